@@ -1,0 +1,88 @@
+"""The fidelity gate: every graph, read back from disk, must answer like torch does."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from pleinair.bundle import Fidelity
+from pleinair.errors import QualityError
+
+from pleinair_export.graphs import Arrays
+from pleinair_export.quiet import quiet
+
+GATES_DB = {"fp32": 60.0, "fp16": 50.0, "int8": 35.0}
+CEILING_DB = 200.0  # what equal arrays are given, because JSON has no infinity
+
+
+def psnr(expected: np.ndarray, actual: np.ndarray) -> float:
+    """10 log10(peak^2 / mean squared error) in dB, where peak is max(expected) - min(expected).
+
+    -200 dB for another shape or a number that is not finite, 200 dB at most.
+    """
+    if expected.shape != actual.shape or not np.isfinite(actual).all():
+        return -CEILING_DB
+    error = np.mean((expected.astype(np.float64) - actual) ** 2)
+    peak = float(np.ptp(expected)) or 1.0
+    return float(10 * np.log10(peak**2 / max(error, peak**2 * 10 ** (-CEILING_DB / 10))))
+
+
+def fidelity(weights: str, expected: Iterable[Arrays], actual: Iterable[Arrays]) -> Fidelity:
+    """The worst PSNR over all cases and all outputs, beside the gate for these weights."""
+    pairs = zip(expected, actual, strict=True)
+    worst = min(psnr(want[name], got[name]) for want, got in pairs for name in want)
+    return Fidelity(round(worst, 2), GATES_DB[weights])
+
+
+def require(graph: str, form: str, weights: str, measured: Fidelity) -> None:
+    """Raise QualityError, naming the graph, when it is below its gate."""
+    if measured.psnr_db < measured.gate_db:
+        wider = {"int8": "fp16", "fp16": "fp32"}.get(weights)
+        remedy = f"export with --weights {wider}" if wider else "check that the source's weights are not damaged"
+        raise QualityError(
+            f"{graph} ({form}, {weights}) is {measured.psnr_db:.1f} dB from torch and the gate is"
+            f" {measured.gate_db:.0f} dB; nothing was written: {remedy}"
+        )
+
+
+def open_graph(path: Path, form: str) -> Callable[[Arrays], Arrays]:
+    """A graph file as a function, computed in float32 on the CPU."""
+    return (open_openvino if form == "openvino" else open_onnx)(path)
+
+
+def open_openvino(path: Path) -> Callable[[Arrays], Arrays]:
+    """Compile with OpenVINO; INFERENCE_PRECISION_HINT f32, so that a CPU with bf16 measures the same.
+
+    The timestep port is widened from int64 to float32 first, as our runtime does: half the samplers need fractions.
+    """
+    with quiet():
+        import openvino
+
+        core = openvino.Core()
+        model = core.read_model(path)
+        for port in model.inputs:
+            if port.get_any_name() == "timestep":
+                port.get_node().set_element_type(openvino.Type.f32)
+        model.validate_nodes_and_infer_types()
+        compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(case: Arrays) -> Arrays:
+        result = compiled(case)
+        return {port.get_any_name(): result[port] for port in compiled.outputs}
+
+    return run
+
+
+def open_onnx(path: Path) -> Callable[[Arrays], Arrays]:
+    """Open with ONNX Runtime on the CPU, dequantizing weights once, at load."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(case: Arrays) -> Arrays:
+        return dict(zip(names, session.run(names, case), strict=True))
+
+    return run

@@ -1,0 +1,289 @@
+"""The export, top to bottom: look at the source, then for each component load, trace, shrink, compare, and let go."""
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pleinair
+import torch
+from pleinair.bundle import (
+    FORMAT,
+    MANIFEST,
+    Defaults,
+    Fidelity,
+    GraphInfo,
+    Latents,
+    Manifest,
+    Origin,
+    TextEncoder,
+    file_info,
+)
+from pleinair.errors import ExportError, RequestError
+
+from pleinair_export import check, families, graphs, quantize
+from pleinair_export.quiet import quiet
+from pleinair_export.source import DOWNLOAD, Source, open_source
+from pleinair_export.staging import check_room, check_target, staged
+from pleinair_export.tokenizer import Tokens, write_tokenizer
+
+FORMATS = ("openvino", "onnx")
+BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
+OPSET = 17  # the newest that DirectML runs
+EXTERNAL = 1_500_000_000  # bytes of weights beyond which they lie beside model.onnx: protobuf ends at 2 GiB
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is about to happen: `stage` of `graph`, step `done` of `total`; `fidelity` follows each comparison."""
+
+    graph: str
+    stage: str
+    done: int
+    total: int
+    fidelity: Fidelity | None = None
+
+
+def export(
+    source: str | Path,
+    out: str | Path,
+    *,
+    formats: tuple[str, ...] = ("openvino",),
+    weights: str = "fp16",
+    force: bool = False,
+) -> Iterator[Progress]:
+    """Export a diffusers folder to the bundle OUT, yielding before every step.
+
+    OUT appears when the generator is exhausted; closed, failed or killed earlier, whatever was there is untouched.
+    Raises RequestError, ExportError, ResourceError, or QualityError for a graph below its fidelity gate.
+    """
+    check_request(formats, weights)
+    source, out = Path(source).resolve(), Path(out).resolve()
+    model = open_source(source)
+    check_target(out, source, force)
+    check_room(out, room_needed(model, formats, weights))
+    with staged(out) as stage:
+        yield from build(model, stage, formats, weights)
+
+
+def check_request(formats: tuple[str, ...], weights: str) -> None:
+    """Raise RequestError for an unknown format or kind of weights."""
+    if not formats or not set(formats) <= set(FORMATS):
+        raise RequestError(f"unknown format {', '.join(map(str, formats)) or 'none'}; choose from: {', '.join(FORMATS)}")
+    if weights not in BYTES:
+        raise RequestError(f"unknown weights '{weights}'; choose from: {', '.join(BYTES)}")
+
+
+def room_needed(model: Source, formats: tuple[str, ...], weights: str) -> int:
+    """Bytes of disk: every graph in every format, and the float32 scratch copy of the largest one."""
+    scratch = 4 * max(model.sizes.values()) if "onnx" in formats else 0
+    return sum(model.sizes.values()) * BYTES[weights] * len(formats) + scratch + 10_000_000
+
+
+def build(model: Source, stage: Path, formats: tuple[str, ...], weights: str) -> Iterator[Progress]:
+    """Fill `stage` with a whole bundle."""
+    parts = model.family.components
+    total = len(parts) + 2 + 2 * len(formats) * sum(len(names) for _, names in parts.values())
+    done = 0
+
+    def step(graph: str, what: str, fidelity: Fidelity | None = None) -> Progress:
+        return Progress(graph, what, done, total, fidelity)
+
+    yield step("tokenizer", "convert")
+    tokens = write_tokenizer(model.path / "tokenizer", stage / "tokenizer", "openvino" in formats)
+    done += 1
+    shelf: dict[str, np.ndarray] = {}
+    infos: dict[str, GraphInfo] = {}
+    for component, (kind, names) in parts.items():
+        yield step(component, "load")
+        module = load(model, component, kind)
+        done += 1
+        for name in names:
+            spec = make_spec(name, module, tokens, shelf)
+            (stage / name).mkdir()
+            (stage / name / "config.json").write_bytes((model.path / component / "config.json").read_bytes())
+            expected = [graphs.run_torch(spec, case) for case in spec.cases]
+            if name == "text_encoder":
+                shelf["text"] = np.concatenate([outputs["last_hidden_state"] for outputs in expected])
+            files, measured = {}, {}
+            for form in formats:
+                yield step(name, f"{form}: convert")
+                files[form] = CONVERT[form](spec, stage / name, weights)
+                done += 1
+                yield step(name, f"{form}: compare with torch")
+                run = check.open_graph(stage / name / files[form][0], form)
+                measured[form] = check.fidelity(weights, expected, (run(case) for case in spec.cases))
+                check.require(name, form, weights, measured[form])
+                done += 1
+                yield step(name, f"{form}: accepted", measured[form])
+            paths = {form: tuple(f"{name}/{file}" for file in files[form]) for form in formats}
+            infos[name] = GraphInfo(paths, weights, "fp32", spec.inputs, spec.outputs, measured)
+        del module, spec, run
+    yield step("bundle", "write")
+    write_configs(model, stage)
+    (stage / MANIFEST).write_text(manifest(model, stage, infos, tokens, formats, weights).to_json(), encoding="utf-8")
+    done += 1
+    yield step("bundle", "done")
+
+
+def load(model: Source, component: str, kind: str) -> torch.nn.Module:
+    """One component in float32 (a half-precision source is widened), ready for tracing.
+
+    Raises ExportError when the weights do not fill the model: the rest would be random.
+    """
+    with quiet():
+        import diffusers
+        import transformers
+
+        owner = transformers if component.startswith("text_encoder") else diffusers
+        try:
+            module, report = getattr(owner, kind).from_pretrained(
+                model.path / component,
+                torch_dtype=torch.float32,
+                variant=model.variants[component],
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ExportError(f"cannot load '{component}' of '{model.name}' ({reason}); {DOWNLOAD}") from error
+    absent = [key for key in report["missing_keys"] if "position_ids" not in key]
+    if absent:
+        raise ExportError(f"'{component}' of '{model.name}' lacks {len(absent)} weights ({sorted(absent)[0]}); {DOWNLOAD}")
+    return module.eval().requires_grad_(False)
+
+
+def make_spec(name: str, module: torch.nn.Module, tokens: Tokens, shelf: dict[str, np.ndarray]) -> graphs.Spec:
+    """The Spec of a graph, given what earlier graphs made: token ids for the text encoder, its output for the UNet."""
+    if name == "text_encoder":
+        return graphs.text_encoder(module, [tokens.prompts[:1], tokens.prompts])
+    if name == "unet":
+        return graphs.unet(module, shelf["text"][1:])
+    return graphs.SD_GRAPHS[name](module)
+
+
+def write_openvino(spec: graphs.Spec, folder: Path, weights: str) -> tuple[str, ...]:
+    """Trace `spec` into openvino_model.xml and .bin; returns the file names."""
+    with quiet():
+        import openvino
+
+        example = {name: torch.from_numpy(value) for name, value in spec.example.items()}
+        if "timestep" in example:
+            example["timestep"] = example["timestep"].long()  # openvino-genai sets an int64 tensor on that port
+        # convert_model traces by itself too, but runs the module three times more to compare traces.
+        traced = torch.jit.trace(spec.module, tuple(example.values()), strict=False, check_trace=False)
+        model = openvino.convert_model(traced, example_input=tuple(example.values()))
+        for port, (name, info) in zip(model.inputs, spec.inputs.items(), strict=True):
+            port.get_tensor().set_names({name})
+            port.get_node().set_partial_shape(openvino.PartialShape([n if isinstance(n, int) else -1 for n in info.shape]))
+        for port, name in zip(model.outputs, spec.outputs, strict=True):
+            port.get_tensor().set_names({name})
+        model.validate_nodes_and_infer_types()
+        if weights != "fp32":
+            model = quantize.compress_openvino(model, weights)
+        openvino.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
+    return "openvino_model.xml", "openvino_model.bin"
+
+
+def write_onnx(spec: graphs.Spec, folder: Path, weights: str) -> tuple[str, ...]:
+    """Trace `spec` into model.onnx (and model.onnx_data where it is large); returns the file names."""
+    import onnx
+
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    ports = spec.inputs | spec.outputs
+    with quiet():
+        torch.onnx.export(
+            spec.module,
+            tuple(torch.from_numpy(spec.example[name]) for name in spec.inputs),
+            str(scratch / "model.onnx"),
+            input_names=list(spec.inputs),
+            output_names=list(spec.outputs),
+            dynamic_axes={
+                name: {axis: size for axis, size in enumerate(port.shape) if isinstance(size, str)}
+                for name, port in ports.items()
+            },
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    model = onnx.load(scratch / "model.onnx")
+    shutil.rmtree(scratch)
+    if weights != "fp32":
+        quantize.compress_onnx(model, weights)
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < EXTERNAL:
+        onnx.save(model, folder / "model.onnx")
+        return ("model.onnx",)
+    onnx.save(model, folder / "model.onnx", save_as_external_data=True, location="model.onnx_data")
+    return "model.onnx", "model.onnx_data"
+
+
+CONVERT = {"openvino": write_openvino, "onnx": write_onnx}
+
+
+def write_configs(model: Source, stage: Path) -> None:
+    """Write model_index.json with the components a bundle has, and the scheduler's config as it is."""
+    (stage / "scheduler").mkdir()
+    shutil.copyfile(model.path / "scheduler" / "scheduler_config.json", stage / "scheduler" / "scheduler_config.json")
+    index = json.loads((model.path / "model_index.json").read_text(encoding="utf-8"))
+    kept = {"scheduler", *model.family.components, *model.family.tokenizers}
+    for key, value in index.items():
+        if isinstance(value, list) and key not in kept:
+            index[key] = [None, None]
+    index["requires_safety_checker"] = False
+    (stage / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def manifest(
+    model: Source, stage: Path, infos: dict[str, GraphInfo], tokens: Tokens, formats: tuple[str, ...], weights: str
+) -> Manifest:
+    """bundle.json for a stage that is complete but for it."""
+    vae, unet = model.configs["vae"], model.configs["unet"]
+    factor = 2 ** (len(vae["block_out_channels"]) - 1)
+    latents = Latents(
+        vae.get("latent_channels", 4), factor, vae.get("scaling_factor", 0.18215), vae.get("shift_factor") or 0.0
+    )
+    side = unet.get("sample_size", 64) * factor
+    defaults = Defaults(side, side, families.sampler(model.scheduler), 20, 7.5)
+    files = sorted(path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
+    return Manifest(
+        format=FORMAT,
+        name=model.name,
+        family=families.generation(unet),
+        tasks=("text2image", "image2image"),
+        latents=latents,
+        defaults=dataclasses.replace(defaults, **model.defaults),
+        text_encoders=(
+            TextEncoder(
+                "text_encoder",
+                "tokenizer",
+                tokens.length,
+                tokens.bos_id,
+                tokens.eos_id,
+                tokens.pad_id,
+                "last_hidden_state",
+            ),
+        ),
+        scheduler="scheduler/scheduler_config.json",
+        graphs=infos,
+        files={name: file_info(stage / name) for name in files},
+        origin=origin(model, formats, weights),
+    )
+
+
+def origin(model: Source, formats: tuple[str, ...], weights: str) -> Origin:
+    """Where the bundle came from: names and versions, no paths."""
+    form = "both" if len(formats) > 1 else formats[0]
+    tools = ["torch", "diffusers", "transformers", *(["openvino"] if "openvino" in formats else [])]
+    tools += ["nncf"] if "openvino" in formats and weights == "int8" else []
+    tools += ["onnx", "onnxruntime"] if "onnx" in formats else []
+    versions: dict[str, Any] = {"python": platform.python_version(), "pleinair": pleinair.__version__}
+    versions |= {tool: importlib.metadata.version(tool) for tool in tools}
+    command = f"pleinair export {model.path.name} --format {form} --weights {weights}"
+    return Origin(model.path.name, None, model.licence, command, versions)

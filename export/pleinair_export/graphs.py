@@ -1,0 +1,178 @@
+"""The graphs of a bundle: for each the torch module that is traced, its ports, and the inputs it is tried on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pleinair.bundle import Port
+from torch import nn
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One graph: a module whose forward takes `inputs` and returns `outputs`, both in this order.
+
+    `example` is what it is traced with, `cases` what it is compared with torch on.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: dict[str, Port]
+    outputs: dict[str, Port]
+    example: Arrays
+    cases: list[Arrays]
+
+
+def run_torch(spec: Spec, case: Arrays) -> Arrays:
+    """The oracle: the module itself, in float32 on the CPU."""
+    with torch.no_grad():
+        outputs = spec.module(*(torch.from_numpy(case[name]) for name in spec.inputs))
+    return {name: value.numpy() for name, value in zip(spec.outputs, outputs, strict=True)}
+
+
+class TextEncoder(nn.Module):
+    """CLIP: input_ids (B, 77) -> last_hidden_state (B, 77, D), pooler_output (B, D), hidden_states.0 .. N (B, 77, D)."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids):
+        out = self.model(input_ids=input_ids, output_hidden_states=True, return_dict=True)
+        return out.last_hidden_state, out.pooler_output, *out.hidden_states
+
+
+class UNet(nn.Module):
+    """sample (B, 4, h, w), timestep (1,), encoder_hidden_states (B, S, D) -> out_sample (B, 4, h, w)."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, sample, timestep, encoder_hidden_states):
+        return self.model(sample, timestep, encoder_hidden_states, return_dict=False)
+
+
+class VaeEncoder(nn.Module):
+    """sample (B, 3, H, W) in [-1, 1] -> latent_parameters (B, 8, h, w): mean and log variance, unscaled."""
+
+    def __init__(self, vae: nn.Module):
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, sample):
+        return (self.vae.encode(sample, return_dict=False)[0].parameters,)
+
+
+class VaeDecoder(nn.Module):
+    """latent_sample (B, 4, h, w), already divided by the scaling factor -> sample (B, 3, H, W) in about [-1, 1]."""
+
+    def __init__(self, vae: nn.Module):
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, latent_sample):
+        return self.vae.decode(latent_sample, return_dict=False)
+
+
+def text_encoder(model: nn.Module, ids: list[np.ndarray]) -> Spec:
+    """`ids`: token id batches (B, 77) to compare on."""
+    width, length = model.config.hidden_size, model.config.max_position_embeddings
+    hidden = Port("float32", ("batch", length, width))
+    states = {f"hidden_states.{n}": hidden for n in range(model.config.num_hidden_layers + 1)}
+    return Spec(
+        "text_encoder",
+        TextEncoder(model),
+        inputs={"input_ids": Port("int64", ("batch", length))},
+        outputs={"last_hidden_state": hidden, "pooler_output": Port("float32", ("batch", width)), **states},
+        example={"input_ids": np.concatenate(ids)[:2]},
+        cases=[{"input_ids": batch} for batch in ids],
+    )
+
+
+def unet(model: nn.Module, text: np.ndarray) -> Spec:
+    """`text`: embeddings (3, S, D) of real prompts; cases span the noise levels and hold one odd size and a batch."""
+    channels, size = model.config.in_channels, model.config.sample_size
+    rng = np.random.default_rng(0)
+
+    def case(t: float, batch: int, height: int, width: int) -> Arrays:
+        latents = rng.standard_normal((batch, channels, height, width), dtype=np.float32)
+        return {
+            "sample": latents,
+            "timestep": np.array([t], dtype=np.float32),
+            "encoder_hidden_states": np.ascontiguousarray(text[:batch]),
+        }
+
+    latents = Port("float32", ("batch", channels, "height", "width"))
+    return Spec(
+        "unet",
+        UNet(model),
+        inputs={
+            "sample": latents,
+            "timestep": Port("float32", (1,)),
+            "encoder_hidden_states": Port("float32", ("batch", "tokens", text.shape[-1])),
+        },
+        outputs={"out_sample": Port("float32", ("batch", model.config.out_channels, "height", "width"))},
+        # A size that no level divides makes diffusers trace the path that upsamples to the skip connection's size.
+        example=case(500.5, 2, 9, 7),
+        cases=[case(999, 1, size, size), case(499.5, 1, size, size), case(1, 1, size, size), case(250.25, 3, 9, 7)],
+    )
+
+
+def vae_encoder(model: nn.Module) -> Spec:
+    """Compared on smooth random pictures: the default size, and a batch of an odd number of latent pixels."""
+    factor, size, latent = factor_of(model), model.config.sample_size, model.config.latent_channels
+    rng = np.random.default_rng(1)
+    small = {"sample": picture(rng, 2, 9 * factor, 7 * factor)}
+    return Spec(
+        "vae_encoder",
+        VaeEncoder(model),
+        inputs={"sample": Port("float32", ("batch", 3, "image_height", "image_width"))},
+        outputs={"latent_parameters": Port("float32", ("batch", 2 * latent, "height", "width"))},
+        example=small,
+        cases=[{"sample": picture(rng, 1, size, size)}, small],
+    )
+
+
+def vae_decoder(model: nn.Module) -> Spec:
+    """Compared on normal latents of the scale the scaling factor promises, at the default size and an odd one."""
+    factor, size, channels = factor_of(model), model.config.sample_size, model.config.latent_channels
+    rng = np.random.default_rng(2)
+
+    def case(batch: int, height: int, width: int) -> Arrays:
+        noise = rng.standard_normal((batch, channels, height, width), dtype=np.float32)
+        return {"latent_sample": noise / np.float32(model.config.scaling_factor)}
+
+    small = case(2, 9, 7)
+    return Spec(
+        "vae_decoder",
+        VaeDecoder(model),
+        inputs={"latent_sample": Port("float32", ("batch", channels, "height", "width"))},
+        outputs={"sample": Port("float32", ("batch", 3, "image_height", "image_width"))},
+        example=small,
+        cases=[case(1, size // factor, size // factor), small],
+    )
+
+
+def factor_of(vae: nn.Module) -> int:
+    """Image pixels per latent pixel along one side: 8 for every SD autoencoder."""
+    return 2 ** (len(vae.config.block_out_channels) - 1)
+
+
+def picture(rng: np.random.Generator, batch: int, height: int, width: int) -> np.ndarray:
+    """Smooth colour gradients with grain, (B, 3, H, W) in [-1, 1]."""
+    y, x = np.linspace(0, 1, height)[:, None], np.linspace(0, 1, width)
+    waves = rng.uniform(1, 9, (4, batch, 3, 1, 1))
+    image = np.sin(waves[0] * x + waves[1] * y) * np.cos(waves[2] * x - waves[3] * y)
+    return (image * 0.9 + rng.uniform(-0.1, 0.1, image.shape)).astype(np.float32)
+
+
+SD_GRAPHS: dict[str, Callable[..., Spec]] = {
+    "text_encoder": text_encoder,
+    "unet": unet,
+    "vae_encoder": vae_encoder,
+    "vae_decoder": vae_decoder,
+}

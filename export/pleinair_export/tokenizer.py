@@ -1,0 +1,69 @@
+"""The tokenizer folder of a bundle: what our runtime, transformers and openvino-genai each read."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pleinair.errors import ExportError
+
+from pleinair_export.quiet import quiet
+
+PROMPTS = ["", "a red fox sitting in the snow at dawn, oil on canvas", "Two boats; (a lighthouse:1.2) & 30 gulls!"]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the manifest says about a tokenizer, and PROMPTS as it encodes them: (3, 77) int64."""
+
+    length: int
+    bos_id: int
+    eos_id: int
+    pad_id: int
+    prompts: np.ndarray
+
+
+def write_tokenizer(source: Path, target: Path, openvino: bool) -> Tokens:
+    """Copy a CLIP tokenizer, adding whichever of tokenizer.json, vocab.json and merges.txt the source lacks.
+
+    With `openvino`, also the IR form that openvino-genai loads. Raises ExportError when it cannot be read.
+    """
+    with quiet():
+        from transformers import CLIPTokenizer
+
+        try:
+            tokenizer = CLIPTokenizer.from_pretrained(source, local_files_only=True)
+        except Exception as error:  # a damaged vocabulary raises anything, from KeyError to the Rust side's Exception
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ExportError(f"cannot read the tokenizer '{source}' ({reason}); download the model again") from error
+    target.mkdir()
+    for file in source.iterdir():
+        if file.suffix in (".json", ".txt"):
+            shutil.copyfile(file, target / file.name)
+    if not (target / "tokenizer.json").exists():
+        tokenizer.backend_tokenizer.save(str(target / "tokenizer.json"))
+    write_vocabulary(target)
+    if openvino:
+        write_openvino_tokenizer(tokenizer, target)
+    ids = tokenizer(PROMPTS, padding="max_length", truncation=True, max_length=77, return_tensors="np")["input_ids"]
+    return Tokens(77, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, ids.astype(np.int64))
+
+
+def write_vocabulary(target: Path) -> None:
+    """Write vocab.json and merges.txt, which transformers 4 asks for, from tokenizer.json where they are absent."""
+    model = json.loads((target / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    if not (target / "vocab.json").exists():
+        (target / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False), encoding="utf-8")
+    if not (target / "merges.txt").exists():
+        pairs = (pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"])
+        (target / "merges.txt").write_text("\n".join(["#version: 0.2", *pairs, ""]), encoding="utf-8")
+
+
+def write_openvino_tokenizer(tokenizer, target: Path) -> None:
+    """Write openvino_tokenizer.xml and .bin."""
+    with quiet():
+        import openvino
+        from openvino_tokenizers import convert_tokenizer
+
+        openvino.save_model(convert_tokenizer(tokenizer), target / "openvino_tokenizer.xml", compress_to_fp16=False)

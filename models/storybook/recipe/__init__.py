@@ -1,0 +1,1 @@
+"""The recipe that renders, trains, assembles and measures the storybook model."""

@@ -1,0 +1,105 @@
+"""Command line of the storybook recipe: python models/storybook/recipe COMMAND."""
+
+import os
+
+# A waiting thread must not take a core from its neighbours.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import argparse
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from recipe.assemble import adopt, assemble
+from recipe.classifier import train_classifier
+from recipe.diffusion import GUIDANCE, STEPS, train_unet
+from recipe.evaluate import evaluate
+from recipe.pacing import clock_time, in_workers
+from recipe.renders import render
+from recipe.settings import PRESETS, Settings
+from recipe.text import finish_text, number_captions, prepare_text, train_text
+from recipe.vae import encode_pictures, finish_vae, train_vae
+
+COMMANDS = {
+    "render": "render pictures and captions",
+    "vae": "train the autoencoder and encode all pictures",
+    "text": "learn the tokenizer and train the text encoder",
+    "classifier": "train the judge",
+    "unet": "train the denoiser",
+    "assemble": "write the newest state as a diffusers folder",
+    "evaluate": "measure a diffusers folder",
+    "all": "all of these in turn",
+}
+
+
+def parse() -> argparse.Namespace:
+    """The command and its options."""
+    lines = [f"  {name:11} {text}" for name, text in COMMANDS.items()]
+    parser = argparse.ArgumentParser(
+        prog="python models/storybook/recipe",
+        description="\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("--preset", choices=PRESETS, default="cpu")
+    parser.add_argument("--work", type=Path, default=HERE.parent / "work")
+    parser.add_argument("--source", type=Path, default=HERE.parent / "source", help="the diffusers folder")
+    parser.add_argument("--report", type=Path, default=HERE.parent / "evaluation.json")
+    parser.add_argument("--minutes", type=float, help="training time, instead of the preset's")
+    parser.add_argument("--until", type=clock_time, metavar="HH:MM", help="train until the clock shows this")
+    parser.add_argument("--init", type=Path, help="a diffusers folder whose denoiser is trained further")
+    parser.add_argument("--prompts", type=int, default=64, help="prompts to measure in each group")
+    parser.add_argument("--guidance", type=float, default=GUIDANCE)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    return parser.parse_args()
+
+
+def train_parts(command: str, options: argparse.Namespace, settings: Settings) -> None:
+    """Run the training behind a command, with all that it needs before and after."""
+    work = options.work
+    minutes = options.minutes or getattr(settings, f"{command}_minutes")
+    if command == "vae":
+        in_workers(train_vae, work, settings, minutes, options.until)
+        finish_vae(work, settings)
+        encode_pictures(work, settings)
+    elif command == "text":
+        prepare_text(work)
+        train_text(work, settings, minutes, options.until)
+        finish_text(work, settings)
+    elif command == "classifier":
+        train_classifier(work, settings, minutes, options.until)
+    else:
+        if options.init:
+            adopt(work, options.init)
+        if not (work / "ids.npy").exists():
+            number_captions(work)
+        if not (work / "latents.npy").exists():
+            encode_pictures(work, settings)
+        in_workers(train_unet, work, settings, minutes, options.until, options.init)
+
+
+def run(command: str, options: argparse.Namespace, settings: Settings) -> None:
+    """Run one command."""
+    if command == "render":
+        render(options.work, settings)
+    elif command == "assemble":
+        assemble(options.work, options.source, settings)
+    elif command == "evaluate":
+        evaluate(options.work, options.source, options.report, options.prompts, options.guidance, options.steps)
+    else:
+        train_parts(command, options, settings)
+
+
+def main() -> None:
+    """Run the command, or all of them."""
+    options = parse()
+    options.work.mkdir(parents=True, exist_ok=True)
+    names = [name for name in COMMANDS if name != "all"] if options.command == "all" else [options.command]
+    for name in names:
+        run(name, options, PRESETS[options.preset])
+
+
+if __name__ == "__main__":
+    main()

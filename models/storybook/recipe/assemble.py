@@ -1,0 +1,36 @@
+"""Puts the newest averaged weights together to a folder that diffusers loads."""
+
+import shutil
+from pathlib import Path
+
+from recipe.diffusion import build_unet, load_text, pipeline
+from recipe.pacing import averaged_weights
+from recipe.settings import Settings
+from recipe.vae import load_vae
+
+PARTS = ("unet", "vae", "text_encoder")
+
+
+def assemble(work: Path, source: Path, settings: Settings) -> None:
+    """Write the half precision pipeline, complete or not at all."""
+    encoder, tokenizer = load_text(work, settings)
+    unet = build_unet(settings).eval()
+    unet.load_state_dict(averaged_weights(work, "unet"))
+    whole = pipeline(unet, load_vae(work, settings), encoder, tokenizer)
+    for name in PARTS:
+        getattr(whole, name).to("cpu").half()
+    partial = source.with_name(f"{source.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    whole.save_pretrained(partial, safe_serialization=True)
+    shutil.rmtree(source, ignore_errors=True)
+    partial.replace(source)
+    counts = {name: sum(weight.numel() for weight in getattr(whole, name).parameters()) for name in PARTS}
+    megabytes = sum(file.stat().st_size for file in source.rglob("*") if file.is_file()) / 1e6
+    print(f"assembled {source}: {counts}, {megabytes:.1f} MB", flush=True)
+
+
+def adopt(work: Path, source: Path) -> None:
+    """Take autoencoder, text encoder and tokenizer of a published folder, to train its denoiser further."""
+    for name in ("vae", "text_encoder", "tokenizer"):
+        if not (work / name).exists():
+            shutil.copytree(source / name, work / name)

@@ -1,0 +1,109 @@
+"""Measures how well pictures follow their prompts, between a ceiling and a floor."""
+
+import json
+import time
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor
+
+from recipe.captions import caption
+from recipe.classifier import judged, load_classifier
+from recipe.diffusion import images_for
+from recipe.labels import accuracies
+from recipe.pictures import paint
+from recipe.prompts import SHOWN
+from recipe.renders import as_tensor
+from recipe.scenes import Scene, has_held_out_pair, labels_of, random_scene
+from recipe.sheets import save_sheet
+from recipe.vae import psnr, reconstruct
+
+SCENE_SEED = 4242
+PICTURE_SEED = 20_000_000
+SHUFFLE = 7
+COLUMNS = ("hour", "ground", "hills", "kind", "colour", "side")
+
+
+def scenes_to_judge(count: int) -> dict[str, list[Scene]]:
+    """Scenes never rendered for training, by what is special about them."""
+    random = Random(SCENE_SEED)
+    groups: dict[str, list[Scene]] = {"one object": [], "one object, pair never trained": [], "two objects": []}
+    while any(len(scenes) < count for scenes in groups.values()):
+        scene = random_scene(random, random.choice((1, 1, 2)))
+        held_out = has_held_out_pair(scene)
+        if len(scene.things) == 2:
+            name = "two objects"
+        else:
+            name = "one object, pair never trained" if held_out else "one object"
+        if len(groups[name]) < count:
+            groups[name].append(scene)
+    return groups
+
+
+def load_pipeline(source: Path) -> StableDiffusionPipeline:
+    """The assembled model in full precision."""
+    made = StableDiffusionPipeline.from_pretrained(source, safety_checker=None, torch_dtype=torch.float32)
+    made.set_progress_bar_config(disable=True)
+    made.unet.to(memory_format=torch.channels_last)
+    made.vae.to(memory_format=torch.channels_last)
+    return made
+
+
+def drawn(images: list) -> Tensor:
+    """Images as the networks take them."""
+    return as_tensor(np.stack([np.asarray(image) for image in images]))
+
+
+def measure_group(
+    made: StableDiffusionPipeline, judge: torch.nn.Module, scenes: list[Scene], guidance: float, steps: int
+) -> dict[str, dict[str, float]]:
+    """Shares told right from renders, reconstructions, pictures of the prompts, and pictures of other prompts."""
+    size = made.unet.config.sample_size * 8
+    labels = torch.tensor([labels_of(scene) for scene in scenes])
+    renders = drawn([paint(scene, PICTURE_SEED + index, size) for index, scene in enumerate(scenes)])
+    random = Random(SCENE_SEED)
+    prompts = [caption(scene, random, complete=True) for scene in scenes]
+    pictures = judged(judge, drawn(images_for(made, prompts, 0, guidance, steps)))
+    back = reconstruct(made.vae, renders)
+    return {
+        "renders": accuracies(judged(judge, renders), labels),
+        "reconstructions (ceiling)": accuracies(judged(judge, back), labels),
+        "generated": accuracies(pictures, labels),
+        "shuffled prompts (floor)": accuracies(pictures, labels.roll(SHUFFLE, 0)),
+        "decibels": {"psnr": psnr(back, renders)},
+    }
+
+
+def print_table(name: str, measured: dict[str, dict[str, float]]) -> None:
+    """One group as a table, with the shares of the ceiling."""
+    print(f"\n{name:34}" + "".join(f"{column:>9}" for column in COLUMNS))
+    for row in ("renders", "reconstructions (ceiling)", "generated", "shuffled prompts (floor)"):
+        print(f"{row:34}" + "".join(f"{measured[row][column]:9.1%}" for column in COLUMNS))
+    ceiling = measured["reconstructions (ceiling)"]
+    shares = [measured["generated"][column] / max(ceiling[column], 1e-6) for column in COLUMNS]
+    print(f"{'share of the ceiling':34}" + "".join(f"{share:9.1%}" for share in shares))
+
+
+def evaluate(work: Path, source: Path, report: Path, count: int, guidance: float, steps: int) -> None:
+    """Measure every group of scenes, print tables, write the report and a sheet of pictures."""
+    made, judge = load_pipeline(source), load_classifier(work)
+    started = time.time()
+    result: dict = {"prompts per group": count, "guidance": guidance, "steps": steps, "groups": {}}
+    for name, scenes in scenes_to_judge(count).items():
+        result["groups"][name] = measure_group(made, judge, scenes, guidance, steps)
+        print_table(name, result["groups"][name])
+    decibels = [group["decibels"]["psnr"] for group in result["groups"].values()]
+    result["reconstruction psnr"] = sum(decibels) / len(decibels)
+    print(f"\nreconstruction {result['reconstruction psnr']:.2f} dB, {time.time() - started:.0f} s", flush=True)
+    report.write_text(json.dumps(rounded(result), indent=1) + "\n")
+    save_sheet(images_for(made, list(SHOWN), 0, guidance, steps), list(SHOWN), work / "shown.png", 4)
+
+
+def rounded(value: object) -> object:
+    """Numbers with four digits, everywhere inside."""
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
+    return round(value, 4) if isinstance(value, float) else value

@@ -1,0 +1,3 @@
+from pleinair.cli import main
+
+main()

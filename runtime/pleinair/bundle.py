@@ -1,0 +1,267 @@
+"""A bundle on disk: `bundle.json` read into frozen dataclasses, and its files checked against it."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from pleinair.errors import BundleError
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+WEIGHTS = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output of a graph; a named dimension is dynamic."""
+
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How close a graph is to torch on the same inputs, and the gate it had to pass, in dB of PSNR."""
+
+    psnr_db: float
+    gate_db: float
+
+
+@dataclass(frozen=True)
+class GraphInfo:
+    """One network of the bundle: its files by format ("openvino", "onnx"), the first being the graph itself."""
+
+    files: dict[str, tuple[str, ...]]
+    weights: str
+    activations: str
+    inputs: dict[str, Port]
+    outputs: dict[str, Port]
+    fidelity: dict[str, Fidelity]
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """Which graph reads the prompt, with which tokenizer folder, and which of its outputs the UNet is given."""
+
+    graph: str
+    tokenizer: str
+    length: int
+    bos_id: int
+    eos_id: int
+    pad_id: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Latents:
+    """image = decode(latents / scale + shift); one latent pixel covers `downsample` x `downsample` image pixels."""
+
+    channels: int
+    downsample: int
+    scale: float
+    shift: float
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a picture is made with when the caller does not say."""
+
+    width: int
+    height: int
+    sampler: str
+    steps: int
+    guidance: float
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the model came from and what made the bundle; never a path, user or host name."""
+
+    source: str
+    revision: str | None
+    licence: str | None
+    command: str
+    tools: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole of `bundle.json`."""
+
+    format: int
+    name: str
+    family: str
+    tasks: tuple[str, ...]
+    latents: Latents
+    defaults: Defaults
+    text_encoders: tuple[TextEncoder, ...]
+    scheduler: str
+    graphs: dict[str, GraphInfo]
+    files: dict[str, FileInfo]
+    origin: Origin
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model folder that has been opened; graphs stay on disk until an engine loads them."""
+
+    path: Path
+    manifest: Manifest
+    scheduler_config: dict[str, Any] = field(repr=False)
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats in which every graph of the bundle is present."""
+        per_graph = [set(graph.files) for graph in self.manifest.graphs.values()]
+        return tuple(sorted(set.intersection(*per_graph)))
+
+    def graph_file(self, graph: str, form: str) -> Path:
+        """The file an engine opens for `graph`; raises BundleError where the bundle has none in that format."""
+        info = self.manifest.graphs.get(graph)
+        if info is None or form not in info.files:
+            raise BundleError(
+                f"bundle '{self.manifest.name}' has no {form} graph '{graph}'; it has {', '.join(self.formats) or 'none'}:"
+                f" choose that engine, or export the model again with --format {form}"
+            )
+        for name in info.files[form]:
+            check_size(self, name)
+        return self.path / info.files[form][0]
+
+
+def default_path() -> Path:
+    """The folder of storybook, the model that ships with pleinair.
+
+    A wheel holds it beside this module; an editable install reads the repository's models/ folder, so that a
+    retrained model is never shadowed by a stale copy.
+    """
+    packaged = Path(__file__).parent / "models" / "storybook"
+    if packaged.is_dir():
+        return packaged
+    return Path(__file__).parents[2] / "models" / "storybook" / "bundle"
+
+
+def open_bundle(path: str | Path | None = None) -> Bundle:
+    """Read a model folder's `bundle.json` (storybook where `path` is None) without loading any graph.
+
+    Raises BundleError: no such folder, not a bundle, malformed, or written by a newer pleinair.
+    """
+    root = default_path() if path is None else Path(path)
+    manifest = read_manifest(root)
+    for name in manifest.files:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
+            raise BundleError(f"{MANIFEST} names a file outside the bundle: '{name}'; do not use this model")
+    return Bundle(root, manifest, read_scheduler_config(root / manifest.scheduler))
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Parse ROOT/bundle.json; raises BundleError with what is wrong and what to do."""
+    if not root.is_dir():
+        raise BundleError(f"no model folder '{root}'; check the path, or make one with: pleinair export SOURCE {root}")
+    try:
+        text = (root / MANIFEST).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        hint = "it is a diffusers folder: convert it" if (root / "model_index.json").exists() else "make a bundle"
+        raise BundleError(f"'{root}' has no {MANIFEST}; {hint} with: pleinair export SOURCE OUT") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"cannot read '{root / MANIFEST}' ({error}); restore the file or export again") from None
+    try:
+        raw = json.loads(text)
+        version = raw["format"]
+        if isinstance(version, int) and version > FORMAT:
+            raise BundleError(
+                f"'{root.name}' is a format {version} bundle and this pleinair reads up to {FORMAT};"
+                " update with: pip install -U pleinair"
+            )
+        return _build(Manifest, raw, MANIFEST)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BundleError(f"'{root / MANIFEST}' is malformed ({error}); restore the file or export again") from None
+
+
+def read_scheduler_config(file: Path) -> dict[str, Any]:
+    """The diffusers scheduler_config.json as it is; raises BundleError when it is absent or not a JSON object."""
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"cannot read '{file}' ({error}); restore the file or export again") from None
+    if not isinstance(config, dict):
+        raise BundleError(f"'{file}' is not a JSON object; restore the file or export again")
+    return config
+
+
+def file_info(path: Path) -> FileInfo:
+    """Size and SHA-256 of a file, read in pieces."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
+    return FileInfo(path.stat().st_size, digest.hexdigest())
+
+
+def check_size(bundle: Bundle, name: str) -> None:
+    """Raise BundleError when a file is absent or of another size than the manifest says (cheap; no hashing)."""
+    path, expected = bundle.path / name, bundle.manifest.files.get(name)
+    if not path.is_file():
+        raise BundleError(f"bundle file '{path}' is missing; restore it or export the model again")
+    size = path.stat().st_size
+    if expected and size != expected.size:
+        raise BundleError(
+            f"bundle file '{path}' is damaged ({size} bytes instead of {expected.size}); restore it or export again"
+        )
+
+
+def damaged_files(bundle: Bundle) -> list[str]:
+    """One line for every file that is missing, truncated or altered, by full SHA-256; empty when all is well."""
+    problems = []
+    for name, expected in bundle.manifest.files.items():
+        path = bundle.path / name
+        if not path.is_file():
+            problems.append(f"{name}: missing")
+        elif path.stat().st_size != expected.size:
+            problems.append(f"{name}: {path.stat().st_size} bytes instead of {expected.size}")
+        elif file_info(path).sha256 != expected.sha256:
+            problems.append(f"{name}: content differs from its SHA-256")
+    return problems
+
+
+_hints = cache(get_type_hints)
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """JSON value -> the type a field declares; the error names the place in the file."""
+    origin, args = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} is not an object")
+        missing = [f.name for f in fields(kind) if f.name not in value]
+        if missing:
+            raise ValueError(f"{where} lacks '{missing[0]}'")
+        hints = _hints(kind)
+        return kind(**{f.name: _build(hints[f.name], value[f.name], f"{where}: {f.name}") for f in fields(kind)})
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{where} is not a list")
+        return tuple(_build(args[0], item, where) for item in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} is not an object")
+        return {str(key): _build(args[1], item, f"{where}: {key}") for key, item in value.items()}
+    if origin in (Union, UnionType):
+        if not isinstance(value, tuple(args)):
+            raise ValueError(f"{where} has the wrong type")
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{where} should be {kind.__name__}")
+    return value

@@ -1,0 +1,85 @@
+"""The one hardware seam: an engine opens a bundle's graph and runs it on a device."""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from pleinair.bundle import Bundle
+from pleinair.errors import EngineError, RequestError
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+class Graph(Protocol):
+    """A network on a device: named arrays in, named arrays out."""
+
+    def prepare(self, shapes: Shapes) -> None:
+        """Load and compile for these input shapes now rather than at the first call."""
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Run once; prepares itself for new shapes. The arrays returned belong to the caller."""
+
+    def unload(self) -> None:
+        """Give the memory back; the next call loads again."""
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """An engine's module, the pip package that brings it, and the bundle format it reads."""
+
+    module: str
+    requires: str
+    install: str
+    format: str
+
+
+ENGINES = {
+    "openvino": EngineInfo("pleinair.engines.openvino", "openvino", "pip install openvino", "openvino"),
+    "onnx": EngineInfo("pleinair.engines.onnx", "onnxruntime", 'pip install "pleinair[onnx]"', "onnx"),
+    "fake": EngineInfo("pleinair.engines.fake", "numpy", "", ""),
+}
+
+
+def installed(engine: str) -> bool:
+    return importlib.util.find_spec(ENGINES[engine].requires) is not None
+
+
+def choose_engine(bundle: Bundle, wanted: str | None) -> str:
+    """The engine to use: the wanted one, or the first installed one that the bundle has graphs for.
+
+    Raises RequestError for an unknown engine, EngineError for one that is not installed or has no graphs here.
+    """
+    formats = bundle.formats
+    if wanted is None:
+        usable = [name for name, info in ENGINES.items() if info.format in formats and installed(name)]
+        if usable:
+            return usable[0]
+        fitting = [info for info in ENGINES.values() if info.format in formats]
+        if not fitting:
+            raise EngineError(f"bundle '{bundle.manifest.name}' has no complete set of graphs; export the model again")
+        raise EngineError(f"no inference engine for this model is installed; install one with: {fitting[0].install}")
+    if wanted not in ENGINES:
+        raise RequestError(f"unknown engine '{wanted}'; choose from openvino, onnx")
+    info = ENGINES[wanted]
+    if not installed(wanted):
+        raise EngineError(f"engine '{wanted}' is not installed; install it with: {info.install}")
+    if info.format and info.format not in formats:
+        raise EngineError(
+            f"bundle '{bundle.manifest.name}' has graphs for {', '.join(formats) or 'no engine'}, not {info.format};"
+            f" choose another engine, or export the model again with --format {info.format}"
+        )
+    return wanted
+
+
+def open_graph(bundle: Bundle, graph: str, engine: str, device: str | None, threads: int | None) -> Graph:
+    """One graph of a bundle on an engine, not loaded yet; `device` None is the engine's default (the CPU)."""
+    module = importlib.import_module(ENGINES[engine].module)
+    return module.open_graph(bundle, graph, device, threads)
+
+
+def devices(engine: str) -> list[str]:
+    """The devices an installed engine can run on here, as its own names."""
+    return importlib.import_module(ENGINES[engine].module).devices()

@@ -1,0 +1,97 @@
+"""ONNX Runtime: CPU everywhere, DirectML on Windows."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from pleinair.bundle import Bundle, Port
+from pleinair.engines import Shapes
+from pleinair.errors import BundleError, EngineError, RequestError
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "dml": "DmlExecutionProvider"}
+DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
+SILENT = 3  # errors only; they reach the caller as exceptions
+
+
+def devices() -> list[str]:
+    available = ort.get_available_providers()
+    return [name for name, provider in PROVIDERS.items() if provider in available]
+
+
+def open_graph(bundle: Bundle, graph: str, device: str | None, threads: int | None) -> "OnnxGraph":
+    name = (device or "cpu").lower()
+    kind, _, index = name.partition(":")
+    if kind not in devices() or (index and not index.isdigit()):
+        raise RequestError(f"ONNX Runtime has no device '{device}' here; choose from {', '.join(devices())}")
+    ports = bundle.manifest.graphs[graph].inputs
+    return OnnxGraph(bundle.graph_file(graph, "onnx"), ports, kind, int(index or 0), threads)
+
+
+class OnnxGraph:
+    """An ONNX Runtime session, made at the first call."""
+
+    def __init__(self, file: Path, ports: dict[str, Port], device: str, index: int, threads: int | None) -> None:
+        self._file = file
+        self._ports = ports
+        self._device = device
+        self._index = index
+        self._threads = threads
+        self._shapes: Shapes = {}
+        self._session: ort.InferenceSession | None = None
+
+    def prepare(self, shapes: Shapes) -> None:
+        stale = self._device == "dml" and shapes != self._shapes  # its free dimensions are fixed at load
+        if self._session is not None and not stale:
+            return
+        self.unload()
+        options = ort.SessionOptions()
+        options.log_severity_level = SILENT
+        if self._threads:
+            options.intra_op_num_threads = self._threads
+        # int8 weights are widened once at load; left as they are, ONNX Runtime widens them again at every call
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        provider: list = [PROVIDERS[self._device]]
+        if self._device == "dml":
+            options.enable_mem_pattern = False  # DirectML refuses both of these otherwise
+            options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+            provider = [(PROVIDERS["dml"], {"device_id": self._index}), PROVIDERS["cpu"]]
+        try:
+            if self._device == "dml":
+                for name, size in self._free_dimensions(shapes).items():
+                    options.add_free_dimension_override_by_name(name, size)
+            self._session = ort.InferenceSession(self._file, options, providers=provider)
+        except Exception as error:  # ONNX Runtime's own exceptions share no base
+            reason = str(error).strip().splitlines()[0]
+            if "INVALID_PROTOBUF" in reason or "Protobuf parsing" in reason or "ModelProto" in reason:
+                raise BundleError(f"'{self._file}' is damaged ({reason}); restore it or export again") from None
+            raise EngineError(
+                f"ONNX Runtime cannot run '{self._file.parent.name}' on {self._device} ({reason});"
+                " check the bundle with: pleinair info BUNDLE --verify, or choose another --device"
+            ) from None
+        self._shapes = shapes
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        self.prepare({name: array.shape for name, array in inputs.items()})
+        ports = {port.name: DTYPES.get(port.type, np.float32) for port in self._session.get_inputs()}
+        feed = {name: np.asarray(array, ports[name]) for name, array in inputs.items()}
+        names = [port.name for port in self._session.get_outputs()]
+        try:
+            return dict(zip(names, self._session.run(names, feed), strict=True))
+        except Exception as error:
+            raise EngineError(
+                f"ONNX Runtime failed in '{self._file.parent.name}' ({str(error).splitlines()[0]});"
+                " try a smaller --size, or another --engine"
+            ) from None
+
+    def unload(self) -> None:
+        self._session = None
+
+    def _free_dimensions(self, shapes: Shapes) -> dict[str, int]:
+        """The size that each named dimension of the graph's inputs has in `shapes`."""
+        return {
+            dimension: size
+            for name, shape in shapes.items()
+            for dimension, size in zip(self._ports[name].shape, shape, strict=True)
+            if isinstance(dimension, str)
+        }

@@ -1,0 +1,86 @@
+"""OpenVINO: CPU, Intel GPU and NPU."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from pleinair.bundle import Bundle
+from pleinair.engines import Shapes
+from pleinair.errors import BundleError, EngineError, RequestError
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    # f32: results must not change in silence with the CPU model, which is what the default (bf16 where it is fast) does
+    "CPU": {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"},
+    "GPU": {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f16"},
+    "NPU": {"PERFORMANCE_HINT": "LATENCY"},
+}
+
+
+def devices() -> list[str]:
+    return list(ov.Core().available_devices)
+
+
+def open_graph(bundle: Bundle, graph: str, device: str | None, threads: int | None) -> "OpenVINOGraph":
+    name = (device or "cpu").upper()
+    available = devices()
+    if name not in available and name not in {entry.split(".")[0] for entry in available}:
+        raise RequestError(f"OpenVINO has no device '{device}' here; choose from {', '.join(available).lower()}")
+    return OpenVINOGraph(bundle.graph_file(graph, "openvino"), name, threads)
+
+
+class OpenVINOGraph:
+    """A graph compiled for the shapes it is called with: static shapes are what OpenVINO is fast with."""
+
+    def __init__(self, file: Path, device: str, threads: int | None) -> None:
+        self._file = file
+        self._device = device
+        self._settings = dict(SETTINGS.get(device.split(".")[0], {}))
+        if threads and device == "CPU":
+            self._settings["INFERENCE_NUM_THREADS"] = threads
+        self._shapes: Shapes | None = None
+        self._request: ov.InferRequest | None = None
+
+    def prepare(self, shapes: Shapes) -> None:
+        if shapes == self._shapes:
+            return
+        self.unload()
+        core = ov.Core()
+        try:
+            model = core.read_model(self._file)
+            model.reshape(dict(shapes))
+            widen_inputs(model)
+            self._request = core.compile_model(model, self._device, self._settings).create_infer_request()
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            if self._file.exists() and "parse" in str(error).lower():
+                raise BundleError(f"'{self._file}' is damaged ({reason}); restore it or export again") from None
+            raise EngineError(
+                f"OpenVINO cannot run '{self._file.parent.name}' on {self._device} ({reason});"
+                " check the bundle with: pleinair info BUNDLE --verify, or choose another --device"
+            ) from None
+        self._shapes = shapes
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        self.prepare({name: array.shape for name, array in inputs.items()})
+        try:
+            results = self._request.infer(inputs)
+        except RuntimeError as error:
+            raise EngineError(
+                f"OpenVINO failed in '{self._file.parent.name}' ({str(error).strip().splitlines()[-1]});"
+                " try a smaller --size, or another --engine"
+            ) from None
+        return {next(iter(port.get_names())): np.array(array) for port, array in results.items()}
+
+    def unload(self) -> None:
+        self._shapes = self._request = None
+
+
+def widen_inputs(model: ov.Model) -> None:
+    """Let an integer `timestep` port take real numbers: Karras and linspace spacings fall between trained steps."""
+    for port in model.inputs:
+        if "timestep" in port.get_names() and port.element_type.is_integral():
+            processor = ov.preprocess.PrePostProcessor(model)
+            processor.input("timestep").tensor().set_element_type(ov.Type.f32)
+            processor.build()

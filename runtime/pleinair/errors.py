@@ -1,0 +1,47 @@
+"""Every error a user can cause, each ending with its remedy.
+
+    PleinairError                 one line on stderr, `exit_code` to the shell
+    |-- RequestError        (2)   what was asked for makes no sense: size, steps, sampler, prompt file
+    |-- BundleError         (3)   the model folder is missing, damaged, newer than this version, or cannot do the task
+    |   `-- ExportError     (3)   the source model cannot be exported
+    |-- ResourceError       (4)   memory or disk: no room, no permission, a file that would be overwritten
+    |-- EngineError         (5)   an inference engine is missing, or refuses the graph or the device
+    |-- NetworkError        (6)   a hub id was asked for and could not be fetched
+    `-- QualityError        (7)   a fidelity gate or a benchmark limit was not met
+
+Anything else that escapes is a bug and keeps its traceback.
+"""
+
+
+class PleinairError(Exception):
+    """Base of all expected errors; `str(error)` is one line that ends with what to do."""
+
+    exit_code = 1
+
+
+class RequestError(PleinairError):
+    exit_code = 2
+
+
+class BundleError(PleinairError):
+    exit_code = 3
+
+
+class ExportError(BundleError):
+    pass
+
+
+class ResourceError(PleinairError):
+    exit_code = 4
+
+
+class EngineError(PleinairError):
+    exit_code = 5
+
+
+class NetworkError(PleinairError):
+    exit_code = 6
+
+
+class QualityError(PleinairError):
+    exit_code = 7

@@ -1,0 +1,99 @@
+"""Where pictures go: file names that overwrite nothing, and files that are whole or absent."""
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from pleinair.errors import RequestError, ResourceError
+from pleinair.metadata import png_chunks
+from pleinair.pipeline import Result
+
+PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+ARRAYS = ".npz"
+QUALITY = 95
+
+
+def planned_files(output: Path | None, prompt: str, seeds: tuple[int, ...], overwrite: bool) -> list[Path]:
+    """The file of each seed's picture (one .npz for all), checked before anything costly is done.
+
+    Without `output`, names are made of the prompt and the seed, in the current folder, and avoid existing files.
+    Raises RequestError for an unknown suffix, ResourceError for a folder that cannot be written and for a file
+    that would be overwritten.
+    """
+    if output is None:
+        slug = re.sub(r"[\W_]+", "-", prompt.lower()).strip("-")[:50].rstrip("-") or "picture"
+        files = [_free_name(Path(f"{slug}-{seed}.png")) for seed in seeds]
+    elif output.suffix.lower() not in {*PICTURES, ARRAYS}:
+        raise RequestError(f"cannot write '{output.name}': its name must end in .png, .jpg, .webp or .npz; rename it")
+    elif output.suffix.lower() == ARRAYS or len(seeds) == 1:
+        files = [output]
+    else:
+        files = [output.with_stem(f"{output.stem}-{number}") for number in range(1, len(seeds) + 1)]
+    for file in files:
+        if file.is_dir():
+            raise ResourceError(f"'{file}' is a folder; name a file in it with -o")
+        if file.exists() and not overwrite:
+            raise ResourceError(f"'{file}' exists; choose another name with -o, or replace it with --force")
+    _check_folder(files[0].parent)
+    return files
+
+
+def write(result: Result, files: list[Path]) -> None:
+    """Write the pictures, or float32 `images` (N, H, W, 3) and `latents` (N, 4, h, w) as .npz."""
+    if files[0].suffix.lower() == ARRAYS:
+        with _whole(files[0]) as stream:
+            np.savez(stream, images=result.pixels.astype(np.float32), latents=result.latents.astype(np.float32))
+        return
+    for file, picture, seed in zip(files, result.images, result.seeds, strict=True):
+        kind = PICTURES[file.suffix.lower()]
+        options = {"pnginfo": png_chunks(result.settings, seed)} if kind == "PNG" else {"quality": QUALITY}
+        with _whole(file) as stream:
+            picture.save(stream, kind, **options)
+
+
+@contextlib.contextmanager
+def _whole(file: Path) -> Iterator[BinaryIO]:
+    """A stream that becomes `file` when all is written, and nothing when it is not."""
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name[:50]}.", delete=False) as stream:
+            temporary = Path(stream.name)
+            yield stream
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(file)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write '{file}' ({error.strerror or error}); free space or choose another -o"
+        ) from None
+    finally:
+        if temporary:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ResourceError(f"no folder '{folder}'; create it, or choose another -o")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write in '{folder.resolve().name or folder}' ({error.strerror}); choose another -o"
+        ) from None
+
+
+def _free_name(file: Path) -> Path:
+    names: Iterator[Path] = (file if n == 1 else file.with_stem(f"{file.stem}-{n}") for n in range(1, 1_000_000))
+    return next(name for name in names if not name.exists())

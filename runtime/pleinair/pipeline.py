@@ -1,0 +1,244 @@
+"""The flow, top to bottom: text -> path -> noise -> loop -> picture."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from textwrap import shorten
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from pleinair import guidance, noise, schedule, text
+from pleinair.bundle import Bundle, Latents, open_bundle
+from pleinair.engines import ENGINES, Graph, Shapes, choose_engine, open_graph
+from pleinair.errors import EngineError, RequestError
+from pleinair.image import decode, to_pil
+from pleinair.request import Request, resolve
+from pleinair.sampling import SAMPLERS, Denoise
+from pleinair.version import __version__
+
+
+@dataclass
+class Timings:
+    """Seconds, as they were spent; `steps` has one entry for every step of every batch."""
+
+    load: float = 0.0
+    text: float = 0.0
+    steps: list[float] = field(default_factory=list)
+    decode: float = 0.0
+    total: float = 0.0
+
+    @contextmanager
+    def spent_on(self, stage: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        setattr(self, stage, getattr(self, stage) + perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Finished pictures, one for each seed, and everything that made them."""
+
+    images: list[Image]
+    seeds: tuple[int, ...]
+    settings: dict[str, Any]
+    timings: Timings
+    warnings: tuple[str, ...]
+    pixels: np.ndarray = field(repr=False)  # (N, H, W, 3) float32 in 0..1
+    latents: np.ndarray = field(repr=False)  # (N, 4, h, w) float32
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One step of one batch; after the last step comes one more frame, which carries the result."""
+
+    step: int
+    steps: int
+    seeds: tuple[int, ...]
+    preview: Callable[[], list[Image]] = field(repr=False)  # what the network sees in the noise now, through the VAE
+    result: Result | None = field(default=None, repr=False)
+
+
+class Pipeline:
+    """An open bundle and its graphs, kept loaded between jobs."""
+
+    def __init__(self, bundle: Bundle, engine: str, device: str | None, threads: int | None) -> None:
+        self.bundle = bundle
+        self.engine = engine
+        self.device = device or "cpu"
+        self.threads = threads
+        self._graphs: dict[str, Graph] = {}
+
+    def generate(self, prompt: str, negative: str = "", **wanted: Any) -> Result:
+        """Make pictures; keyword arguments are those of `stream`."""
+        for frame in self.stream(prompt, negative, **wanted):
+            result = frame.result
+        return result
+
+    def stream(
+        self,
+        prompt: str,
+        negative: str = "",
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        sampler: str | None = None,
+        spacing: str | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        seed: int | Sequence[int] | None = None,
+        count: int = 1,
+        batch: int = 1,
+    ) -> Iterator[Frame]:
+        """Make pictures step by step; leaving the loop cancels.
+
+        `seed` is the first of `count` consecutive seeds, or the list of them; `batch` pictures share a network call.
+        What is None is taken from the bundle. Raises RequestError before anything is loaded.
+        """
+        request = resolve(
+            self.bundle,
+            prompt,
+            negative,
+            width=width,
+            height=height,
+            sampler=sampler,
+            spacing=spacing,
+            steps=steps,
+            guidance=guidance,
+            seed=seed,
+            count=count,
+            batch=batch,
+        )
+        path = schedule.make_path(
+            self.bundle.scheduler_config, SAMPLERS[request.sampler].grid, request.steps, request.spacing
+        )
+        return self._run(request, path)
+
+    def unload(self) -> None:
+        """Give the graphs' memory back; the next job loads them again."""
+        self._graphs.clear()
+
+    def _run(self, request: Request, path: schedule.Path) -> Iterator[Frame]:
+        started, timings, warnings = perf_counter(), Timings(), []
+        info = self.bundle.manifest.latents
+        shape = (info.channels, request.height // info.downsample, request.width // info.downsample)
+        unet, decoder = self._graph("unet"), self._graph("vae_decoder")
+
+        denoise, calls = self._denoiser(request, timings, warnings)
+        pixels, latents = [], []
+        for start in range(0, len(request.seeds), request.batch):
+            seeds = request.seeds[start : start + request.batch]
+            generators = [noise.TorchNoise(seed) for seed in seeds]
+            x = path.start * noise.stacked(generators, shape)  # (B, 4, h, w)
+            with timings.spent_on("load"):
+                unet.prepare(unet_shapes(self.bundle, calls * len(seeds), shape))
+            fresh = partial(noise.stacked, generators, shape)
+            mark = perf_counter()
+            for step, state in enumerate(SAMPLERS[request.sampler].walk(denoise, x, path, fresh), 1):
+                if not np.isfinite(state.x).all():
+                    raise EngineError(
+                        f"the network returned NaN or infinity at step {step} of {request.steps};"
+                        " try another --engine or --device, or a lower --guidance"
+                    )
+                timings.steps.append(perf_counter() - mark)
+                yield Frame(step, request.steps, seeds, partial(_preview, decoder, state.x0, info))
+                mark = perf_counter()
+            with timings.spent_on("load"):
+                decoder.prepare({"latent_sample": (1, *shape)})
+            with timings.spent_on("decode"):
+                pixels += [decode(decoder, one[None], info) for one in state.x]
+            latents.append(state.x)
+
+        pixels, latents = np.concatenate(pixels), np.concatenate(latents)
+        timings.total = perf_counter() - started
+        result = Result(
+            to_pil(pixels), request.seeds, self._settings(request), timings, tuple(warnings), pixels, latents
+        )
+        yield Frame(request.steps, request.steps, seeds, partial(to_pil, pixels[-len(seeds) :]), result)
+
+    def _denoiser(self, request: Request, timings: Timings, warnings: list[str]) -> tuple[Denoise, int]:
+        """The guided network, and how many of its evaluations one picture's step takes."""
+        prediction = schedule.prediction_type(self.bundle.scheduler_config)
+        embedding = self._embed(request.prompt, "prompt", timings, warnings)  # (1, 77, d)
+        if request.guidance <= 1:
+            return guidance.conditioned(self._predict, embedding, prediction), 1
+        negative = self._embed(request.negative, "negative prompt", timings, warnings)
+        return guidance.classifier_free(self._predict, embedding, negative, request.guidance, prediction), 2
+
+    def _embed(self, prompt: str, what: str, timings: Timings, warnings: list[str]) -> np.ndarray:
+        encoder = self.bundle.manifest.text_encoders[0]
+        graph = self._graph(encoder.graph)
+        with timings.spent_on("load"):
+            graph.prepare({"input_ids": (1, encoder.length)})
+        with timings.spent_on("text"):
+            ids, cut = text.token_ids(text.open_tokenizer(self.bundle, encoder), encoder, prompt)
+            if cut:
+                warnings.append(
+                    f"the {what} is longer than the {encoder.length - 2} tokens this model reads;"
+                    f" ignored: '{shorten(cut, 80)}'"
+                )
+            return graph(input_ids=ids)[encoder.output]
+
+    def _predict(self, x: np.ndarray, t: float, embeddings: np.ndarray) -> np.ndarray:
+        timestep = np.array([t], np.float32)
+        return self._graph("unet")(sample=x, timestep=timestep, encoder_hidden_states=embeddings)["out_sample"]
+
+    def _graph(self, name: str) -> Graph:
+        if name not in self._graphs:
+            self._graphs[name] = open_graph(self.bundle, name, self.engine, self.device, self.threads)
+        return self._graphs[name]
+
+    def _settings(self, request: Request) -> dict[str, Any]:
+        """Everything that made the pictures, resolved; no path, user or host name."""
+        from importlib.metadata import version  # a fifth of this package's import time, needed once a job
+
+        grid = SAMPLERS[request.sampler].grid
+        spacing = schedule.resolve_spacing(self.bundle.scheduler_config, grid, request.spacing)
+        package = ENGINES[self.engine].requires
+        return {
+            **asdict(request),
+            "seeds": list(request.seeds),
+            "spacing": ",".join(filter(None, spacing)),
+            "model": self.bundle.manifest.name,
+            "engine": self.engine,
+            "engine_version": version(package),
+            "device": self.device,
+            "threads": self.threads,
+            "pleinair": __version__,
+        }
+
+
+def load(
+    model: str | Path | None = None,
+    *,
+    engine: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+) -> Pipeline:
+    """Open a bundle (storybook, the one that ships with pleinair, where `model` is None) on an engine and a device.
+
+    Graphs are loaded when first needed. Raises BundleError, EngineError or RequestError.
+    """
+    bundle = open_bundle(model)
+    if threads is not None and not 1 <= threads <= 1024:
+        raise RequestError(f"threads {threads} is out of range; choose 1 to 1024, or leave it to the engine")
+    return Pipeline(bundle, choose_engine(bundle, engine), device, threads)
+
+
+def unet_shapes(bundle: Bundle, batch: int, latents: tuple[int, ...]) -> Shapes:
+    """The shapes of the UNet's inputs for a batch of latents (4, h, w)."""
+    encoder = bundle.manifest.text_encoders[0]
+    width = bundle.manifest.graphs[encoder.graph].outputs[encoder.output].shape[-1]
+    return {
+        "sample": (batch, *latents),
+        "timestep": (1,),
+        "encoder_hidden_states": (batch, encoder.length, width),
+    }
+
+
+def _preview(decoder: Graph, x0: np.ndarray, info: Latents) -> list[Image]:
+    return [picture for one in x0 for picture in to_pil(decode(decoder, one[None], info))]

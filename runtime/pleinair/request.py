@@ -1,0 +1,126 @@
+"""What a caller may ask for, validated once, at the edge."""
+
+import difflib
+import math
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import index
+
+from pleinair.bundle import Bundle
+from pleinair.errors import RequestError
+from pleinair.sampling import SAMPLERS
+
+SEED_LIMIT = 1 << 64  # what torch.Generator takes
+MAX_SIDE = 4096
+MAX_STEPS = 1000
+MAX_COUNT = 10_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """One job, with nothing left open: as many pictures as there are seeds."""
+
+    prompt: str
+    negative: str
+    width: int
+    height: int
+    sampler: str
+    spacing: str | None
+    steps: int
+    guidance: float
+    seeds: tuple[int, ...]
+    batch: int
+
+
+def resolve(
+    bundle: Bundle,
+    prompt: str,
+    negative: str = "",
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    sampler: str | None = None,
+    spacing: str | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    seed: int | Sequence[int] | None = None,
+    count: int = 1,
+    batch: int = 1,
+) -> Request:
+    """Fill what is None from the bundle's defaults and refuse what makes no sense, with RequestError."""
+    defaults = bundle.manifest.defaults
+    multiple = bundle.manifest.latents.downsample
+    return Request(
+        prompt=_text("prompt", prompt),
+        negative=_text("negative prompt", negative),
+        width=_side("width", defaults.width if width is None else width, multiple),
+        height=_side("height", defaults.height if height is None else height, multiple),
+        sampler=_one_of("sampler", defaults.sampler if sampler is None else sampler, SAMPLERS),
+        spacing=spacing,
+        steps=_whole("steps", defaults.steps if steps is None else steps, 1, MAX_STEPS),
+        guidance=_guidance(defaults.guidance if guidance is None else guidance),
+        seeds=_seeds(seed, count),
+        batch=_whole("batch", batch, 1, MAX_COUNT),
+    )
+
+
+def _text(name: str, value: str) -> str:
+    if not isinstance(value, str):
+        raise RequestError(f"the {name} must be text, not {type(value).__name__}; pass a string")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise RequestError(f"the {name} is not valid Unicode; pass it as UTF-8 text") from None
+    return value
+
+
+def _whole(name: str, value: int, low: int, high: int) -> int:
+    try:
+        number = index(value)
+    except TypeError:
+        raise RequestError(f"{name} must be a whole number, not {value!r}; choose {low} to {high}") from None
+    if not low <= number <= high:
+        raise RequestError(f"{name} {number} is out of range; choose {low} to {high}")
+    return number
+
+
+def _side(name: str, value: int, multiple: int) -> int:
+    number = _whole(name, value, multiple, MAX_SIDE)
+    if number % multiple:
+        near = max(multiple, round(number / multiple) * multiple)
+        raise RequestError(f"{name} {number} is not a multiple of {multiple}; the nearest is {near}")
+    return number
+
+
+def _guidance(value: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise RequestError(f"guidance must be a number, not {value!r}; 1 turns it off, 7.5 is usual") from None
+    if not math.isfinite(number) or not 0 <= number <= 100:
+        raise RequestError(f"guidance {number:g} is out of range; choose 0 to 100 (1 turns it off, 7.5 is usual)")
+    return number
+
+
+def _seeds(seed: int | Sequence[int] | None, count: int) -> tuple[int, ...]:
+    count = _whole("count", count, 1, MAX_COUNT)
+    if seed is None:
+        seed = secrets.randbelow(1 << 32)
+    seeds = (
+        tuple(seed)
+        if isinstance(seed, Iterable)
+        else tuple(_whole("seed", seed, 0, SEED_LIMIT - 1) + i for i in range(count))
+    )
+    if not seeds:
+        raise RequestError("the list of seeds is empty; give one seed for each picture")
+    return tuple(_whole("seed", each, 0, SEED_LIMIT - 1) for each in seeds)
+
+
+def _one_of(name: str, value: str, choices: Iterable[str]) -> str:
+    names = list(choices)
+    if value in names:
+        return value
+    near = difflib.get_close_matches(str(value).lower().replace("+", "p"), names, n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    raise RequestError(f"unknown {name} '{value}'; {hint}choose from {', '.join(names)}")

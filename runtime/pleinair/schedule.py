@@ -1,0 +1,252 @@
+"""From a diffusers scheduler_config.json to a path of noise levels for the samplers to walk.
+
+    x = alpha * image + sigma * noise        with alpha^2 + sigma^2 = 1
+
+Each family of diffusers schedulers lays its points a little differently. Parity with them lives here, in three grids:
+
+    grid  laid like                      timesteps for n steps                        where the last stride ends
+    k     Euler, EulerAncestral          linspace(0, N-1, n), real-valued             sigma 0
+    dpm   DPMSolverMultistep             linspace(0, N-1, n+1) rounded, last dropped  sigma 0, or the smallest trained
+    ddim  DDIM                           n integers                                   alpha_bar 1, or that of t = 0
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from math import inf, log, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pleinair.errors import BundleError, RequestError
+
+TIMESTEP_SPACINGS = ("leading", "linspace", "trailing")
+SIGMA_SCHEDULES = ("karras",)
+SPACINGS = TIMESTEP_SPACINGS + SIGMA_SCHEDULES
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+RHO = 7.0  # Karras et al. 2022, table 1
+
+
+class Point(NamedTuple):
+    """One noise level: x = alpha * image + sigma * noise."""
+
+    t: float  # what the network is told
+    alpha: float
+    sigma: float
+
+    @property
+    def lam(self) -> float:
+        """Half the log signal-to-noise ratio: the clock that the exponential solvers tick by."""
+        if not self.alpha:
+            return -inf
+        return log(self.alpha / self.sigma) if self.sigma else inf
+
+
+@dataclass(frozen=True)
+class Path:
+    """The strides (from, to) of one walk.
+
+    A stride usually starts where the one before ended; DDIM's do not for every spacing, which is why they are pairs.
+    """
+
+    strides: tuple[tuple[Point, Point], ...]
+    start: float  # the first latents are this times unit noise
+    euler_last: bool = False  # a multistep solver takes the last stride at first order
+
+    def __len__(self) -> int:
+        return len(self.strides)
+
+
+@dataclass(frozen=True)
+class Training:
+    """The noise levels a model was trained on, for t = 0 .. N-1."""
+
+    alpha_bar: np.ndarray  # (N,)
+
+    @property
+    def sigmas(self) -> np.ndarray:  # (N,)
+        """Noise per unit of image, sqrt((1 - alpha_bar) / alpha_bar): the `sigma` of Karras et al. and of diffusers."""
+        # float32, as diffusers computes them: rounding t of a sigma must fall on the same side as there
+        bar = self.alpha_bar.astype(np.float32)
+        return (((1 - bar) / bar) ** np.float32(0.5)).astype(np.float64)
+
+    def at(self, t: int) -> Point:
+        bar = float(self.alpha_bar[t])
+        return Point(float(t), sqrt(bar), sqrt(1 - bar))
+
+    def timestep_of(self, sigmas: np.ndarray) -> np.ndarray:
+        """Real-valued t whose noise is `sigmas` (n,) -> (n,): linear in log sigma, clipped to the trained range."""
+        return np.interp(np.log(sigmas), np.log(self.sigmas), np.arange(len(self.alpha_bar)))
+
+
+def make_path(config: dict[str, Any], grid: str, steps: int, spacing: str | None = None) -> Path:
+    """Lay `steps` strides on a grid as `config` says, `spacing` ("trailing", "karras", "trailing,karras") overriding it.
+
+    Raises RequestError for unknown spacings and for more steps than the spacing has distinct points;
+    BundleError for a config that this version cannot follow.
+    """
+    timestep_spacing, sigma_schedule = resolve_spacing(config, grid, spacing)
+    if grid == "ddim" and sigma_schedule:
+        grid = "k"  # DDIM is Euler on arbitrary sigmas; diffusers has no DDIM of its own there
+    path = GRIDS[grid](config, steps, timestep_spacing, sigma_schedule)
+    if any(a.sigma <= b.sigma for (a, _), (b, _) in pairwise(path.strides)):
+        raise RequestError(
+            f"{steps} steps are too many for the spacing '{timestep_spacing}': two fall on one noise level; use fewer"
+        )
+    return path
+
+
+def resolve_spacing(config: dict[str, Any], grid: str, spacing: str | None) -> tuple[str, str | None]:
+    """(timestep spacing, sigma schedule or None): what `spacing` names, and for the rest what the config says.
+
+    Where the config is silent, the default of the diffusers class that the grid is laid like.
+    """
+    timestep_spacing = config.get("timestep_spacing", "leading" if grid == "ddim" else "linspace")
+    sigma_schedule = "karras" if config.get("use_karras_sigmas") else None
+    for name in filter(None, (part.strip().lower() for part in (spacing or "").split(","))):
+        if name in TIMESTEP_SPACINGS:
+            timestep_spacing = name
+        elif name in SIGMA_SCHEDULES:
+            sigma_schedule = name
+        else:
+            raise RequestError(f"unknown spacing '{name}'; choose from {', '.join(SPACINGS)}")
+    if timestep_spacing not in TIMESTEP_SPACINGS:
+        raise BundleError(
+            f"the scheduler config asks for timestep spacing '{timestep_spacing}', which this version does not know;"
+            f" choose one with --spacing ({', '.join(SPACINGS)})"
+        )
+    return timestep_spacing, sigma_schedule
+
+
+def prediction_type(config: dict[str, Any]) -> str:
+    """What the network's output is: epsilon, v_prediction or sample; BundleError for anything else."""
+    kind = config.get("prediction_type", "epsilon")
+    if kind not in PREDICTIONS:
+        raise BundleError(f"prediction type '{kind}' is not supported; export a model with one of {PREDICTIONS}")
+    return kind
+
+
+def training(config: dict[str, Any], finite_sigma: bool = True) -> Training:
+    """The trained noise levels, in float32 like diffusers' own tables.
+
+    `finite_sigma` keeps the last level of a zero-terminal-SNR model just above zero signal, as the schedulers
+    that divide by alpha do; DDIM uses the exact zero.
+    """
+    count = config.get("num_train_timesteps", 1000)
+    low, high = config.get("beta_start", 0.0001), config.get("beta_end", 0.02)
+    kind = config.get("beta_schedule", "linear")
+    if config.get("trained_betas") is not None:
+        betas = np.asarray(config["trained_betas"], np.float32)
+    elif kind == "linear":
+        betas = np.linspace(low, high, count, dtype=np.float32)
+    elif kind == "scaled_linear":
+        betas = np.linspace(low**0.5, high**0.5, count, dtype=np.float32) ** 2
+    elif kind == "squaredcos_cap_v2":
+        bar = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2) ** 2
+        betas = np.minimum(1 - bar[1:] / bar[:-1], 0.999).astype(np.float32)
+    else:
+        raise BundleError(f"beta schedule '{kind}' is not supported; export the model with another scheduler config")
+    alpha_bar = np.cumprod(1 - betas, dtype=np.float32)
+    if config.get("rescale_betas_zero_snr"):
+        alpha_bar = zero_terminal_snr(alpha_bar)
+        if finite_sigma:
+            alpha_bar[-1] = 2.0**-24
+    return Training(alpha_bar.astype(np.float64))
+
+
+def zero_terminal_snr(alpha_bar: np.ndarray) -> np.ndarray:
+    """Shift and scale sqrt(alpha_bar) (N,) so that the last level is pure noise (Lin et al. 2023, algorithm 1)."""
+    root = np.sqrt(alpha_bar)
+    root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
+    return (root**2).astype(np.float32)
+
+
+def karras(low: float, high: float, steps: int) -> np.ndarray:
+    """`steps` falling sigmas from `high` to `low`, evenly spaced in sigma^(1/7) (Karras et al. 2022, eq. 5)."""
+    ramp = np.linspace(0, 1, steps)
+    return (high ** (1 / RHO) + ramp * (low ** (1 / RHO) - high ** (1 / RHO))) ** RHO
+
+
+def _point(t: float, sigma: float) -> Point:
+    """A point from t and Karras' sigma (noise per unit of image)."""
+    sigma = float(sigma)  # a NumPy scalar would promote float32 latents
+    alpha = 1 / sqrt(1 + sigma * sigma)
+    return Point(float(t), alpha, sigma * alpha)
+
+
+def _chain(timesteps: np.ndarray, sigmas: np.ndarray, last: float) -> tuple[tuple[Point, Point], ...]:
+    points = [_point(t, s) for t, s in zip(timesteps, sigmas, strict=True)]
+    return tuple(pairwise([*points, _point(0, last)]))
+
+
+def _last_sigma(config: dict[str, Any], table: np.ndarray) -> float:
+    return float(table[0]) if config.get("final_sigmas_type", "zero") == "sigma_min" else 0.0
+
+
+def _timesteps(config: dict[str, Any], steps: int, spacing: str, extra: int) -> np.ndarray:
+    """n falling timesteps (n,); `extra` is 1 where the scheduler lays n+1 points and drops the smallest."""
+    count = config.get("num_train_timesteps", 1000)
+    if spacing == "linspace":
+        return np.linspace(0, count - 1, steps + extra)[::-1][:steps]
+    if spacing == "leading":
+        return (np.arange(steps + extra) * (count // (steps + extra)))[::-1][:steps] + config.get("steps_offset", 0)
+    # float error can make arange one longer than asked
+    return np.arange(count, 0, -count / steps).round()[:steps] - 1
+
+
+def _k_grid(config: dict[str, Any], steps: int, spacing: str, schedule: str | None) -> Path:
+    """diffusers EulerDiscreteScheduler and EulerAncestralDiscreteScheduler."""
+    trained = training(config)
+    table = trained.sigmas
+    timesteps = _timesteps(config, steps, spacing, extra=0)
+    sigmas = np.interp(timesteps, np.arange(len(table)), table)
+    if schedule == "karras":
+        low, high = config.get("sigma_min"), config.get("sigma_max")
+        sigmas = karras(sigmas[-1] if low is None else low, sigmas[0] if high is None else high, steps)
+        timesteps = trained.timestep_of(sigmas)
+    strides = _chain(timesteps, sigmas, _last_sigma(config, table))
+    return Path(strides, start=1.0 if spacing == "leading" else strides[0][0].sigma)
+
+
+def _dpm_grid(config: dict[str, Any], steps: int, spacing: str, schedule: str | None) -> Path:
+    """diffusers DPMSolverMultistepScheduler."""
+    trained = training(config)
+    table = trained.sigmas
+    if schedule == "karras":
+        sigmas = karras(table[0], table[-1], steps)
+        timesteps = trained.timestep_of(sigmas)
+        if config.get("beta_schedule") != "squaredcos_cap_v2":
+            timesteps = timesteps.round()
+        timesteps = np.trunc(timesteps)
+    else:
+        timesteps = np.trunc(_timesteps(config, steps, spacing, extra=1).round())
+        sigmas = np.interp(timesteps, np.arange(len(table)), table)
+    last = _last_sigma(config, table)
+    careful = config.get("lower_order_final", True) and steps < 15
+    return Path(
+        _chain(timesteps, sigmas, last), start=1.0, euler_last=bool(config.get("euler_at_final") or careful or not last)
+    )
+
+
+def _ddim_grid(config: dict[str, Any], steps: int, spacing: str, schedule: str | None) -> Path:
+    """diffusers DDIMScheduler: each stride goes N // n timesteps down, wherever the next one starts.
+
+    Deviation: `clip_sample`, which DDIMScheduler assumes where a config is silent, is for pixels and never applied.
+    """
+    trained = training(config, finite_sigma=False)
+    count = len(trained.alpha_bar)
+    end = Point(0.0, 1.0, 0.0) if config.get("set_alpha_to_one", True) else trained.at(0)
+    starts = _timesteps(config, steps, spacing, extra=0).round().astype(int)
+    if starts[0] >= count:
+        raise RequestError(f"{steps} steps start beyond the {count} trained timesteps; use fewer steps")
+    ends = starts - count // steps
+    return Path(
+        tuple((trained.at(a), trained.at(b) if b >= 0 else end) for a, b in zip(starts, ends, strict=True)), 1.0
+    )
+
+
+GRIDS: dict[str, Callable[[dict[str, Any], int, str, str | None], Path]] = {
+    "k": _k_grid,
+    "dpm": _dpm_grid,
+    "ddim": _ddim_grid,
+}

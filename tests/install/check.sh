@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# check.sh VENV: an environment with pleinair alone paints, offline, and holds nothing of the export stage.
+set -euo pipefail
+bin=$(cd "$1/bin" && pwd)
+cd "$(mktemp -d)"
+for heavy in torch diffusers transformers onnx nncf; do
+  if "$bin/python" -c "import $heavy" 2>/dev/null; then
+    echo "the runtime environment holds $heavy" >&2
+    exit 1
+  fi
+done
+offline=()
+if unshare --net --map-root-user true 2>/dev/null; then offline=(unshare --net --map-root-user); fi
+"${offline[@]}" "$bin/pleinair" generate "a red house on a snowy hill at night" --seed 7 -o house.png --json >report.json
+"$bin/python" - <<'PYTHON'
+import json
+from PIL import Image, ImageStat
+
+report = json.load(open("report.json"))
+assert report["images"][0]["path"] == "house.png" and not report["warnings"], report
+picture = Image.open("house.png")
+assert picture.size == (report["images"][0]["width"], report["images"][0]["height"])
+assert min(ImageStat.Stat(picture.convert("RGB")).stddev) > 10, "the picture is nearly empty"
+print("painted", picture.size, "in", report["timings"]["total_s"], "s")
+PYTHON
+du -sm "$bin/.." | awk '{print "installed size", $1, "MB"}'

@@ -1,0 +1,55 @@
+"""What diffusers itself does, as the reference for ours. Needs torch and diffusers."""
+
+import diffusers
+import numpy as np
+import toy
+import torch
+
+SAMPLERS = {
+    "ddim": diffusers.DDIMScheduler,
+    "euler": diffusers.EulerDiscreteScheduler,
+    "euler_a": diffusers.EulerAncestralDiscreteScheduler,
+    "dpmpp_2m": diffusers.DPMSolverMultistepScheduler,
+}
+SPACINGS = ("leading", "linspace", "trailing", "karras", "trailing,karras")
+
+
+def scheduler(config, sampler, spacing):
+    """A diffusers scheduler set up as our `sampler` and `spacing` over a scheduler config.
+
+    diffusers has no Karras DDIM or Euler a: the first is Euler there, the second takes Euler's Karras sigmas.
+    `clip_sample`, which DDIM assumes where a config is silent, is for pixels and ruins latents: off.
+    """
+    names = spacing.split(",") if spacing else []
+    changes = {"timestep_spacing": name for name in names if name != "karras"}
+    karras = "karras" in names
+    if karras and sampler == "ddim":
+        sampler = "euler"
+    if karras and sampler == "euler_a":
+        return KarrasEulerAncestral.from_config(config, **changes)
+    if karras:
+        changes["use_karras_sigmas"] = True
+    if sampler == "ddim":
+        changes["clip_sample"] = False
+    return SAMPLERS[sampler].from_config(config, **changes)
+
+
+class KarrasEulerAncestral(diffusers.EulerAncestralDiscreteScheduler):
+    def set_timesteps(self, num_inference_steps, device=None):
+        euler = diffusers.EulerDiscreteScheduler.from_config(self.config, use_karras_sigmas=True)
+        euler.set_timesteps(num_inference_steps)
+        super().set_timesteps(num_inference_steps, device)
+        self.sigmas, self.timesteps = euler.sigmas, euler.timesteps
+
+
+def trajectory(config, sampler, spacing, steps, seed):
+    """Final latents (1, 4, 5, 3) of a diffusers scheduler on the toy network."""
+    stepper = scheduler(config, sampler, spacing)
+    stepper.set_timesteps(steps)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(toy.SHAPE, generator=generator) * stepper.init_noise_sigma
+    stochastic = {"generator": generator} if sampler == "euler_a" else {}
+    for t in stepper.timesteps:
+        output = toy.network(stepper.scale_model_input(x, t), float(t), torch.sin)
+        x = stepper.step(output, t, x, **stochastic).prev_sample
+    return x.numpy().astype(np.float32)
