@@ -2,8 +2,9 @@
 
 import diffusers
 import numpy as np
-import toy
 import torch
+
+import toy
 
 SAMPLERS = {
     "ddim": diffusers.DDIMScheduler,
@@ -21,8 +22,10 @@ def scheduler(config, sampler, spacing):
     `clip_sample`, which DDIM assumes where a config is silent, is for pixels and ruins latents: off.
     """
     names = spacing.split(",") if spacing else []
-    changes = {"timestep_spacing": name for name in names if name != "karras"}
     karras = "karras" in names
+    changes = {}
+    if names and names[0] != "karras":
+        changes["timestep_spacing"] = names[0]
     if karras and sampler == "ddim":
         sampler = "euler"
     if karras and sampler == "euler_a":

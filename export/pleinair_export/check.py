@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+
 from pleinair.bundle import Fidelity
 from pleinair.errors import QualityError
-
 from pleinair_export.graphs import Arrays
 from pleinair_export.quiet import quiet
 
@@ -73,12 +73,11 @@ def open_openvino(path: Path) -> Callable[[Arrays], Arrays]:
 
 
 def open_onnx(path: Path) -> Callable[[Arrays], Arrays]:
-    """Open with ONNX Runtime on the CPU, dequantizing weights once, at load."""
+    """Open with ONNX Runtime on the CPU, as it comes."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 

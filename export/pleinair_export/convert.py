@@ -5,14 +5,16 @@ import importlib.metadata
 import json
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pleinair
 import torch
+from safetensors import SafetensorError
+
+import pleinair
 from pleinair.bundle import (
     FORMAT,
     MANIFEST,
@@ -25,8 +27,7 @@ from pleinair.bundle import (
     TextEncoder,
     file_info,
 )
-from pleinair.errors import ExportError, RequestError
-
+from pleinair.errors import ExportError, RequestError, ResourceError
 from pleinair_export import check, families, graphs, quantize
 from pleinair_export.quiet import quiet
 from pleinair_export.source import DOWNLOAD, Source, open_source
@@ -45,8 +46,8 @@ class Progress:
 
     graph: str
     stage: str
-    done: int
-    total: int
+    done: int = 0
+    total: int = 0
     fidelity: Fidelity | None = None
 
 
@@ -68,14 +69,19 @@ def export(
     model = open_source(source)
     check_target(out, source, force)
     check_room(out, room_needed(model, formats, weights))
+    total = count_steps(model, formats)
     with staged(out) as stage:
-        yield from build(model, stage, formats, weights)
+        for done, progress in enumerate(build(model, stage, formats, weights)):
+            yield dataclasses.replace(progress, done=done, total=total)
+    yield Progress("bundle", "done", total, total)
 
 
 def check_request(formats: tuple[str, ...], weights: str) -> None:
     """Raise RequestError for an unknown format or kind of weights."""
     if not formats or not set(formats) <= set(FORMATS):
-        raise RequestError(f"unknown format {', '.join(map(str, formats)) or 'none'}; choose from: {', '.join(FORMATS)}")
+        raise RequestError(
+            f"unknown format {', '.join(map(str, formats)) or 'none'}; choose from: {', '.join(FORMATS)}"
+        )
     if weights not in BYTES:
         raise RequestError(f"unknown weights '{weights}'; choose from: {', '.join(BYTES)}")
 
@@ -86,50 +92,54 @@ def room_needed(model: Source, formats: tuple[str, ...], weights: str) -> int:
     return sum(model.sizes.values()) * BYTES[weights] * len(formats) + scratch + 10_000_000
 
 
+def count_steps(model: Source, formats: tuple[str, ...]) -> int:
+    """How many times `build` yields: tokenizer, bundle, each load, and three times for every graph and format."""
+    parts = model.family.components.values()
+    return 2 + len(parts) + 3 * len(formats) * sum(len(names) for _, names in parts)
+
+
 def build(model: Source, stage: Path, formats: tuple[str, ...], weights: str) -> Iterator[Progress]:
-    """Fill `stage` with a whole bundle."""
-    parts = model.family.components
-    total = len(parts) + 2 + 2 * len(formats) * sum(len(names) for _, names in parts.values())
-    done = 0
-
-    def step(graph: str, what: str, fidelity: Fidelity | None = None) -> Progress:
-        return Progress(graph, what, done, total, fidelity)
-
-    yield step("tokenizer", "convert")
+    """Fill `stage` with a whole bundle, one component in memory at a time."""
+    yield Progress("tokenizer", "convert")
     tokens = write_tokenizer(model.path / "tokenizer", stage / "tokenizer", "openvino" in formats)
-    done += 1
-    shelf: dict[str, np.ndarray] = {}
     infos: dict[str, GraphInfo] = {}
-    for component, (kind, names) in parts.items():
-        yield step(component, "load")
+    text = np.empty(0)
+    for component, (kind, names) in model.family.components.items():
+        yield Progress(component, "load")
         module = load(model, component, kind)
-        done += 1
         for name in names:
-            spec = make_spec(name, module, tokens, shelf)
-            (stage / name).mkdir()
-            (stage / name / "config.json").write_bytes((model.path / component / "config.json").read_bytes())
+            spec = make_spec(name, module, tokens, text)
             expected = [graphs.run_torch(spec, case) for case in spec.cases]
             if name == "text_encoder":
-                shelf["text"] = np.concatenate([outputs["last_hidden_state"] for outputs in expected])
-            files, measured = {}, {}
-            for form in formats:
-                yield step(name, f"{form}: convert")
-                files[form] = CONVERT[form](spec, stage / name, weights)
-                done += 1
-                yield step(name, f"{form}: compare with torch")
-                run = check.open_graph(stage / name / files[form][0], form)
-                measured[form] = check.fidelity(weights, expected, (run(case) for case in spec.cases))
-                check.require(name, form, weights, measured[form])
-                done += 1
-                yield step(name, f"{form}: accepted", measured[form])
-            paths = {form: tuple(f"{name}/{file}" for file in files[form]) for form in formats}
-            infos[name] = GraphInfo(paths, weights, "fp32", spec.inputs, spec.outputs, measured)
-        del module, spec, run
-    yield step("bundle", "write")
+                text = expected[-1]["last_hidden_state"]
+            infos[name] = yield from export_graph(spec, expected, stage, formats, weights)
+            shutil.copyfile(model.path / component / "config.json", stage / name / "config.json")
+        del module, spec
+    yield Progress("bundle", "write")
     write_configs(model, stage)
     (stage / MANIFEST).write_text(manifest(model, stage, infos, tokens, formats, weights).to_json(), encoding="utf-8")
-    done += 1
-    yield step("bundle", "done")
+
+
+def export_graph(
+    spec: graphs.Spec, expected: list[graphs.Arrays], stage: Path, formats: tuple[str, ...], weights: str
+) -> Generator[Progress, None, GraphInfo]:
+    """Write one graph in every format and hold what is on disk against torch's answers.
+
+    Raises QualityError, naming the graph, when one is below the gate.
+    """
+    folder = stage / spec.name
+    folder.mkdir()
+    files, measured = {}, {}
+    for form in formats:
+        yield Progress(spec.name, f"{form}: convert")
+        names = WRITE[form](spec, folder, weights)
+        yield Progress(spec.name, f"{form}: compare with torch")
+        run = check.open_graph(folder / names[0], form)
+        measured[form] = check.fidelity(weights, expected, (run(case) for case in spec.cases))
+        check.require(spec.name, form, weights, measured[form])
+        yield Progress(spec.name, f"{form}: accepted", fidelity=measured[form])
+        files[form] = tuple(f"{spec.name}/{file}" for file in names)
+    return GraphInfo(files, weights, "fp32", spec.inputs, spec.outputs, measured)
 
 
 def load(model: Source, component: str, kind: str) -> torch.nn.Module:
@@ -151,22 +161,26 @@ def load(model: Source, component: str, kind: str) -> torch.nn.Module:
                 local_files_only=True,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
+            if "memory" in reason:
+                raise ResourceError(f"no memory to load '{component}' ({reason}); close other programs") from error
             raise ExportError(f"cannot load '{component}' of '{model.name}' ({reason}); {DOWNLOAD}") from error
     absent = [key for key in report["missing_keys"] if "position_ids" not in key]
     if absent:
-        raise ExportError(f"'{component}' of '{model.name}' lacks {len(absent)} weights ({sorted(absent)[0]}); {DOWNLOAD}")
+        raise ExportError(
+            f"'{component}' of '{model.name}' lacks {len(absent)} weights ({sorted(absent)[0]}); {DOWNLOAD}"
+        )
     return module.eval().requires_grad_(False)
 
 
-def make_spec(name: str, module: torch.nn.Module, tokens: Tokens, shelf: dict[str, np.ndarray]) -> graphs.Spec:
-    """The Spec of a graph, given what earlier graphs made: token ids for the text encoder, its output for the UNet."""
+def make_spec(name: str, module: torch.nn.Module, tokens: Tokens, text: np.ndarray) -> graphs.Spec:
+    """The Spec of a graph, given what came before it: token ids for the text encoder, its output for the UNet."""
     if name == "text_encoder":
         return graphs.text_encoder(module, [tokens.prompts[:1], tokens.prompts])
     if name == "unet":
-        return graphs.unet(module, shelf["text"][1:])
-    return graphs.SD_GRAPHS[name](module)
+        return graphs.unet(module, text)
+    return {"vae_encoder": graphs.vae_encoder, "vae_decoder": graphs.vae_decoder}[name](module)
 
 
 def write_openvino(spec: graphs.Spec, folder: Path, weights: str) -> tuple[str, ...]:
@@ -182,13 +196,18 @@ def write_openvino(spec: graphs.Spec, folder: Path, weights: str) -> tuple[str, 
         model = openvino.convert_model(traced, example_input=tuple(example.values()))
         for port, (name, info) in zip(model.inputs, spec.inputs.items(), strict=True):
             port.get_tensor().set_names({name})
-            port.get_node().set_partial_shape(openvino.PartialShape([n if isinstance(n, int) else -1 for n in info.shape]))
+            port.get_node().set_partial_shape(
+                openvino.PartialShape([n if isinstance(n, int) else -1 for n in info.shape])
+            )
         for port, name in zip(model.outputs, spec.outputs, strict=True):
             port.get_tensor().set_names({name})
         model.validate_nodes_and_infer_types()
         if weights != "fp32":
             model = quantize.compress_openvino(model, weights)
-        openvino.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
+        try:
+            openvino.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
+        except RuntimeError as error:
+            raise OSError(f"OpenVINO could not save {spec.name}: {error}") from error
     return "openvino_model.xml", "openvino_model.bin"
 
 
@@ -224,7 +243,7 @@ def write_onnx(spec: graphs.Spec, folder: Path, weights: str) -> tuple[str, ...]
     return "model.onnx", "model.onnx_data"
 
 
-CONVERT = {"openvino": write_openvino, "onnx": write_onnx}
+WRITE = {"openvino": write_openvino, "onnx": write_onnx}
 
 
 def write_configs(model: Source, stage: Path) -> None:

@@ -1,11 +1,14 @@
-"""What each family of pipelines consists of, as data; a new family is a new row and, at most, a new Spec in graphs.py."""
+"""What each family of pipelines consists of, as data: a new family is a row here and, at most, a Spec in graphs.py."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from pleinair.sampling import SAMPLERS
 
 
 @dataclass(frozen=True)
 class Family:
-    """One diffusers pipeline class: component folder -> the class it must have, and the graphs made from it, in order."""
+    """One diffusers pipeline class: component folder -> the class it must have, and the graphs made from it."""
 
     pipeline: str
     components: dict[str, tuple[str, tuple[str, ...]]]
@@ -24,21 +27,16 @@ STABLE_DIFFUSION = Family(
 
 FAMILIES = {family.pipeline: family for family in (STABLE_DIFFUSION,)}
 
-SAMPLERS = {
-    "DDIMScheduler": "ddim",
-    "EulerDiscreteScheduler": "euler",
-    "EulerAncestralDiscreteScheduler": "euler_a",
-    "DPMSolverMultistepScheduler": "dpmpp_2m",
-}
 DEFAULT_SAMPLER = "dpmpp_2m"
 
 
-def generation(unet: dict) -> str:
-    """"sd1" or "sd2" from the UNet's config: SD 2 projects with linear layers and reads a text of width 1024."""
+def generation(unet: dict[str, Any]) -> str:
+    """ "sd1" or "sd2" from the UNet's config: SD 2 projects with linear layers and reads a text of width 1024."""
     second = unet.get("use_linear_projection") or unet.get("cross_attention_dim", 0) == 1024
     return "sd2" if second else "sd1"
 
 
-def sampler(scheduler: dict) -> str:
-    """The sampler that stands for the scheduler class a model was published with."""
-    return SAMPLERS.get(scheduler.get("_class_name", ""), DEFAULT_SAMPLER)
+def sampler(scheduler: dict[str, Any]) -> str:
+    """Our sampler for the scheduler class a model was published with, where we have it."""
+    kinds = {info.diffusers: name for name, info in SAMPLERS.items()}
+    return kinds.get(scheduler.get("_class_name"), DEFAULT_SAMPLER)

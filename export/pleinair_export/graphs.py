@@ -1,12 +1,12 @@
 """The graphs of a bundle: for each the torch module that is traced, its ports, and the inputs it is tried on."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pleinair.bundle import Port
 from torch import nn
+
+from pleinair.bundle import Port
 
 Arrays = dict[str, np.ndarray]
 
@@ -34,7 +34,7 @@ def run_torch(spec: Spec, case: Arrays) -> Arrays:
 
 
 class TextEncoder(nn.Module):
-    """CLIP: input_ids (B, 77) -> last_hidden_state (B, 77, D), pooler_output (B, D), hidden_states.0 .. N (B, 77, D)."""
+    """input_ids (B, 77) -> last_hidden_state (B, 77, D), pooler_output (B, D), hidden_states.0 .. N (B, 77, D)."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -168,11 +168,3 @@ def picture(rng: np.random.Generator, batch: int, height: int, width: int) -> np
     waves = rng.uniform(1, 9, (4, batch, 3, 1, 1))
     image = np.sin(waves[0] * x + waves[1] * y) * np.cos(waves[2] * x - waves[3] * y)
     return (image * 0.9 + rng.uniform(-0.1, 0.1, image.shape)).astype(np.float32)
-
-
-SD_GRAPHS: dict[str, Callable[..., Spec]] = {
-    "text_encoder": text_encoder,
-    "unet": unet,
-    "vae_encoder": vae_encoder,
-    "vae_decoder": vae_decoder,
-}

@@ -3,12 +3,12 @@
 import json
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pleinair.bundle import Defaults
 from pleinair.errors import ExportError, RequestError
-
 from pleinair_export.families import FAMILIES, Family
 
 DOWNLOAD = "download the model again"
@@ -17,7 +17,7 @@ LEGACY = {"text_encoder": "model", "unet": "diffusion_pytorch_model", "vae": "di
 
 @dataclass(frozen=True)
 class Source:
-    """A pipeline folder that can be exported; `variants` holds "fp16" or None per component, `sizes` parameter counts."""
+    """A pipeline folder that can be exported; `variants` is "fp16" or None, `sizes` counts parameters."""
 
     path: Path
     name: str
@@ -38,7 +38,9 @@ def open_source(path: Path) -> Source:
     if not path.exists():
         raise RequestError(f"no folder '{path}'; check the path (SOURCE is a diffusers folder on this disk)")
     if not (path / "model_index.json").is_file():
-        raise ExportError(f"'{path}' is not a diffusers folder (no model_index.json); give one that save_pretrained wrote")
+        raise ExportError(
+            f"'{path}' is not a diffusers folder (no model_index.json); give one that save_pretrained wrote"
+        )
     index = read_json(path / "model_index.json")
     family = FAMILIES.get(index.get("_class_name", ""))
     if family is None:
@@ -60,6 +62,9 @@ def open_source(path: Path) -> Source:
             raise ExportError(f"'{path / tokenizer}' is missing; {DOWNLOAD}")
     check_configs(path.name, configs)
     extra = read_json(path / "pleinair.json") if (path / "pleinair.json").exists() else {}
+    unknown = set(extra.get("defaults", {})) - {field.name for field in fields(Defaults)}
+    if unknown:
+        raise ExportError(f"'{path / 'pleinair.json'}' has no default called {', '.join(sorted(unknown))}; remove it")
     return Source(
         path,
         extra.get("name", path.name),
@@ -96,7 +101,9 @@ def check_configs(name: str, configs: dict[str, dict[str, Any]]) -> None:
         )
     for key in ("class_embed_type", "num_class_embeds", "addition_embed_type", "time_cond_proj_dim", "encoder_hid_dim"):
         if unet.get(key) is not None:
-            raise ExportError(f"'{name}' has a UNet with {key}, which is not supported; choose a plain SD 1.x or 2.x model")
+            raise ExportError(
+                f"'{name}' has a UNet with {key}, which is not supported; choose a plain SD 1.x or 2.x model"
+            )
 
 
 def check_weights(folder: Path, stem: str) -> tuple[str | None, int]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pleinair.errors import ExportError
 
+from pleinair.errors import ExportError
 from pleinair_export.quiet import quiet
 
 PROMPTS = ["", "a red fox sitting in the snow at dawn, oil on canvas", "Two boats; (a lighthouse:1.2) & 30 gulls!"]

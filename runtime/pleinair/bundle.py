@@ -133,7 +133,7 @@ class Bundle:
         info = self.manifest.graphs.get(graph)
         if info is None or form not in info.files:
             raise BundleError(
-                f"bundle '{self.manifest.name}' has no {form} graph '{graph}'; it has {', '.join(self.formats) or 'none'}:"
+                f"bundle '{self.manifest.name}' has no {form} graph '{graph}', only {', '.join(self.formats) or 'none'};"
                 f" choose that engine, or export the model again with --format {form}"
             )
         for name in info.files[form]:
@@ -160,10 +160,28 @@ def open_bundle(path: str | Path | None = None) -> Bundle:
     """
     root = default_path() if path is None else Path(path)
     manifest = read_manifest(root)
-    for name in manifest.files:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
-            raise BundleError(f"{MANIFEST} names a file outside the bundle: '{name}'; do not use this model")
+    check_names(manifest)
     return Bundle(root, manifest, read_scheduler_config(root / manifest.scheduler))
+
+
+def check_names(manifest: Manifest) -> None:
+    """Raise BundleError where the manifest names files outside the folder, or parts it does not have."""
+    for name in manifest.files:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or ":" in name:
+            raise BundleError(f"{MANIFEST} names a file outside the bundle: '{name}'; do not use this model")
+    named = [manifest.scheduler, *(f"{encoder.tokenizer}/tokenizer.json" for encoder in manifest.text_encoders)]
+    named += [file for graph in manifest.graphs.values() for files in graph.files.values() for file in files]
+    lost = [file for file in named if file not in manifest.files]
+    lost += [name for name in ("unet", "vae_decoder") if name not in manifest.graphs]
+    lost += [
+        encoder.graph
+        for encoder in manifest.text_encoders
+        if encoder.graph not in manifest.graphs or encoder.output not in manifest.graphs[encoder.graph].outputs
+    ]
+    if lost or not manifest.text_encoders:
+        raise BundleError(
+            f"{MANIFEST} does not describe '{lost[0] if lost else 'a text encoder'}'; export the model again"
+        )
 
 
 def read_manifest(root: Path) -> Manifest:

@@ -3,7 +3,7 @@
 import importlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
@@ -17,8 +17,8 @@ from typer.main import get_command  # noqa: E402
 from pleinair import machine  # noqa: E402
 from pleinair.bundle import Bundle, damaged_files, open_bundle  # noqa: E402
 from pleinair.errors import BundleError, PleinairError, RequestError, ResourceError  # noqa: E402
-from pleinair.output import planned_files, write  # noqa: E402
-from pleinair.pipeline import Frame, Result, load  # noqa: E402
+from pleinair.output import ARRAYS, planned_files, write  # noqa: E402
+from pleinair.pipeline import Frame, Result, load, merged  # noqa: E402
 from pleinair.request import resolve  # noqa: E402
 from pleinair.sampling import SAMPLERS  # noqa: E402
 from pleinair.schedule import SPACINGS  # noqa: E402
@@ -48,13 +48,12 @@ def run(arguments: list[str]) -> int:
     """Run one command; returns the exit code and lets only bugs escape as exceptions."""
     command = get_command(app)
     try:
-        return command.main(arguments, prog_name="pleinair", standalone_mode=False) or 0
+        code = command.main(arguments, prog_name="pleinair", standalone_mode=False) or 0
+        return complain("interrupted; finished pictures are kept", code) if code == INTERRUPTED else code
     except PleinairError as error:
         return complain(str(error), error.exit_code)
     except MemoryError:
         return complain("out of memory; choose a smaller --size or --batch, or a model with int8 weights", 4)
-    except KeyboardInterrupt:
-        return complain("interrupted; nothing was written", INTERRUPTED)
     except BrokenPipeError:
         return 0
     except Exception as error:
@@ -105,11 +104,16 @@ def generate(
     seeds = resolve(pipe.bundle, prompt, negative, **wanted, seed=seed, count=count).seeds
     frames = pipe.stream(prompt, negative, **wanted, seed=seeds)
     files = planned_files(output, prompt, seeds, force)
+    results, write_s, waiting = [], 0.0, iter(files)
+    together = files[0].suffix.lower() == ARRAYS
     for frame in progress_bar(frames, pipe.bundle.manifest.name):
-        result = frame.result
-    mark = perf_counter()
-    write(result, files)
-    write_s = perf_counter() - mark
+        if frame.result:
+            results.append(frame.result)
+            if not together:  # a picture is on disk as soon as it is done
+                write_s += seconds(write, frame.result, [next(waiting) for _ in frame.seeds])
+    result = merged(results)
+    if together:
+        write_s += seconds(write, result, files)
     for warning in result.warnings:
         print(f"pleinair: warning: {warning}", file=sys.stderr)
     if as_json:
@@ -117,6 +121,13 @@ def generate(
     else:
         for file in dict.fromkeys(files):
             print(file)
+
+
+def seconds(work: Callable[..., None], *arguments: Any) -> float:
+    """Do the work and tell how long it took."""
+    start = perf_counter()
+    work(*arguments)
+    return perf_counter() - start
 
 
 def parse_size(size: str | None) -> tuple[int | None, int | None]:
@@ -185,7 +196,8 @@ def export(
         raise RequestError(f"unknown format '{form}'; choose openvino, onnx or both")
     exporter = extra("pleinair_export", "export")
     for progress in exporter.export(source, out, formats=formats, weights=weights, force=force):
-        print(progress, file=sys.stderr)
+        found = f"  {progress.fidelity.psnr_db:.1f} dB" if progress.fidelity else ""
+        print(f"[{progress.done:2}/{progress.total}] {progress.graph:12} {progress.stage}{found}", file=sys.stderr)
     print(json.dumps(description(open_bundle(out))) if as_json else out)
 
 

@@ -1,13 +1,13 @@
 """The flow, top to bottom: text -> path -> noise -> loop -> picture."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from time import perf_counter
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from PIL.Image import Image
@@ -17,7 +17,7 @@ from pleinair.bundle import Bundle, Latents, open_bundle
 from pleinair.engines import ENGINES, Graph, Shapes, choose_engine, open_graph
 from pleinair.errors import EngineError, RequestError
 from pleinair.image import decode, to_pil
-from pleinair.request import Request, resolve
+from pleinair.request import Options, Request, resolve
 from pleinair.sampling import SAMPLERS, Denoise
 from pleinair.version import __version__
 
@@ -41,7 +41,7 @@ class Timings:
 
 @dataclass(frozen=True)
 class Result:
-    """Finished pictures, one for each seed, and everything that made them."""
+    """Finished pictures, one for each seed, and everything that made them; timings are those of the job so far."""
 
     images: list[Image]
     seeds: tuple[int, ...]
@@ -54,7 +54,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Frame:
-    """One step of one batch; after the last step comes one more frame, which carries the result."""
+    """One step of one batch; after a batch's last step comes one more frame, which carries its result."""
 
     step: int
     steps: int
@@ -73,49 +73,15 @@ class Pipeline:
         self.threads = threads
         self._graphs: dict[str, Graph] = {}
 
-    def generate(self, prompt: str, negative: str = "", **wanted: Any) -> Result:
-        """Make pictures; keyword arguments are those of `stream`."""
-        for frame in self.stream(prompt, negative, **wanted):
-            result = frame.result
-        return result
+    def generate(self, prompt: str, negative: str = "", **options: Unpack[Options]) -> Result:
+        """Make pictures of `prompt`, one for each seed; raises PleinairError."""
+        return merged([frame.result for frame in self.stream(prompt, negative, **options) if frame.result])
 
-    def stream(
-        self,
-        prompt: str,
-        negative: str = "",
-        *,
-        width: int | None = None,
-        height: int | None = None,
-        sampler: str | None = None,
-        spacing: str | None = None,
-        steps: int | None = None,
-        guidance: float | None = None,
-        seed: int | Sequence[int] | None = None,
-        count: int = 1,
-        batch: int = 1,
-    ) -> Iterator[Frame]:
-        """Make pictures step by step; leaving the loop cancels.
-
-        `seed` is the first of `count` consecutive seeds, or the list of them; `batch` pictures share a network call.
-        What is None is taken from the bundle. Raises RequestError before anything is loaded.
-        """
-        request = resolve(
-            self.bundle,
-            prompt,
-            negative,
-            width=width,
-            height=height,
-            sampler=sampler,
-            spacing=spacing,
-            steps=steps,
-            guidance=guidance,
-            seed=seed,
-            count=count,
-            batch=batch,
-        )
-        path = schedule.make_path(
-            self.bundle.scheduler_config, SAMPLERS[request.sampler].grid, request.steps, request.spacing
-        )
+    def stream(self, prompt: str, negative: str = "", **options: Unpack[Options]) -> Iterator[Frame]:
+        """Make pictures step by step; leaving the loop cancels. Raises RequestError before anything is loaded."""
+        request = resolve(self.bundle, prompt, negative, **options)
+        grid = SAMPLERS[request.sampler].grid
+        path = schedule.make_path(self.bundle.scheduler_config, grid, request.steps, request.spacing)
         return self._run(request, path)
 
     def unload(self) -> None:
@@ -129,7 +95,6 @@ class Pipeline:
         unet, decoder = self._graph("unet"), self._graph("vae_decoder")
 
         denoise, calls = self._denoiser(request, timings, warnings)
-        pixels, latents = [], []
         for start in range(0, len(request.seeds), request.batch):
             seeds = request.seeds[start : start + request.batch]
             generators = [noise.TorchNoise(seed) for seed in seeds]
@@ -150,15 +115,11 @@ class Pipeline:
             with timings.spent_on("load"):
                 decoder.prepare({"latent_sample": (1, *shape)})
             with timings.spent_on("decode"):
-                pixels += [decode(decoder, one[None], info) for one in state.x]
-            latents.append(state.x)
-
-        pixels, latents = np.concatenate(pixels), np.concatenate(latents)
-        timings.total = perf_counter() - started
-        result = Result(
-            to_pil(pixels), request.seeds, self._settings(request), timings, tuple(warnings), pixels, latents
-        )
-        yield Frame(request.steps, request.steps, seeds, partial(to_pil, pixels[-len(seeds) :]), result)
+                pixels = np.concatenate([decode(decoder, one[None], info) for one in state.x])
+            timings.total = perf_counter() - started
+            settings = self._settings(replace(request, seeds=seeds))
+            result = Result(to_pil(pixels), seeds, settings, timings, tuple(warnings), pixels, state.x)
+            yield Frame(request.steps, request.steps, seeds, partial(to_pil, pixels), result)
 
     def _denoiser(self, request: Request, timings: Timings, warnings: list[str]) -> tuple[Denoise, int]:
         """The guided network, and how many of its evaluations one picture's step takes."""
@@ -227,6 +188,20 @@ def load(
     if threads is not None and not 1 <= threads <= 1024:
         raise RequestError(f"threads {threads} is out of range; choose 1 to 1024, or leave it to the engine")
     return Pipeline(bundle, choose_engine(bundle, engine), device, threads)
+
+
+def merged(results: list[Result]) -> Result:
+    """The results of a job's batches as one."""
+    last = results[-1]
+    seeds = tuple(seed for result in results for seed in result.seeds)
+    return replace(
+        last,
+        images=[image for result in results for image in result.images],
+        seeds=seeds,
+        settings={**last.settings, "seeds": list(seeds)},
+        pixels=np.concatenate([result.pixels for result in results]),
+        latents=np.concatenate([result.latents for result in results]),
+    )
 
 
 def unet_shapes(bundle: Bundle, batch: int, latents: tuple[int, ...]) -> Shapes:

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import index
+from typing import TypedDict
 
 from pleinair.bundle import Bundle
 from pleinair.errors import RequestError
@@ -15,6 +16,20 @@ SEED_LIMIT = 1 << 64  # what torch.Generator takes
 MAX_SIDE = 4096
 MAX_STEPS = 1000
 MAX_COUNT = 10_000
+
+
+class Options(TypedDict, total=False):
+    """How a picture is to be made; what is left out or None is taken from the bundle."""
+
+    width: int | None
+    height: int | None
+    sampler: str | None
+    spacing: str | None  # timestep spacing, sigma schedule, or both: "trailing", "karras", "trailing,karras"
+    steps: int | None
+    guidance: float | None  # 1 or less turns it off
+    seed: int | Sequence[int] | None  # the first of `count` consecutive seeds, or the list of them; random when None
+    count: int
+    batch: int  # pictures that share a network call
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class Training:
 
 
 def make_path(config: dict[str, Any], grid: str, steps: int, spacing: str | None = None) -> Path:
-    """Lay `steps` strides on a grid as `config` says, `spacing` ("trailing", "karras", "trailing,karras") overriding it.
+    """Lay `steps` strides on a grid as `config` says; `spacing` ("trailing", "trailing,karras") overrides it.
 
     Raises RequestError for unknown spacings and for more steps than the spacing has distinct points;
     BundleError for a config that this version cannot follow.

@@ -9,6 +9,7 @@ from recipe.settings import Settings
 from recipe.vae import load_vae
 
 PARTS = ("unet", "vae", "text_encoder")
+TOKENIZER_FILES = ("vocab.json", "merges.txt")
 
 
 def assemble(work: Path, source: Path, settings: Settings) -> None:
@@ -22,6 +23,10 @@ def assemble(work: Path, source: Path, settings: Settings) -> None:
     partial = source.with_name(f"{source.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     whole.save_pretrained(partial, safe_serialization=True)
+    for file in TOKENIZER_FILES:
+        shutil.copy(work / "tokenizer" / file, partial / "tokenizer" / file)
+    for file in partial.rglob("*.safetensors"):
+        file.chmod(0o644)
     shutil.rmtree(source, ignore_errors=True)
     partial.replace(source)
     counts = {name: sum(weight.numel() for weight in getattr(whole, name).parameters()) for name in PARTS}

@@ -55,10 +55,10 @@ def disturbed(pictures: Tensor) -> Tensor:
 
 
 def train_classifier(work: Path, settings: Settings, minutes: float, until: datetime | None) -> None:
-    """Train on renders, then tell how often held-out renders are judged right."""
+    """Train on renders of all pairs, then tell how often held-out renders are judged right."""
     torch.manual_seed(0)
-    pictures = pictures_of(work, "train", settings)
-    labels = labels_of_set(work, "train")
+    pictures = pictures_of(work, "judge", settings)
+    labels = labels_of_set(work, "judge")
     classifier = build_classifier().to(settings.device, memory_format=torch.channels_last)
 
     def loss(step: int) -> Tensor:

@@ -45,7 +45,7 @@ def scenes_to_judge(count: int) -> dict[str, list[Scene]]:
 
 def load_pipeline(source: Path) -> StableDiffusionPipeline:
     """The assembled model in full precision."""
-    made = StableDiffusionPipeline.from_pretrained(source, safety_checker=None, torch_dtype=torch.float32)
+    made = StableDiffusionPipeline.from_pretrained(source, safety_checker=None)
     made.set_progress_bar_config(disable=True)
     made.unet.to(memory_format=torch.channels_last)
     made.vae.to(memory_format=torch.channels_last)

@@ -4,13 +4,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recipe.scenes import COLOURS, GROUNDS, HOURS, KINDS, RELIEFS, SIDES
+from recipe.scenes import COLOURS, GROUNDS, HELD_OUT, HOURS, KINDS, RELIEFS, SIDES
 
 SPLITS = (len(HOURS), len(GROUNDS), len(RELIEFS), len(KINDS) * (len(COLOURS) + 1), len(KINDS) * len(SIDES))
 OUTPUTS = sum(SPLITS)
 COLOUR_COLUMNS = slice(3, 3 + len(KINDS))
 SIDE_COLUMNS = slice(3 + len(KINDS), 3 + 2 * len(KINDS))
 ABSENT_WEIGHT = 0.3
+NEVER = -1e4
 
 
 def split_outputs(outputs: Tensor) -> tuple[Tensor, ...]:
@@ -19,9 +20,16 @@ def split_outputs(outputs: Tensor) -> tuple[Tensor, ...]:
     return hour, ground, relief, colours.unflatten(-1, (len(KINDS), -1)), sides.unflatten(-1, (len(KINDS), -1))
 
 
-def labels_loss(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy of all labels."""
+def seen_in_training() -> Tensor:
+    """Which colours each kind has in training, absence first."""
+    return torch.tensor([[True, *((kind, colour) not in HELD_OUT for colour in COLOURS)] for kind in KINDS])
+
+
+def labels_loss(outputs: Tensor, labels: Tensor, only_seen: bool = False) -> Tensor:
+    """Cross entropy of all labels; `only_seen` keeps held-out pairs from being taught as impossible."""
     hour, ground, relief, colours, sides = split_outputs(outputs)
+    if only_seen:
+        colours = colours.masked_fill(~seen_in_training().to(outputs.device), NEVER)
     weight = torch.ones(len(COLOURS) + 1, device=outputs.device)
     weight[0] = ABSENT_WEIGHT
     total = F.cross_entropy(hour, labels[:, 0]) + F.cross_entropy(ground, labels[:, 1])
@@ -53,3 +61,11 @@ def accuracies(outputs: Tensor, labels: Tensor) -> dict[str, float]:
         "side where found": right_side[present & found],
     }
     return {name: share.float().mean().item() for name, share in shares.items()}
+
+
+def seats(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Kind and colour of the object on each side, 0 where there is none."""
+    colours, sides = labels[:, COLOUR_COLUMNS], labels[:, SIDE_COLUMNS]  # [n, kinds]
+    taken = sides[:, None, :] == torch.arange(len(SIDES))[:, None]  # [n, sides, kinds]
+    kinds = (taken * torch.arange(1, len(KINDS) + 1)).sum(-1)
+    return kinds, (taken * colours[:, None, :]).sum(-1)  # [n, sides], [n, sides]

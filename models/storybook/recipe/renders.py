@@ -17,6 +17,7 @@ from recipe.settings import Settings
 WORKERS = 2
 SEED_STRIDE = 7919
 HELD_OUT_SEED = 10_000_000
+JUDGE_SEED = 30_000_000
 
 
 def render_share(share: int, pictures: Path, count: int, first_seed: int, settings: Settings, training: bool) -> None:
@@ -59,8 +60,9 @@ def render_set(work: Path, name: str, count: int, first_seed: int, settings: Set
 
 
 def render(work: Path, settings: Settings) -> None:
-    """Render the held-out and the training pictures."""
+    """Render the held-out pictures, those for the judge, who must know all pairs, and the training pictures."""
     render_set(work, "held-out", settings.held_out_renders, HELD_OUT_SEED, settings)
+    render_set(work, "judge", settings.renders // 3, JUDGE_SEED, settings)
     render_set(work, "train", settings.renders, 0, settings)
 
 

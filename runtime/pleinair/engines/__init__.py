@@ -3,12 +3,13 @@
 import importlib
 import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from pleinair.bundle import Bundle
-from pleinair.errors import EngineError, RequestError
+from pleinair.errors import BundleError, EngineError, PleinairError, RequestError, ResourceError
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -83,3 +84,29 @@ def open_graph(bundle: Bundle, graph: str, engine: str, device: str | None, thre
 def devices(engine: str) -> list[str]:
     """The devices an installed engine can run on here, as its own names."""
     return importlib.import_module(ENGINES[engine].module).devices()
+
+
+def unreadable(file: Path, error: Exception) -> PleinairError:
+    """The error for a graph file that an engine cannot load."""
+    if out_of_memory(error):
+        return ResourceError(f"not enough memory to load '{file.parent.name}'; close programs, or use int8 weights")
+    return BundleError(f"cannot load '{file}' ({reason(error)}); check the bundle with: pleinair info BUNDLE --verify")
+
+
+def failed(graph: str, device: str, error: Exception) -> PleinairError:
+    """The error for a graph that an engine cannot compile or run."""
+    if out_of_memory(error):
+        return ResourceError(f"not enough memory to run '{graph}'; choose a smaller --size or --batch")
+    return EngineError(f"'{graph}' failed on {device} ({reason(error)}); try another --device or --engine")
+
+
+def out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(
+        sign in str(error).lower() for sign in ("bad_alloc", "bad alloc", "out of memory", "failed to allocate")
+    )
+
+
+def reason(error: Exception) -> str:
+    """The telling line of an engine's many-line message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:200]

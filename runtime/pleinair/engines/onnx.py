@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime as ort
 
 from pleinair.bundle import Bundle, Port
-from pleinair.engines import Shapes
-from pleinair.errors import BundleError, EngineError, RequestError
+from pleinair.engines import Shapes, failed, unreadable
+from pleinair.errors import RequestError
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "dml": "DmlExecutionProvider"}
 DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
@@ -56,19 +56,12 @@ class OnnxGraph:
             options.enable_mem_pattern = False  # DirectML refuses both of these otherwise
             options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
             provider = [(PROVIDERS["dml"], {"device_id": self._index}), PROVIDERS["cpu"]]
+            for name, size in self._free_dimensions(shapes).items():
+                options.add_free_dimension_override_by_name(name, size)
         try:
-            if self._device == "dml":
-                for name, size in self._free_dimensions(shapes).items():
-                    options.add_free_dimension_override_by_name(name, size)
             self._session = ort.InferenceSession(self._file, options, providers=provider)
         except Exception as error:  # ONNX Runtime's own exceptions share no base
-            reason = str(error).strip().splitlines()[0]
-            if "INVALID_PROTOBUF" in reason or "Protobuf parsing" in reason or "ModelProto" in reason:
-                raise BundleError(f"'{self._file}' is damaged ({reason}); restore it or export again") from None
-            raise EngineError(
-                f"ONNX Runtime cannot run '{self._file.parent.name}' on {self._device} ({reason});"
-                " check the bundle with: pleinair info BUNDLE --verify, or choose another --device"
-            ) from None
+            raise unreadable(self._file, error) from None
         self._shapes = shapes
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -79,10 +72,7 @@ class OnnxGraph:
         try:
             return dict(zip(names, self._session.run(names, feed), strict=True))
         except Exception as error:
-            raise EngineError(
-                f"ONNX Runtime failed in '{self._file.parent.name}' ({str(error).splitlines()[0]});"
-                " try a smaller --size, or another --engine"
-            ) from None
+            raise failed(self._file.parent.name, self._device, error) from None
 
     def unload(self) -> None:
         self._session = None

@@ -7,8 +7,8 @@ import numpy as np
 import openvino as ov
 
 from pleinair.bundle import Bundle
-from pleinair.engines import Shapes
-from pleinair.errors import BundleError, EngineError, RequestError
+from pleinair.engines import Shapes, failed, unreadable
+from pleinair.errors import RequestError
 
 SETTINGS: dict[str, dict[str, Any]] = {
     # f32: results must not change in silence with the CPU model, which is what the default (bf16 where it is fast) does
@@ -49,17 +49,14 @@ class OpenVINOGraph:
         core = ov.Core()
         try:
             model = core.read_model(self._file)
+        except RuntimeError as error:
+            raise unreadable(self._file, error) from None
+        try:
             model.reshape(dict(shapes))
             widen_inputs(model)
             self._request = core.compile_model(model, self._device, self._settings).create_infer_request()
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            if self._file.exists() and "parse" in str(error).lower():
-                raise BundleError(f"'{self._file}' is damaged ({reason}); restore it or export again") from None
-            raise EngineError(
-                f"OpenVINO cannot run '{self._file.parent.name}' on {self._device} ({reason});"
-                " check the bundle with: pleinair info BUNDLE --verify, or choose another --device"
-            ) from None
+            raise failed(self._file.parent.name, self._device, error) from None
         self._shapes = shapes
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -67,10 +64,7 @@ class OpenVINOGraph:
         try:
             results = self._request.infer(inputs)
         except RuntimeError as error:
-            raise EngineError(
-                f"OpenVINO failed in '{self._file.parent.name}' ({str(error).strip().splitlines()[-1]});"
-                " try a smaller --size, or another --engine"
-            ) from None
+            raise failed(self._file.parent.name, self._device, error) from None
         return {next(iter(port.get_names())): np.array(array) for port, array in results.items()}
 
     def unload(self) -> None:

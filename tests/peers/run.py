@@ -1,0 +1,69 @@
+"""Prove that optimum-intel and optimum-onnx open our bundles, each in an environment of its own.
+
+    python tests/peers/run.py [PEER ...] [--environments FOLDER]
+
+Run with the Python that has pleinair[export]. The two peers exclude each other and hold transformers back, so each gets
+a fresh virtual environment from its constraints file; --environments keeps them for the next time.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PEERS = {
+    "optimum-intel": ("optimum-intel", "openvino-tokenizers", "diffusers", "torch"),
+    "optimum-onnx": ("optimum-onnx", "onnxruntime", "diffusers", "torch"),
+}
+
+
+def environment(folder: Path, peer: str) -> Path:
+    """The Python of the peer's virtual environment, made where it is absent."""
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not (folder / "complete").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        constraints = HERE / f"constraints-{peer}.txt"
+        subprocess.run([python, "-m", "pip", "install", "-q", "-c", constraints, *PEERS[peer]], check=True)
+        (folder / "complete").touch()
+    return python
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("peers", nargs="*", metavar="PEER", help=f"{' or '.join(PEERS)}; both when not given")
+    parser.add_argument("--environments", type=Path, help="folder that keeps the environments")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.peers) - set(PEERS):
+        parser.error(f"unknown peer {', '.join(unknown)}; choose from: {', '.join(PEERS)}")
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        bundles = Path(folder) / "bundles"
+        timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles])
+        for peer in arguments.peers or PEERS:
+            start = time.perf_counter()
+            python = environment((arguments.environments or Path(folder)).absolute() / peer, peer)
+            print(f"{peer}: environment ready after {time.perf_counter() - start:.0f} s", flush=True)
+            failed += timed(peer, [python, HERE / "open_bundle.py", peer, bundles])
+    print("FAIL" if failed else "pass", flush=True)
+    return failed
+
+
+def timed(what: str, command: list) -> int:
+    """Run a command offline with its noise hidden unless it fails; 1 when it failed."""
+    start = time.perf_counter()
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, env=offline, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    shown = [line for line in done.stdout.splitlines() if line.startswith(("pass", "FAIL"))]
+    print("\n".join([*shown, f"{what}: {time.perf_counter() - start:.0f} s"]), flush=True)
+    if done.returncode:
+        print(done.stdout, done.stderr, sep="\n", file=sys.stderr, flush=True)
+    return int(done.returncode != 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,277 @@
+"""The command line: what it writes, prints and returns. On the fake engine, in this process."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bundles import edit_manifest, full_copy, light_copy
+from pleinair import cli
+from pleinair.engines import ENGINES, EngineInfo
+from pleinair.output import write
+
+FAKE = ["--engine", "fake", "--steps", "2"]
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command; returns (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        code = cli.run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def refused(outcome, code, *words):
+    """One line on stderr with the words, nothing on stdout, and the exit code."""
+    assert outcome[0] == code, outcome
+    assert outcome[1] == ""
+    assert outcome[2].count("\n") == 1 and outcome[2].startswith("pleinair: "), outcome[2]
+    for word in words:
+        assert word in outcome[2], outcome[2]
+
+
+def test_generate_writes_a_picture_and_prints_its_name(run, tmp_path):
+    assert run("generate", "A red house, at night!", "--seed", 7, *FAKE) == (0, "a-red-house-at-night-7.png\n", "")
+    with Image.open("a-red-house-at-night-7.png") as picture:
+        assert picture.mode == "RGB" and picture.size == (picture.width, picture.height)
+    run("generate", "A red house, at night!", "--seed", 7, *FAKE)
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == [
+        "a-red-house-at-night-7-2.png",
+        "a-red-house-at-night-7.png",
+    ]
+
+
+def test_json_report_has_every_field(run):
+    code, out, err = run(
+        "generate", "a boat", *FAKE, "--seed", 1, "--count", 2, "--size", "72x64", "-o", "b.png", "--json"
+    )
+    report = json.loads(out)
+    assert code == 0 and err == "" and out.count("\n") == 1
+    assert report["images"] == [
+        {"path": "b-1.png", "seed": 1, "width": 72, "height": 64},
+        {"path": "b-2.png", "seed": 2, "width": 72, "height": 64},
+    ]
+    assert set(report) == {"images", "settings", "timings", "peak_rss_mb", "warnings"}
+    timings = report["timings"]
+    assert set(timings) == {"import_s", "load_s", "text_s", "steps_s", "decode_s", "write_s", "total_s"}
+    assert len(timings["steps_s"]) == 4 and report["peak_rss_mb"] > 10
+    assert report["settings"]["guidance"] and report["settings"]["spacing"]
+
+
+@pytest.mark.parametrize("suffix, kind", [("png", "PNG"), ("jpg", "JPEG"), ("jpeg", "JPEG"), ("webp", "WEBP")])
+def test_the_suffix_decides_the_kind_of_file(run, suffix, kind):
+    assert run("generate", "a boat", *FAKE, "-o", f"b.{suffix}")[0] == 0
+    with Image.open(f"b.{suffix}") as picture:
+        assert picture.format == kind
+
+
+def test_npz_stores_float_pictures_and_latents(run):
+    assert run("generate", "a boat", *FAKE, "--count", 3, "--size", "64x72", "-o", "b.npz")[1] == "b.npz\n"
+    with np.load("b.npz") as arrays:
+        assert arrays["images"].shape == (3, 72, 64, 3) and arrays["images"].dtype == np.float32
+        assert arrays["latents"].shape == (3, 4, 9, 8) and arrays["latents"].dtype == np.float32
+        assert 0 <= arrays["images"].min() <= arrays["images"].max() <= 1
+
+
+def test_png_carries_the_settings(run):
+    run("generate", "a boat, blue", "--negative", "red: fish", *FAKE, "--seed", 5, "--spacing", "karras", "-o", "b.png")
+    with Image.open("b.png") as picture:
+        lines = picture.text["parameters"].split("\n")
+        ours = json.loads(picture.text["pleinair"])
+    assert lines[:2] == ["a boat, blue", "Negative prompt: red: fish"]
+    fields = dict(field.split(": ") for field in lines[2].split(", "))
+    assert fields["Steps"] == "2" and fields["Seed"] == "5" and fields["Schedule type"] == "Karras"
+    assert ours["prompt"] == "a boat, blue" and ours["seed"] == 5 and ours["format"] == 1
+
+
+def test_existing_files_are_never_overwritten_in_silence(run):
+    run("generate", "a boat", *FAKE, "-o", "b.png", "--seed", 1)
+    before = Path("b.png").read_bytes()
+    refused(run("generate", "a cat", *FAKE, "-o", "b.png"), 4, "exists", "--force")
+    assert Path("b.png").read_bytes() == before
+    assert run("generate", "a cat", *FAKE, "-o", "b.png", "--force")[0] == 0
+    assert Path("b.png").read_bytes() != before
+
+
+def test_a_warning_is_on_stderr_and_in_the_report(run):
+    code, out, err = run("generate", "a house " * 100, *FAKE, "--json")
+    assert code == 0 and err.startswith("pleinair: warning: ") and "tokens" in json.loads(out)["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    "arguments, code, words",
+    [
+        (["generate", "a", "--size", "100x64"], 2, ["multiple of 8"]),
+        (["generate", "a", "--size", "99999999x8"], 2, ["4096"]),
+        (["generate", "a", "--size", "8"], 2, ["512x512"]),
+        (["generate", "a", "--size", "axb"], 2, ["512x512"]),
+        (["generate", "a", "--size", "²x8"], 2, ["512x512"]),
+        (["generate", "a", "--steps", "0"], 2, ["1 to 1000"]),
+        (["generate", "a", "--steps", "100000"], 2, ["1 to 1000"]),
+        (["generate", "a", "--steps", "two"], 2, ["--steps", "--help"]),
+        (["generate", "a", "--guidance", "nan"], 2, ["guidance"]),
+        (["generate", "a", "--seed", "-1"], 2, ["seed"]),
+        (["generate", "a", "--seed", str(1 << 64)], 2, ["seed"]),
+        (["generate", "a", "--sampler", "eular"], 2, ["did you mean 'euler'"]),
+        (["generate", "a", "--spacing", "karas"], 2, ["choose from"]),
+        (["generate", "a", "--engine", "cuda"], 2, ["openvino, onnx"]),
+        (["generate", "a", "--stpes", "3"], 2, ["--steps", "generate --help"]),
+        (["generate"], 2, ["prompt"]),
+        (["generate", "a", "-o", "b.gif"], 2, [".png"]),
+        (["generate", "a", "-o", "b"], 2, [".png"]),
+        (["generate", "a", "-o", "no/such/b.png"], 4, ["create it"]),
+        (["generate", "a", "-o", "dir.png"], 4, ["is a folder"]),
+        (["generate", "a", "--model", "no/such/model"], 3, ["no model folder", "pleinair export"]),
+        (["generate", "a", "--model", "."], 3, ["bundle.json"]),
+        (["info", "no/such/model"], 3, ["no model folder"]),
+        (["frobnicate"], 2, ["--help"]),
+        (["export", "nowhere", "out", "--format", "tflite"], 2, ["openvino, onnx or both"]),
+    ],
+)
+def test_bad_input_is_one_line_with_the_remedy(run, tmp_path, arguments, code, words):
+    (tmp_path / "here" / "dir.png").mkdir()
+    refused(run(*arguments), code, *words)
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["dir.png"]
+
+
+def test_a_missing_engine_says_how_to_install_it(run, monkeypatch):
+    missing = EngineInfo("pleinair.engines.onnx", "no_such_module", 'pip install "pleinair[onnx]"', "onnx")
+    monkeypatch.setitem(ENGINES, "onnx", missing)
+    refused(run("generate", "a", "--engine", "onnx"), 5, 'pip install "pleinair[onnx]"')
+
+
+def test_a_missing_extra_says_how_to_install_it(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pleinair_export", None)
+    refused(run("export", "a", "b"), 4, 'pip install "pleinair[export]"')
+
+
+def test_a_newer_bundle_says_how_to_update(run, tmp_path):
+    folder = light_copy(tmp_path / "newer")
+    edit_manifest(folder, lambda raw: raw.update(format=99))
+    refused(run("generate", "a", "--model", folder), 3, "pip install -U pleinair")
+
+
+@pytest.mark.parametrize("engine, name", [("openvino", "openvino_model.bin"), ("onnx", "model.onnx")])
+def test_missing_and_truncated_graphs_are_named(run, tmp_path, engine, name):
+    folder = full_copy(tmp_path / "broken")
+    file = folder / "unet" / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    refused(run("generate", "a", "--model", folder, "--engine", engine), 3, "unet", "damaged")
+    file.unlink()
+    refused(run("generate", "a", "--model", folder, "--engine", engine), 3, "unet", "missing")
+
+
+@pytest.mark.parametrize("engine, name", [("openvino", "openvino_model.xml"), ("onnx", "model.onnx")])
+def test_garbage_of_the_right_size_is_no_traceback(run, tmp_path, engine, name):
+    folder = full_copy(tmp_path / "broken")
+    file = folder / "unet" / name
+    file.write_bytes(bytes(range(256)) * (file.stat().st_size // 256) + bytes(file.stat().st_size % 256))
+    refused(run("generate", "a", "--model", folder, "--engine", engine), 3, "unet", "--verify")
+
+
+def test_a_broken_tokenizer_is_named(run, tmp_path):
+    folder = light_copy(tmp_path / "broken")
+    (folder / "tokenizer" / "tokenizer.json").write_text("{")
+    refused(run("generate", "a", "--model", folder, *FAKE), 3, "tokenizer.json")
+
+
+def test_info_verify_names_the_flipped_file(run, tmp_path):
+    folder = full_copy(tmp_path / "flipped")
+    assert json.loads(run("info", folder, "--verify", "--json")[1])["verified"] is True
+    file = folder / "unet" / "model.onnx"
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 0x10
+    file.write_bytes(data)
+    code, out, err = run("info", folder, "--verify", "--json")
+    assert code == 3 and json.loads(out)["damaged"] == ["unet/model.onnx: content differs from its SHA-256"]
+    assert err.count("\n") == 1 and "unet/model.onnx" in err
+
+
+def test_info_shows_the_default_model(run):
+    code, out, _ = run("info", "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["name"] == "storybook" and facts["formats"] == ["onnx", "openvino"]
+    assert facts["graphs"]["unet"]["fidelity_db"]["openvino"] > 35
+    assert "storybook" in run("info")[1]
+
+
+def test_samplers_lists_what_generate_takes(run):
+    listed = json.loads(run("samplers", "--json")[1])
+    assert list(listed["samplers"]) == ["ddim", "euler", "euler_a", "dpmpp_2m"]
+    assert listed["spacings"] == ["leading", "linspace", "trailing", "karras"]
+    table = run("samplers")[1]
+    assert all(name in table for name in listed["samplers"])
+
+
+def test_doctor_tells_the_machine(run):
+    facts = json.loads(run("doctor", "--json")[1])
+    assert facts["cores"] >= 1 and facts["memory_gb"] > 0 and facts["cpu"]
+    assert "CPU" in facts["engines"]["openvino"]["devices"]
+    assert run("doctor")[1].startswith("pleinair")
+
+
+def test_doctor_says_what_to_install(run, monkeypatch):
+    monkeypatch.setattr("pleinair.machine.PARTS", {"a purpose": ("no_such_package", "pip install it")})
+    assert json.loads(run("doctor", "--json")[1])["missing"] == {"a purpose": "pip install it"}
+
+
+def test_version_and_help(run):
+    from pleinair import __version__
+
+    assert run("--version") == (0, f"{__version__}\n", "")
+    assert "generate" in run("--help")[1]
+
+
+def test_interrupting_exits_130_and_keeps_what_is_done(run, monkeypatch):
+    done = []
+
+    def interrupted(result, files):
+        if done:
+            raise KeyboardInterrupt
+        done.append(files)
+        write(result, files)
+
+    monkeypatch.setattr("pleinair.cli.write", interrupted)
+    refused(run("generate", "a", *FAKE, "--count", 3, "-o", "b.png"), 130, "interrupted")
+    assert [path.name for path in Path().iterdir()] == ["b-1.png"]
+
+
+def shell(script, cwd):
+    return subprocess.run(["bash", "-c", script], cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the limits below are POSIX")
+def test_a_full_disk_leaves_nothing_behind(tmp_path):
+    """A file size limit is the full disk that any user can make: writing past it fails like one."""
+    here = tmp_path / "here"
+    script = f"ulimit -f 1; '{sys.executable}' -m pleinair generate a --engine fake --steps 1 --size 512x512 -o b.npz"
+    outcome = shell(script, here)
+    assert outcome.returncode == 4 and outcome.stderr.count("\n") == 1, outcome.stderr
+    assert "cannot write 'b.npz'" in outcome.stderr and list(here.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is POSIX")
+def test_a_closed_pipe_is_no_traceback(tmp_path):
+    outcome = shell(f"'{sys.executable}' -m pleinair doctor | true", tmp_path)
+    assert outcome.returncode == 0 and "Traceback" not in outcome.stderr
+
+
+def test_a_pipe_gets_no_progress_bar(tmp_path):
+    command = [sys.executable, "-m", "pleinair", "generate", "a", *FAKE, "-o", "b.png"]
+    outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "b.png\n", "")

@@ -1,0 +1,155 @@
+"""The flow, on the fake engine: seeds, batches, cancelling, settings, warnings."""
+
+import numpy as np
+import pytest
+
+import pleinair
+from pleinair.errors import EngineError, RequestError
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return pleinair.load(engine="fake")
+
+
+def test_a_picture_for_every_seed_whatever_the_batch(pipe):
+    one_by_one = pipe.generate("a red house", steps=3, seed=5, count=5)
+    in_batches = pipe.generate("a red house", steps=3, seed=5, count=5, batch=2)
+    assert one_by_one.seeds == (5, 6, 7, 8, 9)
+    assert len(one_by_one.images) == 5
+    np.testing.assert_allclose(one_by_one.latents, in_batches.latents, atol=1e-5)
+    alone = pipe.generate("a red house", steps=3, seed=8)
+    assert np.array_equal(alone.pixels[0], one_by_one.pixels[3])
+
+
+def test_the_same_request_gives_the_same_bytes(pipe):
+    first, second = (pipe.generate("a boat", seed=1, sampler="euler_a").pixels.tobytes() for _ in range(2))
+    assert first == second
+
+
+def test_prompt_negative_guidance_and_seed_each_change_the_picture(pipe):
+    base = {"prompt": "a boat", "seed": 1, "steps": 3, "guidance": 5.0}
+    pictures = [
+        pipe.generate(**{**base, **change}).pixels.tobytes()
+        for change in ({}, {"prompt": "a cat"}, {"negative": "blue"}, {"guidance": 1.0}, {"guidance": 9.0}, {"seed": 2})
+    ]
+    assert len(set(pictures)) == len(pictures)
+
+
+def test_guidance_of_one_or_less_ignores_the_negative_prompt(pipe):
+    one, other = (
+        pipe.generate("a boat", negative, seed=1, steps=2, guidance=1.0).pixels.tobytes() for negative in ("", "blue")
+    )
+    assert one == other
+
+
+def test_stream_shows_every_step_and_each_batch_ends_with_its_result(pipe):
+    frames = list(pipe.stream("a red house", seed=[3, 9, 4], batch=2, steps=4))
+    assert [(frame.step, frame.seeds, frame.result is not None) for frame in frames] == [
+        *((step, (3, 9), False) for step in (1, 2, 3, 4)),
+        (4, (3, 9), True),
+        *((step, (4,), False) for step in (1, 2, 3, 4)),
+        (4, (4,), True),
+    ]
+    assert frames[4].result.seeds == (3, 9) and len(frames[4].result.images) == 2
+    assert len(frames[0].preview()) == 2
+    assert frames[0].preview()[0].size == frames[-1].result.images[0].size
+
+
+def test_leaving_the_loop_cancels_and_the_pipeline_goes_on(pipe):
+    before = pipe.generate("a red house", seed=1, steps=5).pixels
+    for frame in pipe.stream("a red house", seed=1, steps=5):
+        if frame.step == 2:
+            break
+    assert np.array_equal(before, pipe.generate("a red house", seed=1, steps=5).pixels)
+
+
+def test_sizes_that_are_not_square(pipe):
+    result = pipe.generate("a red house", width=136, height=72, steps=2, seed=1)
+    assert result.pixels.shape == (1, 72, 136, 3) and result.latents.shape == (1, 4, 9, 17)
+    assert result.images[0].size == (136, 72)
+    assert result.pixels.dtype == np.float32 and 0 <= result.pixels.min() <= result.pixels.max() <= 1
+
+
+def test_settings_are_resolved_and_name_nothing_of_this_machine(pipe):
+    settings = pipe.generate("a red house", steps=2, seed=1, spacing="trailing,karras").settings
+    assert settings["spacing"] == "trailing,karras"
+    assert settings["sampler"] in {"ddim", "euler", "euler_a", "dpmpp_2m"}
+    assert settings["width"] == pipe.bundle.manifest.defaults.width
+    assert settings["model"] == "storybook" and settings["engine"] == "fake"
+    assert not any("/" in str(value) for value in settings.values())
+
+
+def test_a_prompt_that_is_too_long_is_said_not_silently_cut(pipe):
+    result = pipe.generate("a red house " * 60 + "with a dragon", steps=1, seed=1)
+    (warning,) = result.warnings
+    assert "75 tokens" in warning and warning.endswith("'") and "\n" not in warning
+    assert not pipe.generate("a red house", steps=1, seed=1).warnings
+
+
+@pytest.mark.parametrize("prompt", ["", " ", "\n", "\0", "ünïcödé 家 🏠", "x" * 100_000, "(((", "<|endoftext|> a"])
+def test_any_text_is_a_prompt(pipe, prompt):
+    assert np.isfinite(pipe.generate(prompt, steps=1, seed=1).latents).all()
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"width": 100}, "nearest is"),
+        ({"width": 0}, "width 0"),
+        ({"height": -8}, "height -8"),
+        ({"width": 1 << 20}, "4096"),
+        ({"width": 64.5}, "whole number"),
+        ({"steps": 0}, "1 to 1000"),
+        ({"steps": 100_000}, "1 to 1000"),
+        ({"steps": None, "guidance": float("nan")}, "guidance"),
+        ({"guidance": float("inf")}, "guidance"),
+        ({"guidance": -1}, "guidance"),
+        ({"guidance": "strong"}, "guidance"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 1 << 64}, "seed"),
+        ({"seed": (1 << 64) - 1, "count": 2}, "seed"),
+        ({"seed": []}, "empty"),
+        ({"seed": "x"}, "whole number"),
+        ({"count": 0}, "count"),
+        ({"batch": 0}, "batch"),
+        ({"sampler": "dpm++2m"}, "did you mean 'dpmpp_2m'"),
+        ({"sampler": "Euler"}, "did you mean 'euler'"),
+        ({"sampler": "quantum"}, "choose from"),
+        ({"spacing": "karas"}, "choose from"),
+        ({"prompt": b"bytes"}, "string"),
+        ({"prompt": "\ud800"}, "UTF-8"),
+    ],
+)
+def test_bad_requests_are_refused_before_anything_is_loaded(wrong, message):
+    pipe = pleinair.load(engine="fake")
+    pipe._graph = None  # loading any graph would now fail loudly
+    with pytest.raises(RequestError) as caught:
+        pipe.stream(**{"prompt": "a house", **wrong})
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_numbers_that_are_not_finite_never_become_a_black_picture(monkeypatch):
+    pipe = pleinair.load(engine="fake")
+    unet, calls = pipe._graph("unet"), []
+
+    def broken(sample, **_):
+        calls.append(1)
+        return {"out_sample": sample * (np.nan if len(calls) == 3 else 1)}
+
+    monkeypatch.setattr(unet, "_run", broken)
+    with pytest.raises(EngineError, match="at step 3 of 5"):
+        pipe.generate("a house", seed=1, steps=5)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 5000])
+def test_absurd_thread_counts_are_refused(threads):
+    with pytest.raises(RequestError, match="threads"):
+        pleinair.load(threads=threads)
+
+
+def test_unknown_engines_and_devices_are_named():
+    with pytest.raises(RequestError, match="openvino, onnx"):
+        pleinair.load(engine="cuda")
+    with pytest.raises(RequestError, match="choose from"):
+        pleinair.load(engine="openvino", device="tpu").generate("a house")
