@@ -133,7 +133,7 @@ class Bundle:
         info = self.manifest.graphs.get(graph)
         if info is None or form not in info.files:
             raise BundleError(
-                f"bundle '{self.manifest.name}' has no {form} graph '{graph}', only {', '.join(self.formats) or 'none'};"
+                f"bundle '{self.manifest.name}' has no {form} graph '{graph}', only {', '.join(self.formats)};"
                 f" choose that engine, or export the model again with --format {form}"
             )
         for name in info.files[form]:

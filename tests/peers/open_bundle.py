@@ -1,6 +1,6 @@
 """Open the bundles of prepare.py with optimum and compare the pictures with diffusers' (runs in a peer's environment).
 
-    python tests/peers/open_bundle.py optimum-intel|optimum-onnx FOLDER
+python tests/peers/open_bundle.py optimum-intel|optimum-onnx FOLDER
 """
 
 import json

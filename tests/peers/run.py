@@ -43,7 +43,8 @@ def main() -> int:
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         bundles = Path(folder) / "bundles"
-        timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles])
+        if timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles]):
+            return 1
         for peer in arguments.peers or PEERS:
             start = time.perf_counter()
             python = environment((arguments.environments or Path(folder)).absolute() / peer, peer)

@@ -1,0 +1,261 @@
+"""What a bundle holds, and that its graphs answer like torch: every format, kind of weights, size and batch."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+import pytest
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from onnx import TensorProto
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from pleinair.bundle import damaged_files, open_bundle
+from pleinair_export import check, graphs
+from pleinair_export.tokenizer import PROMPTS
+
+BUNDLES = [("sd1", "fp32"), ("sd1", "fp16"), ("sd2", "fp16"), ("sd2", "int8")]
+GATE = {"fp32": 60, "fp16": 50, "int8": 35}
+GRAPHS = ("text_encoder", "unet", "vae_encoder", "vae_decoder")
+ports = pytest.mark.parametrize("form", ["openvino", "onnx"])
+bundles = pytest.mark.parametrize("family, weights", BUNDLES)
+
+
+def tokens(source, prompts):
+    tokenizer = CLIPTokenizer.from_pretrained(source / "tokenizer")
+    ids = tokenizer(prompts, padding="max_length", max_length=77, truncation=True, return_tensors="np")["input_ids"]
+    return ids.astype(np.int64)
+
+
+def specs(source):
+    """The four Specs of a source, put together without convert.py."""
+    ids = tokens(source, PROMPTS)
+    text = graphs.text_encoder(CLIPTextModel.from_pretrained(source / "text_encoder").eval(), [ids[:1], ids])
+    embeddings = graphs.run_torch(text, text.cases[1])["last_hidden_state"]
+    vae = AutoencoderKL.from_pretrained(source / "vae").eval()
+    unet = graphs.unet(UNet2DConditionModel.from_pretrained(source / "unet").eval(), embeddings)
+    return {spec.name: spec for spec in (text, unet, graphs.vae_encoder(vae), graphs.vae_decoder(vae))}
+
+
+@pytest.fixture(scope="session")
+def torch_specs(tiny_sources):
+    return {family: specs(source) for family, source in tiny_sources.items()}
+
+
+def run(path, form, case):
+    """A graph as a stranger would run it, but for the timestep that our runtime widens."""
+    if form == "onnx":
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return dict(zip([o.name for o in session.get_outputs()], session.run(None, case), strict=True))
+    model = openvino.Core().read_model(path)
+    for port in model.inputs:
+        if port.get_any_name() == "timestep":
+            port.get_node().set_element_type(openvino.Type.f32)
+    model.validate_nodes_and_infer_types()
+    result = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(case)
+    return {output.get_any_name(): value for output, value in result.items()}
+
+
+def decibel(expected, actual):
+    error = max(np.mean((expected - actual) ** 2, dtype=np.float64), 1e-30)
+    return 10 * np.log10((expected.max() - expected.min()) ** 2 / error)
+
+
+@ports
+@bundles
+def test_stored_fidelity_is_what_is_measured(exported, torch_specs, family, weights, form):
+    bundle = open_bundle(exported(family, weights))
+    assert set(bundle.manifest.graphs) == set(GRAPHS)
+    for name, info in bundle.manifest.graphs.items():
+        spec = torch_specs[family][name]
+        worst = np.inf
+        for case in spec.cases:
+            expected = graphs.run_torch(spec, case)
+            actual = run(bundle.graph_file(name, form), form, case)
+            assert list(actual) == list(info.outputs)
+            worst = min(worst, *(decibel(expected[output], actual[output]) for output in expected))
+        stored = info.fidelity[form]
+        assert stored.gate_db == GATE[weights] <= stored.psnr_db
+        assert abs(stored.psnr_db - worst) < (6 if weights == "fp32" else 0.5)  # fp32 measures rounding itself
+        assert (info.weights, info.activations) == (weights, "fp32")
+
+
+@ports
+@bundles
+def test_other_sizes_batches_and_times(exported, torch_specs, family, weights, form):
+    """Nothing of the traced shapes is baked in."""
+    bundle, rng = open_bundle(exported(family, weights)), np.random.default_rng(7)
+
+    def normal(*shape):
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    ids = rng.integers(0, 500, (5, 77))
+    ids[:, 40:] = bundle.manifest.text_encoders[0].eos_id
+    cases = [
+        ("text_encoder", {"input_ids": ids}),
+        ("vae_decoder", {"latent_sample": 4 * normal(3, 4, 5, 11)}),
+        ("vae_encoder", {"sample": np.tanh(normal(3, 3, 40, 88))}),
+    ]
+    for batch, length, height, width, t in ((1, 77, 8, 8, 0), (3, 154, 5, 11, 733.37), (2, 77, 13, 6, 999)):
+        sample = {"sample": normal(batch, 4, height, width), "timestep": np.array([t], np.float32)}
+        cases.append(("unet", {**sample, "encoder_hidden_states": normal(batch, length, 32)}))
+    for name, case in cases:
+        expected = graphs.run_torch(torch_specs[family][name], case)
+        actual = run(bundle.graph_file(name, form), form, case)
+        for output, value in expected.items():
+            assert value.shape == actual[output].shape
+            assert decibel(value, actual[output]) > GATE[weights], (name, output)
+
+
+@bundles
+def test_ports(exported, family, weights):
+    bundle = open_bundle(exported(family, weights))
+    for name, info in bundle.manifest.graphs.items():
+        model = openvino.Core().read_model(bundle.graph_file(name, "openvino"))
+        session = onnxruntime.InferenceSession(str(bundle.graph_file(name, "onnx")))
+        declared = [*info.inputs.items(), *info.outputs.items()]
+        theirs = [*session.get_inputs(), *session.get_outputs()]
+        ours = [*model.inputs, *model.outputs]
+        for (port, expected), onnx_port, ir_port in zip(declared, theirs, ours, strict=True):
+            integer = port == "input_ids"
+            assert expected.dtype == ("int64" if integer else "float32")
+            assert (onnx_port.name, ir_port.get_any_name()) == (port, port)
+            assert onnx_port.type == ("tensor(int64)" if integer else "tensor(float)")
+            assert ir_port.element_type.to_dtype() == ("int64" if integer or port == "timestep" else "float32")
+            if port in info.inputs:
+                assert tuple(onnx_port.shape) == expected.shape
+                sizes = [size if isinstance(size, int) else -1 for size in expected.shape]
+                assert ir_port.partial_shape == openvino.PartialShape(sizes)
+    unet = bundle.manifest.graphs["unet"]
+    assert list(unet.inputs) == ["sample", "timestep", "encoder_hidden_states"]
+    assert unet.inputs["sample"].shape == ("batch", 4, "height", "width")
+    assert unet.inputs["timestep"].shape == (1,)
+    text = bundle.manifest.graphs["text_encoder"].outputs
+    assert list(text) == ["last_hidden_state", "pooler_output", *(f"hidden_states.{n}" for n in range(4))]
+
+
+@bundles
+def test_weights_are_stored_as_asked(exported, family, weights):
+    """Large tensors are, small ones (norms, biases, the table of timestep frequencies) stay float32."""
+    bundle = open_bundle(exported(family, weights))
+    onnx_type = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "int8": TensorProto.INT8}[weights]
+    ir_type = {"fp32": "f32", "fp16": "f16", "int8": "i8"}[weights]
+    for name in GRAPHS:
+        path = bundle.graph_file(name, "onnx")
+        model = onnx.load(path)
+        onnx.checker.check_model(model, full_check=True)
+        assert [entry.version for entry in model.opset_import] == [17]
+        large = [tensor for tensor in model.graph.initializer if np.prod(tensor.dims) >= 1024]
+        assert {tensor.data_type for tensor in large} == {onnx_type}
+        constants = [
+            node
+            for node in openvino.Core().read_model(bundle.graph_file(name, "openvino")).get_ops()
+            if node.get_type_name() == "Constant" and node.get_output_size() == 1
+        ]
+        kinds = {node.get_element_type().get_type_name() for node in constants if node.data.size >= 1024}
+        assert kinds - {"i64", "boolean"} == {ir_type}
+
+
+def test_int8_has_a_scale_for_every_output_channel(exported):
+    path = open_bundle(exported("sd2", "int8")).graph_file("unet", "onnx")
+    model = onnx.load(path)
+    dims = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    nodes = [node for node in model.graph.node if node.op_type == "DequantizeLinear"]
+    users = {name: node.op_type for node in model.graph.node for name in node.input}
+    assert {users[node.output[0]] for node in nodes} == {"MatMul", "Gemm", "Conv"}
+    for node in nodes:
+        axis = node.attribute[0].i
+        assert axis == (1 if users[node.output[0]] == "MatMul" else 0)
+        assert dims[node.input[1]] == (dims[node.input[0]][axis],)
+
+
+@bundles
+def test_manifest(exported, tiny_sources, family, weights):
+    path, source = exported(family, weights), tiny_sources[family]
+    bundle = open_bundle(path)
+    manifest = bundle.manifest
+    assert damaged_files(bundle) == []
+    present = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
+    assert set(manifest.files) == present - {"bundle.json"}
+    assert bundle.formats == ("onnx", "openvino")
+    assert (manifest.name, manifest.family) == (source.name, family)
+    assert manifest.tasks == ("text2image", "image2image")
+    assert (manifest.latents.channels, manifest.latents.downsample, manifest.latents.scale) == (4, 8, 0.18215)
+    assert (manifest.defaults.width, manifest.defaults.height) == (64, 64)
+    assert manifest.defaults.sampler == ("ddim" if family == "sd2" else "dpmpp_2m")
+    text = manifest.text_encoders[0]
+    assert (text.graph, text.tokenizer, text.length, text.output) == (
+        "text_encoder",
+        "tokenizer",
+        77,
+        "last_hidden_state",
+    )
+    assert text.pad_id == (0 if family == "sd2" else text.eos_id) and text.bos_id == text.eos_id - 1
+    origin = manifest.origin
+    assert (origin.source, origin.licence) == (source.name, "apache-2.0")
+    assert origin.command == f"pleinair export {source.name} --format both --weights {weights}"
+    assert {"torch", "diffusers", "transformers", "openvino", "onnxruntime"} <= set(origin.tools)
+    assert str(source.parent) not in (path / "bundle.json").read_text()
+
+
+def test_configs_are_the_sources(exported, tiny_sources):
+    path, source = exported("sd1", "fp16"), tiny_sources["sd1"]
+    for ours, theirs in (
+        ("scheduler/scheduler_config", "scheduler/scheduler_config"),
+        ("vae_decoder/config", "vae/config"),
+    ):
+        assert (path / f"{ours}.json").read_bytes() == (source / f"{theirs}.json").read_bytes()
+    index = json.loads((path / "model_index.json").read_text())
+    assert set(index) == set(json.loads((source / "model_index.json").read_text()))
+    assert index["safety_checker"] == [None, None]
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2"])
+def test_tokenizer_files_agree(exported, tiny_sources, family):
+    """tokenizer.json, vocab.json + merges.txt and the IR all encode like the source's tokenizer."""
+    import openvino_tokenizers  # noqa: F401  registers its operations
+    from tokenizers import Tokenizer
+
+    folder = exported(family, "fp16") / "tokenizer"
+    expected = tokens(tiny_sources[family], PROMPTS)
+    fast = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    compiled = openvino.Core().compile_model(folder / "openvino_tokenizer.xml", "CPU")
+    rebuilt = CLIPTokenizer(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"))
+    for prompt, row in zip(PROMPTS, expected, strict=True):
+        ids = fast.encode(prompt).ids[:77]
+        assert ids == list(row[: len(ids)])
+        if (
+            "!" not in prompt or family == "sd1"
+        ):  # SD 2 pads with "!": transformers finds the pad token in text, the IR not
+            assert list(compiled([prompt])["input_ids"][0])[: len(ids)] == ids
+        assert rebuilt(prompt)["input_ids"][: len(ids)] == ids
+
+
+def test_half_precision_source(tmp_path, tiny_sources):
+    """A fp16 source is traced, and compared, in float32."""
+    from tiny_pipeline import write_tiny_pipeline
+
+    from pleinair_export import export
+
+    source = write_tiny_pipeline(tmp_path / "half", dtype="float16")
+    for kind, name in (
+        ("unet", "diffusion_pytorch_model"),
+        ("vae", "diffusion_pytorch_model"),
+        ("text_encoder", "model"),
+    ):
+        file = source / kind / f"{name}.safetensors"
+        file.rename(file.with_name(f"{name}.fp16.safetensors"))
+    accepted = [p.fidelity for p in export(source, tmp_path / "out", formats=("onnx",), weights="fp16") if p.fidelity]
+    assert min(found.psnr_db for found in accepted) > 100  # every weight is a fp16 number already
+    assert not list((tmp_path / "out").rglob("openvino*"))
+
+
+def test_psnr():
+    wave = np.sin(np.linspace(0, 9, 1000)).reshape(10, 100)
+    noisy = wave + 0.01 * np.where(np.arange(1000).reshape(10, 100) % 2, 1, -1)
+    assert abs(check.psnr(wave, noisy) - decibel(wave, noisy)) < 1e-9
+    assert check.psnr(wave, wave) == 200
+    assert check.psnr(wave, wave[1:]) == -200
+    assert check.psnr(wave, np.full_like(wave, np.nan)) == -200
+    assert check.psnr(np.zeros(3), np.zeros(3)) == 200

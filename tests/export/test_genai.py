@@ -1,0 +1,55 @@
+"""openvino-genai opens our bundles and paints what diffusers paints."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+genai = pytest.importorskip("openvino_genai")
+SIZE, STEPS, GUIDANCE = 64, 4, 5.0
+
+
+class Normals(genai.Generator):
+    """The noise of a NumPy generator, where openvino-genai asks for numbers one by one or as a tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.numbers = np.random.default_rng(0)
+
+    def next(self):
+        return float(self.numbers.standard_normal(dtype=np.float32))
+
+    def randn_tensor(self, shape):
+        import openvino
+
+        return openvino.Tensor(self.numbers.standard_normal(tuple(shape), dtype=np.float32))
+
+
+def picture(bundle):
+    pipe = genai.Text2ImagePipeline(str(bundle), "CPU", INFERENCE_PRECISION_HINT="f32")
+    request = {"width": SIZE, "height": SIZE, "num_inference_steps": STEPS, "guidance_scale": GUIDANCE}
+    return np.array(pipe.generate("the red and", generator=Normals(), **request).data)[0]
+
+
+@pytest.mark.parametrize("family, weights, gate", [("sd2", "fp16", 45), ("sd2", "int8", 28)])
+def test_same_picture_as_diffusers(tiny_sources, exported, family, weights, gate):
+    pipe = StableDiffusionPipeline.from_pretrained(tiny_sources[family], safety_checker=None)
+    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
+    pipe.set_progress_bar_config(disable=True)
+    latents = np.random.default_rng(0).standard_normal((1, 4, SIZE // 8, SIZE // 8), dtype=np.float32)
+    theirs = pipe(
+        "the red and",
+        latents=torch.from_numpy(latents),
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        width=SIZE,
+        height=SIZE,
+        output_type="np",
+    ).images[0]
+    ours = picture(exported(family, weights)) / 255
+    assert -10 * np.log10(np.mean((ours - theirs) ** 2)) > gate
+
+
+@pytest.mark.parametrize("family, weights", [("sd1", "fp32"), ("sd1", "fp16")])
+def test_opens(exported, family, weights):
+    assert picture(exported(family, weights)).shape == (SIZE, SIZE, 3)

@@ -1,0 +1,55 @@
+"""What importing pleinair costs, brings along, and shows."""
+
+import json
+import subprocess
+import sys
+import types
+
+import pleinair
+
+
+def python(code):
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout
+
+
+def test_public_names_are_those_listed():
+    modules = {name for name, value in vars(pleinair).items() if isinstance(value, types.ModuleType)}
+    shown = {name for name in vars(pleinair) if not name.startswith("_")} - modules
+    assert {*shown, "__version__"} == set(pleinair.__all__)
+
+
+def test_importing_loads_no_engine_and_nothing_heavy():
+    loaded = set(json.loads(python("import json, sys, pleinair; print(json.dumps(list(sys.modules)))")))
+    heavy = {
+        "torch",
+        "diffusers",
+        "transformers",
+        "onnx",
+        "nncf",
+        "openvino",
+        "onnxruntime",
+        "typer",
+        "huggingface_hub",
+    }
+    assert not loaded & heavy
+
+
+def test_painting_never_loads_torch_and_opens_no_socket():
+    code = """
+import socket, sys
+def forbidden(*_, **__):
+    raise AssertionError("a socket was opened")
+socket.socket.connect = socket.socket.bind = socket.create_connection = socket.getaddrinfo = forbidden
+import pleinair
+for engine in ("openvino", "onnx"):
+    pleinair.load(engine=engine).generate("a red house", seed=1, steps=2)
+print(sorted({"torch", "diffusers", "transformers", "huggingface_hub"} & set(sys.modules)))
+"""
+    assert python(code).strip() == "[]"
+
+
+def test_painting_prints_nothing():
+    code = 'import pleinair; pleinair.load().generate("a red house", seed=1, steps=1)'
+    assert python(code) == ""
