@@ -265,6 +265,11 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path):
     assert "cannot write 'b.npz'" in outcome.stderr and list(here.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is a folder that nobody can write in, on Linux alone")
+def test_an_unwritable_folder_is_found_before_painting(run):
+    refused(run("generate", "a", "--engine", "fake", "-o", "/proc/b.png"), 4, "cannot write", "choose another -o")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is POSIX")
 def test_a_closed_pipe_is_no_traceback(tmp_path):
     outcome = shell(f"'{sys.executable}' -m pleinair doctor | true", tmp_path)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import storybook
 
 import pleinair
+import storybook
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "storybook.npz")
 

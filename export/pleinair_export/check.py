@@ -26,6 +26,12 @@ def psnr(expected: np.ndarray, actual: np.ndarray) -> float:
     return float(10 * np.log10(peak**2 / max(error, peak**2 * 10 ** (-CEILING_DB / 10))))
 
 
+def measure(path: Path, form: str, weights: str, cases: list[Arrays], expected: list[Arrays]) -> Fidelity:
+    """Open a graph file, run `cases` in float32 on the CPU, and compare with what torch answered."""
+    run = (open_openvino if form == "openvino" else open_onnx)(path)
+    return fidelity(weights, expected, map(run, cases))
+
+
 def fidelity(weights: str, expected: Iterable[Arrays], actual: Iterable[Arrays]) -> Fidelity:
     """The worst PSNR over all cases and all outputs, beside the gate for these weights."""
     pairs = zip(expected, actual, strict=True)
@@ -42,11 +48,6 @@ def require(graph: str, form: str, weights: str, measured: Fidelity) -> None:
             f"{graph} ({form}, {weights}) is {measured.psnr_db:.1f} dB from torch and the gate is"
             f" {measured.gate_db:.0f} dB; nothing was written: {remedy}"
         )
-
-
-def open_graph(path: Path, form: str) -> Callable[[Arrays], Arrays]:
-    """A graph file as a function, computed in float32 on the CPU."""
-    return (open_openvino if form == "openvino" else open_onnx)(path)
 
 
 def open_openvino(path: Path) -> Callable[[Arrays], Arrays]:

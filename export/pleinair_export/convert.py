@@ -1,34 +1,19 @@
 """The export, top to bottom: look at the source, then for each component load, trace, shrink, compare, and let go."""
 
 import dataclasses
-import importlib.metadata
-import json
-import platform
 import shutil
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 
-import pleinair
-from pleinair.bundle import (
-    FORMAT,
-    MANIFEST,
-    Defaults,
-    Fidelity,
-    GraphInfo,
-    Latents,
-    Manifest,
-    Origin,
-    TextEncoder,
-    file_info,
-)
+from pleinair.bundle import MANIFEST, Fidelity, GraphInfo, open_bundle
 from pleinair.errors import ExportError, RequestError, ResourceError
-from pleinair_export import check, families, graphs, quantize
+from pleinair_export import check, graphs, quantize
+from pleinair_export.manifest import make_manifest, write_configs
 from pleinair_export.quiet import quiet
 from pleinair_export.source import DOWNLOAD, Source, open_source
 from pleinair_export.staging import check_room, check_target, staged
@@ -66,9 +51,12 @@ def export(
     """
     check_request(formats, weights)
     source, out = Path(source).resolve(), Path(out).resolve()
-    model = open_source(source)
-    check_target(out, source, force)
-    check_room(out, room_needed(model, formats, weights))
+    try:
+        model = open_source(source)
+        check_target(out, source, force)
+        check_room(out, room_needed(model, formats, weights))
+    except OSError as error:
+        raise ResourceError(f"cannot look at SOURCE or OUT ({error}); check their permissions") from error
     total = count_steps(model, formats)
     with staged(out) as stage:
         for done, progress in enumerate(build(model, stage, formats, weights)):
@@ -101,14 +89,14 @@ def count_steps(model: Source, formats: tuple[str, ...]) -> int:
 def build(model: Source, stage: Path, formats: tuple[str, ...], weights: str) -> Iterator[Progress]:
     """Fill `stage` with a whole bundle, one component in memory at a time."""
     yield Progress("tokenizer", "convert")
-    tokens = write_tokenizer(model.path / "tokenizer", stage / "tokenizer", "openvino" in formats)
+    tokens = write_tokenizer(model.path / "tokenizer", stage / "tokenizer", model.length, "openvino" in formats)
     infos: dict[str, GraphInfo] = {}
     text = np.empty(0)
     for component, (kind, names) in model.family.components.items():
         yield Progress(component, "load")
         module = load(model, component, kind)
         for name in names:
-            spec = make_spec(name, module, tokens, text)
+            spec = make_spec(name, module, model.size, tokens, text)
             expected = [graphs.run_torch(spec, case) for case in spec.cases]
             if name == "text_encoder":
                 text = expected[-1]["last_hidden_state"]
@@ -117,7 +105,9 @@ def build(model: Source, stage: Path, formats: tuple[str, ...], weights: str) ->
         del module, spec
     yield Progress("bundle", "write")
     write_configs(model, stage)
-    (stage / MANIFEST).write_text(manifest(model, stage, infos, tokens, formats, weights).to_json(), encoding="utf-8")
+    manifest = make_manifest(model, stage, infos, tokens, weights)
+    (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    open_bundle(stage)  # what cannot be read back is not put in place
 
 
 def export_graph(
@@ -134,8 +124,7 @@ def export_graph(
         yield Progress(spec.name, f"{form}: convert")
         names = WRITE[form](spec, folder, weights)
         yield Progress(spec.name, f"{form}: compare with torch")
-        run = check.open_graph(folder / names[0], form)
-        measured[form] = check.fidelity(weights, expected, (run(case) for case in spec.cases))
+        measured[form] = check.measure(folder / names[0], form, weights, spec.cases, expected)
         check.require(spec.name, form, weights, measured[form])
         yield Progress(spec.name, f"{form}: accepted", fidelity=measured[form])
         files[form] = tuple(f"{spec.name}/{file}" for file in names)
@@ -174,13 +163,15 @@ def load(model: Source, component: str, kind: str) -> torch.nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def make_spec(name: str, module: torch.nn.Module, tokens: Tokens, text: np.ndarray) -> graphs.Spec:
+def make_spec(
+    name: str, module: torch.nn.Module, size: tuple[int, int], tokens: Tokens, text: np.ndarray
+) -> graphs.Spec:
     """The Spec of a graph, given what came before it: token ids for the text encoder, its output for the UNet."""
     if name == "text_encoder":
         return graphs.text_encoder(module, [tokens.prompts[:1], tokens.prompts])
     if name == "unet":
-        return graphs.unet(module, text)
-    return {"vae_encoder": graphs.vae_encoder, "vae_decoder": graphs.vae_decoder}[name](module)
+        return graphs.unet(module, size, text)
+    return {"vae_encoder": graphs.vae_encoder, "vae_decoder": graphs.vae_decoder}[name](module, size)
 
 
 def write_openvino(spec: graphs.Spec, folder: Path, weights: str) -> tuple[str, ...]:
@@ -244,65 +235,3 @@ def write_onnx(spec: graphs.Spec, folder: Path, weights: str) -> tuple[str, ...]
 
 
 WRITE = {"openvino": write_openvino, "onnx": write_onnx}
-
-
-def write_configs(model: Source, stage: Path) -> None:
-    """Write model_index.json with the components a bundle has, and the scheduler's config as it is."""
-    (stage / "scheduler").mkdir()
-    shutil.copyfile(model.path / "scheduler" / "scheduler_config.json", stage / "scheduler" / "scheduler_config.json")
-    index = json.loads((model.path / "model_index.json").read_text(encoding="utf-8"))
-    kept = {"scheduler", *model.family.components, *model.family.tokenizers}
-    for key, value in index.items():
-        if isinstance(value, list) and key not in kept:
-            index[key] = [None, None]
-    index["requires_safety_checker"] = False
-    (stage / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-
-
-def manifest(
-    model: Source, stage: Path, infos: dict[str, GraphInfo], tokens: Tokens, formats: tuple[str, ...], weights: str
-) -> Manifest:
-    """bundle.json for a stage that is complete but for it."""
-    vae, unet = model.configs["vae"], model.configs["unet"]
-    factor = 2 ** (len(vae["block_out_channels"]) - 1)
-    latents = Latents(
-        vae.get("latent_channels", 4), factor, vae.get("scaling_factor", 0.18215), vae.get("shift_factor") or 0.0
-    )
-    side = unet.get("sample_size", 64) * factor
-    defaults = Defaults(side, side, families.sampler(model.scheduler), 20, 7.5)
-    files = sorted(path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
-    return Manifest(
-        format=FORMAT,
-        name=model.name,
-        family=families.generation(unet),
-        tasks=("text2image", "image2image"),
-        latents=latents,
-        defaults=dataclasses.replace(defaults, **model.defaults),
-        text_encoders=(
-            TextEncoder(
-                "text_encoder",
-                "tokenizer",
-                tokens.length,
-                tokens.bos_id,
-                tokens.eos_id,
-                tokens.pad_id,
-                "last_hidden_state",
-            ),
-        ),
-        scheduler="scheduler/scheduler_config.json",
-        graphs=infos,
-        files={name: file_info(stage / name) for name in files},
-        origin=origin(model, formats, weights),
-    )
-
-
-def origin(model: Source, formats: tuple[str, ...], weights: str) -> Origin:
-    """Where the bundle came from: names and versions, no paths."""
-    form = "both" if len(formats) > 1 else formats[0]
-    tools = ["torch", "diffusers", "transformers", *(["openvino"] if "openvino" in formats else [])]
-    tools += ["nncf"] if "openvino" in formats and weights == "int8" else []
-    tools += ["onnx", "onnxruntime"] if "onnx" in formats else []
-    versions: dict[str, Any] = {"python": platform.python_version(), "pleinair": pleinair.__version__}
-    versions |= {tool: importlib.metadata.version(tool) for tool in tools}
-    command = f"pleinair export {model.path.name} --format {form} --weights {weights}"
-    return Origin(model.path.name, None, model.licence, command, versions)

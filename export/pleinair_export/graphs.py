@@ -93,9 +93,9 @@ def text_encoder(model: nn.Module, ids: list[np.ndarray]) -> Spec:
     )
 
 
-def unet(model: nn.Module, text: np.ndarray) -> Spec:
-    """`text`: embeddings (3, S, D) of real prompts; cases span the noise levels and hold one odd size and a batch."""
-    channels, size = model.config.in_channels, model.config.sample_size
+def unet(model: nn.Module, size: tuple[int, int], text: np.ndarray) -> Spec:
+    """`size`: default latents (h, w); `text`: embeddings (3, S, D). Cases: noise levels, an odd size, a batch."""
+    channels = model.config.in_channels
     rng = np.random.default_rng(0)
 
     def case(t: float, batch: int, height: int, width: int) -> Arrays:
@@ -118,13 +118,13 @@ def unet(model: nn.Module, text: np.ndarray) -> Spec:
         outputs={"out_sample": Port("float32", ("batch", model.config.out_channels, "height", "width"))},
         # A size that no level divides makes diffusers trace the path that upsamples to the skip connection's size.
         example=case(500.5, 2, 9, 7),
-        cases=[case(999, 1, size, size), case(499.5, 1, size, size), case(1, 1, size, size), case(250.25, 3, 9, 7)],
+        cases=[case(999, 1, *size), case(499.5, 1, *size), case(1, 1, *size), case(250.25, 3, 9, 7)],
     )
 
 
-def vae_encoder(model: nn.Module) -> Spec:
+def vae_encoder(model: nn.Module, size: tuple[int, int]) -> Spec:
     """Compared on smooth random pictures: the default size, and a batch of an odd number of latent pixels."""
-    factor, size, latent = factor_of(model), model.config.sample_size, model.config.latent_channels
+    factor, latent = factor_of(model), model.config.latent_channels
     rng = np.random.default_rng(1)
     small = {"sample": picture(rng, 2, 9 * factor, 7 * factor)}
     return Spec(
@@ -133,13 +133,13 @@ def vae_encoder(model: nn.Module) -> Spec:
         inputs={"sample": Port("float32", ("batch", 3, "image_height", "image_width"))},
         outputs={"latent_parameters": Port("float32", ("batch", 2 * latent, "height", "width"))},
         example=small,
-        cases=[{"sample": picture(rng, 1, size, size)}, small],
+        cases=[{"sample": picture(rng, 1, size[0] * factor, size[1] * factor)}, small],
     )
 
 
-def vae_decoder(model: nn.Module) -> Spec:
+def vae_decoder(model: nn.Module, size: tuple[int, int]) -> Spec:
     """Compared on normal latents of the scale the scaling factor promises, at the default size and an odd one."""
-    factor, size, channels = factor_of(model), model.config.sample_size, model.config.latent_channels
+    channels = model.config.latent_channels
     rng = np.random.default_rng(2)
 
     def case(batch: int, height: int, width: int) -> Arrays:
@@ -153,7 +153,7 @@ def vae_decoder(model: nn.Module) -> Spec:
         inputs={"latent_sample": Port("float32", ("batch", channels, "height", "width"))},
         outputs={"sample": Port("float32", ("batch", 3, "image_height", "image_width"))},
         example=small,
-        cases=[case(1, size // factor, size // factor), small],
+        cases=[case(1, *size), small],
     )
 
 

@@ -1,18 +1,27 @@
 """Weights made smaller: fp16 or per-channel int8 on disk, float32 in the arithmetic."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-SMALLEST = 1024  # elements; below that are norms, biases and tables that save nothing and cost accuracy
+SMALLEST = 1024  # elements; below that nothing is saved
 WEIGHT_INPUT = {"MatMul": 1, "Gemm": 1, "Conv": 1, "ConvTranspose": 1, "Gather": 0}
+
+
+def is_weight(shape: Sequence[int]) -> bool:
+    """Worth storing small: a matrix or a kernel of some size, not a norm, a bias or a table of frequencies."""
+    total = math.prod(shape)
+    return total >= SMALLEST and total > max(shape)
 
 
 def compress_openvino(model, weights: str):
     """An openvino.Model with its large float weights as `weights` ("fp16", or "int8" by NNCF), for saving as it is.
 
     openvino's own compress_to_fp16 also rounds the table of timestep frequencies, where half a thousandth is half a
-    radian at t = 999; here tensors below SMALLEST stay float32.
+    radian at t = 999; here vectors stay float32.
     """
     if weights == "int8":
         import nncf
@@ -23,7 +32,7 @@ def compress_openvino(model, weights: str):
     from openvino.opset1 import convert
 
     for node in model.get_ordered_ops():
-        if isinstance(node, Constant) and node.get_element_type() == Type.f32 and node.data.size >= SMALLEST:
+        if isinstance(node, Constant) and node.get_element_type() == Type.f32 and is_weight(node.data.shape):
             if np.abs(node.data).max() > np.finfo(np.float16).max:
                 continue
             half = Constant(node.data.astype(np.float16))
@@ -43,7 +52,7 @@ def compress_onnx(model: onnx.ModelProto, weights: str) -> None:
     axes = output_axes(graph)
     nodes = []
     for tensor in list(graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < SMALLEST:
+        if tensor.data_type != TensorProto.FLOAT or not is_weight(tensor.dims):
             continue
         if weights == "fp16":
             nodes += halve(graph, tensor)

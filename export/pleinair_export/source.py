@@ -1,18 +1,20 @@
 """A diffusers folder, looked at before anything large is loaded: class, components, configs, weights, licence."""
 
 import json
+import math
 import re
 import struct
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from pleinair.bundle import Defaults
 from pleinair.errors import ExportError, RequestError
 from pleinair_export.families import FAMILIES, Family
 
 DOWNLOAD = "download the model again"
-LEGACY = {"text_encoder": "model", "unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
+STEMS = {"text_encoder": "model", "unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
+FOREIGN_PORTS = ("class_embed_type", "num_class_embeds", "addition_embed_type", "time_cond_proj_dim", "encoder_hid_dim")
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,27 @@ class Source:
     name: str
     family: Family
     configs: dict[str, dict[str, Any]]
+    scheduler: dict[str, Any]
     variants: dict[str, str | None]
     sizes: dict[str, int]
     licence: str | None
     defaults: dict[str, Any]
-    scheduler: dict[str, Any]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Default height and width of the latents."""
+        side = self.configs["unet"].get("sample_size") or 64
+        return (side, side) if isinstance(side, int) else tuple(side)
+
+    @property
+    def factor(self) -> int:
+        """Image pixels per latent pixel along one side."""
+        return 2 ** (len(self.configs["vae"]["block_out_channels"]) - 1)
+
+    @property
+    def length(self) -> int:
+        """Tokens that the text encoder reads at once."""
+        return self.configs["text_encoder"].get("max_position_embeddings", 77)
 
 
 def open_source(path: Path) -> Source:
@@ -42,7 +60,7 @@ def open_source(path: Path) -> Source:
             f"'{path}' is not a diffusers folder (no model_index.json); give one that save_pretrained wrote"
         )
     index = read_json(path / "model_index.json")
-    family = FAMILIES.get(index.get("_class_name", ""))
+    family = FAMILIES.get(str(index.get("_class_name")))
     if family is None:
         raise ExportError(
             f"'{path.name}' is a {index.get('_class_name')}, which cannot be exported yet;"
@@ -50,32 +68,16 @@ def open_source(path: Path) -> Source:
         )
     configs, variants, sizes = {}, {}, {}
     for component, (kind, _) in family.components.items():
-        if (index.get(component) or [None, None])[1] != kind:
-            raise ExportError(
-                f"'{path.name}' has {(index.get(component) or [None, None])[1] or 'nothing'} as {component};"
-                f" choose a model with a {kind} there"
-            )
+        check_class(path.name, component, index.get(component), kind)
         configs[component] = read_json(path / component / "config.json")
-        variants[component], sizes[component] = check_weights(path / component, LEGACY[component])
+        variants[component], sizes[component] = check_weights(path / component, STEMS[component])
     for tokenizer in family.tokenizers:
         if not (path / tokenizer).is_dir():
             raise ExportError(f"'{path / tokenizer}' is missing; {DOWNLOAD}")
-    check_configs(path.name, configs)
-    extra = read_json(path / "pleinair.json") if (path / "pleinair.json").exists() else {}
-    unknown = set(extra.get("defaults", {})) - {field.name for field in fields(Defaults)}
-    if unknown:
-        raise ExportError(f"'{path / 'pleinair.json'}' has no default called {', '.join(sorted(unknown))}; remove it")
-    return Source(
-        path,
-        extra.get("name", path.name),
-        family,
-        configs,
-        variants,
-        sizes,
-        licence(path / "README.md"),
-        extra.get("defaults", {}),
-        read_json(path / "scheduler" / "scheduler_config.json"),
-    )
+    scheduler = read_json(path / "scheduler" / "scheduler_config.json")
+    check_configs(path.name, configs["unet"], configs["vae"], scheduler)
+    name, defaults = wishes(path)
+    return Source(path, name, family, configs, scheduler, variants, sizes, licence(path / "README.md"), defaults)
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -91,19 +93,43 @@ def read_json(file: Path) -> dict[str, Any]:
     return value
 
 
-def check_configs(name: str, configs: dict[str, dict[str, Any]]) -> None:
-    """Raise ExportError for a UNet whose extra inputs a text-to-image bundle has no port for."""
-    unet, vae = configs["unet"], configs["vae"]
-    if unet.get("in_channels", 4) != vae.get("latent_channels", 4):
+def check_class(name: str, component: str, entry: Any, kind: str) -> None:
+    """Raise ExportError unless model_index.json gives a component as [library, `kind`]."""
+    found = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+    if found != kind:
+        raise ExportError(f"'{name}' has {found or 'nothing'} as {component}; choose a model that has a {kind} there")
+
+
+def check_configs(name: str, unet: dict[str, Any], vae: dict[str, Any], scheduler: dict[str, Any]) -> None:
+    """Raise ExportError for what a text-to-image bundle has no port or our samplers have no formula for."""
+    channels = unet.get("in_channels", 4)
+    if channels != vae.get("latent_channels", 4):
         raise ExportError(
-            f"'{name}' has a UNet with {unet['in_channels']} input channels (inpainting or editing);"
-            " choose a text-to-image model"
+            f"'{name}' has a UNet with {channels} input channels (inpainting or editing); choose a text-to-image model"
         )
-    for key in ("class_embed_type", "num_class_embeds", "addition_embed_type", "time_cond_proj_dim", "encoder_hid_dim"):
-        if unet.get(key) is not None:
-            raise ExportError(
-                f"'{name}' has a UNet with {key}, which is not supported; choose a plain SD 1.x or 2.x model"
-            )
+    foreign = [key for key in FOREIGN_PORTS if unet.get(key) is not None]
+    if foreign:
+        raise ExportError(
+            f"'{name}' has a UNet with {foreign[0]}, which is not supported; choose a plain SD 1.x or 2.x model"
+        )
+    predicts = scheduler.get("prediction_type", "epsilon")
+    if predicts not in ("epsilon", "v_prediction"):
+        raise ExportError(f"'{name}' predicts '{predicts}'; choose a model that predicts epsilon or v_prediction")
+    if not isinstance(vae.get("block_out_channels"), list):
+        raise ExportError(f"'{name}' has a VAE config without block_out_channels; {DOWNLOAD}")
+
+
+def wishes(path: Path) -> tuple[str, dict[str, Any]]:
+    """Name and defaults from an optional pleinair.json, {"name": ..., "defaults": {"guidance": 4.0, ...}}."""
+    file = path / "pleinair.json"
+    given = read_json(file) if file.exists() else {}
+    name, defaults = given.get("name", path.name), given.get("defaults", {})
+    kinds = get_type_hints(Defaults)
+    for key, value in defaults.items() if isinstance(defaults, dict) else [("defaults", defaults)]:
+        accepted = {int: int, float: (int, float), str: str}.get(kinds.get(key), ())
+        if not isinstance(value, accepted):
+            raise ExportError(f"'{file}' cannot set '{key}' to {value!r}; choose from: {', '.join(kinds)}")
+    return str(name), defaults
 
 
 def check_weights(folder: Path, stem: str) -> tuple[str | None, int]:
@@ -114,8 +140,10 @@ def check_weights(folder: Path, stem: str) -> tuple[str | None, int]:
         if single.is_file():
             return variant, count_parameters(single)
         if index.is_file():
-            shards = sorted(set(read_json(index).get("weight_map", {}).values()))
-            return variant, sum(count_parameters(folder / shard) for shard in shards)
+            shards = read_json(index).get("weight_map")
+            if not isinstance(shards, dict):
+                raise ExportError(f"'{index}' has no weight_map; {DOWNLOAD}")
+            return variant, sum(count_parameters(folder / str(shard)) for shard in set(shards.values()))
     raise ExportError(
         f"'{folder}' has no {stem}.safetensors; {DOWNLOAD}, with its .safetensors files (.bin and .ckpt are not read)"
     )
@@ -132,25 +160,17 @@ def count_parameters(file: Path) -> int:
         end = max((entry["data_offsets"][1] for entry in header.values()), default=-1)
         if size != 8 + length + end:
             raise ExportError(f"'{file}' is damaged or cut short ({size} bytes); {DOWNLOAD}")
-        return sum(count(entry["shape"]) for entry in header.values())
+        return sum(math.prod(entry["shape"]) for entry in header.values())
     except FileNotFoundError:
         raise ExportError(f"'{file}' is missing; {DOWNLOAD}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise ExportError(f"'{file}' is not a safetensors file ({error}); {DOWNLOAD}") from None
 
 
-def count(shape: list[int]) -> int:
-    """Product of a shape."""
-    total = 1
-    for side in shape:
-        total *= side
-    return total
-
-
 def licence(readme: Path) -> str | None:
     """The `license:` of a model card's front matter."""
     if not readme.is_file():
         return None
-    front = re.match(r"---\n(.*?)\n---", readme.read_text(encoding="utf-8", errors="replace").replace("\r", ""), re.S)
+    front = re.match(r"---\s*\n(.*?)\n---", readme.read_text(encoding="utf-8", errors="replace"), re.S)
     line = front and re.search(r"^license:\s*[\"']?([\w.+-]+)", front[1], re.M)
     return line[1] if line else None

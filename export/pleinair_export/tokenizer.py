@@ -15,7 +15,7 @@ PROMPTS = ["", "a red fox sitting in the snow at dawn, oil on canvas", "Two boat
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the manifest says about a tokenizer, and PROMPTS as it encodes them: (3, 77) int64."""
+    """What the manifest says about a tokenizer, and PROMPTS as it encodes them: (3, length) int64."""
 
     length: int
     bos_id: int
@@ -24,7 +24,7 @@ class Tokens:
     prompts: np.ndarray
 
 
-def write_tokenizer(source: Path, target: Path, openvino: bool) -> Tokens:
+def write_tokenizer(source: Path, target: Path, length: int, openvino: bool) -> Tokens:
     """Copy a CLIP tokenizer, adding whichever of tokenizer.json, vocab.json and merges.txt the source lacks.
 
     With `openvino`, also the IR form that openvino-genai loads. Raises ExportError when it cannot be read.
@@ -46,8 +46,8 @@ def write_tokenizer(source: Path, target: Path, openvino: bool) -> Tokens:
     write_vocabulary(target)
     if openvino:
         write_openvino_tokenizer(tokenizer, target)
-    ids = tokenizer(PROMPTS, padding="max_length", truncation=True, max_length=77, return_tensors="np")["input_ids"]
-    return Tokens(77, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, ids.astype(np.int64))
+    ids = tokenizer(PROMPTS, padding="max_length", truncation=True, max_length=length, return_tensors="np")["input_ids"]
+    return Tokens(length, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, ids.astype(np.int64))
 
 
 def write_vocabulary(target: Path) -> None:

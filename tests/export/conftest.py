@@ -4,9 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_pipeline import write_tiny_pipeline
 
 from pleinair_export import export
+from pleinair_export.quiet import without_telemetry
+from tiny_pipeline import write_tiny_pipeline
+
+with without_telemetry():
+    import nncf  # noqa: F401
+    import openvino  # noqa: F401
 
 torch.set_num_threads(1)  # networks this small only wait for a second thread
 BOTH = ("openvino", "onnx")

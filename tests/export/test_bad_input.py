@@ -4,11 +4,11 @@ import json
 import shutil
 
 import pytest
-from tiny_pipeline import write_tiny_pipeline
 
 from pleinair.errors import ExportError, RequestError, ResourceError
 from pleinair_export import convert, export
 from pleinair_export.source import open_source
+from tiny_pipeline import write_tiny_pipeline
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def loads():
 
 
 def refused(kind, match, source, out, **options):
-    before = sorted(out.parent.iterdir()) if out.parent.exists() else []
+    before = sorted(source.parent.rglob("*"))
     with pytest.raises(kind, match=match) as caught:
         list(export(source, out, **options))
     assert "\n" not in str(caught.value)
-    assert (sorted(out.parent.iterdir()) if out.parent.exists() else []) == before
+    assert sorted(source.parent.rglob("*")) == before
 
 
 def edit(file, **changes):
@@ -80,6 +80,11 @@ def test_unets_with_inputs_of_their_own(source, tmp_path):
     refused(ExportError, "9 input channels .inpainting", source, tmp_path / "out")
     edit(source / "unet" / "config.json", in_channels=4, time_cond_proj_dim=256)
     refused(ExportError, "time_cond_proj_dim, which is not supported", source, tmp_path / "out")
+
+
+def test_other_predictions(source, tmp_path):
+    edit(source / "scheduler" / "scheduler_config.json", prediction_type="sample")
+    refused(ExportError, "predicts 'sample'; choose", source, tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["unet/config.json", "scheduler/scheduler_config.json"])
@@ -142,7 +147,9 @@ def test_defaults_of_the_source(source, tmp_path):
     opened = open_source(source)
     assert (opened.name, opened.defaults) == ("painter", {"guidance": 4.0, "width": 96})
     (source / "pleinair.json").write_text(json.dumps({"defaults": {"cfg": 4.0}}))
-    refused(ExportError, "no default called cfg; remove it", source, tmp_path / "out")
+    refused(ExportError, "cannot set 'cfg' to 4.0; choose from: width", source, tmp_path / "out")
+    (source / "pleinair.json").write_text(json.dumps({"defaults": {"width": "wide"}}))
+    refused(ExportError, "cannot set 'width' to 'wide'", source, tmp_path / "out")
 
 
 def test_licence_is_read_from_the_card(source):

@@ -58,7 +58,7 @@ def timed(what: str, command: list) -> int:
     """Run a command offline with its noise hidden unless it fails; 1 when it failed."""
     start = time.perf_counter()
     offline = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(command, env=offline, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, env=offline, capture_output=True, text=True)
     shown = [line for line in done.stdout.splitlines() if line.startswith(("pass", "FAIL"))]
     print("\n".join([*shown, f"{what}: {time.perf_counter() - start:.0f} s"]), flush=True)
     if done.returncode:

@@ -87,7 +87,8 @@ def run(command: str, options: argparse.Namespace, settings: Settings) -> None:
     elif command == "assemble":
         assemble(options.work, options.source, settings)
     elif command == "evaluate":
-        evaluate(options.work, options.source, options.report, options.prompts, options.guidance, options.steps)
+        how = (options.prompts, options.guidance, options.steps)
+        evaluate(options.work, options.source, options.report, settings, *how)
     else:
         train_parts(command, options, settings)
 

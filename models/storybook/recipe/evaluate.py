@@ -18,6 +18,7 @@ from recipe.pictures import paint
 from recipe.prompts import SHOWN
 from recipe.renders import as_tensor
 from recipe.scenes import Scene, has_held_out_pair, labels_of, random_scene
+from recipe.settings import Settings
 from recipe.sheets import save_sheet
 from recipe.vae import psnr, reconstruct
 
@@ -43,9 +44,9 @@ def scenes_to_judge(count: int) -> dict[str, list[Scene]]:
     return groups
 
 
-def load_pipeline(source: Path) -> StableDiffusionPipeline:
+def load_pipeline(source: Path, device: str) -> StableDiffusionPipeline:
     """The assembled model in full precision."""
-    made = StableDiffusionPipeline.from_pretrained(source, safety_checker=None)
+    made = StableDiffusionPipeline.from_pretrained(source, safety_checker=None).to(device)
     made.set_progress_bar_config(disable=True)
     made.unet.to(memory_format=torch.channels_last)
     made.vae.to(memory_format=torch.channels_last)
@@ -67,7 +68,7 @@ def measure_group(
     random = Random(SCENE_SEED)
     prompts = [caption(scene, random, complete=True) for scene in scenes]
     pictures = judged(judge, drawn(images_for(made, prompts, 0, guidance, steps)))
-    back = reconstruct(made.vae, renders)
+    back = reconstruct(made.vae, renders.to(made.device)).cpu()
     return {
         "renders": accuracies(judged(judge, renders), labels),
         "reconstructions (ceiling)": accuracies(judged(judge, back), labels),
@@ -87,9 +88,11 @@ def print_table(name: str, measured: dict[str, dict[str, float]]) -> None:
     print(f"{'share of the ceiling':34}" + "".join(f"{share:9.1%}" for share in shares))
 
 
-def evaluate(work: Path, source: Path, report: Path, count: int, guidance: float, steps: int) -> None:
+def evaluate(
+    work: Path, source: Path, report: Path, settings: Settings, count: int, guidance: float, steps: int
+) -> None:
     """Measure every group of scenes, print tables, write the report and a sheet of pictures."""
-    made, judge = load_pipeline(source), load_classifier(work)
+    made, judge = load_pipeline(source, settings.device), load_classifier(work)
     started = time.time()
     result: dict = {"prompts per group": count, "guidance": guidance, "steps": steps, "groups": {}}
     for name, scenes in scenes_to_judge(count).items():

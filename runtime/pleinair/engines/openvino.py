@@ -53,7 +53,7 @@ class OpenVINOGraph:
             raise unreadable(self._file, error) from None
         try:
             model.reshape(dict(shapes))
-            widen_inputs(model)
+            widen_timestep(model)
             self._request = core.compile_model(model, self._device, self._settings).create_infer_request()
         except RuntimeError as error:
             raise failed(self._file.parent.name, self._device, error) from None
@@ -71,10 +71,12 @@ class OpenVINOGraph:
         self._shapes = self._request = None
 
 
-def widen_inputs(model: ov.Model) -> None:
-    """Let an integer `timestep` port take real numbers: Karras and linspace spacings fall between trained steps."""
+def widen_timestep(model: ov.Model) -> None:
+    """Let the `timestep` port take real numbers: linspace and Karras spacings fall between trained steps.
+
+    On disk it is int64, which openvino.genai sets on it; the graph itself converts it to float32 first thing.
+    """
     for port in model.inputs:
-        if "timestep" in port.get_names() and port.element_type.is_integral():
-            processor = ov.preprocess.PrePostProcessor(model)
-            processor.input("timestep").tensor().set_element_type(ov.Type.f32)
-            processor.build()
+        if "timestep" in port.get_names():
+            port.get_node().set_element_type(ov.Type.f32)
+    model.validate_nodes_and_infer_types()

@@ -1,0 +1,73 @@
+"""The small files of a bundle: bundle.json, model_index.json and the scheduler's config."""
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import shutil
+from pathlib import Path
+
+import pleinair
+from pleinair.bundle import FORMAT, Defaults, GraphInfo, Latents, Manifest, Origin, TextEncoder, file_info
+from pleinair_export import families
+from pleinair_export.source import Source
+from pleinair_export.tokenizer import Tokens
+
+
+def write_configs(model: Source, stage: Path) -> None:
+    """Write model_index.json with the components a bundle has, and the scheduler's config as it is."""
+    (stage / "scheduler").mkdir()
+    shutil.copyfile(model.path / "scheduler" / "scheduler_config.json", stage / "scheduler" / "scheduler_config.json")
+    index = json.loads((model.path / "model_index.json").read_text(encoding="utf-8"))
+    kept = {"scheduler", *model.family.components, *model.family.tokenizers}
+    for key, value in index.items():
+        if isinstance(value, list) and key not in kept:
+            index[key] = [None, None]
+    index["requires_safety_checker"] = False
+    (stage / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def make_manifest(model: Source, stage: Path, infos: dict[str, GraphInfo], tokens: Tokens, weights: str) -> Manifest:
+    """bundle.json for a stage that is complete but for it."""
+    vae, unet = model.configs["vae"], model.configs["unet"]
+    latents = Latents(
+        vae.get("latent_channels", 4), model.factor, vae.get("scaling_factor", 0.18215), vae.get("shift_factor") or 0.0
+    )
+    height, width = (side * model.factor for side in model.size)
+    defaults = Defaults(width, height, families.sampler(model.scheduler), 20, 7.5)
+    files = sorted(path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
+    return Manifest(
+        format=FORMAT,
+        name=model.name,
+        family=families.generation(unet),
+        tasks=("text2image", "image2image"),
+        latents=latents,
+        defaults=dataclasses.replace(defaults, **model.defaults),
+        text_encoders=(
+            TextEncoder(
+                "text_encoder",
+                "tokenizer",
+                tokens.length,
+                tokens.bos_id,
+                tokens.eos_id,
+                tokens.pad_id,
+                "last_hidden_state",
+            ),
+        ),
+        scheduler="scheduler/scheduler_config.json",
+        graphs=infos,
+        files={name: file_info(stage / name) for name in files},
+        origin=origin(model, tuple(infos["unet"].files), weights),
+    )
+
+
+def origin(model: Source, formats: tuple[str, ...], weights: str) -> Origin:
+    """Where the bundle came from: names and versions, no paths."""
+    form = "both" if len(formats) > 1 else formats[0]
+    tools = ["torch", "diffusers", "transformers", *(["openvino"] if "openvino" in formats else [])]
+    tools += ["nncf"] if "openvino" in formats and weights == "int8" else []
+    tools += ["onnx", "onnxruntime"] if "onnx" in formats else []
+    versions = {"python": platform.python_version(), "pleinair": pleinair.__version__}
+    versions |= {tool: importlib.metadata.version(tool) for tool in tools}
+    command = f"pleinair export {model.path.name} --format {form} --weights {weights}"
+    return Origin(model.path.name, None, model.licence, command, versions)
