@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from pleinair.bundle import MANIFEST, Fidelity, GraphInfo, open_bundle
 from pleinair.errors import ExportError, RequestError, ResourceError
-from pleinair_export import check, graphs, quantize
+from pleinair_export import attention, check, graphs, quantize
 from pleinair_export.manifest import make_manifest, write_configs
 from pleinair_export.quiet import quiet
 from pleinair_export.source import DOWNLOAD, Source, open_source
@@ -209,7 +209,7 @@ def write_onnx(spec: graphs.Spec, folder: Path, weights: str) -> tuple[str, ...]
     scratch = folder / "scratch"
     scratch.mkdir()
     ports = spec.inputs | spec.outputs
-    with quiet():
+    with quiet(), attention.fused(OPSET):
         torch.onnx.export(
             spec.module,
             tuple(torch.from_numpy(spec.example[name]) for name in spec.inputs),

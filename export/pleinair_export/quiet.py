@@ -3,9 +3,10 @@
 import contextlib
 import io
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
+
+from pleinair.engines.telemetry import without_telemetry
 
 
 @contextlib.contextmanager
@@ -27,29 +28,3 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-@contextlib.contextmanager
-def without_telemetry() -> Iterator[None]:
-    """Keep openvino and nncf from sending usage statistics, which they do on import and on every conversion.
-
-    Where `openvino_telemetry` is not loaded yet its import fails inside the body, and both packages fall back to
-    their own stubs; where a program loaded it earlier, its one sending method does nothing inside the body.
-    """
-    if "openvino_telemetry" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-        try:
-            yield
-        finally:
-            sys.modules.pop("openvino_telemetry", None)
-    elif sys.modules["openvino_telemetry"] is None:
-        yield
-    else:
-        from openvino_telemetry.utils.sender import TelemetrySender
-
-        send = TelemetrySender.send
-        TelemetrySender.send = lambda self, backend, message: None
-        try:
-            yield
-        finally:
-            TelemetrySender.send = send

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import venv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -24,12 +25,15 @@ PEERS = {
 
 def environment(folder: Path, peer: str) -> Path:
     """The Python of the peer's virtual environment, made where it is absent."""
+    start = time.perf_counter()
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not (folder / "complete").exists():
         venv.create(folder, with_pip=True, clear=True)
         constraints = HERE / f"constraints-{peer}.txt"
-        subprocess.run([python, "-m", "pip", "install", "-q", "-c", constraints, *PEERS[peer]], check=True)
+        install = [python, "-m", "pip", "install", "-q", "--no-compile", "-c", constraints, *PEERS[peer]]
+        subprocess.run(install, check=True)
         (folder / "complete").touch()
+    print(f"{peer}: environment ready after {time.perf_counter() - start:.0f} s", flush=True)
     return python
 
 
@@ -40,16 +44,15 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := set(arguments.peers) - set(PEERS):
         parser.error(f"unknown peer {', '.join(unknown)}; choose from: {', '.join(PEERS)}")
+    peers = arguments.peers or list(PEERS)
     failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        bundles = Path(folder) / "bundles"
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
+        environments, bundles = (arguments.environments or Path(folder)).absolute(), Path(folder) / "bundles"
+        pythons = {peer: pool.submit(environment, environments / peer, peer) for peer in peers}
         if timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles]):
             return 1
-        for peer in arguments.peers or PEERS:
-            start = time.perf_counter()
-            python = environment((arguments.environments or Path(folder)).absolute() / peer, peer)
-            print(f"{peer}: environment ready after {time.perf_counter() - start:.0f} s", flush=True)
-            failed += timed(peer, [python, HERE / "open_bundle.py", peer, bundles])
+        for peer in peers:
+            failed += timed(peer, [pythons[peer].result(), HERE / "open_bundle.py", peer, bundles])
     print("FAIL" if failed else "pass", flush=True)
     return failed
 

@@ -1,22 +1,23 @@
 """Command line of the storybook recipe: python models/storybook/recipe COMMAND."""
-
-import os
-
-# A waiting thread must not take a core from its neighbours.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# ruff: noqa: E402
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+# A waiting thread must not take a core from its neighbours; OpenMP asks when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from recipe.assemble import adopt, assemble
+from recipe.assemble import adopt, assemble, export_bundle
 from recipe.classifier import train_classifier
 from recipe.diffusion import GUIDANCE, STEPS, train_unet
 from recipe.evaluate import evaluate
+from recipe.gallery import paint_gallery
 from recipe.pacing import clock_time, in_workers
+from recipe.precision import compare_weights
 from recipe.renders import render
 from recipe.settings import PRESETS, Settings
 from recipe.text import finish_text, number_captions, prepare_text, train_text
@@ -29,7 +30,10 @@ COMMANDS = {
     "classifier": "train the judge",
     "unet": "train the denoiser",
     "assemble": "write the newest state as a diffusers folder",
+    "bundle": "export the diffusers folder as the bundle that ships",
     "evaluate": "measure a diffusers folder",
+    "precision": "measure what int8 weights do to the pictures",
+    "gallery": "paint the README's picture with the bundle",
     "all": "all of these in turn",
 }
 
@@ -46,6 +50,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
     parser.add_argument("--work", type=Path, default=HERE.parent / "work")
     parser.add_argument("--source", type=Path, default=HERE.parent / "source", help="the diffusers folder")
+    parser.add_argument("--bundle", type=Path, default=HERE.parent / "bundle")
     parser.add_argument("--report", type=Path, default=HERE.parent / "evaluation.json")
     parser.add_argument("--minutes", type=float, help="training time, instead of the preset's")
     parser.add_argument("--until", type=clock_time, metavar="HH:MM", help="train until the clock shows this")
@@ -86,6 +91,12 @@ def run(command: str, options: argparse.Namespace, settings: Settings) -> None:
         render(options.work, settings)
     elif command == "assemble":
         assemble(options.work, options.source, settings)
+    elif command == "bundle":
+        export_bundle(options.source, options.bundle)
+    elif command == "precision":
+        compare_weights(options.source, HERE.parent / "precision.json")
+    elif command == "gallery":
+        paint_gallery(HERE.parents[2] / "docs" / "images" / "storybook.webp")
     elif command == "evaluate":
         how = (options.prompts, options.guidance, options.steps)
         evaluate(options.work, options.source, options.report, settings, *how)

@@ -1,15 +1,19 @@
 """Puts the newest averaged weights together to a folder that diffusers loads."""
 
+import json
 import shutil
 from pathlib import Path
 
-from recipe.diffusion import build_unet, load_text, pipeline
+from pleinair_export import export
+from recipe.diffusion import GUIDANCE, STEPS, build_unet, load_text, pipeline
 from recipe.pacing import averaged_weights
 from recipe.settings import Settings
 from recipe.vae import load_vae
 
 PARTS = ("unet", "vae", "text_encoder")
 TOKENIZER_FILES = ("vocab.json", "merges.txt")
+FOR_EXPORT = {"name": "storybook", "defaults": {"steps": STEPS, "guidance": GUIDANCE}}
+CARD = "---\nlicense: apache-2.0\n---\n\nThe source of storybook; its card is one folder up.\n"
 
 
 def assemble(work: Path, source: Path, settings: Settings) -> None:
@@ -25,6 +29,8 @@ def assemble(work: Path, source: Path, settings: Settings) -> None:
     whole.save_pretrained(partial, safe_serialization=True)
     for file in TOKENIZER_FILES:
         shutil.copy(work / "tokenizer" / file, partial / "tokenizer" / file)
+    (partial / "pleinair.json").write_text(json.dumps(FOR_EXPORT) + "\n", encoding="utf-8")
+    (partial / "README.md").write_text(CARD, encoding="utf-8")
     for file in partial.rglob("*.safetensors"):
         file.chmod(0o644)
     shutil.rmtree(source, ignore_errors=True)
@@ -32,6 +38,12 @@ def assemble(work: Path, source: Path, settings: Settings) -> None:
     counts = {name: sum(weight.numel() for weight in getattr(whole, name).parameters()) for name in PARTS}
     megabytes = sum(file.stat().st_size for file in source.rglob("*") if file.is_file()) / 1e6
     print(f"assembled {source}: {counts}, {megabytes:.1f} MB", flush=True)
+
+
+def export_bundle(source: Path, bundle: Path) -> None:
+    """Export the folder in both formats with half precision weights, as it ships."""
+    for progress in export(source, bundle, formats=("openvino", "onnx"), weights="fp16", force=True):
+        print(progress.graph, progress.stage, flush=True)
 
 
 def adopt(work: Path, source: Path) -> None:

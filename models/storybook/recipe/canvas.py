@@ -13,12 +13,12 @@ NO_TINT: Tint = (1.0, 1.0, 1.0)
 
 def tinted(colour: Colour, tint: Tint) -> Colour:
     """The colour under a coloured light."""
-    return tuple(int(max(0, min(255, part * light))) for part, light in zip(colour, tint))
+    return tuple(int(max(0, min(255, part * light))) for part, light in zip(colour, tint, strict=True))
 
 
 def mixed(one: Colour, other: Colour, share: float) -> Colour:
     """A colour on the way from one to the other."""
-    return tuple(int(a + (b - a) * share) for a, b in zip(one, other))
+    return tuple(int(a + (b - a) * share) for a, b in zip(one, other, strict=True))
 
 
 def darker(colour: Colour, light: float = 0.72) -> Colour:

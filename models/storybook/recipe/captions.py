@@ -108,9 +108,9 @@ def ground_in_words(scene: Scene, random: Random) -> str:
 def extras_in_words(scene: Scene, random: Random, complete: bool) -> list[str]:
     """What else can be seen: mountains, sun or moon, clouds."""
     extras = []
-    if scene.relief == "mountains" or (scene.relief == "hill" and scene.ground == "sea"):
-        if complete or random.random() < 0.7:
-            extras.append(random.choice(BEHIND[scene.relief]))
+    rises_behind = scene.relief == "mountains" or (scene.relief == "hill" and scene.ground == "sea")
+    if rises_behind and (complete or random.random() < 0.7):
+        extras.append(random.choice(BEHIND[scene.relief]))
     if scene.light and random.random() < 0.5:
         extras.append(random.choice(WITH_LIGHT.get(scene.hour, WITH_SUN)))
     if scene.clouds and scene.hour != "storm" and random.random() < 0.45:

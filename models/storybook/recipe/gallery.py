@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import pleinair
 from PIL import Image
 
+import pleinair
 from recipe.sheets import save_sheet
 
 GALLERY = {  # prompt -> seed

@@ -53,7 +53,11 @@ def castle(canvas: Canvas, x: float, y: float, h: float, name: str, night: bool)
     for k, top, half in ((-0.38, 0.6, 0.12), (0.38, 0.6, 0.12), (0.0, 0.7, 0.14)):
         canvas.rectangle(x + w * (k - half), y - h * top, x + w * (k + half), y, light, shade, sideways=True)
         eaves = half + 0.045
-        spire = [(x + w * (k - eaves), y - h * top), (x + w * k, y - h * (top + 0.3)), (x + w * (k + eaves), y - h * top)]
+        spire = [
+            (x + w * (k - eaves), y - h * top),
+            (x + w * k, y - h * (top + 0.3)),
+            (x + w * (k + eaves), y - h * top),
+        ]
         canvas.polygon(spire, lighter(roof, 0.15), roof)
     canvas.rectangle(x - w * 0.09, y - h * 0.22, x + w * 0.09, y, (72, 48, 40))
     canvas.ellipse(x, y - h * 0.22, w * 0.09, w * 0.09, (72, 48, 40))
@@ -81,7 +85,12 @@ def boat(canvas: Canvas, x: float, y: float, h: float, name: str, night: bool) -
     main = [(x + w * 0.05, y - h * 0.97), (x + w * 0.46, y - h * 0.33), (x + w * 0.05, y - h * 0.33)]
     canvas.polygon(main, lighter(paint, 0.2), lighter(paint, 0.06))
     canvas.polygon([(x - w * 0.05, y - h * 0.88), (x - w * 0.38, y - h * 0.33), (x - w * 0.05, y - h * 0.33)], jib)
-    hull = [(x - w * 0.52, y - h * 0.26), (x + w * 0.54, y - h * 0.26), (x + w * 0.36, y + h * 0.03), (x - w * 0.36, y + h * 0.03)]
+    hull = [
+        (x - w * 0.52, y - h * 0.26),
+        (x + w * 0.54, y - h * 0.26),
+        (x + w * 0.36, y + h * 0.03),
+        (x - w * 0.36, y + h * 0.03),
+    ]
     canvas.polygon(hull, lighter(paint, 0.06), darker(paint, 0.7))
 
 
@@ -91,7 +100,12 @@ def balloon(canvas: Canvas, x: float, y: float, h: float, name: str, night: bool
     middle = y - h * 0.62
     stripe = (232, 120, 96) if name == "white" else CREAM
     canvas.rectangle(x - r * 0.22, y - h * 0.22, x + r * 0.22, y - h * 0.1, (92, 68, 48))
-    neck = [(x - r * 0.86, middle + r * 0.5), (x + r * 0.86, middle + r * 0.5), (x + r * 0.3, middle + r * 1.3), (x - r * 0.3, middle + r * 1.3)]
+    neck = [
+        (x - r * 0.86, middle + r * 0.5),
+        (x + r * 0.86, middle + r * 0.5),
+        (x + r * 0.3, middle + r * 1.3),
+        (x - r * 0.3, middle + r * 1.3),
+    ]
     canvas.polygon(neck, darker(paint, 0.86), darker(paint, 0.7))
     canvas.ellipse(x, middle, r, r, lighter(paint, 0.2), darker(paint, 0.88))
     canvas.ellipse(x, middle, r * 0.5, r, stripe, darker(stripe, 0.86))

@@ -88,70 +88,9 @@ def average_gradients(model: nn.Module, spent: float) -> float:
     distributed.all_reduce(flat)
     spent, flat = flat[0].item(), flat[1:] / distributed.get_world_size()
     parts = flat.split([gradient.numel() for gradient in gradients])
-    for gradient, part in zip(gradients, parts):
+    for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))
     return spent
-
-
-def run_training(training: Training, work: Path, settings: Settings) -> None:
-    """Train until the time is up, from the last state if there is one."""
-    model = training.model.train()
-    averages = Averages(model, training.ema)
-    optimizer = torch.optim.AdamW(model.parameters(), training.rate, (0.9, 0.99), weight_decay=0.01, fused=True)
-    path = state_path(work, training.name)
-    step, spent = 0, 0.0
-    if path.exists():
-        state = torch.load(path, map_location=settings.device, weights_only=True)
-        model.load_state_dict(state["model"])
-        averages.model.load_state_dict(state["averages"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent"]
-    first = not distributed.is_initialized() or distributed.get_rank() == 0
-
-    def save() -> None:
-        content = {"model": model.state_dict(), "averages": averages.model.state_dict()}
-        content |= {"optimizer": optimizer.state_dict(), "step": step, "spent": spent}
-        save_atomically(content, path)
-
-    def tell(text: str) -> None:
-        print(f"{training.name} {spent:.0f}/{budget:.0f} s step {step} {text}", flush=True)
-
-    budget = training.minutes * 60
-    if training.until is not None:
-        budget = spent + (training.until - datetime.now()).total_seconds()
-    last_line = last_state = last_show = last = time.time()
-    running = torch.zeros((), device=settings.device)
-    while spent < budget:
-        rate = training.rate * rate_factor(step, spent / budget, training.decay_from)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = training.loss(step)
-        optimizer.zero_grad()
-        loss.backward()
-        now = time.time()
-        spent = average_gradients(model, spent + now - last)
-        last = now
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        averages.follow(model, step)
-        running += loss.detach()
-        if not first:
-            continue
-        if step % STEPS_BETWEEN_LINES == 0:
-            pace = STEPS_BETWEEN_LINES / (now - last_line)
-            tell(f"loss {running.item() / STEPS_BETWEEN_LINES:.4f} rate {rate:.1e} {pace:.2f} steps/s")
-            running.zero_()
-            last_line = now
-        if now - last_state > SECONDS_BETWEEN_STATES:
-            save()
-            last_state = now
-        if training.show and now - last_show > training.seconds_between_shows:
-            tell(training.show(averages.model))
-            last_show = time.time()
-    if first:
-        save()
-        tell(training.show(averages.model) if training.show else "done")
 
 
 def state_path(work: Path, name: str) -> Path:
@@ -162,6 +101,100 @@ def state_path(work: Path, name: str) -> Path:
 def averaged_weights(work: Path, name: str) -> dict[str, Tensor]:
     """The averaged weights of a training's last state."""
     return torch.load(state_path(work, name), map_location="cpu", weights_only=True)["averages"]
+
+
+class Run:
+    """A training as far as it has come, in one worker."""
+
+    def __init__(self, training: Training, path: Path, device: str):
+        self.training, self.path = training, path
+        self.model = training.model.train()
+        self.averages = Averages(self.model, training.ema)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), training.rate, (0.9, 0.99), weight_decay=0.01, fused=True
+        )
+        self.step, self.spent = 0, 0.0
+        if path.exists():
+            state = torch.load(path, map_location=device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.averages.model.load_state_dict(state["averages"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.spent = state["step"], state["spent"]
+        self.last = time.time()
+
+    def save(self) -> None:
+        """Write all that is needed to go on."""
+        content = {"model": self.model.state_dict(), "averages": self.averages.model.state_dict()}
+        content |= {"optimizer": self.optimizer.state_dict(), "step": self.step, "spent": self.spent}
+        save_atomically(content, self.path)
+
+    def advance(self, rate: float) -> Tensor:
+        """Take one step together with the other workers and return its loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self.training.loss(self.step)
+        self.optimizer.zero_grad()
+        loss.backward()
+        now = time.time()
+        self.spent = average_gradients(self.model, self.spent + now - self.last)
+        self.last = now
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        self.averages.follow(self.model, self.step)
+        return loss.detach()
+
+
+class Log:
+    """Tells how a run goes, and saves and shows it now and then."""
+
+    def __init__(self, run: Run, budget: float):
+        self.run, self.budget = run, budget
+        self.losses: list[Tensor] = []
+        self.last_line = self.last_state = self.last_show = time.time()
+
+    def tell(self, text: str) -> None:
+        """Print a line about the run."""
+        run = self.run
+        print(f"{run.training.name} {run.spent:.0f}/{self.budget:.0f} s step {run.step} {text}", flush=True)
+
+    def note(self, loss: Tensor, rate: float) -> None:
+        """Take notice of a step."""
+        self.losses.append(loss)
+        now = time.time()
+        if len(self.losses) == STEPS_BETWEEN_LINES:
+            pace = STEPS_BETWEEN_LINES / (now - self.last_line)
+            mean = torch.stack(self.losses).mean().item()
+            self.tell(f"loss {mean:.4f} rate {rate:.1e} {pace:.2f} steps/s")
+            self.losses, self.last_line = [], now
+        if now - self.last_state > SECONDS_BETWEEN_STATES:
+            self.run.save()
+            self.last_state = now
+        if self.run.training.show and now - self.last_show > self.run.training.seconds_between_shows:
+            self.show()
+
+    def show(self) -> None:
+        """Let the training show its averaged model."""
+        show = self.run.training.show
+        self.tell(show(self.run.averages.model) if show else "done")
+        self.last_show = time.time()
+
+
+def run_training(training: Training, work: Path, settings: Settings) -> None:
+    """Train until the time is up, from the last state if there is one."""
+    run = Run(training, state_path(work, training.name), settings.device)
+    budget = training.minutes * 60
+    if training.until is not None:
+        budget = run.spent + (training.until - datetime.now()).total_seconds()
+    log = Log(run, budget) if worker_rank()[0] == 0 else None
+    while run.spent < budget:
+        rate = training.rate * rate_factor(run.step, run.spent / budget, training.decay_from)
+        loss = run.advance(rate)
+        if log:
+            log.note(loss, rate)
+    if log:
+        run.save()
+        log.show()
 
 
 def work_as_one(rank: int, settings: Settings, rendezvous: Path, train: Callable, arguments: tuple) -> None:

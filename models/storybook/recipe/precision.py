@@ -6,12 +6,12 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-import pleinair
 import torch
-from pleinair_export import export
 from torch import Tensor
 from torch.nn import functional
 
+import pleinair
+from pleinair_export import export
 from recipe.captions import caption
 from recipe.evaluate import SCENE_SEED, rounded
 from recipe.scenes import random_scene

@@ -49,8 +49,6 @@ class OnnxGraph:
         options.log_severity_level = SILENT
         if self._threads:
             options.intra_op_num_threads = self._threads
-        # int8 weights are widened once at load; left as they are, ONNX Runtime widens them again at every call
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
         provider: list = [PROVIDERS[self._device]]
         if self._device == "dml":
             options.enable_mem_pattern = False  # DirectML refuses both of these otherwise

@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from pleinair.bundle import Bundle
 from pleinair.engines import Shapes, failed, unreadable
+from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import RequestError
+
+with without_telemetry():
+    import openvino as ov
 
 SETTINGS: dict[str, dict[str, Any]] = {
     # f32: results must not change in silence with the CPU model, which is what the default (bf16 where it is fast) does
