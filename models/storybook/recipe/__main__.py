@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from recipe.assemble import adopt, assemble, export_bundle
 from recipe.classifier import train_classifier
+from recipe.decoder import finish_decoder, train_decoder
 from recipe.diffusion import GUIDANCE, STEPS, train_unet
 from recipe.evaluate import evaluate
 from recipe.gallery import paint_gallery
@@ -29,6 +30,7 @@ COMMANDS = {
     "text": "learn the tokenizer and train the text encoder",
     "classifier": "train the judge",
     "unet": "train the denoiser",
+    "decoder": "train the autoencoder's decoder further",
     "assemble": "write the newest state as a diffusers folder",
     "bundle": "export the diffusers folder as the bundle that ships",
     "evaluate": "measure a diffusers folder",
@@ -75,6 +77,9 @@ def train_parts(command: str, options: argparse.Namespace, settings: Settings) -
         finish_text(work, settings)
     elif command == "classifier":
         train_classifier(work, settings, minutes, options.until)
+    elif command == "decoder":
+        train_decoder(work, settings, minutes, options.until)
+        finish_decoder(work, settings)
     else:
         if options.init:
             adopt(work, options.init)

@@ -31,6 +31,8 @@ def assemble(work: Path, source: Path, settings: Settings) -> None:
         shutil.copy(work / "tokenizer" / file, partial / "tokenizer" / file)
     (partial / "pleinair.json").write_text(json.dumps(FOR_EXPORT) + "\n", encoding="utf-8")
     (partial / "README.md").write_text(CARD, encoding="utf-8")
+    for file in partial.rglob("config.json"):
+        forget_origin(file)
     for file in partial.rglob("*.safetensors"):
         file.chmod(0o644)
     shutil.rmtree(source, ignore_errors=True)
@@ -44,6 +46,13 @@ def export_bundle(source: Path, bundle: Path) -> None:
     """Export the folder in both formats with half precision weights, as it ships."""
     for progress in export(source, bundle, formats=("openvino", "onnx"), weights="fp16", force=True):
         print(progress.graph, progress.stage, flush=True)
+
+
+def forget_origin(config: Path) -> None:
+    """Remove the local folder that diffusers notes in a configuration."""
+    values = json.loads(config.read_text())
+    values.pop("_name_or_path", None)
+    config.write_text(json.dumps(values, indent=2) + "\n")
 
 
 def adopt(work: Path, source: Path) -> None:

@@ -46,7 +46,7 @@ def scenes_to_judge(count: int) -> dict[str, list[Scene]]:
 
 def load_pipeline(source: Path, device: str) -> StableDiffusionPipeline:
     """The assembled model in full precision."""
-    made = StableDiffusionPipeline.from_pretrained(source, safety_checker=None).to(device)
+    made = StableDiffusionPipeline.from_pretrained(source, safety_checker=None).to(device, torch.float32)
     made.set_progress_bar_config(disable=True)
     made.unet.to(memory_format=torch.channels_last)
     made.vae.to(memory_format=torch.channels_last)

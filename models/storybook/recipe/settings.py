@@ -20,6 +20,7 @@ class Settings:
     vae_crop: int
     vae_rate: float
     vae_minutes: float
+    decoder_minutes: float
     text_width: int
     text_layers: int
     text_minutes: float
@@ -47,11 +48,12 @@ PRESETS = {
         vae_batch=4,
         vae_crop=64,
         vae_rate=1.5e-3,
-        vae_minutes=35,
+        vae_minutes=42,
+        decoder_minutes=30,
         text_width=128,
         text_layers=2,
-        text_minutes=2,
-        classifier_minutes=4,
+        text_minutes=8,
+        classifier_minutes=7,
         unet_channels=(48, 96, 128),
         unet_attention=(True, True, True),
         unet_layers=1,
@@ -74,6 +76,7 @@ PRESETS = {
         vae_crop=128,
         vae_rate=1e-3,
         vae_minutes=8,
+        decoder_minutes=3,
         text_width=256,
         text_layers=3,
         text_minutes=1,
