@@ -6,25 +6,23 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Annotated, Any
 
-STARTED = perf_counter()
+import typer
+from typer.main import get_command
 
-import typer  # noqa: E402
-from typer.main import get_command  # noqa: E402
+from pleinair import machine
+from pleinair.bundle import Bundle, damaged_files, open_bundle
+from pleinair.errors import BundleError, PleinairError, RequestError, ResourceError
+from pleinair.output import ARRAYS, planned_files, write
+from pleinair.pipeline import Frame, Result, load, merged
+from pleinair.request import resolve
+from pleinair.sampling import SAMPLERS
+from pleinair.schedule import SPACINGS
+from pleinair.version import __version__
 
-from pleinair import machine  # noqa: E402
-from pleinair.bundle import Bundle, damaged_files, open_bundle  # noqa: E402
-from pleinair.errors import BundleError, PleinairError, RequestError, ResourceError  # noqa: E402
-from pleinair.output import ARRAYS, planned_files, write  # noqa: E402
-from pleinair.pipeline import Frame, Result, load, merged  # noqa: E402
-from pleinair.request import resolve  # noqa: E402
-from pleinair.sampling import SAMPLERS  # noqa: E402
-from pleinair.schedule import SPACINGS  # noqa: E402
-from pleinair.version import __version__  # noqa: E402
-
-IMPORTED = perf_counter()
+IMPORT_S = process_time()  # nothing but starting Python and importing has happened yet
 INTERRUPTED = 130
 BAR = 30
 
@@ -140,7 +138,7 @@ def parse_size(size: str | None) -> tuple[int | None, int | None]:
     return int(width), int(height)
 
 
-def summary(result: Result, files: list[Path], write_s: float, total_s: float) -> dict[str, Any]:
+def summary(result: Result, files: list[Path], write_s: float, spent_s: float) -> dict[str, Any]:
     """What `generate --json` prints: pictures, settings, seconds by stage, peak memory, warnings."""
     timings = result.timings
     if len(files) == 1:
@@ -152,13 +150,13 @@ def summary(result: Result, files: list[Path], write_s: float, total_s: float) -
         ],
         "settings": result.settings,
         "timings": {
-            "import_s": round(IMPORTED - STARTED, 4),
+            "import_s": round(IMPORT_S, 4),
             "load_s": round(timings.load, 4),
             "text_s": round(timings.text, 4),
             "steps_s": [round(seconds, 4) for seconds in timings.steps],
             "decode_s": round(timings.decode, 4),
             "write_s": round(write_s, 4),
-            "total_s": round(total_s, 4),
+            "total_s": round(IMPORT_S + spent_s, 4),
         },
         "peak_rss_mb": round(machine.peak_rss_mb(), 1),
         "warnings": list(result.warnings),

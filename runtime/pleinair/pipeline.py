@@ -92,7 +92,8 @@ class Pipeline:
         started, timings, warnings = perf_counter(), Timings(), []
         info = self.bundle.manifest.latents
         shape = (info.channels, request.height // info.downsample, request.width // info.downsample)
-        unet, decoder = self._graph("unet"), self._graph("vae_decoder")
+        with timings.spent_on("load"):
+            unet, decoder = self._graph("unet"), self._graph("vae_decoder")
 
         denoise, calls = self._denoiser(request, timings, warnings)
         for start in range(0, len(request.seeds), request.batch):
@@ -118,7 +119,8 @@ class Pipeline:
                 pixels = np.concatenate([decode(decoder, one[None], info) for one in state.x])
             timings.total = perf_counter() - started
             settings = self._settings(replace(request, seeds=seeds))
-            result = Result(to_pil(pixels), seeds, settings, timings, tuple(warnings), pixels, state.x)
+            so_far = replace(timings, steps=list(timings.steps))
+            result = Result(to_pil(pixels), seeds, settings, so_far, tuple(warnings), pixels, state.x)
             yield Frame(request.steps, request.steps, seeds, partial(to_pil, pixels), result)
 
     def _denoiser(self, request: Request, timings: Timings, warnings: list[str]) -> tuple[Denoise, int]:
@@ -132,8 +134,8 @@ class Pipeline:
 
     def _embed(self, prompt: str, what: str, timings: Timings, warnings: list[str]) -> np.ndarray:
         encoder = self.bundle.manifest.text_encoders[0]
-        graph = self._graph(encoder.graph)
         with timings.spent_on("load"):
+            graph = self._graph(encoder.graph)
             graph.prepare({"input_ids": (1, encoder.length)})
         with timings.spent_on("text"):
             ids, cut = text.token_ids(text.open_tokenizer(self.bundle, encoder), encoder, prompt)

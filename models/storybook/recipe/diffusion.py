@@ -11,8 +11,10 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from recipe.labels import COLOUR_COLUMNS
 from recipe.pacing import Training, autocast, run_training, worker_rank
 from recipe.prompts import SHOWN
+from recipe.renders import labels_of_set
 from recipe.settings import Settings
 from recipe.sheets import save_sheet
 from recipe.text import embed
@@ -23,6 +25,7 @@ NOISE_STEPS = 1000
 FIRST_BETA, LAST_BETA = 0.00085, 0.012
 SNR_CAP = 5.0
 DROPPED = 0.1
+TWO_OBJECTS_MORE = 3.0
 HEAD_WIDTH = 48
 DECAY_FROM = 0.45
 GUIDANCE = 4.0
@@ -73,6 +76,12 @@ def weighted_error(predicted: Tensor, noise: Tensor, ratio: Tensor) -> Tensor:
     return (error * ratio.clamp(max=SNR_CAP) / ratio).mean()
 
 
+def chances_of(labels: Tensor) -> Tensor:
+    """How often each picture is shown: scenes with two objects are rare, and harder."""
+    objects = (labels[:, COLOUR_COLUMNS] > 0).sum(1)  # [pictures]
+    return torch.where(objects == 2, TWO_OBJECTS_MORE, 1.0)
+
+
 def pipeline(
     unet: UNet2DConditionModel, vae: AutoencoderKL, encoder: CLIPTextModel, tokenizer: CLIPTokenizer
 ) -> StableDiffusionPipeline:
@@ -115,6 +124,7 @@ def train_unet(work: Path, settings: Settings, minutes: float, until: datetime |
     rank, workers = worker_rank()
     latents = torch.from_numpy(np.load(work / "latents.npy"))  # [pictures, 4, size / 8, size / 8]
     ids = torch.from_numpy(np.load(work / "ids.npy"))  # [pictures, captions, 77]
+    chances = chances_of(labels_of_set(work, "train"))
     encoder, tokenizer = load_text(work, settings)
     nothing = token_ids(tokenizer, [""])[0]
     unet = UNet2DConditionModel.from_pretrained(init / "unet").float() if init else build_unet(settings)
@@ -128,7 +138,7 @@ def train_unet(work: Path, settings: Settings, minutes: float, until: datetime |
     def loss(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step * workers + rank)
         count = settings.unet_batch
-        chosen = torch.randint(len(latents), (count,), generator=generator)
+        chosen = torch.multinomial(chances, count, replacement=True, generator=generator)
         variant = torch.randint(ids.shape[1], (count,), generator=generator)
         tokens = ids[chosen, variant]
         tokens[torch.rand(count, generator=generator) < DROPPED] = nothing
