@@ -11,14 +11,23 @@ SAMPLERS = {
     "euler": diffusers.EulerDiscreteScheduler,
     "euler_a": diffusers.EulerAncestralDiscreteScheduler,
     "dpmpp_2m": diffusers.DPMSolverMultistepScheduler,
+    "dpmpp_2m_sde": diffusers.DPMSolverMultistepScheduler,
+    "dpmpp_3m": diffusers.DPMSolverMultistepScheduler,
+    "ddpm": diffusers.DDPMScheduler,
+    "heun": diffusers.HeunDiscreteScheduler,
+    "lms": diffusers.LMSDiscreteScheduler,
+    "dpm2": diffusers.KDPM2DiscreteScheduler,
+    "dpm2_a": diffusers.KDPM2AncestralDiscreteScheduler,
+    "unipc": diffusers.UniPCMultistepScheduler,
 }
+STOCHASTIC = ("ddpm", "euler_a", "dpm2_a", "dpmpp_2m_sde")
 SPACINGS = ("leading", "linspace", "trailing", "karras", "trailing,karras")
 
 
 def scheduler(config, sampler, spacing):
     """A diffusers scheduler set up as our `sampler` and `spacing` over a scheduler config.
 
-    diffusers has no Karras DDIM or Euler a: the first is Euler there, the second takes Euler's Karras sigmas.
+    diffusers has no Karras DDIM, DDPM or Euler a: DDIM is Euler there, the others take Euler's Karras sigmas.
     `clip_sample`, which DDIM assumes where a config is silent, is for pixels and ruins latents: off.
     """
     names = spacing.split(",") if spacing else []
@@ -28,12 +37,16 @@ def scheduler(config, sampler, spacing):
         changes["timestep_spacing"] = names[0]
     if karras and sampler == "ddim":
         sampler = "euler"
-    if karras and sampler == "euler_a":
+    if karras and sampler in ("euler_a", "ddpm"):
         return KarrasEulerAncestral.from_config(config, **changes)
     if karras:
         changes["use_karras_sigmas"] = True
-    if sampler == "ddim":
+    if sampler in ("ddim", "ddpm"):
         changes["clip_sample"] = False
+    if sampler == "dpmpp_3m":
+        changes["solver_order"] = 3
+    if sampler == "dpmpp_2m_sde":
+        changes["algorithm_type"] = "sde-dpmsolver++"
     return SAMPLERS[sampler].from_config(config, **changes)
 
 
@@ -51,7 +64,7 @@ def trajectory(config, sampler, spacing, steps, seed):
     stepper.set_timesteps(steps)
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(toy.SHAPE, generator=generator) * stepper.init_noise_sigma
-    stochastic = {"generator": generator} if sampler == "euler_a" else {}
+    stochastic = {"generator": generator} if sampler in STOCHASTIC else {}
     for t in stepper.timesteps:
         output = toy.network(stepper.scale_model_input(x, t), float(t), torch.sin)
         x = stepper.step(output, t, x, **stochastic).prev_sample

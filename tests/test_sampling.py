@@ -37,7 +37,12 @@ def test_trajectory_equals_diffusers(case):
     assert len(path) == int(steps)
     ours, theirs = walk(sampler, path, prediction, int(steps)), GOLDEN[case]
     assert ours.dtype == np.float32
-    assert np.abs(ours - theirs).max() <= 2e-5 * np.abs(theirs).max()
+    assert np.abs(ours - theirs).max() <= tolerance(sampler, int(steps)) * np.abs(theirs).max()
+
+
+def tolerance(sampler, steps):
+    """Relative. diffusers' DPM2 a loses digits: it subtracts nearly equal float32 numbers where steps are long."""
+    return 2e-4 if sampler == "dpm2_a" and steps <= 3 else 2e-5
 
 
 GRID_OF = {name: sampler.grid for name, sampler in SAMPLERS.items()}
@@ -71,9 +76,13 @@ def test_a_batch_walks_like_its_singles(sampler):
     np.testing.assert_allclose(x, np.concatenate(singles), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("sampler, order", [("euler", 1), ("ddim", 1), ("dpmpp_2m", 2)])
+@pytest.mark.parametrize(
+    "sampler, order", [("euler", 1), ("ddim", 1), ("heun", 2), ("dpm2", 2), ("dpmpp_2m", 2), ("dpmpp_3m", 2)]
+)
 def test_error_falls_with_the_order_of_the_solver(sampler, order):
     """Halving the strides divides the error by about 2^order, on an ODE whose solution is known.
+
+    A third-order multistep solver is held back to second order by its first steps.
 
     For Gaussian data of deviation s the ideal denoiser is linear, and x is carried from sigma 2 to 0.1 in closed form.
     """
@@ -88,7 +97,7 @@ def test_error_falls_with_the_order_of_the_solver(sampler, order):
 
     def end(steps):
         points = [point(float(ratio)) for ratio in np.geomspace(2, 0.1, steps + 1)]
-        path = NoisePath(tuple(pairwise(points)), 1.0)
+        path = NoisePath(tuple(pairwise(points)), 1.0, point)
         *_, last = SAMPLERS[sampler].walk(ideal, np.ones((1, 1, 1, 1)), path, lambda: 0)
         return last.x.item(), points
 

@@ -10,7 +10,7 @@ CONFIGS = {
     "v_prediction": {**BETAS, "prediction_type": "v_prediction", "steps_offset": 1, "set_alpha_to_one": False,
                      "clip_sample": False, "timestep_spacing": "trailing"},
 }  # fmt: skip
-STEPS = (1, 2, 3, 7, 14, 20, 50)
+STEPS = (1, 2, 3, 14, 20)
 
 
 def network(x, t, sin):

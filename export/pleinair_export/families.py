@@ -37,6 +37,10 @@ def generation(unet: dict[str, Any]) -> str:
 
 
 def sampler(scheduler: dict[str, Any]) -> str:
-    """Our sampler for the scheduler class a model was published with, where we have it."""
+    """Our sampler for the scheduler config a model was published with, where we have it."""
+    if scheduler.get("_class_name") == "DPMSolverMultistepScheduler":
+        if scheduler.get("algorithm_type") == "sde-dpmsolver++":
+            return "dpmpp_2m_sde"
+        return "dpmpp_3m" if scheduler.get("solver_order") == 3 else "dpmpp_2m"
     kinds = {info.diffusers: name for name, info in SAMPLERS.items()}
     return kinds.get(scheduler.get("_class_name"), DEFAULT_SAMPLER)

@@ -251,6 +251,7 @@ def samplers(as_json: Json = False) -> None:
     rows = {
         name: {
             "order": sampler.order,
+            "evaluations": sampler.evaluations,
             "stochastic": sampler.stochastic,
             "diffusers": sampler.diffusers,
             "a1111": sampler.a1111,
@@ -262,7 +263,8 @@ def samplers(as_json: Json = False) -> None:
         return
     for name, row in rows.items():
         kind = "stochastic" if row["stochastic"] else "deterministic"
-        print(f"{name:12} order {row['order']}  {kind:14} {row['a1111']:12} {row['diffusers']}")
+        calls = f"{row['evaluations']} call{'s' if row['evaluations'] > 1 else ''} a step"
+        print(f"{name:10} order {row['order']}  {calls:14}  {kind:14} {row['a1111']:10} {row['diffusers']}")
     print(f"\nspacings: {', '.join(SPACINGS)}")
 
 

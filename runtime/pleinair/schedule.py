@@ -2,16 +2,20 @@
 
     x = alpha * image + sigma * noise        with alpha^2 + sigma^2 = 1
 
-Each family of diffusers schedulers lays its points a little differently. Parity with them lives here, in three grids:
+Each family of diffusers schedulers lays its points a little differently. Parity with them lives here, in a few grids:
 
-    grid  laid like                      timesteps for n steps                        where the last stride ends
-    k     Euler, EulerAncestral          linspace(0, N-1, n), real-valued             sigma 0
-    dpm   DPMSolverMultistep             linspace(0, N-1, n+1) rounded, last dropped  sigma 0, or the smallest trained
-    ddim  DDIM                           n integers                                   alpha_bar 1, or that of t = 0
+    grid   laid like                      timesteps for n steps                        where the last stride ends
+    k      EulerAncestral, Heun, LMS      linspace(0, N-1, n), real-valued             sigma 0
+    euler  Euler                          the same                                     sigma 0, or the smallest trained
+    kdpm   KDPM2, KDPM2Ancestral          the same; Karras' rounded                    sigma 0
+    dpm    DPMSolverMultistep, UniPC      linspace(0, N-1, n+1) rounded, last dropped  sigma 0, or the smallest trained
+    ddim   DDIM                           n integers                                   alpha_bar 1, or that of t = 0
+    ddpm   DDPM                           n integers                                   alpha_bar 1
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from math import inf, log, sqrt
 from typing import Any, NamedTuple
@@ -51,10 +55,15 @@ class Path:
 
     strides: tuple[tuple[Point, Point], ...]
     start: float  # the first latents are this times unit noise
-    euler_last: bool = False  # a multistep solver takes the last stride at first order
+    level: Callable[[float], Point]  # sigma (noise per unit of image) -> the point where the model met it in training
+    last_orders: tuple[int, ...] = ()  # a multistep solver's highest order for the last stride, the one before it, ...
 
     def __len__(self) -> int:
         return len(self.strides)
+
+    def order_for(self, left: int) -> int | None:
+        """The highest order allowed when `left` strides remain; None for any."""
+        return self.last_orders[left - 1] if left <= len(self.last_orders) else None
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,12 @@ class Training:
 
     def timestep_of(self, sigmas: np.ndarray) -> np.ndarray:
         """Real-valued t whose noise is `sigmas` (n,) -> (n,): linear in log sigma, clipped to the trained range."""
-        return np.interp(np.log(sigmas), np.log(self.sigmas), np.arange(len(self.alpha_bar)))
+        with np.errstate(divide="ignore"):
+            return np.interp(np.log(sigmas), np.log(self.sigmas), np.arange(len(self.alpha_bar)))
+
+    def level(self, sigma: float) -> Point:
+        """The point of a noise level between the trained ones."""
+        return _point(float(self.timestep_of(sigma)), sigma)
 
 
 def make_path(config: dict[str, Any], grid: str, steps: int, spacing: str | None = None) -> Path:
@@ -86,8 +100,8 @@ def make_path(config: dict[str, Any], grid: str, steps: int, spacing: str | None
     BundleError for a config that this version cannot follow.
     """
     timestep_spacing, sigma_schedule = resolve_spacing(config, grid, spacing)
-    if grid == "ddim" and sigma_schedule:
-        grid = "k"  # DDIM is Euler on arbitrary sigmas; diffusers has no DDIM of its own there
+    if sigma_schedule:
+        grid = {"ddim": "euler", "ddpm": "k"}.get(grid, grid)  # on arbitrary sigmas they are Euler and Euler a
     path = GRIDS[grid](config, steps, timestep_spacing, sigma_schedule)
     if any(a.sigma <= b.sigma for (a, _), (b, _) in pairwise(path.strides)):
         raise RequestError(
@@ -101,7 +115,7 @@ def resolve_spacing(config: dict[str, Any], grid: str, spacing: str | None) -> t
 
     Where the config is silent, the default of the diffusers class that the grid is laid like.
     """
-    timestep_spacing = config.get("timestep_spacing", "leading" if grid == "ddim" else "linspace")
+    timestep_spacing = config.get("timestep_spacing", "leading" if grid in ("ddim", "ddpm") else "linspace")
     sigma_schedule = "karras" if config.get("use_karras_sigmas") else None
     for name in filter(None, (part.strip().lower() for part in (spacing or "").split(","))):
         if name in TIMESTEP_SPACINGS:
@@ -194,22 +208,28 @@ def _timesteps(config: dict[str, Any], steps: int, spacing: str, extra: int) -> 
     return np.arange(count, 0, -count / steps).round()[:steps] - 1
 
 
-def _k_grid(config: dict[str, Any], steps: int, spacing: str, schedule: str | None) -> Path:
-    """diffusers EulerDiscreteScheduler and EulerAncestralDiscreteScheduler."""
+def _k_grid(
+    config: dict[str, Any], steps: int, spacing: str, schedule: str | None, whole: bool = False, ends: bool = False
+) -> Path:
+    """diffusers EulerAncestralDiscrete, Heun, LMS; `whole` rounds Karras' t, `ends` obeys final_sigmas_type."""
     trained = training(config)
     table = trained.sigmas
     timesteps = _timesteps(config, steps, spacing, extra=0)
     sigmas = np.interp(timesteps, np.arange(len(table)), table)
     if schedule == "karras":
-        low, high = config.get("sigma_min"), config.get("sigma_max")
+        low, high = (config.get("sigma_min"), config.get("sigma_max")) if ends else (None, None)
         sigmas = karras(sigmas[-1] if low is None else low, sigmas[0] if high is None else high, steps)
         timesteps = trained.timestep_of(sigmas)
-    strides = _chain(timesteps, sigmas, _last_sigma(config, table))
-    return Path(strides, start=1.0 if spacing == "leading" else strides[0][0].sigma)
+        if whole:
+            timesteps = timesteps.round()
+    strides = _chain(timesteps, sigmas, _last_sigma(config, table) if ends else 0.0)
+    return Path(strides, 1.0 if spacing == "leading" else strides[0][0].sigma, trained.level)
 
 
-def _dpm_grid(config: dict[str, Any], steps: int, spacing: str, schedule: str | None) -> Path:
-    """diffusers DPMSolverMultistepScheduler."""
+def _dpm_grid(
+    config: dict[str, Any], steps: int, spacing: str, schedule: str | None, always_careful: bool = False
+) -> Path:
+    """diffusers DPMSolverMultistep; `always_careful` (UniPC) lowers the last orders for any number of steps."""
     trained = training(config)
     table = trained.sigmas
     if schedule == "karras":
@@ -222,31 +242,45 @@ def _dpm_grid(config: dict[str, Any], steps: int, spacing: str, schedule: str | 
         timesteps = np.trunc(_timesteps(config, steps, spacing, extra=1).round())
         sigmas = np.interp(timesteps, np.arange(len(table)), table)
     last = _last_sigma(config, table)
-    careful = config.get("lower_order_final", True) and steps < 15
-    return Path(
-        _chain(timesteps, sigmas, last), start=1.0, euler_last=bool(config.get("euler_at_final") or careful or not last)
-    )
+    careful = config.get("lower_order_final", True) and (always_careful or steps < 15)
+    orders = (1, 2) if careful else (1,) if config.get("euler_at_final") or not last else ()
+    return Path(_chain(timesteps, sigmas, last), 1.0, trained.level, orders)
 
 
 def _ddim_grid(config: dict[str, Any], steps: int, spacing: str, schedule: str | None) -> Path:
     """diffusers DDIMScheduler: each stride goes N // n timesteps down, wherever the next one starts.
 
-    Deviation: `clip_sample`, which DDIMScheduler assumes where a config is silent, is for pixels and never applied.
+    Deviation, in DDPM too: `clip_sample`, assumed where a config is silent, is for pixels and never applied.
     """
     trained = training(config, finite_sigma=False)
-    count = len(trained.alpha_bar)
     end = Point(0.0, 1.0, 0.0) if config.get("set_alpha_to_one", True) else trained.at(0)
-    starts = _timesteps(config, steps, spacing, extra=0).round().astype(int)
-    if starts[0] >= count:
+    starts = _whole_timesteps(config, steps, spacing)
+    ends = (start - len(trained.alpha_bar) // steps for start in starts)
+    strides = tuple((trained.at(a), trained.at(b) if b >= 0 else end) for a, b in zip(starts, ends, strict=True))
+    return Path(strides, 1.0, trained.level)
+
+
+def _ddpm_grid(config: dict[str, Any], steps: int, spacing: str, schedule: str | None) -> Path:
+    """diffusers DDPMScheduler (fixed_small variance)."""
+    trained = training(config, finite_sigma=False)
+    points = [trained.at(t) for t in _whole_timesteps(config, steps, spacing)]
+    return Path(tuple(pairwise([*points, Point(0.0, 1.0, 0.0)])), 1.0, trained.level)
+
+
+def _whole_timesteps(config: dict[str, Any], steps: int, spacing: str) -> list[int]:
+    timesteps = [round(t) for t in _timesteps(config, steps, spacing, extra=0)]
+    count = config.get("num_train_timesteps", 1000)
+    if timesteps[0] >= count:
         raise RequestError(f"{steps} steps start beyond the {count} trained timesteps; use fewer steps")
-    ends = starts - count // steps
-    return Path(
-        tuple((trained.at(a), trained.at(b) if b >= 0 else end) for a, b in zip(starts, ends, strict=True)), 1.0
-    )
+    return timesteps
 
 
 GRIDS: dict[str, Callable[[dict[str, Any], int, str, str | None], Path]] = {
     "k": _k_grid,
+    "euler": partial(_k_grid, ends=True),
+    "kdpm": partial(_k_grid, whole=True),
     "dpm": _dpm_grid,
+    "unipc": partial(_dpm_grid, always_careful=True),
     "ddim": _ddim_grid,
+    "ddpm": _ddpm_grid,
 }
