@@ -35,7 +35,7 @@ def test_storybook_lists_every_file_of_its_folder():
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda raw: raw.update(format=2), "pip install -U pleinair"),
+        (lambda raw: raw.update(format=2), "update pleinair"),
         (lambda raw: raw.pop("latents"), "lacks 'latents'"),
         (lambda raw: raw.update(latents=[]), "latents is not an object"),
         (lambda raw: raw["defaults"].update(steps="many"), "steps should be int"),
@@ -46,6 +46,13 @@ def test_storybook_lists_every_file_of_its_folder():
         (lambda raw: raw["graphs"].pop("unet"), "does not describe 'unet'"),
         (lambda raw: raw.update(text_encoders=[]), "a text encoder"),
         (lambda raw: raw["text_encoders"][0].update(output="nope"), "does not describe 'text_encoder'"),
+        (lambda raw: raw["text_encoders"][0].update(graph="vae_decoder"), "does not describe 'vae_decoder'"),
+        (lambda raw: raw["text_encoders"][0].update(length=1), "impossible values in text_encoders"),
+        (lambda raw: raw["text_encoders"][0].update(output="pooler_output"), "impossible values in text_encoders"),
+        (lambda raw: raw["latents"].update(downsample=0), "impossible values in latents: downsample"),
+        (lambda raw: raw["latents"].update(channels=0), "impossible values in latents: channels"),
+        (lambda raw: raw["latents"].update(scale=0.0), "impossible values in latents: scale"),
+        (lambda raw: raw["graphs"]["unet"]["files"].update(openvino=[]), "impossible values in graphs: files"),
     ],
 )
 def test_malformed_manifests_are_named(tmp_path, change, message):

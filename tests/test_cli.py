@@ -1,6 +1,7 @@
 """The command line: what it writes, prints and returns. On the fake engine, in this process."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from bundles import edit_manifest, full_copy, light_copy
 from pleinair import cli
 from pleinair.engines import ENGINES, EngineInfo
+from pleinair.machine import PARTS
 from pleinair.output import write
 
 FAKE = ["--engine", "fake", "--steps", "2"]
@@ -47,7 +49,7 @@ def refused(outcome, code, *words):
 def test_generate_writes_a_picture_and_prints_its_name(run, tmp_path):
     assert run("generate", "A red house, at night!", "--seed", 7, *FAKE) == (0, "a-red-house-at-night-7.png\n", "")
     with Image.open("a-red-house-at-night-7.png") as picture:
-        assert picture.mode == "RGB" and picture.size == (picture.width, picture.height)
+        assert picture.mode == "RGB" and picture.size == (128, 128)
     run("generate", "A red house, at night!", "--seed", 7, *FAKE)
     assert sorted(path.name for path in (tmp_path / "here").iterdir()) == [
         "a-red-house-at-night-7-2.png",
@@ -127,7 +129,11 @@ def test_a_warning_is_on_stderr_and_in_the_report(run):
         (["generate", "a", "--seed", "-1"], 2, ["seed"]),
         (["generate", "a", "--seed", str(1 << 64)], 2, ["seed"]),
         (["generate", "a", "--sampler", "eular"], 2, ["did you mean 'euler'"]),
-        (["generate", "a", "--spacing", "karas"], 2, ["choose from"]),
+        (["generate", "a", "--spacing", "karas"], 2, ["did you mean 'karras'"]),
+        (["generate", "a", "--spacing", "leading,trailing"], 2, ["two of a kind"]),
+        (["generate", "a", "--device", "cpu:7", "--engine", "onnx"], 2, ["choose from"]),
+        (["generate", "a", "--model", "m" * 300], 3, ["bundle.json"]),
+        (["generate", "a", "-o", "o" * 300 + ".png"], 4, ["check the path"]),
         (["generate", "a", "--engine", "cuda"], 2, ["openvino, onnx"]),
         (["generate", "a", "--stpes", "3"], 2, ["--steps", "generate --help"]),
         (["generate"], 2, ["prompt"]),
@@ -149,20 +155,29 @@ def test_bad_input_is_one_line_with_the_remedy(run, tmp_path, arguments, code, w
 
 
 def test_a_missing_engine_says_how_to_install_it(run, monkeypatch):
-    missing = EngineInfo("pleinair.engines.onnx", "no_such_module", 'pip install "pleinair[onnx]"', "onnx")
+    missing = EngineInfo("pleinair.engines.onnx", "no_such_module", (), 'pip install "pleinair[onnx]"', "onnx")
     monkeypatch.setitem(ENGINES, "onnx", missing)
     refused(run("generate", "a", "--engine", "onnx"), 5, 'pip install "pleinair[onnx]"')
 
 
 def test_a_missing_extra_says_how_to_install_it(run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pleinair_export", None)
-    refused(run("export", "a", "b"), 4, 'pip install "pleinair[export]"')
+    monkeypatch.setitem(PARTS, "model export", (("no_such_package",), 'pip install "pleinair[export]"'))
+    refused(run("export", "a", "b"), 5, "no_such_package", 'pip install "pleinair[export]"')
+
+
+def test_an_engine_that_cannot_be_loaded_is_named(run, monkeypatch, tmp_path):
+    """As after a broken installation: the package is there, and importing it fails."""
+    (tmp_path / "broken_engine.py").write_text("raise ImportError('DLL load failed')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(ENGINES, "onnx", EngineInfo("broken_engine", "broken_engine", (), "pip install it", "onnx"))
+    refused(run("generate", "a", "--engine", "onnx"), 5, "DLL load failed", "pip install it")
+    assert "DLL load failed" in json.loads(run("doctor", "--json")[1])["engines"]["onnx"]["error"]
 
 
 def test_a_newer_bundle_says_how_to_update(run, tmp_path):
     folder = light_copy(tmp_path / "newer")
     edit_manifest(folder, lambda raw: raw.update(format=99))
-    refused(run("generate", "a", "--model", folder), 3, "pip install -U pleinair")
+    refused(run("generate", "a", "--model", folder), 3, "update pleinair")
 
 
 @pytest.mark.parametrize("engine, name", [("openvino", "openvino_model.bin"), ("onnx", "model.onnx")])
@@ -226,7 +241,7 @@ def test_doctor_tells_the_machine(run):
 
 
 def test_doctor_says_what_to_install(run, monkeypatch):
-    monkeypatch.setattr("pleinair.machine.PARTS", {"a purpose": ("no_such_package", "pip install it")})
+    monkeypatch.setattr("pleinair.machine.PARTS", {"a purpose": (("no_such_package",), "pip install it")})
     assert json.loads(run("doctor", "--json")[1])["missing"] == {"a purpose": "pip install it"}
 
 
@@ -240,15 +255,25 @@ def test_version_and_help(run):
 def test_interrupting_exits_130_and_keeps_what_is_done(run, monkeypatch):
     done = []
 
-    def interrupted(result, files):
+    def interrupted(result, files, overwrite):
         if done:
             raise KeyboardInterrupt
         done.append(files)
-        write(result, files)
+        return write(result, files, overwrite)
 
     monkeypatch.setattr("pleinair.cli.write", interrupted)
     refused(run("generate", "a", *FAKE, "--count", 3, "-o", "b.png"), 130, "interrupted")
     assert [path.name for path in Path().iterdir()] == ["b-1.png"]
+
+
+def test_a_file_that_appears_while_painting_is_left_alone(run, monkeypatch):
+    def late(result, files, overwrite):
+        files[0].write_text("precious")
+        return write(result, files, overwrite)
+
+    monkeypatch.setattr("pleinair.cli.write", late)
+    assert run("generate", "a", *FAKE, "-o", "b.png")[:2] == (0, "b-2.png\n")
+    assert Path("b.png").read_text() == "precious" and Path("b-2.png").stat().st_size > 1000
 
 
 def shell(script, cwd):
@@ -272,8 +297,27 @@ def test_an_unwritable_folder_is_found_before_painting(run):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is POSIX")
 def test_a_closed_pipe_is_no_traceback(tmp_path):
-    outcome = shell(f"'{sys.executable}' -m pleinair doctor | true", tmp_path)
-    assert outcome.returncode == 0 and "Traceback" not in outcome.stderr
+    outcome = shell(f"'{sys.executable}' -m pleinair samplers | head -c 1; exit ${{PIPESTATUS[0]}}", tmp_path)
+    assert outcome.returncode in (0, 1) and outcome.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux")
+def test_a_full_disk_behind_stdout_is_said(tmp_path):
+    outcome = shell(f"'{sys.executable}' -m pleinair samplers > /dev/full", tmp_path)
+    assert outcome.returncode == 4 and outcome.stderr.count("\n") == 1 and "Traceback" not in outcome.stderr
+
+
+def test_a_console_that_knows_few_letters_gets_the_name_all_the_same(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    for arguments in (["--json"], []):
+        command = [sys.executable, "-m", "pleinair", "generate", "家 house", *FAKE, "--seed", "1", *arguments]
+        outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120)
+        assert outcome.returncode == 0 and "house-1" in outcome.stdout, outcome.stderr
+
+
+def test_giving_nothing_shows_the_help(run):
+    code, out, err = run()
+    assert code == 2 and "generate" in out and err == ""
 
 
 def test_a_pipe_gets_no_progress_bar(tmp_path):

@@ -1,9 +1,12 @@
 """The flow, on the fake engine: seeds, batches, cancelling, settings, warnings."""
 
+import json
+
 import numpy as np
 import pytest
 
 import pleinair
+from bundles import light_copy
 from pleinair.errors import EngineError, RequestError
 
 
@@ -83,7 +86,7 @@ def test_settings_are_resolved_and_name_nothing_of_this_machine(pipe):
 def test_a_prompt_that_is_too_long_is_said_not_silently_cut(pipe):
     result = pipe.generate("a red house " * 60 + "with a dragon", steps=1, seed=1)
     (warning,) = result.warnings
-    assert "75 tokens" in warning and warning.endswith("'") and "\n" not in warning
+    assert "75 tokens" in warning and "dragon" not in warning and "house" in warning and "\n" not in warning
     assert not pipe.generate("a red house", steps=1, seed=1).warnings
 
 
@@ -110,6 +113,10 @@ def test_any_text_is_a_prompt(pipe, prompt):
         ({"seed": 1 << 64}, "seed"),
         ({"seed": (1 << 64) - 1, "count": 2}, "seed"),
         ({"seed": []}, "empty"),
+        ({"seed": [1, 2], "count": 5}, "contradict"),
+        ({"guidance": 10**400}, "guidance"),
+        ({"spacing": 5}, "spacing"),
+        ({"spacing": ","}, "choose from"),
         ({"seed": "x"}, "whole number"),
         ({"count": 0}, "count"),
         ({"batch": 0}, "batch"),
@@ -142,7 +149,30 @@ def test_numbers_that_are_not_finite_never_become_a_black_picture(monkeypatch):
         pipe.generate("a house", seed=1, steps=5)
 
 
-@pytest.mark.parametrize("threads", [0, -1, 5000])
+def test_a_decoder_that_returns_nan_is_no_black_picture(monkeypatch):
+    pipe = pleinair.load(engine="fake")
+    decoder = pipe._graph("vae_decoder")
+    run = decoder._run
+    monkeypatch.setattr(decoder, "_run", lambda **inputs: {"sample": run(**inputs)["sample"] * np.nan})
+    with pytest.raises(EngineError, match="when decoding"):
+        pipe.generate("a house", seed=1, steps=2)
+
+
+def test_settings_without_effect_are_said(pipe):
+    (warning,) = pipe.generate("a boat", "a cat", seed=1, steps=1, guidance=1.0).warnings
+    assert "negative prompt has no effect" in warning
+
+
+def test_scheduler_settings_that_are_not_followed_are_said(tmp_path):
+    folder = light_copy(tmp_path / "copy")
+    config = folder / "scheduler" / "scheduler_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "use_lu_lambdas": True}))
+    (warning,) = pleinair.load(folder, engine="fake").generate("a boat", seed=1, steps=1).warnings
+    assert "use_lu_lambdas" in warning
+    assert not pleinair.load(folder, engine="fake").generate("a boat", seed=1, steps=1, sampler="euler").warnings
+
+
+@pytest.mark.parametrize("threads", [0, -1, 5000, "2"])
 def test_absurd_thread_counts_are_refused(threads):
     with pytest.raises(RequestError, match="threads"):
         pleinair.load(threads=threads)

@@ -11,8 +11,8 @@ import toy
 from pleinair.errors import BundleError, RequestError
 from pleinair.noise import TorchNoise, stacked
 from pleinair.sampling import SAMPLERS, TO_X0, ancestral, move
-from pleinair.schedule import SPACINGS, Point, make_path, prediction_type, resolve_spacing
 from pleinair.schedule import Path as NoisePath
+from pleinair.schedule import Point, make_path, prediction_type, resolve_spacing
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "trajectories.npz")
 
@@ -48,17 +48,17 @@ def tolerance(sampler, steps):
 GRID_OF = {name: sampler.grid for name, sampler in SAMPLERS.items()}
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("spacing", SPACINGS)
-def test_a_perfect_denoiser_is_followed_to_the_picture(sampler, spacing):
-    config = {**toy.CONFIGS["epsilon"], "set_alpha_to_one": True}
-    path = make_path(config, GRID_OF[sampler], 10, spacing)
-    picture = np.full(toy.SHAPE, 0.7, np.float32)
-    noise = TorchNoise(1)
-    x = noise.normal(toy.SHAPE)
-    for state in SAMPLERS[sampler].walk(lambda x, point: picture, x, path, lambda: noise.normal(toy.SHAPE)):
-        x = state.x
-    np.testing.assert_allclose(x, picture, atol=1e-5)
+@pytest.mark.parametrize("sampler", [name for name, info in SAMPLERS.items() if not info.stochastic])
+@pytest.mark.parametrize("spacing", ["leading", "karras"])
+def test_a_perfect_denoiser_is_followed_at_every_step(sampler, spacing):
+    """With x = alpha * image + sigma * noise at the start and the image known, every later x is of the same form."""
+    path = make_path(toy.CONFIGS["epsilon"], GRID_OF[sampler], 10, spacing)
+    image, noise = np.full(toy.SHAPE, 0.7), TorchNoise(1).normal(toy.SHAPE).astype(np.float64)
+    start = path.strides[0][0]
+    x = start.alpha * image + start.sigma * noise
+    walker = SAMPLERS[sampler].walk(lambda x, point: image, x, path, lambda: 0)
+    for state, (_, b) in zip(walker, path.strides, strict=True):
+        np.testing.assert_allclose(state.x, b.alpha * image + b.sigma * noise, atol=1e-9)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -139,9 +139,15 @@ def test_spacing_overrides_only_what_it_names():
     assert resolve_spacing({}, "k", None) == ("linspace", None)
 
 
-@pytest.mark.parametrize("spacing", ["karas", "leading,foo", "None"])
+def test_only_classes_that_have_karras_inherit_it():
+    config = {**toy.CONFIGS["epsilon"], "use_karras_sigmas": True}
+    inherited = {name for name, info in SAMPLERS.items() if resolve_spacing(config, info.grid, None)[1]}
+    assert inherited == set(SAMPLERS) - {"ddim", "ddpm", "euler_a"}
+
+
+@pytest.mark.parametrize("spacing", ["karas", "leading,foo", "None", "leading,linspace", ","])
 def test_unknown_spacings_are_refused(spacing):
-    with pytest.raises(RequestError, match="choose from"):
+    with pytest.raises(RequestError, match="choose from|two of a kind"):
         make_path(toy.CONFIGS["epsilon"], "k", 5, spacing)
 
 
@@ -156,6 +162,13 @@ def test_more_steps_than_noise_levels_are_refused(grid, steps):
     [
         ({"beta_schedule": "sigmoid"}, "beta schedule"),
         ({"timestep_spacing": "wild"}, "timestep spacing"),
+        ({"num_train_timesteps": "1000"}, "num_train_timesteps"),
+        ({"num_train_timesteps": 0}, "num_train_timesteps"),
+        ({"num_train_timesteps": None}, "num_train_timesteps"),
+        ({"beta_start": "low"}, "betas"),
+        ({"beta_start": -1.0, "beta_schedule": "linear"}, "betas"),
+        ({"beta_end": 1.5}, "betas"),
+        ({"trained_betas": [[0.1]]}, "betas"),
     ],
 )
 def test_configs_beyond_this_version_are_named(changes, message):

@@ -51,19 +51,15 @@ def require(graph: str, form: str, weights: str, measured: Fidelity) -> None:
 
 
 def open_openvino(path: Path) -> Callable[[Arrays], Arrays]:
-    """Compile with OpenVINO; INFERENCE_PRECISION_HINT f32, so that a CPU with bf16 measures the same.
-
-    The timestep port is widened from int64 to float32 first, as our runtime does: half the samplers need fractions.
-    """
+    """Compile as the runtime does; INFERENCE_PRECISION_HINT f32, so that a CPU with bf16 measures the same."""
     with quiet():
         import openvino
 
+        from pleinair.engines.openvino import widen_timestep
+
         core = openvino.Core()
         model = core.read_model(path)
-        for port in model.inputs:
-            if port.get_any_name() == "timestep":
-                port.get_node().set_element_type(openvino.Type.f32)
-        model.validate_nodes_and_infer_types()
+        widen_timestep(model)
         compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def run(case: Arrays) -> Arrays:

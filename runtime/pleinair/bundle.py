@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -161,6 +162,7 @@ def open_bundle(path: str | Path | None = None) -> Bundle:
     root = default_path() if path is None else Path(path)
     manifest = read_manifest(root)
     check_names(manifest)
+    check_values(manifest)
     return Bundle(root, manifest, read_scheduler_config(root / manifest.scheduler))
 
 
@@ -184,11 +186,40 @@ def check_names(manifest: Manifest) -> None:
         )
 
 
+def check_values(manifest: Manifest) -> None:
+    """Raise BundleError for numbers and shapes that no model has."""
+    latents, defaults = manifest.latents, manifest.defaults
+    wrong = [
+        name
+        for name, fine in {
+            "latents: channels": 1 <= latents.channels <= 256,
+            "latents: downsample": 1 <= latents.downsample <= 64,
+            "latents: scale": math.isfinite(latents.scale) and latents.scale != 0,
+            "latents: shift": math.isfinite(latents.shift),
+            "defaults": min(defaults.width, defaults.height, defaults.steps) >= 1 and math.isfinite(defaults.guidance),
+            "graphs: files": all(files for graph in manifest.graphs.values() for files in graph.files.values()),
+            "text_encoders": all(
+                3 <= encoder.length <= 4096 and sized_like_text(manifest.graphs[encoder.graph], encoder)
+                for encoder in manifest.text_encoders
+            ),
+        }.items()
+        if not fine
+    ]
+    if wrong:
+        raise BundleError(f"{MANIFEST} has impossible values in {wrong[0]}; export the model again")
+
+
+def sized_like_text(graph: GraphInfo, encoder: TextEncoder) -> bool:
+    """A graph that turns `input_ids` into embeddings (B, length, width)."""
+    shape = graph.outputs[encoder.output].shape
+    return "input_ids" in graph.inputs and len(shape) == 3 and isinstance(shape[-1], int)
+
+
 def read_manifest(root: Path) -> Manifest:
     """Parse ROOT/bundle.json; raises BundleError with what is wrong and what to do."""
-    if not root.is_dir():
-        raise BundleError(f"no model folder '{root}'; check the path, or make one with: pleinair export SOURCE {root}")
     try:
+        if not root.is_dir():
+            raise BundleError(f"no model folder '{root}'; check the path, or make one with: pleinair export SOURCE OUT")
         text = (root / MANIFEST).read_text(encoding="utf-8")
     except FileNotFoundError:
         hint = "it is a diffusers folder: convert it" if (root / "model_index.json").exists() else "make a bundle"
@@ -201,7 +232,7 @@ def read_manifest(root: Path) -> Manifest:
         if isinstance(version, int) and version > FORMAT:
             raise BundleError(
                 f"'{root.name}' is a format {version} bundle and this pleinair reads up to {FORMAT};"
-                " update with: pip install -U pleinair"
+                " update pleinair (pip install -U, or git pull in a clone)"
             )
         return _build(Manifest, raw, MANIFEST)
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -1,9 +1,8 @@
 """The command line: data on stdout, everything else on stderr, one line for every error."""
 
-import importlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter, process_time
@@ -14,7 +13,7 @@ from typer.main import get_command
 
 from pleinair import machine
 from pleinair.bundle import Bundle, damaged_files, open_bundle
-from pleinair.errors import BundleError, PleinairError, RequestError, ResourceError
+from pleinair.errors import BundleError, EngineError, PleinairError, RequestError, ResourceError
 from pleinair.output import ARRAYS, planned_files, write
 from pleinair.pipeline import Frame, Result, load, merged
 from pleinair.request import resolve
@@ -28,7 +27,7 @@ BAR = 30
 
 app = typer.Typer(
     name="pleinair",
-    help=__doc__.splitlines()[0],
+    help="Stable Diffusion pictures on machines without CUDA, offline and without PyTorch.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -39,6 +38,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a console's code page need not know every letter of a prompt
     sys.exit(run(sys.argv[1:]))
 
 
@@ -47,18 +51,23 @@ def run(arguments: list[str]) -> int:
     command = get_command(app)
     try:
         code = command.main(arguments, prog_name="pleinair", standalone_mode=False) or 0
-        return complain("interrupted; finished pictures are kept", code) if code == INTERRUPTED else code
+        sys.stdout.flush()
     except PleinairError as error:
         return complain(str(error), error.exit_code)
     except MemoryError:
         return complain("out of memory; choose a smaller --size or --batch, or a model with int8 weights", 4)
-    except BrokenPipeError:
-        return 0
+    except OSError as error:
+        where = f" '{error.filename}'" if error.filename else ""
+        return complain(f"{error.strerror or error}{where}; check the path and the disk", ResourceError.exit_code)
     except Exception as error:
         if not hasattr(error, "format_message"):  # what the command line parser raises; all else is a bug
             raise
         command_path = error.ctx.command_path if getattr(error, "ctx", None) else "pleinair"
-        return complain(f"{error.format_message().rstrip('.')}; see: {command_path} --help", RequestError.exit_code)
+        message = error.format_message().rstrip(".")  # empty when help was asked for by giving nothing
+        if not message:
+            return RequestError.exit_code
+        return complain(f"{message}; see: {command_path} --help", RequestError.exit_code)
+    return complain("interrupted; only complete files were kept", code) if code == INTERRUPTED else code
 
 
 def complain(message: str, code: int) -> int:
@@ -102,30 +111,26 @@ def generate(
     seeds = resolve(pipe.bundle, prompt, negative, **wanted, seed=seed, count=count).seeds
     frames = pipe.stream(prompt, negative, **wanted, seed=seeds)
     files = planned_files(output, prompt, seeds, force)
-    results, write_s, waiting = [], 0.0, iter(files)
+    results, written, write_s, waiting = [], [], 0.0, iter(files)
     together = files[0].suffix.lower() == ARRAYS
     for frame in progress_bar(frames, pipe.bundle.manifest.name):
         if frame.result:
             results.append(frame.result)
             if not together:  # a picture is on disk as soon as it is done
-                write_s += seconds(write, frame.result, [next(waiting) for _ in frame.seeds])
+                mark = perf_counter()
+                written += write(frame.result, [next(waiting) for _ in frame.seeds], force)
+                write_s += perf_counter() - mark
     result = merged(results)
     if together:
-        write_s += seconds(write, result, files)
+        mark = perf_counter()
+        written = write(result, files, force)
+        write_s += perf_counter() - mark
     for warning in result.warnings:
         print(f"pleinair: warning: {warning}", file=sys.stderr)
     if as_json:
-        print(json.dumps(summary(result, files, write_s, perf_counter() - started), ensure_ascii=False))
+        print(json.dumps(summary(result, written, write_s, perf_counter() - started)))
     else:
-        for file in dict.fromkeys(files):
-            print(file)
-
-
-def seconds(work: Callable[..., None], *arguments: Any) -> float:
-    """Do the work and tell how long it took."""
-    start = perf_counter()
-    work(*arguments)
-    return perf_counter() - start
+        print(*written, sep="\n")
 
 
 def parse_size(size: str | None) -> tuple[int | None, int | None]:
@@ -192,8 +197,10 @@ def export(
     formats = {"openvino": ("openvino",), "onnx": ("onnx",), "both": ("openvino", "onnx")}.get(form)
     if formats is None:
         raise RequestError(f"unknown format '{form}'; choose openvino, onnx or both")
-    exporter = extra("pleinair_export", "export")
-    for progress in exporter.export(source, out, formats=formats, weights=weights, force=force):
+    need("model export")
+    from pleinair_export import export as export_model
+
+    for progress in export_model(source, out, formats=formats, weights=weights, force=force):
         found = f"  {progress.fidelity.psnr_db:.1f} dB" if progress.fidelity else ""
         print(f"[{progress.done:2}/{progress.total}] {progress.graph:12} {progress.stage}{found}", file=sys.stderr)
     print(json.dumps(description(open_bundle(out))) if as_json else out)
@@ -212,7 +219,7 @@ def info(
     if verify:
         facts["verified"] = not damaged
         facts["damaged"] = damaged
-    print(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(aligned(facts)))
+    print(json.dumps(facts) if as_json else "\n".join(aligned(facts)))
     if damaged:
         raise BundleError(f"damaged: {'; '.join(damaged)}; restore the files or export the model again")
 
@@ -272,7 +279,7 @@ def samplers(as_json: Json = False) -> None:
 def doctor(as_json: Json = False) -> None:
     """Tell what this machine is, which engines and devices it has, and what to install for what is missing."""
     facts = machine.report()
-    print(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(aligned(facts)))
+    print(json.dumps(facts) if as_json else "\n".join(aligned(facts)))
 
 
 def aligned(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
@@ -287,11 +294,8 @@ def aligned(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
             yield f"{indent}{name:{width}}  {text}"
 
 
-def extra(module: str, name: str) -> Any:
-    """Import a part that an extra installs, or say the one line that installs it."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ResourceError(
-            f'this command needs {error.name}, which is not installed; install it with: pip install "pleinair[{name}]"'
-        ) from None
+def need(purpose: str) -> None:
+    """Raise EngineError with the line that installs what `purpose` lacks."""
+    modules, line = machine.PARTS[purpose]
+    if absent := machine.missing(modules):
+        raise EngineError(f"{purpose} needs {', '.join(absent)}, not installed; install with: {line}")

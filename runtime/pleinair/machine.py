@@ -5,26 +5,34 @@ import os
 import platform
 import re
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pleinair.engines import ENGINES, devices, installed
+from pleinair.engines import devices, engine_version, installed
+from pleinair.errors import EngineError
 from pleinair.version import __version__
 
 INSTRUCTION_SETS = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni",
                     "amx_int8", "amx_bf16", "neon", "asimd", "asimddp", "i8mm", "bf16", "sve")  # fmt: skip
-PARTS = {  # what a missing package is for -> (package, the line that installs it)
-    "OpenVINO engine": ("openvino", "pip install openvino"),
-    "ONNX Runtime engine": ("onnxruntime", 'pip install "pleinair[onnx]"'),
-    "model export": ("torch", 'pip install "pleinair[export]"'),
+EXPORT = ("torch", "diffusers", "transformers", "safetensors", "onnx", "onnxruntime", "openvino_tokenizers", "nncf")
+PARTS = {  # what for -> (the modules it needs, the line that installs them)
+    "OpenVINO engine": (("openvino",), "pip install openvino"),
+    "ONNX Runtime engine": (("onnxruntime",), 'pip install "pleinair[onnx]"'),
+    "model export": (EXPORT, 'pip install "pleinair[export]"'),
 }
+
+
+def missing(modules: tuple[str, ...]) -> list[str]:
+    """Those of the modules that are not installed, without importing any."""
+    return [name for name in modules if importlib.util.find_spec(name) is None]
 
 
 def peak_rss_mb() -> float:
     """The most memory this process has held at once, in MB of 2^20 bytes."""
     if sys.platform == "win32":
         return _windows_peak() / 2**20
+    if match := re.search(r"^VmHWM:\s*(\d+) kB", _read("/proc/self/status"), re.M):
+        return int(match[1]) / 2**10  # getrusage counts what the parent held before exec, too
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -33,10 +41,13 @@ def peak_rss_mb() -> float:
 
 def report() -> dict[str, Any]:
     """CPU, memory, engines with their versions and devices, and what is missing with the line that installs it."""
-    engines = {}
+    engines: dict[str, Any] = {}
     for name in ("openvino", "onnx"):
         if installed(name):
-            engines[name] = {"version": version(_distribution(ENGINES[name].requires)), "devices": devices(name)}
+            try:
+                engines[name] = {"version": engine_version(name), "devices": devices(name)}
+            except EngineError as error:
+                engines[name] = {"error": str(error)}
     return {
         "pleinair": __version__,
         "python": platform.python_version(),
@@ -46,9 +57,7 @@ def report() -> dict[str, Any]:
         "instruction_sets": instruction_sets(),
         "memory_gb": round(memory_bytes() / 2**30, 1),
         "engines": engines,
-        "missing": {
-            purpose: line for purpose, (package, line) in PARTS.items() if importlib.util.find_spec(package) is None
-        },
+        "missing": {purpose: line for purpose, (modules, line) in PARTS.items() if missing(modules)},
     }
 
 
@@ -106,17 +115,6 @@ def _windows_peak() -> int:
     kernel.K32GetProcessMemoryInfo.argtypes = [wintypes.HANDLE, ctypes.c_void_p, wintypes.DWORD]
     kernel.K32GetProcessMemoryInfo(kernel.GetCurrentProcess(), ctypes.byref(counters), counters.size)
     return counters.peak
-
-
-def _distribution(module: str) -> str:
-    if module == "onnxruntime" and importlib.util.find_spec("onnxruntime"):
-        for name in ("onnxruntime", "onnxruntime-directml", "onnxruntime-openvino"):
-            try:
-                version(name)
-            except ModuleNotFoundError:
-                continue
-            return name
-    return module
 
 
 def _read(file: str) -> str:

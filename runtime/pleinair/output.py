@@ -44,29 +44,34 @@ def planned_files(output: Path | None, prompt: str, seeds: tuple[int, ...], over
     return files
 
 
-def write(result: Result, files: list[Path]) -> None:
-    """Write the pictures, or float32 `images` (N, H, W, 3) and `latents` (N, 4, h, w) as .npz."""
+def write(result: Result, files: list[Path], overwrite: bool) -> list[Path]:
+    """Write the pictures, or float32 `images` (N, H, W, 3) and `latents` (N, 4, h, w) as .npz; returns the files.
+
+    Without `overwrite`, a file that has appeared since `planned_files` is left alone, and a free name is used.
+    """
+    written: list[Path] = []
     if files[0].suffix.lower() == ARRAYS:
-        with _whole(files[0]) as stream:
+        with _whole(files[0], overwrite, written) as stream:
             np.savez(stream, images=result.pixels.astype(np.float32), latents=result.latents.astype(np.float32))
-        return
+        return written
     for file, picture, seed in zip(files, result.images, result.seeds, strict=True):
         kind = PICTURES[file.suffix.lower()]
         options = {"pnginfo": png_chunks(result.settings, seed)} if kind == "PNG" else {"quality": QUALITY}
-        with _whole(file) as stream:
+        with _whole(file, overwrite, written) as stream:
             picture.save(stream, kind, **options)
+    return written
 
 
 @contextlib.contextmanager
-def _whole(file: Path) -> Iterator[BinaryIO]:
-    """A stream that becomes `file` when all is written, and nothing when it is not."""
+def _whole(file: Path, overwrite: bool, written: list[Path]) -> Iterator[BinaryIO]:
+    """A stream that becomes `file` when all is written, and nothing when it is not; its name is added to `written`."""
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name[:50]}.", delete=False) as stream:
             temporary = Path(stream.name)
             yield stream
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(file)
+        written.append(_place(temporary, file, overwrite))
     except OSError as error:
         raise ResourceError(
             f"cannot write '{file}' ({error.strerror or error}); free space or choose another -o"
@@ -74,6 +79,21 @@ def _whole(file: Path) -> Iterator[BinaryIO]:
     finally:
         if temporary:
             temporary.unlink(missing_ok=True)
+
+
+def _place(temporary: Path, file: Path, overwrite: bool) -> Path:
+    """Move a finished file to its name, or to a free one beside it where that has been taken meanwhile."""
+    while not overwrite:
+        try:
+            os.link(temporary, file)  # unlike a rename, this fails where the name exists
+            return file
+        except FileExistsError:
+            file = _free_name(file)
+        except OSError:  # a file system without links
+            file = _free_name(file)
+            break
+    temporary.replace(file)
+    return file
 
 
 def _umask() -> int:

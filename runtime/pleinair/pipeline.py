@@ -5,21 +5,25 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from textwrap import shorten
 from time import perf_counter
 from typing import Any, Unpack
 
 import numpy as np
 from PIL.Image import Image
+from tokenizers import Tokenizer
 
 from pleinair import guidance, noise, schedule, text
 from pleinair.bundle import Bundle, Latents, open_bundle
-from pleinair.engines import ENGINES, Graph, Shapes, choose_engine, open_graph
-from pleinair.errors import EngineError, RequestError
+from pleinair.checks import whole
+from pleinair.engines import Graph, Shapes, choose_engine, engine_module, engine_version, open_graph
+from pleinair.errors import EngineError
 from pleinair.image import decode, to_pil
 from pleinair.request import Options, Request, resolve
 from pleinair.sampling import SAMPLERS, Denoise
 from pleinair.version import __version__
+
+MAX_THREADS = 1024
+SHOWN = 80  # characters of a cut prompt that its warning quotes
 
 
 @dataclass
@@ -72,6 +76,7 @@ class Pipeline:
         self.device = device or "cpu"
         self.threads = threads
         self._graphs: dict[str, Graph] = {}
+        self._tokenizer: Tokenizer | None = None
 
     def generate(self, prompt: str, negative: str = "", **options: Unpack[Options]) -> Result:
         """Make pictures of `prompt`, one for each seed; raises PleinairError."""
@@ -89,7 +94,8 @@ class Pipeline:
         self._graphs.clear()
 
     def _run(self, request: Request, path: schedule.Path) -> Iterator[Frame]:
-        started, timings, warnings = perf_counter(), Timings(), []
+        started, timings = perf_counter(), Timings()
+        warnings = schedule.unfollowed(self.bundle.scheduler_config, SAMPLERS[request.sampler].grid)
         info = self.bundle.manifest.latents
         shape = (info.channels, request.height // info.downsample, request.width // info.downsample)
         with timings.spent_on("load"):
@@ -105,11 +111,7 @@ class Pipeline:
             fresh = partial(noise.stacked, generators, shape)
             mark = perf_counter()
             for step, state in enumerate(SAMPLERS[request.sampler].walk(denoise, x, path, fresh), 1):
-                if not np.isfinite(state.x).all():
-                    raise EngineError(
-                        f"the network returned NaN or infinity at step {step} of {request.steps};"
-                        " try another --engine or --device, or a lower --guidance"
-                    )
+                check_finite(state.x, f"at step {step} of {request.steps}")
                 timings.steps.append(perf_counter() - mark)
                 yield Frame(step, request.steps, seeds, partial(_preview, decoder, state.x0, info))
                 mark = perf_counter()
@@ -117,6 +119,7 @@ class Pipeline:
                 decoder.prepare({"latent_sample": (1, *shape)})
             with timings.spent_on("decode"):
                 pixels = np.concatenate([decode(decoder, one[None], info) for one in state.x])
+            check_finite(pixels, "when decoding")
             timings.total = perf_counter() - started
             settings = self._settings(replace(request, seeds=seeds))
             so_far = replace(timings, steps=list(timings.steps))
@@ -128,6 +131,8 @@ class Pipeline:
         prediction = schedule.prediction_type(self.bundle.scheduler_config)
         embedding = self._embed(request.prompt, "prompt", timings, warnings)  # (1, 77, d)
         if request.guidance <= 1:
+            if request.negative:
+                warnings.append("the negative prompt has no effect without guidance; use --guidance above 1")
             return guidance.conditioned(self._predict, embedding, prediction), 1
         negative = self._embed(request.negative, "negative prompt", timings, warnings)
         return guidance.classifier_free(self._predict, embedding, negative, request.guidance, prediction), 2
@@ -138,11 +143,13 @@ class Pipeline:
             graph = self._graph(encoder.graph)
             graph.prepare({"input_ids": (1, encoder.length)})
         with timings.spent_on("text"):
-            ids, cut = text.token_ids(text.open_tokenizer(self.bundle, encoder), encoder, prompt)
+            if self._tokenizer is None:
+                self._tokenizer = text.open_tokenizer(self.bundle, encoder)
+            ids, cut = text.token_ids(self._tokenizer, encoder, prompt)
             if cut:
+                lost = " ".join(cut[:SHOWN].split()) + ("..." if len(cut) > SHOWN else "")
                 warnings.append(
-                    f"the {what} is longer than the {encoder.length - 2} tokens this model reads;"
-                    f" ignored: '{shorten(cut, 80)}'"
+                    f"the {what} is longer than the {encoder.length - 2} tokens this model reads; ignored: '{lost}'"
                 )
             return graph(input_ids=ids)[encoder.output]
 
@@ -157,18 +164,15 @@ class Pipeline:
 
     def _settings(self, request: Request) -> dict[str, Any]:
         """Everything that made the pictures, resolved; no path, user or host name."""
-        from importlib.metadata import version  # a fifth of this package's import time, needed once a job
-
         grid = SAMPLERS[request.sampler].grid
         spacing = schedule.resolve_spacing(self.bundle.scheduler_config, grid, request.spacing)
-        package = ENGINES[self.engine].requires
         return {
             **asdict(request),
             "seeds": list(request.seeds),
             "spacing": ",".join(filter(None, spacing)),
             "model": self.bundle.manifest.name,
             "engine": self.engine,
-            "engine_version": version(package),
+            "engine_version": engine_version(self.engine),
             "device": self.device,
             "threads": self.threads,
             "pleinair": __version__,
@@ -187,9 +191,12 @@ def load(
     Graphs are loaded when first needed. Raises BundleError, EngineError or RequestError.
     """
     bundle = open_bundle(model)
-    if threads is not None and not 1 <= threads <= 1024:
-        raise RequestError(f"threads {threads} is out of range; choose 1 to 1024, or leave it to the engine")
-    return Pipeline(bundle, choose_engine(bundle, engine), device, threads)
+    name = choose_engine(bundle, engine)
+    if threads is not None:
+        threads = whole("threads", threads, 1, MAX_THREADS)
+    if device is not None or threads is not None:
+        engine_module(name).check_device(device, threads)
+    return Pipeline(bundle, name, device, threads)
 
 
 def merged(results: list[Result]) -> Result:
@@ -215,6 +222,14 @@ def unet_shapes(bundle: Bundle, batch: int, latents: tuple[int, ...]) -> Shapes:
         "timestep": (1,),
         "encoder_hidden_states": (batch, encoder.length, width),
     }
+
+
+def check_finite(numbers: np.ndarray, when: str) -> None:
+    """Raise EngineError for NaN or infinity, which would end as a black picture."""
+    if not np.isfinite(numbers).all():
+        raise EngineError(
+            f"the network returned NaN or infinity {when}; try another --engine or --device, or a lower --guidance"
+        )
 
 
 def _preview(decoder: Graph, x0: np.ndarray, info: Latents) -> list[Image]:

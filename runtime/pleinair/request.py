@@ -1,14 +1,13 @@
 """What a caller may ask for, validated once, at the edge."""
 
-import difflib
 import math
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import index
 from typing import TypedDict
 
 from pleinair.bundle import Bundle
+from pleinair.checks import one_of, whole
 from pleinair.errors import RequestError
 from pleinair.sampling import SAMPLERS
 
@@ -71,12 +70,12 @@ def resolve(
         negative=_text("negative prompt", negative),
         width=_side("width", defaults.width if width is None else width, multiple),
         height=_side("height", defaults.height if height is None else height, multiple),
-        sampler=_one_of("sampler", defaults.sampler if sampler is None else sampler, SAMPLERS),
-        spacing=spacing,
-        steps=_whole("steps", defaults.steps if steps is None else steps, 1, MAX_STEPS),
+        sampler=one_of("sampler", defaults.sampler if sampler is None else sampler, SAMPLERS),
+        spacing=None if spacing is None else _text("spacing", spacing),
+        steps=whole("steps", defaults.steps if steps is None else steps, 1, MAX_STEPS),
         guidance=_guidance(defaults.guidance if guidance is None else guidance),
         seeds=_seeds(seed, count),
-        batch=_whole("batch", batch, 1, MAX_COUNT),
+        batch=whole("batch", batch, 1, MAX_COUNT),
     )
 
 
@@ -90,18 +89,8 @@ def _text(name: str, value: str) -> str:
     return value
 
 
-def _whole(name: str, value: int, low: int, high: int) -> int:
-    try:
-        number = index(value)
-    except TypeError:
-        raise RequestError(f"{name} must be a whole number, not {value!r}; choose {low} to {high}") from None
-    if not low <= number <= high:
-        raise RequestError(f"{name} {number} is out of range; choose {low} to {high}")
-    return number
-
-
 def _side(name: str, value: int, multiple: int) -> int:
-    number = _whole(name, value, multiple, MAX_SIDE)
+    number = whole(name, value, multiple, MAX_SIDE)
     if number % multiple:
         near = max(multiple, round(number / multiple) * multiple)
         raise RequestError(f"{name} {number} is not a multiple of {multiple}; the nearest is {near}")
@@ -111,31 +100,25 @@ def _side(name: str, value: int, multiple: int) -> int:
 def _guidance(value: float) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise RequestError(f"guidance must be a number, not {value!r}; 1 turns it off, 7.5 is usual") from None
+    except (TypeError, ValueError, OverflowError):
+        raise RequestError(
+            f"guidance must be a number, not {str(value)[:40]!r}; 1 turns it off, 7.5 is usual"
+        ) from None
     if not math.isfinite(number) or not 0 <= number <= 100:
         raise RequestError(f"guidance {number:g} is out of range; choose 0 to 100 (1 turns it off, 7.5 is usual)")
     return number
 
 
 def _seeds(seed: int | Sequence[int] | None, count: int) -> tuple[int, ...]:
-    count = _whole("count", count, 1, MAX_COUNT)
+    count = whole("count", count, 1, MAX_COUNT)
     if seed is None:
         seed = secrets.randbelow(1 << 32)
-    seeds = (
-        tuple(seed)
-        if isinstance(seed, Iterable)
-        else tuple(_whole("seed", seed, 0, SEED_LIMIT - 1) + i for i in range(count))
-    )
+    if isinstance(seed, str) or not isinstance(seed, Iterable):
+        first = whole("seed", seed, 0, SEED_LIMIT - count)
+        return tuple(range(first, first + count))
+    seeds = tuple(whole("seed", each, 0, SEED_LIMIT - 1) for each in seed)
     if not seeds:
         raise RequestError("the list of seeds is empty; give one seed for each picture")
-    return tuple(_whole("seed", each, 0, SEED_LIMIT - 1) for each in seeds)
-
-
-def _one_of(name: str, value: str, choices: Iterable[str]) -> str:
-    names = list(choices)
-    if value in names:
-        return value
-    near = difflib.get_close_matches(str(value).lower().replace("+", "p"), names, n=1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    raise RequestError(f"unknown {name} '{value}'; {hint}choose from {', '.join(names)}")
+    if count not in (1, len(seeds)):
+        raise RequestError(f"{len(seeds)} seeds and a count of {count} contradict each other; leave the count out")
+    return seeds

@@ -225,7 +225,9 @@ SAMPLERS: dict[str, Sampler] = {
     "ddim": Sampler(multistep(), "ddim", 1, 1, False, "DDIMScheduler", "DDIM"),
     "ddpm": Sampler(multistep(fresh=ancestral), "ddpm", 1, 1, True, "DDPMScheduler", "DDPM"),
     "euler": Sampler(multistep(), "euler", 1, 1, False, "EulerDiscreteScheduler", "Euler"),
-    "euler_a": Sampler(multistep(fresh=ancestral), "k", 1, 1, True, "EulerAncestralDiscreteScheduler", "Euler a"),
+    "euler_a": Sampler(
+        multistep(fresh=ancestral), "ancestral", 1, 1, True, "EulerAncestralDiscreteScheduler", "Euler a"
+    ),
     "heun": Sampler(heun, "k", 2, 2, False, "HeunDiscreteScheduler", "Heun"),
     "lms": Sampler(multistep(adams, memory=4, of_noise=True), "k", 4, 1, False, "LMSDiscreteScheduler", "LMS"),
     "dpm2": Sampler(dpm2(), "kdpm", 2, 2, False, "KDPM2DiscreteScheduler", "DPM2"),

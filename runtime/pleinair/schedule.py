@@ -4,13 +4,15 @@
 
 Each family of diffusers schedulers lays its points a little differently. Parity with them lives here, in a few grids:
 
-    grid   laid like                      timesteps for n steps                        where the last stride ends
-    k      EulerAncestral, Heun, LMS      linspace(0, N-1, n), real-valued             sigma 0
-    euler  Euler                          the same                                     sigma 0, or the smallest trained
-    kdpm   KDPM2, KDPM2Ancestral          the same; Karras' rounded                    sigma 0
-    dpm    DPMSolverMultistep, UniPC      linspace(0, N-1, n+1) rounded, last dropped  sigma 0, or the smallest trained
-    ddim   DDIM                           n integers                                   alpha_bar 1, or that of t = 0
-    ddpm   DDPM                           n integers                                   alpha_bar 1
+    grid       laid like                   timesteps for n steps                        where the last stride ends
+    k          Heun, LMS                   linspace(0, N-1, n), real-valued             sigma 0
+    ancestral  EulerAncestral              the same                                     sigma 0
+    euler      Euler                       the same                                     sigma 0, or the smallest trained
+    kdpm       KDPM2, KDPM2Ancestral       the same; Karras' rounded                    sigma 0
+    dpm        DPMSolverMultistep          linspace(0, N-1, n+1) rounded, last dropped  sigma 0, or the smallest trained
+    unipc      UniPCMultistep              the same                                     sigma 0, or the smallest trained
+    ddim       DDIM                        n integers                                   alpha_bar 1, or that of t = 0
+    ddpm       DDPM                        n integers                                   alpha_bar 1
 """
 
 from collections.abc import Callable
@@ -22,12 +24,33 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pleinair.checks import one_of
 from pleinair.errors import BundleError, RequestError
 
 TIMESTEP_SPACINGS = ("leading", "linspace", "trailing")
 SIGMA_SCHEDULES = ("karras",)
 SPACINGS = TIMESTEP_SPACINGS + SIGMA_SCHEDULES
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
+INHERIT_KARRAS = ("euler", "k", "kdpm", "dpm", "unipc")  # grids whose diffusers class has use_karras_sigmas
+MULTISTEP = ("dpm", "unipc")
+EULER_LIKE = ("euler", "k", "kdpm", *MULTISTEP)
+UNFOLLOWED: dict[
+    str, tuple[tuple[str, ...], tuple]
+] = {  # config key -> (grids it matters on, values that are followed)
+    "use_exponential_sigmas": (EULER_LIKE, (None, False)),
+    "use_beta_sigmas": (EULER_LIKE, (None, False)),
+    "use_flow_sigmas": (MULTISTEP, (None, False)),
+    "use_lu_lambdas": (("dpm",), (None, False)),
+    "lambda_min_clipped": (("dpm",), (None, float("-inf"), "-inf", "-Infinity")),
+    "algorithm_type": (("dpm",), (None, "dpmsolver++", "sde-dpmsolver++")),
+    "solver_type": (MULTISTEP, (None, "midpoint", "bh2", "logrho")),
+    "predict_x0": (("unipc",), (None, True)),
+    "disable_corrector": (("unipc",), (None, [])),
+    "interpolation_type": (("euler",), (None, "linear")),
+    "timestep_type": (("euler",), (None, "discrete")),
+    "variance_type": (("ddpm",), (None, "fixed_small")),
+    "thresholding": (("ddim", "ddpm", *MULTISTEP), (None, False)),
+}
 RHO = 7.0  # Karras et al. 2022, table 1
 
 
@@ -101,7 +124,7 @@ def make_path(config: dict[str, Any], grid: str, steps: int, spacing: str | None
     """
     timestep_spacing, sigma_schedule = resolve_spacing(config, grid, spacing)
     if sigma_schedule:
-        grid = {"ddim": "euler", "ddpm": "k"}.get(grid, grid)  # on arbitrary sigmas they are Euler and Euler a
+        grid = {"ddim": "euler", "ddpm": "ancestral"}.get(grid, grid)  # on arbitrary sigmas they are Euler and Euler a
     path = GRIDS[grid](config, steps, timestep_spacing, sigma_schedule)
     if any(a.sigma <= b.sigma for (a, _), (b, _) in pairwise(path.strides)):
         raise RequestError(
@@ -113,23 +136,31 @@ def make_path(config: dict[str, Any], grid: str, steps: int, spacing: str | None
 def resolve_spacing(config: dict[str, Any], grid: str, spacing: str | None) -> tuple[str, str | None]:
     """(timestep spacing, sigma schedule or None): what `spacing` names, and for the rest what the config says.
 
-    Where the config is silent, the default of the diffusers class that the grid is laid like.
+    As diffusers' `from_config` does, a key that the class behind the grid does not have is not inherited, and where the
+    config is silent the default of that class holds.
     """
     timestep_spacing = config.get("timestep_spacing", "leading" if grid in ("ddim", "ddpm") else "linspace")
-    sigma_schedule = "karras" if config.get("use_karras_sigmas") else None
-    for name in filter(None, (part.strip().lower() for part in (spacing or "").split(","))):
-        if name in TIMESTEP_SPACINGS:
-            timestep_spacing = name
-        elif name in SIGMA_SCHEDULES:
-            sigma_schedule = name
-        else:
-            raise RequestError(f"unknown spacing '{name}'; choose from {', '.join(SPACINGS)}")
-    if timestep_spacing not in TIMESTEP_SPACINGS:
+    sigma_schedule = "karras" if config.get("use_karras_sigmas") and grid in INHERIT_KARRAS else None
+    named = [one_of("spacing", part.strip().lower(), SPACINGS) for part in spacing.split(",")] if spacing else []
+    timestep_spacings = [name for name in named if name in TIMESTEP_SPACINGS]
+    sigma_schedules = [name for name in named if name in SIGMA_SCHEDULES]
+    if len(timestep_spacings) > 1 or len(sigma_schedules) > 1:
+        raise RequestError(f"spacing '{spacing}' names two of a kind; name one of each at most: trailing,karras")
+    if timestep_spacing not in TIMESTEP_SPACINGS and not timestep_spacings:
         raise BundleError(
             f"the scheduler config asks for timestep spacing '{timestep_spacing}', which this version does not know;"
             f" choose one with --spacing ({', '.join(SPACINGS)})"
         )
-    return timestep_spacing, sigma_schedule
+    return (timestep_spacings or [timestep_spacing])[0], (sigma_schedules or [sigma_schedule])[0]
+
+
+def unfollowed(config: dict[str, Any], grid: str) -> list[str]:
+    """A warning for every setting of the config that diffusers would follow on this grid and this version does not."""
+    return [
+        f"the model's scheduler config sets {key} to {config[key]!r}, which is not followed; the picture may differ"
+        for key, (grids, followed) in UNFOLLOWED.items()
+        if grid in grids and config.get(key) not in followed
+    ]
 
 
 def prediction_type(config: dict[str, Any]) -> str:
@@ -144,28 +175,45 @@ def training(config: dict[str, Any], finite_sigma: bool = True) -> Training:
     """The trained noise levels, in float32 like diffusers' own tables.
 
     `finite_sigma` keeps the last level of a zero-terminal-SNR model just above zero signal, as the schedulers
-    that divide by alpha do; DDIM uses the exact zero.
+    that divide by alpha do; DDIM uses the exact zero. Raises BundleError for values that make no noise levels.
     """
-    count = config.get("num_train_timesteps", 1000)
-    low, high = config.get("beta_start", 0.0001), config.get("beta_end", 0.02)
     kind = config.get("beta_schedule", "linear")
-    if config.get("trained_betas") is not None:
-        betas = np.asarray(config["trained_betas"], np.float32)
-    elif kind == "linear":
-        betas = np.linspace(low, high, count, dtype=np.float32)
-    elif kind == "scaled_linear":
-        betas = np.linspace(low**0.5, high**0.5, count, dtype=np.float32) ** 2
-    elif kind == "squaredcos_cap_v2":
-        bar = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2) ** 2
-        betas = np.minimum(1 - bar[1:] / bar[:-1], 0.999).astype(np.float32)
-    else:
-        raise BundleError(f"beta schedule '{kind}' is not supported; export the model with another scheduler config")
+    try:
+        betas = make_betas(config, kind)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BundleError(f"the scheduler config makes no betas ({error}); export the model again") from None
+    if betas.ndim != 1 or not len(betas) > 1 or not ((betas > 0) & (betas < 1)).all():
+        raise BundleError("the scheduler config's betas are not all between 0 and 1; export the model again")
     alpha_bar = np.cumprod(1 - betas, dtype=np.float32)
     if config.get("rescale_betas_zero_snr"):
         alpha_bar = zero_terminal_snr(alpha_bar)
         if finite_sigma:
             alpha_bar[-1] = 2.0**-24
     return Training(alpha_bar.astype(np.float64))
+
+
+def make_betas(config: dict[str, Any], kind: str) -> np.ndarray:
+    """The variance that each of the N training steps adds (N,) float32; BundleError for an unknown `beta_schedule`."""
+    if config.get("trained_betas") is not None:
+        return np.asarray(config["trained_betas"], np.float32)
+    count = train_steps(config)
+    low, high = float(config.get("beta_start", 0.0001)), float(config.get("beta_end", 0.02))
+    if kind == "linear":
+        return np.linspace(low, high, count, dtype=np.float32)
+    if kind == "scaled_linear" and low > 0 and high > 0:
+        return np.linspace(low**0.5, high**0.5, count, dtype=np.float32) ** 2
+    if kind == "squaredcos_cap_v2":
+        bar = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2) ** 2
+        return np.minimum(1 - bar[1:] / bar[:-1], 0.999).astype(np.float32)
+    raise BundleError(f"beta schedule '{kind}' is not supported; export the model with another scheduler config")
+
+
+def train_steps(config: dict[str, Any]) -> int:
+    """N, the number of timesteps the model was trained on."""
+    count = config.get("num_train_timesteps", 1000)
+    if not isinstance(count, int) or not 1 < count <= 100_000:
+        raise BundleError(f"the scheduler config's num_train_timesteps is {count!r}; export the model again")
+    return count
 
 
 def zero_terminal_snr(alpha_bar: np.ndarray) -> np.ndarray:
@@ -199,7 +247,7 @@ def _last_sigma(config: dict[str, Any], table: np.ndarray) -> float:
 
 def _timesteps(config: dict[str, Any], steps: int, spacing: str, extra: int) -> np.ndarray:
     """n falling timesteps (n,); `extra` is 1 where the scheduler lays n+1 points and drops the smallest."""
-    count = config.get("num_train_timesteps", 1000)
+    count = train_steps(config)
     if spacing == "linspace":
         return np.linspace(0, count - 1, steps + extra)[::-1][:steps]
     if spacing == "leading":
@@ -269,7 +317,7 @@ def _ddpm_grid(config: dict[str, Any], steps: int, spacing: str, schedule: str |
 
 def _whole_timesteps(config: dict[str, Any], steps: int, spacing: str) -> list[int]:
     timesteps = [round(t) for t in _timesteps(config, steps, spacing, extra=0)]
-    count = config.get("num_train_timesteps", 1000)
+    count = train_steps(config)
     if timesteps[0] >= count:
         raise RequestError(f"{steps} steps start beyond the {count} trained timesteps; use fewer steps")
     return timesteps
@@ -277,6 +325,7 @@ def _whole_timesteps(config: dict[str, Any], steps: int, spacing: str) -> list[i
 
 GRIDS: dict[str, Callable[[dict[str, Any], int, str, str | None], Path]] = {
     "k": _k_grid,
+    "ancestral": _k_grid,
     "euler": partial(_k_grid, ends=True),
     "kdpm": partial(_k_grid, whole=True),
     "dpm": _dpm_grid,

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
@@ -29,18 +30,25 @@ class Graph(Protocol):
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """An engine's module, the pip package that brings it, and the bundle format it reads."""
+    """An engine's module, what must be importable and the packages that bring it, and the bundle format it reads."""
 
     module: str
     requires: str
+    packages: tuple[str, ...]
     install: str
     format: str
 
 
 ENGINES = {
-    "openvino": EngineInfo("pleinair.engines.openvino", "openvino", "pip install openvino", "openvino"),
-    "onnx": EngineInfo("pleinair.engines.onnx", "onnxruntime", 'pip install "pleinair[onnx]"', "onnx"),
-    "fake": EngineInfo("pleinair.engines.fake", "numpy", "", ""),
+    "openvino": EngineInfo("pleinair.engines.openvino", "openvino", ("openvino",), "pip install openvino", "openvino"),
+    "onnx": EngineInfo(
+        "pleinair.engines.onnx",
+        "onnxruntime",
+        ("onnxruntime", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-gpu"),
+        'pip install "pleinair[onnx]"',
+        "onnx",
+    ),
+    "fake": EngineInfo("pleinair.engines.fake", "numpy", ("numpy",), "", ""),
 }
 
 
@@ -77,13 +85,35 @@ def choose_engine(bundle: Bundle, wanted: str | None) -> str:
 
 def open_graph(bundle: Bundle, graph: str, engine: str, device: str | None, threads: int | None) -> Graph:
     """One graph of a bundle on an engine, not loaded yet; `device` None is the engine's default (the CPU)."""
-    module = importlib.import_module(ENGINES[engine].module)
-    return module.open_graph(bundle, graph, device, threads)
+    return engine_module(engine).open_graph(bundle, graph, device, threads)
 
 
 def devices(engine: str) -> list[str]:
     """The devices an installed engine can run on here, as its own names."""
-    return importlib.import_module(ENGINES[engine].module).devices()
+    return engine_module(engine).devices()
+
+
+def engine_module(engine: str) -> ModuleType:
+    """The engine's adapter; EngineError where the package is installed and cannot be loaded."""
+    try:
+        return importlib.import_module(ENGINES[engine].module)
+    except (ImportError, OSError) as error:
+        raise EngineError(
+            f"engine '{engine}' is installed and cannot be loaded ({reason(error)});"
+            f" install it again with: {ENGINES[engine].install} --force-reinstall"
+        ) from None
+
+
+def engine_version(engine: str) -> str:
+    """The version of the package that brings an engine: several can bring ONNX Runtime."""
+    from importlib.metadata import PackageNotFoundError, version  # a fifth of the import time of this package
+
+    for package in ENGINES[engine].packages:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return "unknown"
 
 
 def unreadable(file: Path, error: Exception) -> PleinairError:

@@ -13,6 +13,10 @@ def devices() -> list[str]:
     return ["cpu"]
 
 
+def check_device(device: str | None, threads: int | None) -> str:
+    return "cpu"
+
+
 def open_graph(bundle: Bundle, graph: str, device: str | None, threads: int | None) -> "FakeGraph":
     return FakeGraph(bundle, graph)
 

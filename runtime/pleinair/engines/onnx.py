@@ -7,7 +7,7 @@ import onnxruntime as ort
 
 from pleinair.bundle import Bundle, Port
 from pleinair.engines import Shapes, failed, unreadable
-from pleinair.errors import RequestError
+from pleinair.errors import EngineError, RequestError
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "dml": "DmlExecutionProvider"}
 DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
@@ -19,13 +19,20 @@ def devices() -> list[str]:
     return [name for name, provider in PROVIDERS.items() if provider in available]
 
 
-def open_graph(bundle: Bundle, graph: str, device: str | None, threads: int | None) -> "OnnxGraph":
-    name = (device or "cpu").lower()
-    kind, _, index = name.partition(":")
-    if kind not in devices() or (index and not index.isdigit()):
+def check_device(device: str | None, threads: int | None) -> tuple[str, int]:
+    """A device's kind and number; RequestError where this machine has none such."""
+    kind, _, index = (device or "cpu").lower().partition(":")
+    if kind not in devices() or (index and (kind == "cpu" or not (index.isascii() and index.isdigit()))):
         raise RequestError(f"ONNX Runtime has no device '{device}' here; choose from {', '.join(devices())}")
+    if threads and kind != "cpu":
+        raise RequestError(f"threads are for the CPU, not for '{device}'; leave --threads out")
+    return kind, int(index or 0)
+
+
+def open_graph(bundle: Bundle, graph: str, device: str | None, threads: int | None) -> "OnnxGraph":
+    kind, index = check_device(device, threads)
     ports = bundle.manifest.graphs[graph].inputs
-    return OnnxGraph(bundle.graph_file(graph, "onnx"), ports, kind, int(index or 0), threads)
+    return OnnxGraph(bundle.graph_file(graph, "onnx"), ports, kind, index, threads)
 
 
 class OnnxGraph:
@@ -57,9 +64,13 @@ class OnnxGraph:
             for name, size in self._free_dimensions(shapes).items():
                 options.add_free_dimension_override_by_name(name, size)
         try:
-            self._session = ort.InferenceSession(self._file, options, providers=provider)
+            # its own fallback would go on with another device, and say so on stdout only
+            session = ort.InferenceSession(self._file, options, providers=provider, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's own exceptions share no base
             raise unreadable(self._file, error) from None
+        if session.get_providers()[0] != PROVIDERS[self._device]:
+            raise EngineError(f"ONNX Runtime cannot use '{self._device}' here; choose another --device")
+        self._session = session
         self._shapes = shapes
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:

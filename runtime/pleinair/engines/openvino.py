@@ -25,11 +25,19 @@ def devices() -> list[str]:
     return list(ov.Core().available_devices)
 
 
-def open_graph(bundle: Bundle, graph: str, device: str | None, threads: int | None) -> "OpenVINOGraph":
+def check_device(device: str | None, threads: int | None) -> str:
+    """OpenVINO's name of a device; RequestError where this machine has none such, or it takes no threads."""
     name = (device or "cpu").upper()
     available = devices()
     if name not in available and name not in {entry.split(".")[0] for entry in available}:
         raise RequestError(f"OpenVINO has no device '{device}' here; choose from {', '.join(available).lower()}")
+    if threads and name != "CPU":
+        raise RequestError(f"threads are for the CPU, not for '{device}'; leave --threads out")
+    return name
+
+
+def open_graph(bundle: Bundle, graph: str, device: str | None, threads: int | None) -> "OpenVINOGraph":
+    name = check_device(device, threads)
     return OpenVINOGraph(bundle.graph_file(graph, "openvino"), name, threads)
 
 
@@ -40,7 +48,7 @@ class OpenVINOGraph:
         self._file = file
         self._device = device
         self._settings = dict(SETTINGS.get(device.split(".")[0], {}))
-        if threads and device == "CPU":
+        if threads:
             self._settings["INFERENCE_NUM_THREADS"] = threads
         self._shapes: Shapes | None = None
         self._request: ov.InferRequest | None = None
