@@ -21,41 +21,44 @@ SAMPLERS = {
     "unipc": diffusers.UniPCMultistepScheduler,
 }
 STOCHASTIC = ("ddpm", "euler_a", "dpm2_a", "dpmpp_2m_sde")
-SPACINGS = ("leading", "linspace", "trailing", "karras", "trailing,karras")
+SPACINGS = ("leading", "linspace", "trailing", "karras", "trailing,karras", "exponential", "beta")
+SWITCHES = {"karras": "use_karras_sigmas", "exponential": "use_exponential_sigmas", "beta": "use_beta_sigmas"}
 
 
 def scheduler(config, sampler, spacing):
     """A diffusers scheduler set up as our `sampler` and `spacing` over a scheduler config.
 
-    diffusers has no Karras DDIM, DDPM or Euler a: DDIM is Euler there, the others take Euler's Karras sigmas.
-    `clip_sample`, which DDIM assumes where a config is silent, is for pixels and ruins latents: off.
+    diffusers has no DDIM, DDPM or Euler a on sigma schedules: DDIM is Euler there, the others take Euler's sigmas.
+    `clip_sample`, which DDIM and DDPM assume where a config is silent, is for pixels and ruins latents: off.
     """
     names = spacing.split(",") if spacing else []
-    karras = "karras" in names
-    changes = {}
-    if names and names[0] != "karras":
-        changes["timestep_spacing"] = names[0]
-    if karras and sampler == "ddim":
+    switches = {SWITCHES[name]: True for name in names if name in SWITCHES}
+    changes = {"timestep_spacing": names[0]} if names and names[0] not in SWITCHES else {}
+    if switches and sampler in ("euler_a", "ddpm"):
+        return EulerAncestralOnSigmas(diffusers.EulerDiscreteScheduler.from_config(config, **changes, **switches))
+    if switches and sampler == "ddim":
         sampler = "euler"
-    if karras and sampler in ("euler_a", "ddpm"):
-        return KarrasEulerAncestral.from_config(config, **changes)
-    if karras:
-        changes["use_karras_sigmas"] = True
     if sampler in ("ddim", "ddpm"):
         changes["clip_sample"] = False
     if sampler == "dpmpp_3m":
         changes["solver_order"] = 3
     if sampler == "dpmpp_2m_sde":
         changes["algorithm_type"] = "sde-dpmsolver++"
-    return SAMPLERS[sampler].from_config(config, **changes)
+    return SAMPLERS[sampler].from_config(config, **changes, **switches)
 
 
-class KarrasEulerAncestral(diffusers.EulerAncestralDiscreteScheduler):
+class EulerAncestralOnSigmas(diffusers.EulerAncestralDiscreteScheduler):
+    """Euler a on the sigmas and timesteps of another scheduler."""
+
+    def __init__(self, euler):
+        names = ("beta_start", "beta_end", "beta_schedule", "prediction_type", "timestep_spacing", "steps_offset")
+        super().__init__(**{name: euler.config[name] for name in names})
+        self.euler = euler
+
     def set_timesteps(self, num_inference_steps, device=None):
-        euler = diffusers.EulerDiscreteScheduler.from_config(self.config, use_karras_sigmas=True)
-        euler.set_timesteps(num_inference_steps)
         super().set_timesteps(num_inference_steps, device)
-        self.sigmas, self.timesteps = euler.sigmas, euler.timesteps
+        self.euler.set_timesteps(num_inference_steps)
+        self.sigmas, self.timesteps = self.euler.sigmas, self.euler.timesteps
 
 
 def trajectory(config, sampler, spacing, steps, seed):

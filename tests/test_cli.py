@@ -228,7 +228,7 @@ def test_info_shows_the_default_model(run):
 def test_samplers_lists_what_generate_takes(run):
     listed = json.loads(run("samplers", "--json")[1])
     assert {"ddim", "euler", "euler_a", "dpmpp_2m"} <= set(listed["samplers"])
-    assert listed["spacings"] == ["leading", "linspace", "trailing", "karras"]
+    assert {"leading", "linspace", "trailing", "karras"} <= set(listed["spacings"])
     table = run("samplers")[1]
     assert all(name in table for name in listed["samplers"])
 

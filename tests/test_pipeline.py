@@ -166,9 +166,9 @@ def test_settings_without_effect_are_said(pipe):
 def test_scheduler_settings_that_are_not_followed_are_said(tmp_path):
     folder = light_copy(tmp_path / "copy")
     config = folder / "scheduler" / "scheduler_config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "use_lu_lambdas": True}))
+    config.write_text(json.dumps({**json.loads(config.read_text()), "lambda_min_clipped": -5.1}))
     (warning,) = pleinair.load(folder, engine="fake").generate("a boat", seed=1, steps=1).warnings
-    assert "use_lu_lambdas" in warning
+    assert "lambda_min_clipped" in warning
     assert not pleinair.load(folder, engine="fake").generate("a boat", seed=1, steps=1, sampler="euler").warnings
 
 

@@ -12,7 +12,7 @@ from pleinair.errors import BundleError, RequestError
 from pleinair.noise import TorchNoise, stacked
 from pleinair.sampling import SAMPLERS, TO_X0, ancestral, move
 from pleinair.schedule import Path as NoisePath
-from pleinair.schedule import Point, make_path, prediction_type, resolve_spacing
+from pleinair.schedule import Point, beta_quantile, make_path, prediction_type, resolve_spacing
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "trajectories.npz")
 
@@ -45,6 +45,16 @@ def tolerance(sampler, steps):
     return 2e-4 if sampler == "dpm2_a" and steps <= 3 else 2e-5
 
 
+BETA_QUANTILES = {
+    0.0: 0.0,
+    0.01: 0.0008612388215429059,
+    0.1: 0.03958440558878085,
+    0.37: 0.3227940020973615,
+    0.5: 0.5000000000000001,
+    0.8: 0.8770782495416671,
+    0.999: 0.9999814412614826,
+    1.0: 1.0,
+}
 GRID_OF = {name: sampler.grid for name, sampler in SAMPLERS.items()}
 
 
@@ -137,6 +147,12 @@ def test_spacing_overrides_only_what_it_names():
     assert resolve_spacing(toy.CONFIGS["epsilon"], "dpm", "trailing,karras") == ("trailing", "karras")
     assert resolve_spacing({}, "ddim", None) == ("leading", None)
     assert resolve_spacing({}, "k", None) == ("linspace", None)
+
+
+def test_beta_quantiles_equal_known_ones():
+    """scipy.stats.beta.ppf(q, 0.6, 0.6) of scipy 1.17."""
+    for share, known in BETA_QUANTILES.items():
+        assert beta_quantile(share) == pytest.approx(known, abs=1e-10)
 
 
 def test_only_classes_that_have_karras_inherit_it():

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from math import inf, log, sqrt
+from math import gamma, inf, log, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,19 +28,21 @@ from pleinair.checks import one_of
 from pleinair.errors import BundleError, RequestError
 
 TIMESTEP_SPACINGS = ("leading", "linspace", "trailing")
-SIGMA_SCHEDULES = ("karras",)
+SIGMA_SCHEDULES = ("karras", "exponential", "beta", "lu")
 SPACINGS = TIMESTEP_SPACINGS + SIGMA_SCHEDULES
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
-INHERIT_KARRAS = ("euler", "k", "kdpm", "dpm", "unipc")  # grids whose diffusers class has use_karras_sigmas
 MULTISTEP = ("dpm", "unipc")
 EULER_LIKE = ("euler", "k", "kdpm", *MULTISTEP)
+SWITCHES = {  # config key -> (the sigma schedule it turns on, the grids whose diffusers class has the key)
+    "use_karras_sigmas": ("karras", EULER_LIKE),
+    "use_exponential_sigmas": ("exponential", EULER_LIKE),
+    "use_beta_sigmas": ("beta", EULER_LIKE),
+    "use_lu_lambdas": ("lu", ("dpm",)),
+}
 UNFOLLOWED: dict[
     str, tuple[tuple[str, ...], tuple]
 ] = {  # config key -> (grids it matters on, values that are followed)
-    "use_exponential_sigmas": (EULER_LIKE, (None, False)),
-    "use_beta_sigmas": (EULER_LIKE, (None, False)),
     "use_flow_sigmas": (MULTISTEP, (None, False)),
-    "use_lu_lambdas": (("dpm",), (None, False)),
     "lambda_min_clipped": (("dpm",), (None, float("-inf"), "-inf", "-Infinity")),
     "algorithm_type": (("dpm",), (None, "dpmsolver++", "sde-dpmsolver++")),
     "solver_type": (MULTISTEP, (None, "midpoint", "bh2", "logrho")),
@@ -51,6 +53,8 @@ UNFOLLOWED: dict[
     "variance_type": (("ddpm",), (None, "fixed_small")),
     "thresholding": (("ddim", "ddpm", *MULTISTEP), (None, False)),
 }
+BETA_SHAPE = 0.6
+BETA_NODES, BETA_WEIGHTS = np.polynomial.legendre.leggauss(40)
 RHO = 7.0  # Karras et al. 2022, table 1
 
 
@@ -107,9 +111,15 @@ class Training:
         return Point(float(t), sqrt(bar), sqrt(1 - bar))
 
     def timestep_of(self, sigmas: np.ndarray) -> np.ndarray:
-        """Real-valued t whose noise is `sigmas` (n,) -> (n,): linear in log sigma, clipped to the trained range."""
-        with np.errstate(divide="ignore"):
-            return np.interp(np.log(sigmas), np.log(self.sigmas), np.arange(len(self.alpha_bar)))
+        """Real-valued t whose noise is `sigmas` (n,) -> (n,): linear in log sigma, clipped to the trained range.
+
+        In the mixed precision of diffusers' `_sigma_to_t`: some of its schedulers drop the fraction of the result.
+        """
+        table = np.log(self.sigmas.astype(np.float32))  # (N,) rising
+        wanted = np.log(np.maximum(sigmas, 1e-10))
+        low = np.clip(np.searchsorted(table, wanted, side="right") - 1, 0, len(table) - 2)
+        share = np.clip((table[low] - wanted) / (table[low] - table[low + 1]), 0, 1)
+        return (1 - share) * low + share * (low + 1)
 
     def level(self, sigma: float) -> Point:
         """The point of a noise level between the trained ones."""
@@ -140,7 +150,8 @@ def resolve_spacing(config: dict[str, Any], grid: str, spacing: str | None) -> t
     config is silent the default of that class holds.
     """
     timestep_spacing = config.get("timestep_spacing", "leading" if grid in ("ddim", "ddpm") else "linspace")
-    sigma_schedule = "karras" if config.get("use_karras_sigmas") and grid in INHERIT_KARRAS else None
+    switched_on = [name for key, (name, grids) in SWITCHES.items() if config.get(key) and grid in grids]
+    sigma_schedule = switched_on[0] if switched_on else None
     named = [one_of("spacing", part.strip().lower(), SPACINGS) for part in spacing.split(",")] if spacing else []
     timestep_spacings = [name for name in named if name in TIMESTEP_SPACINGS]
     sigma_schedules = [name for name in named if name in SIGMA_SCHEDULES]
@@ -229,6 +240,44 @@ def karras(low: float, high: float, steps: int) -> np.ndarray:
     return (high ** (1 / RHO) + ramp * (low ** (1 / RHO) - high ** (1 / RHO))) ** RHO
 
 
+def exponential(low: float, high: float, steps: int) -> np.ndarray:
+    """`steps` falling sigmas from `high` to `low`, evenly in log sigma; Lu et al. 2022 with rho 1 is the same."""
+    return np.exp(np.linspace(log(high), log(low), steps))
+
+
+def beta(low: float, high: float, steps: int) -> np.ndarray:
+    """`steps` falling sigmas from `high` to `low`, dense at both ends like Beta(0.6, 0.6) (Lee et al. 2024)."""
+    return low + (high - low) * np.array([beta_quantile(1 - share) for share in np.linspace(0, 1, steps)])
+
+
+def beta_quantile(share: float) -> float:
+    """The x in 0..1 below which Beta(0.6, 0.6) has `share` of its mass, to 1e-12: bisection on `beta_mass`."""
+    if share > 0.5:
+        return 1 - beta_quantile(1 - share)  # the density is symmetric
+    low, high = 0.0, 0.5
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if beta_mass(middle) < share else (low, middle)
+    return (low + high) / 2
+
+
+def beta_mass(x: float) -> float:
+    """The mass of Beta(0.6, 0.6) below x <= 1/2; t = w^(1/0.6) removes the pole at 0 from the integrand."""
+    top = x**BETA_SHAPE
+    nodes = top / 2 * (BETA_NODES + 1)
+    integrand = (1 - nodes ** (1 / BETA_SHAPE)) ** (BETA_SHAPE - 1)
+    whole = gamma(BETA_SHAPE) ** 2 / gamma(2 * BETA_SHAPE)
+    return float(top / 2 * (BETA_WEIGHTS @ integrand) / BETA_SHAPE / whole)
+
+
+SIGMAS: dict[str, Callable[[float, float, int], np.ndarray]] = {
+    "karras": karras,
+    "exponential": exponential,
+    "beta": beta,
+    "lu": exponential,
+}
+
+
 def _point(t: float, sigma: float) -> Point:
     """A point from t and Karras' sigma (noise per unit of image)."""
     sigma = float(sigma)  # a NumPy scalar would promote float32 latents
@@ -264,11 +313,11 @@ def _k_grid(
     table = trained.sigmas
     timesteps = _timesteps(config, steps, spacing, extra=0)
     sigmas = np.interp(timesteps, np.arange(len(table)), table)
-    if schedule == "karras":
+    if schedule:
         low, high = (config.get("sigma_min"), config.get("sigma_max")) if ends else (None, None)
-        sigmas = karras(sigmas[-1] if low is None else low, sigmas[0] if high is None else high, steps)
+        sigmas = SIGMAS[schedule](sigmas[-1] if low is None else low, sigmas[0] if high is None else high, steps)
         timesteps = trained.timestep_of(sigmas)
-        if whole:
+        if whole and schedule == "karras":
             timesteps = timesteps.round()
     strides = _chain(timesteps, sigmas, _last_sigma(config, table) if ends else 0.0)
     return Path(strides, 1.0 if spacing == "leading" else strides[0][0].sigma, trained.level)
@@ -280,10 +329,10 @@ def _dpm_grid(
     """diffusers DPMSolverMultistep; `always_careful` (UniPC) lowers the last orders for any number of steps."""
     trained = training(config)
     table = trained.sigmas
-    if schedule == "karras":
-        sigmas = karras(table[0], table[-1], steps)
+    if schedule:
+        sigmas = SIGMAS[schedule](table[0], table[-1], steps)
         timesteps = trained.timestep_of(sigmas)
-        if config.get("beta_schedule") != "squaredcos_cap_v2":
+        if schedule in ("karras", "lu") and config.get("beta_schedule") != "squaredcos_cap_v2":
             timesteps = timesteps.round()
         timesteps = np.trunc(timesteps)
     else:
