@@ -1,5 +1,6 @@
 """The model that ships with pleinair, on the real engines."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +55,17 @@ def test_unloading_gives_back_and_the_next_job_loads_again(pipe):
     before = pipe.generate("a house", seed=1, steps=2).pixels
     pipe.unload()
     assert np.array_equal(before, pipe.generate("a house", seed=1, steps=2).pixels)
+
+
+def test_the_card_says_what_was_measured(monkeypatch):
+    folder = Path(__file__).parents[1] / "models" / "storybook"
+    monkeypatch.syspath_prepend(folder)
+    from recipe.card import with_measured
+
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card == with_measured(card, folder)
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    one = evaluation["groups"]["one object"]
+    shares = {name: one["generated"][name] / one["reconstructions (ceiling)"][name] for name in one["generated"]}
+    assert min(shares["hour"], shares["ground"]) >= 0.95 and shares["kind"] >= 0.9
+    assert shares["colour"] >= 0.85 and shares["side"] >= 0.8 and evaluation["reconstruction psnr"] >= 31

@@ -12,6 +12,7 @@ sys.path.insert(0, str(HERE.parent))
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from recipe.assemble import adopt, assemble, export_bundle
+from recipe.card import update_card
 from recipe.classifier import train_classifier
 from recipe.decoder import finish_decoder, train_decoder
 from recipe.diffusion import GUIDANCE, STEPS, train_unet
@@ -36,6 +37,7 @@ COMMANDS = {
     "evaluate": "measure a diffusers folder",
     "precision": "measure what int8 weights do to the pictures",
     "gallery": "paint the README's picture with the bundle",
+    "card": "write what was measured into the model card",
     "all": "all of these in turn",
 }
 
@@ -100,6 +102,8 @@ def run(command: str, options: argparse.Namespace, settings: Settings) -> None:
         export_bundle(options.source, options.bundle)
     elif command == "precision":
         compare_weights(options.source, HERE.parent / "precision.json")
+    elif command == "card":
+        update_card(HERE.parent)
     elif command == "gallery":
         paint_gallery(HERE.parents[2] / "docs" / "images" / "storybook.webp")
     elif command == "evaluate":

@@ -15,6 +15,7 @@ from recipe.labels import COLOUR_COLUMNS
 from recipe.pacing import Training, autocast, run_training, worker_rank
 from recipe.prompts import SHOWN
 from recipe.renders import labels_of_set
+from recipe.scenes import RELIEFS
 from recipe.settings import Settings
 from recipe.sheets import save_sheet
 from recipe.text import embed
@@ -26,6 +27,7 @@ FIRST_BETA, LAST_BETA = 0.00085, 0.012
 SNR_CAP = 5.0
 DROPPED = 0.1
 TWO_OBJECTS_MORE = 3.0
+HILLS_MORE = 2.0
 HEAD_WIDTH = 48
 DECAY_FROM = 0.45
 GUIDANCE = 4.0
@@ -77,9 +79,10 @@ def weighted_error(predicted: Tensor, noise: Tensor, ratio: Tensor) -> Tensor:
 
 
 def chances_of(labels: Tensor) -> Tensor:
-    """How often each picture is shown: scenes with two objects are rare, and harder."""
+    """How often each picture is shown: two objects are rare and hard, and hills are easily overlooked."""
     objects = (labels[:, COLOUR_COLUMNS] > 0).sum(1)  # [pictures]
-    return torch.where(objects == 2, TWO_OBJECTS_MORE, 1.0)
+    hill = labels[:, 2] == RELIEFS.index("hill")
+    return torch.where(objects == 2, TWO_OBJECTS_MORE, 1.0) * torch.where(hill, HILLS_MORE, 1.0)
 
 
 def pipeline(

@@ -1,0 +1,46 @@
+"""The measured part of the model card, written from evaluation.json and precision.json so that it cannot disagree."""
+
+import json
+from pathlib import Path
+
+BEGIN, END = "<!-- measured, by: recipe card -->", "<!-- end of measured -->"
+COLUMNS = ("hour", "ground", "hills", "kind", "colour", "side")
+ROWS = ("renders", "reconstructions (ceiling)", "generated", "shuffled prompts (floor)")
+
+
+def measured(evaluation: dict, precision: dict) -> str:
+    """Markdown: a table for every group of scenes, the autoencoder's PSNR, and int8 against fp32."""
+    lines = [
+        f"{evaluation['prompts per group']} held-out prompts in each group, {evaluation['steps']} steps, guidance"
+        f" {evaluation['guidance']:g}; shares that the judge finds right.",
+    ]
+    for name, group in evaluation["groups"].items():
+        lines += ["", f"| {name} | {' | '.join(COLUMNS)} |", f"|---|{'---|' * len(COLUMNS)}"]
+        lines += [f"| {row} | {' | '.join(f'{group[row][column]:.1%}' for column in COLUMNS)} |" for row in ROWS]
+        ceiling, generated = group["reconstructions (ceiling)"], group["generated"]
+        shares = (f"{generated[column] / max(ceiling[column], 1e-6):.1%}" for column in COLUMNS)
+        lines.append(f"| share of the ceiling | {' | '.join(shares)} |")
+    lines += ["", f"Reconstruction of held-out renders: {evaluation['reconstruction psnr']:.2f} dB."]
+    lines += ["", f"Weights stored as int8 against fp32, {precision['prompts']} prompts, the same seeds:", ""]
+    lines += ["| engine | PSNR dB: min, median, max | SSIM: min, median, max |", "|---|---|---|"]
+    for engine, found in precision["int8 against fp32"].items():
+        psnr, ssim = found["psnr"], found["ssim"]
+        lines.append(
+            f"| {engine} | {psnr['min']:.1f}, {psnr['median']:.1f}, {psnr['max']:.1f}"
+            f" | {ssim['min']:.4f}, {ssim['median']:.4f}, {ssim['max']:.4f} |"
+        )
+    return "\n".join(lines)
+
+
+def with_measured(card: str, folder: Path) -> str:
+    """The card's text with its measured part written anew from the reports in `folder`."""
+    evaluation, precision = (json.loads((folder / f"{name}.json").read_text()) for name in ("evaluation", "precision"))
+    before, _, rest = card.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{measured(evaluation, precision)}\n\n{END}{after}"
+
+
+def update_card(folder: Path) -> None:
+    """Rewrite the measured part of README.md in `folder`."""
+    file = folder / "README.md"
+    file.write_text(with_measured(file.read_text(encoding="utf-8"), folder), encoding="utf-8")
