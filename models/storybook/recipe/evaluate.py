@@ -30,7 +30,7 @@ COLUMNS = ("hour", "ground", "hills", "kind", "colour", "side")
 
 
 def scenes_to_judge(count: int) -> dict[str, list[Scene]]:
-    """Scenes never rendered for training, by what is special about them."""
+    """Scenes from a seed of their own, by what is special about them."""
     random = Random(SCENE_SEED)
     groups: dict[str, list[Scene]] = {"one object": [], "one object, pair never trained": [], "two objects": []}
     while any(len(scenes) < count for scenes in groups.values()):

@@ -49,7 +49,7 @@ PRESETS = {
         vae_crop=64,
         vae_rate=1.5e-3,
         vae_minutes=42,
-        decoder_minutes=30,
+        decoder_minutes=35,
         text_width=128,
         text_layers=2,
         text_minutes=8,
@@ -59,7 +59,7 @@ PRESETS = {
         unet_layers=1,
         unet_batch=24,
         unet_rate=1e-3,
-        unet_minutes=75,
+        unet_minutes=83,
         ema=0.998,
     ),
     "gpu": Settings(
