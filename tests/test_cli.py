@@ -100,6 +100,16 @@ def test_png_carries_the_settings(run):
     assert ours["prompt"] == "a boat, blue" and ours["seed"] == 5 and ours["format"] == 1
 
 
+@pytest.mark.parametrize(
+    "spacing, name",
+    [("trailing", "Automatic"), ("trailing,exponential", "Exponential"), ("beta", "Beta"), ("lu", "Lu")],
+)
+def test_png_names_the_sigma_schedule(run, spacing, name):
+    run("generate", "a boat", *FAKE, "--spacing", spacing, "-o", "b.png")
+    with Image.open("b.png") as picture:
+        assert f"Schedule type: {name}," in picture.text["parameters"]
+
+
 def test_existing_files_are_never_overwritten_in_silence(run):
     run("generate", "a boat", *FAKE, "-o", "b.png", "--seed", 1)
     before = Path("b.png").read_bytes()

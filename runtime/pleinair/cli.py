@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Annotated, Any
@@ -114,12 +114,14 @@ def generate(
     results, written, write_s, waiting = [], [], 0.0, iter(files)
     together = files[0].suffix.lower() == ARRAYS
     for frame in progress_bar(frames, pipe.bundle.manifest.name):
-        if frame.result:
+        if frame.result and together:
             results.append(frame.result)
-            if not together:  # a picture is on disk as soon as it is done
-                mark = perf_counter()
-                written += write(frame.result, [next(waiting) for _ in frame.seeds], force)
-                write_s += perf_counter() - mark
+        elif frame.result:  # a picture is on disk as soon as it is done, and leaves memory
+            mark = perf_counter()
+            written += write(frame.result, [next(waiting) for _ in frame.seeds], force)
+            write_s += perf_counter() - mark
+            none = frame.result.pixels[:0].copy(), frame.result.latents[:0].copy()
+            results.append(replace(frame.result, images=[], pixels=none[0], latents=none[1]))
     result = merged(results)
     if together:
         mark = perf_counter()

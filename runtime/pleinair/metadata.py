@@ -6,6 +6,7 @@ from typing import Any
 from PIL.PngImagePlugin import PngInfo
 
 from pleinair.sampling import SAMPLERS
+from pleinair.schedule import SIGMA_SCHEDULES
 
 SETTINGS_FORMAT = 1
 
@@ -17,8 +18,8 @@ def of_picture(settings: dict[str, Any], seed: int) -> dict[str, Any]:
 
 def infotext(settings: dict[str, Any], seed: int) -> str:
     """The `parameters` text that A1111's web UI writes and that galleries parse."""
-    schedules = {"karras": "Karras"}
-    schedule = schedules.get(settings["spacing"].rpartition(",")[2], "Automatic")
+    sigmas = settings["spacing"].rpartition(",")[2]
+    schedule = sigmas.capitalize() if sigmas in SIGMA_SCHEDULES else "Automatic"
     fields = {
         "Steps": settings["steps"],
         "Sampler": SAMPLERS[settings["sampler"]].a1111,

@@ -39,20 +39,20 @@ SWITCHES = {  # config key -> (the sigma schedule it turns on, the grids whose d
     "use_beta_sigmas": ("beta", EULER_LIKE),
     "use_lu_lambdas": ("lu", ("dpm",)),
 }
-UNFOLLOWED: dict[
-    str, tuple[tuple[str, ...], tuple]
-] = {  # config key -> (grids it matters on, values that are followed)
-    "use_flow_sigmas": (MULTISTEP, (None, False)),
-    "lambda_min_clipped": (("dpm",), (None, float("-inf"), "-inf", "-Infinity")),
-    "algorithm_type": (("dpm",), (None, "dpmsolver++", "sde-dpmsolver++")),
-    "solver_type": (MULTISTEP, (None, "midpoint", "bh2", "logrho")),
-    "predict_x0": (("unipc",), (None, True)),
-    "disable_corrector": (("unipc",), (None, [])),
-    "interpolation_type": (("euler",), (None, "linear")),
-    "timestep_type": (("euler",), (None, "discrete")),
-    "variance_type": (("ddpm",), (None, "fixed_small")),
-    "thresholding": (("ddim", "ddpm", *MULTISTEP), (None, False)),
-}
+UNFOLLOWED: tuple[tuple[str, tuple[str, ...], tuple], ...] = (  # config key, the grids it matters on, what is followed
+    ("use_flow_sigmas", MULTISTEP, (None, False)),
+    ("lambda_min_clipped", ("dpm",), (None, float("-inf"), "-inf", "-Infinity")),
+    ("algorithm_type", ("dpm",), (None, "dpmsolver++", "sde-dpmsolver++")),
+    ("solver_type", ("dpm",), (None, "midpoint", "bh1", "bh2", "logrho")),
+    ("solver_type", ("unipc",), (None, "midpoint", "heun", "bh2", "logrho")),
+    ("solver_order", ("unipc",), (None, 2)),
+    ("predict_x0", ("unipc",), (None, True)),
+    ("disable_corrector", ("unipc",), (None, [])),
+    ("interpolation_type", ("euler",), (None, "linear")),
+    ("timestep_type", ("euler",), (None, "discrete")),
+    ("variance_type", ("ddpm",), (None, "fixed_small")),
+    ("thresholding", ("ddim", "ddpm", *MULTISTEP), (None, False)),
+)
 BETA_SHAPE = 0.6
 BETA_NODES, BETA_WEIGHTS = np.polynomial.legendre.leggauss(40)
 RHO = 7.0  # Karras et al. 2022, table 1
@@ -169,7 +169,7 @@ def unfollowed(config: dict[str, Any], grid: str) -> list[str]:
     """A warning for every setting of the config that diffusers would follow on this grid and this version does not."""
     return [
         f"the model's scheduler config sets {key} to {config[key]!r}, which is not followed; the picture may differ"
-        for key, (grids, followed) in UNFOLLOWED.items()
+        for key, grids, followed in UNFOLLOWED
         if grid in grids and config.get(key) not in followed
     ]
 

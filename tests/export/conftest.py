@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from pleinair.engines.telemetry import without_telemetry
 from pleinair_export import export
-from pleinair_export.quiet import without_telemetry
 from tiny_pipeline import write_tiny_pipeline
 
 with without_telemetry():

@@ -13,7 +13,7 @@ def without_telemetry() -> Iterator[None]:
     their own stubs; where a program loaded it earlier, its one sending method does nothing inside the body.
     """
     if "openvino_telemetry" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+        sys.modules["openvino_telemetry"] = None
         try:
             yield
         finally:
