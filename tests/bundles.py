@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from pleinair.bundle import MANIFEST, default_path
+from pleinair.bundle import FORMAT, MANIFEST, UPSCALER, GraphInfo, Manifest, Origin, Port, default_path
 
 
 def light_copy(folder):
@@ -23,3 +23,39 @@ def edit_manifest(folder, change):
     raw = json.loads((folder / MANIFEST).read_text())
     change(raw)
     (folder / MANIFEST).write_text(json.dumps(raw))
+
+
+def light_inpaint_copy(folder):
+    """`light_copy` with the UNet's ports of a model made for inpainting."""
+    light_copy(folder)
+
+    def widen(raw):
+        raw["graphs"]["unet"]["inputs"]["sample"]["shape"][1] = 2 * raw["latents"]["channels"] + 1
+        raw["tasks"] = ["inpaint"]
+
+    edit_manifest(folder, widen)
+    return folder
+
+
+def light_upscaler(folder, scale=2):
+    """An upscaler's bundle.json without weights: all that the fake engine needs."""
+    image = Port("float32", ("batch", 3, "height", "width"))
+    upscaled = Port("float32", ("batch", 3, "upscaled_height", "upscaled_width"))
+    graph = GraphInfo({}, "fp32", "fp32", {"image": image}, {"upscaled": upscaled}, {})
+    manifest = Manifest(
+        format=FORMAT,
+        name=folder.name,
+        family=UPSCALER,
+        tasks=("upscale",),
+        latents=None,
+        defaults=None,
+        text_encoders=(),
+        scheduler=None,
+        graphs={UPSCALER: graph},
+        files={},
+        origin=Origin("made up", None, None, "none", {}),
+        scale=scale,
+    )
+    folder.mkdir()
+    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    return folder

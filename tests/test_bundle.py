@@ -2,10 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from bundles import edit_manifest, full_copy, light_copy
+import pleinair
+from bundles import edit_manifest, full_copy, light_copy, light_inpaint_copy, light_upscaler
 from pleinair.bundle import MANIFEST, damaged_files, default_path, open_bundle
+from pleinair.cli import run
+from pleinair.engines import open_graph
 from pleinair.errors import BundleError
 
 
@@ -44,7 +48,7 @@ def test_storybook_lists_every_file_of_its_folder():
         (lambda raw: raw["files"].update({"/etc/passwd": {"size": 1, "sha256": ""}}), "outside the bundle"),
         (lambda raw: raw["graphs"]["unet"]["files"].update(onnx=["../../x.onnx"]), "export the model again"),
         (lambda raw: raw["graphs"].pop("unet"), "does not describe 'unet'"),
-        (lambda raw: raw.update(text_encoders=[]), "a text encoder"),
+        (lambda raw: raw.update(text_encoders=[]), "does not describe 'text_encoders'"),
         (lambda raw: raw["text_encoders"][0].update(output="nope"), "does not describe 'text_encoder'"),
         (lambda raw: raw["text_encoders"][0].update(graph="vae_decoder"), "does not describe 'vae_decoder'"),
         (lambda raw: raw["text_encoders"][0].update(length=1), "impossible values in text_encoders"),
@@ -53,6 +57,16 @@ def test_storybook_lists_every_file_of_its_folder():
         (lambda raw: raw["latents"].update(channels=0), "impossible values in latents: channels"),
         (lambda raw: raw["latents"].update(scale=0.0), "impossible values in latents: scale"),
         (lambda raw: raw["graphs"]["unet"]["files"].update(openvino=[]), "impossible values in graphs: files"),
+        (lambda raw: raw.update(latents=None), "does not describe 'latents'"),
+        (lambda raw: raw.update(defaults=None), "does not describe 'defaults'"),
+        (lambda raw: raw.update(scheduler=None), "does not describe 'scheduler'"),
+        (lambda raw: raw["latents"].update(rgb=[[1.0, 2.0, 3.0]]), "impossible values in latents: rgb"),
+        (lambda raw: raw["latents"].update(rgb=[[1.0, 2.0]] * 5), "impossible values in latents: rgb"),
+        (lambda raw: raw["latents"].update(rgb=[[1.0, 2.0, float("nan")]] * 5), "impossible values in latents: rgb"),
+        (lambda raw: raw["latents"].update(rgb=[["red"] * 3] * 5), "rgb should be float"),
+        (lambda raw: raw["graphs"]["unet"]["inputs"].pop("sample"), "impossible values in graphs: unet"),
+        (lambda raw: raw["graphs"]["unet"]["inputs"]["sample"].update(shape=[1, 7, 8, 8]), "graphs: unet"),
+        (lambda raw: raw.update(family="upscaler"), "does not describe 'upscaler'"),
     ],
 )
 def test_malformed_manifests_are_named(tmp_path, change, message):
@@ -61,6 +75,86 @@ def test_malformed_manifests_are_named(tmp_path, change, message):
     with pytest.raises(BundleError) as caught:
         open_bundle(folder)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_later_versions_added_may_be_absent(tmp_path):
+    folder = light_copy(tmp_path / "copy")
+
+    def age(raw):
+        raw["latents"].pop("rgb", None)
+        raw.pop("scale", None)
+        raw["tasks"] = ["text2image", "image2image"]
+
+    edit_manifest(folder, age)
+    old = open_bundle(folder)
+    assert (old.manifest.format, old.manifest.latents.rgb, old.manifest.scale) == (1, None, None)
+    assert old.tasks == ("text2image", "image2image", "inpaint")
+
+
+def test_the_map_to_colours_is_read_and_written(tmp_path):
+    folder, rgb = light_copy(tmp_path / "copy"), [[0.1, 0, -0.2]] * 5
+    edit_manifest(folder, lambda raw: raw["latents"].update(rgb=rgb))
+    bundle = open_bundle(folder)
+    assert bundle.manifest.latents.rgb == tuple(map(tuple, rgb))
+    (folder / MANIFEST).write_text(bundle.manifest.to_json())
+    assert open_bundle(folder).manifest == bundle.manifest
+
+
+def test_an_inpainting_unet_is_known_by_its_channels(tmp_path):
+    bundle = open_bundle(light_inpaint_copy(tmp_path / "inpaint"))
+    assert bundle.inpaints_by_input and not open_bundle().inpaints_by_input
+    bundle.require("inpaint")
+    with pytest.raises(BundleError, match="does inpaint and not text2image; give it a picture and a mask"):
+        bundle.require("text2image")
+    noise = np.zeros((2, 9, 5, 7), np.float32)
+    text = np.zeros((2, 77, 8), np.float32)
+    unet = open_graph(bundle, "unet", "fake", None, None)
+    answer = unet(sample=noise, timestep=np.zeros(1, np.float32), encoder_hidden_states=text)["out_sample"]
+    assert answer.shape == (2, 4, 5, 7)
+
+
+def test_an_upscaler_opens_and_enlarges_and_does_not_paint(tmp_path, capsys):
+    bundle = open_bundle(light_upscaler(tmp_path / "big", scale=3))
+    assert (bundle.upscales, bundle.tasks, bundle.manifest.scale) == (True, ("upscale",), 3)
+    assert bundle.scheduler_config == {} and damaged_files(bundle) == []
+    bundle.require("upscale")
+    image = np.zeros((1, 3, 4, 6), np.float32)
+    assert open_graph(bundle, "upscaler", "fake", None, None)(image=image)["upscaled"].shape == (1, 3, 12, 18)
+    with pytest.raises(BundleError, match="'big' does upscale and not text2image; give it to --upscale"):
+        pleinair.load(bundle.path, engine="fake")
+    with pytest.raises(BundleError, match="not upscale"):
+        open_bundle().require("upscale")
+    assert run(["info", str(bundle.path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["family"], facts["scale"], "defaults" in facts) == ("upscaler", 3, False)
+    assert run(["info", str(bundle.path)]) == 0
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda raw: raw.pop("scale"), "does not describe 'scale'"),
+        (lambda raw: raw.update(scale=0), "does not describe 'scale'"),
+        (lambda raw: raw.update(scale=-2), "impossible values in scale"),
+        (lambda raw: raw.update(scale=2.5), "scale should be int"),
+        (lambda raw: raw["graphs"]["upscaler"]["inputs"].update(mask={"dtype": "float32", "shape": [1]}), "upscaler"),
+        (lambda raw: raw.update(graphs={}), "does not describe 'upscaler'"),
+    ],
+)
+def test_malformed_upscalers_are_named(tmp_path, change, message):
+    folder = light_upscaler(tmp_path / "big")
+    edit_manifest(folder, change)
+    with pytest.raises(BundleError, match=message):
+        open_bundle(folder)
+
+
+def test_the_fake_vae_encodes_what_it_decodes():
+    encoder, decoder = (open_graph(open_bundle(), name, "fake", None, None) for name in ("vae_encoder", "vae_decoder"))
+    latents = np.zeros((1, 4, 2, 3), np.float32)
+    latents[:, :3] = np.random.default_rng(0).uniform(-1, 1, (1, 3, 2, 3))
+    parameters = encoder(sample=decoder(latent_sample=latents)["sample"])["latent_parameters"]
+    assert parameters.shape == (1, 8, 2, 3)
+    np.testing.assert_allclose(parameters[:, :4], latents, atol=1e-5)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": "1"}', "[" * 100_000])

@@ -69,7 +69,7 @@ def test_json_report_has_every_field(run):
     ]
     assert set(report) == {"images", "settings", "timings", "peak_rss_mb", "warnings"}
     timings = report["timings"]
-    assert set(timings) == {"import_s", "load_s", "text_s", "steps_s", "decode_s", "write_s", "total_s"}
+    assert set(timings) == {"import_s", "load_s", "text_s", "encode_s", "steps_s", "decode_s", "write_s", "total_s"}
     assert len(timings["steps_s"]) == 4 and report["peak_rss_mb"] > 10
     assert report["settings"]["guidance"] and report["settings"]["spacing"]
 
@@ -102,7 +102,7 @@ def test_png_carries_the_settings(run):
 
 @pytest.mark.parametrize(
     "spacing, name",
-    [("trailing", "Automatic"), ("trailing,exponential", "Exponential"), ("beta", "Beta"), ("lu", "Lu")],
+    [("trailing", "SGM Uniform"), ("trailing,exponential", "Exponential"), ("beta", "Beta"), ("lu", "Lu")],
 )
 def test_png_names_the_sigma_schedule(run, spacing, name):
     run("generate", "a boat", *FAKE, "--spacing", spacing, "-o", "b.png")
@@ -120,8 +120,8 @@ def test_existing_files_are_never_overwritten_in_silence(run):
 
 
 def test_a_warning_is_on_stderr_and_in_the_report(run):
-    code, out, err = run("generate", "a house " * 100, *FAKE, "--json")
-    assert code == 0 and err.startswith("pleinair: warning: ") and "tokens" in json.loads(out)["warnings"][0]
+    code, out, err = run("generate", "a (house", *FAKE, "--json")
+    assert code == 0 and err.startswith("pleinair: warning: ") and "never closed" in json.loads(out)["warnings"][0]
 
 
 @pytest.mark.parametrize(
@@ -265,11 +265,11 @@ def test_version_and_help(run):
 def test_interrupting_exits_130_and_keeps_what_is_done(run, monkeypatch):
     done = []
 
-    def interrupted(result, files, overwrite):
+    def interrupted(result, files, overwrite, *rest):
         if done:
             raise KeyboardInterrupt
         done.append(files)
-        return write(result, files, overwrite)
+        return write(result, files, overwrite, *rest)
 
     monkeypatch.setattr("pleinair.cli.write", interrupted)
     refused(run("generate", "a", *FAKE, "--count", 3, "-o", "b.png"), 130, "interrupted")
@@ -277,9 +277,9 @@ def test_interrupting_exits_130_and_keeps_what_is_done(run, monkeypatch):
 
 
 def test_a_file_that_appears_while_painting_is_left_alone(run, monkeypatch):
-    def late(result, files, overwrite):
+    def late(result, files, overwrite, *rest):
         files[0].write_text("precious")
-        return write(result, files, overwrite)
+        return write(result, files, overwrite, *rest)
 
     monkeypatch.setattr("pleinair.cli.write", late)
     assert run("generate", "a", *FAKE, "-o", "b.png")[:2] == (0, "b-2.png\n")

@@ -33,7 +33,8 @@ def test_importing_loads_no_engine_and_nothing_heavy():
         "typer",
         "huggingface_hub",
     }
-    assert not loaded & heavy
+    costly = {"ssl", "socket", "urllib.request", "xml.sax", "http", "email"}  # a third of the import time in 2026
+    assert not loaded & (heavy | costly)
 
 
 def test_painting_never_loads_torch_and_opens_no_socket():

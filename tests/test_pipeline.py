@@ -7,7 +7,9 @@ import pytest
 
 import pleinair
 from bundles import light_copy
+from pleinair.bundle import open_bundle
 from pleinair.errors import EngineError, RequestError
+from pleinair.request import resolve
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +85,32 @@ def test_settings_are_resolved_and_name_nothing_of_this_machine(pipe):
     assert not any("/" in str(value) for value in settings.values())
 
 
-def test_a_prompt_that_is_too_long_is_said_not_silently_cut(pipe):
-    result = pipe.generate("a red house " * 60 + "with a dragon", steps=1, seed=1)
-    (warning,) = result.warnings
-    assert "75 tokens" in warning and "dragon" not in warning and "house" in warning and "\n" not in warning
-    assert not pipe.generate("a red house", steps=1, seed=1).warnings
+def test_long_prompts_are_read_to_their_end(pipe):
+    long = "a red house " * 60
+    results = [pipe.generate(prompt, steps=1, seed=1) for prompt in (long, long + "with a dragon")]
+    assert not np.array_equal(*(result.pixels for result in results))
+    assert not any(result.warnings for result in results)
+
+
+def test_a_prompt_that_changes_halfway_paints_neither_of_its_ends(pipe):
+    both, start, end = (pipe.generate(p, steps=4, seed=1).pixels for p in ("[cat:dog:0.5]", "cat", "dog"))
+    assert not np.array_equal(both, start) and not np.array_equal(both, end)
+    assert np.array_equal(pipe.generate("[cat:dog:4]", steps=4, seed=1).pixels, start)
+
+
+def test_parts_joined_by_and_are_weighed(pipe):
+    base = {"steps": 2, "seed": 1, "guidance": 4.0}
+    both, less = (pipe.generate(p, **base).pixels for p in ("cat AND dog", "cat AND dog:0.5"))
+    assert not np.array_equal(both, less)
+    weightless = pipe.generate("cat AND dog:0", **base).pixels
+    np.testing.assert_allclose(weightless, pipe.generate("cat", **base).pixels, atol=1e-5)
+    np.testing.assert_allclose(both, pipe.generate("cat AND dog", **base, count=2, batch=2).pixels[:1], atol=1e-5)
+
+
+def test_nothing_malformed_becomes_nan(pipe):
+    for prompt in ("(a:1e9)", "(a:99999999999999)", "(" * 20_000 + "a", "(a:-1) (b:0)", "a AND b:999999999"):
+        result = pipe.generate(prompt, steps=1, seed=1)
+        assert np.isfinite(result.latents).all() and result.warnings or prompt.startswith("(a:-1)")
 
 
 @pytest.mark.parametrize("prompt", ["", " ", "\n", "\0", "ünïcödé 家 🏠", "x" * 100_000, "(((", "<|endoftext|> a"])
@@ -120,8 +143,8 @@ def test_any_text_is_a_prompt(pipe, prompt):
         ({"seed": "x"}, "whole number"),
         ({"count": 0}, "count"),
         ({"batch": 0}, "batch"),
-        ({"sampler": "dpm++2m"}, "did you mean 'dpmpp_2m'"),
-        ({"sampler": "Euler"}, "did you mean 'euler'"),
+        ({"sampler": "dpm++2mm"}, "did you mean 'dpmpp_2m'"),
+        ({"sampler": "Eular"}, "did you mean 'euler'"),
         ({"sampler": "quantum"}, "choose from"),
         ({"spacing": "karas"}, "choose from"),
         ({"prompt": b"bytes"}, "string"),
@@ -138,7 +161,7 @@ def test_bad_requests_are_refused_before_anything_is_loaded(wrong, message):
 
 def test_numbers_that_are_not_finite_never_become_a_black_picture(monkeypatch):
     pipe = pleinair.load(engine="fake")
-    unet, calls = pipe._graph("unet"), []
+    unet, calls = pipe._graph("unet")._graph, []
 
     def broken(sample, **_):
         calls.append(1)
@@ -151,7 +174,7 @@ def test_numbers_that_are_not_finite_never_become_a_black_picture(monkeypatch):
 
 def test_a_decoder_that_returns_nan_is_no_black_picture(monkeypatch):
     pipe = pleinair.load(engine="fake")
-    decoder = pipe._graph("vae_decoder")
+    decoder = pipe._graph("vae_decoder")._graph
     run = decoder._run
     monkeypatch.setattr(decoder, "_run", lambda **inputs: {"sample": run(**inputs)["sample"] * np.nan})
     with pytest.raises(EngineError, match="when decoding"):
@@ -166,9 +189,9 @@ def test_settings_without_effect_are_said(pipe):
 def test_scheduler_settings_that_are_not_followed_are_said(tmp_path):
     folder = light_copy(tmp_path / "copy")
     config = folder / "scheduler" / "scheduler_config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "lambda_min_clipped": -5.1}))
+    config.write_text(json.dumps({**json.loads(config.read_text()), "timestep_type": "continuous"}))
     (warning,) = pleinair.load(folder, engine="fake").generate("a boat", seed=1, steps=1).warnings
-    assert "lambda_min_clipped" in warning
+    assert "timestep_type" in warning
     assert not pleinair.load(folder, engine="fake").generate("a boat", seed=1, steps=1, sampler="euler").warnings
 
 
@@ -183,3 +206,16 @@ def test_unknown_engines_and_devices_are_named():
         pleinair.load(engine="cuda")
     with pytest.raises(RequestError, match="choose from"):
         pleinair.load(engine="openvino", device="tpu").generate("a house")
+
+
+def test_thresholding_is_followed_where_the_scheduler_config_asks_for_it(tmp_path):
+    folder = light_copy(tmp_path / "copy")
+    config = folder / "scheduler" / "scheduler_config.json"
+    asked = {"thresholding": True, "dynamic_thresholding_ratio": 0.9, "sample_max_value": 1.5}
+    config.write_text(json.dumps({**json.loads(config.read_text()), **asked}))
+    followed = resolve(open_bundle(folder), "a boat").guidance
+    assert (followed.threshold, followed.ceiling) == (0.9, 1.5)
+    assert (
+        resolve(open_bundle(folder), "a boat", sampler="euler").guidance.threshold is None
+    )  # Euler's class has no such key
+    assert resolve(open_bundle(folder), "a boat", threshold=0.99).guidance.ceiling is None

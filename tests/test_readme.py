@@ -19,7 +19,8 @@ PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
 def clone(tmp_path_factory):
     """A folder that looks like the repository's root to the commands, and takes what they write."""
     folder = tmp_path_factory.mktemp("readme")
-    (folder / "models").symlink_to(REPOSITORY / "models", target_is_directory=True)
+    for name in ("models", "docs"):
+        (folder / name).symlink_to(REPOSITORY / name, target_is_directory=True)
     return folder
 
 

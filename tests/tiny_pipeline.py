@@ -1,7 +1,8 @@
-"""Tiny Stable Diffusion folders with random weights, for tests: `write_tiny_pipeline(folder, family="sd1" | "sd2")`.
+"""Tiny Stable Diffusion folders and upscalers with random weights, for tests: `write_tiny_pipeline(folder, family)`.
 
 "sd1" is epsilon, quick_gelu, conv projections, and a tokenizer folder as the hub has it (no tokenizer.json); "sd2" is
-v_prediction, gelu, linear projections, "!" as padding, and a tokenizer folder as transformers 5 writes it.
+v_prediction, gelu, linear projections, "!" as padding, and a tokenizer folder as transformers 5 writes it;
+"sd1-inpaint" is "sd1" with a UNet of 9 channels.
 """
 
 import json
@@ -33,12 +34,12 @@ def write_tokenizer(folder: Path, pad: str) -> int:
 
 
 def write_tiny_pipeline(folder: str | Path, family: str = "sd1", *, seed: int = 0, dtype: str = "float32") -> Path:
-    """Write a StableDiffusionPipeline folder of under a million random parameters; the same bytes for the same seed."""
+    """Write a Stable Diffusion folder of under a million random parameters; the same bytes for the same seed."""
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    folder, second = Path(folder), family == "sd2"
+    folder, second, inpaint = Path(folder), family == "sd2", family == "sd1-inpaint"
     size = write_tokenizer(folder / "tokenizer", "!" if second else EOS)
     if second:
         modernize_tokenizer(folder / "tokenizer")
@@ -61,6 +62,7 @@ def write_tiny_pipeline(folder: str | Path, family: str = "sd1", *, seed: int = 
         )
         unet = UNet2DConditionModel(
             sample_size=8,
+            in_channels=9 if inpaint else 4,
             cross_attention_dim=32,
             attention_head_dim=[2, 4] if second else 4,
             use_linear_projection=second,
@@ -79,6 +81,9 @@ def write_tiny_pipeline(folder: str | Path, family: str = "sd1", *, seed: int = 
             up_block_types=("UpDecoderBlock2D",) * 4,
             scaling_factor=0.18215,
         )
+        norm = next(part for name, part in text_encoder.named_modules() if name.endswith("final_layer_norm"))
+        norm.weight.data.uniform_(0.5, 1.5)  # as if trained: a fresh one leaves embeddings whose mean is zero
+        norm.bias.data.normal_(0.2, 0.2)
     unet.conv_out.weight.data.mul_(3.0)  # predictions of about unit size, as a trained UNet makes
     for name, module in (("text_encoder", text_encoder), ("unet", unet), ("vae", vae)):
         if dtype != "float32":
@@ -90,7 +95,8 @@ def write_tiny_pipeline(folder: str | Path, family: str = "sd1", *, seed: int = 
     else:
         scheduler = PNDMScheduler(**betas, skip_prk_steps=True, steps_offset=1)
     scheduler.save_pretrained(folder / "scheduler")
-    write_index(folder, type(scheduler).__name__)
+    pipeline = "StableDiffusionInpaintPipeline" if inpaint else "StableDiffusionPipeline"
+    write_index(folder, type(scheduler).__name__, pipeline)
     return folder
 
 
@@ -104,10 +110,10 @@ def modernize_tokenizer(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def write_index(folder: Path, scheduler: str) -> None:
+def write_index(folder: Path, scheduler: str, pipeline: str) -> None:
     """Write model_index.json and a README.md whose front matter names a licence."""
     index = {
-        "_class_name": "StableDiffusionPipeline",
+        "_class_name": pipeline,
         "_diffusers_version": "0.42.1",
         "feature_extractor": [None, None],
         "image_encoder": [None, None],
@@ -121,3 +127,37 @@ def write_index(folder: Path, scheduler: str) -> None:
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\nRandom weights, for tests.\n")
+
+
+def rrdb_weights(seed: int = 0, *, read: int = 3, doublings: int = 1, blocks: int = 2) -> dict:
+    """Random weights of an RRDBNet 8 wide, by the names of Real-ESRGAN."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"conv_first": (8, read), "conv_body": (8, 8), "conv_hr": (8, 8), "conv_last": (3, 8)}
+    shapes |= {f"conv_up{n + 1}": (8, 8) for n in range(doublings)}
+    for block in range(blocks):
+        for dense in (1, 2, 3):
+            for n in range(5):
+                made = 8 if n == 4 else 4
+                shapes[f"body.{block}.rdb{dense}.conv{n + 1}"] = (made, 8 + 4 * n)
+    weights = {}
+    for name, (made, width) in shapes.items():
+        weights[f"{name}.weight"] = torch.randn((made, width, 3, 3), generator=generator) * 1.4 / (9 * width) ** 0.5
+        weights[f"{name}.bias"] = torch.randn((made,), generator=generator) * 0.1
+    return weights
+
+
+def compact_weights(seed: int = 0, *, scale: int = 2, layers: int = 2, width: int = 8) -> dict:
+    """Random weights of an SRVGGNetCompact."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    widths = [3, *[width] * (layers + 1), 3 * scale**2]
+    weights = {}
+    for n, (read, made) in enumerate(zip(widths, widths[1:], strict=False)):
+        weights[f"body.{2 * n}.weight"] = torch.randn((made, read, 3, 3), generator=generator) / (9 * read) ** 0.5
+        weights[f"body.{2 * n}.bias"] = torch.zeros(made)
+        weights[f"body.{2 * n + 1}.weight"] = torch.full((made,), 0.25)
+    del weights[f"body.{2 * layers + 3}.weight"]
+    return weights

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch.onnx import symbolic_helper, symbolic_opset14
@@ -22,7 +23,17 @@ def fused(opset: int) -> Iterator[None]:
         torch.onnx.unregister_custom_op_symbolic(NAME, opset)
 
 
-def multi_head_attention(g, query, key, value, mask=None, dropout=0.0, causal=False, scale=None, gqa=False):
+def multi_head_attention(
+    g: Any,  # torch's GraphContext, whose module differs between versions
+    query: torch.Value,
+    key: torch.Value,
+    value: torch.Value,
+    mask: torch.Value | None = None,
+    dropout: float | torch.Value = 0.0,
+    causal: bool | torch.Value = False,
+    scale: torch.Value | None = None,
+    gqa: bool | torch.Value = False,
+) -> torch.Value:
     """query (B, H, S, d), key and value (B, H, T, d) -> (B, H, S, d); masked attention is left to torch's own form."""
     heads = count_heads(query)
     masked = not symbolic_helper._is_none(mask) or symbolic_helper._maybe_get_const(causal, "b")
@@ -31,7 +42,9 @@ def multi_head_attention(g, query, key, value, mask=None, dropout=0.0, causal=Fa
     flat = g.op("Constant", value_t=torch.tensor([0, 0, -1]))
     split = g.op("Constant", value_t=torch.tensor([0, 0, heads, -1]))
 
-    def rows(x):  # (B, H, S, d) -> (B, S, H * d): undoes the transpose before it, and ONNX Runtime drops both
+    def rows(
+        x: torch.Value,
+    ) -> torch.Value:  # (B, H, S, d) -> (B, S, H * d): undoes the transpose before it, and ONNX Runtime drops both
         return g.op("Reshape", g.op("Transpose", x, perm_i=[0, 2, 1, 3]), flat)
 
     attended = g.op("com.microsoft::MultiHeadAttention", rows(query), rows(key), rows(value), num_heads_i=heads)
@@ -39,7 +52,7 @@ def multi_head_attention(g, query, key, value, mask=None, dropout=0.0, causal=Fa
     return g.op("Transpose", g.op("Reshape", attended, split), perm_i=[0, 2, 1, 3])
 
 
-def count_heads(query) -> int | None:
+def count_heads(query: torch.Value) -> int | None:
     """H of a query that was made as x.view(B, S, H, d).transpose(1, 2), read from the view's sizes; None if it was not.
 
     The exporter itself knows no size of a view that has a dynamic one among its sizes.

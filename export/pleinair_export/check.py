@@ -60,11 +60,11 @@ def open_openvino(path: Path) -> Callable[[Arrays], Arrays]:
         core = openvino.Core()
         model = core.read_model(path)
         widen_timestep(model)
+        names = [port.get_any_name() for port in model.outputs]  # compiling may add others
         compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def run(case: Arrays) -> Arrays:
-        result = compiled(case)
-        return {port.get_any_name(): result[port] for port in compiled.outputs}
+        return dict(zip(names, compiled(case).values(), strict=True))
 
     return run
 

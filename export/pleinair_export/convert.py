@@ -10,14 +10,17 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from pleinair.bundle import MANIFEST, Fidelity, GraphInfo, open_bundle
+from pleinair.bundle import MANIFEST, Fidelity, GraphInfo, Manifest, open_bundle
 from pleinair.errors import ExportError, RequestError, ResourceError
-from pleinair_export import attention, check, graphs, quantize
-from pleinair_export.manifest import make_manifest, write_configs
+from pleinair.text import NORM
+from pleinair_export import attention, check, extra, graphs, quantize
+from pleinair_export.manifest import make_manifest, make_upscaler_manifest, write_configs
+from pleinair_export.preview import fit_rgb
 from pleinair_export.quiet import quiet
 from pleinair_export.source import DOWNLOAD, Source, open_source
 from pleinair_export.staging import check_room, check_target, staged
 from pleinair_export.tokenizer import Tokens, write_tokenizer
+from pleinair_export.upscaler import Upscaler, open_upscaler
 
 FORMATS = ("openvino", "onnx")
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
@@ -44,7 +47,7 @@ def export(
     weights: str = "fp16",
     force: bool = False,
 ) -> Iterator[Progress]:
-    """Export a diffusers folder to the bundle OUT, yielding before every step.
+    """Export a diffusers folder, or an upscaler's file, to the bundle OUT, yielding before every step.
 
     OUT appears when the generator is exhausted; closed, failed or killed earlier, whatever was there is untouched.
     Raises RequestError, ExportError, ResourceError, or QualityError for a graph below its fidelity gate.
@@ -52,7 +55,7 @@ def export(
     check_request(formats, weights)
     source, out = Path(source).resolve(), Path(out).resolve()
     try:
-        model = open_source(source)
+        model = open_upscaler(source) if source.is_file() else open_source(source)
         check_target(out, source, force)
         check_room(out, room_needed(model, formats, weights))
     except OSError as error:
@@ -74,20 +77,44 @@ def check_request(formats: tuple[str, ...], weights: str) -> None:
         raise RequestError(f"unknown weights '{weights}'; choose from: {', '.join(BYTES)}")
 
 
-def room_needed(model: Source, formats: tuple[str, ...], weights: str) -> int:
+def room_needed(model: Source | Upscaler, formats: tuple[str, ...], weights: str) -> int:
     """Bytes of disk: every graph in every format, and the float32 scratch copy of the largest one."""
     scratch = 4 * max(model.sizes.values()) if "onnx" in formats else 0
     return sum(model.sizes.values()) * BYTES[weights] * len(formats) + scratch + 10_000_000
 
 
-def count_steps(model: Source, formats: tuple[str, ...]) -> int:
-    """How many times `build` yields: tokenizer, bundle, each load, and three times for every graph and format."""
+def count_steps(model: Source | Upscaler, formats: tuple[str, ...]) -> int:
+    """How many times `build` yields: three times for every graph and format; the bundle; and for a folder of models
+    the tokenizer, the preview and each load."""
+    if isinstance(model, Upscaler):
+        return 1 + 3 * len(formats)
     parts = model.family.components.values()
-    return 2 + len(parts) + 3 * len(formats) * sum(len(names) for _, names in parts)
+    return 3 + len(parts) + 3 * len(formats) * sum(len(names) for _, names in parts)
 
 
-def build(model: Source, stage: Path, formats: tuple[str, ...], weights: str) -> Iterator[Progress]:
-    """Fill `stage` with a whole bundle, one component in memory at a time."""
+def build(model: Source | Upscaler, stage: Path, formats: tuple[str, ...], weights: str) -> Iterator[Progress]:
+    """Fill `stage` with a whole bundle."""
+    make = build_upscaler if isinstance(model, Upscaler) else build_painter
+    manifest = yield from make(model, stage, formats, weights)
+    (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    open_bundle(stage)  # what cannot be read back is not put in place
+
+
+def build_upscaler(
+    model: Upscaler, stage: Path, formats: tuple[str, ...], weights: str
+) -> Generator[Progress, None, Manifest]:
+    """The one graph of an upscaler; returns what its bundle.json is to say."""
+    spec = graphs.upscaler(model.network, model.scale)
+    expected = [graphs.run_torch(spec, case) for case in spec.cases]
+    info = yield from export_graph(spec, expected, stage, formats, weights)
+    yield Progress("bundle", "write")
+    return make_upscaler_manifest(model, stage, info, weights)
+
+
+def build_painter(
+    model: Source, stage: Path, formats: tuple[str, ...], weights: str
+) -> Generator[Progress, None, Manifest]:
+    """Everything that paints, one component in memory at a time; returns what bundle.json is to say."""
     yield Progress("tokenizer", "convert")
     tokens = write_tokenizer(model.path / "tokenizer", stage / "tokenizer", model.length, "openvino" in formats)
     infos: dict[str, GraphInfo] = {}
@@ -101,13 +128,16 @@ def build(model: Source, stage: Path, formats: tuple[str, ...], weights: str) ->
             if name == "text_encoder":
                 text = expected[-1]["last_hidden_state"]
             infos[name] = yield from export_graph(spec, expected, stage, formats, weights)
+            if name == "text_encoder":
+                np.save(stage / name / NORM, graphs.final_norm(module))
             shutil.copyfile(model.path / component / "config.json", stage / name / "config.json")
+        if component == "vae":
+            yield Progress("preview", "fit")
+            rgb = fit_rgb(module)
         del module, spec
     yield Progress("bundle", "write")
     write_configs(model, stage)
-    manifest = make_manifest(model, stage, infos, tokens, weights)
-    (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    open_bundle(stage)  # what cannot be read back is not put in place
+    return make_manifest(model, stage, infos, tokens, rgb, weights)
 
 
 def export_graph(
@@ -225,6 +255,8 @@ def write_onnx(spec: graphs.Spec, folder: Path, weights: str) -> tuple[str, ...]
         )
     model = onnx.load(scratch / "model.onnx")
     shutil.rmtree(scratch)
+    if extra.IDS in spec.inputs:
+        extra.take_extra(model)
     if weights != "fp32":
         quantize.compress_onnx(model, weights)
     if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < EXTERNAL:

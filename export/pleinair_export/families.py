@@ -3,20 +3,21 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pleinair.sampling import SAMPLERS
+from pleinair.errors import BundleError
+from pleinair.sampling import default_sampler
 
 
 @dataclass(frozen=True)
 class Family:
-    """One diffusers pipeline class: component folder -> the class it must have, and the graphs made from it."""
+    """Diffusers pipeline classes of equal parts: component folder -> the class it must have, and its graphs."""
 
-    pipeline: str
+    pipelines: tuple[str, ...]
     components: dict[str, tuple[str, tuple[str, ...]]]
     tokenizers: tuple[str, ...]
 
 
 STABLE_DIFFUSION = Family(
-    pipeline="StableDiffusionPipeline",
+    pipelines=("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"),
     components={
         "text_encoder": ("CLIPTextModel", ("text_encoder",)),
         "unet": ("UNet2DConditionModel", ("unet",)),
@@ -25,9 +26,13 @@ STABLE_DIFFUSION = Family(
     tokenizers=("tokenizer",),
 )
 
-FAMILIES = {family.pipeline: family for family in (STABLE_DIFFUSION,)}
+FAMILIES = {pipeline: family for family in (STABLE_DIFFUSION,) for pipeline in family.pipelines}
 
-DEFAULT_SAMPLER = "dpmpp_2m"
+SAMPLER, STEPS, GUIDANCE = "dpmpp_2m", 20, 7.5  # the sampler where the published one is not among ours
+FEW_STEPS = {  # scheduler class of a distilled model -> its steps and guidance: most of the guidance is trained in
+    "LCMScheduler": (4, 1.5),
+    "TCDScheduler": (4, 1.0),
+}
 
 
 def generation(unet: dict[str, Any]) -> str:
@@ -36,11 +41,15 @@ def generation(unet: dict[str, Any]) -> str:
     return "sd2" if second else "sd1"
 
 
-def sampler(scheduler: dict[str, Any]) -> str:
-    """Our sampler for the scheduler config a model was published with, where we have it."""
-    if scheduler.get("_class_name") == "DPMSolverMultistepScheduler":
-        if scheduler.get("algorithm_type") == "sde-dpmsolver++":
-            return "dpmpp_2m_sde"
-        return "dpmpp_3m" if scheduler.get("solver_order") == 3 else "dpmpp_2m"
-    kinds = {info.diffusers: name for name, info in SAMPLERS.items()}
-    return kinds.get(scheduler.get("_class_name"), DEFAULT_SAMPLER)
+def tasks(unet: dict[str, Any], latents: int) -> tuple[str, ...]:
+    """What a UNet can do: any repaints under a mask, and one that reads the mask itself does only that."""
+    return ("text2image", "image2image", "inpaint") if unet.get("in_channels", 4) == latents else ("inpaint",)
+
+
+def habits(scheduler: dict[str, Any]) -> tuple[str, int, float]:
+    """(sampler, steps, guidance) to paint with unless told, for the scheduler config a model was published with."""
+    try:
+        sampler = default_sampler(scheduler)
+    except BundleError:
+        sampler = SAMPLER
+    return sampler, *FEW_STEPS.get(str(scheduler.get("_class_name")), (STEPS, GUIDANCE))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pleinair.bundle import Port
+from pleinair.bundle import UPSCALER, Port
 
 Arrays = dict[str, np.ndarray]
 
@@ -36,45 +36,47 @@ def run_torch(spec: Spec, case: Arrays) -> Arrays:
 class TextEncoder(nn.Module):
     """input_ids (B, 77) -> last_hidden_state (B, 77, D), pooler_output (B, D), hidden_states.0 .. N (B, 77, D)."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids):
+    def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
         out = self.model(input_ids=input_ids, output_hidden_states=True, return_dict=True)
         return out.last_hidden_state, out.pooler_output, *out.hidden_states
 
 
 class UNet(nn.Module):
-    """sample (B, 4, h, w), timestep (1,), encoder_hidden_states (B, S, D) -> out_sample (B, 4, h, w)."""
+    """sample (B, 4 or 9, h, w), timestep (1,), encoder_hidden_states (B, S, D) -> out_sample (B, 4, h, w)."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, sample, timestep, encoder_hidden_states):
+    def forward(
+        self, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor
+    ) -> tuple[torch.Tensor]:
         return self.model(sample, timestep, encoder_hidden_states, return_dict=False)
 
 
 class VaeEncoder(nn.Module):
     """sample (B, 3, H, W) in [-1, 1] -> latent_parameters (B, 8, h, w): mean and log variance, unscaled."""
 
-    def __init__(self, vae: nn.Module):
+    def __init__(self, vae: nn.Module) -> None:
         super().__init__()
         self.vae = vae
 
-    def forward(self, sample):
+    def forward(self, sample: torch.Tensor) -> tuple[torch.Tensor]:
         return (self.vae.encode(sample, return_dict=False)[0].parameters,)
 
 
 class VaeDecoder(nn.Module):
     """latent_sample (B, 4, h, w), already divided by the scaling factor -> sample (B, 3, H, W) in about [-1, 1]."""
 
-    def __init__(self, vae: nn.Module):
+    def __init__(self, vae: nn.Module) -> None:
         super().__init__()
         self.vae = vae
 
-    def forward(self, latent_sample):
+    def forward(self, latent_sample: torch.Tensor) -> tuple[torch.Tensor]:
         return self.vae.decode(latent_sample, return_dict=False)
 
 
@@ -91,6 +93,15 @@ def text_encoder(model: nn.Module, ids: list[np.ndarray]) -> Spec:
         example={"input_ids": np.concatenate(ids)[:2]},
         cases=[{"input_ids": batch} for batch in ids],
     )
+
+
+def final_norm(model: nn.Module) -> np.ndarray:
+    """Weight and bias (2, D) of the layer norm behind a text encoder's last layer, which its hidden states are without.
+
+    With clip skip the runtime applies it to an earlier one.
+    """
+    norm = next(module for name, module in model.named_modules() if name.endswith("final_layer_norm"))
+    return np.stack([norm.weight.numpy(), norm.bias.numpy()]).astype(np.float32)
 
 
 def unet(model: nn.Module, size: tuple[int, int], text: np.ndarray) -> Spec:
@@ -154,6 +165,21 @@ def vae_decoder(model: nn.Module, size: tuple[int, int]) -> Spec:
         outputs={"sample": Port("float32", ("batch", 3, "image_height", "image_width"))},
         example=small,
         cases=[case(1, *size), small],
+    )
+
+
+def upscaler(model: nn.Module, scale: int) -> Spec:
+    """Compared on smooth random pictures, of one and of several, neither with a side that two divides."""
+    rng = np.random.default_rng(4)
+    cases = [{"image": picture(rng, *size) / 2 + np.float32(0.5)} for size in ((1, 65, 47), (2, 19, 27))]
+    height, width = ("height", "width") if scale == 1 else ("upscaled_height", "upscaled_width")
+    return Spec(
+        UPSCALER,
+        model,
+        inputs={"image": Port("float32", ("batch", 3, "height", "width"))},
+        outputs={"upscaled": Port("float32", ("batch", 3, height, width))},
+        example=cases[1],
+        cases=cases,
     )
 
 

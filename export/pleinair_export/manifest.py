@@ -8,10 +8,23 @@ import shutil
 from pathlib import Path
 
 import pleinair
-from pleinair.bundle import FORMAT, Defaults, GraphInfo, Latents, Manifest, Origin, TextEncoder, file_info
+from pleinair.bundle import (
+    FORMAT,
+    UPSCALER,
+    Defaults,
+    FileInfo,
+    GraphInfo,
+    Latents,
+    Manifest,
+    Origin,
+    TextEncoder,
+    file_info,
+)
 from pleinair_export import families
+from pleinair_export.preview import Rgb
 from pleinair_export.source import Source
 from pleinair_export.tokenizer import Tokens
+from pleinair_export.upscaler import Upscaler
 
 
 def write_configs(model: Source, stage: Path) -> None:
@@ -27,20 +40,20 @@ def write_configs(model: Source, stage: Path) -> None:
     (stage / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
-def make_manifest(model: Source, stage: Path, infos: dict[str, GraphInfo], tokens: Tokens, weights: str) -> Manifest:
+def make_manifest(
+    model: Source, stage: Path, infos: dict[str, GraphInfo], tokens: Tokens, rgb: Rgb | None, weights: str
+) -> Manifest:
     """bundle.json for a stage that is complete but for it."""
     vae, unet = model.configs["vae"], model.configs["unet"]
-    latents = Latents(
-        vae.get("latent_channels", 4), model.factor, vae.get("scaling_factor", 0.18215), vae.get("shift_factor") or 0.0
-    )
+    channels = vae.get("latent_channels", 4)
+    latents = Latents(channels, model.factor, vae.get("scaling_factor", 0.18215), vae.get("shift_factor") or 0.0, rgb)
     height, width = (side * model.factor for side in model.size)
-    defaults = Defaults(width, height, families.sampler(model.scheduler), 20, 7.5)
-    files = sorted(path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
+    defaults = Defaults(width, height, *families.habits(model.scheduler))
     return Manifest(
         format=FORMAT,
         name=model.name,
         family=families.generation(unet),
-        tasks=("text2image", "image2image"),
+        tasks=families.tasks(unet, channels),
         latents=latents,
         defaults=dataclasses.replace(defaults, **model.defaults),
         text_encoders=(
@@ -56,18 +69,43 @@ def make_manifest(model: Source, stage: Path, infos: dict[str, GraphInfo], token
         ),
         scheduler="scheduler/scheduler_config.json",
         graphs=infos,
-        files={name: file_info(stage / name) for name in files},
-        origin=origin(model, tuple(infos["unet"].files), weights),
+        files=list_files(stage),
+        origin=origin(model.path.name, model.licence, infos["unet"], ("diffusers", "transformers"), weights),
     )
 
 
-def origin(model: Source, formats: tuple[str, ...], weights: str) -> Origin:
+def make_upscaler_manifest(model: Upscaler, stage: Path, info: GraphInfo, weights: str) -> Manifest:
+    """bundle.json of an upscaler, for a stage that is complete but for it."""
+    return Manifest(
+        format=FORMAT,
+        name=model.name,
+        family=UPSCALER,
+        tasks=("upscale",),
+        latents=None,
+        defaults=None,
+        text_encoders=(),
+        scheduler=None,
+        graphs={UPSCALER: info},
+        files=list_files(stage),
+        origin=origin(model.path.name, model.licence, info, (), weights),
+        scale=model.scale,
+    )
+
+
+def list_files(stage: Path) -> dict[str, FileInfo]:
+    """Every file below a folder, with its size and hash."""
+    files = sorted(path for path in stage.rglob("*") if path.is_file())
+    return {path.relative_to(stage).as_posix(): file_info(path) for path in files}
+
+
+def origin(source: str, licence: str | None, graph: GraphInfo, libraries: tuple[str, ...], weights: str) -> Origin:
     """Where the bundle came from: names and versions, no paths."""
+    formats = tuple(graph.files)
     form = "both" if len(formats) > 1 else formats[0]
-    tools = ["torch", "diffusers", "transformers", *(["openvino"] if "openvino" in formats else [])]
+    tools = ["torch", *libraries, *(["openvino"] if "openvino" in formats else [])]
     tools += ["nncf"] if "openvino" in formats and weights == "int8" else []
     tools += ["onnx", "onnxruntime"] if "onnx" in formats else []
     versions = {"python": platform.python_version(), "pleinair": pleinair.__version__}
     versions |= {tool: importlib.metadata.version(tool) for tool in tools}
-    command = f"pleinair export {model.path.name} --format {form} --weights {weights}"
-    return Origin(model.path.name, None, model.licence, command, versions)
+    command = f"pleinair export {source} --format {form} --weights {weights}"
+    return Origin(source, None, licence, command, versions)

@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+if TYPE_CHECKING:
+    import openvino
 
 SMALLEST = 1024  # elements; below that nothing is saved
 WEIGHT_INPUT = {"MatMul": 1, "Gemm": 1, "Conv": 1, "ConvTranspose": 1, "Gather": 0}
@@ -17,7 +21,7 @@ def is_weight(shape: Sequence[int]) -> bool:
     return total >= SMALLEST and total > max(shape)
 
 
-def compress_openvino(model, weights: str):
+def compress_openvino(model: "openvino.Model", weights: str) -> "openvino.Model":
     """An openvino.Model with its large float weights as `weights` ("fp16", or "int8" by NNCF), for saving as it is.
 
     openvino's own compress_to_fp16 also rounds the table of timestep frequencies, where half a thousandth is half a

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pleinair.bundle import Defaults
-from pleinair.errors import ExportError, RequestError
+from pleinair.bundle import Defaults, inpaint_channels
+from pleinair.errors import BundleError, ExportError, RequestError
+from pleinair.schedule import prediction_type
 from pleinair_export.families import FAMILIES, Family
 
 DOWNLOAD = "download the model again"
@@ -54,10 +55,11 @@ def open_source(path: Path) -> Source:
     Raises RequestError (no such folder) or ExportError (not one of ours, or damaged), before gigabytes are read.
     """
     if not path.exists():
-        raise RequestError(f"no folder '{path}'; check the path (SOURCE is a diffusers folder on this disk)")
+        raise RequestError(f"no folder or file '{path}'; check the path (SOURCE is on this disk)")
     if not (path / "model_index.json").is_file():
         raise ExportError(
-            f"'{path}' is not a diffusers folder (no model_index.json); give one that save_pretrained wrote"
+            f"'{path}' is not a diffusers folder (no model_index.json); give one that save_pretrained wrote,"
+            " or an upscaler's .safetensors or .pth file"
         )
     index = read_json(path / "model_index.json")
     family = FAMILIES.get(str(index.get("_class_name")))
@@ -102,19 +104,21 @@ def check_class(name: str, component: str, entry: Any, kind: str) -> None:
 
 def check_configs(name: str, unet: dict[str, Any], vae: dict[str, Any], scheduler: dict[str, Any]) -> None:
     """Raise ExportError for what a text-to-image bundle has no port or our samplers have no formula for."""
-    channels = unet.get("in_channels", 4)
-    if channels != vae.get("latent_channels", 4):
+    latents, read, made = vae.get("latent_channels", 4), unet.get("in_channels", 4), unet.get("out_channels", 4)
+    if read not in (latents, inpaint_channels(latents)) or made != latents:
         raise ExportError(
-            f"'{name}' has a UNet with {channels} input channels (inpainting or editing); choose a text-to-image model"
+            f"'{name}' has a UNet of {read} channels in and {made} out for latents of {latents};"
+            " choose a model for text to image or inpainting"
         )
     foreign = [key for key in FOREIGN_PORTS if unet.get(key) is not None]
     if foreign:
         raise ExportError(
             f"'{name}' has a UNet with {foreign[0]}, which is not supported; choose a plain SD 1.x or 2.x model"
         )
-    predicts = scheduler.get("prediction_type", "epsilon")
-    if predicts not in ("epsilon", "v_prediction"):
-        raise ExportError(f"'{name}' predicts '{predicts}'; choose a model that predicts epsilon or v_prediction")
+    try:
+        prediction_type(scheduler)
+    except BundleError as error:
+        raise ExportError(f"'{name}': {error}") from None
     if not isinstance(vae.get("block_out_channels"), list):
         raise ExportError(f"'{name}' has a VAE config without block_out_channels; {DOWNLOAD}")
 

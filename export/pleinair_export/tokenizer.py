@@ -4,11 +4,15 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pleinair.errors import ExportError
 from pleinair_export.quiet import quiet
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
 
 PROMPTS = ["", "a red fox sitting in the snow at dawn, oil on canvas", "Two boats; (a lighthouse:1.2) & 30 gulls!"]
 
@@ -60,7 +64,7 @@ def write_vocabulary(target: Path) -> None:
         (target / "merges.txt").write_text("\n".join(["#version: 0.2", *pairs, ""]), encoding="utf-8")
 
 
-def write_openvino_tokenizer(tokenizer, target: Path) -> None:
+def write_openvino_tokenizer(tokenizer: "CLIPTokenizer", target: Path) -> None:
     """Write openvino_tokenizer.xml and .bin."""
     with quiet():
         import openvino

@@ -3,6 +3,7 @@
 from pleinair.bundle import Bundle, open_bundle
 from pleinair.errors import (
     BundleError,
+    Cancelled,
     EngineError,
     ExportError,
     NetworkError,
@@ -12,11 +13,13 @@ from pleinair.errors import (
     ResourceError,
 )
 from pleinair.pipeline import Frame, Pipeline, Result, Timings, load
+from pleinair.upscale import Upscaler, load_upscaler
 from pleinair.version import __version__
 
 __all__ = [
     "Bundle",
     "BundleError",
+    "Cancelled",
     "EngineError",
     "ExportError",
     "Frame",
@@ -28,7 +31,9 @@ __all__ = [
     "ResourceError",
     "Result",
     "Timings",
+    "Upscaler",
     "__version__",
     "load",
+    "load_upscaler",
     "open_bundle",
 ]

@@ -3,17 +3,18 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Iterable
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pleinair.errors import BundleError
 
 FORMAT = 1
 MANIFEST = "bundle.json"
-WEIGHTS = ("fp32", "fp16", "int8")
+UPSCALER = "upscaler"  # the family, and the one graph, of a bundle that enlarges pictures
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,17 @@ class TextEncoder:
 
 @dataclass(frozen=True)
 class Latents:
-    """image = decode(latents / scale + shift); one latent pixel covers `downsample` x `downsample` image pixels."""
+    """image = decode(latents / scale + shift); one latent pixel covers `downsample` x `downsample` image pixels.
+
+    `rgb`, where a bundle has it, previews without the VAE: colours in 0..1 = latents (as the UNet sees them) @ W + b,
+    as rows of 3, one for each channel and the last for b.
+    """
 
     channels: int
     downsample: int
     scale: float
     shift: float
+    rgb: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,19 +103,24 @@ class Origin:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The whole of `bundle.json`."""
+    """The whole of `bundle.json`.
+
+    An upscaler (family "upscaler") has a `scale`, how many times wider its pictures become, and neither latents,
+    defaults, text encoders nor scheduler; all other bundles have these and no scale.
+    """
 
     format: int
     name: str
     family: str
     tasks: tuple[str, ...]
-    latents: Latents
-    defaults: Defaults
+    latents: Latents | None
+    defaults: Defaults | None
     text_encoders: tuple[TextEncoder, ...]
-    scheduler: str
+    scheduler: str | None
     graphs: dict[str, GraphInfo]
     files: dict[str, FileInfo]
     origin: Origin
+    scale: int | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
@@ -128,6 +139,33 @@ class Bundle:
         """The formats in which every graph of the bundle is present."""
         per_graph = [set(graph.files) for graph in self.manifest.graphs.values()]
         return tuple(sorted(set.intersection(*per_graph)))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the bundle can do; wherever it repaints pictures it inpaints too, which early bundles do not list."""
+        listed = self.manifest.tasks
+        return (*listed, "inpaint") if "image2image" in listed and "inpaint" not in listed else listed
+
+    @property
+    def upscales(self) -> bool:
+        """Enlarges pictures, and cannot paint any."""
+        return self.manifest.family == UPSCALER
+
+    @property
+    def inpaints_by_input(self) -> bool:
+        """Its UNet is made for inpainting: beside the latents it is given a mask and the latents of what is kept."""
+        unet = self.manifest.graphs.get("unet")
+        return unet is not None and unet.inputs["sample"].shape[1] == inpaint_channels(self.manifest.latents.channels)
+
+    def require(self, task: str) -> None:
+        """Raise BundleError, with where to use this bundle instead, unless `task` is among its tasks."""
+        if task in self.tasks:
+            return
+        remedy = {
+            ("upscale",): "give it to --upscale, and a model that paints to --model",
+            ("inpaint",): "give it a picture and a mask (--image, --mask), or choose another --model",
+        }.get(self.tasks, "choose another --model")
+        raise BundleError(f"bundle '{self.manifest.name}' does {', '.join(self.tasks)} and not {task}; {remedy}")
 
     def graph_file(self, graph: str, form: str) -> Path:
         """The file an engine opens for `graph`; raises BundleError where the bundle has none in that format."""
@@ -163,7 +201,25 @@ def open_bundle(path: str | Path | None = None) -> Bundle:
     manifest = read_manifest(root)
     check_names(manifest)
     check_values(manifest)
-    return Bundle(root, manifest, read_scheduler_config(root / manifest.scheduler))
+    return Bundle(root, manifest, read_scheduler_config(root / manifest.scheduler) if manifest.scheduler else {})
+
+
+def bundle_identity(bundle: Bundle) -> dict[str, Any]:
+    """Which model this is, by content: name, SHA-256 over all its files' SHA-256, and one for each graph.
+
+    Nothing is read but the manifest.
+    """
+    manifest = bundle.manifest
+    graphs = {
+        name: _digest(manifest.files[file].sha256 for _, files in sorted(graph.files.items()) for file in files)
+        for name, graph in manifest.graphs.items()
+    }
+    every = _digest(f"{manifest.files[name].sha256} {name}" for name in sorted(manifest.files))
+    return {"name": manifest.name, "sha256": every, "graphs": graphs}
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def check_names(manifest: Manifest) -> None:
@@ -171,42 +227,78 @@ def check_names(manifest: Manifest) -> None:
     for name in manifest.files:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or ":" in name:
             raise BundleError(f"{MANIFEST} names a file outside the bundle: '{name}'; do not use this model")
-    named = [manifest.scheduler, *(f"{encoder.tokenizer}/tokenizer.json" for encoder in manifest.text_encoders)]
+    named = [f"{encoder.tokenizer}/tokenizer.json" for encoder in manifest.text_encoders]
     named += [file for graph in manifest.graphs.values() for files in graph.files.values() for file in files]
+    named += [manifest.scheduler] if manifest.scheduler else []
     lost = [file for file in named if file not in manifest.files]
-    lost += [name for name in ("unet", "vae_decoder") if name not in manifest.graphs]
+    lost += [name for name in needed_graphs(manifest) if name not in manifest.graphs]
+    lost += [name for name in needed_fields(manifest) if not getattr(manifest, name)]
     lost += [
         encoder.graph
         for encoder in manifest.text_encoders
         if encoder.graph not in manifest.graphs or encoder.output not in manifest.graphs[encoder.graph].outputs
     ]
-    if lost or not manifest.text_encoders:
-        raise BundleError(
-            f"{MANIFEST} does not describe '{lost[0] if lost else 'a text encoder'}'; export the model again"
-        )
+    if lost:
+        raise BundleError(f"{MANIFEST} does not describe '{lost[0]}'; export the model again")
+
+
+def needed_graphs(manifest: Manifest) -> tuple[str, ...]:
+    """The graphs without which a bundle of this family is of no use."""
+    return (UPSCALER,) if manifest.family == UPSCALER else ("unet", "vae_decoder")
+
+
+def needed_fields(manifest: Manifest) -> tuple[str, ...]:
+    """The fields that a bundle of this family must have."""
+    return ("scale",) if manifest.family == UPSCALER else ("latents", "defaults", "text_encoders", "scheduler")
+
+
+def inpaint_channels(latents: int) -> int:
+    """Channels that an inpainting UNet reads: the latents, a mask, and the latents of the picture without its hole."""
+    return 2 * latents + 1
 
 
 def check_values(manifest: Manifest) -> None:
     """Raise BundleError for numbers and shapes that no model has."""
-    latents, defaults = manifest.latents, manifest.defaults
-    wrong = [
-        name
-        for name, fine in {
-            "latents: channels": 1 <= latents.channels <= 256,
-            "latents: downsample": 1 <= latents.downsample <= 64,
-            "latents: scale": math.isfinite(latents.scale) and latents.scale != 0,
-            "latents: shift": math.isfinite(latents.shift),
-            "defaults": min(defaults.width, defaults.height, defaults.steps) >= 1 and math.isfinite(defaults.guidance),
-            "graphs: files": all(files for graph in manifest.graphs.values() for files in graph.files.values()),
-            "text_encoders": all(
-                3 <= encoder.length <= 4096 and sized_like_text(manifest.graphs[encoder.graph], encoder)
-                for encoder in manifest.text_encoders
-            ),
-        }.items()
-        if not fine
-    ]
+    checks = upscaler_values(manifest) if manifest.family == UPSCALER else painter_values(manifest)
+    checks["graphs: files"] = all(files for graph in manifest.graphs.values() for files in graph.files.values())
+    wrong = [name for name, fine in checks.items() if not fine]
     if wrong:
         raise BundleError(f"{MANIFEST} has impossible values in {wrong[0]}; export the model again")
+
+
+def upscaler_values(manifest: Manifest) -> dict[str, bool]:
+    """What is checked of an upscaler, and whether it holds."""
+    graph = manifest.graphs[UPSCALER]
+    return {
+        "scale": 1 <= manifest.scale <= 16,
+        "graphs: upscaler": list(graph.inputs) == ["image"] and list(graph.outputs) == ["upscaled"],
+    }
+
+
+def painter_values(manifest: Manifest) -> dict[str, bool]:
+    """What is checked of a bundle that paints, and whether it holds."""
+    latents, defaults = manifest.latents, manifest.defaults
+    sample = manifest.graphs["unet"].inputs.get("sample")
+    return {
+        "latents: channels": 1 <= latents.channels <= 256,
+        "latents: downsample": 1 <= latents.downsample <= 64,
+        "latents: scale": math.isfinite(latents.scale) and latents.scale != 0,
+        "latents: shift": math.isfinite(latents.shift),
+        "latents: rgb": latents.rgb is None or maps_to_rgb(latents.rgb, latents.channels),
+        "defaults": min(defaults.width, defaults.height, defaults.steps) >= 1 and math.isfinite(defaults.guidance),
+        "graphs: unet": sample is not None
+        and len(sample.shape) == 4
+        and sample.shape[1] in (latents.channels, inpaint_channels(latents.channels)),
+        "text_encoders": all(
+            3 <= encoder.length <= 4096 and sized_like_text(manifest.graphs[encoder.graph], encoder)
+            for encoder in manifest.text_encoders
+        ),
+    }
+
+
+def maps_to_rgb(rgb: tuple[tuple[float, ...], ...], channels: int) -> bool:
+    """A row of 3 finite numbers for each channel, and one more."""
+    return len(rgb) == channels + 1 and all(len(row) == 3 and all(map(math.isfinite, row)) for row in rgb)
 
 
 def sized_like_text(graph: GraphInfo, encoder: TextEncoder) -> bool:
@@ -292,11 +384,12 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if is_dataclass(kind):
         if not isinstance(value, dict):
             raise ValueError(f"{where} is not an object")
-        missing = [f.name for f in fields(kind) if f.name not in value]
+        missing = [f.name for f in fields(kind) if f.name not in value and f.default is MISSING]
         if missing:
             raise ValueError(f"{where} lacks '{missing[0]}'")
         hints = _hints(kind)
-        return kind(**{f.name: _build(hints[f.name], value[f.name], f"{where}: {f.name}") for f in fields(kind)})
+        present = [f.name for f in fields(kind) if f.name in value]
+        return kind(**{name: _build(hints[name], value[name], f"{where}: {name}") for name in present})
     if origin is tuple:
         if not isinstance(value, list):
             raise ValueError(f"{where} is not a list")
@@ -306,7 +399,12 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             raise ValueError(f"{where} is not an object")
         return {str(key): _build(args[1], item, f"{where}: {key}") for key, item in value.items()}
     if origin in (Union, UnionType):
-        if not isinstance(value, tuple(args)):
+        if NoneType in args and value is None:
+            return None
+        kinds = [each for each in args if each is not NoneType]
+        if len(kinds) == 1:
+            return _build(kinds[0], value, where)
+        if not isinstance(value, tuple(kinds)):
             raise ValueError(f"{where} has the wrong type")
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

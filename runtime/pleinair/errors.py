@@ -7,7 +7,8 @@
     |-- ResourceError       (4)   memory or disk: no room, no permission, a file that would be overwritten
     |-- EngineError         (5)   an inference engine is missing, or refuses the graph or the device
     |-- NetworkError        (6)   a hub id was asked for and could not be fetched
-    `-- QualityError        (7)   a fidelity gate or a benchmark limit was not met
+    |-- QualityError        (7)   a fidelity gate or a benchmark limit was not met, or lines of a list were not painted
+    `-- Cancelled         (130)   the caller's `stop` said so
 
 Anything else that escapes is a bug and keeps its traceback.
 """
@@ -45,3 +46,7 @@ class NetworkError(PleinairError):
 
 class QualityError(PleinairError):
     exit_code = 7
+
+
+class Cancelled(PleinairError):
+    exit_code = 130

@@ -19,12 +19,20 @@ PARTS = {  # what for -> (the modules it needs, the line that installs them)
     "OpenVINO engine": (("openvino",), "pip install openvino"),
     "ONNX Runtime engine": (("onnxruntime",), 'pip install "pleinair[onnx]"'),
     "model export": (EXPORT, 'pip install "pleinair[export]"'),
+    "MP4 films": (("av",), 'pip install "pleinair[video]"'),
 }
 
 
 def missing(modules: tuple[str, ...]) -> list[str]:
     """Those of the modules that are not installed, without importing any."""
     return [name for name in modules if importlib.util.find_spec(name) is None]
+
+
+def need(purpose: str) -> None:
+    """Raise EngineError with the line that installs what `purpose` lacks."""
+    modules, line = PARTS[purpose]
+    if absent := missing(modules):
+        raise EngineError(f"{purpose} needs {', '.join(absent)}, not installed; install with: {line}")
 
 
 def peak_rss_mb() -> float:

@@ -1,46 +1,304 @@
-"""What made a picture, written into its file: A1111's `parameters` text and our own JSON."""
+"""What made a picture, written into its file and read back: A1111's `parameters` text, our own JSON, and XMP.
+
+    PNG    chunks `parameters` (text), `pleinair` (JSON), `XML:com.adobe.xmp`
+    JPEG   EXIF UserComment (text, as A1111 writes it), XMP (our JSON in `pleinair:settings`)
+    WebP   the same
+    GIF    XMP, likewise; MP4 too
+    .npz   array `settings` (JSON)
+
+The same settings make the same bytes. No path, user or host name is written: input pictures and embeddings are named by
+their SHA-256.
+"""
 
 import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 from typing import Any
 
-from PIL.PngImagePlugin import PngInfo
-
+from pleinair import embedded, foreign
+from pleinair.embedded import MAX_SEGMENT
+from pleinair.errors import RequestError
+from pleinair.foreign.record import parsed, shown, whole
 from pleinair.sampling import SAMPLERS
-from pleinair.schedule import SIGMA_SCHEDULES
 
 SETTINGS_FORMAT = 1
+QUALITY = 95  # of JPEG and WebP
+SCHEDULES = {  # spacing -> A1111's schedule type, where it is not just the name with a capital
+    "leading": "Automatic",
+    "linspace": "Uniform",
+    "trailing": "SGM Uniform",
+    "sgm_uniform": "SGM Uniform",
+    "ddim_uniform": "DDIM",
+    "kl_optimal": "KL Optimal",
+    "ays": "Align Your Steps",
+}
+RNGS = {"torch": "CPU", "philox": "NV", "numpy": "NumPy"}
+ENLARGERS = {"latent": "Latent", "lanczos": "Lanczos"}
+FILLS = {"noise": "latent noise", "blank": "latent nothing"}
+PATHLIKE = re.compile(r"/|~[^\\/]*[\\/]|\\\\|[A-Za-z]:[\\/]|file:")
+FREE_TEXT = ("prompt", "negative")
+FILMED = ("film", "morph")  # what our JSON has only in a film or strip: of one picture, of several
+ABOUT = {  # of our JSON: what is not an argument of Pipeline.generate
+    *("format", "seed", "seeds", "batch", "batch_seeds", "prompt", "negative", "task"),
+    *("model", "bundle", "engine", "engine_version", "device", "threads", "pleinair"),
+    *("image", "image_sha256", "mask", "mask_sha256", "embeddings", "upscale", *FILMED),
+}
+MASKED = ("inpaint", "outpaint")
+NEEDED = {  # what an option means nothing without; recorded all the same, since all resolved settings are
+    "hires": ("hires_strength", "hires_steps", "hires_sampler", "enlarger"),
+    "subseed_strength": ("subseed",),
+    "image": ("strength", "mask_blur", "fill", "only_masked"),
+    "mask": ("mask_blur", "fill", "only_masked"),
+}
 
 
 def of_picture(settings: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The settings of one picture out of a job: its own seed instead of the list."""
-    return {"format": SETTINGS_FORMAT, **{k: v for k, v in settings.items() if k != "seeds"}, "seed": seed}
+    """The settings of one picture out of a job: its own seed, and those of the pictures in the same network calls."""
+    seeds = list(settings.get("seeds", [seed]))
+    own = {name: value for name, value in settings.items() if name != "seeds"}
+    index = seeds.index(seed) if seed in seeds else 0
+    start = index - index % own.get("batch", 1)
+    mates = seeds[start : start + own.get("batch", 1)]
+    own["batch"] = len(mates) or 1  # the last batch of a job may be smaller
+    if len(mates) > 1:  # the last bits of a picture depend on its neighbours
+        own["batch_seeds"] = mates
+    return {"format": SETTINGS_FORMAT, **_public(own), "seed": seed}
+
+
+def of_job(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of all pictures of a job, as an array file holds them."""
+    return {"format": SETTINGS_FORMAT, **_public(settings)}
 
 
 def infotext(settings: dict[str, Any], seed: int) -> str:
-    """The `parameters` text that A1111's web UI writes and that galleries parse."""
-    sigmas = settings["spacing"].rpartition(",")[2]
-    schedule = sigmas.capitalize() if sigmas in SIGMA_SCHEDULES else "Automatic"
-    fields = {
-        "Steps": settings["steps"],
-        "Sampler": SAMPLERS[settings["sampler"]].a1111,
-        "Schedule type": schedule,
-        "CFG scale": f"{settings['guidance']:g}",
-        "Seed": seed,
-        "Size": f"{settings['width']}x{settings['height']}",
-        "Model": settings["model"],
-        "RNG": "CPU",
-        "Version": f"pleinair {settings['pleinair']}",
-    }
+    """The `parameters` text that A1111's web UI writes and that galleries parse; defaults are left out, as there."""
+    fields = {name: value for name, value in _fields(_public(settings), seed).items() if value not in (None, "")}
     lines = [settings["prompt"]]
     if settings["negative"]:
         lines.append(f"Negative prompt: {settings['negative']}")
-    lines.append(", ".join(f"{name}: {value}" for name, value in fields.items()))
+    lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in fields.items()))
     return "\n".join(lines)
 
 
-def png_chunks(settings: dict[str, Any], seed: int) -> PngInfo:
-    """Text chunks `parameters` (A1111) and `pleinair` (JSON); text beyond Latin-1 becomes an iTXt chunk."""
-    chunks = PngInfo()
-    chunks.add_text("parameters", infotext(settings, seed))
-    chunks.add_text("pleinair", json.dumps(of_picture(settings, seed), ensure_ascii=False))
-    return chunks
+def _fields(settings: dict[str, Any], seed: int) -> dict[str, Any]:
+    """A1111's names and values in its order; None or nothing for what is not to be written."""
+    get = _meaningful(settings).get
+    hires, varied = get("hires"), get("subseed_strength")
+    strength = get("strength") if get("strength") is not None else get("hires_strength") if hires else None
+    return {
+        "Steps": settings["steps"],
+        "Sampler": SAMPLERS[settings["sampler"]].a1111,
+        "Schedule type": None if get("sigmas") or get("timesteps") else _schedule(get("spacing")),
+        "CFG scale": settings["guidance"],
+        "Seed": seed,
+        "Size": f"{settings['width']}x{settings['height']}",
+        "Model hash": (get("bundle") or {}).get("sha256", "")[:10],
+        "Model": settings["model"],
+        "Variation seed": get("subseed") if varied else None,
+        "Variation seed strength": varied or None,
+        "Denoising strength": strength,
+        "Clip skip": get("clip_skip") if (get("clip_skip") or 1) > 1 else None,
+        "Tiling": True if get("tile") is True else None,
+        "Init image hash": get("image_sha256"),
+        "Mask blur": get("mask_blur") or None,
+        "Masked content": FILLS.get(get("fill")),
+        "Inpaint area": "Only masked" if get("only_masked") else None,
+        "Hires upscale": hires,
+        "Hires steps": get("hires_steps") if hires else None,
+        "Hires sampler": SAMPLERS[get("hires_sampler")].a1111 if hires and get("hires_sampler") else None,
+        "Hires upscaler": ENLARGERS.get(get("enlarger", "latent"), get("enlarger")) if hires else None,
+        "Eta DDIM" if settings["sampler"] == "ddim" else "Eta": get("eta"),
+        "Sigma churn": get("s_churn") or None,
+        "Sigma noise": get("s_noise") if get("s_noise") != 1 else None,
+        "CFG rescale": get("rescale") or None,
+        "Guidance start": get("guidance_start") or None,
+        "Guidance end": get("guidance_end") if get("guidance_end") != 1 else None,
+        "Sigmas": _listed(get("sigmas")),
+        "Timesteps": _listed(get("timesteps")),
+        "TI hashes": ", ".join(f"{name}: {digest}" for name, digest in (get("embeddings") or {}).items()),
+        "RNG": RNGS[get("noise") or "torch"],
+        "Version": f"pleinair {settings['pleinair']}",
+    }
+
+
+def _inputs(settings: dict[str, Any]) -> tuple[str, ...]:
+    """The pictures that our settings say a picture was made of: none, "image", or "image" and "mask"."""
+    task = settings.get("task")
+    if settings.get("mask_sha256") or (task in MASKED and not settings.get("outpaint")):
+        return ("image", "mask")
+    return ("image",) if settings.get("image_sha256") or task not in (None, "text2image") else ()
+
+
+def _meaningful(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings without those that had no part in the picture."""
+    inputs = _inputs(settings)
+    masked = "mask" in inputs or bool(settings.get("outpaint"))
+    present = {**settings, "image": "image" in inputs, "mask": masked}
+    idle = {name for needed, names in NEEDED.items() if not present.get(needed) for name in names}
+    return {name: value for name, value in settings.items() if name not in idle}
+
+
+def _schedule(spacing: str | None) -> str | None:
+    """'trailing,karras' -> 'Karras': the sigma schedule if there is one, else the timestep spacing."""
+    if not spacing:
+        return None
+    name = spacing.rpartition(",")[2]
+    return SCHEDULES.get(name) or name.replace("_", " ").capitalize()
+
+
+def _listed(numbers: Any) -> str:
+    return ", ".join(_number(number) for number in numbers) if numbers else ""
+
+
+def _number(value: Any) -> str:
+    """The shortest text that reads back as the same number: 7.5, 7, 0.1."""
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
+
+
+def _quoted(value: Any) -> str:
+    """As A1111 quotes: a JSON string where the text would end the field, or looks like such a string already."""
+    text = _number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return json.dumps(text, ensure_ascii=False) if re.search(r'[,:\n]|^"', text) else text
+
+
+def save_options(kind: str, settings: dict[str, Any], seed: int, include: bool = True) -> dict[str, Any]:
+    """Keyword arguments of Image.save for "PNG", "JPEG" or "WEBP"; without `include`, none that writes a word."""
+    options: dict[str, Any] = {} if kind == "PNG" else {"quality": QUALITY}
+    if not include:
+        return options
+    ours, creator = settings_json(of_picture(settings, seed)), f"pleinair {settings['pleinair']}"
+    if kind == "PNG":
+        from PIL.PngImagePlugin import PngInfo  # 10 ms that most commands do without
+
+        chunks = PngInfo()
+        for name, text in {"parameters": infotext(settings, seed), "pleinair": ours}.items():
+            # Latin-1 is what a tEXt chunk holds; others write UTF-8 into it, so that only ASCII is safe
+            chunks.add_text(name, text) if text.isascii() else chunks.add_itxt(name, text)
+        chunks.add_itxt("XML:com.adobe.xmp", embedded.xmp(creator))
+        return {**options, "pnginfo": chunks}
+    exif = embedded.exif(infotext(settings, seed))
+    if kind == "WEBP":
+        return {**options, "exif": exif, "xmp": embedded.xmp(creator, ours).encode()}
+    fitting = {"exif": exif} if len(exif) <= MAX_SEGMENT else {}
+    return {**options, **fitting, "extra": embedded.jpeg_xmp(creator, ours)}
+
+
+def left_out(kind: str, settings: dict[str, Any], seed: int) -> str | None:
+    """The warning for a record that does not fit into this kind of file, or None."""
+    if kind != "JPEG" or len(embedded.exif(infotext(settings, seed))) <= MAX_SEGMENT:
+        return None
+    return (
+        "the prompt is too long for the 64 KiB that a JPEG gives A1111's record, which was left out; pleinair's own is"
+        " complete; write .png or .webp for both"
+    )
+
+
+def settings_json(settings: dict[str, Any]) -> str:
+    return json.dumps(settings, ensure_ascii=False)
+
+
+def _public(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, made sure to hold no path: a bundle's name loses its folders, anything else is a bug."""
+    if "model" in settings:
+        settings = {**settings, "model": re.split(r"[\\/]", str(settings["model"]).rstrip("\\/"))[-1]}
+    if settings.get("bundle"):
+        settings = {**settings, "bundle": {**settings["bundle"], "name": settings.get("model", "")}}
+    private = [name for name, value in settings.items() if name not in (*FREE_TEXT, "morph") and _holds_path(value)]
+    if private:
+        raise ValueError(f"settings {', '.join(private)} hold a path, which must not get into a picture")
+    return settings
+
+
+def _holds_path(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_path, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_path, value))
+    return isinstance(value, PurePath) or (isinstance(value, str) and bool(PATHLIKE.match(value)))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a picture's file says of how it was made."""
+
+    kind: str  # PNG, JPEG, WEBP, GIF or MP4
+    tool: str
+    version: str | None
+    prompt: str
+    negative: str
+    settings: dict[str, Any]  # the tool's own fields
+    ours: dict[str, Any] | None  # our JSON, where pleinair made the picture
+    raw: str = field(repr=False)
+    warnings: tuple[str, ...] = ()  # what is lost when pleinair makes the picture
+    arguments: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of Pipeline.generate that ask for this picture, as far as the record has them."""
+        return {"prompt": self.prompt, "negative": self.negative, **self.arguments}
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The pictures it was made of besides words, which no record holds: none, "image", or "image" and "mask"."""
+        if self.ours is not None:
+            return _inputs(self.ours)
+        masked = "Mask blur" in self.settings or any("give that and the mask" in each for each in self.warnings)
+        return ("image", "mask") if masked else ("image",) if "strength" in self.arguments else ()
+
+
+def read(file: str | Path) -> Found:
+    """What made a PNG, JPEG or WebP picture of pleinair's or another tool's, or a film of pleinair's.
+
+    Raises RequestError: no such file, no picture, or nothing in it that is known.
+    """
+    file = Path(file)
+    found = embedded.read_texts(file)
+    if ours := _ours(found.texts.get("pleinair", "")):
+        arguments, warnings = _our_options(ours)
+        version = str(ours.get("pleinair") or "") or None
+        texts = ours["prompt"], ours["negative"]
+        return Found(found.kind, "pleinair", version, *texts, ours, ours, found.texts["pleinair"], warnings, arguments)
+    if read_by_other := foreign.read_foreign(found.texts):
+        record, raw = read_by_other
+        texts = record.prompt, record.negative
+        warnings = tuple(record.warnings)
+        return Found(
+            found.kind, record.tool, record.version, *texts, record.settings, None, raw, warnings, record.options
+        )
+    unread = f" ({'; '.join(found.skipped)} left unread)" if found.skipped else ""
+    raise RequestError(
+        f"'{file}' holds no record of how it was made{unread};"
+        " name the file as the tool wrote it, for copies often lose it"
+    )
+
+
+def _ours(text: str) -> dict[str, Any] | None:
+    raw = parsed(text)
+    fine = isinstance(raw, dict) and isinstance(raw.get("format"), int)
+    return raw if fine and all(isinstance(raw.get(name), str) for name in FREE_TEXT) else None
+
+
+def _our_options(ours: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Arguments for Pipeline.generate out of our JSON; explicit sigmas or timesteps stand for steps and spacing."""
+    warnings = []
+    if ours["format"] > SETTINGS_FORMAT:
+        warnings.append("the record was written by a newer pleinair; what this one does not know is left out")
+    listed = [name for name in ("sigmas", "timesteps") if ours.get(name)]
+    implied = ("steps", "spacing") if listed else ()
+    meant = _meaningful(ours).items()
+    options = {name: value for name, value in meant if name not in (*ABOUT, *implied) and value is not None}
+    odd = [name for name, value in options.items() if not _plain(value)]
+    if odd:
+        warnings.append(f"not followed, of no known kind: {', '.join(map(shown, odd[:8]))}")
+    options = {name: value for name, value in options.items() if name not in odd}
+    if whole(ours.get("seed")) is not None:
+        options["seed"] = ours["seed"]
+    return options, tuple(warnings)
+
+
+def _plain(value: Any) -> bool:
+    """Text, a number, a flag, or a list of numbers."""
+    if isinstance(value, list):
+        return all(isinstance(each, int | float) for each in value)
+    return isinstance(value, str | int | float)

@@ -1,34 +1,146 @@
 """What a caller may ask for, validated once, at the edge."""
 
 import math
-import secrets
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypedDict
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
 
-from pleinair.bundle import Bundle
-from pleinair.checks import one_of, whole
-from pleinair.errors import RequestError
-from pleinair.sampling import SAMPLERS
+import numpy as np
+from PIL.Image import Image
+
+from pleinair.bundle import Bundle, open_bundle
+from pleinair.checks import number, one_of, shown, whole
+from pleinair.errors import Cancelled, RequestError
+from pleinair.guidance import Guidance
+from pleinair.image import SIDES
+from pleinair.masks import FILLS, MAX_RADIUS, open_mask
+from pleinair.noise import KINDS
+from pleinair.pictures import Source, opaque, open_picture
+from pleinair.sampling import SAMPLERS, named
+from pleinair.schedule import THRESHOLDED, falling
+from pleinair.seamless import AXES
 
 SEED_LIMIT = 1 << 64  # what torch.Generator takes
 MAX_SIDE = 4096
 MAX_STEPS = 1000
 MAX_COUNT = 10_000
+MAX_HIRES = 8.0
+ENLARGERS = ("latent", "lanczos")
+NEEDS = {  # option -> what it means nothing without
+    "subseed": ("subseed_strength",),
+    "subseed_strength": ("subseed",),
+    **dict.fromkeys(("hires_strength", "hires_steps", "hires_sampler", "hires_spacing", "enlarger"), ("hires",)),
+    **dict.fromkeys(("fill", "mask_blur", "restore"), ("mask", "outpaint")),
+    "padding": ("only_masked",),
+}
+STRENGTH = 0.75  # how much of a picture is repainted where the caller does not say
 
 
 class Options(TypedDict, total=False):
-    """How a picture is to be made; what is left out or None is taken from the bundle."""
+    """How a picture is to be made; what is left out or None is taken from the bundle, or is off."""
 
     width: int | None
     height: int | None
-    sampler: str | None
-    spacing: str | None  # timestep spacing, sigma schedule, or both: "trailing", "karras", "trailing,karras"
-    steps: int | None
-    guidance: float | None  # 1 or less turns it off
-    seed: int | Sequence[int] | None  # the first of `count` consecutive seeds, or the list of them; random when None
     count: int
     batch: int  # pictures that share a network call
+    # the walk through the noise
+    sampler: str | None  # ours or A1111's name: "dpmpp_2m", "DPM++ 2M Karras"
+    spacing: str | None  # timestep spacing, sigma schedule, or both: "trailing", "karras", "trailing,karras"
+    steps: int | None
+    sigmas: Sequence[float] | None  # explicit noise levels, instead of steps and spacing
+    timesteps: Sequence[int] | None  # explicit timesteps, likewise
+    eta: float | None  # how much of the noise a stochastic sampler renews
+    s_churn: float
+    s_noise: float
+    # the noise
+    seed: int | Sequence[int] | None  # the first of `count` consecutive seeds, or the list of them; random when None
+    noise: str  # whose random numbers: torch, philox, numpy
+    subseed: int | None  # a second seed whose noise is mixed in
+    subseed_strength: float  # 0 to 1
+    # the text
+    clip_skip: int  # 1: the text encoder's last layer, 2: the one before it
+    embeddings: Sequence[str | Path]  # textual inversion files
+    # guidance
+    guidance: float | None  # 1 or less turns it off
+    rescale: float  # 0 to 1
+    guidance_start: float  # the share of the steps before which, and after which, guidance is off
+    guidance_end: float
+    threshold: float | None  # dynamic thresholding of the picture: its percentile, 0.995 say
+    parallel: float  # 0 to 1: how much is kept of the guidance that only saturates
+    together: bool  # text and negative as one network call of twice the batch
+    # a picture to start from
+    image: Source | None
+    strength: float | None
+    mask: Source | None
+    mask_blur: float  # pixels
+    fill: str  # what lies under the mask at first: original, noise, blank
+    only_masked: bool  # paint the masked region alone, at full size
+    padding: int  # pixels around the masked region
+    restore: bool  # put the unmasked pixels back as they were
+    outpaint: Sequence[int] | None  # pixels to add left, top, right, bottom
+    # sizes beyond what the model paints well
+    hires: float | None  # a second pass at this times the size
+    hires_strength: float
+    hires_steps: int | None
+    hires_sampler: str | None
+    hires_spacing: str | None
+    enlarger: str  # latent, lanczos, or the folder of an upscaler bundle
+    upscale: str | Path | None  # the folder of an upscaler bundle, for the finished picture
+    tile: bool | str  # borders that meet: True or "xy" for a texture, "x" or "y" for a panorama
+    vae_tile: int | None  # side in pixels of the VAE's tiles; 0: never tile
+    # the caller
+    stop: Callable[[], bool] | None  # asked before every network call; True cancels
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How one pass goes through the noise."""
+
+    sampler: str
+    spacing: str | None
+    steps: int
+    sigmas: tuple[float, ...] | None
+    timesteps: tuple[float, ...] | None
+    eta: float | None
+    s_churn: float
+    s_noise: float
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """Where the noise comes from: one generator for each seed."""
+
+    seeds: tuple[int, ...]
+    noise: str
+    subseed: int | None
+    subseed_strength: float
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A picture to paint over. `mask` (white: repaint) has its size; without one, all of it is repainted."""
+
+    image: Image
+    mask: Image | None
+    strength: float
+    mask_blur: float
+    fill: str
+    only_masked: bool
+    padding: int
+    restore: bool
+    outpaint: tuple[int, int, int, int] | None
+
+
+@dataclass(frozen=True)
+class Hires:
+    """A second pass at `factor` times the size."""
+
+    factor: float
+    strength: float
+    walk: Walk
+    enlarger: str
 
 
 @dataclass(frozen=True)
@@ -39,44 +151,217 @@ class Request:
     negative: str
     width: int
     height: int
-    sampler: str
-    spacing: str | None
-    steps: int
-    guidance: float
-    seeds: tuple[int, ...]
     batch: int
+    walk: Walk
+    random: Randomness
+    guidance: Guidance
+    clip_skip: int
+    embeddings: tuple[Path, ...]
+    canvas: Canvas | None
+    hires: Hires | None
+    upscale: Path | None
+    tile: str | None
+    vae_tile: int | None
+    idle: tuple[str, ...] = field(default=(), compare=False)  # warnings for options without effect
+    stop: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
+
+    def check(self) -> None:
+        """Raise Cancelled where the caller wants to stop."""
+        if self.stop():
+            raise Cancelled("cancelled; nothing is left half done, and the pipeline can be used again")
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return self.random.seeds
+
+    @property
+    def task(self) -> str:
+        """text2image, image2image or inpaint: what the bundle must be able to do."""
+        if self.canvas is None:
+            return "text2image"
+        return "inpaint" if self.canvas.mask or self.canvas.outpaint else "image2image"
 
 
-def resolve(
-    bundle: Bundle,
-    prompt: str,
-    negative: str = "",
-    *,
-    width: int | None = None,
-    height: int | None = None,
-    sampler: str | None = None,
-    spacing: str | None = None,
-    steps: int | None = None,
-    guidance: float | None = None,
-    seed: int | Sequence[int] | None = None,
-    count: int = 1,
-    batch: int = 1,
-) -> Request:
-    """Fill what is None from the bundle's defaults and refuse what makes no sense, with RequestError."""
+def resolve(bundle: Bundle, prompt: str, negative: str = "", **options: Any) -> Request:
+    """Fill what is left out from the bundle's defaults and refuse what makes no sense.
+
+    Takes `Options`; raises RequestError, BundleError for a task the bundle is not made for.
+    """
+    for name in options:
+        one_of("option", name, Options.__annotations__)
+    given = {name: value for name, value in options.items() if value is not None}
     defaults = bundle.manifest.defaults
-    multiple = bundle.manifest.latents.downsample
-    return Request(
+    walk = _walk(bundle, given)
+    canvas = _canvas(given)
+    width, height = _size(bundle, given, canvas)
+    request = Request(
         prompt=_text("prompt", prompt),
         negative=_text("negative prompt", negative),
-        width=_side("width", defaults.width if width is None else width, multiple),
-        height=_side("height", defaults.height if height is None else height, multiple),
-        sampler=one_of("sampler", defaults.sampler if sampler is None else sampler, SAMPLERS),
-        spacing=None if spacing is None else _text("spacing", spacing),
-        steps=whole("steps", defaults.steps if steps is None else steps, 1, MAX_STEPS),
-        guidance=_guidance(defaults.guidance if guidance is None else guidance),
-        seeds=_seeds(seed, count),
-        batch=whole("batch", batch, 1, MAX_COUNT),
+        width=width,
+        height=height,
+        batch=whole("batch", given.get("batch", 1), 1, MAX_COUNT),
+        walk=walk,
+        random=_randomness(given),
+        guidance=_guidance(given, defaults.guidance, bundle.scheduler_config, walk.sampler),
+        clip_skip=whole("clip_skip", given.get("clip_skip", 1), 1, 12),
+        embeddings=_files("embeddings", given.get("embeddings", ())),
+        canvas=canvas,
+        hires=_hires(bundle, given, walk, canvas, (width, height)),
+        upscale=_upscaler("upscale", given["upscale"]) if "upscale" in given else None,
+        tile=_tile(given.get("tile", False)),
+        vae_tile=_vae_tile(given.get("vae_tile")),
+        idle=tuple(_idle(given)),
+        **({"stop": _stop(given["stop"])} if "stop" in given else {}),
     )
+    bundle.require(request.task)
+    return request
+
+
+def _idle(given: dict[str, Any]) -> Iterator[str]:
+    """A warning for every option that does nothing without another one that was not given."""
+    for name, needed in NEEDS.items():
+        if name in given and not any(given.get(each) for each in needed):
+            yield f"'{name}' has no effect without '{needed[0]}'; leave it out or add that"
+
+
+def _walk(bundle: Bundle, given: dict[str, Any]) -> Walk:
+    defaults = bundle.manifest.defaults
+    sampler, spacing = named(_text("sampler", given.get("sampler", defaults.sampler)))
+    if "spacing" in given:
+        spacing = _text("spacing", given["spacing"])
+    sigmas, timesteps = (falling(name, given[name]) if name in given else None for name in ("sigmas", "timesteps"))
+    if sigmas is not None and timesteps is not None:
+        raise RequestError("sigmas and timesteps both say where the steps lie; give one of them")
+    if sigmas is not None and sigmas[-1] > 0:
+        sigmas = np.append(sigmas, 0.0)  # pictures end without noise
+    steps = given.get("steps", defaults.steps)
+    if sigmas is not None or timesteps is not None:
+        listed = len(sigmas) - 1 if sigmas is not None else len(timesteps)
+        if given.get("steps", listed) != listed or "spacing" in given:
+            raise RequestError("a list of sigmas or timesteps stands for steps and spacing; leave these out")
+        steps, spacing = listed, None
+    return Walk(
+        sampler=sampler,
+        spacing=spacing,
+        steps=whole("steps", steps, 1, MAX_STEPS),
+        sigmas=None if sigmas is None else tuple(map(float, sigmas)),
+        timesteps=None if timesteps is None else tuple(map(float, timesteps)),
+        eta=number("eta", given["eta"], 0, 10) if "eta" in given else None,
+        s_churn=number("s_churn", given.get("s_churn", 0.0), 0, 1000),
+        s_noise=number("s_noise", given.get("s_noise", 1.0), 0, 10),
+    )
+
+
+def _randomness(given: dict[str, Any]) -> Randomness:
+    subseed, strength = given.get("subseed"), given.get("subseed_strength", 0.0)
+    return Randomness(
+        seeds=_seeds(given.get("seed"), given.get("count", 1)),
+        noise=one_of("noise", given.get("noise", KINDS[0]), KINDS),
+        subseed=whole("subseed", subseed, 0, SEED_LIMIT - 1) if subseed is not None else None,
+        subseed_strength=number("subseed_strength", strength, 0, 1),
+    )
+
+
+def _guidance(given: dict[str, Any], default: float, config: dict[str, Any], sampler: str) -> Guidance:
+    names = {"guidance": "scale", "guidance_start": "start", "guidance_end": "end"}
+    same = ("rescale", "threshold", "parallel")
+    told = {field: given[name] for name, field in {**names, **{name: name for name in same}}.items() if name in given}
+    if config.get("thresholding") and "threshold" not in told and SAMPLERS[sampler].grid in THRESHOLDED:
+        told["threshold"] = config.get("dynamic_thresholding_ratio", 0.995)
+        told["ceiling"] = config.get("sample_max_value", 1.0)
+    return Guidance(**{"scale": default, **told}, together=_flag("together", given.get("together", True)))
+
+
+def _canvas(given: dict[str, Any]) -> Canvas | None:
+    if "image" not in given:
+        alone = [name for name in ("strength", "mask", "outpaint", "only_masked") if given.get(name)]
+        if alone:
+            raise RequestError(f"'{alone[0]}' is about a picture to start from; add one with --image")
+        return None
+    image = opaque(open_picture(given["image"]))
+    mask = open_mask(given["mask"], image.size) if "mask" in given else None
+    outpaint = _outpaint(given["outpaint"]) if "outpaint" in given else None
+    if mask and outpaint:
+        raise RequestError("a mask and outpainting cannot be had in one go; do one after the other")
+    only_masked = _flag("only_masked", given.get("only_masked", False))
+    if only_masked and not mask:
+        raise RequestError("only_masked needs to know what is masked; add --mask")
+    inpaint = mask is not None or outpaint is not None
+    return Canvas(
+        image=image,
+        mask=mask,
+        strength=number("strength", given.get("strength", 1.0 if inpaint else STRENGTH), 0, 1),
+        mask_blur=number("mask_blur", given.get("mask_blur", 4.0), 0, MAX_RADIUS),
+        fill=one_of("fill", given.get("fill", FILLS[0]), FILLS),
+        only_masked=only_masked,
+        padding=whole("padding", given.get("padding", 32), 0, MAX_SIDE),
+        restore=_flag("restore", given.get("restore", True)),
+        outpaint=outpaint,
+    )
+
+
+def _outpaint(value: Sequence[int]) -> tuple[int, int, int, int]:
+    sides = tuple(whole("outpaint", each, 0, MAX_SIDE) for each in value) if isinstance(value, Sequence) else ()
+    if len(sides) != 4 or not any(sides):
+        raise RequestError("outpaint takes four numbers, the pixels to add left, top, right and bottom: 64,0,64,0")
+    return sides
+
+
+def _size(bundle: Bundle, given: dict[str, Any], canvas: Canvas | None) -> tuple[int, int]:
+    """The size that is asked for, or the bundle's; a picture keeps its shape at the bundle's number of pixels."""
+    defaults, multiple = bundle.manifest.defaults, bundle.manifest.latents.downsample
+    width, height = defaults.width, defaults.height
+    if canvas and canvas.outpaint:
+        left, top, right, bottom = canvas.outpaint
+        width, height = canvas.image.width + left + right, canvas.image.height + top + bottom
+        width, height = (-(-side // multiple) * multiple for side in (width, height))
+        if given.get("width", width) != width or given.get("height", height) != height:
+            raise RequestError("outpainting says how large the picture becomes; leave --size out")
+    elif canvas and not canvas.only_masked:
+        scale = math.sqrt(defaults.width * defaults.height / (canvas.image.width * canvas.image.height))
+        sides = (side * scale for side in canvas.image.size)
+        width, height = (min(max(multiple, round(side / multiple) * multiple), MAX_SIDE) for side in sides)
+    return (
+        _side("width", given.get("width", width), multiple),
+        _side("height", given.get("height", height), multiple),
+    )
+
+
+def _hires(
+    bundle: Bundle, given: dict[str, Any], walk: Walk, canvas: Canvas | None, size: tuple[int, int]
+) -> Hires | None:
+    if "hires" not in given:
+        return None
+    if canvas and (canvas.mask or canvas.outpaint):
+        raise RequestError("a second pass has no mask; inpaint first, then paint the result larger with --image")
+    factor, multiple = number("hires", given["hires"], 1, MAX_HIRES), bundle.manifest.latents.downsample
+    for side in size:
+        whole("hires side", round(side * factor / multiple) * multiple, multiple, MAX_SIDE)
+    enlarger = _text("enlarger", str(given.get("enlarger", ENLARGERS[0])))
+    if enlarger not in ENLARGERS:
+        _upscaler("enlarger", enlarger)
+    if enlarger != "latent":
+        bundle.require("image2image")
+    sampler, spacing = walk.sampler, walk.spacing
+    if "hires_sampler" in given:
+        sampler, spacing = named(_text("hires_sampler", given["hires_sampler"]))
+    if "hires_spacing" in given:
+        spacing = _text("hires_spacing", given["hires_spacing"])
+    steps = whole("hires_steps", given.get("hires_steps", walk.steps), 1, MAX_STEPS)
+    return Hires(
+        factor=factor,
+        strength=number("hires_strength", given.get("hires_strength", 0.5), 0, 1),
+        walk=Walk(sampler, spacing, steps, None, None, walk.eta, walk.s_churn, walk.s_noise),
+        enlarger=enlarger,
+    )
+
+
+def _upscaler(name: str, folder: str | Path) -> Path:
+    """A folder that an upscaler bundle was opened from; BundleError for any other."""
+    if not isinstance(folder, str | Path):
+        raise RequestError(f"{name} must be the folder of an upscaler bundle, not {shown(folder)}; pass its path")
+    open_bundle(folder).require("upscale")
+    return Path(folder)
 
 
 def _text(name: str, value: str) -> str:
@@ -89,30 +374,49 @@ def _text(name: str, value: str) -> str:
     return value
 
 
+def _flag(name: str, value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise RequestError(f"{name} must be true or false, not {str(value)[:40]!r}")
+    return value
+
+
+def _tile(value: bool | str) -> str | None:
+    if isinstance(value, bool):
+        return AXES[0] if value else None
+    return one_of("tile", value, AXES)
+
+
+def _vae_tile(value: int | None) -> int | None:
+    """The side of the VAE's tiles; 0 stands for one larger than any picture."""
+    if value is None:
+        return None
+    return whole("vae_tile", value, SIDES[0], SIDES[1]) if value else SIDES[1]
+
+
+def _stop(value: Callable[[], bool]) -> Callable[[], bool]:
+    if not callable(value):
+        raise RequestError(f"stop must be a function, not {shown(value)}; pass for example event.is_set")
+    return value
+
+
+def _files(name: str, value: Sequence[str | Path]) -> tuple[Path, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str | Path) for each in value):
+        raise RequestError(f"{name} must be a list of files; pass [file]")
+    return tuple(map(Path, value))
+
+
 def _side(name: str, value: int, multiple: int) -> int:
-    number = whole(name, value, multiple, MAX_SIDE)
-    if number % multiple:
-        near = max(multiple, round(number / multiple) * multiple)
-        raise RequestError(f"{name} {number} is not a multiple of {multiple}; the nearest is {near}")
-    return number
-
-
-def _guidance(value: float) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise RequestError(
-            f"guidance must be a number, not {str(value)[:40]!r}; 1 turns it off, 7.5 is usual"
-        ) from None
-    if not math.isfinite(number) or not 0 <= number <= 100:
-        raise RequestError(f"guidance {number:g} is out of range; choose 0 to 100 (1 turns it off, 7.5 is usual)")
-    return number
+    side = whole(name, value, multiple, MAX_SIDE)
+    if side % multiple:
+        near = max(multiple, round(side / multiple) * multiple)
+        raise RequestError(f"{name} {side} is not a multiple of {multiple}; the nearest is {near}")
+    return side
 
 
 def _seeds(seed: int | Sequence[int] | None, count: int) -> tuple[int, ...]:
     count = whole("count", count, 1, MAX_COUNT)
     if seed is None:
-        seed = secrets.randbelow(1 << 32)
+        seed = int.from_bytes(os.urandom(4))
     if isinstance(seed, str) or not isinstance(seed, Iterable):
         first = whole("seed", seed, 0, SEED_LIMIT - count)
         return tuple(range(first, first + count))

@@ -1,241 +1,344 @@
-"""Samplers: generator functions that walk latents down a path.    x = alpha * image + sigma * noise, everywhere.
+"""The samplers a caller may choose from: the table, their names elsewhere, and how a scheduler config sets them up."""
 
-The whole first-order family is one line, `move`; a sampler says which image to head for and how much of the noise
-is new. History is local variables; noise is a callable; cancelling is `break`.
-"""
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import partial
+from typing import Any, NamedTuple
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from math import expm1, sqrt
-from typing import NamedTuple
+from pleinair.checks import one_of
+from pleinair.errors import BundleError, RequestError
+from pleinair.levels import training
+from pleinair.moves import TO_X0, Denoise, Noise, State, ancestral, deterministic, everything, langevin, move
+from pleinair.schedule import FEW_STEP, prediction_type
+from pleinair.solvers import (
+    Walk,
+    adams,
+    bashforth,
+    consistency,
+    deis,
+    dpm,
+    dpmpp_sde,
+    heun,
+    midway,
+    multistep,
+    pndm,
+    restart,
+    sa_solver,
+    singlestep,
+    straying,
+    unipc,
+)
 
-import numpy as np
+__all__ = [
+    "SAMPLERS",
+    "TO_X0",
+    "Denoise",
+    "Noise",
+    "Sampler",
+    "State",
+    "Walk",
+    "ancestral",
+    "default_sampler",
+    "move",
+    "named",
+    "walker",
+]
 
-from pleinair.schedule import Path, Point
-
-Denoise = Callable[[np.ndarray, Point], np.ndarray]  # latents, where they are -> the image the network sees in them
-Noise = Callable[[], np.ndarray]
-Seen = tuple[Point, np.ndarray]  # where, and the x0 (or eps) the network saw there; histories are newest first
-GAUSS_NODES, GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(4)  # exact for the polynomials of `adams`
-
-
-@dataclass
-class State:
-    """What a sampler shows after each step; a caller may replace `x` before the next one."""
-
-    x: np.ndarray  # (B, 4, h, w)
-    x0: np.ndarray | None = None  # what the network currently believes the picture is
-
-
-TO_X0: dict[str, Callable[[np.ndarray, np.ndarray, Point], np.ndarray]] = {
-    "epsilon": lambda out, x, p: (x - p.sigma * out) / p.alpha,
-    "v_prediction": lambda out, x, p: p.alpha * x - p.sigma * out,
-    "sample": lambda out, x, p: out,
-}
-
-
-def move(
-    x: np.ndarray, x0: np.ndarray, a: Point, b: Point, fresh: float = 0.0, noise: Noise | None = None
-) -> np.ndarray:
-    """Carry x from a to b along the line through x0, replacing `fresh` of b's noise by new noise."""
-    kept = sqrt(max(b.sigma**2 - fresh**2, 0.0)) / a.sigma
-    moved = kept * x + (b.alpha - kept * a.alpha) * x0
-    return moved + fresh * noise() if fresh and noise else moved
-
-
-def direction(x: np.ndarray, x0: np.ndarray, a: Point) -> np.ndarray:
-    """The noise (eps) that x at a holds if x0 is the picture."""
-    return (x - a.alpha * x0) / a.sigma
-
-
-def picture(x: np.ndarray, eps: np.ndarray, a: Point) -> np.ndarray:
-    """The picture (x0) that x at a holds if eps is the noise."""
-    return (x - a.sigma * eps) / a.alpha
+CHURN = ("s_churn", "s_noise")
+FRESH = ("eta", "s_noise")
 
 
-def deterministic(a: Point, b: Point) -> float:
-    """No new noise: DDIM, Euler, DPM++ 2M."""
-    return 0.0
+@dataclass(frozen=True)
+class Wish:
+    """How a sampler is to be set up: what its scheduler config says and what the caller asked for."""
 
+    config: dict[str, Any] = field(default_factory=dict)
+    eta: float | None = None
+    churn: float = 0.0
 
-def ancestral(a: Point, b: Point) -> float:
-    """As much new noise as the forward process would add between b and a: DDPM, Euler a."""
-    return b.sigma * sqrt(-expm1(2 * (a.lam - b.lam))) if b.sigma else 0.0
+    def order(self, default: int) -> int:
+        """solver_order, 1 to 3; BundleError for others."""
+        order = self.config.get("solver_order", default)
+        if order not in (1, 2, 3):
+            raise BundleError(f"the scheduler config's solver_order is {order!r}, not 1, 2 or 3; choose a --sampler")
+        return order
 
+    def share(self, default: float) -> float:
+        """How much noise is renewed, where nothing was asked for: `default`."""
+        return default if self.eta is None else self.eta
 
-def newest(past: list[Seen], b: Point) -> np.ndarray:
-    """Head for what the network says now."""
-    return past[0][1]
+    @property
+    def midpoint(self) -> bool:
+        return self.config.get("solver_type") != "heun"
 
-
-def dpmpp_2m(past: list[Seen], b: Point) -> np.ndarray:
-    """Extrapolate the last two x0 linearly in lambda (Lu et al. 2022, DPM-Solver++(2M), midpoint)."""
-    (a, x0), *older = past
-    if not older or not b.sigma:
-        return x0
-    p, before = older[0]
-    return x0 + 0.5 * (b.lam - a.lam) / (a.lam - p.lam) * (x0 - before)
-
-
-def dpmpp_3m(past: list[Seen], b: Point) -> np.ndarray:
-    """Extrapolate the last three x0 quadratically in lambda (Lu et al. 2022, DPM-Solver++(3M))."""
-    if len(past) < 3 or not b.sigma:
-        return dpmpp_2m(past, b)
-    (a, x0), (p, x1), (q, x2) = past
-    h = b.lam - a.lam
-    near, far = (a.lam - p.lam) / h, (p.lam - q.lam) / h
-    slope, before = (x0 - x1) / near, (x1 - x2) / far
-    first = slope + near / (near + far) * (slope - before)
-    second = (slope - before) / (near + far)
-    phi = -expm1(-h)
-    return x0 + ((1 - phi / h) * first - ((h - phi) / h**2 - 0.5) * second) / phi
-
-
-def adams(past: list[Seen], b: Point) -> np.ndarray:
-    """Integrate the polynomial through the last four noise directions over sigma (diffusers LMSDiscreteScheduler).
-
-    Entries of `past` hold eps in place of x0; the result is their weighted mean.
-    """
-    nodes = [p.sigma / p.alpha for p, _ in past]
-    start, end = nodes[0], b.sigma / b.alpha
-    at = (end - start) / 2 * GAUSS_NODES + (end + start) / 2
-    basis = [np.prod([(at - other) / (node - other) for other in nodes if other != node], axis=0) for node in nodes]
-    weights = [float((GAUSS_WEIGHTS * values).sum() / 2) for values in basis]
-    return sum(weight * eps for weight, (_, eps) in zip(weights, past, strict=True))
-
-
-def multistep(
-    aim: Callable[[list[Seen], Point], np.ndarray] = newest,
-    fresh: Callable[[Point, Point], float] = deterministic,
-    memory: int = 1,
-    of_noise: bool = False,
-) -> Callable[..., Iterator[State]]:
-    """A sampler with one network evaluation a step: where it heads for, and how much noise it renews.
-
-    `of_noise`: the history that `aim` sees, and what it returns, are noise directions rather than pictures.
-    """
-
-    def sample(denoise: Denoise, x: np.ndarray, path: Path, noise: Noise) -> Iterator[State]:
-        state = State(x)
-        past: deque[Seen] = deque(maxlen=memory)
-        for left, (a, b) in zip(range(len(path), 0, -1), path.strides, strict=True):
-            state.x0 = denoise(state.x, a)
-            past.appendleft((a, direction(state.x, state.x0, a) if of_noise else state.x0))
-            target = aim(list(past)[: path.order_for(left)], b)
-            if of_noise:
-                target = picture(state.x, target, a)
-            state.x = move(state.x, target, a, b, fresh(a, b), noise)
-            yield state
-
-    return sample
-
-
-def heun(denoise: Denoise, x: np.ndarray, path: Path, noise: Noise) -> Iterator[State]:
-    """Look again from the far end and average the two noise directions (Karras et al. 2022, algorithm 1)."""
-    state = State(x)
-    for a, b in path.strides:
-        x0 = state.x0 = denoise(state.x, a)
-        far = move(state.x, x0, a, b)
-        if b.sigma:
-            eps = (direction(state.x, x0, a) + direction(far, denoise(far, b), b)) / 2
-            far = move(state.x, picture(state.x, eps, a), a, b)
-        state.x = far
-        yield state
-
-
-def dpm2(fresh: Callable[[Point, Point], float] = deterministic) -> Callable[..., Iterator[State]]:
-    """Go along the noise direction found half way down, in log sigma (k-diffusion's sample_dpm_2)."""
-
-    def sample(denoise: Denoise, x: np.ndarray, path: Path, noise: Noise) -> Iterator[State]:
-        state = State(x)
-        for a, b in path.strides:
-            x0 = state.x0 = denoise(state.x, a)
-            new = fresh(a, b)
-            if b.sigma:
-                down = sqrt(b.sigma**2 - new**2) / b.alpha
-                middle = path.level(sqrt(a.sigma / a.alpha * down))
-                half = move(state.x, x0, a, middle)
-                x0 = picture(state.x, direction(half, denoise(half, middle), middle), a)
-            state.x = move(state.x, x0, a, b, new, noise)
-            yield state
-
-    return sample
-
-
-def unipc(order: int) -> Callable[..., Iterator[State]]:
-    """Predict like DPM++, then correct each step with what the network says at its end (Zhao et al. 2023, bh2)."""
-
-    def sample(denoise: Denoise, x: np.ndarray, path: Path, noise: Noise) -> Iterator[State]:
-        state = State(x)
-        past: deque[Seen] = deque(maxlen=order + 1)
-        before, used = x, 0  # where the last step started, and with how many x0
-        for left, (a, b) in zip(range(len(path), 0, -1), path.strides, strict=True):
-            x0 = state.x0 = denoise(state.x, a)
-            if past:
-                state.x = move(before, unified(list(past)[:used], a, x0), past[0][0], a)
-            past.appendleft((a, x0))
-            before, used = state.x, min(order, left, len(past))
-            state.x = move(state.x, unified(list(past)[:used], b), a, b)
-            yield state
-
-    return sample
-
-
-def unified(past: list[Seen], b: Point, end: np.ndarray | None = None) -> np.ndarray:
-    """The x0 to head for from past[0] to b: UniP, or UniC where the x0 found at b is given as `end`."""
-    (a, x0), *older = past
-    if not b.sigma:
-        return x0
-    h = b.lam - a.lam
-    nodes = [(p.lam - a.lam) / h for p, _ in older]
-    slopes = [(seen - x0) / node for (_, seen), node in zip(older, nodes, strict=True)]
-    if end is not None:
-        nodes, slopes = [*nodes, 1.0], [*slopes, end - x0]
-    if len(nodes) <= 1:
-        weights = [0.5] * len(nodes)  # as the paper simplifies the lowest order
-    else:
-        weights = np.linalg.solve(np.vander(nodes, increasing=True).T, phi_ratios(-h, len(nodes)))
-    return x0 + sum(float(weight) * slope for weight, slope in zip(weights, slopes, strict=True))
-
-
-def phi_ratios(h: float, count: int) -> list[float]:
-    """k! phi_{k+1}(h) / phi_1(h) for k = 1 .. count: what the weights of UniPC must sum to (bh2)."""
-    phi, factorial, ratios = expm1(h) / h - 1, 1, []
-    for k in range(1, count + 1):
-        ratios.append(phi * factorial / expm1(h))
-        factorial *= k + 1
-        phi = phi / h - 1 / factorial
-    return ratios
+    @property
+    def on_noise(self) -> bool:
+        """Whether DPM-Solver is to extrapolate eps, as its first version did, rather than x0."""
+        return self.config.get("algorithm_type") in ("dpmsolver", "sde-dpmsolver")
 
 
 class Sampler(NamedTuple):
     """A sampler, the grid its path is laid on, and what users of other tools know it as."""
 
-    walk: Callable[..., Iterator[State]]
+    build: Callable[[Wish], Walk]
     grid: str
     order: int
     evaluations: int  # network calls a step
     stochastic: bool
     diffusers: str
     a1111: str
+    options: tuple[str, ...] = ()  # of eta, s_churn, s_noise
+
+    @property
+    def walk(self) -> Walk:
+        """The sampler as it is without a scheduler config and options."""
+        return self.build(Wish())
 
 
+def _plain(walk: Walk) -> Callable[[Wish], Walk]:
+    return lambda wish: walk
+
+
+def _euler(wish: Wish) -> Walk:
+    flow = str(wish.config.get("_class_name")).startswith("FlowMatch")
+    return multistep(
+        fresh=everything if flow and wish.config.get("stochastic_sampling") else deterministic, churn=wish.churn
+    )
+
+
+def _renewing(default: float) -> Callable[[Wish], Walk]:
+    """First order with `default` or the asked-for share of ancestral noise: DDIM, Euler a."""
+    return lambda wish: multistep(fresh=partial(ancestral, eta=wish.share(default)))
+
+
+def _ddpm(wish: Wish) -> Walk:
+    """`fixed_large` adds the noise of the whole forward stride, more than was taken away."""
+    if wish.config.get("variance_type") != "fixed_large":
+        return multistep(fresh=ancestral)
+    return multistep(fresh=ancestral, added=lambda a, b: math.sqrt(1 - (a.alpha / b.alpha) ** 2) if a.t else 0.0)
+
+
+def _heun(wish: Wish) -> Walk:
+    return heun("flow" if prediction_type(wish.config) == "flow" else "epsilon", wish.churn)
+
+
+def _dpm(order: int, sde: bool) -> Callable[[Wish], Walk]:
+    def build(wish: Wish) -> Walk:
+        memory = wish.order(order)
+        if wish.on_noise and sde:
+            if memory == 3:
+                raise BundleError("the third order of sde-dpmsolver does not exist; choose --sampler dpmpp_3m_sde")
+            return straying(dpm(-1.0, wish.midpoint), memory)
+        if wish.on_noise:
+            return multistep(dpm(-1.0, wish.midpoint), memory=memory, of="epsilon")
+        eta = wish.share(1.0) if sde else 0.0
+        return multistep(dpm(1 + eta, wish.midpoint), partial(langevin, eta=eta), memory)
+
+    return build
+
+
+def _singlestep(wish: Wish) -> Walk:
+    if wish.on_noise:
+        return singlestep(-1.0, wish.midpoint, of="epsilon")
+    if str(wish.config.get("algorithm_type")).startswith("sde"):
+        return singlestep(2.0, wish.midpoint, fresh=langevin)
+    return singlestep(1.0, wish.midpoint)
+
+
+def _unipc(wish: Wish) -> Walk:
+    of = None if wish.config.get("predict_x0", True) else "epsilon"
+    skipped = wish.config.get("disable_corrector") or ()
+    return unipc(wish.order(2), of, wish.config.get("solver_type") == "bh1", skipped)
+
+
+def _sa_solver(wish: Wish) -> Walk:
+    orders = [wish.config.get(key, 2) for key in ("predictor_order", "corrector_order")]
+    if any(order not in (1, 2, 3, 4) for order in orders):
+        raise BundleError(f"the scheduler config's SA-Solver orders are {orders}, not 1 to 4; choose a --sampler")
+    of = "epsilon" if wish.config.get("algorithm_type") == "noise_prediction" else None
+    return sa_solver(*orders, tau=wish.share(1.0), of=of)
+
+
+def _pndm(wish: Wish) -> Walk:
+    kind = prediction_type(wish.config)
+    trained = training({**wish.config, "rescale_betas_zero_snr": False})
+    kind = kind if kind in ("v_prediction", "flow") else "epsilon"
+    return pndm(kind, trained.at, wish.config.get("skip_prk_steps", True) is False)
+
+
+def _lcm(wish: Wish) -> Walk:
+    return consistency(float(wish.config.get("timestep_scaling", 10.0)))
+
+
+def _tcd(wish: Wish) -> Walk:
+    """Down to (1 - gamma) t along the ODE, up to t by new noise (Zheng et al. 2024; diffusers TCDScheduler)."""
+    gamma = wish.share(0.3)
+    trained = training({**FEW_STEP, **wish.config}, finite_sigma=False)
+
+    def fresh(a: Any, b: Any) -> float:
+        lower = trained.at(math.floor((1 - gamma) * b.t)).alpha
+        return math.sqrt(max(1 - (b.alpha / lower) ** 2, 0.0)) if b.t else 0.0
+
+    return multistep(fresh=fresh)
+
+
+_MULTISTEP = "DPMSolverMultistepScheduler"
 SAMPLERS: dict[str, Sampler] = {
-    "ddim": Sampler(multistep(), "ddim", 1, 1, False, "DDIMScheduler", "DDIM"),
-    "ddpm": Sampler(multistep(fresh=ancestral), "ddpm", 1, 1, True, "DDPMScheduler", "DDPM"),
-    "euler": Sampler(multistep(), "euler", 1, 1, False, "EulerDiscreteScheduler", "Euler"),
+    "ddim": Sampler(_renewing(0.0), "ddim", 1, 1, False, "DDIMScheduler", "DDIM", FRESH),
+    "ddpm": Sampler(_ddpm, "ddpm", 1, 1, True, "DDPMScheduler", "DDPM", ("s_noise",)),
+    "pndm": Sampler(_pndm, "pndm", 4, 1, False, "PNDMScheduler", "PLMS"),
+    "euler": Sampler(_euler, "euler", 1, 1, False, "EulerDiscreteScheduler", "Euler", CHURN),
     "euler_a": Sampler(
-        multistep(fresh=ancestral), "ancestral", 1, 1, True, "EulerAncestralDiscreteScheduler", "Euler a"
+        _renewing(1.0), "ancestral", 1, 1, True, "EulerAncestralDiscreteScheduler", "Euler a", FRESH
     ),
-    "heun": Sampler(heun, "k", 2, 2, False, "HeunDiscreteScheduler", "Heun"),
-    "lms": Sampler(multistep(adams, memory=4, of_noise=True), "k", 4, 1, False, "LMSDiscreteScheduler", "LMS"),
-    "dpm2": Sampler(dpm2(), "kdpm", 2, 2, False, "KDPM2DiscreteScheduler", "DPM2"),
-    "dpm2_a": Sampler(dpm2(ancestral), "kdpm", 2, 2, True, "KDPM2AncestralDiscreteScheduler", "DPM2 a"),
-    "dpmpp_2m": Sampler(multistep(dpmpp_2m, memory=2), "dpm", 2, 1, False, "DPMSolverMultistepScheduler", "DPM++ 2M"),
-    "dpmpp_2m_sde": Sampler(
-        multistep(dpmpp_2m, ancestral, memory=2), "dpm", 2, 1, True, "DPMSolverMultistepScheduler", "DPM++ 2M SDE"
+    "heun": Sampler(_heun, "k", 2, 2, False, "HeunDiscreteScheduler", "Heun", CHURN),
+    "lms": Sampler(
+        _plain(multistep(adams, memory=4, of="epsilon")), "k", 4, 1, False, "LMSDiscreteScheduler", "LMS"
     ),
-    "dpmpp_3m": Sampler(multistep(dpmpp_3m, memory=3), "dpm", 3, 1, False, "DPMSolverMultistepScheduler", "DPM++ 3M"),
-    "unipc": Sampler(unipc(2), "unipc", 2, 1, False, "UniPCMultistepScheduler", "UniPC"),
+    "dpm2": Sampler(
+        lambda wish: midway(of="epsilon", churn=wish.churn),
+        "kdpm", 2, 2, False, "KDPM2DiscreteScheduler", "DPM2", CHURN,
+    ),
+    "dpm2_a": Sampler(
+        lambda wish: midway(partial(ancestral, eta=wish.share(1.0)), of="epsilon"),
+        "kdpm", 2, 2, True, "KDPM2AncestralDiscreteScheduler", "DPM2 a", FRESH,
+    ),
+    "dpmpp_2s": Sampler(_singlestep, "singlestep", 2, 1, False, "DPMSolverSinglestepScheduler", "DPM++ 2S"),
+    "dpmpp_2s_a": Sampler(
+        lambda wish: midway(partial(ancestral, eta=wish.share(1.0))),
+        "k", 2, 2, True, "", "DPM++ 2S a", FRESH,
+    ),
+    "dpmpp_sde": Sampler(
+        lambda wish: dpmpp_sde(wish.share(1.0)),
+        "k", 2, 2, True, "DPMSolverSDEScheduler", "DPM++ SDE", FRESH,
+    ),
+    "dpmpp_2m": Sampler(_dpm(2, sde=False), "dpm", 2, 1, False, _MULTISTEP, "DPM++ 2M"),
+    "dpmpp_2m_sde": Sampler(_dpm(2, sde=True), "dpm", 2, 1, True, _MULTISTEP, "DPM++ 2M SDE", FRESH),
+    "dpmpp_3m": Sampler(_dpm(3, sde=False), "dpm", 3, 1, False, _MULTISTEP, "DPM++ 3M"),
+    "dpmpp_3m_sde": Sampler(_dpm(3, sde=True), "dpm", 3, 1, True, _MULTISTEP, "DPM++ 3M SDE", FRESH),
+    "unipc": Sampler(_unipc, "unipc", 2, 1, False, "UniPCMultistepScheduler", "UniPC"),
+    "deis": Sampler(
+        lambda wish: multistep(deis, memory=wish.order(2), of="epsilon"),
+        "deis", 2, 1, False, "DEISMultistepScheduler", "DEIS",
+    ),
+    "ipndm": Sampler(
+        _plain(multistep(bashforth, memory=4, of="epsilon")), "k", 4, 1, False, "IPNDMScheduler", "IPNDM"
+    ),
+    "sa_solver": Sampler(_sa_solver, "sa", 2, 1, True, "SASolverScheduler", "SA Solver", FRESH),
+    "lcm": Sampler(_lcm, "lcm", 1, 1, True, "LCMScheduler", "LCM"),
+    "tcd": Sampler(_tcd, "tcd", 1, 1, True, "TCDScheduler", "TCD", ("eta",)),
+    "restart": Sampler(_plain(restart), "k", 2, 2, True, "", "Restart", ("s_noise",)),
+}  # fmt: skip
+
+CLASSES = {
+    **{sampler.diffusers: name for name, sampler in SAMPLERS.items() if sampler.diffusers not in ("", _MULTISTEP)},
+    "DDIMParallelScheduler": "ddim",
+    "DDPMParallelScheduler": "ddpm",
+    "EDMEulerScheduler": "euler",
+    "FlowMatchEulerDiscreteScheduler": "euler",
+    "FlowMatchHeunDiscreteScheduler": "heun",
 }
+OF_ITS_CLASS = (  # what a config says about a solver counts for the sampler it means; another one is what its name says
+    "solver_order",
+    "algorithm_type",
+    "predict_x0",
+    "disable_corrector",
+    "predictor_order",
+    "corrector_order",
+)
+OTHER_NAMES = {  # as `_bare` writes them
+    "plms": "pndm",
+    "eulerancestral": "euler_a",
+    "ddimtrailing": "ddim,trailing",
+    "dpm2ancestral": "dpm2_a",
+    "kdpm2": "dpm2",
+    "kdpm2a": "dpm2_a",
+    "dpmpp2sancestral": "dpmpp_2s_a",
+    "unipcbh2": "unipc",
+}
+SUFFIXES = {  # as `_bare` writes them -> spacing; A1111's schedule types, and the k of InvokeAI
+    "karras": "karras",
+    "exponential": "exponential",
+    "polyexponential": "polyexponential",
+    "beta": "beta",
+    "lu": "lu",
+    "sgmuniform": "sgm_uniform",
+    "ddimuniform": "ddim_uniform",
+    "simple": "simple",
+    "normal": "normal",
+    "kloptimal": "kl_optimal",
+    "alignyoursteps": "ays",
+    "ays": "ays",
+    "trailing": "trailing",
+    "k": "karras",
+}
+
+
+def default_sampler(config: dict[str, Any]) -> str:
+    """The sampler that a diffusers scheduler config means; BundleError for a class that this version does not know."""
+    name = _meant(config)
+    if name is None:
+        raise BundleError(f"the scheduler class {config.get('_class_name')!r} is not known; choose one with --sampler")
+    return name
+
+
+def _meant(config: dict[str, Any]) -> str | None:
+    kind = config.get("_class_name")
+    if kind in (_MULTISTEP, "EDMDPMSolverMultistepScheduler"):
+        third = "3m" if config.get("solver_order") == 3 else "2m"
+        return f"dpmpp_{third}" + ("_sde" if str(config.get("algorithm_type")).startswith("sde") else "")
+    return CLASSES.get(str(kind))
+
+
+def walker(
+    sampler: str, config: dict[str, Any], *, eta: float | None = None, s_churn: float = 0.0, s_noise: float = 1.0
+) -> Walk:
+    """The sampler as the scheduler config says and as asked: walk(denoise, x, path, noise) -> Iterator[State].
+
+    `eta` is the share of new noise (tcd: gamma), 0 to 1; `s_churn` and `s_noise` are Karras et al. 2022's. Raises
+    RequestError for an option that the sampler does not have, BundleError for a config that cannot be followed.
+    """
+    one_of("sampler", sampler, SAMPLERS)
+    found = SAMPLERS[sampler]
+    for name, value, off, top in (
+        ("eta", eta, None, 1.0),
+        ("s_churn", s_churn, 0.0, 1e3),
+        ("s_noise", s_noise, 1.0, 10.0),
+    ):
+        if value == off:
+            continue
+        if name not in found.options:
+            having = ", ".join(other for other, info in SAMPLERS.items() if name in info.options)
+            raise RequestError(f"sampler '{sampler}' has no {name}; leave it out or choose one of {having}")
+        if not isinstance(value, int | float) or not 0 <= value <= top:
+            raise RequestError(f"{name} {value!r} is out of range; choose 0 to {top:g}")
+    if _meant(config) != sampler:
+        config = {key: value for key, value in config.items() if key not in OF_ITS_CLASS}
+    walk = found.build(Wish(config, eta, s_churn))
+    if s_noise == 1.0:
+        return walk
+    return lambda denoise, x, path, noise: walk(denoise, x, path, lambda: s_noise * noise())
+
+
+def named(name: str) -> tuple[str, str | None]:
+    """(sampler, spacing or None) of a name from here, A1111, stable-diffusion.cpp, ComfyUI or InvokeAI, in any case.
+
+    Raises RequestError with the nearest name.
+    """
+    known = {_bare(own): own for own in SAMPLERS} | {_bare(info.a1111): own for own, info in SAMPLERS.items()}
+    known |= OTHER_NAMES
+    bare = _bare(str(name))
+    for suffix in ("", *sorted(SUFFIXES, key=len, reverse=True)):
+        if bare.endswith(suffix) and (found := known.get(bare.removesuffix(suffix))):
+            sampler, _, spacing = found.partition(",")
+            return sampler, SUFFIXES.get(suffix) or spacing or None
+    near = get_close_matches(bare, [own + suffix for own in known for suffix in ("", *SUFFIXES)], n=1)
+    hint = f"did you mean '{named(near[0])[0]}'? " if near else ""
+    raise RequestError(f"unknown sampler '{name}'; {hint}choose from {', '.join(SAMPLERS)}")
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name.lower()).replace("+", "p")

@@ -21,7 +21,7 @@ BOTH = ("openvino", "onnx")
 def tiny_sources(tmp_path_factory) -> dict[str, Path]:
     """Family -> a diffusers folder with random weights."""
     root = tmp_path_factory.mktemp("sources")
-    return {family: write_tiny_pipeline(root / f"tiny-{family}", family) for family in ("sd1", "sd2")}
+    return {family: write_tiny_pipeline(root / f"tiny-{family}", family) for family in ("sd1", "sd2", "sd1-inpaint")}
 
 
 @pytest.fixture(scope="session")

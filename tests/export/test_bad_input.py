@@ -50,7 +50,7 @@ def test_unknown_format_and_weights(source, tmp_path):
 
 
 def test_source_that_is_missing_or_something_else(tmp_path):
-    refused(RequestError, "no folder .*check the path", tmp_path / "absent", tmp_path / "out")
+    refused(RequestError, "no folder or file .*check the path", tmp_path / "absent", tmp_path / "out")
     (tmp_path / "photos").mkdir()
     refused(ExportError, "not a diffusers folder .no model_index.json.", tmp_path / "photos", tmp_path / "out")
     (tmp_path / "file").touch()
@@ -76,15 +76,17 @@ def test_other_components(source, tmp_path):
 
 
 def test_unets_with_inputs_of_their_own(source, tmp_path):
-    edit(source / "unet" / "config.json", in_channels=9)
-    refused(ExportError, "9 input channels .inpainting", source, tmp_path / "out")
-    edit(source / "unet" / "config.json", in_channels=4, time_cond_proj_dim=256)
+    edit(source / "unet" / "config.json", in_channels=8)
+    refused(ExportError, "8 channels in and 4 out for latents of 4; choose", source, tmp_path / "out")
+    edit(source / "unet" / "config.json", in_channels=9, out_channels=9)
+    refused(ExportError, "9 channels in and 9 out", source, tmp_path / "out")
+    edit(source / "unet" / "config.json", in_channels=4, out_channels=4, time_cond_proj_dim=256)
     refused(ExportError, "time_cond_proj_dim, which is not supported", source, tmp_path / "out")
 
 
 def test_other_predictions(source, tmp_path):
-    edit(source / "scheduler" / "scheduler_config.json", prediction_type="sample")
-    refused(ExportError, "predicts 'sample'; choose", source, tmp_path / "out")
+    edit(source / "scheduler" / "scheduler_config.json", prediction_type="score")
+    refused(ExportError, "prediction type 'score' is not supported; export", source, tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["unet/config.json", "scheduler/scheduler_config.json"])

@@ -1,22 +1,29 @@
 """What a bundle holds, and that its graphs answer like torch: every format, kind of weights, size and batch."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import openvino
 import pytest
+import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from onnx import TensorProto
 from transformers import CLIPTextModel, CLIPTokenizer
 
+import pleinair
 from pleinair.bundle import damaged_files, open_bundle
-from pleinair_export import check, convert, graphs
+from pleinair.sampling import SAMPLERS, default_sampler
+from pleinair_export import check, convert, families, graphs, preview
 from pleinair_export.tokenizer import PROMPTS
 
-BUNDLES = [("sd1", "fp32"), ("sd1", "fp16"), ("sd2", "fp16"), ("sd2", "int8")]
+BUNDLES = [("sd1", "fp32"), ("sd1", "fp16"), ("sd2", "fp16"), ("sd2", "int8"), ("sd1-inpaint", "fp16")]
+CHANNELS = {"sd1": 4, "sd2": 4, "sd1-inpaint": 9}
 GATE = {"fp32": 60, "fp16": 50, "int8": 35}
+STORYBOOK = Path(__file__).parents[2] / "models" / "storybook" / "source"
 GRAPHS = ("text_encoder", "unet", "vae_encoder", "vae_decoder")
 ports = pytest.mark.parametrize("form", ["openvino", "onnx"])
 bundles = pytest.mark.parametrize("family, weights", BUNDLES)
@@ -98,7 +105,7 @@ def test_other_sizes_batches_and_times(exported, torch_specs, family, weights, f
         ("vae_encoder", {"sample": np.tanh(normal(3, 3, 40, 88))}),
     ]
     for batch, length, height, width, t in ((1, 77, 8, 8, 0), (3, 154, 5, 11, 733.37), (2, 77, 13, 6, 999)):
-        sample = {"sample": normal(batch, 4, height, width), "timestep": np.array([t], np.float32)}
+        sample = {"sample": normal(batch, CHANNELS[family], height, width), "timestep": np.array([t], np.float32)}
         cases.append(("unet", {**sample, "encoder_hidden_states": normal(batch, length, 32)}))
     for name, case in cases:
         expected = graphs.run_torch(torch_specs[family][name], case)
@@ -129,7 +136,9 @@ def test_ports(exported, family, weights):
                 assert ir_port.partial_shape == openvino.PartialShape(sizes)
     unet = bundle.manifest.graphs["unet"]
     assert list(unet.inputs) == ["sample", "timestep", "encoder_hidden_states"]
-    assert unet.inputs["sample"].shape == ("batch", 4, "height", "width")
+    assert unet.inputs["sample"].shape == ("batch", CHANNELS[family], "height", "width")
+    assert unet.outputs["out_sample"].shape == ("batch", 4, "height", "width")
+    assert bundle.inpaints_by_input == (family == "sd1-inpaint")
     assert unet.inputs["timestep"].shape == (1,)
     text = bundle.manifest.graphs["text_encoder"].outputs
     assert list(text) == ["last_hidden_state", "pooler_output", *(f"hidden_states.{n}" for n in range(4))]
@@ -181,11 +190,13 @@ def test_manifest(exported, tiny_sources, family, weights):
     present = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
     assert set(manifest.files) == present - {"bundle.json"}
     assert bundle.formats == ("onnx", "openvino")
-    assert (manifest.name, manifest.family) == (source.name, family)
-    assert manifest.tasks == ("text2image", "image2image")
+    assert (manifest.name, manifest.family) == (source.name, family.removesuffix("-inpaint"))
+    paints = ("text2image", "image2image", "inpaint")
+    assert manifest.tasks == bundle.tasks == (("inpaint",) if family == "sd1-inpaint" else paints)
     assert (manifest.latents.channels, manifest.latents.downsample, manifest.latents.scale) == (4, 8, 0.18215)
     assert (manifest.defaults.width, manifest.defaults.height) == (64, 64)
-    assert manifest.defaults.sampler == ("ddim" if family == "sd2" else "dpmpp_2m")
+    assert manifest.defaults.sampler == default_sampler(bundle.scheduler_config)
+    assert np.abs(manifest.latents.rgb).max() < 10 and np.shape(manifest.latents.rgb) == (5, 3)
     text = manifest.text_encoders[0]
     assert (text.graph, text.tokenizer, text.length, text.output) == (
         "text_encoder",
@@ -211,6 +222,8 @@ def test_configs_are_the_sources(exported, tiny_sources):
     index = json.loads((path / "model_index.json").read_text())
     assert set(index) == set(json.loads((source / "model_index.json").read_text()))
     assert index["safety_checker"] == [None, None]
+    index = json.loads((exported("sd1-inpaint", "fp16") / "model_index.json").read_text())
+    assert index["_class_name"] == "StableDiffusionInpaintPipeline"  # whose loaders know what nine channels are
 
 
 @pytest.mark.parametrize("family", ["sd1", "sd2"])
@@ -284,3 +297,51 @@ def test_attention_is_one_onnx_operator(exported, family):
     for name, count in (("unet", 8), ("vae_encoder", 1), ("vae_decoder", 1)):
         kinds = [node.op_type for node in onnx.load(bundle.graph_file(name, "onnx")).graph.node]
         assert (kinds.count("MultiHeadAttention"), kinds.count("Softmax")) == (count, 0)
+
+
+def test_the_map_to_colours_shows_what_the_vae_shows():
+    """Storybook's real latents through the map, against its decoded pictures at the size of the latents."""
+    vae = AutoencoderKL.from_pretrained(STORYBOOK / "vae", torch_dtype=torch.float32).eval()
+    rgb = np.array(preview.fit_rgb(vae))  # (5, 3)
+    pipe = pleinair.load(threads=1)
+    for prompt in ("a red house on a snowy hill at night", "a white cat in the desert at dusk"):
+        made = pipe.generate(prompt, seed=5, steps=12)
+        colours = np.clip(np.einsum("bchw,cd->bhwd", made.latents, rgb[:-1]) + rgb[-1], 0, 1)
+        batch, height, width, _ = colours.shape
+        small = made.pixels.reshape(batch, height, 8, width, 8, 3).mean((2, 4))
+        assert -10 * np.log10(np.mean((colours - small) ** 2)) > 25
+
+
+def test_the_map_of_a_vae_that_says_nothing_is_none_and_of_a_dull_one_is_small():
+    vae = AutoencoderKL.from_pretrained(STORYBOOK / "vae", torch_dtype=torch.float32).eval()
+    vae.config.scaling_factor = 1e-6
+    assert np.abs(preview.fit_rgb(vae)).max() < 1
+    vae.config.scaling_factor = float("inf")
+    assert preview.fit_rgb(vae) is None
+
+
+def test_every_scheduler_of_diffusers_means_a_sampler():
+    """Those whose own is among ours mean it; a distilled model is given few steps."""
+    import diffusers
+
+    for name in sorted(name for name in vars(diffusers.schedulers) if name.endswith("Scheduler")):
+        sampler, steps, guidance = families.habits({"_class_name": name})
+        assert sampler in SAMPLERS
+        ours = [kind for kind, info in SAMPLERS.items() if info.diffusers == name]
+        assert not ours or sampler in ours, name
+        assert (steps, 1 <= guidance <= 2) == ((4, True) if name in ("LCMScheduler", "TCDScheduler") else (20, False))
+    multistep = {"_class_name": "DPMSolverMultistepScheduler"}
+    assert default_sampler(multistep) == "dpmpp_2m"
+    assert default_sampler({**multistep, "solver_order": 3}) == "dpmpp_3m"
+    assert default_sampler({**multistep, "algorithm_type": "sde-dpmsolver++"}) == "dpmpp_2m_sde"
+
+
+@pytest.mark.parametrize("name", ["StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"])
+def test_other_names_of_the_same_parts(tiny_sources, tmp_path, name):
+    """img2img and inpainting folders that hold an ordinary UNet are ordinary models."""
+    folder = shutil.copytree(tiny_sources["sd1"], tmp_path / "model")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "_class_name": name}))
+    for _ in convert.export(folder, tmp_path / "out", formats=("onnx",), weights="fp32"):
+        pass
+    assert open_bundle(tmp_path / "out").manifest.tasks == ("text2image", "image2image", "inpaint")

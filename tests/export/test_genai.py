@@ -53,3 +53,16 @@ def test_same_picture_as_diffusers(tiny_sources, exported, family, weights, gate
 @pytest.mark.parametrize("family, weights", [("sd1", "fp32"), ("sd1", "fp16")])
 def test_opens(exported, family, weights):
     assert picture(exported(family, weights)).shape == (SIZE, SIZE, 3)
+
+
+def test_inpainting_models_open(exported):
+    """Nine channels, and the pipeline class that says so in model_index.json."""
+    import openvino
+
+    pipe = genai.InpaintingPipeline(str(exported("sd1-inpaint", "fp16")), "CPU", INFERENCE_PRECISION_HINT="f32")
+    photo = np.random.default_rng(1).integers(0, 256, (1, SIZE, SIZE, 3), dtype=np.uint8)
+    hole = np.zeros_like(photo)
+    hole[:, 16:48, 16:48] = 255
+    request = {"width": SIZE, "height": SIZE, "num_inference_steps": STEPS, "strength": 1.0}
+    made = pipe.generate("the red", openvino.Tensor(photo), openvino.Tensor(hole), generator=Normals(), **request)
+    assert np.array(made.data).shape == (1, SIZE, SIZE, 3)

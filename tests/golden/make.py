@@ -1,11 +1,14 @@
 """Write the golden numbers of the torch-free tests: `python tests/golden/make.py` (needs the `export` extra).
 
-trajectories.npz   final latents of pinned diffusers schedulers on the toy network of tests/toy.py
+trajectories.npz   final latents of pinned diffusers schedulers on the toy network of tests/toy.py; only these with
+                   `python tests/golden/make.py trajectories`
 noise.npz          torch.randn on the CPU for several seeds and sizes
+noise.npz          torch.randn on the CPU (AVX2 or AVX-512) for several seeds and sizes, and variations of it
 storybook.npz      pictures of diffusers' pipeline from models/storybook/source: write it again after a retraining
 """
 
 import sys
+import zlib
 from pathlib import Path
 
 import diffusers
@@ -19,27 +22,56 @@ import oracle  # noqa: E402
 import storybook  # noqa: E402
 import toy  # noqa: E402
 
-SIZES = ((60,), (4, 9, 7), (4, 8, 8), (3,), (15,), (16,), (17,), (4, 64, 64))
-SEEDS = (0, 7, 2**32 - 1, 2**40 + 3)
+SIZES = ((60,), (4, 9, 7), (3,), (4, 8, 8), (15,), (1,), (16,), (17,), (4, 64, 64), (5,), (1_000_003,))
+SEEDS = (0, 7, 2**32 - 1, 2**40 + 3, 2**64 - 1)
+VARIATIONS = ((1, 2, 0.05, (4, 8, 8)), (1, 2, 0.5, (4, 8, 8)), (3, 2**33, 0.9, (4, 9, 7)), (5, 5, 0.3, (4, 8, 8)))
 
 
 def main() -> None:
     trajectories = {
-        f"{sampler}/{spacing}/{prediction}/{steps}": oracle.trajectory(config, sampler, spacing, steps, seed=steps)
-        for sampler in oracle.SAMPLERS
-        for spacing in oracle.SPACINGS
+        f"{sampler}/{spacing or '-'}/{prediction}/{steps}": oracle.trajectory(config, sampler, spacing, steps, steps)
+        for sampler in (*oracle.SAMPLERS, *oracle.FORMULAS)
+        for spacing in oracle.spacings(sampler)
         for prediction, config in toy.CONFIGS.items()
         for steps in toy.STEPS
     }
+    for variant in toy.VARIANTS:
+        config = {**toy.CONFIGS["epsilon"], **variant}
+        for steps in toy.VARIANT_STEPS:
+            trajectories[f"variant/{toy.variant_name(variant)}/{steps}"] = oracle.of_variant(config, steps, steps)
+    for number, (sampler, options) in enumerate(toy.OPTIONS):
+        for prediction, config in toy.CONFIGS.items():
+            walked = oracle.trajectory(config, sampler, None, 10, 10, **options)
+            trajectories[f"option/{number}/{prediction}"] = walked
     np.savez_compressed(HERE / "trajectories.npz", **trajectories)
+    if "trajectories" in sys.argv[1:]:
+        return
+    np.savez_compressed(HERE / "noise.npz", **noise_numbers())
+    np.savez_compressed(HERE / "storybook.npz", **storybook_pictures())
+
+
+def noise_numbers() -> dict[str, np.ndarray]:
+    """The last numbers and the checksum of successive draws, and the first draws of variation seeds."""
     noise = {}
     for seed in SEEDS:
         generator = torch.Generator().manual_seed(seed)
         for number, size in enumerate(SIZES):
             drawn = torch.randn(size, generator=generator).numpy()
-            noise[f"{seed}/{number}/{'x'.join(map(str, size))}"] = drawn.reshape(-1)[-64:]
-    np.savez_compressed(HERE / "noise.npz", **noise)
-    np.savez_compressed(HERE / "storybook.npz", **storybook_pictures())
+            name = f"draws/{seed}/{number}/{'x'.join(map(str, size))}"
+            noise[f"{name}/last"], noise[f"{name}/crc32"] = drawn.reshape(-1)[-64:], zlib.crc32(drawn.tobytes())
+    for seed, subseed, strength, size in VARIATIONS:
+        a, b = (torch.randn(size, generator=torch.Generator().manual_seed(each)) for each in (seed, subseed))
+        noise[f"varied/{seed}/{subseed}/{strength}/{'x'.join(map(str, size))}"] = varied(a, b, strength).numpy()
+    return noise
+
+
+def varied(a: torch.Tensor, b: torch.Tensor, strength: float) -> torch.Tensor:
+    """A1111's variation: (4, h, w) turned from a to b, column by column."""
+    cosine = torch.nn.functional.cosine_similarity(a, b, dim=1).unsqueeze(1)
+    if cosine.mean() > 0.9995:
+        return a * strength + b * (1 - strength)
+    angle = cosine.acos()
+    return (((1 - strength) * angle).sin() * a + (strength * angle).sin() * b) / angle.sin()
 
 
 def storybook_pictures() -> dict[str, np.ndarray]:

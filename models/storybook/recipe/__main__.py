@@ -17,7 +17,7 @@ from recipe.classifier import train_classifier
 from recipe.decoder import finish_decoder, train_decoder
 from recipe.diffusion import GUIDANCE, STEPS, train_unet
 from recipe.evaluate import evaluate
-from recipe.gallery import paint_gallery
+from recipe.gallery import paint_documentation
 from recipe.pacing import clock_time, in_workers
 from recipe.precision import compare_weights
 from recipe.renders import render
@@ -36,7 +36,7 @@ COMMANDS = {
     "bundle": "export the diffusers folder as the bundle that ships",
     "evaluate": "measure a diffusers folder",
     "precision": "measure what int8 weights do to the pictures",
-    "gallery": "paint the README's picture with the bundle",
+    "gallery": "paint the pictures of the documentation with the bundle",
     "card": "write what was measured into the model card",
     "all": "all of these in turn",
 }
@@ -105,7 +105,7 @@ def run(command: str, options: argparse.Namespace, settings: Settings) -> None:
     elif command == "card":
         update_card(HERE.parent)
     elif command == "gallery":
-        paint_gallery(HERE.parents[2] / "docs" / "images" / "storybook.webp")
+        paint_documentation(HERE.parents[2] / "docs" / "images")
     elif command == "evaluate":
         how = (options.prompts, options.guidance, options.steps)
         evaluate(options.work, options.source, options.report, settings, *how)

@@ -2,8 +2,10 @@
 
 import importlib
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import Protocol
 
@@ -13,10 +15,15 @@ from pleinair.bundle import Bundle
 from pleinair.errors import BundleError, EngineError, PleinairError, RequestError, ResourceError
 
 Shapes = dict[str, tuple[int, ...]]
+EXTRA = "extra_embeddings"  # an input that text encoders may take beside input_ids, see Graph
 
 
 class Graph(Protocol):
-    """A network on a device: named arrays in, named arrays out."""
+    """A network on a device: named arrays in, named arrays out.
+
+    Text encoders also take EXTRA, float32 (rows, d): where an id is below 0, row -1 - id stands in place of a token's
+    embedding. Graphs that cannot do so raise BundleError when it is given.
+    """
 
     def prepare(self, shapes: Shapes) -> None:
         """Load and compile for these input shapes now rather than at the first call."""
@@ -83,9 +90,47 @@ def choose_engine(bundle: Bundle, wanted: str | None) -> str:
     return wanted
 
 
+class OneAtATime:
+    """A graph that threads may share: they wait for each other, as OpenVINO's requests and a change of shapes need."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._turn = Lock()
+
+    def prepare(self, shapes: Shapes) -> None:
+        with self._turn:
+            self._graph.prepare(shapes)
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        with self._turn:
+            return self._graph(**inputs)
+
+    def unload(self) -> None:
+        with self._turn:
+            self._graph.unload()
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A graph that calls `check`, which may raise, before every run."""
+
+    graph: Graph
+    check: Callable[[], None]
+
+    def prepare(self, shapes: Shapes) -> None:
+        self.graph.prepare(shapes)
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        self.check()
+        return self.graph(**inputs)
+
+    def unload(self) -> None:
+        self.graph.unload()
+
+
 def open_graph(bundle: Bundle, graph: str, engine: str, device: str | None, threads: int | None) -> Graph:
     """One graph of a bundle on an engine, not loaded yet; `device` None is the engine's default (the CPU)."""
-    return engine_module(engine).open_graph(bundle, graph, device, threads)
+    return OneAtATime(engine_module(engine).open_graph(bundle, graph, device, threads))
 
 
 def devices(engine: str) -> list[str]:
@@ -128,6 +173,22 @@ def failed(graph: str, device: str, error: Exception) -> PleinairError:
     if out_of_memory(error):
         return ResourceError(f"not enough memory to run '{graph}'; choose a smaller --size or --batch")
     return EngineError(f"'{graph}' failed on {device} ({reason(error)}); try another --device or --engine")
+
+
+def no_extra(file: Path) -> BundleError:
+    """The error for a text encoder that takes no embeddings from outside."""
+    return BundleError(
+        f"'{file.parent.name}' of this bundle takes no textual inversions; export the model again, or leave"
+        " --embedding out"
+    )
+
+
+def check_finite(numbers: np.ndarray, when: str) -> None:
+    """Raise EngineError for NaN or infinity, which would end as a black picture."""
+    if not np.isfinite(numbers).all():
+        raise EngineError(
+            f"the network returned NaN or infinity {when}; try another --engine or --device, or a lower --guidance"
+        )
 
 
 def out_of_memory(error: Exception) -> bool:

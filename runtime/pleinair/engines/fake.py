@@ -27,7 +27,14 @@ class FakeGraph:
     def __init__(self, bundle: Bundle, graph: str) -> None:
         self._info = bundle.manifest.graphs[graph]
         self._latents = bundle.manifest.latents
-        self._run = {"text_encoder": self._text, "unet": self._unet, "vae_decoder": self._decode}[graph]
+        self._scale = bundle.manifest.scale
+        self._run = {
+            "text_encoder": self._text,
+            "unet": self._unet,
+            "vae_encoder": self._encode,
+            "vae_decoder": self._decode,
+            "upscaler": self._upscale,
+        }[graph]
 
     def prepare(self, shapes: Shapes) -> None:
         pass
@@ -38,18 +45,39 @@ class FakeGraph:
     def unload(self) -> None:
         pass
 
-    def _text(self, input_ids: np.ndarray) -> dict[str, np.ndarray]:
+    def _text(self, input_ids: np.ndarray, extra_embeddings: np.ndarray | None = None) -> dict[str, np.ndarray]:
         embeddings = {}
+        named = input_ids < 0
         for name, port in self._info.outputs.items():
             width = port.shape[-1]
             wave = np.sin(input_ids[..., None] * np.arange(1, width + 1)).astype(np.float32)  # (B, 77, width)
+            if extra_embeddings is not None:
+                wave[named] = extra_embeddings[-1 - input_ids[named]]
             embeddings[name] = wave if len(port.shape) == 3 else wave[:, -1]
         return embeddings
 
-    def _unet(self, sample: np.ndarray, timestep: np.ndarray, encoder_hidden_states: np.ndarray, **_: np.ndarray):
-        colour = encoder_hidden_states.mean(1)[:, : sample.shape[1]]  # (B, 4)
-        return {"out_sample": 0.9 * sample - 0.1 * colour[:, :, None, None]}
+    def _unet(
+        self, sample: np.ndarray, timestep: np.ndarray, encoder_hidden_states: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        if sample.shape[1] != self._info.inputs["sample"].shape[1]:
+            raise ValueError(f"the UNet takes {self._info.inputs['sample'].shape[1]} channels, not {sample.shape[1]}")
+        latents = sample[:, : self._info.outputs["out_sample"].shape[1]]  # an inpainting UNet is given more than these
+        colour = encoder_hidden_states.mean(1)[:, : latents.shape[1]]  # (B, 4)
+        return {"out_sample": 0.9 * latents - 0.1 * colour[:, :, None, None]}
+
+    def _encode(self, sample: np.ndarray) -> dict[str, np.ndarray]:
+        """What `_decode` makes this picture of; the channels that it ignores are 0, and no picture is in doubt."""
+        size, channels = self._latents.downsample, self._latents.channels
+        batch, _, height, width = sample.shape
+        colours = sample.reshape(batch, 3, height // size, size, width // size, size).mean((3, 5)).clip(-0.999, 0.999)
+        numbers = np.zeros((batch, 2 * channels, *colours.shape[2:]), np.float32)
+        numbers[:, : min(3, channels)] = np.arctanh(colours)[:, :channels]
+        numbers[:, channels:] = -30
+        return {"latent_parameters": numbers}
 
     def _decode(self, latent_sample: np.ndarray) -> dict[str, np.ndarray]:
         size = self._latents.downsample
         return {"sample": np.tanh(latent_sample[:, :3].repeat(size, 2).repeat(size, 3))}
+
+    def _upscale(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        return {"upscaled": image.repeat(self._scale, 2).repeat(self._scale, 3)}

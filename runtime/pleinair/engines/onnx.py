@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 
 from pleinair.bundle import Bundle, Port
-from pleinair.engines import Shapes, failed, unreadable
+from pleinair.engines import EXTRA, Shapes, failed, no_extra, unreadable
 from pleinair.errors import EngineError, RequestError
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "dml": "DmlExecutionProvider"}
@@ -75,7 +75,10 @@ class OnnxGraph:
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         self.prepare({name: array.shape for name, array in inputs.items()})
-        ports = {port.name: DTYPES.get(port.type, np.float32) for port in self._session.get_inputs()}
+        optional = self._session.get_overridable_initializers()  # EXTRA has a default, so that others need not know it
+        ports = {port.name: DTYPES.get(port.type, np.float32) for port in (*self._session.get_inputs(), *optional)}
+        if EXTRA in inputs and EXTRA not in ports:
+            raise no_extra(self._file)
         feed = {name: np.asarray(array, ports[name]) for name, array in inputs.items()}
         names = [port.name for port in self._session.get_outputs()]
         try:
@@ -91,6 +94,7 @@ class OnnxGraph:
         return {
             dimension: size
             for name, shape in shapes.items()
+            if name in self._ports
             for dimension, size in zip(self._ports[name].shape, shape, strict=True)
             if isinstance(dimension, str)
         }

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 
 from pleinair.bundle import Bundle
-from pleinair.engines import Shapes, failed, unreadable
+from pleinair.engines import EXTRA, Shapes, failed, no_extra, unreadable
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import RequestError
 
 with without_telemetry():
     import openvino as ov
+    from openvino import opset13 as ops
 
 SETTINGS: dict[str, dict[str, Any]] = {
     # f32: results must not change in silence with the CPU model, which is what the default (bf16 where it is fast) does
@@ -51,6 +52,7 @@ class OpenVINOGraph:
         if threads:
             self._settings["INFERENCE_NUM_THREADS"] = threads
         self._shapes: Shapes | None = None
+        self._outputs: list[str] = []
         self._request: ov.InferRequest | None = None
 
     def prepare(self, shapes: Shapes) -> None:
@@ -62,6 +64,10 @@ class OpenVINOGraph:
             model = core.read_model(self._file)
         except RuntimeError as error:
             raise unreadable(self._file, error) from None
+        if EXTRA in shapes and not take_extra(model):
+            raise no_extra(self._file)
+        # compiling drops operations that these shapes make idle, and gives their names to the port that remains
+        self._outputs = [port.get_any_name() for port in model.outputs]
         try:
             model.reshape(dict(shapes))
             widen_timestep(model)
@@ -76,10 +82,53 @@ class OpenVINOGraph:
             results = self._request.infer(inputs)
         except RuntimeError as error:
             raise failed(self._file.parent.name, self._device, error) from None
-        return {next(iter(port.get_names())): np.array(array) for port, array in results.items()}
+        return {name: np.array(array) for name, array in zip(self._outputs, results.values(), strict=True)}
 
     def unload(self) -> None:
         self._shapes = self._request = None
+
+
+def take_extra(model: ov.Model) -> bool:
+    """Give a text encoder the input EXTRA, (rows, d): where an id is below 0, row -1 - id is its embedding.
+
+    Done here and not on disk, where openvino.genai would meet an input it does not know. False where the graph has no
+    table of embeddings that `input_ids` chooses from.
+    """
+    ids = next((port for port in model.inputs if "input_ids" in port.get_names()), None)
+    table = ids and table_of(ids)
+    if table is None:
+        return False
+    consumers = ids.get_target_inputs()
+    width = table.input_value(0).get_partial_shape()[1].get_length()
+    rows = ops.parameter([-1, width], np.float32, EXTRA)
+    rows.output(0).get_tensor().set_names({EXTRA})
+    none = ops.constant(0, ids.get_element_type())
+    chosen = ops.less(ids, none)
+    plain = ops.select(chosen, none, ids)
+    for consumer in consumers:  # all of them: the pooled output searches the ids for the end of the text
+        consumer.replace_source_output(plain.output(0))
+    places = ops.select(chosen, ops.subtract(ops.constant(-1, ids.get_element_type()), ids), none)
+    vectors = ops.gather(rows, places, ops.constant(0, np.int64))
+    readers = table.output(0).get_target_inputs()
+    mixed = ops.select(ops.unsqueeze(chosen, ops.constant(-1, np.int64)), vectors, table)
+    for reader in readers:
+        reader.replace_source_output(mixed.output(0))
+    model.add_parameters([rows])
+    model.validate_nodes_and_infer_types()
+    return True
+
+
+def table_of(ids: ov.Output) -> ov.Node | None:
+    """The Gather by which ids choose rows of a table (V, d)."""
+    for consumer in ids.get_target_inputs():
+        node = consumer.get_node()
+        if node.get_type_name() == "Gather" and consumer.get_index() == 1:
+            return node if node.input_value(0).get_partial_shape().rank.get_length() == 2 else None
+        if node.get_type_name() in ("Convert", "Reshape") and consumer.get_index() == 0:
+            found = table_of(node.output(0))
+            if found is not None:
+                return found
+    return None
 
 
 def widen_timestep(model: ov.Model) -> None:

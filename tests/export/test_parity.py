@@ -1,0 +1,75 @@
+"""Our samplers against the installed diffusers, live: wider than the golden numbers, narrower than docs/samplers.md."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+import oracle
+import toy
+from pleinair.sampling import SAMPLERS, default_sampler
+
+torch.set_num_threads(1)
+STEPS = (1, 2, 3, 5, 10, 20, 50, 100)
+EVERY = (*oracle.SAMPLERS, *oracle.FORMULAS)
+SLOW = ("dpm2", "dpm2_a", "lms")  # diffusers takes seconds to lay out or weigh their steps
+NO_SAMPLE = ("euler_a", "dpm2", "dpm2_a", "pndm", *oracle.FORMULAS)  # diffusers refuses prediction type sample
+OTHERS = [sampler for sampler in oracle.SAMPLERS if sampler not in ("pndm", "lms")]  # see docs/samplers.md
+
+
+def steps_of(sampler):
+    most = 50 if sampler in ("lcm", "tcd") else 20 if sampler in SLOW else 100
+    return [steps for steps in STEPS if steps <= most]
+
+
+def test_the_oracle_has_every_sampler():
+    assert set(EVERY) == set(SAMPLERS)
+
+
+@pytest.mark.parametrize("sampler", EVERY)
+def test_every_number_of_steps_equals_diffusers(sampler):
+    """Each number of steps on the config's own spacing and on one other, which goes round with it."""
+    others = itertools.cycle(oracle.spacings(sampler))
+    for config, steps in itertools.product(toy.CONFIGS.values(), steps_of(sampler)):
+        for spacing in {None, next(others)}:
+            ours = toy.walk(config, sampler, spacing, steps, seed=steps)
+            theirs = oracle.trajectory(config, sampler, spacing, steps, seed=steps)
+            found = toy.difference(ours, theirs)
+            assert found <= toy.tolerance(sampler, spacing, steps), (spacing, steps, config["prediction_type"])
+
+
+@pytest.mark.parametrize("sampler", [sampler for sampler in oracle.SAMPLERS if sampler not in NO_SAMPLE])
+def test_a_network_that_predicts_the_picture_equals_diffusers(sampler):
+    for steps in (1, 4, 20):
+        ours = toy.walk(toy.SAMPLE, sampler, None, steps, seed=steps)
+        assert toy.difference(ours, oracle.trajectory(toy.SAMPLE, sampler, None, steps, seed=steps)) <= 2e-5
+
+
+@pytest.mark.parametrize("sampler", OTHERS)
+@pytest.mark.parametrize("steps, start", [(3, 1), (10, 4), (20, 13), (5, 4)])
+def test_a_later_start_equals_diffusers(sampler, steps, start):
+    for config in toy.CONFIGS.values():
+        stepper = oracle.scheduler(config, sampler, None)
+        theirs = oracle.walked(stepper, steps, steps, sampler in oracle.STOCHASTIC, start)
+        ours = toy.walk(config, sampler, None, steps, steps, start)
+        assert toy.difference(ours, theirs) <= toy.tolerance(sampler, None, steps)
+
+
+@pytest.mark.parametrize("variant", toy.VARIANTS, ids=toy.variant_name)
+def test_solver_settings_equal_diffusers(variant):
+    for prediction in ("epsilon", "v_prediction"):
+        config = {**toy.CONFIGS["epsilon"], "prediction_type": prediction, **variant}
+        for steps in (4, 10, 15):
+            ours = toy.walk(config, default_sampler(config), None, steps, seed=steps)
+            theirs = oracle.of_variant(config, steps, seed=steps)
+            assert toy.difference(ours, theirs) <= toy.variant_tolerance(config), (prediction, steps)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
+def test_the_trained_levels_are_those_of_diffusers_to_the_bit(schedule):
+    from pleinair.schedule import training
+
+    config = {**toy.CONFIGS["epsilon"], "beta_schedule": schedule}
+    theirs = oracle.scheduler(config, "ddim", None).alphas_cumprod.numpy()
+    np.testing.assert_array_equal(training(config).alpha_bar.astype(np.float32), theirs)

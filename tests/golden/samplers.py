@@ -1,0 +1,139 @@
+"""Measure every sampler against pinned diffusers and write docs/samplers.md: `python tests/golden/samplers.py`.
+
+Needs the `export` extra and about ten minutes on one core.
+"""
+
+import itertools
+import sys
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import torch
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+import oracle  # noqa: E402
+import toy  # noqa: E402
+from pleinair import schedule  # noqa: E402
+from pleinair.sampling import SAMPLERS, default_sampler  # noqa: E402
+
+STEPS = (1, 2, 3, 5, 10, 20, 50, 100)
+STARTS = ((10, 4), (20, 13), (50, 10))  # steps, and how many of them image to image leaves out
+NO_SAMPLE = ("euler_a", "dpm2", "dpm2_a", "pndm", *oracle.FORMULAS)  # diffusers refuses prediction type sample
+NO_START = ("pndm", "lms")  # diffusers carries a history that it does not have
+PAGE = HERE.parents[1] / "docs" / "samplers.md"
+
+HEAD = """# Samplers
+
+Written by `tests/golden/samplers.py`; a test compares it with the table in `runtime/pleinair/sampling.py`.
+
+`--sampler` takes the names in the first column, A1111's labels in any case and with a schedule behind them ("DPM++ 2M
+Karras", "Euler a"), and the names of stable-diffusion.cpp, ComfyUI and InvokeAI. Where a model's scheduler config names
+a diffusers class, that class's solver settings (order, algorithm and solver type, corrector, variance type, few-step
+schedule, ...) are followed.
+
+"""
+TAIL = """
+*Order* is the solver's own; a third order multistep solver starts lower and is of second order as a whole, and
+iPNDM's weights suppose equal strides. *Evaluations* are network calls a step: the last step of a sampler with two needs
+one, PLMS's first needs two. With *no* noise, `eta` or `s_churn` still bring some in. TCD's `eta` is its gamma.
+
+*float32* is the worst difference over {cases} trajectories a sampler against diffusers {version} on a small
+network: {steps} steps, every spacing that diffusers has for it, prediction types, image-to-image starts, same noise.
+It is relative to the largest number of the final latents. *float64* is what is left in that worst case when both walk
+in float64, as far as diffusers lets itself be told: some of its tables stay float32.
+
+## Where it is more than 1e-5
+
+| sampler | steps | spacing | bound | reason |
+|---|---|---|---|---|
+{exceptions}
+
+Settings of a scheduler config (`solver_order`, `algorithm_type`, `solver_type`, `final_sigmas_type`, ...), {variants}
+of them: worst {worst_variant} ({worst_name}), where coefficients of a high order cancel in diffusers' float32.
+
+## Where we differ on purpose
+
+- **Third order SDE** (`dpmpp_3m_sde`; singlestep's `heun`): diffusers subtracts half of the second difference, its own
+  ODE form and k-diffusion add it. With diffusers' sign the solver is of first order
+  (`test_third_order_sde_needs_the_sign_that_diffusers_has_wrong`); the measurement above corrects it there.
+- **Churn** (`s_churn`) is Karras et al.'s and k-diffusion's: the network sees latents with the noise that was added.
+  diffusers' Euler shows it the latents from before, so the noise is never taken out again.
+- **`dpmpp_sde`** draws two independent parts of each stride's Brownian motion instead of building a tree: the same law,
+  not the same numbers as torchsde. The measurement gives diffusers those parts.
+- **`restart`** lays its path out anew on Karras sigmas from 20 steps on, as A1111 does, whatever the spacing.
+- **`pndm` and `lms` in image to image** start their history afresh; diffusers weighs values that it never saw.
+- **`pndm` with Runge-Kutta warm-up** (`skip_prk_steps: false`) works with fewer than four steps; diffusers' does not.
+- **`ipndm`** is on the sigmas of Stable Diffusion; diffusers' IPNDMScheduler has a schedule of its own.
+- `clip_sample` is for pixels and never applied.
+"""
+
+
+def cases(sampler):
+    """(config, spacing, steps, start) of everything that is measured."""
+    configs = [*toy.CONFIGS.values(), *([] if sampler in NO_SAMPLE else [toy.SAMPLE])]
+    few = sampler in ("lcm", "tcd")
+    for config, spacing, steps in itertools.product(configs, oracle.spacings(sampler), STEPS):
+        eulers = sampler == "ddpm" and config is toy.SAMPLE and spacing not in schedule.TIMESTEP_SPACINGS
+        if not eulers and (not few or steps <= 50):
+            yield config, spacing, steps, 0
+    if sampler not in (*NO_START, *oracle.FORMULAS):
+        yield from ((config, None, *start) for config in configs for start in STARTS)
+
+
+def measured(sampler):
+    """(worst difference, what is left of it in float64, how many cases)."""
+    worst, exact, count = 0.0, 0.0, 0
+    for config, spacing, steps, start in cases(sampler):
+        ours = toy.walk(config, sampler, spacing, steps, steps, start)
+        later = {"start": start} if start else {}
+        found = toy.difference(ours, oracle.trajectory(config, sampler, spacing, steps, steps, **later))
+        if not found <= toy.tolerance(sampler, spacing, steps):
+            print(f"beyond its bound: {sampler} {spacing} {config['prediction_type']} {steps} {start}: {found:.1e}")
+        count += 1
+        if not found <= worst:
+            ours = toy.walk(config, sampler, spacing, steps, steps, start, precision=np.float64)
+            theirs = oracle.trajectory(config, sampler, spacing, steps, steps, dtype=torch.float64, **later)
+            worst, exact = found, toy.difference(ours, theirs)
+    return worst, exact, count
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    diffusers.utils.logging.set_verbosity_error()
+    columns = ["sampler", "order", "evaluations", "noise", "A1111", "diffusers", "options", "float32", "float64"]
+    lines, total = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"], 0
+    for name, info in SAMPLERS.items():
+        worst, exact, count = measured(name)
+        total += count
+        kind = f"`{info.diffusers}`" if info.diffusers else toy.FORMULAS[name]
+        options = ", ".join(f"`{option}`" for option in info.options)
+        noise = "yes" if info.stochastic else "no"
+        cells = (f"`{name}`", info.order, info.evaluations, noise, info.a1111, kind, options)
+        lines.append(f"| {' | '.join(map(str, cells))} | {worst:.1e} | {exact:.1e} |")
+        print(lines[-1], flush=True)
+    variants = {}
+    for variant in toy.VARIANTS:
+        config = {**toy.CONFIGS["epsilon"], **variant}
+        sampler = default_sampler(config)
+        variants[toy.variant_name(variant)] = max(
+            toy.difference(toy.walk(config, sampler, None, steps, steps), oracle.of_variant(config, steps, steps))
+            for steps in (5, 10, 14, 20, 50)
+        )
+    worst_name = max(variants, key=variants.get)
+    tail = TAIL.format(
+        cases=f"about {total // len(SAMPLERS)}",
+        version=diffusers.__version__,
+        steps=", ".join(map(str, STEPS)),
+        exceptions=toy.exceptions_table(),
+        variants=len(variants),
+        worst_variant=f"{variants[worst_name]:.0e}",
+        worst_name=f"`{worst_name}`",
+    )
+    PAGE.write_text(HEAD + "\n".join(lines) + "\n" + tail, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

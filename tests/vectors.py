@@ -1,0 +1,26 @@
+"""Small safetensors files, for tests of textual inversion."""
+
+import json
+
+import numpy as np
+
+NAMES = {"float64": "F64", "float32": "F32", "float16": "F16", "uint16": "BF16", "int64": "I64"}
+
+
+def safetensors(arrays, metadata=None):
+    """The bytes of a safetensors file; uint16 arrays are taken for bfloat16."""
+    header, data = {"__metadata__": metadata} if metadata else {}, b""
+    for key, array in arrays.items():
+        numbers = np.ascontiguousarray(array).tobytes()
+        offsets = [len(data), len(data) + len(numbers)]
+        header[key] = {"dtype": NAMES[str(array.dtype)], "shape": list(array.shape), "data_offsets": offsets}
+        data += numbers
+    return framed(json.dumps(header).encode(), data)
+
+
+def framed(header, data=b""):
+    return len(header).to_bytes(8, "little") + header + data
+
+
+def some_vectors(count, width, seed=0):
+    return np.random.default_rng(seed).normal(0, 0.02, (count, width)).astype(np.float32)
