@@ -16,11 +16,12 @@ import numpy as np
 from pleinair.bundle import open_bundle
 from pleinair.engines import check_finite
 from pleinair.guidance import Guidance, Guide, guided
+from pleinair.image import rough
 from pleinair.noise import KINDS, slerp, source, stacked
 from pleinair.sampling import SAMPLERS
 from pleinair.schedule import make_path, prediction_type
 
-RGB = np.linspace(-0.3, 0.3, 12, dtype=np.float32).reshape(4, 3)  # a map from latents to colours; any costs the same
+BUNDLE = open_bundle()
 EMBEDDING = np.zeros((1, 77, 768), np.float32)
 COLUMNS = {  # what is measured -> guidance, and whether each step is checked and shown
     "text alone": (Guidance(1.0), False),
@@ -53,7 +54,7 @@ def walk_cost(
     sampler: str, side: int, asked: argparse.Namespace, guidance: Guidance, everything: bool
 ) -> tuple[float, float]:
     """(microseconds, network evaluations) of one step of a walk."""
-    config = open_bundle(None).scheduler_config
+    config = BUNDLE.scheduler_config
     path = make_path(config, SAMPLERS[sampler].grid, asked.steps)
     shape = (4, side, side)
     answers = stacked([source(1), source(2)], shape)
@@ -73,7 +74,7 @@ def walk_cost(
         for step, state in enumerate(states, 1):
             if everything:
                 check_finite(state.x, "")
-                rough(state.x0)
+                rough(state.x0, BUNDLE.manifest.latents)
             denoise.step = min(step, len(path) - 1)
 
     return timed(walk, asked.repeats) / len(path), len(calls) / len(path)
@@ -87,15 +88,9 @@ def parts(side: int, repeats: int) -> dict[str, float]:
     rest = {
         "variation seed (once a picture)": lambda: slerp(a, b, 0.3),
         "check for NaN": lambda: check_finite(a, ""),
-        "preview": lambda: rough(a[None]),
+        "preview": lambda: rough(a[None], BUNDLE.manifest.latents),
     }
     return {name: timed(act, 20 * repeats) for name, act in {**draws, **rest}.items()}
-
-
-def rough(x0: np.ndarray) -> np.ndarray:
-    """A preview without the VAE: (1, 4, h, w) -> (h, w, 3) uint8."""
-    colours = np.tensordot(x0[0], RGB, (0, 0)) * 0.5 + 0.5
-    return (colours.clip(0, 1) * 255).astype(np.uint8)
 
 
 def timed(act: Callable[[], object], repeats: int) -> float:
