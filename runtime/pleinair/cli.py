@@ -496,6 +496,17 @@ def samplers(as_json: Json = False) -> None:
     print(f"\nspacings: {', '.join(SPACINGS)}")
 
 
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(context: typer.Context) -> int:
+    """Measure this machine, compare and report: see `pleinair bench --help`."""
+    try:
+        from pleinair_bench.cli import app as benchmarks
+    except ModuleNotFoundError as error:
+        line = 'pip install "pleinair[bench]"'
+        raise EngineError(f"the benchmark suite is not installed ({error.name}); install with: {line}") from None
+    return get_command(benchmarks).main(context.args, prog_name="pleinair bench", standalone_mode=False) or 0
+
+
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Tell what this machine is, which engines and devices it has, and what to install for what is missing."""

@@ -1,0 +1,343 @@
+"""`pleinair bench`: measure this machine, compare, report."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pleinair.errors import Cancelled, QualityError, RequestError
+from pleinair_bench import cases, models, records, tables, topologies
+from pleinair_bench.cases import Case
+from pleinair_bench.run import Limits, Run
+
+RESULTS = Path("pleinair-bench.jsonl")
+QUICK_S = 130.0  # then rounds that are begun are finished, which makes less than three minutes
+WHERE = "the project's issue tracker, as a new issue titled 'benchmark: CPU' with this text attached or pasted"
+
+app = typer.Typer(
+    name="bench",
+    help="Measure this machine offline: components and whole pictures, with intervals, against its own limits.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Results = Annotated[Path, typer.Option("--results", help="File of JSON lines that records are added to.")]
+Form = Annotated[str, typer.Option("-o", "--output", help="md, csv, json or jsonl, on stdout.")]
+Files = Annotated[list[Path], typer.Argument(help="Results files.", show_default=False)]
+
+
+def listed(help: str, *names: str) -> type:
+    return Annotated[str | None, typer.Option(*names, help=f"{help}; comma-separated.", show_default=False)]
+
+
+@app.command()
+def run(
+    quick: Annotated[bool, typer.Option("--quick", help="Under three minutes on two cores.")] = False,
+    model: listed("storybook, sd15, ... (real sizes are filled with random weights)") = None,
+    work: listed(f"Of {', '.join(cases.WORKS)}") = None,
+    engine: listed("openvino, onnx") = None,
+    device: listed("cpu, gpu, npu (OpenVINO); cpu, dml (ONNX Runtime)") = None,
+    precision: listed("How weights are stored: fp32, int8, ...") = None,
+    threads: listed("CPU threads") = None,
+    batch: listed("Rows of a UNet's call") = None,
+    size: listed("WIDTHxHEIGHT of the picture") = None,
+    steps: listed("Of whole pictures") = None,
+    sampler: listed("Of whole pictures") = None,
+    rounds: Annotated[int | None, typer.Option(help="Processes for each case; as many as it needs by default.")] = None,
+    seconds: Annotated[float, typer.Option(help="No new round of a case after that.")] = 120.0,
+    results: Results = RESULTS,
+    form: Form = "md",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cases, with time and disk.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Take the disk that real sizes need without asking.")
+    ] = False,
+) -> None:
+    """Measure, print a table, and add the records to a file."""
+    check_form(form)
+    if rounds is not None and not 1 <= rounds <= 100:
+        raise RequestError("rounds must be from 1 to 100; choose another --rounds")
+    given = {"model": model, "work": work, "engine": engine, "device": device, "precision": precision, "size": size}
+    given |= {"threads": threads, "batch": batch, "steps": steps, "sampler": sampler}
+    wanted = chosen(quick, {name: split(value) for name, value in given.items() if value is not None})
+    disk = cases.disk_bytes(wanted)
+    if dry_run:
+        print(plan(wanted, disk, rounds, form))
+        return
+    if not results.absolute().parent.is_dir():
+        raise RequestError(f"no folder '{results.parent}'; create it, or choose another --results")
+    agree(disk, yes)
+    records.append(results, [])  # what cannot be written is better known now than in ten minutes
+    fill(wanted)
+    order = {case: number for number, case in enumerate(wanted)}
+    done = measure(Run(wanted, Limits(rounds, case_s=seconds, run_s=QUICK_S if quick else None)), results)
+    done.sort(key=lambda record: order[Case.from_dict(record["case"])])
+    print(tables.table(done, form))
+    say(f"added to {results}")
+
+
+@app.command()
+def compare(
+    files: Annotated[list[Path], typer.Argument(help="Results files A and B; one with --by.", show_default=False)],
+    by: Annotated[str | None, typer.Option(help="Compare inside one file: engine, threads, precision ...")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every stage and memory, and what does not differ.")
+    ] = False,
+    fail_if_slower: Annotated[
+        str | None, typer.Option(help="Exit with 7 where B is slower than A by more: 5%.")
+    ] = None,
+    form: Annotated[str, typer.Option("-o", "--output", help="md or json.")] = "md",
+) -> None:
+    """Say whether B is faster than A, slower, or whether there is no difference that can be told."""
+    from dataclasses import asdict
+
+    from pleinair_bench import compare as comparing
+
+    share = percent(fail_if_slower) if fail_if_slower is not None else None
+    if form not in ("md", "json"):
+        raise RequestError(f"unknown form '{form}'; choose md or json")
+    if len(files) != (1 if by else 2):
+        raise RequestError("give two results files, or one and --by FIELD")
+    sides = [existing([file]) for file in files]
+    if by:
+        a, b, *named = comparing.within(sides[0], by)
+        say(f"A: {by} {named[0]}, B: {by} {named[1]}")
+    else:
+        a, b = sides
+        if len({records.machine_key(record) for record in [*a, *b]}) > 1:
+            say("warning: these are of different machines, or there are several machines in a file")
+    found = list(comparing.pairs(a, b, everything))
+    print(json.dumps([asdict(pair) for pair in found]) if form == "json" else comparing.table(found, everything))
+    if share is not None and (bad := comparing.slower(found, share)):
+        worst = max(bad, key=lambda pair: pair.verdict.ratio if pair.verdict else float("inf"))
+        how = f"{worst.verdict.ratio - 1:.0%} slower" if worst.verdict else "failing"
+        parts = (f"{name} {value}" for name, value in worst.case.items() if value is not None)
+        raise QualityError(
+            f"{len(bad)} of {len(found)} slower than allowed ({', '.join(parts)}: {how}); find what changed, or allow"
+            " more with --fail-if-slower"
+        )
+
+
+@app.command()
+def report(
+    files: Files,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page to write.")] = Path("report.html"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write one self-contained page of tables and charts."""
+    from pleinair_bench import report as reporting
+
+    page = reporting.page(existing(files))
+    reporting.write(page, output, force)
+    print(output)
+
+
+@app.command()
+def peers(
+    source: Annotated[Path, typer.Argument(help="A diffusers folder.", show_default=False)],
+    bundle: Annotated[Path, typer.Argument(help="The bundle exported from it.", show_default=False)],
+    peer: listed("Some of those that are installed") = None,
+    python: Annotated[
+        list[str] | None, typer.Option(help="NAME=PYTHON: a peer in its own environment; repeatable.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT; the bundle's when not given.")] = None,
+    steps: Annotated[int, typer.Option(min=2, help="Of each picture.")] = 4,
+    guidance: Annotated[float, typer.Option(help="1 turns it off.")] = 7.5,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Processes for each peer.")] = 3,
+    results: Results = RESULTS,
+    form: Form = "md",
+) -> None:
+    """Measure other programs on the same work: diffusers, openvino-genai, optimum, stable-diffusion.cpp."""
+    from pleinair_bench import peers as others
+
+    check_form(form)
+    pairs = [each.partition("=") for each in python or []]
+    if any(not path for _, _, path in pairs):
+        raise RequestError("--python is not NAME=PYTHON; write for example --python optimum-onnx=/venv/bin/python")
+    own = {name: path for name, _, path in pairs}
+    names = [name for name in others.available(own) if peer is None or name in split(peer)]
+    opened = others.check(source, bundle, names)
+    defaults = opened.manifest.defaults
+    width, height = parsed_size(size) if size else (defaults.width, defaults.height)
+    work = others.Work(source, opened, width, height, steps, guidance, threads)
+    records.append(results, [])
+    for words, found in others.measured(work, names, own, rounds):
+        if sys.stderr.isatty():
+            print(f"\r\033[K{words}", end="" if not found else "\n", file=sys.stderr, flush=True)
+    records.append(results, found)
+    if found:
+        print(others.table(found) if form == "md" else tables.table(found, form))
+    if words == "interrupted":
+        raise Cancelled(f"interrupted; what was measured is in {results}")
+    say(f"added to {results}")
+
+
+@app.command("table")
+def show(files: Files, form: Form = "md") -> None:
+    """Print the newest record of every case in the files as a table."""
+    check_form(form)
+    print(tables.table(records.newest(existing(files)), form))
+
+
+@app.command()
+def clean() -> None:
+    """Give back the disk that real sizes were filled into."""
+    print(f"{topologies.clean() / 1e9:.2f} GB given back")
+
+
+@app.command()
+def submit(file: Annotated[Path, typer.Argument(help="Results file.")] = RESULTS) -> None:
+    """Print the last run's records and say where to send them; nothing is sent."""
+    found = existing([file])
+    if not found:
+        raise RequestError(f"'{file}' holds no records; make some with: pleinair bench run --quick")
+    print(tables.table([record for record in found if record["run"] == found[-1]["run"]], "jsonl"))
+    say("nothing was sent: these lines hold the machine's facts and no name of it or of you; read them, then")
+    say(f"give them to {WHERE}")
+
+
+def chosen(quick: bool, given: dict[str, list[str]]) -> list[Case]:
+    """The cases that the options mean."""
+    if not given:
+        return list(cases.quick() if quick else cases.standard())
+    if quick:
+        fast = list(cases.quick())
+        kept = [case for case in fast if all(str(case.to_dict().get(name)) in values for name, values in given.items())]
+        if not kept:
+            raise RequestError("--quick has no such cases; leave it out, or leave the other options out")
+        return kept
+    model = given.get("model", models.names()[:1])
+    text = {name: given.get(name) for name in ("work", "precision", "sampler")}
+    sizes = [parsed_size(each) for each in given["size"]] if "size" in given else None
+    return list(
+        cases.matrix(
+            model,
+            text["work"],
+            given.get("engine", models.engines()),
+            given.get("device", ["cpu"]),
+            text["precision"],
+            [numbers("threads", [each])[0] for each in given["threads"]] if "threads" in given else [None],
+            numbers("batch", given["batch"]) if "batch" in given else [1, 2],
+            sizes,
+            numbers("steps", given["steps"]) if "steps" in given else None,
+            [canonical(each) for each in text["sampler"]] if text["sampler"] else None,
+        )
+    )
+
+
+def plan(wanted: list[Case], disk: int, rounds: int | None, form: str) -> str:
+    """What a run would do: cases with about how long they take, and the disk that is needed first."""
+    times = [case.seconds * (rounds / case.rounds[0] if rounds else 1) for case in wanted]
+    if form in ("json", "jsonl"):
+        rows = [case.to_dict() | {"seconds": round(time, 1)} for case, time in zip(wanted, times, strict=True)]
+        return json.dumps({"cases": rows, "seconds": round(sum(times), 1), "disk_bytes": disk})
+    lines = [
+        f"{time:7.0f} s  {case.memory_bytes / 1e9:5.1f} GB  {case.name}"
+        for case, time in zip(wanted, times, strict=True)
+    ]
+    total = (
+        f"{len(wanted)} cases, about {sum(times) / 60:.0f} min on a modest laptop, {disk / 1e9:.2f} GB of disk to take"
+    )
+    return "\n".join(["   time   memory  case", *lines, total])
+
+
+def agree(disk: int, yes: bool) -> None:
+    """Ask for the disk that real sizes take."""
+    if disk and not yes:
+        if not sys.stdin.isatty():
+            raise RequestError(
+                f"real sizes take {disk / 1e9:.2f} GB of disk; agree with --yes, or use --model storybook"
+            )
+        if not typer.confirm(f"Take {disk / 1e9:.2f} GB of disk (`pleinair bench clean` gives them back)?", err=True):
+            raise RequestError("nothing was measured; measure without real sizes with --model storybook")
+
+
+def fill(wanted: list[Case]) -> None:
+    """Make the real sizes' graphs, those that are not there."""
+    for case in wanted:
+        for each in models.needed(case.model, case.engine, case.precision, case.components):
+            for done in topologies.filling(each):
+                if sys.stderr.isatty():
+                    print(f"\rfilling {each.name} {each.component} {done / each.size:4.0%} ", end="", file=sys.stderr)
+            if sys.stderr.isatty():
+                print("\r\033[K", end="", file=sys.stderr)
+
+
+def measure(running: Run, results: Path) -> list[records.Record]:
+    """Run it, adding each record to the file as it is made; what was done is kept whatever happens."""
+    done: list[records.Record] = []
+    try:
+        for words, record in running.steps():
+            if record is None:
+                if sys.stderr.isatty():
+                    print(f"\r\033[K{words[:100]}", end="", file=sys.stderr, flush=True)
+                continue
+            done.append(record)
+            records.append(results, [record])
+    except KeyboardInterrupt:
+        rest = running.unfinished()
+        records.append(results, rest)
+        print(tables.table([*done, *rest], "md"))
+        raise Cancelled(f"interrupted; {len(done)} cases are complete and {len(rest)} in part in {results}") from None
+    except records.ResourceError:
+        print(tables.table(done, "md"))  # at least on the screen
+        raise
+    finally:
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr)
+    return done
+
+
+def existing(files: list[Path]) -> list[records.Record]:
+    found, warnings = records.read(files)
+    for warning in warnings:
+        say(f"warning: {warning}")
+    return found
+
+
+def say(words: str) -> None:
+    print(f"pleinair: {words}", file=sys.stderr)
+
+
+def check_form(form: str) -> None:
+    if form not in tables.FORMS:
+        raise RequestError(f"unknown form '{form}'; choose from {', '.join(tables.FORMS)}")
+
+
+def split(text: str) -> list[str]:
+    """'a, b' -> ['a', 'b']."""
+    return list(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
+
+
+def numbers(name: str, parts: list[str]) -> list[int]:
+    wrong = [part for part in parts if not (part.isascii() and part.isdigit() and 0 < int(part) <= 10_000)]
+    if wrong:
+        raise RequestError(f"{name} '{wrong[0][:20]}' is not a number from 1 to 10000; choose another --{name}")
+    return [int(part) for part in parts]
+
+
+def parsed_size(text: str) -> tuple[int, int]:
+    from pleinair.options import parse_size
+
+    return parse_size(text)
+
+
+def canonical(sampler: str) -> str:
+    """The name that our table has for a sampler."""
+    from pleinair.sampling import named
+
+    return named(sampler)[0]
+
+
+def percent(text: str) -> float:
+    """'5%' or '5' -> 0.05."""
+    try:
+        share = float(text.strip().removesuffix("%")) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 100:
+        raise RequestError(f"'{text[:20]}' is not a share; write for example --fail-if-slower 5%")
+    return share

@@ -1,0 +1,75 @@
+"""What is measured: storybook, which ships whole, and real sizes, which ship without weights and are filled here."""
+
+from functools import cache
+
+from pleinair.bundle import Bundle, open_bundle
+from pleinair.engines import ENGINES, installed
+from pleinair.errors import EngineError
+from pleinair_bench import topologies
+from pleinair_bench.topologies import Topology
+
+STORYBOOK = "storybook"
+COMPONENTS = ("text_encoder", "unet", "vae_decoder")
+# 10^9 operations at the model's own size, batch 1, of which estimates are made before anything is loaded
+GFLOP = {
+    "storybook": {"text_encoder": 0.1, "unet": 0.6, "vae_decoder": 2.0},
+    "sd15": {"text_encoder": 13, "unet": 803, "vae_decoder": 2480},
+    "sd21": {"text_encoder": 46, "unet": 820, "vae_decoder": 2480},
+}
+
+
+def names() -> list[str]:
+    """Storybook, then the models whose topologies ship."""
+    return list(dict.fromkeys([STORYBOOK, *(each.name for each in topologies.available())]))
+
+
+def engines() -> list[str]:
+    """Those that are installed and run real graphs, the default first."""
+    found = [name for name, info in ENGINES.items() if info.format and installed(name)]
+    if not found:
+        raise EngineError(f"no inference engine is installed; install one with: {ENGINES['openvino'].install}")
+    return found
+
+
+def precisions(model: str, engine: str, components: tuple[str, ...]) -> list[str]:
+    """How weights may be stored, where every one of the components ships so for this engine."""
+    form = ENGINES[engine].format
+    if model == STORYBOOK:
+        graphs = manifest_of(model, "").graphs
+        stored = {graphs[name].weights for name in components if form in graphs[name].files}
+        return sorted(stored) if len(stored) == 1 else []
+    found = [each for each in topologies.available() if each.name == model and each.format == form]
+    stored = dict.fromkeys(each.precision for each in found)
+    return [each for each in stored if set(components) <= {t.component for t in found if t.precision == each}]
+
+
+def needed(model: str, engine: str, precision: str, components: tuple[str, ...]) -> list[Topology]:
+    """The topologies to fill; none for storybook."""
+    if model == STORYBOOK:
+        return []
+    form = ENGINES[engine].format
+    return [topologies.find(model, name, precision, form) for name in components]
+
+
+def weight_bytes(model: str, engine: str, precision: str, components: tuple[str, ...]) -> int:
+    """Bytes on disk of the components' graphs."""
+    if model != STORYBOOK:
+        return sum(each.size for each in needed(model, engine, precision, components))
+    manifest = manifest_of(model, precision)
+    return sum(
+        manifest.files[file].size for name in components for file in manifest.graphs[name].files[ENGINES[engine].format]
+    )
+
+
+def opened(model: str, engine: str, precision: str, components: tuple[str, ...]) -> Bundle:
+    """The bundle that holds the components, filling what is not there."""
+    if model == STORYBOOK:
+        return open_bundle(None)
+    form = ENGINES[engine].format
+    return [topologies.filled(model, name, precision, form) for name in components][-1]
+
+
+@cache
+def manifest_of(model: str, precision: str):
+    """A model's manifest, without filling anything."""
+    return open_bundle(None).manifest if model == STORYBOOK else topologies.make_manifest(model, precision)

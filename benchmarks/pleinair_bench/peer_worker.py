@@ -1,0 +1,256 @@
+"""One peer paints twice in a process of its own: a job as JSON on stdin, what came out as JSON on stdout.
+
+Runs in the peer's environment, which need not have pleinair: standard library, NumPy and the peer, nothing else. All
+are given the same start noise and DDIM, so that those that follow diffusers paint the same picture.
+stable-diffusion.cpp takes no noise from outside; it gets Euler and its own.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+
+STARTED = perf_counter()
+Painter = Callable[[list[float]], np.ndarray]  # appends when each step was done; returns (H, W, 3) in 0..1
+
+
+def pleinair(job: dict[str, Any], engine: str) -> Painter:
+    import pleinair
+    from pleinair.request import resolve
+
+    pipe = pleinair.load(job["bundle"], engine=engine, threads=job["threads"])
+    size = {"width": job["width"], "height": job["height"]}
+    how = {"seed": 0, "steps": job["steps"], "sampler": "ddim", "guidance": job["guidance"]}
+    request = resolve(pipe.bundle, job["prompt"], "", **size, **how)
+    noise = np.load(job["noise"])
+
+    def paint(marks: list[float]) -> np.ndarray:
+        for frame in pipe.walk(request, noise=noise):
+            if frame.result is None:
+                marks.append(perf_counter())
+        return frame.result.pixels[0]
+
+    return paint
+
+
+def diffusers(job: dict[str, Any], channels_last: bool) -> Painter:
+    import torch
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    torch.set_num_threads(job["threads"] or torch.get_num_threads())
+    pipe = StableDiffusionPipeline.from_pretrained(job["source"], safety_checker=None, torch_dtype=torch.float32)
+    if channels_last:
+        pipe.unet.to(memory_format=torch.channels_last)
+        pipe.vae.to(memory_format=torch.channels_last)
+    return like_diffusers(pipe, DDIMScheduler, job)
+
+
+def optimum_intel(job: dict[str, Any]) -> Painter:
+    from diffusers import DDIMScheduler
+    from optimum.intel import OVStableDiffusionPipeline
+
+    settings = {"INFERENCE_PRECISION_HINT": "f32"} | threads(job)
+    return like_diffusers(
+        OVStableDiffusionPipeline.from_pretrained(job["bundle"], ov_config=settings), DDIMScheduler, job
+    )
+
+
+def optimum_onnx(job: dict[str, Any]) -> Painter:
+    import onnxruntime
+    from diffusers import DDIMScheduler
+    from optimum.onnxruntime import ORTStableDiffusionPipeline
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = job["threads"] or 0
+    pipe = ORTStableDiffusionPipeline.from_pretrained(job["bundle"], session_options=options)
+    return like_diffusers(pipe, DDIMScheduler, job)
+
+
+def like_diffusers(pipe: Any, scheduler: Any, job: dict[str, Any]) -> Painter:
+    import torch
+
+    # where a config is silent diffusers clips latents to [-1, 1], and neither ours nor the others do
+    pipe.scheduler = scheduler.from_config(pipe.scheduler.config, clip_sample=False)
+    pipe.set_progress_bar_config(disable=True)
+    noise = torch.from_numpy(np.load(job["noise"]))
+
+    def paint(marks: list[float]) -> np.ndarray:
+        def done(pipe: Any, step: int, t: Any, state: dict) -> dict:
+            marks.append(perf_counter())
+            return state
+
+        return pipe(
+            job["prompt"],
+            latents=noise,
+            num_inference_steps=job["steps"],
+            guidance_scale=job["guidance"],
+            width=job["width"],
+            height=job["height"],
+            output_type="np",
+            callback_on_step_end=done,
+        ).images[0]
+
+    return paint
+
+
+def openvino_genai(job: dict[str, Any]) -> Painter:
+    import openvino
+    import openvino_genai as genai
+
+    class Given(genai.Generator):
+        """The start noise, whether it is asked for as a tensor or number by number."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.noise = np.load(job["noise"])
+            self.numbers = iter(self.noise.ravel())
+
+        def next(self) -> float:
+            return float(next(self.numbers))
+
+        def randn_tensor(self, shape: Any) -> openvino.Tensor:
+            return openvino.Tensor(self.noise.reshape(tuple(shape)))
+
+    scratch = TemporaryDirectory()
+    bundle = with_ddim(Path(job["bundle"]), Path(scratch.name))
+    pipe = genai.Text2ImagePipeline(str(bundle))
+    pipe.reshape(1, job["height"], job["width"], job["guidance"])
+    pipe.compile("CPU", INFERENCE_PRECISION_HINT="f32", **threads(job))
+    size = {"width": job["width"], "height": job["height"]}
+    how = {"num_inference_steps": job["steps"], "guidance_scale": job["guidance"]}
+
+    def paint(marks: list[float]) -> np.ndarray:
+        def done(step: int, steps: int, latents: Any) -> bool:
+            marks.append(perf_counter())
+            return False
+
+        return np.array(pipe.generate(job["prompt"], generator=Given(), callback=done, **size, **how).data)[0] / 255
+
+    return paint
+
+
+def stable_diffusion_cpp(job: dict[str, Any]) -> Painter:
+    from stable_diffusion_cpp import StableDiffusion
+
+    model = StableDiffusion(model_path=str(job["source"]), n_threads=job["threads"] or -1, verbose=False)
+
+    def paint(marks: list[float]) -> np.ndarray:
+        picture = model.generate_image(
+            prompt=job["prompt"],
+            width=job["width"],
+            height=job["height"],
+            sample_steps=job["steps"],
+            sample_method="euler",
+            cfg_scale=job["guidance"],
+            seed=0,
+            progress_callback=lambda step, steps, seconds: marks.append(perf_counter()),
+        )[0]
+        return np.asarray(picture.convert("RGB")) / 255
+
+    return paint
+
+
+def with_ddim(bundle: Path, scratch: Path) -> Path:
+    """Links to the bundle, beside a scheduler config that openvino-genai knows: DDIM, and no -Infinity."""
+    changed = (bundle / "model_index.json", bundle / "scheduler" / "scheduler_config.json")
+    index, config = (json.loads(file.read_text(encoding="utf-8")) for file in changed)
+    index["scheduler"] = ["diffusers", "DDIMScheduler"]
+    config = {name: value for name, value in config.items() if not isinstance(value, float) or np.isfinite(value)}
+    config |= {"_class_name": "DDIMScheduler", "clip_sample": False}
+    for entry in bundle.iterdir():
+        if entry.name not in ("scheduler", "model_index.json"):
+            (scratch / entry.name).symlink_to(entry.absolute())
+    (scratch / "scheduler").mkdir()
+    for file, content in zip(changed, (index, config), strict=True):
+        (scratch / file.relative_to(bundle)).write_text(json.dumps(content), encoding="utf-8")
+    return scratch
+
+
+def threads(job: dict[str, Any]) -> dict[str, Any]:
+    """OpenVINO's setting, where a number was asked for."""
+    return {"INFERENCE_NUM_THREADS": job["threads"]} if job["threads"] else {}
+
+
+PEERS: dict[str, tuple[str, Callable[[dict[str, Any]], Painter]]] = {  # what is painted with -> (its package, how)
+    "pleinair openvino": ("pleinair", lambda job: pleinair(job, "openvino")),
+    "pleinair onnx": ("pleinair", lambda job: pleinair(job, "onnx")),
+    "diffusers": ("diffusers", lambda job: diffusers(job, False)),
+    "diffusers channels-last": ("diffusers", lambda job: diffusers(job, True)),
+    "openvino-genai": ("openvino-genai", openvino_genai),
+    "optimum-intel": ("optimum-intel", optimum_intel),
+    "optimum-onnx": ("optimum-onnx", optimum_onnx),
+    "stable-diffusion.cpp": ("stable-diffusion-cpp-python", stable_diffusion_cpp),
+}
+
+
+def main() -> None:
+    """Do the job on stdin; libraries may print what they like, stdout stays clean."""
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.modules["openvino_telemetry"] = None  # its import fails, and openvino reports nothing
+    job = json.load(sys.stdin)
+    try:
+        found = {"status": "ok"} | painted(job)
+    except MemoryError as error:
+        found = {"status": "out of memory", "reason": str(error) or "out of memory"}
+    except Exception as error:  # one peer's failure is its row
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        found = {"status": "failed", "reason": f"{type(error).__name__}: {(lines or [''])[-1][:200]}"}
+    json.dump(found, answer)
+    answer.close()
+
+
+def painted(job: dict[str, Any]) -> dict[str, Any]:
+    """Samples in seconds by stage; steps and decode are those of the second picture."""
+    begun = job["spawned"] if 0 <= STARTED - job["spawned"] < 60 else STARTED
+    package, make = PEERS[job["peer"]]
+    mark = perf_counter()
+    paint = make(job)
+    samples = {"load": [perf_counter() - mark]}
+    paint([])
+    samples["total"] = [perf_counter() - begun]
+    marks: list[float] = []
+    own, mark = process_time(), perf_counter()
+    picture = paint(marks)
+    end = perf_counter()
+    samples["again"], spent = [end - mark], process_time() - own
+    steps = [after - before for before, after in zip(marks, marks[1:], strict=False)]
+    samples |= {
+        "first_step": [marks[0] - mark] if marks else [],
+        "step": steps,
+        "decode": [end - marks[-1]] if marks else [],
+    }
+    np.save(job["picture"], np.asarray(picture, np.float32))
+    return {"samples": samples, "version": installed_version(package), "cpu_s": spent, "peak_rss_mb": peak_rss_mb()}
+
+
+def installed_version(package: str) -> str | None:
+    try:
+        return version(package)
+    except Exception:  # a package without metadata
+        return None
+
+
+def peak_rss_mb() -> float | None:
+    """The most memory this process has held, in MB of 2^20 bytes."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return round(int(line.split()[1]) / 2**10, 1)
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+    except (OSError, ImportError):
+        return None
+
+
+if __name__ == "__main__":
+    main()

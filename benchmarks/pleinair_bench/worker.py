@@ -1,0 +1,303 @@
+"""One round of one case in a process of its own: a job as JSON on stdin, what came out as JSON on stdout.
+
+Jobs are {"task": "case", "case": Case, "spawned": the parent's perf_counter, "seconds": for the repeats, "count":
+whether to count the arithmetic too}, {"task": "peak", "engine", "device", "threads"} and {"task": "engine", "engine"}.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter, process_time
+from typing import Any
+
+STARTED = perf_counter()
+FEWEST, MOST = 3, 60  # samples of one process, unless they are slow
+SLOW_S, FEWEST_SLOW = 2.0, 2
+ENOUGH = 0.01  # half the interval, as a share of the median: more samples would tell nothing new
+
+
+def main() -> None:
+    """Do the job on stdin; engines may print what they like, stdout stays clean."""
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    job = json.load(sys.stdin)
+    json.dump(done(job), answer)
+    answer.close()
+
+
+def done(job: dict[str, Any]) -> dict[str, Any]:
+    """The result of a job, or {"status": ..., "reason": ...} for errors that belong into a row."""
+    from pleinair.errors import PleinairError, ResourceError
+
+    tasks = {"case": case, "peak": peak, "engine": engine}
+    try:
+        return {"status": "ok"} | tasks[job.pop("task")](**job)
+    except (MemoryError, ResourceError) as error:
+        return {"status": "out of memory", "reason": str(error) or "out of memory"}
+    except PleinairError as error:
+        return {"status": "failed", "reason": str(error)}
+    except Exception as error:  # a bug in one case must not hide the others; its traceback is on stderr
+        import traceback
+
+        traceback.print_exc()
+        return {"status": "crashed", "reason": f"{type(error).__name__}: {error}"}
+
+
+def peak(engine: str, device: str, threads: int | None) -> dict[str, Any]:
+    from pleinair_bench import peak as limits
+
+    return {"peak": limits.measure(engine, device, threads)}
+
+
+def engine(engine: str) -> dict[str, Any]:
+    from pleinair.engines import devices, engine_version
+
+    return {"engine": {"version": engine_version(engine), "devices": devices(engine)}}
+
+
+def case(case: dict[str, Any], spawned: float | None, seconds: float, count: bool) -> dict[str, Any]:
+    """Samples in seconds by stage, and what the process took of memory, processor time and energy for them."""
+    from pleinair.engines import engine_module
+    from pleinair_bench import models
+    from pleinair_bench.cases import Case
+
+    begun = spawned if spawned is not None and 0 <= STARTED - spawned < 60 else STARTED
+    asked = Case.from_dict(case)
+    engine_module(asked.engine)
+    samples = {"import": [perf_counter() - begun]}
+    bundle = models.opened(asked.model, asked.engine, asked.precision, asked.components)
+    measure = component if not asked.is_picture else cold if asked.work == "cold" else warm
+    with compiling(asked.engine) as spent:
+        found = measure(asked, bundle, samples, begun, seconds)
+    if spent:
+        samples["compile"] = [sum(spent)]
+    if count:
+        found["gflop"] = counted(asked, bundle)
+    return found | {"samples": samples}
+
+
+def component(asked: Any, bundle: Any, samples: dict[str, list[float]], begun: float, seconds: float) -> dict[str, Any]:
+    """Call one graph again and again."""
+    import numpy as np
+
+    from pleinair.engines import open_graph
+
+    graph = open_graph(bundle, asked.work, asked.engine, asked.device, asked.threads)
+    given = inputs(asked, bundle)
+    mark = perf_counter()
+    graph.prepare({name: array.shape for name, array in given.items()})
+    samples["load"] = [perf_counter() - mark]
+    mark = perf_counter()
+    output = next(iter(graph(**given).values()))
+    samples["first"] = [perf_counter() - mark]
+    runs: list[float] = []
+    found = repeated(lambda: graph(**given), runs, samples["first"][0], seconds)
+    samples["run"] = runs
+    if not np.isfinite(output).all():
+        return {"status": "failed", "reason": "the graph returned NaN or infinity; try another engine"}
+    wide = output.astype(np.float64)
+    return found | {"output": {"mean": significant(wide.mean()), "std": significant(wide.std())}}
+
+
+def cold(asked: Any, bundle: Any, samples: dict[str, list[float]], begun: float, seconds: float) -> dict[str, Any]:
+    """One picture from the start of the process to the bytes of the file."""
+    with spending() as found:
+        pipe = pipeline(asked, bundle)
+        result = paint(pipe, asked)
+        encode(result)
+        samples["total"] = [perf_counter() - begun]
+    found |= used(found, 1)
+    staged(samples, result.timings)
+    return found | picture(result, asked, bundle)
+
+
+def warm(asked: Any, bundle: Any, samples: dict[str, list[float]], begun: float, seconds: float) -> dict[str, Any]:
+    """Pictures in a process that has painted one already."""
+    pipe = pipeline(asked, bundle)
+    mark = perf_counter()
+    result = paint(pipe, asked)
+    samples["first"] = [perf_counter() - mark]
+    samples["load"] = [result.timings.load]
+    totals: list[float] = []
+
+    def again() -> None:
+        staged(samples, paint(pipe, asked).timings, loading=False)
+
+    found = repeated(again, totals, samples["first"][0] - samples["load"][0], seconds, warmups=0)
+    samples["total"] = totals
+    return found | picture(result, asked, bundle)
+
+
+def repeated(
+    call: Callable[[], object], runs: list[float], first: float, seconds: float, warmups: int = 1
+) -> dict[str, Any]:
+    """Call until the median is certain, or `seconds` or MOST samples are reached; `runs` receives the samples."""
+    from pleinair_bench.statistics import FEWEST as ENOUGH_SAMPLES
+    from pleinair_bench.statistics import summary
+
+    slow = first > SLOW_S  # its first call has warmed up all there is
+    for _ in range(0 if slow else warmups):
+        call()
+    fewest = FEWEST_SLOW if slow else FEWEST
+    with spending() as found:
+        started = perf_counter()
+        while len(runs) < MOST:
+            mark = perf_counter()
+            call()
+            runs.append(perf_counter() - mark)
+            certain = len(runs) > ENOUGH_SAMPLES and summary([runs]).uncertainty < ENOUGH
+            if len(runs) >= fewest and (certain or perf_counter() - started >= seconds):
+                break
+    return found | used(found, len(runs))
+
+
+@contextmanager
+def spending() -> Iterator[dict[str, Any]]:
+    """What the machine and this process did meanwhile."""
+    from pleinair_bench import machine
+
+    found: dict[str, Any] = {}
+    power, events = machine.power()["source"], machine.throttle_events()
+    energy, busy, own, mark = machine.energy_joules(), machine.busy_seconds(), process_time(), perf_counter()
+    yield found
+    wall, own = perf_counter() - mark, process_time() - own
+    after, still = machine.busy_seconds(), machine.throttle_events()
+    joules = machine.joules_between(energy, machine.energy_joules())
+    others = None if busy is None or after is None else max(0.0, after - busy - own)
+    found |= {"wall_s": wall, "cpu_s": own, "joules": joules, "others_s": others}
+    found |= {"throttled": bool(still - events) if events is not None and still is not None else None}
+    found |= {"power": "battery" if "battery" in (power, machine.power()["source"]) else power}
+
+
+def used(found: dict[str, Any], samples: int) -> dict[str, Any]:
+    """Per sample: processor seconds and joules; memory; and the share of the cores that others had."""
+    from pleinair.machine import peak_rss_mb, usable_cores
+    from pleinair_bench import machine
+
+    joules, others, wall = found.pop("joules"), found.pop("others_s"), found.pop("wall_s")
+    pss = machine.pss_mb()
+    return {
+        "cpu_s": found["cpu_s"] / samples,
+        "joules": joules / samples if joules is not None else None,
+        "others": round(others / wall / usable_cores(), 3) if others is not None and wall > 0.2 else None,
+        "peak_rss_mb": round(peak_rss_mb(), 1),
+        "pss_mb": round(pss, 1) if pss is not None else None,
+    }
+
+
+def inputs(asked: Any, bundle: Any) -> dict[str, Any]:
+    """The same numbers on every machine, in the shapes of this case."""
+    import numpy as np
+
+    noise, info = np.random.default_rng(0), bundle.manifest.latents
+    named = {"batch": asked.batch, "height": asked.height // info.downsample, "width": asked.width // info.downsample}
+    given = {}
+    for name, port in bundle.manifest.graphs[asked.work].inputs.items():
+        sides = (
+            port.shape
+            if name != "sample" and name != "latent_sample"
+            else (asked.batch, port.shape[1], *(named[n] for n in ("height", "width")))
+        )
+        shape = tuple(side if isinstance(side, int) else named.get(side, 77) for side in sides)
+        if name == "input_ids":
+            given[name] = noise.integers(0, bundle.manifest.text_encoders[0].bos_id, shape)
+        elif name == "timestep":
+            given[name] = np.array([500], np.float32)
+        else:
+            given[name] = noise.standard_normal(shape, np.float32)
+    return given
+
+
+def counted(asked: Any, bundle: Any) -> float | None:
+    """10^9 operations of one call, or of one step of a picture (text and guidance are one call of batch 2)."""
+    from dataclasses import replace
+
+    from pleinair.sampling import SAMPLERS
+    from pleinair_bench.work import gflop
+
+    times = 1
+    if asked.is_picture:
+        guided = bundle.manifest.defaults.guidance > 1
+        times = SAMPLERS[asked.sampler].evaluations
+        asked = replace(asked, work="unet", batch=2 if guided else 1)
+    files = bundle.manifest.graphs[asked.work].files
+    present = [form for form in ("openvino", "onnx") if form in files and (bundle.path / files[form][0]).is_file()]
+    shapes = {name: array.shape for name, array in inputs(asked, bundle).items()}
+    work = gflop(bundle.path / files[present[0]][0], shapes) if present else None
+    return round(work * times, 4) if work is not None else None
+
+
+def pipeline(asked: Any, bundle: Any) -> Any:
+    from pleinair.pipeline import load
+
+    return load(bundle.path, engine=asked.engine, device=asked.device, threads=asked.threads)
+
+
+def paint(pipe: Any, asked: Any) -> Any:
+    from pleinair_bench.reference import PROMPT, SEED
+
+    size = {"width": asked.width, "height": asked.height}
+    return pipe.generate(PROMPT, seed=SEED, steps=asked.steps, sampler=asked.sampler, **size)
+
+
+def encode(result: Any) -> None:
+    """What writing the picture costs, without the disk."""
+    from io import BytesIO
+
+    result.images[0].save(BytesIO(), "PNG")
+
+
+def staged(samples: dict[str, list[float]], timings: Any, loading: bool = True) -> None:
+    """Add one picture's seconds to the stages."""
+    stages = {
+        "text": [timings.text],
+        "first_step": timings.steps[:1],
+        "step": timings.steps[1:],
+        "decode": [timings.decode],
+    }
+    if loading:
+        stages["load"] = [timings.load]
+    for name, values in stages.items():
+        samples.setdefault(name, []).extend(values)
+
+
+def picture(result: Any, asked: Any, bundle: Any) -> dict[str, Any]:
+    from pleinair_bench.reference import likeness
+
+    return {"picture": likeness(result.pixels[0], bundle, asked.steps, asked.sampler)}
+
+
+@contextmanager
+def compiling(engine: str) -> Iterator[list[float]]:
+    """Seconds of each compilation inside the body, where the engine compiles apart from reading (OpenVINO)."""
+    spent: list[float] = []
+    if engine != "openvino":
+        yield spent
+        return
+    from pleinair.engines.openvino import ov
+
+    original = ov.Core.compile_model
+
+    def timed(*arguments: Any, **named: Any) -> Any:
+        mark = perf_counter()
+        try:
+            return original(*arguments, **named)
+        finally:
+            spent.append(perf_counter() - mark)
+
+    ov.Core.compile_model = timed
+    try:
+        yield spent
+    finally:
+        ov.Core.compile_model = original
+
+
+def significant(number: float) -> float:
+    """Six digits."""
+    return float(f"{number:.6g}")
+
+
+if __name__ == "__main__":
+    main()
