@@ -18,7 +18,7 @@ from pleinair import jobs, machine
 from pleinair import morph as walks
 from pleinair.bundle import Bundle, damaged_files, open_bundle
 from pleinair.checks import number
-from pleinair.errors import BundleError, PleinairError, QualityError, RequestError, ResourceError
+from pleinair.errors import BundleError, EngineError, PleinairError, QualityError, RequestError, ResourceError
 from pleinair.metadata import read
 from pleinair.morph import EASES, EVEN
 from pleinair.options import LARGER, MASKING, painting, parse_list
