@@ -376,7 +376,7 @@ def _text(name: str, value: str) -> str:
 
 def _flag(name: str, value: bool) -> bool:
     if not isinstance(value, bool):
-        raise RequestError(f"{name} must be true or false, not {str(value)[:40]!r}")
+        raise RequestError(f"{name} must be true or false, not {shown(value)}; leave it out, or pass one of them")
     return value
 
 
