@@ -19,6 +19,7 @@ def in_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PLEINAIR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(running, "WORKER", worker(OK))
+    monkeypatch.setattr(running.yardstick, "pace", lambda: 0.0025)
 
 
 @pytest.fixture

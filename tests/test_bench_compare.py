@@ -13,7 +13,7 @@ import pytest
 from bench_records import case, record
 from pleinair.errors import RequestError, ResourceError
 from pleinair_bench import report, tables
-from pleinair_bench.compare import pairs, slower, table, within
+from pleinair_bench.compare import of_the_machine, pairs, slower, table, within
 
 FAST = [[0.1, 0.101, 0.1]] * 3
 SLOW = [[0.12, 0.121, 0.12]] * 3
@@ -66,6 +66,23 @@ def test_only_what_differs_is_shown():
     assert "1 of 2 show no difference" in text and "in all: model storybook" in text
     assert "batch 1" in table(list(pairs(a, b)), True)
     assert table(list(pairs(a, a)), False) == "2 of 2 show no difference"
+
+
+def test_a_machine_that_became_slower_is_no_slower_program():
+    found = list(pairs([record(FAST)], [record(SLOW, pace=0.003)]))
+    assert [pair.word for pair in found] == ["machine differs"] and slower(found, 0.05) == []
+    assert of_the_machine(found) == "the machine itself was 20% slower in B during 1 of 1; measure both again"
+    assert "**machine differs**" in table(found, False)
+    assert words([record(SLOW)], [record(FAST, pace=0.002)]) == ["machine differs"]
+    assert words([record(FAST)], [record(SLOW, pace=0.002)]) == ["slower"]  # although the machine was faster
+    assert words([record(FAST)], [record(SLOW, pace=0.00255)]) == ["slower"]
+    assert of_the_machine(list(pairs([record(FAST)], [record(SLOW)]))) is None
+
+
+def test_two_machines_are_compared_as_they_are():
+    other = record(SLOW, pace=0.005)
+    other["machine"] = other["machine"] | {"cpu": "another"}
+    assert words([record(FAST)], [other]) == ["slower"]
 
 
 def test_slower_than_allowed():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -23,7 +24,8 @@ POSIX = pytest.mark.skipif(os.name == "nt", reason="signals")
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    """Make all workers do what some code says; `job` is what they were given."""
+    """Make all workers do what some code says, on a machine that is left alone; `job` is what they were given."""
+    monkeypatch.setattr(run.yardstick, "pace", lambda: 0.0025)
     return lambda code: monkeypatch.setattr(run, "WORKER", worker(code))
 
 
@@ -117,6 +119,45 @@ def test_certain_cases_have_few_rounds_and_uncertain_ones_many(stand_in):
     running = Run([case()])
     rows(running)
     assert len(running.cases[0].outcomes) == cases.MOST_ROUNDS
+
+
+@pytest.fixture
+def slowed(monkeypatch):
+    """Make rounds as much slower as the numbers say, again and again, and the machine with them."""
+
+    def start(*factors):
+        turn = cycle(factors)
+
+        def answer(job, *_, **__):
+            slow = next(turn) if job["task"] == "case" else 1
+            return outcome([0.1 * slow] * 3, pace=0.0025 * slow) if job["task"] == "case" else {}
+
+        monkeypatch.setattr(run, "answer", answer)
+        monkeypatch.setattr(run.yardstick, "pace", lambda: 0.0025)
+        running = Run([case()])
+        return rows(running)[0], running.cases[0]
+
+    return start
+
+
+def test_disturbed_rounds_are_left_out_and_made_up_for(slowed):
+    found, progress = slowed(1.0, 2.0)
+    assert found["measures"]["run"]["rounds"] == [[0.1] * 3] * cases.FEWEST_ROUNDS
+    assert [each["samples"]["run"] for each in found["left_out"]] == [[0.2] * 3] * (cases.FEWEST_ROUNDS - 1)
+    assert len(progress.outcomes) == 2 * cases.FEWEST_ROUNDS - 1 and found["flags"] == []
+    assert found["pace"] == [[0.0025, 0.0025]] * cases.FEWEST_ROUNDS and list(problems(found)) == []
+
+
+def test_where_hardly_any_round_is_calm_all_count(slowed):
+    found, progress = slowed(1.0, *[2.0] * 20)
+    assert found["left_out"] == [] and "disturbed" in found["flags"]
+    assert len(found["measures"]["run"]["rounds"]) == len(progress.outcomes) == cases.MOST_ROUNDS + run.SPARE_ROUNDS
+    assert list(problems(found)) == []
+
+
+def test_a_little_slower_is_not_disturbed(slowed):
+    found, _ = slowed(1.0, 1.03)
+    assert found["left_out"] == [] and found["flags"] == []
 
 
 def test_time_bounds():

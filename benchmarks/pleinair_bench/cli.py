@@ -110,6 +110,8 @@ def compare(
             say("warning: these are of different machines, or there are several machines in a file")
     found = list(comparing.pairs(a, b, everything))
     print(json.dumps([asdict(pair) for pair in found]) if form == "json" else comparing.table(found, everything))
+    if advice := comparing.of_the_machine(found):
+        say(f"warning: {advice}")
     if share is not None and (bad := comparing.slower(found, share)):
         worst = max(bad, key=lambda pair: pair.verdict.ratio if pair.verdict else float("inf"))
         how = f"{worst.verdict.ratio - 1:.0%} slower" if worst.verdict else "failing"

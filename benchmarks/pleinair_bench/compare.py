@@ -4,22 +4,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from pleinair.errors import RequestError
-from pleinair_bench.records import Record, case_key, main_measure, newest
+from pleinair_bench.records import Record, case_key, machine_key, main_measure, newest
 from pleinair_bench.statistics import Verdict, compare
 from pleinair_bench.tables import rows, seconds
 
 WORDS = {"less": "faster", "more": "slower"}  # of seconds
+MACHINE = "machine differs"
 MEMORY_WORDS = {"less": "smaller", "more": "larger"}
 MORE = ("load", "first", "text", "first_step", "step", "decode")
 APART = 0.01  # relative difference of outputs from which the two did not compute the same
 PICTURES_DB = 30.0
+PACE = 0.04  # difference of the yardstick from which a difference in time may be the machine's
 HEAD = ("what", "A", "B", "B / A", "99 % interval", "verdict")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One measure of one case in A and B; `word` is the verdict, or says that one of them lacks or fails it."""
+    """One measure of one case in A and B; `word` is the verdict, or says that one of them lacks or fails it.
+
+    `pace` is B / A of the yardstick: above 1 the machine itself was slower in B. None between different machines.
+    """
 
     case: dict[str, Any]
     measure: str
@@ -27,6 +34,7 @@ class Pair:
     b: float | None
     verdict: Verdict | None
     word: str
+    pace: float | None = None
 
 
 def pairs(a: list[Record], b: list[Record], everything: bool = False) -> Iterator[Pair]:
@@ -55,6 +63,16 @@ def slower(found: list[Pair], share: float) -> list[Pair]:
     return [
         pair for pair in main if (pair.word == "slower" and pair.verdict.ratio > 1 + share) or pair.word == "fails in B"
     ]
+
+
+def of_the_machine(found: list[Pair]) -> str | None:
+    """What to do where the machine differs more between A and B than anything can be said of the program."""
+    paces = [pair.pace for pair in found if pair.word == MACHINE]
+    if not paces:
+        return None
+    ratio = float(np.median(paces))
+    word = f"{ratio - 1:.0%} slower" if ratio > 1 else f"{1 / ratio - 1:.0%} faster"
+    return f"the machine itself was {word} in B during {len(paces)} of {len(found)}; measure both again"
 
 
 def table(found: list[Pair], everything: bool) -> str:
@@ -104,8 +122,18 @@ def computes_otherwise(one: Record, other: Record) -> bool:
 
 
 def _pair(one: Record, other: Record, name: str, a: dict, b: dict, words: dict[str, str]) -> Pair:
-    found = compare(*(of[name]["rounds"] for of in (a, b)))
-    return Pair(one["case"], name, a[name]["median"], b[name]["median"], found, words.get(found.word, found.word))
+    found, pace = compare(*(of[name]["rounds"] for of in (a, b))), _pace(one, other)
+    word = words.get(found.word, found.word)
+    if pace and word in WORDS.values() and abs(pace - 1) > PACE and (pace > 1) == (found.ratio > 1):
+        word = MACHINE
+    return Pair(one["case"], name, a[name]["median"], b[name]["median"], found, word, pace)
+
+
+def _pace(one: Record, other: Record) -> float | None:
+    """B / A of the yardstick on one machine; two machines are compared as they are."""
+    if machine_key(one) != machine_key(other) or not one["pace"] or not other["pace"]:
+        return None
+    return float(np.median(other["pace"]) / np.median(one["pace"]))
 
 
 def _without(record: Record, field: str) -> Record:

@@ -18,7 +18,7 @@ import numpy as np
 from pleinair.bundle import Bundle, open_bundle
 from pleinair.errors import EngineError, RequestError
 from pleinair.machine import usable_cores
-from pleinair_bench import machine, run, tables
+from pleinair_bench import machine, run, tables, yardstick
 from pleinair_bench.cases import Case
 from pleinair_bench.peer_worker import PEERS
 from pleinair_bench.records import Record
@@ -98,16 +98,17 @@ def measured(work: Work, peers: list[str], pythons: dict[str, str], rounds: int)
                 continue
             yield f"round {number + 1}: {name}", []
             picture = Path(scratch) / f"{name}.npy"
-            job = {"peer": name, "noise": str(noise), "picture": str(picture), "spawned": perf_counter()}
+            job = {"peer": name, "noise": str(noise), "picture": str(picture)}
             command = (pythons.get(name, sys.executable), *(() if name in pythons else ("-P",)), str(SCRIPT))
-            busy, mark = _busy(), perf_counter()
+            before, busy, mark = yardstick.pace(), _busy(), perf_counter()
             try:
-                outcome = run.answer(job | _plain(work), 3600, command=command)
+                outcome = run.answer(job | _plain(work), 3600, spawned=True, command=command)
             except KeyboardInterrupt:
                 cut = "interrupted"
                 break
             if busy is not None:
                 outcome["others"] = max(0.0, _busy() - busy) / (perf_counter() - mark) / usable_cores()
+            outcome["pace"] = [before, yardstick.pace()]
             versions[name] = {"version": outcome.pop("version", None)}
             progress[name].outcomes.append(outcome)
         seen = {name: _seen(Path(scratch) / f"{name}.npy") for name in peers}
@@ -118,7 +119,8 @@ def measured(work: Work, peers: list[str], pythons: dict[str, str], rounds: int)
             good[0]["picture"] = _difference(seen[name], seen[first] if first else None)
     done = [each for each in progress.values() if each.outcomes]
     number = run.new_id()
-    yield cut or "done", [run.make_record(each, number, facts, versions, {}, cut) for each in done]
+    usual = yardstick.usual([outcome["pace"] for each in done for outcome in each.outcomes])
+    yield cut or "done", [run.make_record(each, number, facts, versions, {}, cut, usual) for each in done]
 
 
 def table(records: list[Record]) -> str:

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
@@ -17,7 +17,7 @@ from typing import Any
 from pleinair.errors import RequestError, ResourceError
 from pleinair_bench.statistics import Rounds, Summary, summary
 
-VERSION = 1
+VERSION = 2
 SCHEMA = Path(__file__).with_name("schema.json")
 MAIN = ("total", "run")  # what a case is about: the first of them that it has
 PATIENCE_S = 30.0
@@ -89,7 +89,9 @@ def upgraded(raw: Record) -> Record:
     return raw
 
 
-UPGRADES: dict[int, Any] = {}  # version -> what makes the next one of it
+UPGRADES: dict[int, Callable[[Record], Record]] = {  # version -> what makes the next one of it
+    1: lambda raw: raw | {"schema": 2, "pace": [], "left_out": []},  # there was no yardstick
+}
 
 
 def newest(records: Iterable[Record]) -> list[Record]:

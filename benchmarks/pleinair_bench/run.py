@@ -16,17 +16,19 @@ from time import perf_counter
 from typing import Any
 
 from pleinair.version import __version__
-from pleinair_bench import machine, models
+from pleinair_bench import machine, models, yardstick
 from pleinair_bench.cases import FEWEST_ROUNDS_LARGE, Case
 from pleinair_bench.records import VERSION, Record, main_measure, measured
 from pleinair_bench.reference import WRONG_DB
-from pleinair_bench.statistics import is_slowing, summary
+from pleinair_bench.statistics import Rounds, is_slowing, summary
+from pleinair_bench.yardstick import FEWEST_CALM, is_disturbed
 
 ENOUGH = 0.02  # half the interval, as a share of the median: then no more rounds are needed
 NOISY, OTHERS = (
     0.05,
     0.1,
 )  # the share of spread, and of the cores that other programs had, above which a case is flagged
+SPARE_ROUNDS = 3  # more than a case's most, to make up for disturbed ones
 UNITS = {"peak_rss_mb": "MB", "pss_mb": "MB", "cpu_s": "s", "joules": "J"}
 WORKER = (sys.executable, "-P", "-m", "pleinair_bench.worker")
 
@@ -55,23 +57,32 @@ class Progress:
     def failure(self) -> dict[str, Any] | None:
         return next((outcome for outcome in self.outcomes if outcome["status"] != "ok"), None)
 
-    def samples(self, name: str) -> list[list[float]]:
-        found = [outcome["samples"].get(name) for outcome in self.outcomes if outcome["status"] == "ok"]
-        return [each for each in found if each]
+    @property
+    def good(self) -> list[dict[str, Any]]:
+        return [outcome for outcome in self.outcomes if outcome["status"] == "ok"]
 
-    def is_done(self, limits: Limits, run_s: float) -> bool:
+    def calm(self, usual: float | None) -> list[dict[str, Any]]:
+        """The rounds during which the machine was as fast as usual."""
+        return [outcome for outcome in self.good if not is_disturbed(outcome.get("pace", ()), usual)]
+
+    def counted(self, usual: float | None) -> list[dict[str, Any]]:
+        """The rounds that count: the calm ones, or all where too few are calm."""
+        calm = self.calm(usual)
+        return calm if len(calm) >= FEWEST_CALM else self.good
+
+    def is_done(self, limits: Limits, run_s: float, usual: float | None = None) -> bool:
         """Failed, certain enough, or out of time: its own, or that of the whole run, which has taken `run_s`."""
-        count, (fewest, most) = len(self.outcomes), self.case.rounds
-        if limits.rounds:
-            fewest = most = limits.rounds
-        if self.failure or count >= most:
+        calm, count, (fewest, most) = self.calm(usual), len(self.outcomes), self.case.rounds
+        if limits.rounds or self.failure:
+            return bool(self.failure) or count >= limits.rounds
+        if len(calm) >= most or count >= most + SPARE_ROUNDS:
             return True
-        if limits.rounds is None and count >= 2 and self.spent_s > limits.case_s:
+        if count >= 2 and self.spent_s > limits.case_s:
             return True
-        if limits.rounds is None and count >= FEWEST_ROUNDS_LARGE and limits.run_s and run_s > limits.run_s:
+        if count >= FEWEST_ROUNDS_LARGE and limits.run_s and run_s > limits.run_s:
             return True
-        main = self.samples("total") or self.samples("run")
-        return count >= fewest and summary(main).uncertainty < ENOUGH
+        main = samples_of(calm, "total") or samples_of(calm, "run")
+        return len(calm) >= fewest and summary(main).uncertainty < ENOUGH
 
 
 class Run:
@@ -84,6 +95,7 @@ class Run:
         self.machine = machine.facts()
         self.peaks: dict[tuple[str, str, int | None], dict[str, Any]] = {}
         self.engines: dict[str, dict[str, Any]] = {}
+        self.paces: list[list[float]] = []
 
     def steps(self) -> Iterator[tuple[str, Record | None]]:
         """What is going to be done, in words, then once for each case its record, when its last round is over."""
@@ -93,7 +105,7 @@ class Run:
             for progress in waiting if number % 2 == 0 else reversed(waiting):
                 yield f"round {number + 1}: {progress.case.name}", None
                 self._round(progress)
-                if progress.is_done(self.limits, perf_counter() - started):
+                if progress.is_done(self.limits, perf_counter() - started, yardstick.usual(self.paces)):
                     yield progress.case.name, self._written(progress)
             number += 1
 
@@ -122,12 +134,22 @@ class Run:
             progress.outcomes.append({"status": "skipped", "reason": reason})
             return
         job = {"task": "case", "case": case.to_dict(), "seconds": self.limits.round_s, "count": not progress.outcomes}
-        progress.outcomes.append(answer(job, self.limits.worker_s, spawned=True))
+        before = yardstick.pace()
+        outcome = answer(job, self.limits.worker_s, spawned=True)
+        outcome["pace"] = [before, outcome.get("pace") or yardstick.pace()]
+        self.paces.append(outcome["pace"])
+        progress.outcomes.append(outcome)
         progress.spent_s += perf_counter() - mark
 
     def _written(self, progress: Progress, cut: str | None = None) -> Record:
         progress.written = True
-        return make_record(progress, self.id, self.machine, self.engines, self.peaks, cut)
+        usual = yardstick.usual(self.paces)
+        return make_record(progress, self.id, self.machine, self.engines, self.peaks, cut, usual)
+
+
+def samples_of(outcomes: list[dict[str, Any]], stage: str) -> Rounds:
+    """A stage's samples, a list for each round that has it."""
+    return [found for outcome in outcomes if (found := outcome["samples"].get(stage))]
 
 
 def new_id() -> str:
@@ -194,10 +216,11 @@ def make_record(
     engines: dict[str, dict[str, Any]],
     peaks: dict[tuple[str, str, int | None], dict[str, Any]],
     cut: str | None = None,
+    usual: float | None = None,
 ) -> Record:
-    """The record of a case from its rounds."""
-    case, failure = progress.case, progress.failure
-    good = [outcome for outcome in progress.outcomes if outcome["status"] == "ok"]
+    """The record of a case from its rounds; `usual` is what the yardstick says when the machine is left alone."""
+    case, failure, good = progress.case, progress.failure, progress.counted(usual)
+    left_out = [outcome for outcome in progress.good if all(outcome is not each for each in good)]
     stages = dict.fromkeys(name for outcome in good for name in outcome["samples"])
     place = {
         engine: found
@@ -217,8 +240,10 @@ def make_record(
         "case": case.to_dict(),
         "status": failure["status"] if failure else cut or "ok",
         "reason": failure.get("reason") if failure else "stopped before all rounds were done" if cut else None,
-        "measures": {name: measured(samples, "s") for name in stages if (samples := progress.samples(name))},
+        "measures": {name: measured(samples, "s") for name in stages if (samples := samples_of(good, name))},
         "usage": usage,
+        "pace": [outcome["pace"] for outcome in good if "pace" in outcome],
+        "left_out": [{"pace": outcome["pace"], "samples": outcome["samples"]} for outcome in left_out],
         "picture": next((outcome["picture"] for outcome in good if outcome.get("picture")), None),
         "output": next((outcome["output"] for outcome in good if outcome.get("output")), None),
         "engine": {
@@ -234,7 +259,7 @@ def make_record(
         "machine": facts,
     }
     record["speed"] = speed(record, next((outcome.get("gflop") for outcome in good if outcome.get("gflop")), None))
-    record["flags"] = flags(record, good, cut)
+    record["flags"] = flags(record, good, cut, usual)
     return record
 
 
@@ -267,7 +292,7 @@ def activations(case: dict[str, Any], graph: str) -> str:
     return "int8" if found and found.activations == "int8" else "fp32"
 
 
-def flags(record: Record, outcomes: list[dict[str, Any]], cut: str | None) -> list[str]:
+def flags(record: Record, outcomes: list[dict[str, Any]], cut: str | None, usual: float | None) -> list[str]:
     """What speaks against trusting the times."""
     main = main_measure(record)
     samples = record["measures"][main]["rounds"] if main else []
@@ -278,6 +303,7 @@ def flags(record: Record, outcomes: list[dict[str, Any]], cut: str | None) -> li
         "on battery": any(outcome.get("power") == "battery" for outcome in outcomes),
         "throttled": any(outcome.get("throttled") for outcome in outcomes) or (is_slowing(samples) and not loaded),
         "loaded": loaded,
+        "disturbed": any(is_disturbed(outcome.get("pace", ()), usual) for outcome in outcomes),
         "noisy": bool(main) and record["measures"][main]["cv"] > NOISY,
         "wrong picture": picture.get("psnr_db") is not None and picture["psnr_db"] < WRONG_DB,
         "interrupted": cut is not None,

@@ -73,6 +73,8 @@ def cells(record: Record) -> list[str]:
     where = case["engine"] + (f" {case['device']}" if case["device"] != "cpu" else "")
     where += f" {case['threads']}t" if case["threads"] else ""
     notes = [*record["flags"], *([f"**{record['status']}**: {record['reason']}"] if record["status"] != "ok" else [])]
+    if record["left_out"]:
+        notes.append(f"{len(record['left_out'])} disturbed rounds left out")
     picture = record["picture"] or {}
     if picture.get("same"):
         notes.append("picture exact")

@@ -60,7 +60,7 @@ def engine(engine: str) -> dict[str, Any]:
 def case(case: dict[str, Any], spawned: float | None, seconds: float, count: bool) -> dict[str, Any]:
     """Samples in seconds by stage, and what the process took of memory, processor time and energy for them."""
     from pleinair.engines import engine_module
-    from pleinair_bench import models
+    from pleinair_bench import models, yardstick
     from pleinair_bench.cases import Case
 
     begun = spawned if spawned is not None and 0 <= STARTED - spawned < 60 else STARTED
@@ -73,6 +73,7 @@ def case(case: dict[str, Any], spawned: float | None, seconds: float, count: boo
         found = measure(asked, bundle, samples, begun, seconds)
     if spent:
         samples["compile"] = [sum(spent)]
+    found["pace"] = yardstick.pace()
     if count:
         found["gflop"] = counted(asked, bundle)
     return found | {"samples": samples}
