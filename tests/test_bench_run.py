@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import cycle
+from itertools import chain, cycle, repeat
 
 import numpy as np
 import pytest
@@ -153,6 +153,20 @@ def test_where_hardly_any_round_is_calm_all_count(slowed):
     assert found["left_out"] == [] and "disturbed" in found["flags"]
     assert len(found["measures"]["run"]["rounds"]) == len(progress.outcomes) == cases.MOST_ROUNDS + run.SPARE_ROUNDS
     assert list(problems(found)) == []
+
+
+def test_a_round_waits_for_a_calm_machine(monkeypatch):
+    """Readings before and after the first round, twice slow before the second, and then calm."""
+    readings = chain([1.0, 1.0, 2.0, 2.0], repeat(1.0))
+    monkeypatch.setattr(run.yardstick, "pace", lambda: next(readings))
+    waits = []
+    monkeypatch.setattr(run, "sleep", waits.append)
+    monkeypatch.setattr(run, "WORKER", worker(OK))
+    running = Run([case()], Limits(rounds=2))
+    assert rows(running)[0]["pace"] == [[1.0, 1.0]] * 2 and waits == [run.yardstick.PAUSE_S] * 2
+    readings = chain([1.0, 1.0], repeat(2.0))
+    running = Run([case()], Limits(rounds=2, wait_s=1.0))
+    assert rows(running)[0]["pace"] == [[1.0, 1.0], [2.0, 2.0]] and len(waits) == 4
 
 
 def test_a_little_slower_is_not_disturbed(slowed):

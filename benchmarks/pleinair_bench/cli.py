@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from pleinair_bench.run import Limits, Run
 
 RESULTS = Path("pleinair-bench.jsonl")
 QUICK_S = 130.0  # then rounds that are begun are finished, which makes less than three minutes
+QUICK_WAIT_S = 20.0
 WHERE = "the project's issue tracker, as a new issue titled 'benchmark: CPU' with this text attached or pasted"
 
 app = typer.Typer(
@@ -72,7 +74,10 @@ def run(
     records.append(results, [])  # what cannot be written is better known now than in ten minutes
     fill(wanted)
     order = {case: number for number, case in enumerate(wanted)}
-    done = measure(Run(wanted, Limits(rounds, case_s=seconds, run_s=QUICK_S if quick else None)), results)
+    limits = Limits(rounds, case_s=seconds)
+    if quick:
+        limits = replace(limits, run_s=QUICK_S, wait_s=QUICK_WAIT_S)
+    done = measure(Run(wanted, limits), results)
     done.sort(key=lambda record: order[Case.from_dict(record["case"])])
     print(tables.table(done, form))
     say(f"added to {results}")

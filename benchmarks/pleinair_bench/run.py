@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 from pleinair.version import __version__
@@ -41,6 +41,7 @@ class Limits:
     case_s: float = 120.0  # no new round of a case after that
     run_s: float | None = None  # after that a case is done with three rounds, however uncertain
     round_s: float = 1.0  # repeats inside one process
+    wait_s: float = 120.0  # in all, for a disturbed machine to become calm
     worker_s: float = 1800.0  # a process that takes longer is ended
 
 
@@ -96,6 +97,7 @@ class Run:
         self.peaks: dict[tuple[str, str, int | None], dict[str, Any]] = {}
         self.engines: dict[str, dict[str, Any]] = {}
         self.paces: list[list[float]] = []
+        self.waited_s = 0.0
 
     def steps(self) -> Iterator[tuple[str, Record | None]]:
         """What is going to be done, in words, then once for each case its record, when its last round is over."""
@@ -134,12 +136,21 @@ class Run:
             progress.outcomes.append({"status": "skipped", "reason": reason})
             return
         job = {"task": "case", "case": case.to_dict(), "seconds": self.limits.round_s, "count": not progress.outcomes}
-        before = yardstick.pace()
+        before = self._calm_pace()
         outcome = answer(job, self.limits.worker_s, spawned=True)
         outcome["pace"] = [before, outcome.get("pace") or yardstick.pace()]
         self.paces.append(outcome["pace"])
         progress.outcomes.append(outcome)
         progress.spent_s += perf_counter() - mark
+
+    def _calm_pace(self) -> float:
+        """What the yardstick says before a round, which waits for a disturbed machine as long as patience lasts."""
+        while (
+            is_disturbed([pace := yardstick.pace()], yardstick.usual(self.paces)) and self.waited_s < self.limits.wait_s
+        ):
+            sleep(yardstick.PAUSE_S)
+            self.waited_s += yardstick.PAUSE_S
+        return pace
 
     def _written(self, progress: Progress, cut: str | None = None) -> Record:
         progress.written = True
@@ -258,7 +269,7 @@ def make_record(
         },
         "machine": facts,
     }
-    record["speed"] = speed(record, next((outcome.get("gflop") for outcome in good if outcome.get("gflop")), None))
+    record["speed"] = speed(record, next((each["gflop"] for each in progress.good if each.get("gflop")), None))
     record["flags"] = flags(record, good, cut, usual)
     return record
 

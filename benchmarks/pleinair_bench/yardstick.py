@@ -12,6 +12,7 @@ import numpy as np
 
 SIDE, REPEATS = 640, 40  # of float32: 5 MB, beyond a core's own cache; a tenth of a second on two cores
 DISTURBED = 0.05  # slower than usual by that share: the networks are then slower by 10 % and more
+PAUSE_S = 0.5  # until the next look at a disturbed machine
 FEWEST_CALM = 3  # rounds, without which the disturbed ones count as well
 
 Pace = Sequence[float]  # seconds of one product, before and after a round
