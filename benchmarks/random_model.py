@@ -12,11 +12,13 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from make_topologies import MODELS, wake
 
 TOKENIZER = Path(__file__).parents[1] / "models" / "storybook" / "source" / "tokenizer"
+FORMAT = {"format": "pt"}
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
@@ -42,6 +44,13 @@ def main() -> None:
         requires_safety_checker=False,
     )
     pipe.to(dtype=torch.float16).save_pretrained(asked.folder)
+    name_as_published(asked.folder / "text_encoder" / "model.safetensors")
+
+
+def name_as_published(file: Path) -> None:
+    """Put "text_model." before the names, as in every published file; transformers 5 leaves it out."""
+    tensors = load_file(file)
+    save_file({f"text_model.{name.removeprefix('text_model.')}": each for name, each in tensors.items()}, file, FORMAT)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def table(name: str) -> str:
         else:
             ours.append(record)
     if name == "benchmark":
-        return tables.markdown(ours)
+        return tables.markdown(tables.ordered(ours))
     return "\n\n".join(f"{work}:\n\n{peers.table(group)}" for work, group in theirs.items())
 
 

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +13,10 @@ from pleinair_bench.cases import Case
 from pleinair_bench.run import Limits, Run
 
 RESULTS = Path("pleinair-bench.jsonl")
-QUICK_S = 130.0  # then rounds that are begun are finished, which makes less than three minutes
-QUICK_WAIT_S = 20.0
+# After `run_s` a case is done with three rounds; in all a run waits `wait_s` for a calm machine. Rounds that are begun
+# are finished, which makes less than three minutes and less than ten.
+QUICK = {"run_s": 130.0, "wait_s": 20.0}
+STANDARD = {"run_s": 420.0, "wait_s": 60.0}
 WHERE = "the project's issue tracker, as a new issue titled 'benchmark: CPU' with this text attached or pasted"
 
 app = typer.Typer(
@@ -63,7 +64,8 @@ def run(
         raise RequestError("rounds must be from 1 to 100; choose another --rounds")
     given = {"model": model, "work": work, "engine": engine, "device": device, "precision": precision, "size": size}
     given |= {"threads": threads, "batch": batch, "steps": steps, "sampler": sampler}
-    wanted = chosen(quick, {name: split(value) for name, value in given.items() if value is not None})
+    given = {name: split(value) for name, value in given.items() if value is not None}
+    wanted = chosen(quick, given)
     disk = cases.disk_bytes(wanted)
     if dry_run:
         print(plan(wanted, disk, rounds, form))
@@ -74,10 +76,8 @@ def run(
     records.append(results, [])  # what cannot be written is better known now than in ten minutes
     fill(wanted)
     order = {case: number for number, case in enumerate(wanted)}
-    limits = Limits(rounds, case_s=seconds)
-    if quick:
-        limits = replace(limits, run_s=QUICK_S, wait_s=QUICK_WAIT_S)
-    done = measure(Run(wanted, limits), results)
+    bounds = QUICK if quick else {} if given else STANDARD
+    done = measure(Run(wanted, Limits(rounds, case_s=seconds, **bounds)), results)
     done.sort(key=lambda record: order[Case.from_dict(record["case"])])
     print(tables.table(done, form))
     say(f"added to {results}")
@@ -186,7 +186,7 @@ def peers(
 def show(files: Files, form: Form = "md") -> None:
     """Print the newest record of every case in the files as a table."""
     check_form(form)
-    print(tables.table(records.newest(existing(files)), form))
+    print(tables.table(tables.ordered(records.newest(existing(files))), form))
 
 
 @app.command()

@@ -156,7 +156,7 @@ def stable_diffusion_cpp(job: dict[str, Any]) -> Painter:
             sample_method="euler",
             cfg_scale=job["guidance"],
             seed=0,
-            progress_callback=lambda step, steps, seconds: marks.append(perf_counter()),
+            progress_callback=lambda step, steps, seconds: marks.append(perf_counter()) if step else None,
         )[0]
         return np.asarray(picture.convert("RGB")) / 255
 

@@ -24,10 +24,8 @@ from pleinair_bench.statistics import Rounds, is_slowing, summary
 from pleinair_bench.yardstick import FEWEST_CALM, is_disturbed
 
 ENOUGH = 0.02  # half the interval, as a share of the median: then no more rounds are needed
-NOISY, OTHERS = (
-    0.05,
-    0.1,
-)  # the share of spread, and of the cores that other programs had, above which a case is flagged
+NOISY = 0.05  # spread above which a case is flagged
+OTHERS = 0.1  # share of the cores that other programs had, above which it is
 SPARE_ROUNDS = 3  # more than a case's most, to make up for disturbed ones
 UNITS = {"peak_rss_mb": "MB", "pss_mb": "MB", "cpu_s": "s", "joules": "J"}
 WORKER = (sys.executable, "-P", "-m", "pleinair_bench.worker")

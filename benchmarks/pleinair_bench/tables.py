@@ -9,6 +9,7 @@ from typing import Any
 from pleinair_bench.records import Record, machine_key, main_measure
 
 ENGINE_NAMES = {"openvino": "OpenVINO", "onnx": "ONNX Runtime"}
+WORKS = ("cold", "warm", "text_encoder", "unet", "vae_decoder")  # pictures before their parts
 STAGES = ("import", "load", "compile", "first", "text", "first_step", "step", "decode", "run", "total")
 HEAD = (
     "model",
@@ -37,6 +38,17 @@ def markdown(records: list[Record]) -> str:
     for record in records:
         machines.setdefault(machine_key(record), []).append(record)
     return "\n\n".join("\n".join([*about(group), "", *rows(HEAD, map(cells, group))]) for group in machines.values())
+
+
+def ordered(records: list[Record]) -> list[Record]:
+    """By model, what ships whole first, then by work and size, with the engines side by side."""
+
+    def place(record: Record) -> tuple:
+        case = record["case"]
+        work = (WORKS.index(case["work"]), case["batch"], case["width"] * case["height"], case["steps"] or 0)
+        return (case["model"] != "storybook", case["model"], *work, case["precision"], case["engine"], str(case))
+
+    return sorted(records, key=place)
 
 
 def about(records: list[Record], versions: bool = True) -> Iterator[str]:
@@ -123,6 +135,7 @@ def flat(record: Record) -> dict[str, Any]:
     for name in ("peak_rss_mb", "pss_mb", "cpu_s", "joules"):
         row[name] = record["usage"].get(name, {}).get("median")
     row |= {f"picture_{name}": (record["picture"] or {}).get(name) for name in ("sha256", "psnr_db", "ssim")}
+    row |= {"rounds_left_out": len(record["left_out"])}
     row |= {"flags": " ".join(flag.replace(" ", "-") for flag in record["flags"]), "cpu": facts["cpu"]}
     row |= {f"cores_{name}": count for name, count in facts["cores"].items()}
     return row | {"memory_gib": facts["memory"]["gib"], "os": facts["os"], "isa": " ".join(facts["isa"])}
