@@ -8,7 +8,7 @@ import numpy as np
 
 from pleinair.errors import RequestError
 from pleinair_bench.records import Record, case_key, machine_key, main_measure, newest
-from pleinair_bench.statistics import Verdict, compare
+from pleinair_bench.statistics import FLOOR, Verdict, compare
 from pleinair_bench.tables import rows, seconds
 
 WORDS = {"less": "faster", "more": "slower"}  # of seconds
@@ -78,8 +78,11 @@ def of_the_machine(found: list[Pair]) -> str | None:
 def table(found: list[Pair], everything: bool) -> str:
     """What differs, as Markdown, and how much does not; all of it with `everything`."""
     shown = [pair for pair in found if everything or pair.word != "no difference"]
-    same = sum(pair.word == "no difference" for pair in found)
-    summary = f"{same} of {len(found)} show no difference"
+    same = [pair.verdict for pair in found if pair.word == "no difference"]
+    summary = f"{len(same)} of {len(found)} show no difference"
+    if same:  # which means little where much would not have been seen either
+        reach = float(np.median([np.sqrt(each.high / each.low) - 1 for each in same]))
+        summary += f"; the middle one of their intervals is ±{max(reach, FLOOR):.0%}"
     if not shown:
         return summary
     common = {name for name in shown[0].case if len({str(pair.case[name]) for pair in found}) == 1}
