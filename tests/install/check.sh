@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# check.sh VENV: an environment with pleinair alone paints, offline, and holds nothing of the export stage.
+# check.sh VENV: an environment with pleinair alone paints and measures, offline, and holds nothing of the export stage.
 set -euo pipefail
 bin=$(cd "$1/bin" && pwd)
 cd "$(mktemp -d)"
@@ -21,5 +21,13 @@ picture = Image.open("house.png")
 assert picture.size == (report["images"][0]["width"], report["images"][0]["height"])
 assert min(ImageStat.Stat(picture.convert("RGB")).stddev) > 10, "the picture is nearly empty"
 print("painted", picture.size, "in", report["timings"]["total_s"], "s")
+PYTHON
+unshare --net --map-root-user "$bin/pleinair" bench run --model storybook --work vae_decoder,cold --rounds 1 -o json >bench.json
+"$bin/python" - <<'PYTHON'
+import json
+
+records = json.load(open("bench.json"))
+assert records and all(record["status"] == "ok" for record in records), records
+print("measured", len(records), "cases")
 PYTHON
 du -sm "$bin/.." | awk '{print "installed size", $1, "MB"}'
