@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from bench_records import PEAKS, case, outcome, record, worker
+from pleinair import engines
 from pleinair.bundle import open_bundle
-from pleinair.errors import RequestError
+from pleinair.errors import EngineError, RequestError
 from pleinair_bench import cases, models, reference, run
 from pleinair_bench.records import problems
 from pleinair_bench.run import Limits, Progress, Run, answer, died
@@ -310,6 +311,14 @@ def test_a_matrix_of_nothing_is_refused(change, told):
                  batch=[1], size=None, steps=None, sampler=None)  # fmt: skip
     with pytest.raises(RequestError, match=told):
         list(cases.matrix(**given | change))
+
+
+def test_an_engine_that_is_not_installed_is_told_with_its_remedy(monkeypatch):
+    monkeypatch.setattr(engines, "installed", lambda name: name == "openvino")
+    given = dict(model=["storybook"], work=None, engine=["openvino", "onnx"], device=["cpu"], precision=None,
+                 threads=[None], batch=[1], size=None, steps=None, sampler=None)  # fmt: skip
+    with pytest.raises(EngineError, match="'onnx' is not installed; install it with: pip install"):
+        list(cases.matrix(**given))
 
 
 def test_quick_is_estimated_at_less_than_three_minutes():

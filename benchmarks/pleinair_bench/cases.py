@@ -112,10 +112,12 @@ def matrix(
 ) -> Iterator[Case]:
     """All combinations that mean something, each once; None: storybook whole and real sizes by component, as is.
 
-    Raises RequestError for names that nothing has, and where no combination is left.
+    Raises RequestError for names that nothing has, and where no combination is left; EngineError for an engine that is
+    not installed.
     """
     _known("model", model, models.names())
-    _known("engine", engine, models.engines())
+    for name in engine:
+        models.check_engine(name)
     _known("work", work or [], WORKS)
     cases: dict[Case, None] = {}
     for name, where, place, count in product(model, engine, device, threads):

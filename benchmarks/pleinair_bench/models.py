@@ -3,8 +3,8 @@
 from functools import cache
 
 from pleinair.bundle import Bundle, open_bundle
-from pleinair.engines import ENGINES, installed
-from pleinair.errors import EngineError
+from pleinair.engines import ENGINES, choose_engine, installed
+from pleinair.errors import EngineError, RequestError
 from pleinair_bench import topologies
 from pleinair_bench.topologies import Topology
 
@@ -29,6 +29,14 @@ def engines() -> list[str]:
     if not found:
         raise EngineError(f"no inference engine is installed; install one with: {ENGINES['openvino'].install}")
     return found
+
+
+def check_engine(name: str) -> None:
+    """RequestError for an engine that runs no real graphs, EngineError for one that is not installed."""
+    real = [each for each, info in ENGINES.items() if info.format]
+    if name not in real:
+        raise RequestError(f"unknown engine '{name}'; choose from {', '.join(real)}")
+    choose_engine(open_bundle(None), name)
 
 
 def precisions(model: str, engine: str, components: tuple[str, ...]) -> list[str]:

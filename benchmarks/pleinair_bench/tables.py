@@ -9,7 +9,7 @@ from typing import Any
 from pleinair_bench.records import Record, machine_key, main_measure
 
 ENGINE_NAMES = {"openvino": "OpenVINO", "onnx": "ONNX Runtime"}
-WORKS = ("cold", "warm", "text_encoder", "unet", "vae_decoder")  # pictures before their parts
+IN_ORDER = ("cold", "warm", "text_encoder", "unet", "vae_decoder")  # pictures before their parts
 STAGES = ("import", "load", "compile", "first", "text", "first_step", "step", "decode", "run", "total")
 HEAD = (
     "model",
@@ -45,7 +45,7 @@ def ordered(records: list[Record]) -> list[Record]:
 
     def place(record: Record) -> tuple:
         case = record["case"]
-        work = (WORKS.index(case["work"]), case["batch"], case["width"] * case["height"], case["steps"] or 0)
+        work = (IN_ORDER.index(case["work"]), case["batch"], case["width"] * case["height"], case["steps"] or 0)
         return (case["model"] != "storybook", case["model"], *work, case["precision"], case["engine"], str(case))
 
     return sorted(records, key=place)
