@@ -1,0 +1,58 @@
+"""Files from anywhere, read with nothing taken on trust: regular files only, up to a cap, in bounded memory."""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from pleinair.checks import one_line
+from pleinair.errors import PleinairError
+
+SHOWN = 120  # characters of a path that an error quotes
+CONFIG = 1 << 20  # bytes: the largest config.json or scheduler_config.json that is read
+
+
+def read_file(path: Path, most: int, raises: type[PleinairError], remedy: str) -> bytes:
+    """The bytes of a regular file of at most `most`; `raises` one line that ends with `remedy` for any other.
+
+    A pipe or a device is never waited for, and of a file that is too large nothing is read.
+    """
+    shown = one_line(path, SHOWN, end=True)
+    try:
+        # without O_NONBLOCK, opening a pipe waits for somebody to write into it
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb", buffering=0) as stream:
+            facts = os.fstat(descriptor)
+            if stat.S_ISDIR(facts.st_mode):
+                raise IsADirectoryError(None, "it is a folder")
+            if not stat.S_ISREG(facts.st_mode):
+                raise raises(f"'{shown}' is not an ordinary file; {remedy}")
+            if facts.st_size > most:
+                raise raises(f"'{shown}' is too large ({facts.st_size:,} bytes, at most {most:,}); {remedy}")
+            return _read(stream, most)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = getattr(error, "strerror", None) or str(error)
+        raise raises(f"cannot read '{shown}' ({why}); {remedy}") from None
+
+
+def _read(stream: Any, most: int) -> bytes:
+    """At most `most` bytes, however often the system returns fewer than were asked for."""
+    pieces, left = [], most
+    while left and (piece := stream.read(min(left, 1 << 24))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
+def read_json(path: Path, most: int, raises: type[PleinairError], remedy: str) -> dict[str, Any]:
+    """A file that holds one JSON object in UTF-8, read as `read_file` does."""
+    content = read_file(path, most, raises, remedy)
+    try:
+        value = json.loads(content)
+        if not isinstance(value, dict):
+            raise ValueError("not a JSON object")
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        why = "nested too deeply" if isinstance(error, RecursionError) else one_line(error, SHOWN)
+        raise raises(f"'{one_line(path, SHOWN, end=True)}' is malformed ({why}); {remedy}") from None
+    return value
