@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from dataclasses import asdict
 
 from pleinair.bundle import FORMAT, MANIFEST, UPSCALER, GraphInfo, Manifest, Origin, Port, default_path
+from pleinair.verify import file_info
 
 
 def light_copy(folder):
@@ -15,6 +17,18 @@ def light_copy(folder):
 
 def full_copy(folder):
     shutil.copytree(default_path(), folder)
+    return folder
+
+
+def seal(folder):
+    """Let bundle.json list the files as they are."""
+
+    def relist(raw):
+        for name in raw["files"]:
+            if (folder / name).is_file():
+                raw["files"][name] = asdict(file_info(folder / name))
+
+    edit_manifest(folder, relist)
     return folder
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import pleinair
 from bundles import edit_manifest, full_copy, light_copy, light_inpaint_copy, light_upscaler
-from pleinair.bundle import MANIFEST, damaged_files, default_path, open_bundle
+from pleinair.bundle import MANIFEST, default_path, open_bundle
 from pleinair.cli import run
 from pleinair.engines import open_graph
 from pleinair.errors import BundleError
@@ -23,7 +23,7 @@ def test_a_manifest_survives_writing_and_reading(tmp_path):
 def test_storybook_is_whole_and_has_both_formats():
     bundle = open_bundle()
     assert bundle.manifest.name == "storybook"
-    assert damaged_files(bundle) == []
+    assert bundle.damage() == []
     assert set(bundle.formats) == {"openvino", "onnx"}
     for graph in bundle.manifest.graphs.values():
         for found in graph.fidelity.values():
@@ -116,7 +116,7 @@ def test_an_inpainting_unet_is_known_by_its_channels(tmp_path):
 def test_an_upscaler_opens_and_enlarges_and_does_not_paint(tmp_path, capsys):
     bundle = open_bundle(light_upscaler(tmp_path / "big", scale=3))
     assert (bundle.upscales, bundle.tasks, bundle.manifest.scale) == (True, ("upscale",), 3)
-    assert bundle.scheduler_config == {} and damaged_files(bundle) == []
+    assert bundle.scheduler_config == {} and bundle.damage() == []
     bundle.require("upscale")
     image = np.zeros((1, 3, 4, 6), np.float32)
     assert open_graph(bundle, "upscaler", "fake", None, None)(image=image)["upscaled"].shape == (1, 3, 12, 18)
@@ -188,7 +188,7 @@ def test_every_kind_of_damage_is_found(tmp_path):
     unet.write_bytes(flipped)
     decoder.write_bytes(decoder.read_bytes()[:-1])
     encoder.unlink()
-    damage = damaged_files(open_bundle(folder))
+    damage = open_bundle(folder).damage()
     assert [line.split(":")[0] for line in sorted(damage)] == [
         "text_encoder/openvino_model.bin",
         "unet/openvino_model.bin",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pleinair
-from bundles import light_copy
+from bundles import light_copy, seal
 from pleinair.bundle import open_bundle
 from pleinair.errors import EngineError, RequestError
 from pleinair.request import resolve
@@ -161,7 +161,7 @@ def test_bad_requests_are_refused_before_anything_is_loaded(wrong, message):
 
 def test_numbers_that_are_not_finite_never_become_a_black_picture(monkeypatch):
     pipe = pleinair.load(engine="fake")
-    unet, calls = pipe._graph("unet")._graph, []
+    unet, calls = pipe._graph("unet")._graph.graph, []
 
     def broken(sample, **_):
         calls.append(1)
@@ -174,7 +174,7 @@ def test_numbers_that_are_not_finite_never_become_a_black_picture(monkeypatch):
 
 def test_a_decoder_that_returns_nan_is_no_black_picture(monkeypatch):
     pipe = pleinair.load(engine="fake")
-    decoder = pipe._graph("vae_decoder")._graph
+    decoder = pipe._graph("vae_decoder")._graph.graph
     run = decoder._run
     monkeypatch.setattr(decoder, "_run", lambda **inputs: {"sample": run(**inputs)["sample"] * np.nan})
     with pytest.raises(EngineError, match="when decoding"):
@@ -190,6 +190,7 @@ def test_scheduler_settings_that_are_not_followed_are_said(tmp_path):
     folder = light_copy(tmp_path / "copy")
     config = folder / "scheduler" / "scheduler_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "timestep_type": "continuous"}))
+    seal(folder)
     (warning,) = pleinair.load(folder, engine="fake").generate("a boat", seed=1, steps=1).warnings
     assert "timestep_type" in warning
     assert not pleinair.load(folder, engine="fake").generate("a boat", seed=1, steps=1, sampler="euler").warnings
@@ -213,6 +214,7 @@ def test_thresholding_is_followed_where_the_scheduler_config_asks_for_it(tmp_pat
     config = folder / "scheduler" / "scheduler_config.json"
     asked = {"thresholding": True, "dynamic_thresholding_ratio": 0.9, "sample_max_value": 1.5}
     config.write_text(json.dumps({**json.loads(config.read_text()), **asked}))
+    seal(folder)
     followed = resolve(open_bundle(folder), "a boat").guidance
     assert (followed.threshold, followed.ceiling) == (0.9, 1.5)
     assert (

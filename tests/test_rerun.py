@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import pleinair
-from bundles import light_copy, light_inpaint_copy, light_upscaler
+from bundles import light_copy, light_inpaint_copy, light_upscaler, seal
 from pleinair import cli
 from pleinair.metadata import read
 from pleinair.output import write
@@ -130,6 +130,7 @@ def inputs(tmp_path_factory):
     light_inpaint_copy(folder / "inpainting")
     config = light_copy(folder / "thresholding") / "scheduler" / "scheduler_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), **THRESHOLDING}))
+    seal(folder / "thresholding")
     return folder
 
 

@@ -7,12 +7,13 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from bundles import edit_manifest, light_copy
+from bundles import edit_manifest, light_copy, seal
 from pleinair import cli
-from pleinair.bundle import file_info, open_bundle
+from pleinair.bundle import open_bundle
 from pleinair.engines import open_graph
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.text import BACKTRACK, NORM, Reader, report_lines
+from pleinair.verify import file_info
 from vectors import safetensors, some_vectors
 
 WIDTH = 128  # storybook's
@@ -236,6 +237,7 @@ def test_bundles_without_what_clip_skip_needs(tmp_path, normed):
         reader(folder, clip_skip=2)
     file = normed[0] / "text_encoder" / NORM
     file.write_bytes(b"x" * file.stat().st_size)
+    seal(normed[0])
     with pytest.raises(BundleError, match="restore the file"):
         reader(normed[0], clip_skip=2)[0].read("red", "", 1)
 

@@ -206,8 +206,8 @@ def cancelled(monkeypatch, graph, number, frames):
     """Iterate over `frames(pipe, stop)` until somebody stops it at a call of a graph; returns the calls after that."""
     caller, open_graph = Caller(graph, number), fake.open_graph
 
-    def watched(bundle, name, device, threads):
-        return Watched(open_graph(bundle, name, device, threads), name, caller.called)
+    def watched(bundle, name, *how):
+        return Watched(open_graph(bundle, name, *how), name, caller.called)
 
     monkeypatch.setattr(fake, "open_graph", watched)
     pipe = pleinair.load(engine="fake")

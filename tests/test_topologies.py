@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pleinair.bundle import default_path, file_info, open_bundle
+from pleinair.bundle import default_path, open_bundle
 from pleinair.engines import open_graph
 from pleinair.errors import BundleError, RequestError, ResourceError
+from pleinair.verify import file_info
 from pleinair_bench import topologies
 from pleinair_bench.fill import BLOCK, Outline, Recipe, grown, pack, unpack
 from pleinair_bench.strip import strip

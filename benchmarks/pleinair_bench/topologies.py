@@ -30,10 +30,10 @@ from pleinair.bundle import (
     Port,
     TextEncoder,
     default_path,
-    file_info,
     open_bundle,
 )
 from pleinair.errors import BundleError, RequestError, ResourceError
+from pleinair.verify import file_info
 from pleinair_bench.fill import unpack
 
 CACHE = "PLEINAIR_CACHE"  # an environment variable: the folder to use in place of the system's

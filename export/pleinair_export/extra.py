@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pleinair.engines import EXTRA
+from pleinair.engines.ports import EXTRA
 from pleinair.errors import ExportError
 
 IDS = "input_ids"

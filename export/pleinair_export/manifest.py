@@ -10,16 +10,15 @@ from pathlib import Path
 import pleinair
 from pleinair.bundle import (
     FORMAT,
-    UPSCALER,
     Defaults,
-    FileInfo,
     GraphInfo,
     Latents,
     Manifest,
     Origin,
     TextEncoder,
-    file_info,
 )
+from pleinair.manifest_checks import UPSCALER
+from pleinair.verify import FileInfo, file_info
 from pleinair_export import families
 from pleinair_export.preview import Rgb
 from pleinair_export.source import Source

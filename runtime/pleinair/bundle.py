@@ -1,20 +1,23 @@
-"""A bundle on disk: `bundle.json` read into frozen dataclasses, and its files checked against it."""
+"""A bundle on disk: `bundle.json` read into frozen dataclasses."""
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from functools import cache
-from pathlib import Path, PurePosixPath
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
+from pleinair import onnx_data, typed
 from pleinair.errors import BundleError
+from pleinair.files import CONFIG, parse_json, read_json
+from pleinair.manifest_checks import UPSCALER, check_manifest, inpaint_channels
+from pleinair.scheduler_config import check_config
+from pleinair.verify import FileInfo, Files, check_references
 
 FORMAT = 1
 MANIFEST = "bundle.json"
-UPSCALER = "upscaler"  # the family, and the one graph, of a bundle that enlarges pictures
+LARGEST_MANIFEST = 8 << 20  # bytes; one file for each tensor of a large model makes about one million
+RESTORE = "restore the file or export the model again"
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,6 @@ class Defaults:
 
 
 @dataclass(frozen=True)
-class FileInfo:
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
 class Origin:
     """Where the model came from and what made the bundle; never a path, user or host name."""
 
@@ -132,6 +129,7 @@ class Bundle:
 
     path: Path
     manifest: Manifest
+    files: Files = field(repr=False)
     scheduler_config: dict[str, Any] = field(repr=False)
 
     @property
@@ -175,9 +173,21 @@ class Bundle:
                 f"bundle '{self.manifest.name}' has no {form} graph '{graph}', only {', '.join(self.formats)};"
                 f" choose that engine, or export the model again with --format {form}"
             )
-        for name in info.files[form]:
-            check_size(self, name)
-        return self.path / info.files[form][0]
+        paths = [self.files.checked(name) for name in info.files[form]]
+        if form == "onnx":
+            check_references(paths[0], (path.name for path in paths[1:]))
+        return paths[0]
+
+    def damage(self) -> list[str]:
+        """One line for every file that is missing or altered, and for every one that a graph wants besides."""
+        problems = list(self.files.problems())
+        for name, graph in self.manifest.graphs.items():
+            listed = graph.files.get("onnx", ())
+            if listed and (self.path / listed[0]).is_file():
+                beside = {file.rpartition("/")[2] for file in listed[1:]}
+                wanted = sorted(onnx_data.locations(self.path / listed[0]) - beside)
+                problems += [f"{name}: wants weights from '{each}', which bundle.json does not list" for each in wanted]
+        return problems
 
 
 def default_path() -> Path:
@@ -192,16 +202,45 @@ def default_path() -> Path:
     return Path(__file__).parents[2] / "models" / "storybook" / "bundle"
 
 
-def open_bundle(path: str | Path | None = None) -> Bundle:
+def open_bundle(path: str | Path | None = None, *, verify: bool = True) -> Bundle:
     """Read a model folder's `bundle.json` (storybook where `path` is None) without loading any graph.
 
-    Raises BundleError: no such folder, not a bundle, malformed, or written by a newer pleinair.
+    Files are compared with their SHA-256 in it when they are opened; `verify` False compares nothing but sizes. Raises
+    BundleError: no such folder, not a bundle, malformed, altered, or written by a newer pleinair.
     """
     root = default_path() if path is None else Path(path)
     manifest = read_manifest(root)
-    check_names(manifest)
-    check_values(manifest)
-    return Bundle(root, manifest, read_scheduler_config(root / manifest.scheduler) if manifest.scheduler else {})
+    check_manifest(manifest)
+    files = Files(root, manifest.files, verify)
+    config = {}
+    if manifest.scheduler:
+        content = files.read(manifest.scheduler, CONFIG)
+        config = check_config(parse_json(content, root / manifest.scheduler, BundleError, RESTORE))
+    return Bundle(root, manifest, files, config)
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Parse ROOT/bundle.json; raises BundleError with what is wrong and what to do."""
+    try:
+        found = root.is_dir()
+    except OSError:  # a name too long, or a folder that may not be looked into
+        found = False
+    if not found:
+        raise BundleError(f"no model folder '{root}'; check the path, or make one with: pleinair export SOURCE OUT")
+    if not (root / MANIFEST).exists():
+        hint = "it is a diffusers folder: convert it" if (root / "model_index.json").exists() else "make a bundle"
+        raise BundleError(f"'{root}' has no {MANIFEST}; {hint} with: pleinair export SOURCE OUT")
+    raw = read_json(root / MANIFEST, LARGEST_MANIFEST, BundleError, RESTORE)
+    version = raw.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise BundleError(
+            f"'{root.name}' is a format {version} bundle and this pleinair reads up to {FORMAT};"
+            " update pleinair (pip install -U, or git pull in a clone)"
+        )
+    try:
+        return typed.build(Manifest, raw, MANIFEST)
+    except ValueError as error:
+        raise BundleError(f"'{root / MANIFEST}' is malformed ({error}); {RESTORE}") from None
 
 
 def bundle_identity(bundle: Bundle) -> dict[str, Any]:
@@ -220,195 +259,3 @@ def bundle_identity(bundle: Bundle) -> dict[str, Any]:
 
 def _digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def check_names(manifest: Manifest) -> None:
-    """Raise BundleError where the manifest names files outside the folder, or parts it does not have."""
-    for name in manifest.files:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or ":" in name:
-            raise BundleError(f"{MANIFEST} names a file outside the bundle: '{name}'; do not use this model")
-    named = [f"{encoder.tokenizer}/tokenizer.json" for encoder in manifest.text_encoders]
-    named += [file for graph in manifest.graphs.values() for files in graph.files.values() for file in files]
-    named += [manifest.scheduler] if manifest.scheduler else []
-    lost = [file for file in named if file not in manifest.files]
-    lost += [name for name in needed_graphs(manifest) if name not in manifest.graphs]
-    lost += [name for name in needed_fields(manifest) if not getattr(manifest, name)]
-    lost += [
-        encoder.graph
-        for encoder in manifest.text_encoders
-        if encoder.graph not in manifest.graphs or encoder.output not in manifest.graphs[encoder.graph].outputs
-    ]
-    if lost:
-        raise BundleError(f"{MANIFEST} does not describe '{lost[0]}'; export the model again")
-
-
-def needed_graphs(manifest: Manifest) -> tuple[str, ...]:
-    """The graphs without which a bundle of this family is of no use."""
-    return (UPSCALER,) if manifest.family == UPSCALER else ("unet", "vae_decoder")
-
-
-def needed_fields(manifest: Manifest) -> tuple[str, ...]:
-    """The fields that a bundle of this family must have."""
-    return ("scale",) if manifest.family == UPSCALER else ("latents", "defaults", "text_encoders", "scheduler")
-
-
-def inpaint_channels(latents: int) -> int:
-    """Channels that an inpainting UNet reads: the latents, a mask, and the latents of the picture without its hole."""
-    return 2 * latents + 1
-
-
-def check_values(manifest: Manifest) -> None:
-    """Raise BundleError for numbers and shapes that no model has."""
-    checks = upscaler_values(manifest) if manifest.family == UPSCALER else painter_values(manifest)
-    checks["graphs: files"] = all(files for graph in manifest.graphs.values() for files in graph.files.values())
-    wrong = [name for name, fine in checks.items() if not fine]
-    if wrong:
-        raise BundleError(f"{MANIFEST} has impossible values in {wrong[0]}; export the model again")
-
-
-def upscaler_values(manifest: Manifest) -> dict[str, bool]:
-    """What is checked of an upscaler, and whether it holds."""
-    graph = manifest.graphs[UPSCALER]
-    return {
-        "scale": 1 <= manifest.scale <= 16,
-        "graphs: upscaler": list(graph.inputs) == ["image"] and list(graph.outputs) == ["upscaled"],
-    }
-
-
-def painter_values(manifest: Manifest) -> dict[str, bool]:
-    """What is checked of a bundle that paints, and whether it holds."""
-    latents, defaults = manifest.latents, manifest.defaults
-    sample = manifest.graphs["unet"].inputs.get("sample")
-    return {
-        "latents: channels": 1 <= latents.channels <= 256,
-        "latents: downsample": 1 <= latents.downsample <= 64,
-        "latents: scale": math.isfinite(latents.scale) and latents.scale != 0,
-        "latents: shift": math.isfinite(latents.shift),
-        "latents: rgb": latents.rgb is None or maps_to_rgb(latents.rgb, latents.channels),
-        "defaults": min(defaults.width, defaults.height, defaults.steps) >= 1 and math.isfinite(defaults.guidance),
-        "graphs: unet": sample is not None
-        and len(sample.shape) == 4
-        and sample.shape[1] in (latents.channels, inpaint_channels(latents.channels)),
-        "text_encoders": all(
-            3 <= encoder.length <= 4096 and sized_like_text(manifest.graphs[encoder.graph], encoder)
-            for encoder in manifest.text_encoders
-        ),
-    }
-
-
-def maps_to_rgb(rgb: tuple[tuple[float, ...], ...], channels: int) -> bool:
-    """A row of 3 finite numbers for each channel, and one more."""
-    return len(rgb) == channels + 1 and all(len(row) == 3 and all(map(math.isfinite, row)) for row in rgb)
-
-
-def sized_like_text(graph: GraphInfo, encoder: TextEncoder) -> bool:
-    """A graph that turns `input_ids` into embeddings (B, length, width)."""
-    shape = graph.outputs[encoder.output].shape
-    return "input_ids" in graph.inputs and len(shape) == 3 and isinstance(shape[-1], int)
-
-
-def read_manifest(root: Path) -> Manifest:
-    """Parse ROOT/bundle.json; raises BundleError with what is wrong and what to do."""
-    try:
-        if not root.is_dir():
-            raise BundleError(f"no model folder '{root}'; check the path, or make one with: pleinair export SOURCE OUT")
-        text = (root / MANIFEST).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        hint = "it is a diffusers folder: convert it" if (root / "model_index.json").exists() else "make a bundle"
-        raise BundleError(f"'{root}' has no {MANIFEST}; {hint} with: pleinair export SOURCE OUT") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"cannot read '{root / MANIFEST}' ({error}); restore the file or export again") from None
-    try:
-        raw = json.loads(text)
-        version = raw["format"]
-        if isinstance(version, int) and version > FORMAT:
-            raise BundleError(
-                f"'{root.name}' is a format {version} bundle and this pleinair reads up to {FORMAT};"
-                " update pleinair (pip install -U, or git pull in a clone)"
-            )
-        return _build(Manifest, raw, MANIFEST)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BundleError(f"'{root / MANIFEST}' is malformed ({error}); restore the file or export again") from None
-
-
-def read_scheduler_config(file: Path) -> dict[str, Any]:
-    """The diffusers scheduler_config.json as it is; raises BundleError when it is absent or not a JSON object."""
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"cannot read '{file}' ({error}); restore the file or export again") from None
-    if not isinstance(config, dict):
-        raise BundleError(f"'{file}' is not a JSON object; restore the file or export again")
-    return config
-
-
-def file_info(path: Path) -> FileInfo:
-    """Size and SHA-256 of a file, read in pieces."""
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256")
-    return FileInfo(path.stat().st_size, digest.hexdigest())
-
-
-def check_size(bundle: Bundle, name: str) -> None:
-    """Raise BundleError when a file is absent or of another size than the manifest says (cheap; no hashing)."""
-    path, expected = bundle.path / name, bundle.manifest.files.get(name)
-    if not path.is_file():
-        raise BundleError(f"bundle file '{path}' is missing; restore it or export the model again")
-    size = path.stat().st_size
-    if expected and size != expected.size:
-        raise BundleError(
-            f"bundle file '{path}' is damaged ({size} bytes instead of {expected.size}); restore it or export again"
-        )
-
-
-def damaged_files(bundle: Bundle) -> list[str]:
-    """One line for every file that is missing, truncated or altered, by full SHA-256; empty when all is well."""
-    problems = []
-    for name, expected in bundle.manifest.files.items():
-        path = bundle.path / name
-        if not path.is_file():
-            problems.append(f"{name}: missing")
-        elif path.stat().st_size != expected.size:
-            problems.append(f"{name}: {path.stat().st_size} bytes instead of {expected.size}")
-        elif file_info(path).sha256 != expected.sha256:
-            problems.append(f"{name}: content differs from its SHA-256")
-    return problems
-
-
-_hints = cache(get_type_hints)
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """JSON value -> the type a field declares; the error names the place in the file."""
-    origin, args = get_origin(kind), get_args(kind)
-    if is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise ValueError(f"{where} is not an object")
-        missing = [f.name for f in fields(kind) if f.name not in value and f.default is MISSING]
-        if missing:
-            raise ValueError(f"{where} lacks '{missing[0]}'")
-        hints = _hints(kind)
-        present = [f.name for f in fields(kind) if f.name in value]
-        return kind(**{name: _build(hints[name], value[name], f"{where}: {name}") for name in present})
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ValueError(f"{where} is not a list")
-        return tuple(_build(args[0], item, where) for item in value)
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ValueError(f"{where} is not an object")
-        return {str(key): _build(args[1], item, f"{where}: {key}") for key, item in value.items()}
-    if origin in (Union, UnionType):
-        if NoneType in args and value is None:
-            return None
-        kinds = [each for each in args if each is not NoneType]
-        if len(kinds) == 1:
-            return _build(kinds[0], value, where)
-        if not isinstance(value, tuple(kinds)):
-            raise ValueError(f"{where} has the wrong type")
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{where} should be {kind.__name__}")
-    return value

@@ -16,7 +16,7 @@ from typer.main import get_command
 from pleinair import film as films
 from pleinair import jobs, machine
 from pleinair import morph as walks
-from pleinair.bundle import Bundle, damaged_files, open_bundle
+from pleinair.bundle import Bundle, open_bundle
 from pleinair.checks import number
 from pleinair.errors import BundleError, EngineError, PleinairError, QualityError, RequestError, ResourceError
 from pleinair.metadata import read
@@ -339,8 +339,8 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Show what a bundle is and what it can do."""
-    opened = open_bundle(bundle)
-    damaged = damaged_files(opened) if verify else []
+    opened = open_bundle(bundle, verify=not verify)  # damage() looks at all files, and names more than the first
+    damaged = opened.damage() if verify else []
     facts = description(opened)
     if verify:
         facts["verified"] = not damaged

@@ -47,7 +47,11 @@ def _read(stream: Any, most: int) -> bytes:
 
 def read_json(path: Path, most: int, raises: type[PleinairError], remedy: str) -> dict[str, Any]:
     """A file that holds one JSON object in UTF-8, read as `read_file` does."""
-    content = read_file(path, most, raises, remedy)
+    return parse_json(read_file(path, most, raises, remedy), path, raises, remedy)
+
+
+def parse_json(content: bytes, path: Path, raises: type[PleinairError], remedy: str) -> dict[str, Any]:
+    """The JSON object in the content of `path`."""
     try:
         value = json.loads(content)
         if not isinstance(value, dict):

@@ -36,12 +36,16 @@ def encode(
             f"a picture of {width}x{height} has no whole number of latents; fit it to a multiple of {info.downsample}"
         )
     size, overlap = _tiling(height // info.downsample, width // info.downsample, info, tile)
+
+    def encoded(x: np.ndarray) -> np.ndarray:
+        numbers = encoder(sample=x)["latent_parameters"]
+        _check_scale(numbers.shape, x.shape, info)
+        return numbers
+
     latents = []
     for place, picture in enumerate(pictures):
         sample = 2 * picture.transpose(2, 0, 1)[None].astype(np.float32) - 1  # (1, 3, H, W)
-        numbers = tiled(
-            lambda x: encoder(sample=x)["latent_parameters"], sample, size, overlap, taken=info.downsample
-        )  # (1, 8, h, w)
+        numbers = tiled(encoded, sample, size, overlap, taken=info.downsample)  # (1, 8, h, w)
         z, logvar = np.split(numbers[0], 2)
         if generators is not None:
             z = z + np.exp(0.5 * logvar.clip(*LOGVAR)) * generators[place].normal(z.shape)
@@ -56,15 +60,26 @@ def decode(decoder: Graph, latents: np.ndarray, info: Latents, tile: int | None 
     bounds the memory. They are near, not equal, to the whole: a VAE normalises over all it is given.
     """
     size, overlap = _tiling(*latents.shape[2:], info, tile)
-    sample = tiled(
-        lambda z: decoder(latent_sample=z)["sample"],
-        (latents / info.scale + info.shift).astype(np.float32),
-        size,
-        overlap,
-        given=info.downsample,
-    )
+
+    def decoded(z: np.ndarray) -> np.ndarray:
+        sample = decoder(latent_sample=z)["sample"]
+        _check_scale(z.shape, sample.shape, info)
+        return sample
+
+    scaled = (latents / info.scale + info.shift).astype(np.float32)
+    sample = tiled(decoded, scaled, size, overlap, given=info.downsample)
     check_finite(sample, "when decoding")  # clipped, infinity would be black or white
     return np.clip(sample.transpose(0, 2, 3, 1) / 2 + 0.5, 0, 1)
+
+
+def _check_scale(small: tuple[int, ...], large: tuple[int, ...], info: Latents) -> None:
+    """Raise BundleError unless pictures are `downsample` times as wide and high as their latents."""
+    if large[2:] != tuple(side * info.downsample for side in small[2:]):
+        sides = [f"{shape[3]}x{shape[2]}" for shape in (large, small)]
+        raise BundleError(
+            f"the VAE makes {sides[1]} latents of {sides[0]} pixels, and bundle.json says that one covers"
+            f" {info.downsample}x{info.downsample}; export the model again"
+        )
 
 
 def tile_shape(h: int, w: int, info: Latents, tile: int | None = None) -> tuple[int, int]:

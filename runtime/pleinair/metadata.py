@@ -41,7 +41,7 @@ FREE_TEXT = ("prompt", "negative")
 FILMED = ("film", "morph")  # what our JSON has only in a film or strip: of one picture, of several
 ABOUT = {  # of our JSON: what is not an argument of Pipeline.generate
     *("format", "seed", "seeds", "batch", "batch_seeds", "prompt", "negative", "task"),
-    *("model", "bundle", "engine", "engine_version", "device", "threads", "pleinair"),
+    *("model", "bundle", "engine", "engine_version", "device", "threads", "precision", "pleinair"),
     *("image", "image_sha256", "mask", "mask_sha256", "embeddings", "upscale", *FILMED),
 }
 MASKED = ("inpaint", "outpaint")

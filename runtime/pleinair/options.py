@@ -26,6 +26,8 @@ MODEL = {
     "engine": option(str, "openvino or onnx.", "Model"),
     "device": option(str, "cpu, gpu, npu (OpenVINO); cpu, dml (ONNX Runtime).", "Model"),
     "threads": option(int, "CPU threads; the engine's choice when not given.", "Model"),
+    "precision": option(str, "What is computed in: auto, f32, bf16, f16; by component: unet=bf16,vae=f32.", "Model"),
+    "no_verify": option(bool, "Do not compare the model's files with their SHA-256.", "Model", "--no-verify"),
 }
 PICTURE = {
     "size": option(str, "WIDTHxHEIGHT in pixels.", "Picture"),
@@ -109,6 +111,7 @@ def painting(without: Iterable[str] = ()) -> Callable[[Callable[..., None]], Cal
         def run(**values: Any) -> None:
             given = {each.name: values.pop(each.name) for each in shared}
             loading = {name: given[name] for name in MODEL}
+            loading["verify"] = not loading.pop("no_verify")
             options = wanted({name: value for name, value in given.items() if name in PAINTING})
             command(**values, loading=loading, options=options)
 

@@ -1,6 +1,6 @@
 """The flow, top to bottom: text -> path -> noise -> loop -> picture."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,13 +22,16 @@ from pleinair.engines import (
     Graph,
     check_finite,
     choose_engine,
+    compute_precision,
     engine_module,
     engine_version,
     open_graph,
 )
+from pleinair.engines import precision as precisions
 from pleinair.errors import BundleError
 from pleinair.guidance import Guide, Guided, guided
 from pleinair.image import decode, encode, resized_latents, rough, tile_shape, to_pil, to_pixels
+from pleinair.manifest_checks import UPSCALER
 from pleinair.noise import Noise, source, stacked
 from pleinair.pictures import fitted
 from pleinair.request import ENLARGERS, Options, Request, Walk, resolve
@@ -115,11 +118,19 @@ class Job:
 class Pipeline:
     """An open bundle and its graphs, kept loaded between jobs; threads may share it."""
 
-    def __init__(self, bundle: Bundle, engine: str, device: str | None, threads: int | None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: str,
+        device: str | None,
+        threads: int | None,
+        precision: str | Mapping[str, str] | None = None,
+    ) -> None:
         self.bundle = bundle
         self.engine = engine
         self.device = device or "cpu"
         self.threads = threads
+        self._precision = precisions.parse(precision)
         self._graphs: dict[str, Graph] = {}
         self._upscalers: dict[Path, Upscaler] = {}
         self._opening = RLock()
@@ -167,6 +178,21 @@ class Pipeline:
         """The embeddings of a request's prompts over `steps` steps, those of its first pass where it is None."""
         steps = len(self._passes(request)[0].path) if steps is None else steps
         return self._reader(request).read(request.prompt, request.negative, steps)
+
+    @property
+    def precision(self) -> str:
+        """What the networks compute in: "f32", or by component: "text=f32,unet=bf16,vae=bf16"."""
+        graphs = [name for name in self.bundle.manifest.graphs if name != "vae_encoder"]
+        return precisions.written({precisions.component(self.bundle, name): self._computes_in(name) for name in graphs})
+
+    def check_precision(self) -> None:
+        """Raise RequestError where the device does not have a precision that was asked for."""
+        for graph in self.bundle.manifest.graphs:
+            self._computes_in(graph)
+
+    def _computes_in(self, graph: str) -> str:
+        wanted = self._precision[precisions.component(self.bundle, graph)]
+        return compute_precision(self.bundle, graph, self.engine, self.device, wanted)
 
     def unload(self) -> None:
         """Give the graphs' memory back; the next job loads them again."""
@@ -435,7 +461,8 @@ class Pipeline:
     def _graph(self, name: str) -> Graph:
         with self._opening:
             if name not in self._graphs:
-                self._graphs[name] = open_graph(self.bundle, name, self.engine, self.device, self.threads)
+                wanted = self._precision[precisions.component(self.bundle, name)]
+                self._graphs[name] = open_graph(self.bundle, name, self.engine, self.device, self.threads, wanted)
             return self._graphs[name]
 
     def _upscaler(self, folder: Path) -> Upscaler:
@@ -447,6 +474,8 @@ class Pipeline:
                     engine=self.engine if same else None,
                     device=self.device if same else None,
                     threads=self.threads,
+                    precision=self._precision[UPSCALER] if same else None,
+                    verify=self.bundle.files.hashed,
                 )
             return self._upscalers[folder]
 
@@ -464,6 +493,7 @@ class Pipeline:
             "engine_version": engine_version(self.engine),
             "device": self.device,
             "threads": self.threads,
+            "precision": self.precision,
             "pleinair": __version__,
         }
 
@@ -474,12 +504,17 @@ def load(
     engine: str | None = None,
     device: str | None = None,
     threads: int | None = None,
+    precision: str | Mapping[str, str] | None = None,
+    verify: bool = True,
 ) -> Pipeline:
     """Open a bundle (storybook, the one that ships with pleinair, where `model` is None) on an engine and a device.
 
-    Graphs are loaded when first needed. Raises BundleError, EngineError or RequestError.
+    `precision` is what the networks compute in: "auto" (the default) takes the fastest that the device has and a
+    picture survives, "f32", "bf16" and "f16" are what they say; "unet=bf16,vae=f32" or {"unet": "bf16"} name single
+    components. `verify` False does not compare the bundle's files with their SHA-256. Graphs are loaded when first
+    needed. Raises BundleError, EngineError or RequestError.
     """
-    bundle = open_bundle(model)
+    bundle = open_bundle(model, verify=verify)
     if bundle.upscales:
         bundle.require("text2image")
     name = choose_engine(bundle, engine)
@@ -487,7 +522,10 @@ def load(
         threads = whole("threads", threads, 1, MAX_THREADS)
     if device is not None or threads is not None:
         engine_module(name).check_device(device, threads)
-    return Pipeline(bundle, name, device, threads)
+    pipe = Pipeline(bundle, name, device, threads, precision)
+    if precision not in (None, precisions.AUTO):
+        pipe.check_precision()
+    return pipe
 
 
 def merged(results: list[Result]) -> Result:

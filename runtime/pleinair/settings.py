@@ -8,11 +8,12 @@ import numpy as np
 from PIL.Image import Image
 
 from pleinair import schedule
-from pleinair.bundle import Bundle, file_info, open_bundle
+from pleinair.bundle import Bundle, open_bundle
 from pleinair.guidance import Guidance
 from pleinair.request import ENLARGERS, Canvas, Hires, Randomness, Request, Walk
 from pleinair.sampling import SAMPLERS
 from pleinair.seamless import AXES
+from pleinair.verify import file_info
 
 OWN_TIMESTEPS = ("lcm", "tcd")  # grids on which no timestep spacing can be named
 DIGEST = 16  # hexadecimal digits that tell files apart

@@ -1,27 +1,31 @@
 """Prompt -> chunks of token ids -> embeddings, at every step."""
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from pleinair.bundle import Bundle, TextEncoder, check_size
-from pleinair.checks import whole
+from pleinair.bundle import RESTORE, Bundle, TextEncoder
+from pleinair.checks import one_line, whole
 from pleinair.embeddings import open_embeddings
 from pleinair.engines import Graph
 from pleinair.errors import BundleError, EngineError
+from pleinair.files import CONFIG, parse_json
 from pleinair.guidance import Guide
 from pleinair.prompt import Part, Piece, Version, Warnings, pieces, shown, split_parts, versions
+from pleinair.tokenizer import LARGEST as LARGEST_TOKENIZER
+from pleinair.tokenizer import read_tokenizer
 
 LAST = "last_hidden_state"
 HIDDEN = "hidden_states."
 NORM = "final_layer_norm.npy"  # beside the text encoder's graph: (2, d) float32, weight and bias
 COMMA = ",</w>"
+LARGEST_NORM = 1 << 20  # bytes; the widest text encoder's has 32 thousand
 BACKTRACK = 20  # tokens after a comma that move to the next chunk with their word, as A1111 does it
 LARGEST_RATIO = 1e3  # of the means before and after weighting
 SMALLEST_MEAN = 1e-5  # of the mean size of the numbers: below it a mean is rounding, and there is none to restore
@@ -269,13 +273,11 @@ EMPTY = Chunk((), ())
 
 def open_tokenizer(bundle: Bundle, encoder: TextEncoder) -> Tokenizer:
     """The encoder's tokenizer, bare of padding and truncation; BundleError where its file is missing or damaged."""
-    file: Path = bundle.path / encoder.tokenizer / "tokenizer.json"
-    try:
-        tokenizer = Tokenizer.from_str(file.read_text(encoding="utf-8"))
-    except Exception as error:  # the library raises bare Exception for malformed files
-        raise BundleError(f"cannot read '{file}' ({error}); restore the file or export the model again") from None
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+    name = f"{encoder.tokenizer}/tokenizer.json"
+    tokenizer = read_tokenizer(bundle.files.read(name, LARGEST_TOKENIZER), bundle.path / name)
+    size = tokenizer.get_vocab_size()
+    if not all(token < size for token in (encoder.bos_id, encoder.eos_id, encoder.pad_id)):
+        raise BundleError(f"'{bundle.path / name}' lacks the tokens that bundle.json names; export the model again")
     return tokenizer
 
 
@@ -301,18 +303,23 @@ def skipped(bundle: Bundle, encoder: TextEncoder, clip_skip: int) -> tuple[str, 
 
 def open_norm(bundle: Bundle, encoder: TextEncoder) -> Norm:
     """The text encoder's final layer norm, (..., d) -> (..., d); BundleError where the bundle does not have it."""
-    name = f"{encoder.graph}/{NORM}"
+    name, width = f"{encoder.graph}/{NORM}", bundle.manifest.graphs[encoder.graph].outputs[encoder.output].shape[-1]
     if name not in bundle.manifest.files:
         raise BundleError(
             f"bundle '{bundle.manifest.name}' has no {name}, which --clip-skip needs; export the model again"
         )
-    check_size(bundle, name)
+    config = f"{encoder.graph}/config.json"
+    content = bundle.files.read(name, LARGEST_NORM)
+    eps = parse_json(bundle.files.read(config, CONFIG), bundle.path / config, BundleError, RESTORE).get(
+        "layer_norm_eps", 1e-5
+    )
     try:
-        weight, bias = np.load(bundle.path / name, allow_pickle=False).astype(np.float64)
-        config = json.loads((bundle.path / encoder.graph / "config.json").read_text(encoding="utf-8"))
-        eps = float(config.get("layer_norm_eps", 1e-5))
-    except (OSError, ValueError, TypeError, AttributeError, EOFError) as error:
-        raise BundleError(f"cannot read '{name}' ({error}); restore the file or export the model again") from None
+        arrays = np.load(BytesIO(content), allow_pickle=False)
+        weight, bias = arrays.astype(np.float64)  # (d,), (d,)
+        if arrays.shape != (2, width) or not 0 < float(eps) < 1:
+            raise ValueError(f"shape {arrays.shape}, epsilon {shown(eps)}")
+    except (ValueError, TypeError, EOFError, MemoryError, SyntaxError) as error:
+        raise BundleError(f"cannot read '{name}' ({one_line(error, 100)}); {RESTORE}") from None
 
     def norm(hidden: np.ndarray) -> np.ndarray:
         wide = hidden.astype(np.float64)

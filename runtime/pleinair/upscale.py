@@ -7,6 +7,8 @@ import numpy as np
 
 from pleinair.bundle import Bundle, open_bundle
 from pleinair.engines import Asking, choose_engine, open_graph
+from pleinair.engines.precision import AUTO, parse
+from pleinair.manifest_checks import UPSCALER
 from pleinair.tiles import upscale_tiled
 
 MARGIN = 16  # pixels of the other side that are enlarged too where borders meet
@@ -15,10 +17,12 @@ MARGIN = 16  # pixels of the other side that are enlarged too where borders meet
 class Upscaler:
     """An open upscaler bundle."""
 
-    def __init__(self, bundle: Bundle, engine: str, device: str | None, threads: int | None) -> None:
+    def __init__(
+        self, bundle: Bundle, engine: str, device: str | None, threads: int | None, precision: str = AUTO
+    ) -> None:
         self.bundle = bundle
         self.engine = engine
-        self._graph = open_graph(bundle, "upscaler", engine, device, threads)
+        self._graph = open_graph(bundle, UPSCALER, engine, device, threads, precision)
 
     @property
     def scale(self) -> int:
@@ -37,9 +41,15 @@ class Upscaler:
 
 
 def load_upscaler(
-    model: str | Path, *, engine: str | None = None, device: str | None = None, threads: int | None = None
+    model: str | Path,
+    *,
+    engine: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    precision: str | None = None,
+    verify: bool = True,
 ) -> Upscaler:
     """Open an upscaler bundle; raises BundleError for any other, EngineError."""
-    bundle = open_bundle(model)
+    bundle = open_bundle(model, verify=verify)
     bundle.require("upscale")
-    return Upscaler(bundle, choose_engine(bundle, engine), device, threads)
+    return Upscaler(bundle, choose_engine(bundle, engine), device, threads, parse(precision)["upscaler"])

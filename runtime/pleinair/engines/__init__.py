@@ -11,11 +11,12 @@ from typing import Protocol
 
 import numpy as np
 
-from pleinair.bundle import Bundle
+from pleinair.bundle import Bundle, GraphInfo
+from pleinair.engines import precision as precisions
+from pleinair.engines.ports import check_answer
 from pleinair.errors import BundleError, EngineError, PleinairError, RequestError, ResourceError
 
 Shapes = dict[str, tuple[int, ...]]
-EXTRA = "extra_embeddings"  # an input that text encoders may take beside input_ids, see Graph
 
 
 class Graph(Protocol):
@@ -111,6 +112,26 @@ class OneAtATime:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """A graph whose answers are held against the manifest: BundleError for others."""
+
+    graph: Graph
+    name: str
+    info: GraphInfo
+
+    def prepare(self, shapes: Shapes) -> None:
+        self.graph.prepare(shapes)
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = self.graph(**inputs)
+        check_answer(self.name, self.info, inputs, outputs)
+        return outputs
+
+    def unload(self) -> None:
+        self.graph.unload()
+
+
+@dataclass(frozen=True)
 class Asking:
     """A graph that calls `check`, which may raise, before every run."""
 
@@ -128,9 +149,26 @@ class Asking:
         self.graph.unload()
 
 
-def open_graph(bundle: Bundle, graph: str, engine: str, device: str | None, threads: int | None) -> Graph:
+def open_graph(
+    bundle: Bundle,
+    graph: str,
+    engine: str,
+    device: str | None = None,
+    threads: int | None = None,
+    precision: str = precisions.AUTO,
+) -> Graph:
     """One graph of a bundle on an engine, not loaded yet; `device` None is the engine's default (the CPU)."""
-    return OneAtATime(engine_module(engine).open_graph(bundle, graph, device, threads))
+    kind = compute_precision(bundle, graph, engine, device, precision)
+    opened = engine_module(engine).open_graph(bundle, graph, device, threads, kind)
+    return OneAtATime(Checked(opened, graph, bundle.manifest.graphs[graph]))
+
+
+def compute_precision(bundle: Bundle, graph: str, engine: str, device: str | None, wanted: str) -> str:
+    """What a graph computes in where a precision or "auto" is `wanted`; RequestError if it cannot be had."""
+    module = engine_module(engine)
+    if wanted == precisions.AUTO:
+        return module.fastest(bundle, graph, device)
+    return precisions.check_offered(wanted, module.offered(device), device or "cpu")
 
 
 def devices(engine: str) -> list[str]:
@@ -175,11 +213,10 @@ def failed(graph: str, device: str, error: Exception) -> PleinairError:
     return EngineError(f"'{graph}' failed on {device} ({reason(error)}); try another --device or --engine")
 
 
-def no_extra(file: Path) -> BundleError:
+def no_extra(graph: str) -> BundleError:
     """The error for a text encoder that takes no embeddings from outside."""
     return BundleError(
-        f"'{file.parent.name}' of this bundle takes no textual inversions; export the model again, or leave"
-        " --embedding out"
+        f"'{graph}' of this bundle takes no textual inversions; export the model again, or leave --embedding out"
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from pleinair.bundle import Bundle
 from pleinair.engines import Shapes
+from pleinair.engines.precision import F32
 
 
 def devices() -> list[str]:
@@ -17,7 +18,15 @@ def check_device(device: str | None, threads: int | None) -> str:
     return "cpu"
 
 
-def open_graph(bundle: Bundle, graph: str, device: str | None, threads: int | None) -> "FakeGraph":
+def offered(device: str | None) -> tuple[str, ...]:
+    return (F32,)
+
+
+def fastest(bundle: Bundle, graph: str, device: str | None) -> str:
+    return F32
+
+
+def open_graph(bundle: Bundle, graph: str, device: str | None, threads: int | None, computes_in: str) -> "FakeGraph":
     return FakeGraph(bundle, graph)
 
 
@@ -28,13 +37,14 @@ class FakeGraph:
         self._info = bundle.manifest.graphs[graph]
         self._latents = bundle.manifest.latents
         self._scale = bundle.manifest.scale
-        self._run = {
-            "text_encoder": self._text,
+        networks = {
+            **{encoder.graph: self._text for encoder in bundle.manifest.text_encoders},
             "unet": self._unet,
             "vae_encoder": self._encode,
             "vae_decoder": self._decode,
             "upscaler": self._upscale,
-        }[graph]
+        }
+        self._run = networks[graph]
 
     def prepare(self, shapes: Shapes) -> None:
         pass

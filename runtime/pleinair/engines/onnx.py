@@ -1,17 +1,24 @@
 """ONNX Runtime: CPU everywhere, DirectML on Windows."""
 
-from pathlib import Path
-
 import numpy as np
-import onnxruntime as ort
 
-from pleinair.bundle import Bundle, Port
-from pleinair.engines import EXTRA, Shapes, failed, no_extra, unreadable
+from pleinair.bundle import Bundle
+from pleinair.engines import Shapes, failed, no_extra, unreadable
+from pleinair.engines.ports import EXTRA, check_opened
+from pleinair.engines.precision import F32
+from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import EngineError, RequestError
 
+with without_telemetry():
+    import onnxruntime as ort
+
 PROVIDERS = {"cpu": "CPUExecutionProvider", "dml": "DmlExecutionProvider"}
-DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
+DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(int32)": "int32"}
 SILENT = 3  # errors only; they reach the caller as exceptions
+OLDEST = (1, 24)  # earlier ones read weights from anywhere on the disk
+
+if tuple(map(int, ort.__version__.split(".")[:2])) < OLDEST:
+    raise ImportError(f"version {ort.__version__} is too old, 1.24 is needed")
 
 
 def devices() -> list[str]:
@@ -29,22 +36,30 @@ def check_device(device: str | None, threads: int | None) -> tuple[str, int]:
     return kind, int(index or 0)
 
 
-def open_graph(bundle: Bundle, graph: str, device: str | None, threads: int | None) -> "OnnxGraph":
-    kind, index = check_device(device, threads)
-    ports = bundle.manifest.graphs[graph].inputs
-    return OnnxGraph(bundle.graph_file(graph, "onnx"), ports, kind, index, threads)
+def offered(device: str | None) -> tuple[str, ...]:
+    """ONNX Runtime computes in what a graph's own operators say."""
+    return (F32,)
+
+
+def fastest(bundle: Bundle, graph: str, device: str | None) -> str:
+    return F32
+
+
+def open_graph(bundle: Bundle, graph: str, device: str | None, threads: int | None, computes_in: str) -> "OnnxGraph":
+    return OnnxGraph(bundle, graph, *check_device(device, threads), threads)
 
 
 class OnnxGraph:
     """An ONNX Runtime session, made at the first call."""
 
-    def __init__(self, file: Path, ports: dict[str, Port], device: str, index: int, threads: int | None) -> None:
-        self._file = file
-        self._ports = ports
+    def __init__(self, bundle: Bundle, graph: str, device: str, index: int, threads: int | None) -> None:
+        self._bundle = bundle
+        self._name = graph
         self._device = device
         self._index = index
         self._threads = threads
         self._shapes: Shapes = {}
+        self._inputs: dict[str, str] = {}
         self._session: ort.InferenceSession | None = None
 
     def prepare(self, shapes: Shapes) -> None:
@@ -63,38 +78,45 @@ class OnnxGraph:
             provider = [(PROVIDERS["dml"], {"device_id": self._index}), PROVIDERS["cpu"]]
             for name, size in self._free_dimensions(shapes).items():
                 options.add_free_dimension_override_by_name(name, size)
+        file = self._bundle.graph_file(self._name, "onnx")
         try:
             # its own fallback would go on with another device, and say so on stdout only
-            session = ort.InferenceSession(self._file, options, providers=provider, enable_fallback=0)
+            session = ort.InferenceSession(file, options, providers=provider, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's own exceptions share no base
-            raise unreadable(self._file, error) from None
+            raise unreadable(file, error) from None
         if session.get_providers()[0] != PROVIDERS[self._device]:
             raise EngineError(f"ONNX Runtime cannot use '{self._device}' here; choose another --device")
+        inputs, optional, outputs = (
+            {port.name: DTYPES.get(port.type, port.type) for port in ports}
+            # EXTRA has a default, so that others need not know it
+            for ports in (session.get_inputs(), session.get_overridable_initializers(), session.get_outputs())
+        )
+        check_opened(self._name, self._bundle.manifest.graphs[self._name], inputs, outputs)
+        self._inputs = inputs | {name: kind for name, kind in optional.items() if name == EXTRA}
         self._session = session
         self._shapes = shapes
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         self.prepare({name: array.shape for name, array in inputs.items()})
-        optional = self._session.get_overridable_initializers()  # EXTRA has a default, so that others need not know it
-        ports = {port.name: DTYPES.get(port.type, np.float32) for port in (*self._session.get_inputs(), *optional)}
-        if EXTRA in inputs and EXTRA not in ports:
-            raise no_extra(self._file)
-        feed = {name: np.asarray(array, ports[name]) for name, array in inputs.items()}
+        if EXTRA in inputs and EXTRA not in self._inputs:
+            raise no_extra(self._name)
+        feed = {name: np.asarray(array, self._inputs[name]) for name, array in inputs.items()}
         names = [port.name for port in self._session.get_outputs()]
         try:
             return dict(zip(names, self._session.run(names, feed), strict=True))
         except Exception as error:
-            raise failed(self._file.parent.name, self._device, error) from None
+            raise failed(self._name, self._device, error) from None
 
     def unload(self) -> None:
         self._session = None
 
     def _free_dimensions(self, shapes: Shapes) -> dict[str, int]:
         """The size that each named dimension of the graph's inputs has in `shapes`."""
+        ports = self._bundle.manifest.graphs[self._name].inputs
         return {
             dimension: size
             for name, shape in shapes.items()
-            if name in self._ports
-            for dimension, size in zip(self._ports[name].shape, shape, strict=True)
+            if name in ports
+            for dimension, size in zip(ports[name].shape, shape, strict=True)
             if isinstance(dimension, str)
         }

@@ -1,25 +1,26 @@
 """OpenVINO: CPU, Intel GPU and NPU."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pleinair.bundle import Bundle
-from pleinair.engines import EXTRA, Shapes, failed, no_extra, unreadable
+from pleinair.bundle import Bundle, Port
+from pleinair.engines import Shapes, failed, no_extra, precision, unreadable
+from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.telemetry import without_telemetry
-from pleinair.errors import RequestError
+from pleinair.errors import BundleError, RequestError
 
 with without_telemetry():
     import openvino as ov
     from openvino import opset13 as ops
 
-SETTINGS: dict[str, dict[str, Any]] = {
-    # f32: results must not change in silence with the CPU model, which is what the default (bf16 where it is fast) does
-    "CPU": {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"},
-    "GPU": {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f16"},
-    "NPU": {"PERFORMANCE_HINT": "LATENCY"},
-}
+LATENCY = {"PERFORMANCE_HINT": "LATENCY"}
+CAPABILITIES = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
+DTYPES = {"f32": "float32", "i64": "int64", "i32": "int32"}
+BF16_SETS = ("BF16", "FP16", "AMX", "ALL", "DEFAULT")  # in the names of instruction sets that have bf16
+XML = b"<?xml"
 
 
 def devices() -> list[str]:
@@ -37,22 +38,39 @@ def check_device(device: str | None, threads: int | None) -> str:
     return name
 
 
-def open_graph(bundle: Bundle, graph: str, device: str | None, threads: int | None) -> "OpenVINOGraph":
-    name = check_device(device, threads)
-    return OpenVINOGraph(bundle.graph_file(graph, "openvino"), name, threads)
+def offered(device: str | None) -> tuple[str, ...]:
+    """The precisions that a device computes in at full speed, as OpenVINO says."""
+    name = check_device(device, None)
+    has = ov.Core().get_property(name, "OPTIMIZATION_CAPABILITIES")
+    forced = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()  # which OpenVINO obeys, and still says BF16
+    slow = name == "CPU" and not any(mark in forced for mark in BF16_SETS)
+    return tuple(kind for name, kind in CAPABILITIES.items() if name in has and not (slow and name == "BF16"))
+
+
+def fastest(bundle: Bundle, graph: str, device: str | None) -> str:
+    """What `auto` means for a graph."""
+    return precision.fastest(bundle, graph, check_device(device, None).split(".")[0], offered(device))
+
+
+def open_graph(
+    bundle: Bundle, graph: str, device: str | None, threads: int | None, computes_in: str
+) -> "OpenVINOGraph":
+    return OpenVINOGraph(bundle, graph, check_device(device, threads), threads, computes_in)
 
 
 class OpenVINOGraph:
     """A graph compiled for the shapes it is called with: static shapes are what OpenVINO is fast with."""
 
-    def __init__(self, file: Path, device: str, threads: int | None) -> None:
-        self._file = file
+    def __init__(self, bundle: Bundle, graph: str, device: str, threads: int | None, computes_in: str) -> None:
+        self._bundle = bundle
+        self._name = graph
         self._device = device
-        self._settings = dict(SETTINGS.get(device.split(".")[0], {}))
+        self._settings: dict[str, Any] = {**LATENCY, "INFERENCE_PRECISION_HINT": computes_in}
         if threads:
             self._settings["INFERENCE_NUM_THREADS"] = threads
         self._shapes: Shapes | None = None
         self._outputs: list[str] = []
+        self._tokens: int | None = None  # rows of the table that input_ids choose from
         self._request: ov.InferRequest | None = None
 
     def prepare(self, shapes: Shapes) -> None:
@@ -60,32 +78,73 @@ class OpenVINOGraph:
             return
         self.unload()
         core = ov.Core()
-        try:
-            model = core.read_model(self._file)
-        except RuntimeError as error:
-            raise unreadable(self._file, error) from None
+        model = read_model(core, self._bundle.graph_file(self._name, "openvino"))
+        info = self._bundle.manifest.graphs[self._name]
+        inputs, outputs = ports_of(model.inputs, info.inputs), ports_of(model.outputs, info.outputs)
+        check_opened(self._name, info, inputs, outputs)
+        self._tokens = table_rows(model)
         if EXTRA in shapes and not take_extra(model):
-            raise no_extra(self._file)
+            raise no_extra(self._name)
         # compiling drops operations that these shapes make idle, and gives their names to the port that remains
-        self._outputs = [port.get_any_name() for port in model.outputs]
+        self._outputs = list(outputs)
         try:
             model.reshape(dict(shapes))
-            widen_timestep(model)
             self._request = core.compile_model(model, self._device, self._settings).create_infer_request()
         except RuntimeError as error:
-            raise failed(self._file.parent.name, self._device, error) from None
+            raise failed(self._name, self._device, error) from None
         self._shapes = shapes
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         self.prepare({name: array.shape for name, array in inputs.items()})
+        if self._tokens is not None and (inputs["input_ids"] >= self._tokens).any():
+            raise BundleError(
+                f"'{self._name}' knows {self._tokens} tokens and its tokenizer makes others; export the model again"
+            )
         try:
             results = self._request.infer(inputs)
         except RuntimeError as error:
-            raise failed(self._file.parent.name, self._device, error) from None
+            raise failed(self._name, self._device, error) from None
         return {name: np.array(array) for name, array in zip(self._outputs, results.values(), strict=True)}
 
     def unload(self) -> None:
         self._shapes = self._request = None
+
+
+def read_model(core: ov.Core, file: Path) -> ov.Model:
+    """An IR as a model whose `timestep` takes real numbers.
+
+    OpenVINO looks into a file to tell its format, and what it reads for others (ONNX) may refer to any file and any
+    address: only what begins like an IR is handed to it, with the weights that lie beside it.
+    """
+    try:
+        with file.open("rb") as stream:
+            if not stream.read(len(XML) + 3).removeprefix(b"\xef\xbb\xbf").startswith(XML):
+                raise BundleError(f"'{file}' is not an OpenVINO graph; restore it or export the model again")
+        model = core.read_model(file, file.with_suffix(".bin"))
+        widen_timestep(model)
+    except (RuntimeError, OSError) as error:
+        raise unreadable(file, error) from None
+    return model
+
+
+def ports_of(ports: list[ov.Output], described: dict[str, Port]) -> dict[str, str]:
+    """Name -> what numbers a port takes or gives: its name in the manifest where it has that among others."""
+    found = {}
+    for place, port in enumerate(ports):
+        names = sorted(port.get_names()) or [f"number {place}"]
+        kind = port.get_element_type().get_type_name()
+        found[next((name for name in names if name in described), names[0])] = DTYPES.get(kind, kind)
+    return found
+
+
+def table_rows(model: ov.Model) -> int | None:
+    """How many tokens a text encoder's table has; None for other graphs."""
+    ids = next((port for port in model.inputs if "input_ids" in port.get_names()), None)
+    table = ids and table_of(ids)
+    if table is None:
+        return None
+    rows = table.input_value(0).get_partial_shape()[0]
+    return rows.get_length() if rows.is_static else None
 
 
 def take_extra(model: ov.Model) -> bool:

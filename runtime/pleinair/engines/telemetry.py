@@ -1,16 +1,44 @@
-"""Intel's usage statistics, kept from being sent: importing openvino would write ~/intel and open a connection."""
+"""Usage statistics of the engines' makers, kept from being sent.
+
+Importing openvino would write ~/intel and open a connection; onnxruntime looks up its maker's host ten seconds after
+its import, again and again, and writes below ~/.cache. Neither package can be asked to stop afterwards.
+"""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
+
+OFF = {"ORT_DISABLE_TELEMETRY": "1"}
 
 
 @contextlib.contextmanager
 def without_telemetry() -> Iterator[None]:
-    """Keep openvino and nncf from reporting what the body does.
+    """Keep openvino, nncf and onnxruntime, imported or asked to work inside the body, from reporting what is done."""
+    with _without_openvino_telemetry(), _environment(OFF):
+        yield
 
-    Where `openvino_telemetry` is not loaded yet its import fails inside the body, and both packages fall back to
-    their own stubs; where a program loaded it earlier, its one sending method does nothing inside the body.
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Environment variables set inside the body, and as they were after it."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _without_openvino_telemetry() -> Iterator[None]:
+    """openvino and nncf with their own stubs in place of openvino_telemetry, which cannot be imported inside the body.
+
+    Where a program loaded it earlier, its one sending method does nothing inside the body.
     """
     if "openvino_telemetry" not in sys.modules:
         sys.modules["openvino_telemetry"] = None

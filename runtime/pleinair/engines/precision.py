@@ -1,0 +1,91 @@
+"""In which precision a network computes: unless asked for one, the fastest that a device has and a picture survives."""
+
+from collections.abc import Mapping
+
+from pleinair.bundle import Bundle
+from pleinair.checks import one_of, shown
+from pleinair.errors import RequestError
+from pleinair.files import CONFIG, parse_json
+
+F32, AUTO = "f32", "auto"
+PRECISIONS = (F32, "bf16", "f16")
+COMPONENTS = ("text", "unet", "vae", "upscaler")
+# What `auto` takes on OpenVINO, by device and by what it says that it computes in; f32 where nothing stands here. Each
+# row is above 40 dB a call against f32 (docs/performance.md#precision). Text encoders stay in f32: they run once.
+FASTEST: dict[tuple[str, str], dict[str, str]] = {
+    ("CPU", "bf16"): {"unet": "bf16", "vae": "bf16"},
+    ("GPU", "f16"): {"text": "f16", "unet": "f16", "vae": "f16", "upscaler": "f16"},
+    ("NPU", "f16"): {"text": "f16", "unet": "f16", "vae": "f16", "upscaler": "f16"},
+}
+
+Wanted = Mapping[str, str]  # component -> a precision or "auto", for every component
+
+
+def parse(value: str | Mapping[str, str] | None) -> dict[str, str]:
+    """ "bf16", "unet=bf16,vae=f32" or {"unet": "bf16"} -> a precision for every component, "auto" where none is named.
+
+    Raises RequestError for unknown components and precisions.
+    """
+    if value is None:
+        value = AUTO
+    if isinstance(value, str) and "=" not in value:
+        return dict.fromkeys(COMPONENTS, _known(value))
+    if isinstance(value, str):
+        pairs = [part.partition("=")[::2] for part in value.split(",")]
+    elif isinstance(value, Mapping):
+        pairs = list(value.items())
+    else:
+        raise RequestError(f"precision must be text like bf16 or unet=bf16,vae=f32, not {shown(value)}")
+    named = {one_of("component", str(name).strip(), COMPONENTS): _known(kind) for name, kind in pairs}
+    if len(named) < len(pairs):
+        raise RequestError("a component is named twice in the precision; name each once: unet=bf16,vae=f32")
+    return dict.fromkeys(COMPONENTS, AUTO) | named
+
+
+def _known(kind: str) -> str:
+    if not isinstance(kind, str):
+        raise RequestError(f"precision must be text, not {shown(kind)}; choose from {AUTO}, {', '.join(PRECISIONS)}")
+    return one_of("precision", kind.strip().lower(), (AUTO, *PRECISIONS))
+
+
+def written(precisions: Mapping[str, str]) -> str:
+    """Component -> precision as `parse` reads it, as short as it goes: "f32" or "text=f32,unet=bf16,vae=bf16"."""
+    kinds = set(precisions.values())
+    if len(kinds) == 1:
+        return kinds.pop()
+    return ",".join(f"{name}={precisions[name]}" for name in COMPONENTS if name in precisions)
+
+
+def component(bundle: Bundle, graph: str) -> str:
+    """Which of COMPONENTS a graph of the bundle is part of."""
+    if graph in (encoder.graph for encoder in bundle.manifest.text_encoders):
+        return "text"
+    return "vae" if graph.startswith("vae") else graph
+
+
+def fastest(bundle: Bundle, graph: str, device: str, offered: tuple[str, ...]) -> str:
+    """What `auto` means for a graph on an OpenVINO device that computes in the `offered` precisions."""
+    part = component(bundle, graph)
+    for (kind, precision), row in FASTEST.items():
+        if kind == device and precision in offered and part in row:
+            return row[part] if row[part] != "f16" or F32 not in offered or survives_f16(bundle, graph) else F32
+    return F32 if F32 in offered else offered[0]
+
+
+def survives_f16(bundle: Bundle, graph: str) -> bool:
+    """Whether a graph's activations stay below 65504: those of a VAE whose config says `force_upcast` may not."""
+    name = f"{graph}/config.json"
+    if component(bundle, graph) != "vae" or name not in bundle.manifest.files:
+        return True
+    config = parse_json(bundle.files.read(name, CONFIG), bundle.path / name, RequestError, "export the model again")
+    return config.get("force_upcast", True) is False
+
+
+def check_offered(precision: str, offered: tuple[str, ...], device: str) -> str:
+    """`precision` if the device has it, or RequestError."""
+    if precision not in offered:
+        raise RequestError(
+            f"'{device}' does not compute in {precision} here; choose from {', '.join((AUTO, *offered))}, or another"
+            " --device"
+        )
+    return precision
