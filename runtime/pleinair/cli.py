@@ -16,8 +16,10 @@ from typer.main import get_command
 from pleinair import film as films
 from pleinair import jobs, machine
 from pleinair import morph as walks
+from pleinair import sandbox as sandboxes
 from pleinair.bundle import Bundle, open_bundle
 from pleinair.checks import number
+from pleinair.engines import ENGINES, installed
 from pleinair.errors import BundleError, EngineError, PleinairError, QualityError, RequestError, ResourceError
 from pleinair.metadata import read
 from pleinair.morph import EASES, EVEN
@@ -336,6 +338,9 @@ def export(
 def info(
     bundle: Annotated[Path | None, typer.Argument(help="Bundle folder; storybook when not given.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check every file against its SHA-256.")] = False,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Paint one step in a process of limited time and memory.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show what a bundle is and what it can do."""
@@ -345,9 +350,28 @@ def info(
     if verify:
         facts["verified"] = not damaged
         facts["damaged"] = damaged
+    trials = tried_on_every_engine(opened) if sandbox and not damaged else []
+    if sandbox:
+        facts["sandbox"] = {trial.engine: trial_facts(trial) for trial in trials}
     print(json.dumps(facts) if as_json else "\n".join(aligned(facts)))
     if damaged:
         raise BundleError(f"damaged: {'; '.join(damaged)}; restore the files or export the model again")
+    if failures := [trial for trial in trials if trial.problem]:
+        raise BundleError(f"on {failures[0].engine} the bundle {failures[0].problem}; do not use this model")
+
+
+def trial_facts(trial: sandboxes.Trial) -> dict[str, Any]:
+    peak = None if trial.peak_mb is None else round(trial.peak_mb, 1)
+    return {"painted": trial.problem is None, "seconds": round(trial.seconds, 1), "peak_mb": peak}
+
+
+def tried_on_every_engine(bundle: Bundle) -> list[sandboxes.Trial]:
+    """The bundle painted from within limits, on every installed engine that it has graphs for."""
+    if bundle.upscales:
+        raise RequestError("an upscaler is tried with the picture it is to enlarge; leave --sandbox out")
+    memory_mb = int(machine.memory_bytes() * sandboxes.MEMORY_SHARE / sandboxes.MB)
+    engines = [name for name, info in ENGINES.items() if info.format in bundle.formats and installed(name)]
+    return [sandboxes.tried(bundle.path, engine, memory_mb=memory_mb) for engine in engines]
 
 
 def description(bundle: Bundle) -> dict[str, Any]:
@@ -441,6 +465,7 @@ def rerun(
     model: Annotated[Path | None, typer.Option(help="Bundle folder; storybook when not given.")] = None,
     engine: Annotated[str | None, typer.Option(help="openvino or onnx; the recorded one when not given.")] = None,
     device: Annotated[str | None, typer.Option(help="As for generate; the recorded one when not given.")] = None,
+    precision: Annotated[str | None, typer.Option(help="As for generate; the recorded one when not given.")] = None,
     image: Annotated[Path | None, typer.Option(help="The picture it was made of, if there was one.")] = None,
     mask: Annotated[Path | None, typer.Option(help="The mask it was painted through.")] = None,
     embedding: Annotated[list[Path] | None, typer.Option(help="An embedding its prompt names; repeatable.")] = None,
@@ -453,7 +478,7 @@ def rerun(
     from pleinair.rerun import plan
 
     inputs = {"image": image, "mask": mask, "embeddings": embedding or (), "upscaler": upscaler}
-    planned = plan(file, model, engine=engine, device=device, **inputs)
+    planned = plan(file, model, engine=engine, device=device, precision=precision, **inputs)
     files = planned_files(output, "", (0,), force) if output else []
     shown = progress_bar(planned.frames(), planned.pipe.bundle.manifest.name)
     again = planned.finish(merged([frame.result for frame in shown if frame.result]))

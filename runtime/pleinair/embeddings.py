@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pleinair.errors import RequestError
+from pleinair.files import read_file
 
 LARGEST = 64 << 20  # bytes of a file; 75 vectors for both encoders of SDXL are 0.6 MB
 LARGEST_HEADER = 1 << 20
@@ -146,15 +147,7 @@ def read_safetensors(file: Path) -> dict[str, np.ndarray]:
             f"'{file.name}' is a PyTorch file, which can run any code when it is opened; convert it to .safetensors"
             " where you trust it (safetensors.torch.save_file), or download the .safetensors form"
         )
-    try:
-        size = file.stat().st_size
-        if size > LARGEST:
-            raise RequestError(
-                f"'{file.name}' has {size >> 20} MB, and embeddings are small; choose a textual inversion"
-            )
-        content = file.read_bytes()
-    except OSError as error:
-        raise RequestError(f"cannot read embedding '{file}' ({error.strerror}); check the path") from None
+    content = read_file(file, LARGEST, RequestError, "check the path: a textual inversion is a small .safetensors file")
     try:
         return _parse_safetensors(content)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:

@@ -95,6 +95,7 @@ def plan(
     *,
     engine: str | None = None,
     device: str | None = None,
+    precision: str | None = None,
     image: Path | None = None,
     mask: Path | None = None,
     embeddings: Sequence[Path] = (),
@@ -134,7 +135,7 @@ def plan(
         name = shown(recorded[enlarged[0]])
         raise RequestError(f"'{file}' was enlarged by '{name}', which no record holds; give --upscaler BUNDLE")
     warnings = list(found.warnings)
-    pipe = _load(model, recorded, engine, device, warnings)
+    pipe = _load(model, recorded, {"engine": engine, "device": device, "precision": precision}, warnings)
     warnings += _other_model(pipe, found)
     options, unknown = _accepted(found.options(), found)
     if unknown:
@@ -181,11 +182,13 @@ def alone(result: Result, seed: int) -> Result:
 
 
 def _load(
-    model: str | Path | None, recorded: dict[str, Any], engine: str | None, device: str | None, warnings: list[str]
+    model: str | Path | None, recorded: dict[str, Any], asked: dict[str, str | None], warnings: list[str]
 ) -> Pipeline:
-    """A pipeline on the recorded engine, device and threads unless others are asked for or they are not here."""
-    asked = {"engine": engine, "device": device}
+    """A pipeline on the recorded engine, device, threads and precision unless others are asked for or not here."""
+    engine = asked["engine"]
     was = {name: recorded.get(name) for name in ("engine", "device") if isinstance(recorded.get(name), str)}
+    if recorded:  # records from before the option hold none, and were all made in f32 on the CPU
+        was["precision"] = recorded.get("precision", "f32" if recorded.get("device", "cpu") == "cpu" else None)
     threads = recorded.get("threads")
     was["threads"] = threads if isinstance(threads, int) and not isinstance(threads, bool) else None
     if engine is not None and engine != was.get("engine"):
@@ -201,7 +204,7 @@ def _load(
         pipe = pipeline.load(model, **asked)
         reason = str(error).partition(";")[0]
         warnings.append(f"not painted as recorded: {reason}; the picture may differ")
-    for name, here in {"engine": pipe.engine, "device": pipe.device}.items():
+    for name, here in {"engine": pipe.engine, "device": pipe.device, "precision": pipe.precision}.items():
         if recorded.get(name) not in (None, here):
             warnings.append(f"made with {name} {shown(recorded[name])}, painted with {here}; the picture may differ")
     version = pipeline.engine_version(pipe.engine)

@@ -13,6 +13,7 @@ from hostile import external, listing, onnx_model, operator, run, with_graph
 from pleinair.bundle import MANIFEST, default_path, open_bundle
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError, PleinairError
+from pleinair.sandbox import tried
 from pleinair.scheduler_config import FLAGS, REAL, TEXTS, WHOLE
 from pleinair.text import Reader
 from pleinair_bench.onnx_file import field, number, text
@@ -607,3 +608,47 @@ def test_every_published_form_of_clips_tokenizer_is_read(tmp_path):
     (root / TOKENIZER).write_text(json.dumps(raw))
     seal(root)
     assert np.array_equal(paint(root).pixels, paint(default_path()).pixels)
+
+
+# ---- graphs that never end or eat memory, which only a limited process can tell ----
+
+
+def value(name, kind, shape=()):
+    """A port of a subgraph, by ONNX's number of its kind."""
+    sides = b"".join(field(1, number(1, side)) for side in shape)
+    return text(1, name) + field(2, field(1, number(1, kind) + field(2, sides)))
+
+
+def endless():
+    """A Loop whose condition is always true."""
+    body = operator("Identity", ["go"], ["keep"]) + operator("Identity", ["x"], ["next"]) + text(2, "body")
+    for name, kind, shape in (("n", 7, ()), ("go", 9, ()), ("x", 1, LATENT)):
+        body += field(11, value(name, kind, shape))
+    body += field(12, value("keep", 9)) + field(12, value("next", 1, LATENT))
+    true = text(1, "value") + field(5, number(2, 9) + field(9, b"\1")) + number(20, 4)
+    loop = text(1, "body") + field(6, body) + number(20, 5)
+    return decoder(
+        [operator("Constant", [], ["true"], true), operator("Loop", ["", "true", "latent_sample"], ["sample"], loop)]
+    )
+
+
+def huge():
+    """A constant of a hundred gigabytes, made of one number."""
+    shape = operator("Constant", [], ["shape"], whole("value_ints", 25 << 30))
+    constant = operator("ConstantOfShape", ["shape"], ["zeros"])
+    total = operator("ReduceSum", ["zeros"], ["nothing"], attribute("keepdims", 0))
+    return decoder([shape, constant, total, operator("Add", ["latent_sample", "nothing"], ["sample"])])
+
+
+@pytest.mark.parametrize("graph", [endless, huge], ids=lambda graph: graph.__name__)
+def test_a_graph_that_takes_all_is_tried_within_limits(tmp_path, graph):
+    root = full_copy(tmp_path / "copy")
+    (root / "vae_decoder" / "model.onnx").write_bytes(graph())
+    seal(root)
+    trial = tried(root, "onnx", memory_mb=2000, seconds=15)
+    assert ("within 15 seconds" if graph is endless else "not enough memory") in trial.problem
+
+
+def test_a_sound_bundle_passes_the_trial(tmp_path):
+    trial = tried(default_path(), "onnx", memory_mb=2000)
+    assert trial.problem is None and 50 < trial.peak_mb < 2000
