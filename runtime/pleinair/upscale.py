@@ -7,7 +7,7 @@ import numpy as np
 
 from pleinair.bundle import Bundle, open_bundle
 from pleinair.engines import Asking, choose_engine, open_graph
-from pleinair.engines.precision import AUTO, parse
+from pleinair.engines.precision import F32, parse
 from pleinair.manifest_checks import UPSCALER
 from pleinair.tiles import upscale_tiled
 
@@ -18,7 +18,7 @@ class Upscaler:
     """An open upscaler bundle."""
 
     def __init__(
-        self, bundle: Bundle, engine: str, device: str | None, threads: int | None, precision: str = AUTO
+        self, bundle: Bundle, engine: str, device: str | None, threads: int | None, precision: str = F32
     ) -> None:
         self.bundle = bundle
         self.engine = engine

@@ -303,7 +303,7 @@ def test_the_map_to_colours_shows_what_the_vae_shows():
     """Storybook's real latents through the map, against its decoded pictures at the size of the latents."""
     vae = AutoencoderKL.from_pretrained(STORYBOOK / "vae", torch_dtype=torch.float32).eval()
     rgb = np.array(preview.fit_rgb(vae))  # (5, 3)
-    pipe = pleinair.load(threads=1)
+    pipe = pleinair.load(threads=1, precision="f32")
     for prompt in ("a red house on a snowy hill at night", "a white cat in the desert at dusk"):
         made = pipe.generate(prompt, seed=5, steps=12)
         colours = np.clip(np.einsum("bchw,cd->bhwd", made.latents, rgb[:-1]) + rgb[-1], 0, 1)

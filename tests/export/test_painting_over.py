@@ -52,12 +52,12 @@ def engine(request):
 
 @pytest.fixture(scope="module")
 def pipe(engine, exported):
-    return pleinair.load(exported("sd1", "fp32"), engine=engine, threads=1)
+    return pleinair.load(exported("sd1", "fp32"), engine=engine, threads=1, precision="f32")
 
 
 @pytest.fixture(scope="module")
 def inpainter(engine, exported):
-    return pleinair.load(exported("sd1-inpaint", "fp32"), engine=engine, threads=1)
+    return pleinair.load(exported("sd1-inpaint", "fp32"), engine=engine, threads=1, precision="f32")
 
 
 @pytest.mark.parametrize("sampler, strength", cases(1.0, 0.6, 0.34))

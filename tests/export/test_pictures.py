@@ -45,7 +45,10 @@ def reference(family, tiny_sources):
 @pytest.fixture(scope="module")
 def engines(family, case, exported):
     """Our pipelines, made anew for each case: graphs are compiled for its shapes once."""
-    return [pleinair.load(exported(family, "fp32"), engine=engine, threads=1) for engine in ("openvino", "onnx")]
+    return [
+        pleinair.load(exported(family, "fp32"), engine=engine, threads=1, precision="f32")
+        for engine in ("openvino", "onnx")
+    ]
 
 
 @pytest.mark.parametrize("sampler, spacing", ASKED)

@@ -158,7 +158,7 @@ def test_the_bundle_has_its_final_layer_norm(theirs, family, exported):
 
 @engines
 def test_pictures_of_prompts_with_syntax(family, exported, engine):
-    pipe = pleinair.load(exported(family, "fp32"), engine=engine, threads=1)
+    pipe = pleinair.load(exported(family, "fp32"), engine=engine, threads=1, precision="f32")
     options = {"seed": 1, "steps": 3, "width": 64, "height": 64}
     long = "the (red:1.2) " * 60 + "[and|on] AND on:0.5"
     result = pipe.generate(long, "on [the:red:2]", **options)

@@ -155,7 +155,7 @@ def open_graph(
     engine: str,
     device: str | None = None,
     threads: int | None = None,
-    precision: str = precisions.AUTO,
+    precision: str = precisions.F32,
 ) -> Graph:
     """One graph of a bundle on an engine, not loaded yet; `device` None is the engine's default (the CPU)."""
     kind = compute_precision(bundle, graph, engine, device, precision)
