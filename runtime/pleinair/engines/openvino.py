@@ -80,14 +80,14 @@ class OpenVINOGraph:
         core = ov.Core()
         model = read_model(core, self._bundle.graph_file(self._name, "openvino"))
         info = self._bundle.manifest.graphs[self._name]
-        inputs, outputs = ports_of(model.inputs, info.inputs), ports_of(model.outputs, info.outputs)
-        check_opened(self._name, info, inputs, outputs)
-        self._tokens = table_rows(model)
-        if EXTRA in shapes and not take_extra(model):
-            raise no_extra(self._name)
-        # compiling drops operations that these shapes make idle, and gives their names to the port that remains
-        self._outputs = list(outputs)
         try:
+            inputs, outputs = ports_of(model.inputs, info.inputs), ports_of(model.outputs, info.outputs)
+            check_opened(self._name, info, inputs, outputs)
+            self._tokens = table_rows(model)
+            if EXTRA in shapes and not take_extra(model):
+                raise no_extra(self._name)
+            # compiling drops operations that these shapes make idle, and gives their names to the port that remains
+            self._outputs = list(outputs)
             model.reshape(dict(shapes))
             self._request = core.compile_model(model, self._device, self._settings).create_infer_request()
         except RuntimeError as error:
