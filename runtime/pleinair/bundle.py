@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -15,6 +15,9 @@ from pleinair.errors import BundleError
 FORMAT = 1
 MANIFEST = "bundle.json"
 UPSCALER = "upscaler"  # the family, and the one graph, of a bundle that enlarges pictures
+MOST_WORDS = 10_000
+LONGEST_WORD = 40  # characters
+LARGEST_SIDE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,14 @@ class Defaults:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """The shortest and the longest side, in pixels, that a model paints well."""
+
+    smallest: int
+    largest: int
+
+
+@dataclass(frozen=True)
 class FileInfo:
     size: int
     sha256: str
@@ -107,6 +118,9 @@ class Manifest:
 
     An upscaler (family "upscaler") has a `scale`, how many times wider its pictures become, and neither latents,
     defaults, text encoders nor scheduler; all other bundles have these and no scale.
+
+    `vocabulary` holds all the words that a model knows, in lower case and the telling ones first; where it is empty
+    there is no telling, and likewise without `sizes`.
     """
 
     format: int
@@ -121,6 +135,8 @@ class Manifest:
     files: dict[str, FileInfo]
     origin: Origin
     scale: int | None = None
+    vocabulary: tuple[str, ...] = ()
+    sizes: Sizes | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
@@ -260,6 +276,9 @@ def inpaint_channels(latents: int) -> int:
 def check_values(manifest: Manifest) -> None:
     """Raise BundleError for numbers and shapes that no model has."""
     checks = upscaler_values(manifest) if manifest.family == UPSCALER else painter_values(manifest)
+    checks["vocabulary"] = is_vocabulary(manifest.vocabulary)
+    usual = (manifest.defaults.width, manifest.defaults.height) if manifest.defaults else ()
+    checks["sizes"] = manifest.sizes is None or suits(manifest.sizes, *usual)
     checks["graphs: files"] = all(files for graph in manifest.graphs.values() for files in graph.files.values())
     wrong = [name for name, fine in checks.items() if not fine]
     if wrong:
@@ -294,6 +313,19 @@ def painter_values(manifest: Manifest) -> dict[str, bool]:
             for encoder in manifest.text_encoders
         ),
     }
+
+
+def is_vocabulary(words: Sequence[str]) -> bool:
+    """At most MOST_WORDS words, each printable and of at most LONGEST_WORD characters."""
+    return len(words) <= MOST_WORDS and all(
+        len(word) <= LONGEST_WORD and word.strip() and word.isprintable() for word in words
+    )
+
+
+def suits(sizes: Sizes, *sides: int) -> bool:
+    """Possible sizes, and `sides` are among them."""
+    possible = 1 <= sizes.smallest <= sizes.largest <= LARGEST_SIDE
+    return possible and all(sizes.smallest <= side <= sizes.largest for side in sides)
 
 
 def maps_to_rgb(rgb: tuple[tuple[float, ...], ...], channels: int) -> bool:
