@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pleinair.bundle import LONGEST_WORD, MOST_WORDS, Defaults, Sizes, inpaint_channels, is_vocabulary, suits
+from pleinair.bundle import LONGEST_WORD, MOST_ENTRIES, Defaults, Sizes, inpaint_channels, is_vocabulary, suits
 from pleinair.errors import BundleError, ExportError, RequestError
 from pleinair.schedule import prediction_type
 from pleinair_export.families import FAMILIES, Family
@@ -155,7 +155,7 @@ def claims(path: Path) -> tuple[tuple[str, ...], Sizes | None]:
     words = isinstance(vocabulary, list) and all(isinstance(word, str) for word in vocabulary)
     if not words or not is_vocabulary(vocabulary):
         raise ExportError(
-            f"'{file}' has a vocabulary that is no list of words; give at most {MOST_WORDS:,} of them,"
+            f"'{file}' has a vocabulary that is no list of words; give at most {MOST_ENTRIES:,} of them,"
             f" each of at most {LONGEST_WORD} printable characters"
         )
     if sides is None:

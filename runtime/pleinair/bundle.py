@@ -15,7 +15,7 @@ from pleinair.errors import BundleError
 FORMAT = 1
 MANIFEST = "bundle.json"
 UPSCALER = "upscaler"  # the family, and the one graph, of a bundle that enlarges pictures
-MOST_WORDS = 10_000
+MOST_ENTRIES = 10_000  # of a list
 LONGEST_WORD = 40  # characters
 LARGEST_SIDE = 1 << 16
 
@@ -316,8 +316,8 @@ def painter_values(manifest: Manifest) -> dict[str, bool]:
 
 
 def is_vocabulary(words: Sequence[str]) -> bool:
-    """At most MOST_WORDS words, each printable and of at most LONGEST_WORD characters."""
-    return len(words) <= MOST_WORDS and all(
+    """At most MOST_ENTRIES words, each printable and of at most LONGEST_WORD characters."""
+    return len(words) <= MOST_ENTRIES and all(
         len(word) <= LONGEST_WORD and word.strip() and word.isprintable() for word in words
     )
 
@@ -425,6 +425,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list):
             raise ValueError(f"{where} is not a list")
+        if len(value) > MOST_ENTRIES:
+            raise ValueError(f"{where} has {len(value):,} entries, and at most {MOST_ENTRIES:,} are read")
         return tuple(_build(args[0], item, where) for item in value)
     if origin is dict:
         if not isinstance(value, dict):
