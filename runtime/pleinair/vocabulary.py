@@ -70,24 +70,26 @@ def size_warnings(manifest: Manifest, passes: Iterable[tuple[int, int]], tile: s
     sizes, usual = manifest.sizes, manifest.defaults
     if sizes is None:
         return []
-    looked_at = {size: [side for axis, side in zip("xy", size, strict=True) if axis not in tile] for size in passes}
-    small = [size for size, sides in looked_at.items() if any(side < sizes.smallest for side in sides)]
-    large = [size for size, sides in looked_at.items() if any(side > sizes.largest for side in sides)]
-    faults = [*(f"{_sized(size)} will repeat things" for size in large)]
-    faults += [*(f"{_sized(size)} will leave things out" for size in small)]
-    if not faults:
+    told = []
+    for size in dict.fromkeys(passes):
+        sides = [side for axis, side in zip("xy", size, strict=True) if axis not in tile]
+        repeats = ["repeat things"] if any(side > sizes.largest for side in sides) else []
+        loses = ["leave things out"] if any(side < sizes.smallest for side in sides) else []
+        if faults := repeats + loses:
+            told.append(f"{size[0]}x{size[1]} will {' and '.join(faults)}")
+    if not told:
         return []
     return [
         f"{_name(manifest)} was trained at {usual.width}x{usual.height} and paints sides of {sizes.smallest} to"
-        f" {sizes.largest} pixels well; {' and '.join(faults)}"
+        f" {sizes.largest} pixels well; {', '.join(told)}"
     ]
 
 
 @lru_cache(maxsize=8)
 def known_words(vocabulary: tuple[str, ...]) -> frozenset[str]:
-    """Every word that a vocabulary answers for: its own, and their singulars and plurals."""
-    hyphened = [word for entry in vocabulary for word in words(entry)]
-    own = [part for word in hyphened for part in (HYPHEN.sub("", word), *HYPHEN.split(word))]
+    """Every word that a vocabulary answers for: its own, whole and by parts, and their singulars and plurals."""
+    own = [word for entry in vocabulary for word in words(entry)]
+    own = [spelling for word in own for spelling in (HYPHEN.sub("", word), *HYPHEN.split(word))]
     return frozenset(form for word in own for form in forms(word)) - FUNCTION_WORDS
 
 
@@ -120,10 +122,6 @@ def forms(word: str) -> Iterator[str]:
         for ending, other in ((one, many), (many, one)):
             if word.endswith(ending):
                 yield word.removesuffix(ending) + other
-
-
-def _sized(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
 
 
 def _name(manifest: Manifest) -> str:
