@@ -9,9 +9,13 @@ from pleinair.verify import file_info
 
 
 def light_copy(folder):
-    """Storybook's manifest, configs and tokenizer without weights: all that the fake engine needs."""
+    """Storybook's manifest, configs and tokenizer without weights: all that the fake engine needs.
+
+    It says nothing of its words and sizes, and takes any without a warning.
+    """
     ignore = shutil.ignore_patterns("*.bin", "*.onnx", "openvino_*.xml")
     shutil.copytree(default_path(), folder, ignore=ignore)
+    edit_manifest(folder, forget_claims)
     return folder
 
 
@@ -37,6 +41,17 @@ def edit_manifest(folder, change):
     raw = json.loads((folder / MANIFEST).read_text())
     change(raw)
     (folder / MANIFEST).write_text(json.dumps(raw))
+
+
+def silent_copy(folder):
+    """All of storybook, but for what it says of its words and sizes."""
+    full_copy(folder)
+    edit_manifest(folder, forget_claims)
+    return folder
+
+
+def forget_claims(raw):
+    raw |= {"vocabulary": [], "sizes": None}
 
 
 def light_inpaint_copy(folder):

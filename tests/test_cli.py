@@ -59,13 +59,13 @@ def test_generate_writes_a_picture_and_prints_its_name(run, tmp_path):
 
 def test_json_report_has_every_field(run):
     code, out, err = run(
-        "generate", "a boat", *FAKE, "--seed", 1, "--count", 2, "--size", "72x64", "-o", "b.png", "--json"
+        "generate", "a boat", *FAKE, "--seed", 1, "--count", 2, "--size", "136x128", "-o", "b.png", "--json"
     )
     report = json.loads(out)
     assert code == 0 and err == "" and out.count("\n") == 1
     assert report["images"] == [
-        {"path": "b-1.png", "seed": 1, "width": 72, "height": 64},
-        {"path": "b-2.png", "seed": 2, "width": 72, "height": 64},
+        {"path": "b-1.png", "seed": 1, "width": 136, "height": 128},
+        {"path": "b-2.png", "seed": 2, "width": 136, "height": 128},
     ]
     assert set(report) == {"images", "settings", "timings", "peak_rss_mb", "warnings"}
     timings = report["timings"]

@@ -14,6 +14,7 @@ from pleinair import cli, jobs
 from pleinair.errors import EngineError, ResourceError
 from pleinair.output import write
 
+pytestmark = pytest.mark.usefixtures("silent_storybook")
 QUICK = {"steps": 1, "width": 32, "height": 32}
 
 

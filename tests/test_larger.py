@@ -14,6 +14,7 @@ from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.image import tile_shape
 from pleinair.metadata import read
 
+pytestmark = pytest.mark.usefixtures("silent_storybook")
 JOB = {"prompt": "a red house on a snowy hill", "seed": 3, "steps": 6}
 QUICK = {"prompt": "a boat", "seed": 3, "steps": 2, "width": 64, "height": 48}
 FAKE = ["generate", "a boat", "--engine", "fake", "--steps", "2", "--seed", "3", "--size", "64x48"]

@@ -27,6 +27,7 @@ from pleinair.pipeline import merged
 from pleinair.rerun import difference, plan, rerun
 from pleinair.sampling import named
 
+pytestmark = pytest.mark.usefixtures("silent_storybook")
 KINDS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 BASE = {
     "prompt": "a boat, blue: (old:1.2)",

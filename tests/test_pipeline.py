@@ -87,7 +87,7 @@ def test_settings_are_resolved_and_name_nothing_of_this_machine(pipe):
 
 def test_long_prompts_are_read_to_their_end(pipe):
     long = "a red house " * 60
-    results = [pipe.generate(prompt, steps=1, seed=1) for prompt in (long, long + "with a dragon")]
+    results = [pipe.generate(prompt, steps=1, seed=1) for prompt in (long, long + "with a kitten")]
     assert not np.array_equal(*(result.pixels for result in results))
     assert not any(result.warnings for result in results)
 

@@ -18,6 +18,7 @@ from pleinair.sampling import SAMPLERS
 from pleinair.schedule import SPACINGS
 from vectors import safetensors, some_vectors
 
+pytestmark = pytest.mark.usefixtures("silent_storybook")
 THRESHOLDING = {"thresholding": True, "dynamic_thresholding_ratio": 0.9, "sample_max_value": 1.5}
 LONG = "a red house on a snowy hill, (old:1.3), " * 12
 IMAGE = "--image picture.png"

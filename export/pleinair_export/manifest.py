@@ -70,6 +70,8 @@ def make_manifest(
         graphs=infos,
         files=list_files(stage),
         origin=origin(model.path.name, model.licence, infos["unet"], ("diffusers", "transformers"), weights),
+        vocabulary=model.vocabulary,
+        sizes=model.sides,
     )
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pleinair.bundle import Defaults, inpaint_channels
+from pleinair.bundle import Defaults, Sizes, inpaint_channels
 from pleinair.errors import BundleError, ExportError, RequestError
+from pleinair.manifest_checks import LONGEST_WORD, MOST_WORDS, is_vocabulary, suits
 from pleinair.schedule import prediction_type
 from pleinair_export.families import FAMILIES, Family
 
@@ -20,7 +21,10 @@ FOREIGN_PORTS = ("class_embed_type", "num_class_embeds", "addition_embed_type", 
 
 @dataclass(frozen=True)
 class Source:
-    """A pipeline folder that can be exported; `variants` is "fp16" or None, `sizes` counts parameters."""
+    """A pipeline folder that can be exported; `variants` is "fp16" or None, `sizes` counts parameters.
+
+    `vocabulary` and `sides` are what the model is said to know and to paint well.
+    """
 
     path: Path
     name: str
@@ -31,6 +35,8 @@ class Source:
     sizes: dict[str, int]
     licence: str | None
     defaults: dict[str, Any]
+    vocabulary: tuple[str, ...]
+    sides: Sizes | None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -79,7 +85,10 @@ def open_source(path: Path) -> Source:
     scheduler = read_json(path / "scheduler" / "scheduler_config.json")
     check_configs(path.name, configs["unet"], configs["vae"], scheduler)
     name, defaults = wishes(path)
-    return Source(path, name, family, configs, scheduler, variants, sizes, licence(path / "README.md"), defaults)
+    terms, claimed = licence(path / "README.md"), claims(path)
+    source = Source(path, name, family, configs, scheduler, variants, sizes, terms, defaults, *claimed)
+    check_sides(source)
+    return source
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -134,6 +143,42 @@ def wishes(path: Path) -> tuple[str, dict[str, Any]]:
         if not isinstance(value, accepted):
             raise ExportError(f"'{file}' cannot set '{key}' to {value!r}; choose from: {', '.join(kinds)}")
     return str(name), defaults
+
+
+def claims(path: Path) -> tuple[tuple[str, ...], Sizes | None]:
+    """What an optional pleinair.json says that the model knows and paints well.
+
+    {"vocabulary": ["house", ...], "sizes": {"smallest": 384, "largest": 768}}, sides in pixels.
+    """
+    file = path / "pleinair.json"
+    given = read_json(file) if file.exists() else {}
+    vocabulary, sides = given.get("vocabulary", []), given.get("sizes")
+    words = isinstance(vocabulary, list) and all(isinstance(word, str) for word in vocabulary)
+    if not words or not is_vocabulary(vocabulary):
+        raise ExportError(
+            f"'{file}' has a vocabulary that is no list of words; give at most {MOST_WORDS:,} of them,"
+            f" each of at most {LONGEST_WORD} printable characters"
+        )
+    if sides is None:
+        return tuple(vocabulary), None
+    names = get_type_hints(Sizes)
+    numbers = isinstance(sides, dict) and sides.keys() == names.keys() and all(type(n) is int for n in sides.values())
+    if not numbers or not suits(Sizes(**sides)):
+        raise ExportError(f"'{file}' has impossible sizes; give {' and '.join(names)}, whole numbers of pixels")
+    return tuple(vocabulary), Sizes(**sides)
+
+
+def check_sides(source: Source) -> None:
+    """Raise ExportError where the default size is none of those that the model is said to paint well."""
+    height, width = (
+        source.defaults.get(name, side * source.factor)
+        for name, side in zip(("height", "width"), source.size, strict=True)
+    )
+    if source.sides is not None and not suits(source.sides, width, height):
+        raise ExportError(
+            f"'{source.path / 'pleinair.json'}' leaves its default size of {width}x{height} out of its sizes"
+            f" ({source.sides.smallest} to {source.sides.largest}); correct one of them"
+        )
 
 
 def check_weights(folder: Path, stem: str) -> tuple[str | None, int]:

@@ -88,6 +88,14 @@ class Defaults:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """The shortest and the longest side, in pixels, that a model paints well."""
+
+    smallest: int
+    largest: int
+
+
+@dataclass(frozen=True)
 class Origin:
     """Where the model came from and what made the bundle; never a path, user or host name."""
 
@@ -104,6 +112,9 @@ class Manifest:
 
     An upscaler (family "upscaler") has a `scale`, how many times wider its pictures become, and neither latents,
     defaults, text encoders nor scheduler; all other bundles have these and no scale.
+
+    `vocabulary` holds all the words that a model knows, in lower case and the telling ones first; where it is empty
+    there is no telling, and likewise without `sizes`.
     """
 
     format: int
@@ -118,6 +129,8 @@ class Manifest:
     files: dict[str, FileInfo]
     origin: Origin
     scale: int | None = None
+    vocabulary: tuple[str, ...] = ()
+    sizes: Sizes | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"

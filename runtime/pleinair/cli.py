@@ -406,6 +406,8 @@ def painter_facts(bundle: Bundle) -> dict[str, Any]:
         "prediction_type": bundle.scheduler_config.get("prediction_type", "epsilon"),
         "scheduler": bundle.scheduler_config.get("_class_name"),
         "defaults": asdict(bundle.manifest.defaults),
+        "sizes": asdict(bundle.manifest.sizes) if bundle.manifest.sizes else None,
+        "vocabulary": list(bundle.manifest.vocabulary) or None,
     }
 
 

@@ -2,18 +2,20 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pleinair.errors import BundleError
 
 if TYPE_CHECKING:
-    from pleinair.bundle import GraphInfo, Manifest, Port, TextEncoder
+    from pleinair.bundle import GraphInfo, Manifest, Port, Sizes, TextEncoder
 
 UPSCALER = "upscaler"  # the family, and the one graph, of a bundle that enlarges pictures
 LONGEST_NAME = 120  # characters of a bundle's name, and of each part of a file's
 MOST_FILES = 20_000  # the largest models have some thousand tensors, which may have a file each
 LARGEST_SIDE = 4096  # pixels
+MOST_WORDS = 10_000  # of a vocabulary
+LONGEST_WORD = 40  # characters
 MOST_STEPS = 1000
 LARGEST_ID = 1 << 31
 DTYPES = {"input_ids": "int64"}  # of ports; all others are float32
@@ -83,6 +85,8 @@ def _wrong(manifest: "Manifest") -> Iterator[str]:
     for graph in manifest.graphs.values():
         if not all(sound_files(form, files) for form, files in graph.files.items()):
             yield "graphs: files"
+    if not is_vocabulary(manifest.vocabulary):
+        yield "vocabulary"
     values = _upscaler_values(manifest) if manifest.family == UPSCALER else _painter_values(manifest)
     yield from (place for place, fine in values.items() if not fine)
 
@@ -119,6 +123,7 @@ def _painter_values(manifest: "Manifest") -> dict[str, bool]:
         "defaults": 1 <= defaults.steps <= MOST_STEPS
         and 0 <= defaults.guidance <= 100
         and all(0 < side <= LARGEST_SIDE and not side % max(latents.downsample, 1) for side in sides),
+        "sizes": manifest.sizes is None or suits(manifest.sizes, *sides),
         "text_encoders": all(
             3 <= encoder.length <= 4096
             and all(0 <= token < LARGEST_ID for token in (encoder.bos_id, encoder.eos_id, encoder.pad_id))
@@ -170,6 +175,19 @@ def fits(name: str, port: "Port", rank: int, sizes: dict[int, int | tuple[int, .
         isinstance(side, str) or (0 < side < LARGEST_ID and side in allowed.get(axis, (side,)))
         for axis, side in enumerate(port.shape)
     )
+
+
+def is_vocabulary(words: Sequence[str]) -> bool:
+    """At most MOST_WORDS words, each printable and of at most LONGEST_WORD characters."""
+    return len(words) <= MOST_WORDS and all(
+        len(word) <= LONGEST_WORD and word.strip() and word.isprintable() for word in words
+    )
+
+
+def suits(sizes: "Sizes", *sides: int) -> bool:
+    """Possible sizes, and `sides` are among them."""
+    possible = 1 <= sizes.smallest <= sizes.largest <= LARGEST_SIDE
+    return possible and all(sizes.smallest <= side <= sizes.largest for side in sides)
 
 
 def maps_to_rgb(rgb: tuple[tuple[float, ...], ...], channels: int) -> bool:

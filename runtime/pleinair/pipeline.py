@@ -41,6 +41,7 @@ from pleinair.settings import asked_for
 from pleinair.text import Conditioning, Reader
 from pleinair.upscale import Upscaler, load_upscaler
 from pleinair.version import __version__
+from pleinair.vocabulary import size_warnings
 
 MAX_THREADS = 1024
 
@@ -421,8 +422,10 @@ class Pipeline:
         config = self.bundle.scheduler_config
         grids = {SAMPLERS[each.walk.sampler].grid: None for each in passes}
         upscalers = map(self._upscaler, self._upscaler_folders(request))
+        asked = [(each.width, each.height) for each in passes]
         return [
             *request.idle,
+            *size_warnings(self.bundle.manifest, asked, request.tile or ""),
             *(warning for grid in grids for warning in schedule.unfollowed(config, grid)),
             *(
                 f"the upscaler '{each.bundle.manifest.name}' has no graph for {self.engine} and runs on {each.engine}"

@@ -20,6 +20,7 @@ from pleinair.guidance import Guide
 from pleinair.prompt import Part, Piece, Version, Warnings, pieces, shown, split_parts, versions
 from pleinair.tokenizer import LARGEST as LARGEST_TOKENIZER
 from pleinair.tokenizer import read_tokenizer
+from pleinair.vocabulary import word_warnings
 
 LAST = "last_hidden_state"
 HIDDEN = "hidden_states."
@@ -125,6 +126,7 @@ class Reader:
         said.append(said[0] if negative is None else self._negative(negative, steps, warnings))
         count = max(len(chunks) for each in said for chunks in each.chunks)
         self._tell_of_embeddings(said, warnings)
+        self._tell_of_words(said[:-1], [] if negative is None else said[-1:], warnings)
         table = self._embeddings.table if _rows_used(said) else None
         encoded: dict[tuple[int, ...], np.ndarray] = {}
         weighted: dict[Chunk, np.ndarray] = {}
@@ -153,6 +155,7 @@ class Reader:
         positive, against = self._parts(prompt, steps, warnings), self._negative(negative, steps, warnings)
         said = [*positive, against]
         self._tell_of_embeddings(said, warnings)
+        self._tell_of_words(positive, [against], warnings)
         used = _rows_used(said)
         return {
             "steps": steps,
@@ -246,6 +249,18 @@ class Reader:
         for each, rows in self._embeddings.placed():
             if rows.start not in used:
                 warnings.setdefault(f"embedding '{each.name}' is not named in a prompt; write {each.words[-1]}")
+
+    def _tell_of_words(self, prompt: list[Said], negative: list[Said], warnings: Warnings) -> None:
+        manifest = self._bundle.manifest
+        for warning in word_warnings(manifest, self._plain(prompt), self._plain(negative)):
+            warnings.setdefault(warning)
+
+    def _plain(self, said: list[Said]) -> Iterator[str]:
+        """What every version says, without weights, embeddings and names that look like one."""
+        for version in (version for each in said for version in each.versions):
+            for piece in pieces(version.text, {}):
+                sections = self._embeddings.split(piece.text or "")
+                yield from (ANGLED.sub(" ", section) for section in sections if isinstance(section, str))
 
     def _described(self, said: Said) -> dict[str, Any]:
         return {

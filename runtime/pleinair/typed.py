@@ -5,6 +5,8 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+MOST_ENTRIES = 20_000  # of a list
+
 _hints = cache(get_type_hints)
 
 
@@ -26,6 +28,8 @@ def build(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list):
             raise ValueError(f"{where} is not a list")
+        if len(value) > MOST_ENTRIES:
+            raise ValueError(f"{where} has {len(value):,} entries, and at most {MOST_ENTRIES:,} are read")
         return tuple(build(args[0], item, where) for item in value)
     if origin is dict:
         if not isinstance(value, dict):

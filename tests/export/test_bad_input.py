@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from pleinair.bundle import Sizes
 from pleinair.errors import ExportError, RequestError, ResourceError
 from pleinair_export import convert, export
 from pleinair_export.source import open_source
@@ -152,6 +153,39 @@ def test_defaults_of_the_source(source, tmp_path):
     refused(ExportError, "cannot set 'cfg' to 4.0; choose from: width", source, tmp_path / "out")
     (source / "pleinair.json").write_text(json.dumps({"defaults": {"width": "wide"}}))
     refused(ExportError, "cannot set 'width' to 'wide'", source, tmp_path / "out")
+
+
+def test_words_and_sizes_of_the_source(source):
+    opened = open_source(source)
+    assert (opened.vocabulary, opened.sides) == ((), None)
+    claims = {"vocabulary": ["house", "hot air"], "sizes": {"smallest": 32, "largest": 64}}
+    (source / "pleinair.json").write_text(json.dumps(claims))
+    opened = open_source(source)
+    assert opened.vocabulary == ("house", "hot air") and opened.sides == Sizes(smallest=32, largest=64)
+
+
+@pytest.mark.parametrize(
+    "claims, match",
+    [
+        ({"vocabulary": "house"}, "vocabulary that is no list of words; give at most 10,000"),
+        ({"vocabulary": ["house", 1]}, "no list of words"),
+        ({"vocabulary": None}, "no list of words"),
+        ({"vocabulary": ["x" * 41]}, "at most 40 printable characters"),
+        ({"vocabulary": ["\x1b[31mred"]}, "no list of words"),
+        ({"vocabulary": ["house"] * 10_001}, "no list of words"),
+        ({"sizes": [32, 64]}, "impossible sizes; give smallest and largest, whole numbers of pixels"),
+        ({"sizes": {"smallest": 32}}, "impossible sizes"),
+        ({"sizes": {"smallest": True, "largest": 64}}, "impossible sizes"),
+        ({"sizes": {"smallest": 32.0, "largest": 64}}, "impossible sizes"),
+        ({"sizes": {"smallest": 64, "largest": 32}}, "impossible sizes"),
+        ({"sizes": {"smallest": 1, "largest": 10**400}}, "impossible sizes"),
+        ({"sizes": {"smallest": 96, "largest": 160}}, "leaves its default size of 64x64 out of its sizes .96 to 160."),
+        ({"sizes": {"smallest": 32, "largest": 64}, "defaults": {"height": 96}}, "default size of 64x96 out of"),
+    ],
+)
+def test_claims_that_no_bundle_may_make(source, tmp_path, claims, match):
+    (source / "pleinair.json").write_text(json.dumps(claims))
+    refused(ExportError, match, source, tmp_path / "out")
 
 
 def test_licence_is_read_from_the_card(source):

@@ -15,9 +15,9 @@ from onnx import TensorProto
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import pleinair
-from pleinair.bundle import damaged_files, open_bundle
+from pleinair.bundle import Sizes, damaged_files, open_bundle
 from pleinair.sampling import SAMPLERS, default_sampler
-from pleinair_export import check, convert, families, graphs, preview
+from pleinair_export import check, convert, export, families, graphs, preview
 from pleinair_export.tokenizer import PROMPTS
 
 BUNDLES = [("sd1", "fp32"), ("sd1", "fp16"), ("sd2", "fp16"), ("sd2", "int8"), ("sd1-inpaint", "fp16")]
@@ -212,6 +212,16 @@ def test_manifest(exported, tiny_sources, family, weights):
     assert str(source.parent) not in (path / "bundle.json").read_text()
 
 
+def test_the_bundle_claims_what_its_source_does(tiny_sources, tmp_path):
+    source = shutil.copytree(tiny_sources["sd1"], tmp_path / "model")
+    claims = {"vocabulary": ["house", "boat"], "sizes": {"smallest": 32, "largest": 64}}
+    (source / "pleinair.json").write_text(json.dumps(claims))
+    for _ in export(source, tmp_path / "out", formats=("onnx",), weights="fp16"):
+        pass
+    manifest = open_bundle(tmp_path / "out").manifest
+    assert (manifest.vocabulary, manifest.sizes) == (("house", "boat"), Sizes(smallest=32, largest=64))
+
+
 def test_configs_are_the_sources(exported, tiny_sources):
     path, source = exported("sd1", "fp16"), tiny_sources["sd1"]
     for ours, theirs in (
@@ -248,7 +258,6 @@ def test_tokenizer_files_agree(exported, tiny_sources, family):
 
 def test_half_precision_source(tmp_path, tiny_sources):
     """A fp16 source is traced, and compared, in float32."""
-    from pleinair_export import export
     from tiny_pipeline import write_tiny_pipeline
 
     source = write_tiny_pipeline(tmp_path / "half", dtype="float16")

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from recipe.scenes import AFLOAT, Scene, Thing
+from recipe.scenes import AFLOAT, COLOURS, Scene, Thing
 
 NOUNS = {
     "house": ("house", "house", "house", "cottage", "home"),
@@ -67,6 +67,16 @@ WITH_LIGHT = {"night": ("with a full moon", "with the moon", "the moon is shinin
 WITH_SUN = ("with the sun", "the sun is shining", "with a bright sun", "with sunshine")
 WITH_CLOUDS = ("with clouds", "with a few clouds", "clouds in the sky")
 OPENINGS = ("a picture of ", "a storybook picture of ", "an illustration of ", "a drawing of ", "a painting of ")
+BY_LABEL = (
+    *(NOUNS, SIZE_WORDS, SIDE_WORDS, ON_GROUND, ON_HILL, ABOVE_GROUND, ABOVE_HILL, EMPTY_GROUND, EMPTY_HILL),
+    *(AT_HOUR, BEHIND, WITH_LIGHT),
+)
+
+
+def phrases() -> list[str]:
+    """All that captions are put together from."""
+    labelled = [phrase for table in BY_LABEL for several in table.values() for phrase in several]
+    return [*COLOURS, *labelled, *AT_SEA, *WITH_SUN, *WITH_CLOUDS, *OPENINGS]
 
 
 def with_article(words: list[str]) -> str:
