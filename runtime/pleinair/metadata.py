@@ -233,18 +233,11 @@ class Found:
     raw: str = field(repr=False)
     warnings: tuple[str, ...] = ()  # what is lost when pleinair makes the picture
     arguments: dict[str, Any] = field(default_factory=dict, repr=False)
+    inputs: tuple[str, ...] = ()  # the pictures it was made of, which no record holds: none, image, or image and mask
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments of Pipeline.generate that ask for this picture, as far as the record has them."""
         return {"prompt": self.prompt, "negative": self.negative, **self.arguments}
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The pictures it was made of besides words, which no record holds: none, "image", or "image" and "mask"."""
-        if self.ours is not None:
-            return _inputs(self.ours)
-        masked = "Mask blur" in self.settings or any("give that and the mask" in each for each in self.warnings)
-        return ("image", "mask") if masked else ("image",) if "strength" in self.arguments else ()
 
 
 def read(file: str | Path) -> Found:
@@ -258,14 +251,14 @@ def read(file: str | Path) -> Found:
         arguments, warnings = _our_options(ours)
         version = str(ours.get("pleinair") or "") or None
         texts = ours["prompt"], ours["negative"]
-        return Found(found.kind, "pleinair", version, *texts, ours, ours, found.texts["pleinair"], warnings, arguments)
-    if read_by_other := foreign.read_foreign(found.texts):
+        rest = found.texts["pleinair"], warnings, arguments, _inputs(ours)
+        return Found(found.kind, "pleinair", version, *texts, ours, ours, *rest)
+    if read_by_other := foreign.read_foreign(found.texts, found.size):
         record, raw = read_by_other
         texts = record.prompt, record.negative
-        warnings = tuple(record.warnings)
-        return Found(
-            found.kind, record.tool, record.version, *texts, record.settings, None, raw, warnings, record.options
-        )
+        unread = [f"left unread: {'; '.join(found.skipped)}"] if found.skipped else []
+        rest = raw, (*record.warnings, *unread), record.options, record.inputs
+        return Found(found.kind, record.tool, record.version, *texts, record.settings, None, *rest)
     unread = f" ({'; '.join(found.skipped)} left unread)" if found.skipped else ""
     raise RequestError(
         f"'{file}' holds no record of how it was made{unread};"
