@@ -17,6 +17,7 @@ from pleinair.foreign.invokeai import read_dream, read_invokeai, read_old_invoke
 from pleinair.foreign.novelai import read_novelai
 from pleinair.foreign.record import Record, lost_fields
 
+COMMENTS = ("parameters", "UserComment", "comment")
 BESIDE = {  # texts that only repeat a record, are for its tool alone, or say nothing of how a picture was made
     *("parameters", "prompt", "workflow", "UserComment", "comment", "Comment", "Description", "Title", "Source"),
     *("Software", "Generation time", "Author", "Copyright", "Creation Time", "date:create", "date:modify"),
@@ -31,11 +32,7 @@ def read_foreign(texts: dict[str, str], size: tuple[int, int] | None = None) -> 
         ("invokeai_metadata", read_invokeai),
         ("sd-metadata", read_old_invokeai),
         ("Dream", read_dream),
-        *(
-            (name, reader)
-            for name in ("parameters", "UserComment", "comment")
-            for reader in (read_fooocus, read_infotext)
-        ),
+        *((name, reader) for name in COMMENTS for reader in (read_fooocus, read_infotext)),
         ("prompt", lambda text: read_comfyui(text, size)),
         ("Comment", lambda _: read_novelai(texts)),
     )

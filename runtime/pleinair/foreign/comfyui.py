@@ -6,11 +6,14 @@ circles: no walk goes through a node twice, and a graph larger than any tool wri
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from pleinair.checks import one_line
 from pleinair.foreign.record import (
+    MAX_LISTED,
     Record,
     check_prompt,
     lost_fields,
@@ -20,11 +23,12 @@ from pleinair.foreign.record import (
     take,
     take_eta,
     take_sampler,
+    text_of,
     whole,
 )
 
 MAX_NODES = 2_000
-MAX_LINKS = 20_000
+MAX_INPUTS = 20_000
 MAX_OUTPUTS = 16
 MAX_PASSES = 32
 MAX_CONSTANTS = 16  # nodes between an input and its value
@@ -92,14 +96,9 @@ class Graph:
         return next((found for each in inputs if (found := self.target(mine.get(each)))), None)
 
     def target(self, value: Any) -> str | None:
-        if (
-            isinstance(value, list)
-            and len(value) == 2
-            and isinstance(value[0], str | int)
-            and str(value[0]) in self.nodes
-        ):
-            return str(value[0])
-        return None
+        """The node that an input is linked to; None for a value, or a link that leads nowhere."""
+        linked = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int)
+        return str(value[0]) if linked and str(value[0]) in self.nodes else None
 
     def behind(self, start: str) -> list[str]:
         """All nodes that `start` depends on, itself first."""
@@ -123,9 +122,8 @@ class Graph:
 
     def samples(self, name: str) -> bool:
         """Whether a node is a pass of sampling."""
-        return self.kind(name) in SAMPLER_NODES or any(
-            all(each in self.inputs(name) for each in one) for one in SAMPLED
-        )
+        inputs = self.inputs(name)
+        return self.kind(name) in SAMPLER_NODES or any(all(each in inputs for each in one) for one in SAMPLED)
 
     def value(self, name: str, wanted: str, mark: bool = True) -> Any:
         """The value of an input, or of the node of constants behind it; None where there is neither."""
@@ -150,18 +148,12 @@ def read_comfyui(text: str, size: tuple[int, int] | None = None) -> Record | Non
     if not nodes:
         return None
     record, graph = Record("ComfyUI"), Graph(nodes)
-    links = sum(len(node["inputs"]) for node in nodes.values())
-    output = _output(graph, size, record) if len(nodes) <= MAX_NODES and links <= MAX_LINKS else None
+    inputs = sum(len(node["inputs"]) for node in nodes.values())
+    if len(nodes) > MAX_NODES or inputs > MAX_INPUTS:
+        return _unread(graph, record, f"the graph has {len(nodes)} nodes and {inputs} inputs, more than are followed")
+    output = _output(graph, size, record)
     if output is None:
-        large = f"the graph has {len(nodes)} nodes and {links} inputs, more than are followed"
-        known = "the graph has no sampler node that is known here"
-        record.lose(
-            f"{known if len(nodes) <= MAX_NODES and links <= MAX_LINKS else large}; nothing was read but its nodes"
-        )
-        kinds = sorted({shown(node["class_type"]) for node in nodes.values()})
-        lost_fields(record, kinds)
-        record.settings = {"nodes": kinds[:MAX_OUTPUTS]}
-        return record
+        return _unread(graph, record, "the graph has no sampler node that is known here")
     every = graph.behind(output)
     passes = [name for name in every if graph.samples(name)]
     if len(passes) > 1:
@@ -176,6 +168,14 @@ def read_comfyui(text: str, size: tuple[int, int] | None = None) -> Record | Non
     _read_pass(graph, chosen, record)
     _name_the_rest(graph, every, chosen, record)
     check_prompt(record)
+    return record
+
+
+def _unread(graph: Graph, record: Record, why: str) -> Record:
+    record.lose(f"{why}; nothing was read but the names of its nodes")
+    kinds = sorted({shown(node["class_type"]) for node in graph.nodes.values()})
+    record.settings = {"nodes": kinds[:MAX_LISTED]}
+    lost_fields(record, kinds)
     return record
 
 
@@ -218,9 +218,8 @@ def _size(graph: Graph, chain: list[str]) -> tuple[int, int] | None:
             size = tuple(sides)
         elif graph.kind(name) == "ImageUpscaleWithModel":
             model = graph.link(name, ("upscale_model",))
-            times = (
-                re.search(r"([248])x|x([248])", str(graph.value(model, "model_name", mark=False))) if model else None
-            )
+            named = graph.value(model, "model_name", mark=False) if model else None
+            times = re.search(r"([248])x|x([248])", str(named))
             factor = float(times[1] or times[2]) if times else None
             size = tuple(round(side * factor) for side in size) if size and factor else None
         elif factor:
@@ -336,21 +335,24 @@ def _read_start(graph: Graph, name: str, record: Record) -> None:
         if (whole(graph.value(source, "batch_size")) or 1) > 1:
             graph.read[source].discard("batch_size")
             record.lose("the picture is one of a batch, which ComfyUI draws from one seed; only the first is alike")
-    elif any(graph.kind(each).startswith(("VAEEncode", *INPAINTING)) for each in chain):
-        if not any(map(graph.samples, chain)):
-            _read_picture(graph, name, chain, record)
-            return
+    elif not any(map(graph.samples, chain)) and any(map(partial(_encodes, graph), chain)):
+        _read_picture(graph, name, chain, record)
+        return
     denoise = real(record.settings.get("denoise"))
     if denoise is not None and denoise != 1:
         graph.read[name].discard("denoise")
 
 
+def _encodes(graph: Graph, name: str) -> bool:
+    return graph.kind(name).startswith(("VAEEncode", *INPAINTING))
+
+
 def _read_picture(graph: Graph, name: str, chain: list[str], record: Record) -> None:
-    """A pass over a picture that no record holds; ComfyUI walks `steps` of a longer path, and pleinair the end of one."""
+    """A pass over a picture that no record holds; ComfyUI walks `steps` of a longer path, pleinair the end of one."""
     masked = any(graph.kind(each).startswith(INPAINTING) for each in chain)
     record.inputs = ("image", "mask") if masked else ("image",)
     for each in chain:
-        if graph.kind(each).startswith(("VAEEncode", *INPAINTING)):
+        if _encodes(graph, each):
             graph.mark(each)
     graph.mark(chain[-1], "image")
     if masked:
@@ -437,10 +439,8 @@ def _name_the_rest(graph: Graph, every: list[str], chosen: str, record: Record) 
         if kind.startswith(HARMLESS_NODES):
             continue
         if name not in graph.read:
-            text = next(
-                (each for part in TEXTS if isinstance(each := graph.inputs(name).get(part), str) and each), None
-            )
-            whole_nodes.append(f"{kind} '{shown(text)[:30]}'" if text else kind)
+            text = next(filter(None, (text_of(graph.inputs(name).get(each)) for each in TEXTS)), "")
+            whole_nodes.append(f"{kind} '{one_line(text, 30)}'" if text else kind)
             continue
         same = graph.inputs(chosen) if graph.samples(name) and name != chosen else {}
         for each, value in graph.inputs(name).items():

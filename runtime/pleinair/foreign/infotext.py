@@ -6,7 +6,6 @@ samplers and, lately, a JSON object at the end.
 
 import math
 import re
-from typing import Any
 
 from pleinair.foreign.record import (
     Fields,
@@ -248,7 +247,7 @@ def _take_hires_spacing(record: Record, name: str) -> None:
 
 
 def _factor(record: Record, fields: Fields) -> float | None:
-    """How much larger the second pass is; what says so in another shape is named, and the size of a first pass taken."""
+    """How much larger the second pass is; the size of a first pass, where the text has that, is taken."""
     width, height = record.options.get("width"), record.options.get("height")
     for name in ("Hires scale", "Hires upscale"):
         if fields.raw.get(name):
@@ -276,9 +275,8 @@ def _first_pass(record: Record, fields: Fields, first: tuple[int, int], size: tu
         return None
     asked = fields.get("First pass size")
     if first[0] * size[1] != first[1] * size[0]:
-        record.lose(
-            f"First pass size {asked} is of another shape than {size[0]}x{size[1]}, and what A1111 cuts off stays"
-        )
+        shape = f"First pass size {asked} ({first[0]}x{first[1]}) is of another shape than {size[0]}x{size[1]}"
+        record.lose(f"{shape}; what A1111 cuts off stays")
     record.options |= {"width": first[0], "height": first[1]}
     return factor
 

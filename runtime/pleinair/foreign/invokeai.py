@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from pleinair.foreign.record import (
     Fields,
@@ -38,19 +37,7 @@ DREAM_NUMBERS = {
     **dict.fromkeys(("-H", "--height"), ("height", whole)),
     **dict.fromkeys(("-C", "--cfg_scale"), ("guidance", real)),
 }
-DREAM_HARMLESS = (
-    "-F",
-    "--fit",
-    "-n",
-    "--iterations",
-    "-b",
-    "--batch_size",
-    "-q",
-    "-i",
-    "--individual",
-    "-o",
-    "--outdir",
-)
+DREAM_HARMLESS = ("-F", "--fit", "-n", "--iterations", "-b", "--batch_size", "-q", "-i", "--individual", "-o")
 SWITCH = re.compile(r"(--[a-z][a-z_]*)(?:=(\S+))?|(-(?:ft|cf))|(-[AmIM])(\S*)|(-[A-Za-z])([-+.0-9]\S*)?")
 
 

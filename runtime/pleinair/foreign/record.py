@@ -12,7 +12,7 @@ from pleinair.errors import RequestError
 from pleinair.sampling import SAMPLERS, named
 from pleinair.schedule import SPACINGS
 
-MAX_DEPTH = 64  # of JSON, and of links between nodes
+MAX_DEPTH = 64  # of JSON
 MAX_LISTED = 100  # names in one warning: more than any tool writes, and a bound
 MAX_WARNINGS = 100
 MAX_NAME = 60  # characters of a name or value that a warning quotes
@@ -98,15 +98,13 @@ class Fields:
         self.parts.append(inner)
         return inner
 
-    def unread(
-        self, harmless: Collection[str] = (), usual: Mapping[str, Collection[Any]] | None = None
-    ) -> Iterator[str]:
+    def unread(self, harmless: Collection[str], usual: Mapping[str, Collection[Any]]) -> Iterator[str]:
         """Paths of what was not asked for, is neither empty nor `harmless`, and has none of its `usual` values."""
         for name, value in self.raw.items():
             path = f"{self.path}{name}"
             if name in self.asked or path in harmless or value is False or value in (None, "", [], {}):
                 continue
-            if value not in (usual or {}).get(path, ()):
+            if value not in usual.get(path, ()):
                 yield path
         for each in self.parts:
             yield from each.unread(harmless, usual)
