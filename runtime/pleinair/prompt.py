@@ -84,17 +84,18 @@ Item = str | Timed | Turns
 
 
 def checked(name: str, prompt: str) -> str:
-    """The prompt, or RequestError where it is longer than any prompt that is read."""
+    """The prompt or negative prompt; RequestError where it is longer, or of more parts, than any that is read."""
     if len(prompt) > MAX_PROMPT:
         raise RequestError(f"the {name} has {len(prompt):,} characters; shorten it to at most {MAX_PROMPT:,}")
+    parts = len(WORD_AND.findall(prompt)) + 1
+    if name == "prompt" and parts > MAX_PARTS:
+        raise RequestError(f"the prompt has {parts:,} parts joined by AND; join at most {MAX_PARTS}")
     return prompt
 
 
 def split_parts(prompt: str, warnings: Warnings) -> list[Part]:
     """The parts joined by AND, each with the number behind its last colon as weight ("a AND b :0.5"), or 1."""
     texts = WORD_AND.split(prompt)
-    if len(texts) > MAX_PARTS:
-        raise RequestError(f"the prompt has {len(texts):,} parts joined by AND; join at most {MAX_PARTS}")
     parts = [_weighted_part(text, warnings) for text in texts]
     if len(texts) == 1 and parts[0].text != prompt.rstrip():
         warnings.setdefault(
