@@ -305,6 +305,8 @@ def _read_pass(graph: Graph, name: str, record: Record) -> None:
             _take_clip_skip(graph, encoder, record)
     if _draws_noise(graph, name):
         take(record, "seed", found.get("seed", found.get("noise_seed")), whole)
+    else:
+        graph.read[name] -= set(SEEDS)
     take(record, "steps", found.get("steps"), whole)
     take(record, "guidance", found.get("cfg"), real, "cfg")
     guider = graph.link(name, ("guider",))

@@ -221,6 +221,9 @@ def _take_size(record: Record, size: str) -> None:
 
 def _take_hires(record: Record, fields: Fields) -> None:
     factor = _factor(record, fields)
+    if not factor and "First pass size" in fields.asked:
+        fields.get("Denoising strength")  # of a second pass that is not followed
+        return
     if not factor:
         if real(fields.raw.get("Denoising strength")) != 0:  # written by some where no picture was given
             take(record, "strength", fields.get("Denoising strength"), real, "Denoising strength")
@@ -271,7 +274,6 @@ def _first_pass(record: Record, fields: Fields, first: tuple[int, int], size: tu
     if factor < 1:
         record.lose(f"not followed: First pass size {first[0]}x{first[1]}, which is larger than the picture")
         fields.get("First pass size")
-        fields.get("Denoising strength")
         return None
     asked = fields.get("First pass size")
     if first[0] * size[1] != first[1] * size[0]:

@@ -99,12 +99,15 @@ class Fields:
         return inner
 
     def unread(self, harmless: Collection[str], usual: Mapping[str, Collection[Any]]) -> Iterator[str]:
-        """Paths of what was not asked for, is neither empty nor `harmless`, and has none of its `usual` values."""
+        """Paths of what was not asked for, is neither empty nor `harmless`, and has none of its `usual` values.
+
+        A flag is usually not set.
+        """
         for name, value in self.raw.items():
             path = f"{self.path}{name}"
-            if name in self.asked or path in harmless or value is False or value in (None, "", [], {}):
+            if name in self.asked or path in harmless or value in (None, "", [], {}):
                 continue
-            if value not in usual.get(path, ()):
+            if not any(value is each or (value == each and each is not False) for each in usual.get(path, (False,))):
                 yield path
         for each in self.parts:
             yield from each.unread(harmless, usual)
