@@ -31,6 +31,7 @@ MAX_NODES = 2_000
 MAX_INPUTS = 20_000
 MAX_OUTPUTS = 16
 MAX_PASSES = 32
+MAX_SIDE = 1 << 20  # pixels
 MAX_CONSTANTS = 16  # nodes between an input and its value
 SAMPLER_NODES = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
 SAMPLED = (("steps", "cfg", "seed"), ("steps", "cfg", "noise_seed"))  # inputs by which other tools' samplers are known
@@ -220,14 +221,20 @@ def _size(graph: Graph, chain: list[str]) -> tuple[int, int] | None:
             model = graph.link(name, ("upscale_model",))
             named = graph.value(model, "model_name", mark=False) if model else None
             times = re.search(r"([248])x|x([248])", str(named))
-            factor = float(times[1] or times[2]) if times else None
-            size = tuple(round(side * factor) for side in size) if size and factor else None
+            size = _times(size, float(times[1] or times[2]) if times else 0.0)
         elif factor:
-            unit = 8 if "latent" in graph.kind(name).lower() else 1
-            size = tuple(round(side / unit * factor) * unit for side in size) if size and factor < 100 else None
+            size = _times(size, factor, unit=8 if "latent" in graph.kind(name).lower() else 1)
         elif RESIZED.search(graph.kind(name)):
             size = None
     return size
+
+
+def _times(size: tuple[int, int] | None, factor: float, unit: int = 1) -> tuple[int, int] | None:
+    """A size made larger in whole units of pixels; None where either is not known, or beyond any picture."""
+    if size is None or not 0 < factor <= MAX_SIDE or max(size) > MAX_SIDE:
+        return None
+    width, height = (round(side / unit * factor) * unit for side in size)
+    return width, height
 
 
 def _side(graph: Graph, name: str, wanted: str) -> int | None:

@@ -162,13 +162,15 @@ def take(
 
 
 def whole(value: Any) -> int | None:
-    """A non-negative whole number of any JSON type."""
+    """A whole number from 0 to 2 ** 64 - 1, the largest seed, of any JSON type."""
     number = real(value)
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}", value.strip()):
-        return int(value)
-    if isinstance(value, int) and number is not None:
-        return value if value >= 0 else None
-    return int(number) if number is not None and number >= 0 and number == int(number) else None
+        count = int(value)
+    elif isinstance(value, int) and number is not None:
+        count = value
+    else:
+        count = int(number) if number is not None and number == int(number) else -1
+    return count if 0 <= count < 1 << 64 else None
 
 
 def real(value: Any) -> float | None:
