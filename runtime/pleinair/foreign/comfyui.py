@@ -186,7 +186,7 @@ def _is_node(node: Any) -> bool:
 
 def _output(graph: Graph, size: tuple[int, int] | None, record: Record) -> str | None:
     """The node that wrote the file: the one whose picture has its size, if several wrote different pictures."""
-    ends = [name for name in graph.nodes if graph.kind(name).lower().startswith(("save", "image save", "imagesave"))]
+    ends = [name for name in graph.nodes if "save" in graph.kind(name).lower()]
     ends += [name for name in graph.nodes if "preview" in graph.kind(name).lower()]
     if not ends:
         linked = {found for name in graph.nodes for found in map(graph.target, graph.inputs(name).values())}
