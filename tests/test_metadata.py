@@ -306,7 +306,8 @@ def test_extended_xmp_that_is_damaged_is_not_believed():
 
 def test_what_does_not_fit_is_said_when_writing():
     pipe = load(engine="fake")
-    result = pipe.generate("word, " * 12_000, seed=1, steps=1)
+    result = pipe.generate("a", seed=1, steps=1)
+    result = replace(result, settings={**result.settings, "prompt": "word, " * 12_000})
     warnings = []
     write(result, [Path("a.jpg")], False, warnings=warnings)
     assert len(warnings) == 1 and "too long" in warnings[0]

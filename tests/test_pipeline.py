@@ -108,12 +108,12 @@ def test_parts_joined_by_and_are_weighed(pipe):
 
 
 def test_nothing_malformed_becomes_nan(pipe):
-    for prompt in ("(a:1e9)", "(a:99999999999999)", "(" * 20_000 + "a", "(a:-1) (b:0)", "a AND b:999999999"):
+    for prompt in ("(a:1e9)", "(a:99999999999999)", "(" * 9_000 + "a", "(a:-1) (b:0)", "a AND b:999999999"):
         result = pipe.generate(prompt, steps=1, seed=1)
         assert np.isfinite(result.latents).all() and result.warnings or prompt.startswith("(a:-1)")
 
 
-@pytest.mark.parametrize("prompt", ["", " ", "\n", "\0", "ünïcödé 家 🏠", "x" * 100_000, "(((", "<|endoftext|> a"])
+@pytest.mark.parametrize("prompt", ["", " ", "\n", "\0", "ünïcödé 家 🏠", "x" * 10_000, "(((", "<|endoftext|> a"])
 def test_any_text_is_a_prompt(pipe, prompt):
     assert np.isfinite(pipe.generate(prompt, steps=1, seed=1).latents).all()
 

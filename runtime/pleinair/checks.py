@@ -39,9 +39,10 @@ def one_of(name: str, value: str, choices: Iterable[str]) -> str:
     names = list(choices)
     if value in names:
         return value
-    near = difflib.get_close_matches(str(value).lower().replace("+", "p"), names, n=1)
+    quoted = one_line(value, SHOWN)
+    near = difflib.get_close_matches(quoted.lower().replace("+", "p"), names, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    raise RequestError(f"unknown {name} '{value}'; {hint}choose from {', '.join(names)}")
+    raise RequestError(f"unknown {name} '{quoted}'; {hint}choose from {', '.join(names)}")
 
 
 def one_line(value: object, most: int, end: bool = False) -> str:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Annotated, Any
@@ -21,11 +22,12 @@ from pleinair.bundle import Bundle, open_bundle
 from pleinair.checks import number
 from pleinair.engines import ENGINES, installed
 from pleinair.errors import BundleError, EngineError, PleinairError, QualityError, RequestError, ResourceError
-from pleinair.metadata import read
+from pleinair.metadata import MAX_LINES, brief, described, read
 from pleinair.morph import EASES, EVEN
 from pleinair.options import LARGER, MASKING, painting, parse_list
 from pleinair.output import ARRAYS, PICTURES, planned_files, write
 from pleinair.pipeline import Frame, Pipeline, Result, load, merged
+from pleinair.prompt import MAX_PROMPT
 from pleinair.request import resolve
 from pleinair.sampling import SAMPLERS
 from pleinair.schedule import SPACINGS
@@ -446,12 +448,13 @@ def metadata(
     """Show what a picture says of how it was made: ours, A1111's, stable-diffusion.cpp's, InvokeAI's, ComfyUI's."""
     found = read(file)
     if as_json:
-        facts = {name: value for name, value in asdict(found).items() if name != "arguments"}
-        print(json.dumps({**facts, "options": found.options(), "inputs": list(found.inputs)}))
+        print(json.dumps(described(found)))
         return
-    facts = {"tool": found.tool, "version": found.version, "prompt": found.prompt, "negative": found.negative}
-    facts["settings"] = {name: value for name, value in found.settings.items() if name not in facts}
-    print(*map(printable, aligned(facts)), sep="\n")
+    facts = {"tool": found.tool, "version": brief(found.version)}
+    facts |= {name: brief(getattr(found, name), MAX_PROMPT) for name in ("prompt", "negative")}
+    facts["settings"] = brief({name: value for name, value in found.settings.items() if name not in facts})
+    lines = list(map(printable, islice(aligned(facts), MAX_LINES + 1)))
+    print(*lines[:MAX_LINES], *(["..."] if len(lines) > MAX_LINES else []), sep="\n")
     for warning in found.warnings:
         print(f"pleinair: warning: {warning}", file=sys.stderr)
 
@@ -482,6 +485,8 @@ def rerun(
     inputs = {"image": image, "mask": mask, "embeddings": embedding or (), "upscaler": upscaler}
     planned = plan(file, model, engine=engine, device=device, precision=precision, **inputs)
     files = planned_files(output, "", (0,), force) if output else []
+    if planned.much:
+        print(f"pleinair: {planned.much}", file=sys.stderr)
     shown = progress_bar(planned.frames(), planned.pipe.bundle.manifest.name)
     again = planned.finish(merged([frame.result for frame in shown if frame.result]))
     warnings = list(again.warnings)

@@ -1,11 +1,11 @@
 """Texts inside picture and film files: PNG chunks, EXIF, XMP and JPEG comments, read and written as bytes.
 
 Nothing here decodes a pixel, follows an XML entity or trusts a length: a file from anywhere costs at most MAX_TEXTS of
-memory and a walk over its chunks. What is damaged, too large or cut off is left out and named in `Embedded.skipped`.
+memory and a walk over its first MAX_CHUNKS chunks. What is damaged, too large or cut off is left out and named in
+`Embedded.skipped`.
 """
 
 import hashlib
-import html
 import re
 import struct
 import zlib
@@ -18,9 +18,10 @@ from pleinair.errors import RequestError
 MAX_TEXT = 1 << 22  # bytes of one text, unpacked; the largest ComfyUI workflows have some hundred kilobytes
 MAX_TEXTS = 1 << 24  # of all texts of a file
 OVERHEAD = 64  # what keeping one costs besides, so that a million empty ones are too many
-MAX_CHUNKS = 1_000_000
+MAX_CHUNKS = 200_000  # or segments, blocks and boxes; 1.6 GB of a PNG in the usual chunks of 8 kB
 MAX_SKIPPED = 16
 MAX_ENTRIES = 512  # of one EXIF directory
+MAX_FILL = 1 << 16  # fill bytes in all of a JPEG
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 EXIF_HEADER = b"Exif\x00\x00"
@@ -33,11 +34,14 @@ GIF_XMP = b"XMP DataXMP"
 GIF_XMP_END = b"\x01" + bytes(range(255, -1, -1)) + b"\x00"
 MP4_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # the uuid of the box that holds XMP
 
+REST = f"what follows the first {MAX_CHUNKS:,} chunks"
 USER_COMMENT, EXIF_POINTER = 0x9286, 0x8769
 EXIF_STRINGS = (0x010D, 0x010E, 0x010F, 0x0110)  # DocumentName, ImageDescription, Make, Model
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 NAMESPACE = "urn:pleinair:1#"
 ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}  # xml.sax.saxutils would load http, email and ssl
+NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+ENTITY = re.compile(r"&(?:(amp|lt|gt|quot|apos)|#([0-9]{1,7})|#x([0-9a-fA-F]{1,6}));")  # html.unescape is unbounded
 IN_XMP = {"pleinair": "pleinair:settings", "parameters": "sdcpp:parameters"}  # text -> the XMP property that holds it
 
 
@@ -48,6 +52,7 @@ class Embedded:
     kind: str  # PNG, JPEG, WEBP, GIF or MP4
     texts: dict[str, str] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    size: tuple[int, int] | None = None  # width and height in pixels, where the header says so
     room: int = MAX_TEXTS
 
     def add(self, name: str, text: str) -> None:
@@ -93,6 +98,10 @@ def _walk_png(stream: BinaryIO, found: Embedded) -> None:
         if len(head) < 8 or head[4:] == b"IEND":
             return
         size, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind == b"IHDR" and size == 13:
+            found.size = struct.unpack(">II", stream.read(8).ljust(8, b"\0"))
+            stream.seek(size - 8 + 4, 1)
+            continue
         what = f"a {kind.decode('latin-1')} chunk"
         if kind not in (b"tEXt", b"zTXt", b"iTXt", b"eXIf") or not found.fits(size, what):
             stream.seek(size + 4, 1)
@@ -104,6 +113,7 @@ def _walk_png(stream: BinaryIO, found: Embedded) -> None:
             _read_exif(data, found)
         else:
             _read_png_text(kind, data, found)
+    found.skip(REST)
 
 
 def _read_png_text(kind: bytes, data: bytes, found: Embedded) -> None:
@@ -133,10 +143,14 @@ def _unpacked(data: bytes, found: Embedded) -> bytes | None:
         text = unpacker.decompress(data, limit + 1)
     except zlib.error:
         text = b""
-    if not (unpacker.eof or len(text) > limit):
+    if unpacker.eof and found.fits(len(text), "a compressed text"):
+        return text
+    found.room -= limit  # the work of unpacking is done, whatever became of it
+    if len(text) <= limit:
         found.skip("a compressed text that is damaged")
-        return None
-    return text if found.fits(len(text), "a compressed text") else None
+    else:
+        found.skip(f"a compressed text of more than {limit >> 10} KiB")
+    return None
 
 
 def _decoded(data: bytes, encoding: str = "utf-8") -> str:
@@ -149,11 +163,12 @@ def _decoded(data: bytes, encoding: str = "utf-8") -> str:
 
 def _walk_jpeg(stream: BinaryIO, found: Embedded) -> None:
     stream.seek(2)
-    pieces: list[bytes] = []  # of extended XMP, in any order
+    pieces: dict[bytes, list[bytes]] = {}  # of extended XMP, in any order, by the MD5 of what they are pieces of
+    fill = MAX_FILL
     for _ in range(MAX_CHUNKS):
         mark = stream.read(2)
-        while mark[1:] == b"\xff":  # markers may be padded
-            mark = mark[1:] + stream.read(1)
+        while mark[1:] == b"\xff" and fill:  # markers may be padded
+            mark, fill = mark[1:] + stream.read(1), fill - 1
         if len(mark) < 2 or mark[0] != 0xFF or mark[1] in (0xD9, 0xDA):
             break
         if mark[1] == 0x01 or 0xD0 <= mark[1] <= 0xD7:  # markers without a length
@@ -161,6 +176,9 @@ def _walk_jpeg(stream: BinaryIO, found: Embedded) -> None:
         size = int.from_bytes(stream.read(2), "big") - 2
         if size < 0:
             break
+        if 0xC0 <= mark[1] <= 0xCF and mark[1] not in (0xC4, 0xC8, 0xCC) and size >= 5:  # a frame header
+            _, height, width = struct.unpack(">BHH", stream.read(5).ljust(5, b"\0"))
+            found.size, size = (width, height), size - 5
         if mark[1] not in (0xE1, 0xFE) or not found.fits(size, "a JPEG segment"):
             stream.seek(size, 1)
             continue
@@ -175,16 +193,17 @@ def _walk_jpeg(stream: BinaryIO, found: Embedded) -> None:
         elif data.startswith(XMP_HEADER):
             _read_xmp(_decoded(data[len(XMP_HEADER) :]), found)
         elif data.startswith(XMP_MORE_HEADER):
-            pieces.append(data[len(XMP_MORE_HEADER) :])
+            piece = data[len(XMP_MORE_HEADER) :]
+            pieces.setdefault(piece[:32], []).append(piece[36:])
+    else:
+        found.skip(REST)
     _read_extended_xmp(pieces, found)
 
 
-def _read_extended_xmp(pieces: list[bytes], found: Embedded) -> None:
-    """Join the pieces (32 bytes of MD5, whole length, offset, data) and read what they make if the MD5 fits."""
-    digests = {piece[:32] for piece in pieces}
-    for digest in sorted(digests):
-        ours = sorted((piece for piece in pieces if piece[:32] == digest), key=lambda piece: piece[36:40])
-        packet = b"".join(piece[40:] for piece in ours)
+def _read_extended_xmp(pieces: dict[bytes, list[bytes]], found: Embedded) -> None:
+    """Join the pieces (offset, data) of each MD5, and read what they make if it fits."""
+    for digest, ours in sorted(pieces.items()):
+        packet = b"".join(piece[4:] for piece in sorted(ours, key=lambda piece: piece[:4]))
         if hashlib.md5(packet, usedforsecurity=False).hexdigest().upper().encode() == digest:
             _read_xmp(_decoded(packet), found)
         else:
@@ -198,6 +217,10 @@ def _walk_webp(stream: BinaryIO, found: Embedded) -> None:
         if len(head) < 8:
             return
         kind, size = head[:4], int.from_bytes(head[4:], "little")
+        if kind in (b"VP8X", b"VP8 ", b"VP8L") and size >= 10 and found.size is None:
+            found.size = _webp_size(kind, stream.read(10).ljust(10, b"\0"))
+            stream.seek(size - 10 + size % 2, 1)
+            continue
         if kind not in (b"EXIF", b"XMP ") or not found.fits(size, f"a {kind.decode('latin-1').strip()} chunk"):
             stream.seek(size + size % 2, 1)
             continue
@@ -209,6 +232,17 @@ def _walk_webp(stream: BinaryIO, found: Embedded) -> None:
             _read_exif(data, found)
         else:
             _read_xmp(_decoded(data), found)
+    found.skip(REST)
+
+
+def _webp_size(kind: bytes, data: bytes) -> tuple[int, int]:
+    """Width and height out of the first 10 bytes of a VP8X, VP8 or VP8L chunk."""
+    if kind == b"VP8X":
+        return int.from_bytes(data[4:7], "little") + 1, int.from_bytes(data[7:10], "little") + 1
+    if kind == b"VP8 ":
+        return int.from_bytes(data[6:8], "little") & 0x3FFF, int.from_bytes(data[8:10], "little") & 0x3FFF
+    bits = int.from_bytes(data[1:5], "little")
+    return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
 
 
 def _walk_gif(stream: BinaryIO, found: Embedded) -> None:
@@ -231,6 +265,7 @@ def _walk_gif(stream: BinaryIO, found: Embedded) -> None:
                 _read_xmp(_decoded(packet), found)
             return
         inside = size > 0
+    found.skip(REST)
 
 
 def _walk_mp4(stream: BinaryIO, found: Embedded) -> None:
@@ -256,6 +291,7 @@ def _walk_mp4(stream: BinaryIO, found: Embedded) -> None:
         if size < start:  # 0: up to the end
             return
         place += size
+    found.skip(REST)
 
 
 WALKS = {
@@ -291,14 +327,16 @@ def _read_exif(data: bytes, found: Embedded) -> None:
 
 
 def _directory(tiff: bytes, order: str, start: int) -> dict[int, bytes]:
-    """tag -> value of an EXIF directory's byte strings and of its pointer to another; raises struct.error."""
+    """tag -> value of the entries of an EXIF directory that are read here, the first of each; raises struct.error."""
     (count,) = struct.unpack_from(order + "H", tiff, start)
     values = {}
     for at in range(start + 2, start + 2 + 12 * min(count, MAX_ENTRIES), 12):
         tag, kind, length = struct.unpack_from(order + "HHI", tiff, at)
+        if tag in values:
+            continue
         if tag == EXIF_POINTER:
             values[tag] = tiff[at + 8 : at + 12]
-        elif kind in (1, 2, 7):  # BYTE, ASCII, UNDEFINED
+        elif tag in (USER_COMMENT, *EXIF_STRINGS) and kind in (1, 2, 7):  # BYTE, ASCII, UNDEFINED
             place = at + 8 if length <= 4 else struct.unpack_from(order + "I", tiff, at + 8)[0]
             if place + length <= len(tiff):
                 values[tag] = tiff[place : place + length]
@@ -321,7 +359,15 @@ def _read_xmp(packet: str, found: Embedded) -> None:
         start = packet.find(f"<{prop}>")
         end = packet.find(f"</{prop}>", start)
         if 0 <= start < end:
-            found.add(name, html.unescape(packet[start + len(prop) + 2 : end]))
+            found.add(name, ENTITY.sub(_letter, packet[start + len(prop) + 2 : end]))
+
+
+def _letter(entity: re.Match[str]) -> str:
+    """&lt; or &#60; or &#x3c; -> <; as it stands where it is no letter."""
+    if entity[1]:
+        return NAMED[entity[1]]
+    number = int(entity[2]) if entity[2] else int(entity[3], 16)
+    return chr(number) if number < 0x110000 and not 0xD800 <= number < 0xE000 else entity[0]
 
 
 def exif(comment: str) -> bytes:

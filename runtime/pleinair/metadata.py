@@ -13,6 +13,7 @@ their SHA-256.
 import json
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -20,9 +21,16 @@ from pleinair import embedded, foreign
 from pleinair.embedded import MAX_SEGMENT
 from pleinair.errors import RequestError
 from pleinair.foreign.record import parsed, shown, whole
+from pleinair.prompt import MAX_PROMPT
 from pleinair.sampling import SAMPLERS
 
 SETTINGS_FORMAT = 1
+MAX_NAME = 200  # characters of a name that is an option
+MAX_NUMBERS = 10_000  # in a list that is an option
+MAX_JSON = 1 << 19  # characters of JSON that a part of a record is told in
+MAX_SHOWN = 1000  # characters of one value that people are shown
+MAX_ENTRIES = 100  # of one list or object that they are shown
+MAX_LINES = 500
 QUALITY = 95  # of JPEG and WebP
 SCHEDULES = {  # spacing -> A1111's schedule type, where it is not just the name with a capital
     "leading": "Automatic",
@@ -233,18 +241,11 @@ class Found:
     raw: str = field(repr=False)
     warnings: tuple[str, ...] = ()  # what is lost when pleinair makes the picture
     arguments: dict[str, Any] = field(default_factory=dict, repr=False)
+    inputs: tuple[str, ...] = ()  # the pictures it was made of, which no record holds: none, image, or image and mask
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments of Pipeline.generate that ask for this picture, as far as the record has them."""
         return {"prompt": self.prompt, "negative": self.negative, **self.arguments}
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The pictures it was made of besides words, which no record holds: none, "image", or "image" and "mask"."""
-        if self.ours is not None:
-            return _inputs(self.ours)
-        masked = "Mask blur" in self.settings or any("give that and the mask" in each for each in self.warnings)
-        return ("image", "mask") if masked else ("image",) if "strength" in self.arguments else ()
 
 
 def read(file: str | Path) -> Found:
@@ -258,14 +259,14 @@ def read(file: str | Path) -> Found:
         arguments, warnings = _our_options(ours)
         version = str(ours.get("pleinair") or "") or None
         texts = ours["prompt"], ours["negative"]
-        return Found(found.kind, "pleinair", version, *texts, ours, ours, found.texts["pleinair"], warnings, arguments)
-    if read_by_other := foreign.read_foreign(found.texts):
+        rest = found.texts["pleinair"], warnings, arguments, _inputs(ours)
+        return Found(found.kind, "pleinair", version, *texts, ours, ours, *rest)
+    if read_by_other := foreign.read_foreign(found.texts, found.size):
         record, raw = read_by_other
         texts = record.prompt, record.negative
-        warnings = tuple(record.warnings)
-        return Found(
-            found.kind, record.tool, record.version, *texts, record.settings, None, raw, warnings, record.options
-        )
+        unread = [f"left unread: {'; '.join(found.skipped)}"] if found.skipped else []
+        rest = raw, (*record.warnings, *unread), record.options, record.inputs
+        return Found(found.kind, record.tool, record.version, *texts, record.settings, None, *rest)
     unread = f" ({'; '.join(found.skipped)} left unread)" if found.skipped else ""
     raise RequestError(
         f"'{file}' holds no record of how it was made{unread};"
@@ -298,7 +299,32 @@ def _our_options(ours: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]
 
 
 def _plain(value: Any) -> bool:
-    """Text, a number, a flag, or a list of numbers."""
+    """A name, a number, a flag, or a list of numbers."""
     if isinstance(value, list):
-        return all(isinstance(each, int | float) for each in value)
-    return isinstance(value, str | int | float)
+        return len(value) <= MAX_NUMBERS and all(isinstance(each, int | float) for each in value)
+    return len(value) <= MAX_NAME if isinstance(value, str) else isinstance(value, int | float)
+
+
+def described(found: Found) -> dict[str, Any]:
+    """What was found, as JSON values; of a part that is larger than MAX_JSON, `left_out` has the size instead."""
+    parts = {**vars(found), "options": found.options(), "inputs": list(found.inputs)}
+    del parts["arguments"]
+    sizes = {name: len(json.dumps(value)) for name, value in parts.items()}
+    large = {name: size for name, size in sizes.items() if size > MAX_JSON}
+    cut = {name: parts[name][:MAX_PROMPT] if isinstance(parts[name], str) else None for name in large}
+    return {**parts, **cut, **({"left_out": large} if large else {})}
+
+
+def brief(value: Any, most: int = MAX_SHOWN) -> Any:
+    """A value as people are shown it: long texts, lists and objects cut, and how much of them was left out."""
+    if isinstance(value, str):
+        more = len(value) - most
+        return value if more <= 0 else f"{value[:most]}... ({more:,} more characters)"
+    more = len(value) - MAX_ENTRIES if isinstance(value, dict | list) else 0
+    if isinstance(value, dict):
+        short = {shown(name): brief(each) for name, each in islice(value.items(), MAX_ENTRIES)}
+        return {**short, "...": f"{more:,} more"} if more > 0 else short
+    if isinstance(value, list):
+        text = ", ".join(map(str, map(brief, value[:MAX_ENTRIES])))
+        return brief(f"{text} ... ({more:,} more)" if more > 0 else text)
+    return value

@@ -21,6 +21,7 @@ from pleinair.guidance import Guide
 from pleinair.noise import Noise, slerp
 from pleinair.pipeline import Frame, Pipeline
 from pleinair.request import Request, resolve
+from pleinair.text import MAX_CHUNKS
 
 EASES: dict[str, Callable[[float], float]] = {
     "linear": lambda share: share,
@@ -31,6 +32,7 @@ ONE_FOR_ALL = ("mask", "outpaint", "hires", "image")  # what belongs to one pict
 MAX_FRAMES = 10_000
 COARSE = 4  # intervals that an even walk looks at before it trusts its eyes
 FINEST = 4  # how many times closer than on a linear walk frames may lie: a jump must not swallow the film
+MAX_TOKENS = 77 * MAX_CHUNKS
 LOOK = 32  # side in pixels of the copies whose difference is measured
 
 
@@ -218,11 +220,17 @@ def ready(pipe: Pipeline, request: Request) -> Key:
 
 
 def check_mixable(a: Key, b: Key) -> None:
-    """RequestError where two prompts are joined from different numbers of parts."""
+    """RequestError where two prompts are joined from different numbers of parts, or only a huge length divides both."""
     parts = [len(key.guide(0).weights) for key in (a, b)]
     if parts[0] != parts[1]:
         raise RequestError(
             f"prompts of {parts[0]} and {parts[1]} parts joined by AND cannot be mixed; use as many AND in each"
+        )
+    lengths = [key.guide(0).text.shape[1] for key in (a, b)]
+    if lcm(*lengths) * (parts[0] + 1) > MAX_TOKENS:
+        raise RequestError(
+            f"prompts of {lengths[0]:,} and {lengths[1]:,} tokens cannot be mixed; make the longer one shorter, or"
+            " both alike in length"
         )
 
 

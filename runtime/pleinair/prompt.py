@@ -1,8 +1,9 @@
 """A1111's prompt syntax: parts joined by AND, [from:to:when] and [a|b] by step, (weights), BREAK.
 
 Read in A1111's order: AND first, then the schedule, then brackets and weights in the text that a step is left with.
-Everything here is linear in the length of the text, recursive in nothing, and raises nothing: what is malformed is
-read as A1111's modules/prompt_parser.py reads it, and said in `warnings`.
+Everything here is linear in the length of the text, recursive in nothing, and raises nothing but RequestError for a
+prompt that asks for too much: what is malformed is read as A1111's modules/prompt_parser.py reads it, and said in
+`warnings`.
 """
 
 import math
@@ -11,7 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pleinair.checks import one_line
+from pleinair.errors import RequestError
 
+MAX_PROMPT = 10_000  # characters of a prompt or negative prompt: five pages; longer ones take minutes to paint
+MAX_PARTS = 32  # joined by AND, each of which costs a network call at every step
+MAX_SAID = 200_000  # characters of all that a prompt says at one step or another
 MOST = 100.0  # the largest weight: beyond it nothing but that word is left, and far beyond it float32 ends
 ROUND = 1.1
 DEEPEST = 300  # brackets whose factors are multiplied; 1.1 ** 300 is far beyond MOST
@@ -78,6 +83,16 @@ class Turns:
 Item = str | Timed | Turns
 
 
+def checked(name: str, prompt: str) -> str:
+    """The prompt or negative prompt; RequestError where it is longer, or of more parts, than any that is read."""
+    if len(prompt) > MAX_PROMPT:
+        raise RequestError(f"the {name} has {len(prompt):,} characters; shorten it to at most {MAX_PROMPT:,}")
+    parts = len(WORD_AND.findall(prompt)) + 1
+    if name == "prompt" and parts > MAX_PARTS:
+        raise RequestError(f"the prompt has {parts:,} parts joined by AND; join at most {MAX_PARTS}")
+    return prompt
+
+
 def split_parts(prompt: str, warnings: Warnings) -> list[Part]:
     """The parts joined by AND, each with the number behind its last colon as weight ("a AND b :0.5"), or 1."""
     texts = WORD_AND.split(prompt)
@@ -103,7 +118,8 @@ def _weighted_part(text: str, warnings: Warnings) -> Part:
 def versions(text: str, steps: int, warnings: Warnings) -> list[Version]:
     """What [from:to:when] and [a|b] leave of a part at each of `steps` steps; the first is what step 1 sees.
 
-    `when` with a dot is a share of the steps, without one the number of the last step of `from`.
+    `when` with a dot is a share of the steps, without one the number of the last step of `from`. Raises RequestError
+    where the versions come to more than MAX_SAID characters.
     """
     items = parse_schedule(text, steps, warnings)
     whens, lengths = _changes(items)
@@ -112,9 +128,23 @@ def versions(text: str, steps: int, warnings: Warnings) -> list[Version]:
         choice = (sum(when < step for when in whens), *(step % length for length in lengths))
         by_choice.setdefault(choice, []).append(step)
     by_text: dict[str, list[int]] = {}
+    said = 0
     for members in by_choice.values():
-        by_text.setdefault(render(items, members[0]), []).extend(members)
-    return [Version(said, tuple(sorted(members))) for said, members in by_text.items()]
+        text = render(items, members[0])
+        if text not in by_text:
+            said = affordable(said + len(text))
+        by_text.setdefault(text, []).extend(members)
+    return [Version(version, tuple(sorted(members))) for version, members in by_text.items()]
+
+
+def affordable(said: int) -> int:
+    """So many characters over all steps, or RequestError where a prompt says too much."""
+    if said > MAX_SAID:
+        raise RequestError(
+            f"the prompt changes so often that it says more than {MAX_SAID:,} characters over all steps; shorten it,"
+            " or write fewer [from:to:when] and [a|b]"
+        )
+    return said
 
 
 @dataclass

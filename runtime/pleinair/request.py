@@ -18,6 +18,7 @@ from pleinair.image import SIDES
 from pleinair.masks import FILLS, MAX_RADIUS, open_mask
 from pleinair.noise import KINDS
 from pleinair.pictures import Source, opaque, open_picture
+from pleinair.prompt import checked
 from pleinair.sampling import SAMPLERS, named
 from pleinair.schedule import THRESHOLDED, falling
 from pleinair.seamless import AXES
@@ -195,8 +196,8 @@ def resolve(bundle: Bundle, prompt: str, negative: str = "", **options: Any) -> 
     canvas = _canvas(given)
     width, height = _size(bundle, given, canvas)
     request = Request(
-        prompt=_text("prompt", prompt),
-        negative=_text("negative prompt", negative),
+        prompt=checked("prompt", _text("prompt", prompt)),
+        negative=checked("negative prompt", _text("negative prompt", negative)),
         width=width,
         height=height,
         batch=whole("batch", given.get("batch", 1), 1, MAX_COUNT),

@@ -3,6 +3,7 @@
 import warnings as python_warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import log10
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,17 @@ import numpy as np
 from PIL import Image
 
 from pleinair import pipeline
-from pleinair.bundle import bundle_identity
+from pleinair.bundle import Bundle, bundle_identity
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.foreign.record import shown
 from pleinair.metadata import FILMED, Found, read
 from pleinair.pipeline import Frame, Pipeline, Result
-from pleinair.request import ENLARGERS, MAX_COUNT, Options, resolve
+from pleinair.prompt import WORD_AND
+from pleinair.request import ENLARGERS, MAX_COUNT, Options, Request, resolve
 
 KINDS = ("PNG", "JPEG", "WEBP")
+MUCH = 8  # times the usual work, from which on it is announced
+MANY_LETTERS = 2000
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Plan:
     options: dict[str, Any]
     original: np.ndarray  # (H, W, 3) uint8
     warnings: tuple[str, ...]
+    much: str | None = None  # what is about to be done, where that is far more than the model's usual picture
 
     def frames(self) -> Iterator[Frame]:
         """The steps of making it again, as Pipeline.stream yields them."""
@@ -113,7 +118,6 @@ def plan(
             f"'{file}' is a film, and only pictures are made again; make it with `pleinair {command}` and the settings"
             " that `pleinair metadata` shows"
         )
-    original = open_pixels(Path(file))
     inputs = {"image": image, "mask": mask}
     if missing := [name for name in found.inputs if inputs[name] is None]:
         raise RequestError(
@@ -123,7 +127,7 @@ def plan(
     recorded = found.ours or {}
     named = recorded.get("embeddings")
     if named and not embeddings:
-        names = ", ".join(shown(name) for name in named) if isinstance(named, dict) else shown(named)
+        names = ", ".join(map(shown, islice(named, 8))) if isinstance(named, dict) else shown(named)
         raise RequestError(f"'{file}' was made with embeddings, which no record holds: {names}; give --embedding FILE")
     unused = [name for name, value in inputs.items() if value is not None and name not in found.inputs]
     if unused:
@@ -148,8 +152,29 @@ def plan(
             raise RequestError(f"this version cannot paint from {name}s; leave --{name} out, or update pleinair")
         if value is not None:
             options[name] = value
-    resolve(pipe.bundle, **options)  # what makes no sense is refused before anything is loaded
-    return Plan(pipe, found, options, original, tuple(warnings))
+    request = resolve(pipe.bundle, **options)  # what makes no sense is refused before anything is loaded
+    return Plan(pipe, found, options, open_pixels(Path(file)), tuple(warnings), _much(pipe.bundle, request))
+
+
+def _much(bundle: Bundle, request: Request) -> str | None:
+    """One line about a request of many times the usual work, or with a prompt that takes long to read."""
+    defaults = bundle.manifest.defaults
+    work = request.width * request.height * request.walk.steps
+    passes = f"{request.width}x{request.height} in {request.walk.steps} steps"
+    if hires := request.hires:
+        work += request.width * request.height * hires.factor**2 * hires.walk.steps
+        passes += f", enlarged {hires.factor:g} times in {hires.walk.steps} steps"
+    parts = len(WORD_AND.findall(request.prompt)) + 1
+    times = work * len(request.seeds) * parts / (defaults.width * defaults.height * defaults.steps)
+    letters = len(request.prompt) + len(request.negative)
+    if times < MUCH and letters < MANY_LETTERS:
+        return None
+    count = f"{len(request.seeds)} pictures" if len(request.seeds) > 1 else "a picture"
+    words = f" and prompts of {letters:,} characters" if letters >= MANY_LETTERS else ""
+    return (
+        f"the record asks for {count} of {passes}{words}, about {times:.3g} times the steps and pixels that"
+        f" '{bundle.manifest.name}' usually paints; Ctrl-C stops it"
+    )
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> Difference:

@@ -14,10 +14,22 @@ from pleinair.bundle import RESTORE, Bundle, TextEncoder
 from pleinair.checks import one_line, whole
 from pleinair.embeddings import open_embeddings
 from pleinair.engines import Graph
-from pleinair.errors import BundleError, EngineError
+from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files import CONFIG, parse_json
 from pleinair.guidance import Guide
-from pleinair.prompt import Part, Piece, Version, Warnings, pieces, shown, split_parts, versions
+from pleinair.prompt import (
+    WORD_AND,
+    Part,
+    Piece,
+    Version,
+    Warnings,
+    affordable,
+    checked,
+    pieces,
+    shown,
+    split_parts,
+    versions,
+)
 from pleinair.tokenizer import LARGEST as LARGEST_TOKENIZER
 from pleinair.tokenizer import read_tokenizer
 from pleinair.vocabulary import word_warnings
@@ -31,6 +43,7 @@ BACKTRACK = 20  # tokens after a comma that move to the next chunk with their wo
 LARGEST_RATIO = 1e3  # of the means before and after weighting
 SMALLEST_MEAN = 1e-5  # of the mean size of the numbers: below it a mean is rounding, and there is none to restore
 MOST_WARNINGS = 20
+MAX_CHUNKS = 1024  # that a job holds: chunks x (parts + 1) x changes; 240 MB at 768 numbers a token
 Norm = Callable[[np.ndarray], np.ndarray]
 ANGLED = re.compile(r"<[^<>]{1,80}>")
 
@@ -124,6 +137,7 @@ class Reader:
         norm = open_norm(self._bundle, self._encoder) if self._normed else None
         said = self._parts(prompt, steps, warnings)
         said.append(said[0] if negative is None else self._negative(negative, steps, warnings))
+        _check_size(said, steps)
         count = max(len(chunks) for each in said for chunks in each.chunks)
         self._tell_of_embeddings(said, warnings)
         self._tell_of_words(said[:-1], [] if negative is None else said[-1:], warnings)
@@ -154,6 +168,7 @@ class Reader:
         warnings: Warnings = {}
         positive, against = self._parts(prompt, steps, warnings), self._negative(negative, steps, warnings)
         said = [*positive, against]
+        _check_size(said, steps)
         self._tell_of_embeddings(said, warnings)
         self._tell_of_words(positive, [against], warnings)
         used = _rows_used(said)
@@ -172,11 +187,16 @@ class Reader:
         }
 
     def _parts(self, prompt: str, steps: int, warnings: Warnings) -> list[Said]:
-        return [self._say(part, steps, warnings) for part in split_parts(prompt, warnings)]
+        parts: list[Said] = []
+        said = 0
+        for part in split_parts(checked("prompt", prompt), warnings):
+            parts.append(self._say(part, steps, warnings))
+            said = affordable(said + sum(len(version.text) for version in parts[-1].versions))
+        return parts
 
     def _negative(self, negative: str, steps: int, warnings: Warnings) -> Said:
         """As A1111, without AND: there it is a word."""
-        if len(split_parts(negative, {})) > 1:
+        if WORD_AND.search(checked("negative prompt", negative)):
             warnings.setdefault("AND in a negative prompt is read as a word; write a comma instead")
         return self._say(Part(negative, 1.0), steps, warnings)
 
@@ -397,6 +417,18 @@ def _ranges(steps: list[int]) -> str:
         else:
             runs.append([step])
     return ", ".join("-".join(map(str, run)) for run in runs)
+
+
+def _check_size(said: list[Said], steps: int) -> None:
+    """RequestError where the embeddings of all parts at all their changes are more than a job may hold."""
+    longest = max(len(chunks) for each in said for chunks in each.chunks)
+    changes = len(set(zip(*(each.version_at(steps) for each in said), strict=True)))
+    if longest * len(said) * changes > MAX_CHUNKS:
+        raise RequestError(
+            f"the prompt needs {longest:,} chunks of tokens x {len(said)} parts with the negative one x {changes:,}"
+            f" changes, and at most {MAX_CHUNKS:,} are held; shorten it, or write fewer AND, BREAK, [from:to:when] and"
+            " [a|b]"
+        )
 
 
 def _rows_used(said: list[Said]) -> set[int]:

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,9 @@ from pleinair.errors import RequestError
 from pleinair.sampling import SAMPLERS, named
 from pleinair.schedule import SPACINGS
 
-MAX_DEPTH = 64  # of JSON, and of links between nodes
-MAX_LISTED = 8  # names in one warning
+MAX_DEPTH = 64  # of JSON
+MAX_LISTED = 100  # names in one warning: more than any tool writes, and a bound
+MAX_WARNINGS = 100
 MAX_NAME = 60  # characters of a name or value that a warning quotes
 
 SAMPLER_NAMES = {  # as ComfyUI, InvokeAI, stable-diffusion.cpp, NovelAI and old A1111 call them, lower case -> ours
@@ -62,10 +63,54 @@ class Record:
     settings: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    inputs: tuple[str, ...] = ()  # the pictures it was made of, which no record holds: none, image, or image and mask
 
     def lose(self, what: str) -> None:
-        if what not in self.warnings:
+        if what not in self.warnings and len(self.warnings) < MAX_WARNINGS:
             self.warnings.append(what)
+
+
+@dataclass
+class Fields:
+    """A tool's fields that remember which of them were asked for, so that none is dropped in silence.
+
+    What is of no usable type counts as not asked for.
+    """
+
+    raw: dict[str, Any]
+    path: str = ""  # of the object they are in: "sampling."
+    asked: set[str] = field(default_factory=set)
+    parts: list["Fields"] = field(default_factory=list)
+
+    def get(self, name: str) -> Any:
+        self.asked.add(name)
+        return self.raw.get(name)
+
+    def text(self, name: str) -> str:
+        """A text, or an empty one."""
+        value = self.raw.get(name)
+        return self.get(name) if isinstance(value, str) else ""
+
+    def part(self, name: str) -> "Fields":
+        """The object of that name, or an empty one."""
+        value = self.raw.get(name)
+        inner = Fields(self.get(name) if isinstance(value, dict) else {}, f"{self.path}{name}.")
+        self.parts.append(inner)
+        return inner
+
+    def unread(self, harmless: Collection[str], usual: Mapping[str, Collection[Any]]) -> Iterator[str]:
+        """Paths of what was not asked for, is neither empty nor `harmless`, and has none of its `usual` values.
+
+        A flag is usually not set.
+        """
+        for name, value in self.raw.items():
+            path = f"{self.path}{name}"
+            if name in self.asked or path in harmless or value in (None, "", [], {}):
+                continue
+            if not any(value is each or (value == each and each is not False) for each in usual.get(path, (False,))):
+                yield path
+        for each in self.parts:
+            yield from each.unread(harmless, usual)
 
 
 def shown(value: Any) -> str:
@@ -102,25 +147,30 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def take(record: Record, option: str, value: Any, kind: Callable[[Any], int | float | None], what: str = "") -> None:
-    """Put a number into the options; one that is none is named in the warnings."""
+def take(
+    record: Record, option: str, value: Any, kind: Callable[[Any], int | float | None], name: str | None = None
+) -> None:
+    """Put the number of a field `name` into the options; one that is none is named in the warnings."""
     if value is None or value == "":
         return
     number = kind(value)
     if number is None:
-        record.lose(f"the file's {what or option} '{shown(value)}' is no usable number and was left out")
+        field_of = f" ({shown(name)})" if name and name != option else ""
+        record.lose(f"the file's {option} '{shown(value)}'{field_of} is no usable number and was left out")
     else:
         record.options[option] = number
 
 
 def whole(value: Any) -> int | None:
-    """A non-negative whole number of any JSON type."""
+    """A whole number from 0 to 2 ** 64 - 1, the largest seed, of any JSON type."""
     number = real(value)
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}", value.strip()):
-        return int(value)
-    if isinstance(value, int) and number is not None:
-        return value if value >= 0 else None
-    return int(number) if number is not None and number >= 0 and number == int(number) else None
+        count = int(value)
+    elif isinstance(value, int) and number is not None:
+        count = value
+    else:
+        count = int(number) if number is not None and number == int(number) else -1
+    return count if 0 <= count < 1 << 64 else None
 
 
 def real(value: Any) -> float | None:
@@ -134,38 +184,50 @@ def real(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def take_sampler(record: Record, sampler: Any, schedule: Any = None, option: str = "sampler") -> None:
-    """Sampler and sigma schedule by any tool's names."""
+def take_sampler(
+    record: Record, sampler: Any, schedule: Any = None, option: str = "sampler", what: str = "sampler"
+) -> None:
+    """Sampler and sigma schedule by any tool's names; `what` the tool calls a sampler."""
     if not isinstance(sampler, str) or not sampler.strip():
         return
     name = sampler.strip().lower().removeprefix("sample_").removeprefix("k_").removesuffix("_gpu")
     try:
         ours, spacing = named(SAMPLER_NAMES.get(name, name))
     except RequestError:
-        record.lose(f"the sampler '{shown(sampler)}' is not known here; the model's own is used")
+        with_it = f" (schedule '{shown(schedule)}')" if schedule else ""
+        record.lose(f"the {what} '{shown(sampler)}'{with_it} is not known here; the model's own is used")
         return
     if name == "ddim_trailing":
         spacing = "trailing"
     record.options[option] = ours
-    if option != "sampler":
-        return
-    if isinstance(schedule, str) and schedule.strip():
-        wanted = schedule.strip().lower()
-        choices = SCHEDULE_NAMES.get(wanted, (wanted.replace(" ", "_"),))
-        spacing = next((choice for choice in choices if choice in SPACINGS), spacing)
-        if choices and spacing is None:
-            record.lose(f"the schedule '{shown(schedule)}' is not known here; the model's own is used")
     if spacing:
-        record.options["spacing"] = spacing
+        record.options[f"{option.removesuffix('sampler')}spacing"] = spacing
+    take_schedule(record, schedule, f"{option.removesuffix('sampler')}spacing")
 
 
-def take_eta(record: Record, value: Any) -> None:
-    """`eta`, where the sampler has one and it is not what the sampler does anyway."""
-    sampler, eta = record.options.get("sampler"), real(value)
-    if eta is None or sampler not in SAMPLERS:
+def take_schedule(record: Record, schedule: Any, option: str = "spacing") -> None:
+    """Sigma schedule by any tool's name."""
+    if not isinstance(schedule, str) or not schedule.strip():
         return
-    stochastic = SAMPLERS[sampler].stochastic
-    if (stochastic or sampler == "ddim") and eta != (1.0 if stochastic else 0.0):
+    wanted = schedule.strip().lower()
+    choices = SCHEDULE_NAMES.get(wanted, (wanted.replace(" ", "_"),))
+    spacing = next((choice for choice in choices if choice in SPACINGS), None)
+    if spacing:
+        record.options[option] = spacing
+    elif choices:
+        record.lose(f"the schedule '{shown(schedule)}' is not known here and was left out")
+
+
+def take_eta(record: Record, value: Any, name: str = "eta") -> None:
+    """`eta`, where the sampler has one and it is not what the sampler does anyway; infinity asks for nothing."""
+    sampler, eta = record.options.get("sampler"), real(value)
+    if value in (None, "", "inf", "nan"):
+        return
+    stochastic = sampler in SAMPLERS and SAMPLERS[sampler].stochastic
+    usual = 1.0 if stochastic else 0.0
+    if eta is None or (eta != usual and not stochastic and sampler != "ddim"):
+        record.lose(f"not followed: {name} '{shown(value)}'")
+    elif eta != usual:
         record.options["eta"] = eta
 
 
@@ -178,12 +240,12 @@ def take_noise(record: Record, value: Any) -> None:
         record.lose(f"the noise generator '{shown(value)}' is not known here; the picture will be another one")
 
 
-def lost_fields(record: Record, names: Iterable[str]) -> None:
+def lost_fields(record: Record, names: Iterable[str], what: str = "not followed") -> None:
     """One warning for all fields that have no counterpart."""
     rest = list(dict.fromkeys(shown(name) for name in names))
     if rest:
         more = f" and {len(rest) - MAX_LISTED} more" if len(rest) > MAX_LISTED else ""
-        record.lose(f"not followed: {', '.join(rest[:MAX_LISTED])}{more}")
+        record.lose(f"{what}: {', '.join(rest[:MAX_LISTED])}{more}")
 
 
 def check_prompt(record: Record) -> None:
