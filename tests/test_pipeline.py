@@ -195,7 +195,7 @@ def test_scheduler_settings_that_are_not_followed_are_said(tmp_path):
     assert not pleinair.load(folder, engine="fake").generate("a boat", seed=1, steps=1, sampler="euler").warnings
 
 
-@pytest.mark.parametrize("threads", [0, -1, 5000, "2"])
+@pytest.mark.parametrize("threads", [0, -1, 5000, "two", True])
 def test_absurd_thread_counts_are_refused(threads):
     with pytest.raises(RequestError, match="threads"):
         pleinair.load(threads=threads)

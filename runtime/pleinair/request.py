@@ -277,9 +277,7 @@ def resolve(bundle: Bundle, prompt: str, negative: str = "", **options: Any) -> 
     return request
 
 
-def _idle(
-    given: dict[str, Any], random: Randomness, canvas: Canvas | None, hires: Hires | None
-) -> Iterator[str]:
+def _idle(given: dict[str, Any], random: Randomness, canvas: Canvas | None, hires: Hires | None) -> Iterator[str]:
     """A warning for every option that does nothing without another one that was not given."""
     present = {
         "subseed": "subseed" in given,
