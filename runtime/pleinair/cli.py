@@ -22,7 +22,7 @@ from pleinair.errors import BundleError, EngineError, PleinairError, QualityErro
 from pleinair.metadata import read
 from pleinair.morph import EASES, EVEN
 from pleinair.options import LARGER, MASKING, painting, parse_list
-from pleinair.output import ARRAYS, PICTURES, check_apart, planned_files, write
+from pleinair.output import ARRAYS, PICTURES, check_apart, planned_files, standing, write
 from pleinair.pipeline import Frame, Pipeline, Result, load, merged
 from pleinair.request import resolve
 from pleinair.sampling import SAMPLERS
@@ -174,10 +174,8 @@ def paint_list(
     not be painted, each of which has been named on stderr.
     """
     folder, piped = folder or Path(), str(source) == "-"
-    if folder.suffix.lower() in {*PICTURES, ARRAYS} and not folder.is_dir():
+    if folder.suffix.lower() in {*PICTURES, ARRAYS} and not (standing(folder) and folder.is_dir()):
         raise RequestError(f"'{folder}' is the name of a picture, and a list needs a folder; name one with -o")
-    if not folder.is_dir() and (folder.exists() or not folder.parent.is_dir()):
-        raise ResourceError(f"'{folder}' cannot be made a folder for the pictures of a list; choose another -o")
     lines = jobs.read(jobs.binary(sys.stdin) if piped else source, pipe.bundle, common)
     first = next(lines, None)
     if first is None:
@@ -185,7 +183,9 @@ def paint_list(
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise ResourceError(f"cannot make '{folder}' ({error.strerror or error}); choose another -o") from None
+        raise ResourceError(
+            f"cannot make the folder '{folder}' ({error.strerror or error}); choose another -o"
+        ) from None
     bad, before, told = [], 0, set()
     watch = partial(progress_bar, name=pipe.bundle.manifest.name)
     ledger = jobs.ledger_of(None if piped else source, folder)

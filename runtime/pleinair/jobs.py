@@ -138,7 +138,7 @@ def run(
             key = f"{key}-{met[key]}"
             try:
                 plan = None if overwrite else book.plan(key, job)
-                plan = plan or _plan(job, key, folder, overwrite)
+                plan = plan or _plan(job, key, folder, overwrite, taken)
                 _check_files(job, plan, folder, overwrite, taken)
             except PleinairError as error:
                 yield _bad(job.line, error)
@@ -250,10 +250,10 @@ def _fits(plan: Plan, job: Job) -> bool:
     return all(re.fullmatch(f"{base}(-[0-9]+)?{suffix}", name) for base, name in zip(bases, plan.files, strict=True))
 
 
-def _plan(job: Job, key: str, folder: Path, overwrite: bool) -> Plan:
+def _plan(job: Job, key: str, folder: Path, overwrite: bool, taken: dict[str, int]) -> Plan:
     if job.output is None:
         names = (folder / f"{job.line:04}-{slug(job.prompt)}-{seed}.png" for seed in job.seeds)
-        files = free_names(names, overwrite)
+        files = free_names(names, overwrite, taken)
     else:
         files = [folder / file for file in numbered(job.output, len(job.seeds))]
         for file in files:

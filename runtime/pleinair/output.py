@@ -6,7 +6,7 @@ import re
 import stat
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import count
 from pathlib import Path
 from secrets import token_hex
@@ -203,13 +203,17 @@ def free_name(file: Path) -> Path:
     return free_names([file])[0]
 
 
-def free_names(files: Iterable[Path], overwrite: bool = False) -> list[Path]:
-    """Each file's own name, or the first beside it that nothing has; with `overwrite`, that none of these files has."""
+def free_names(files: Iterable[Path], overwrite: bool = False, taken: Container[str] = ()) -> list[Path]:
+    """Each file's own name, or the first beside it that nothing has; with `overwrite`, that none of these files has.
+
+    Nor is it one of the `taken`, which are `folded`.
+    """
     names: dict[str, Path] = {}
-    tried: dict[Path, Iterator[Path]] = {}
+    left: dict[Path, Iterator[Path]] = {}
     for file in files:
-        for name in tried.setdefault(file, beside(file)):
-            if folded(name) not in names and (overwrite or standing(name) is None):
-                names[folded(name)] = name
+        for name in left.setdefault(file, beside(file)):
+            key = folded(name)
+            if key not in names and key not in taken and (overwrite or standing(name) is None):
+                names[key] = name
                 break
     return list(names.values())
