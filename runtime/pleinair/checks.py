@@ -85,6 +85,5 @@ def one_line(value: object, most: int, end: bool = False) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as an error quotes it, cut where it is long."""
-    text = repr(value) if not isinstance(value, int) or abs(value) < 1 << 100 else "that"
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    """A value as an error quotes it, on one line, cut where it is long."""
+    return "that" if isinstance(value, int) and abs(value) >= 1 << 100 else one_line(repr(value), SHOWN)

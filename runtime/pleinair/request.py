@@ -460,7 +460,9 @@ def _vae_tile(value: int | None) -> int | None:
     if value is None:
         return None
     side = whole("vae_tile", value, 0, SIDES[1])
-    return whole("vae_tile", side, *SIDES) if side else SIDES[1]
+    if 0 < side < SIDES[0]:
+        raise RequestError(f"vae_tile {side} is too small; choose {SIDES[0]} or more, or 0 for none")
+    return side or SIDES[1]
 
 
 def _stop(value: Callable[[], bool]) -> Callable[[], bool]:
