@@ -79,7 +79,8 @@ def check_free(file: Path, overwrite: bool) -> None:
         raise ResourceError(f"'{_shown(file)}' is not an ordinary file; choose another name with -o")
     if not overwrite:
         raise ResourceError(
-            f"'{_shown(file)}' exists; choose another name with -o, or replace it with --force (overwrite=True)"
+            f"'{_shown(file)}' exists; choose another name with -o, or replace it with --force"
+            " (in Python: overwrite=True)"
         )
 
 

@@ -17,6 +17,8 @@ from pleinair.errors import BundleError, EngineError, PleinairError, RequestErro
 from pleinair.output import free_names, planned_files, whole_file
 from pleinair.request import Options
 
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="has no FIFOs, and makes links for administrators only")
+
 QUICK = {"steps": 1, "width": 32, "height": 32}
 FAKE = ["--engine", "fake", "--steps", "1", "--size", "32x32"]
 LEDGER = Path("out", "list.pictures.jsonl")
