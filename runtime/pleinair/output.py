@@ -9,7 +9,6 @@ import unicodedata
 from collections.abc import Container, Iterable, Iterator
 from itertools import count
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -149,7 +148,7 @@ def write(
 @contextlib.contextmanager
 def whole_file(file: Path, overwrite: bool, written: list[Path]) -> Iterator[BinaryIO]:
     """A stream that becomes `file` when all is written, and nothing when it is not; its name is added to `written`."""
-    temporary = file.with_name(f".{file.name[:50]}.{token_hex(8)}")
+    temporary = file.with_name(f".{file.name[:50]}.{os.urandom(8).hex()}")
     try:
         with temporary.open("x+b") as stream:  # with the permissions that the system gives new files
             yield stream
