@@ -383,6 +383,19 @@ def test_leaving_early_writes_no_film(pipe, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_picture_is_passed_on_before_its_film_is_written(pipe, tmp_path):
+    files = film.planned_films(tmp_path / "f.gif", [1, 2])
+    for frame in film.recorded(pipe.stream("a boat", seed=[1, 2], steps=2), files):
+        if frame.result:
+            assert not files[frame.seeds[0] - 1].exists()
+    assert all(file.exists() for file in files)
+
+
+@pytest.mark.parametrize("seconds", ["0.1", np.float32(0.25), np.array(0.5), np.array([0.1, 0.2]), (1, "2")])
+def test_seconds_are_numbers_of_every_kind(tmp_path, seconds):
+    assert len(opened(film.save([painting(0), painting(1)], tmp_path / "f.gif", seconds))[0]) == 2
+
+
 def test_films_from_two_threads(pipe, tmp_path):
     names = [tmp_path / f"{place}.gif" for place in range(2)]
     threads = [threading.Thread(target=film.save, args=([painting(p) for p in range(9)], name)) for name in names]

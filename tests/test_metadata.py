@@ -532,7 +532,9 @@ def test_rerun_repeats_the_batch(run):
 def test_rerun_names_what_is_different(run, tmp_path):
     run("generate", "a boat", "--engine", "fake", "--steps", 1, "--seed", 5, "-o", "b.png")
     other = light_copy(tmp_path / "other")
-    edit_manifest(other, lambda raw: (raw.update(name="other"), raw["files"]["unet/config.json"].update(sha256="0" * 64)))
+    edit_manifest(
+        other, lambda raw: (raw.update(name="other"), raw["files"]["unet/config.json"].update(sha256="0" * 64))
+    )
     code, out, err = run("rerun", "b.png", "--model", other)
     assert code == 0 and "made with model 'storybook', painted with 'other'" in err
     settings = json.loads(run("metadata", "b.png", "--json")[1])["ours"]

@@ -264,6 +264,25 @@ def test_the_command_writes_a_film(tmp_path, monkeypatch, capsys):
         assert picture.n_frames == 6
 
 
+@pytest.mark.parametrize(
+    "frames, seconds, more, lasts",
+    [(30, 0.4, [], 0.6), (12, 0.1, ["--ping-pong"], 0.44), (4, 1, [], 1), (3, 0.02, [], 0.06), (2, 1200, [], 1200)],
+)
+@pytest.mark.parametrize("suffix", [".webp", ".gif"])
+def test_a_film_lasts_as_long_as_it_says(tmp_path, monkeypatch, capsys, frames, seconds, more, lasts, suffix):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["morph", "a", "b", "--engine", "fake", "--steps", "1", "--size", "8x8", "-o", f"m{suffix}", *more]
+    arguments += ["--frames", str(frames), "--seconds", str(seconds), "--ease", "linear", "--json"]
+    assert cli.run(arguments) == 0
+    report = json.loads(capsys.readouterr().out)
+    with Image.open(f"m{suffix}") as picture:
+        shown = [
+            (picture.seek(frame), picture.load(), picture.info["duration"])[2] for frame in range(picture.n_frames)
+        ]
+    assert sum(shown) / 1000 == pytest.approx(lasts) == report["seconds"] == read(f"m{suffix}").ours["morph"]["seconds"]
+    assert any("viewers" in warning for warning in report["warnings"]) == (lasts > seconds)
+
+
 @pytest.mark.parametrize("name", ["m.webp", "m.png", "m.apng", "m.gif"])
 def test_a_film_says_how_it_was_made(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
@@ -329,6 +348,7 @@ def test_without_metadata_a_film_says_nothing(tmp_path, monkeypatch, suffix):
         (["a", "b", "--seeds", "1;2"], 2, "commas"),
         (["a", "b", "--seconds", "nan"], 2, "seconds"),
         (["a", "b", "--seconds", "-1"], 2, "seconds"),
+        (["a", "b", "--frames", "2", "--seconds", "1201"], 2, "1200"),
         (["a", "b", "--frames", "1"], 2, "frames"),
         (["a", "b", "-o", "no/such/m.gif"], 4, "create it"),
     ],

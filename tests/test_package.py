@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pleinair
 
@@ -67,3 +68,7 @@ print("openvino_telemetry" in sys.modules)
 def test_painting_prints_nothing():
     code = 'import pleinair; pleinair.load().generate("a red house", seed=1, steps=1)'
     assert python(code) == ""
+
+
+def test_type_checkers_are_told_that_there_are_types():
+    assert Path(pleinair.__file__).with_name("py.typed").is_file()

@@ -1,15 +1,20 @@
 """The flow, on the fake engine: seeds, batches, cancelling, settings, warnings."""
 
+import ast
+import inspect
 import json
+import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import pleinair
 from bundles import light_copy, seal
 from pleinair.bundle import open_bundle
-from pleinair.errors import EngineError, RequestError
-from pleinair.request import resolve
+from pleinair.errors import EngineError, RequestError, ResourceError
+from pleinair.metadata import read
+from pleinair.request import Options, resolve
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +201,7 @@ def test_scheduler_settings_that_are_not_followed_are_said(tmp_path):
     assert not pleinair.load(folder, engine="fake").generate("a boat", seed=1, steps=1, sampler="euler").warnings
 
 
-@pytest.mark.parametrize("threads", [0, -1, 5000, "2"])
+@pytest.mark.parametrize("threads", [0, -1, 5000, "two", True])
 def test_absurd_thread_counts_are_refused(threads):
     with pytest.raises(RequestError, match="threads"):
         pleinair.load(threads=threads)
@@ -221,3 +226,96 @@ def test_thresholding_is_followed_where_the_scheduler_config_asks_for_it(tmp_pat
         resolve(open_bundle(folder), "a boat", sampler="euler").guidance.threshold is None
     )  # Euler's class has no such key
     assert resolve(open_bundle(folder), "a boat", threshold=0.99).guidance.ceiling is None
+
+
+# ---- what the docstrings say ----
+
+LISTED = re.compile(r"^(\w+) = (.*?)  ", re.M)  # an option and its default
+
+
+@pytest.mark.parametrize("method", [pleinair.Pipeline.generate, pleinair.Pipeline.stream])
+def test_docstrings_list_every_option_and_what_may_be_raised(method):
+    text = inspect.getdoc(method)
+    assert [name for name, _ in LISTED.findall(text)] == [*Options.__annotations__]
+    raised = {"RequestError", "BundleError", "ResourceError", "EngineError", "Cancelled"}
+    if method is pleinair.Pipeline.generate:
+        assert all(name in text for name in raised)
+
+
+INPAINTING = {"image": Image.new("RGB", (64, 64)), "mask": Image.new("L", (64, 64), 255)}
+COMPANY = {  # what an option needs to have an effect
+    **dict.fromkeys(("mask_blur", "fill", "only_masked", "restore"), INPAINTING),
+    "padding": {**INPAINTING, "only_masked": True},
+    **dict.fromkeys(("hires_strength", "hires_steps", "hires_sampler", "hires_spacing", "enlarger"), {"hires": 1.5}),
+}
+
+
+@pytest.mark.parametrize("name, default", LISTED.findall(inspect.getdoc(Options)))
+def test_a_default_that_the_docstrings_name_is_what_happens_without_it(pipe, name, default):
+    company = {"width": 64, "height": 64, **COMPANY.get(name, {})}
+    requests = [resolve(pipe.bundle, "a boat", **company | given) for given in ({}, {name: ast.literal_eval(default)})]
+    silent, told = (pipe.settings(request, request.seeds) for request in requests)
+    for settings in (silent, told):  # random unless asked for
+        assert len(settings.pop("seeds")) == 1
+    assert silent == told if name not in ("width", "height") else silent.keys() == told.keys()
+
+
+# ---- results save themselves ----
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".npz"])
+def test_a_result_saves_itself_as_the_command_line_does(pipe, tmp_path, suffix):
+    result = pipe.generate("a boat", "fog", seed=5, count=3, steps=2)
+    files = result.save(tmp_path / f"b{suffix}")
+    names = ["b.npz"] if suffix == ".npz" else [f"b-{number}{suffix}" for number in (1, 2, 3)]
+    assert [file.name for file in files] == names == sorted(path.name for path in tmp_path.iterdir())
+    if suffix == ".npz":
+        with np.load(files[0]) as arrays:
+            assert arrays["images"].shape[0] == 3 and json.loads(str(arrays["settings"]))["seeds"] == [5, 6, 7]
+    else:
+        assert [read(file).ours["seed"] for file in files] == [5, 6, 7]
+
+
+def test_one_picture_of_a_result_saves_itself(pipe, tmp_path):
+    result = pipe.generate("a boat", seed=5, count=3, steps=2)
+    (file,) = result.picture(-1).save(str(tmp_path / "last.png"))
+    assert file == tmp_path / "last.png" and read(file).options()["seed"] == 7
+    with Image.open(file) as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(result.images[2]))
+    assert result.picture(0).seeds == (5,) and result.picture(1).pixels.shape[0] == 1
+    with pytest.raises(IndexError):
+        result.picture(3)
+
+
+def test_a_result_overwrites_nothing_unless_asked(pipe, tmp_path):
+    result = pipe.generate("a boat", seed=5, count=2, steps=1)
+    (tmp_path / "b-2.png").write_text("precious")
+    with pytest.raises(ResourceError, match="overwrite=True"):
+        result.save(tmp_path / "b.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["b-2.png"]
+    assert len(result.save(tmp_path / "b.png", overwrite=True)) == 2 and read(tmp_path / "b-2.png").ours
+    with pytest.raises(RequestError, match=".png"):
+        result.save(tmp_path / "b.bmp")
+    with pytest.raises(ResourceError, match="no folder"):
+        result.save(tmp_path / "nowhere" / "b.png")
+
+
+def test_a_result_saves_no_settings_where_none_are_wanted_and_says_what_has_no_room(pipe, tmp_path):
+    long = "\U0001f6a4" * 10_000  # as EXIF has it, 4 bytes each
+    result, said = pipe.generate(long, long, seed=5, steps=1, width=64, height=64), []
+    (bare,) = result.save(tmp_path / "bare.png", metadata=False)
+    with pytest.raises(RequestError, match="no record"):
+        read(bare)
+    result.save(tmp_path / "full.jpg", warnings=said)
+    assert len(said) == 1 and "64 KiB" in said[0]
+
+
+def test_a_pipeline_gives_its_memory_back_at_the_end_of_a_with():
+    with pleinair.load(engine="fake") as pipe:
+        first = pipe.generate("a boat", seed=1, steps=1)
+        assert pipe._graphs
+    assert not pipe._graphs
+    assert np.array_equal(pipe.generate("a boat", seed=1, steps=1).pixels, first.pixels)
+    with pytest.raises(RequestError), pleinair.load(engine="fake") as pipe:
+        pipe.generate("a boat", steps=0)
+    assert not pipe._graphs

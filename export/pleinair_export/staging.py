@@ -1,13 +1,13 @@
 """Writing a folder whole or not at all: built in a hidden sibling, renamed at the end, cleaned up after a kill."""
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from pleinair.bundle import MANIFEST
 from pleinair.errors import RequestError, ResourceError
+from pleinair.locks import only_one
 
 
 def check_target(out: Path, source: Path, force: bool) -> None:
@@ -35,7 +35,7 @@ def staged(out: Path) -> Iterator[Path]:
     made = [folder for folder in out.parents if not folder.exists()]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with only_one(lock, out):
+        with only_one(lock, f"another export to '{out}' is running; wait for it, or choose another OUT"):
             recover(out, stage, old)
             stage.mkdir()
             try:
@@ -64,35 +64,6 @@ def recover(out: Path, stage: Path, old: Path) -> None:
     for leftover in (stage, old):
         if leftover.exists():
             shutil.rmtree(leftover)
-
-
-@contextlib.contextmanager
-def only_one(lock: Path, out: Path) -> Iterator[None]:
-    """Hold a lock file that the system releases when the process dies."""
-    with lock.open("a+b") as stream:
-        try:
-            acquire(stream.fileno())
-        except OSError:
-            raise ResourceError(f"another export to '{out}' is running; wait for it, or choose another OUT") from None
-        try:
-            yield
-        finally:
-            if os.name != "nt":
-                lock.unlink(missing_ok=True)
-    if os.name == "nt":  # Windows removes no open file
-        lock.unlink(missing_ok=True)
-
-
-def acquire(descriptor: int) -> None:
-    """Lock an open file without waiting; raises OSError when another process has it."""
-    if os.name == "nt":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def check_room(out: Path, needed: int) -> None:

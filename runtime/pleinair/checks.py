@@ -2,8 +2,10 @@
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
+from itertools import islice
 from operator import index
+from typing import Any
 
 from pleinair.errors import RequestError
 
@@ -11,10 +13,11 @@ SHOWN = 40  # characters of a wrong value that an error quotes
 
 
 def whole(name: str, value: int, low: int, high: int) -> int:
-    """`value` as an int within `low` .. `high`, or RequestError."""
+    """`value` as an int within `low` .. `high`, or RequestError; taken as `scalar` and the command line take it."""
     try:
-        count = index(value)
-    except TypeError:
+        plain = scalar(value)
+        count = int(plain) if isinstance(plain, str) else index(plain)
+    except (TypeError, ValueError):
         raise RequestError(f"{name} must be a whole number, not {shown(value)}; choose {low} to {high}") from None
     if not low <= count <= high:
         raise RequestError(f"{name} {shown(count)} is out of range; choose {low} to {high}")
@@ -26,7 +29,7 @@ def number(name: str, value: float, low: float, high: float, usual: str = "") ->
     span = f"{low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more"
     hint = f"choose {span}{f' ({usual})' if usual else ''}"
     try:
-        real = float(value)
+        real = float(scalar(value))
     except (TypeError, ValueError, OverflowError):
         raise RequestError(f"{name} must be a number, not {shown(value)}; {hint}") from None
     if not math.isfinite(real) or not low <= real <= high:
@@ -34,15 +37,41 @@ def number(name: str, value: float, low: float, high: float, usual: str = "") ->
     return real
 
 
+def scalar(value: Any) -> Any:
+    """What `int` or `float` may be made of: a number, one of NumPy's, an array without dimensions, text.
+
+    TypeError for flags, bytes and arrays, which Python would take for numbers.
+    """
+    plain = value.item() if getattr(value, "shape", None) == () else value
+    if isinstance(plain, bool | bytes | bytearray) or (hasattr(plain, "__len__") and not isinstance(plain, str)):
+        raise TypeError(f"{type(value).__name__} is no number")
+    return plain
+
+
+def items(value: Any, most: int) -> list[Any]:
+    """The first `most` + 1 of a row of values; TypeError for what is none, as text, mappings and sets are not."""
+    if isinstance(value, str | bytes | bytearray | Mapping | Set):
+        raise TypeError(f"{type(value).__name__} is no list")
+    return list(islice(iter(value), most + 1))
+
+
+def flag(name: str, value: bool) -> bool:
+    """`value` as True or False, or RequestError."""
+    plain = value.item() if getattr(value, "shape", None) == () else value
+    if not isinstance(plain, bool):
+        raise RequestError(f"{name} must be true or false, not {shown(value)}; leave it out, or pass one of them")
+    return plain
+
+
 def one_of(name: str, value: str, choices: Iterable[str]) -> str:
     """`value` if it is one of the choices, or RequestError with the nearest of them."""
     names = list(choices)
-    if value in names:
-        return value
-    quoted = one_line(value, SHOWN)
-    near = difflib.get_close_matches(quoted.lower().replace("+", "p"), names, n=1)
+    if isinstance(value, str) and value in names:
+        return str(value)
+    given = one_line(value, SHOWN)
+    near = difflib.get_close_matches(given.lower().replace("+", "p"), names, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    raise RequestError(f"unknown {name} '{quoted}'; {hint}choose from {', '.join(names)}")
+    raise RequestError(f"unknown {name} '{given}'; {hint}choose from {', '.join(names)}")
 
 
 def one_line(value: object, most: int, end: bool = False) -> str:
@@ -56,6 +85,5 @@ def one_line(value: object, most: int, end: bool = False) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as an error quotes it, cut where it is long."""
-    text = repr(value) if not isinstance(value, int) or abs(value) < 1 << 100 else "that"
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    """A value as an error quotes it, on one line, cut where it is long."""
+    return "that" if isinstance(value, int) and abs(value) >= 1 << 100 else one_line(repr(value), SHOWN)

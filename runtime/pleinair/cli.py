@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Annotated, Any
@@ -19,13 +19,12 @@ from pleinair import jobs, machine
 from pleinair import morph as walks
 from pleinair import sandbox as sandboxes
 from pleinair.bundle import Bundle, open_bundle
-from pleinair.checks import number
 from pleinair.engines import ENGINES, installed
 from pleinair.errors import BundleError, EngineError, PleinairError, QualityError, RequestError, ResourceError
 from pleinair.metadata import MAX_LINES, brief, described, read
 from pleinair.morph import EASES, EVEN
 from pleinair.options import LARGER, MASKING, painting, parse_list
-from pleinair.output import ARRAYS, PICTURES, planned_files, write
+from pleinair.output import ARRAYS, PICTURES, check_apart, planned_files, standing, write
 from pleinair.pipeline import Frame, Pipeline, Result, load, merged
 from pleinair.prompt import MAX_PROMPT
 from pleinair.request import resolve
@@ -126,13 +125,13 @@ def generate(
     request = resolve(pipe.bundle, prompt, **options)
     frames = pipe.walk(request)
     files = planned_files(output, prompt, request.seeds, force)
-    if film is not None and film in files:
-        raise RequestError(f"the picture and the film cannot both be '{film}'; name one of them differently")
     results, written, said, write_s, waiting = [], [], [], 0.0, iter(files)
-    filmed: list[Path] = []
+    filmed: list[tuple[int, Path]] = []
+    failed: list[PleinairError] = []
     if film is not None:
         into = films.planned_films(film, request.seeds, force)
-        told = {"metadata": not no_metadata, "written": filmed, "warnings": said}
+        check_apart([*files, *into])
+        told = {"metadata": not no_metadata, "written": filmed, "warnings": said, "failed": failed}
         frames = films.recorded(frames, into, overwrite=force, **told)
     together = files[0].suffix.lower() == ARRAYS
     for frame in progress_bar(frames, pipe.bundle.manifest.name):
@@ -155,12 +154,12 @@ def generate(
     if as_json:
         facts = summary(result, written, write_s, perf_counter() - started)
         if film is not None:
-            facts["films"] = [
-                {"path": str(each), "seed": seed} for each, seed in zip(filmed, result.seeds, strict=True)
-            ]
+            facts["films"] = [{"path": str(each), "seed": seed} for seed, each in filmed]
         print(json.dumps(facts))
     else:
         print(*written, sep="\n")
+    if failed:
+        raise failed[0]
 
 
 def paint_list(
@@ -178,17 +177,29 @@ def paint_list(
     not be painted, each of which has been named on stderr.
     """
     folder, piped = folder or Path(), str(source) == "-"
-    if folder.suffix.lower() in {*PICTURES, ARRAYS} and not folder.is_dir():
+    if folder.suffix.lower() in {*PICTURES, ARRAYS} and not (standing(folder) and folder.is_dir()):
         raise RequestError(f"'{folder}' is the name of a picture, and a list needs a folder; name one with -o")
-    if not folder.is_dir() and (folder.exists() or not folder.parent.is_dir()):
-        raise ResourceError(f"'{folder}' cannot be made a folder for the pictures of a list; choose another -o")
-    folder.mkdir(exist_ok=True)
     lines = jobs.read(jobs.binary(sys.stdin) if piped else source, pipe.bundle, common)
+    first = next(lines, None)
+    if first is None:
+        raise RequestError(f"the list '{'stdin' if piped else source}' is empty; put one prompt on each line")
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot make the folder '{folder}' ({error.strerror or error}); choose another -o"
+        ) from None
     bad, before, told = [], 0, set()
     watch = partial(progress_bar, name=pipe.bundle.manifest.name)
     ledger = jobs.ledger_of(None if piped else source, folder)
     for report in jobs.run(
-        lines, pipe, folder, ledger=ledger, overwrite=force, watch=watch, save=partial(write, metadata=metadata)
+        chain([first], lines),
+        pipe,
+        folder,
+        ledger=ledger,
+        overwrite=force,
+        watch=watch,
+        save=partial(write, metadata=metadata),
     ):
         if isinstance(report, jobs.BadLine):
             bad.append(report.line)
@@ -239,12 +250,13 @@ def morph(
     """Walk from PROMPT to PROMPT through latent space, as a film."""
     started = perf_counter()
     films.planned_film(output, force)
-    seconds = number("seconds", seconds, films.SHORTEST, 3600)
     pipe = load(loading.pop("model"), **loading)
     keys = parse_list("seeds", seeds, int) if seeds else None
     requests = walks.keyframes(pipe, prompts, options.pop("negative", ""), keys, image or (), options)
     steps_and_pictures = walks.between(pipe, requests, frames=frames, ease=ease, loop=loop)
-    shape = {"frames": frames, "seconds": seconds, "ease": ease, "loop": loop, "ping_pong": ping_pong}
+    total = 2 * frames - 2 if ping_pong else frames
+    lasts = films.playing_time(total, seconds)
+    shape = {"frames": frames, "seconds": lasts, "ease": ease, "loop": loop, "ping_pong": ping_pong}
     settings = None if no_metadata else walks.record(pipe, requests, **shape)
     results: list[Result] = []
 
@@ -256,13 +268,17 @@ def morph(
                 yield frame.result.images[0]
 
     shown = films.ping_pong(pictures()) if ping_pong else pictures()
-    total = 2 * frames - 2 if ping_pong else frames
-    file = films.save(shown, output, max(seconds / total, films.SHORTEST), overwrite=force, settings=settings)
+    file = films.save(shown, output, max(lasts / total, films.SHORTEST), overwrite=force, settings=settings)
     warnings = list(dict.fromkeys(warning for result in results for warning in result.warnings))
+    if lasts > seconds:
+        warnings.append(
+            f"the film lasts {lasts:g} s and not {seconds:g}, for viewers slow down frames of less than"
+            f" {films.SHORTEST:g} s; choose fewer --frames"
+        )
     for warning in warnings:
         print(f"pleinair: warning: {warning}", file=sys.stderr)
     if as_json:
-        facts = {"path": str(file), "frames": total, "seconds": seconds, "ease": ease, "loop": loop}
+        facts = {"path": str(file), "frames": total, "seconds": lasts, "ease": ease, "loop": loop}
         ends = [dict(result.settings) for result in (results[0], results[-1])]
         print(
             json.dumps({**facts, "settings": ends, "total_s": round(perf_counter() - started, 4), "warnings": warnings})

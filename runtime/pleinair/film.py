@@ -8,8 +8,9 @@ import io
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +19,7 @@ from PIL import Image
 
 from pleinair.checks import number, whole
 from pleinair.embedded import EXIF_HEADER, gif_xmp, mp4_xmp
-from pleinair.errors import RequestError
+from pleinair.errors import Cancelled, PleinairError, RequestError, ResourceError
 from pleinair.machine import need
 from pleinair.metadata import left_out, save_options
 from pleinair.output import PICTURES, check_folder, check_free, numbered, whole_file
@@ -86,6 +87,14 @@ def planned_film(file: Path, overwrite: bool = False, kinds: Sequence[str] = ANI
     return file
 
 
+def playing_time(frames: int, seconds: float) -> float:
+    """Seconds that a film of so many frames lasts where it is asked to last `seconds`: no frame has less than SHORTEST.
+
+    RequestError where a frame would have more than LONGEST.
+    """
+    return max(number("seconds", seconds, SHORTEST, frames * LONGEST), frames * SHORTEST)
+
+
 def ping_pong(frames: Iterable[Image.Image]) -> Iterator[Image.Image]:
     """The frames forwards, then backwards to the second one, so that a repeating film has no cut; holds them all."""
     seen = []
@@ -126,41 +135,60 @@ def recorded(
     view: View | None = None,
     overwrite: bool = False,
     metadata: bool = True,
-    written: list[Path] | None = None,
+    written: list[tuple[int, Path]] | None = None,
     warnings: list[str] | None = None,
+    failed: list[PleinairError] | None = None,
 ) -> Iterator[Frame]:
     """Pass a job's frames through, and film how each of its pictures comes out of the noise.
 
     `files` are those of `planned_films`: a .png or .jpg becomes a strip of all frames, any other suffix an animation
     (.apng for one in PNG) that holds its last picture. Of more than `most` steps, evenly chosen ones are shown.
-    `view` turns a frame into pictures, through the VAE where it is None. A film is written when its picture is done,
-    before that frame is passed on; leaving the loop earlier writes nothing. With `metadata` it holds the record of its
-    picture, and how many `frames` show it. `written` and `warnings` take what `output.write` returns and says.
+    `view` turns a frame into pictures, through the VAE where it is None. A film is written when its picture is done
+    and that frame has been passed on, so that no film can cost a picture; leaving the loop earlier writes nothing.
+    With `metadata` it holds the record of its picture, and how many `frames` show it. `written` takes the seed and
+    file of each film, `warnings` what its file has no room for, and `failed` the error of each film that could not be
+    made, which is raised without it.
     """
     most = whole("frames", most, 2, 10_000)
     view = view or (lambda frame: frame.preview())
     waiting = iter(files)
     seen: list[list[Image.Image]] = []
     for frame in frames:
+        yield frame
         if frame.result is None:
             if filmed(frame.step, frame.steps, most):
-                seen.append(view(frame))
-        else:
-            seen = seen[: most - 1] + [frame.result.images]
-            settings = {**frame.result.settings, "film": {"frames": len(seen)}} if metadata else None
-            here = islice(waiting, len(frame.seeds))
-            for pictures, file, seed in zip(zip(*seen, strict=True), here, frame.seeds, strict=True):
+                with sparing(failed):
+                    seen.append(view(frame))
+            continue
+        seen = seen[: most - 1] + [frame.result.images]
+        settings = {**frame.result.settings, "film": {"frames": len(seen)}} if metadata else None
+        here = islice(waiting, len(frame.seeds))
+        for pictures, file, seed in zip(zip(*seen, strict=True), here, frame.seeds, strict=True):
+            with sparing(failed):
                 size = pictures[-1].size
                 pictures = [_rgb(each, size) for each in pictures]
                 if file.suffix.lower() in STRIPS:
-                    files = _write_strip(pictures, file, overwrite, settings, seed, warnings)
+                    made = _write_strip(pictures, file, overwrite, settings, seed, warnings)
                 else:
                     options = {"overwrite": overwrite, "settings": settings, "seed": seed}
-                    files = [save(pictures, file, seconds, hold=HOLD, **options)]
+                    made = save(pictures, file, seconds, hold=HOLD, **options)
                 if written is not None:
-                    written += files
-            seen = []
-        yield frame
+                    written.append((seed, made))
+        seen = []
+
+
+@contextmanager
+def sparing(failed: list[PleinairError] | None) -> Iterator[None]:
+    """Put what goes wrong with a film into `failed`, so that its picture is painted to the end; raise it without."""
+    try:
+        yield
+    except Cancelled:
+        raise
+    except (PleinairError, MemoryError) as error:
+        if failed is None:
+            raise
+        short = ResourceError("out of memory for the film; choose a smaller --size")
+        failed.append(error if isinstance(error, PleinairError) else short)
 
 
 def filmed(step: int, steps: int, most: int) -> bool:
@@ -177,7 +205,7 @@ def _write_strip(
     settings: dict[str, Any] | None,
     seed: int,
     warnings: list[str] | None,
-) -> list[Path]:
+) -> Path:
     kind = PICTURES[file.suffix.lower()]
     options = save_options(kind, settings, seed) if settings else {}
     missing = left_out(kind, settings, seed) if settings else None
@@ -186,13 +214,13 @@ def _write_strip(
     written: list[Path] = []
     with whole_file(file, overwrite, written) as stream:
         strip(pictures).save(stream, kind, **{**options, **({} if kind == "PNG" else {"quality": QUALITY})})
-    return written
+    return written[0]
 
 
 def _timed(frames: Iterable[Image.Image], seconds: float | Sequence[float], hold: float) -> Iterator:
     """(picture, its seconds) one by one; `hold` goes to the last."""
-    several = isinstance(seconds, Sequence) and not isinstance(seconds, str)
-    times = iter(seconds) if several else iter(lambda: seconds, None)
+    several = hasattr(seconds, "__len__") and not isinstance(seconds, str) and getattr(seconds, "shape", None) != ()
+    times = iter(seconds) if several else repeat(seconds)
     before = None
     for frame in frames:
         if before:

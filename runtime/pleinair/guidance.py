@@ -51,19 +51,23 @@ class Guidance:
     parallel: float = 1.0  # how much is kept of the guidance along the picture itself, 0..1
 
     def __post_init__(self) -> None:
-        number("guidance", self.scale, 0, 100, "1 turns it off, 7.5 is usual")
-        number("rescale", self.rescale, 0, 1, "0 is off, 0.7 is usual")
-        number("guidance_start", self.start, 0, 1)
-        number("guidance_end", self.end, 0, 1)
+        plain = {
+            "scale": number("guidance", self.scale, 0, 100, "1 turns it off, 7.5 is usual"),
+            "rescale": number("rescale", self.rescale, 0, 1, "0 is off, 0.7 is usual"),
+            "start": number("guidance_start", self.start, 0, 1),
+            "end": number("guidance_end", self.end, 0, 1),
+            "parallel": number("parallel", self.parallel, 0, 1, "1 is ordinary guidance, 0 keeps colours calm"),
+        }
+        if self.threshold is not None:
+            plain["threshold"] = number("threshold", self.threshold, 0.5, 1, "0.995 is usual")
+        if self.ceiling is not None:
+            plain["ceiling"] = number("ceiling", self.ceiling, 1, inf)
+        for name, value in plain.items():  # text and NumPy's numbers as Python has them
+            object.__setattr__(self, name, value)
         if self.start >= self.end:
             raise RequestError(
                 f"guidance from {self.start:g} to {self.end:g} of the steps is never on; let the start be smaller"
             )
-        if self.threshold is not None:
-            number("threshold", self.threshold, 0.5, 1, "0.995 is usual")
-        if self.ceiling is not None:
-            number("ceiling", self.ceiling, 1, inf)
-        number("parallel", self.parallel, 0, 1, "1 is ordinary guidance, 0 keeps colours calm")
 
     def on(self, step: int, steps: int) -> bool:
         """Whether a step (0-based) lies in the interval, as diffusers' guiders count (Kynkaanniemi et al. 2024)."""

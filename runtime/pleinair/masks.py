@@ -6,7 +6,7 @@ A mask is a PIL image of mode "L" and of the picture's size: white (255) is repa
 import numpy as np
 from PIL import Image, ImageFilter
 
-from pleinair.checks import one_of, whole
+from pleinair.checks import number, one_of, whole
 from pleinair.errors import RequestError
 from pleinair.pictures import MAX_PIXELS, Source, check_pixels, opaque, open_picture
 
@@ -60,8 +60,7 @@ def latent_mask(mask: Image.Image, h: int, w: int) -> np.ndarray:
 
 def blurred(mask: Image.Image, radius: float) -> Image.Image:
     """The mask with a soft edge: a Gaussian of `radius` pixels, as diffusers' `mask_processor.blur`."""
-    if isinstance(radius, bool) or not isinstance(radius, int | float) or not 0 <= radius <= MAX_RADIUS:
-        raise RequestError(f"a mask cannot be blurred by {str(radius)[:40]}; choose 0 to {MAX_RADIUS} pixels")
+    radius = number("mask_blur", radius, 0, MAX_RADIUS)
     return mask.filter(ImageFilter.GaussianBlur(radius)) if radius else mask.copy()
 
 

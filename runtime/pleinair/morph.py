@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pleinair.checks import one_of, whole
+from pleinair.checks import items, one_of, whole
 from pleinair.errors import RequestError
 from pleinair.guidance import Guide
 from pleinair.noise import Noise, slerp
 from pleinair.pipeline import Frame, Pipeline
-from pleinair.request import Request, resolve
+from pleinair.request import SEED_LIMIT, Request, resolve
 from pleinair.text import MAX_CHUNKS
 
 EASES: dict[str, Callable[[float], float]] = {
@@ -93,8 +93,12 @@ def keyframes(
     options: dict[str, Any],
 ) -> list[Request]:
     """One request for each keyframe, all of one size; RequestError where the lists do not fit together."""
-    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
-    lists = {"prompts": prompts, "seeds": list(seeds or ()), "images": list(images)}
+    lists = {
+        "prompts": one_for_each("prompts", prompts, single=isinstance(prompts, str)),
+        "seeds": one_for_each("seeds", () if seeds is None else seeds),
+        "images": one_for_each("images", images, single=getattr(images, "ndim", 4) < 4),
+    }
+    prompts = lists["prompts"]
     count = max(map(len, lists.values()))
     if count < 2:
         raise RequestError("a morph needs two keyframes; give two prompts, two --seeds or two --image")
@@ -102,16 +106,20 @@ def keyframes(
         if len(values) not in ({1, count} if name == "prompts" else {0, 1, count}):
             raise RequestError(f"{len(values)} {name} do not fit {count} keyframes; give 1 for all of them, or {count}")
     for name in ONE_FOR_ALL:
-        if options.get(name):
+        if options.get(name) is not None:
             raise RequestError(f"a morph cannot be combined with {name}; leave it out")
-    if options.get("count", 1) != 1 or options.get("seed") is not None:
+    if (
+        options.get("count") is not None
+        and whole("count", options["count"], 1, MAX_FRAMES) > 1
+        or options.get("seed") is not None
+    ):
         raise RequestError("a morph has one seed for each keyframe; give them with --seeds")
     if not lists["seeds"]:
         lists["seeds"] = list(resolve(pipe.bundle, prompts[0], negative).seeds)
     requests: list[Request] = []
     for place in range(count):
         here = {name: values[place % len(values)] for name, values in lists.items() if values}
-        given = options | ({"image": here["images"]} if images else {}) | {"seed": whole_seed(here["seeds"])}
+        given = options | ({"image": here["images"]} if lists["images"] else {}) | {"seed": whole_seed(here["seeds"])}
         if requests:
             given |= {"width": requests[0].width, "height": requests[0].height}
         requests.append(resolve(pipe.bundle, here["prompts"], negative, **given))
@@ -140,7 +148,17 @@ def record(pipe: Pipeline, requests: list[Request], **shape: Any) -> dict[str, A
 
 def whole_seed(seed: int) -> int:
     """One seed, where `resolve` would take a list too."""
-    return whole("seed", seed, 0, (1 << 64) - 1)
+    return whole("seed", seed, 0, SEED_LIMIT - 1)
+
+
+def one_for_each(name: str, values: Any, single: bool = False) -> list[Any]:
+    """What the keyframes are told, as a list; a `single` value holds for all of them."""
+    try:
+        return [values] if single else items(values, MAX_FRAMES)
+    except TypeError:
+        raise RequestError(
+            f"{name} must be a list, not a {type(values).__name__}; give one for each keyframe"
+        ) from None
 
 
 def _walk(pipe: Pipeline, requests: list[Request], frames: int, ease: str, loop: bool) -> Iterator[Frame]:

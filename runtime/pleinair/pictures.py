@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 from pleinair.checks import one_line, one_of, whole
 from pleinair.errors import PleinairError, RequestError, ResourceError
+from pleinair.files import read_file
 
 FORMATS = ("PNG", "JPEG", "WEBP")  # every further decoder is code that a stranger's file could attack
 MAX_PIXELS = 64 << 20
@@ -33,7 +34,7 @@ def open_picture(source: Source) -> Image.Image:
 
     Takes a PNG, JPEG or WebP as path or bytes, a PIL image, or an array (H, W) or (H, W, 1 to 4): uint8, uint16,
     bool, or float in 0..1. 16 bits are scaled to 8, colour profiles are ignored, animations are refused. Raises
-    RequestError for what is no such picture, ResourceError for a file that cannot be read.
+    RequestError for what is no such picture, ResourceError where memory does not suffice.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -42,7 +43,8 @@ def open_picture(source: Source) -> Image.Image:
     if isinstance(source, bytes | bytearray | memoryview):
         return _decoded(bytes(source), "the picture")
     if isinstance(source, str | Path):
-        return _decoded(_read(source), f"'{_shown(source)}'")
+        data = read_file(Path(source), MAX_BYTES, RequestError, "check the path, or give a PNG, JPEG or WebP")
+        return _decoded(data, f"'{_shown(source)}'")
     raise RequestError(f"a picture cannot be a {type(source).__name__}; give a file, bytes, a PIL image or an array")
 
 
@@ -83,25 +85,6 @@ def check_pixels(what: str, width: int, height: int) -> None:
         raise RequestError(
             f"{what} has {width}x{height} pixels, more than {MAX_PIXELS >> 20} million; make it smaller first"
         )
-
-
-def _read(source: str | Path) -> bytes:
-    shown = _shown(source)
-    try:
-        path = Path(source)
-        if path.is_dir():
-            raise RequestError(f"'{shown}' is a folder, not a picture; give a PNG, JPEG or WebP file")
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        raise RequestError(f"no picture '{shown}'; check the path") from None
-    except ValueError:  # a null character in the name
-        raise RequestError(f"'{shown!r}' is no file name; check the path") from None
-    except OSError as error:
-        raise ResourceError(f"cannot read '{shown}' ({error.strerror or error}); check its permissions") from None
-    if len(data) > MAX_BYTES:
-        raise RequestError(f"'{shown}' is larger than {MAX_BYTES >> 20} MB; save the picture smaller")
-    return data
 
 
 def _decoded(data: bytes, name: str) -> Image.Image:

@@ -8,7 +8,7 @@ from math import isclose
 from pathlib import Path
 from threading import RLock
 from time import perf_counter
-from typing import Any, Unpack
+from typing import Any, Self, Unpack
 
 import numpy as np
 from PIL.Image import Image
@@ -33,8 +33,9 @@ from pleinair.guidance import Guide, Guided, guided
 from pleinair.image import decode, encode, resized_latents, rough, tile_shape, to_pil, to_pixels
 from pleinair.manifest_checks import UPSCALER
 from pleinair.noise import Noise, source, stacked
+from pleinair.output import planned_files, write
 from pleinair.pictures import fitted
-from pleinair.request import ENLARGERS, Options, Request, Walk, resolve
+from pleinair.request import ENLARGERS, Options, Request, Walk, lists_options, resolve
 from pleinair.sampling import SAMPLERS, walker
 from pleinair.seamless import seamless_decode, wrap_margins, wrapped
 from pleinair.settings import asked_for
@@ -75,6 +76,30 @@ class Result:
     warnings: tuple[str, ...]
     pixels: np.ndarray = field(repr=False)  # (N, H, W, 3) float32 in 0..1
     latents: np.ndarray = field(repr=False)  # (N, 4, h, w) float32
+
+    def save(
+        self, path: str | Path, *, overwrite: bool = False, metadata: bool = True, warnings: list[str] | None = None
+    ) -> list[Path]:
+        """Write the pictures with their settings, as the command line does, and return the files.
+
+        `path` ends in .png, .jpg or .webp, and several pictures are NAME-1, NAME-2 ...; a .npz holds all of them with
+        their latents. Without `metadata` no settings are written; what a file has no room for is said in `warnings`.
+        Raises RequestError for another suffix, ResourceError for a file that exists (unless `overwrite`) or cannot be
+        written.
+        """
+        return write(self, planned_files(Path(path), "", self.seeds, overwrite), overwrite, metadata, warnings)
+
+    def picture(self, place: int) -> "Result":
+        """One of the pictures, 0 for the first, as a result of its own; its settings stay those of the job."""
+        place = range(len(self.images))[place]
+        one = slice(place, place + 1)
+        return replace(
+            self,
+            images=self.images[one],
+            seeds=self.seeds[one],
+            pixels=self.pixels[one],
+            latents=self.latents[one],
+        )
 
 
 @dataclass(frozen=True)
@@ -117,7 +142,7 @@ class Job:
 
 
 class Pipeline:
-    """An open bundle and its graphs, kept loaded between jobs; threads may share it."""
+    """An open bundle and its graphs, kept loaded between jobs, or to the end of a `with`; threads may share it."""
 
     def __init__(
         self,
@@ -136,12 +161,27 @@ class Pipeline:
         self._upscalers: dict[Path, Upscaler] = {}
         self._opening = RLock()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.unload()
+
+    @lists_options
     def generate(self, prompt: str, negative: str = "", **options: Unpack[Options]) -> Result:
-        """Make pictures of `prompt`, one for each seed; raises PleinairError."""
+        """Make pictures of `prompt`, one for each seed, and nothing that `negative` says.
+
+        Raises RequestError for what makes no sense, BundleError for what the model cannot do, ResourceError where
+        memory does not suffice, EngineError, and Cancelled where `stop` says so; all are PleinairError.
+        """
         return merged([frame.result for frame in self.stream(prompt, negative, **options) if frame.result])
 
+    @lists_options
     def stream(self, prompt: str, negative: str = "", **options: Unpack[Options]) -> Iterator[Frame]:
-        """Make pictures step by step; leaving the loop cancels. Raises RequestError before anything is loaded."""
+        """Make pictures step by step, as `generate` does; leaving the loop cancels.
+
+        Raises RequestError for what makes no sense before anything is loaded, and in the loop what `generate` raises.
+        """
         return self.walk(resolve(self.bundle, prompt, negative, **options))
 
     def walk(
@@ -353,7 +393,7 @@ class Pipeline:
             )
 
     def _encoding(self, request: Request, seeds: tuple[int, ...], generators: list[Noise]) -> list[Noise]:
-        """What the VAE draws from: a subseed mixes into the first draw, which must be the noise of the walk."""
+        """What the VAE draws from: a subseed is mixed into the first draw, which must be the noise of the walk."""
         if request.random.subseed is None:
             return generators
         return [source(seed, request.random.noise) for seed in seeds]

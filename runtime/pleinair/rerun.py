@@ -2,7 +2,7 @@
 
 import warnings as python_warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from math import log10
 from pathlib import Path
@@ -202,8 +202,7 @@ def open_pixels(file: Path) -> np.ndarray:
 def alone(result: Result, seed: int) -> Result:
     """The picture of one seed out of those that shared a batch; its settings keep the batch."""
     at = result.seeds.index(seed) if seed in result.seeds else 0
-    pixels, latents = result.pixels[at : at + 1], result.latents[at : at + 1]
-    return replace(result, images=[result.images[at]], seeds=(result.seeds[at],), pixels=pixels, latents=latents)
+    return result.picture(at)
 
 
 def _load(

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any, NamedTuple
 
-from pleinair.checks import one_of
+from pleinair.checks import number, one_line, one_of
 from pleinair.errors import BundleError, RequestError
 from pleinair.levels import training
 from pleinair.moves import TO_X0, Denoise, Noise, State, ancestral, deterministic, everything, langevin, move
@@ -47,8 +47,11 @@ __all__ = [
     "walker",
 ]
 
+OFF = {"eta": None, "s_churn": 0.0, "s_noise": 1.0}  # what a sampler's options are where nothing is asked for
+RANGES = {"eta": (0.0, 1.0), "s_churn": (0.0, 1e3), "s_noise": (0.0, 10.0)}
 CHURN = ("s_churn", "s_noise")
 FRESH = ("eta", "s_noise")
+LONGEST = 80  # characters of a sampler's name
 
 
 @dataclass(frozen=True)
@@ -303,18 +306,13 @@ def walker(
     """
     one_of("sampler", sampler, SAMPLERS)
     found = SAMPLERS[sampler]
-    for name, value, off, top in (
-        ("eta", eta, None, 1.0),
-        ("s_churn", s_churn, 0.0, 1e3),
-        ("s_noise", s_noise, 1.0, 10.0),
-    ):
-        if value == off:
+    for name, value in {"eta": eta, "s_churn": s_churn, "s_noise": s_noise}.items():
+        if value == OFF[name]:
             continue
         if name not in found.options:
             having = ", ".join(other for other, info in SAMPLERS.items() if name in info.options)
             raise RequestError(f"sampler '{sampler}' has no {name}; leave it out or choose one of {having}")
-        if not isinstance(value, int | float) or not 0 <= value <= top:
-            raise RequestError(f"{name} {value!r} is out of range; choose 0 to {top:g}")
+        number(name, value, *RANGES[name])
     if _meant(config) != sampler:
         config = {key: value for key, value in config.items() if key not in OF_ITS_CLASS}
     walk = found.build(Wish(config, eta, s_churn))
@@ -330,14 +328,14 @@ def named(name: str) -> tuple[str, str | None]:
     """
     known = {_bare(own): own for own in SAMPLERS} | {_bare(info.a1111): own for own, info in SAMPLERS.items()}
     known |= OTHER_NAMES
-    bare = _bare(str(name))
+    bare = _bare(one_line(name, LONGEST))
     for suffix in ("", *sorted(SUFFIXES, key=len, reverse=True)):
         if bare.endswith(suffix) and (found := known.get(bare.removesuffix(suffix))):
             sampler, _, spacing = found.partition(",")
             return sampler, SUFFIXES.get(suffix) or spacing or None
     near = get_close_matches(bare, [own + suffix for own in known for suffix in ("", *SUFFIXES)], n=1)
     hint = f"did you mean '{named(near[0])[0]}'? " if near else ""
-    raise RequestError(f"unknown sampler '{name}'; {hint}choose from {', '.join(SAMPLERS)}")
+    raise RequestError(f"unknown sampler '{one_line(name, LONGEST)}'; {hint}choose from {', '.join(SAMPLERS)}")
 
 
 def _bare(name: str) -> str:

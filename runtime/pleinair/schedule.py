@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from pleinair import edm, flow
-from pleinair.checks import one_of
+from pleinair.checks import items, one_of, scalar
 from pleinair.errors import BundleError, RequestError
 from pleinair.levels import (
     MULTISTEP,
@@ -76,6 +76,7 @@ UNFOLLOWED: tuple[tuple[str, tuple[str, ...], tuple], ...] = (  # config key, th
     ("variance_type", ("ddpm",), (None, "fixed_small", "fixed_small_log", "fixed_large")),
 )
 THRESHOLDED = ("ddim", "ddpm", "lcm", "tcd", *MULTISTEP)  # grids whose diffusers class has `thresholding`
+LONGEST = 1001  # numbers of a list that are read: a thousand steps and the end
 EXAMPLES = {"sigmas": "14.6,7,2.5,0.8,0.2,0", "timesteps": "999,750,500,250"}
 
 
@@ -119,7 +120,7 @@ def make_path(
 def falling(name: str, values: Iterable[float]) -> np.ndarray:
     """A caller's list as float64 (n,); RequestError unless it has numbers that are finite, not negative and fall."""
     try:
-        numbers = np.array([float(value) for value in values])
+        numbers = np.array([float(scalar(value)) for value in items(values, LONGEST)])
     except (TypeError, ValueError, OverflowError):
         raise RequestError(f"{name} must be a list of numbers; for example {EXAMPLES[name]}") from None
     if not len(numbers):

@@ -11,7 +11,7 @@ from pleinair import schedule
 from pleinair.bundle import Bundle, open_bundle
 from pleinair.guidance import Guidance
 from pleinair.request import ENLARGERS, Canvas, Hires, Randomness, Request, Walk
-from pleinair.sampling import SAMPLERS
+from pleinair.sampling import OFF, SAMPLERS
 from pleinair.seamless import AXES
 from pleinair.verify import file_info
 
@@ -30,6 +30,8 @@ def asked_for(bundle: Bundle, request: Request, seeds: tuple[int, ...]) -> dict[
         "seeds": list(seeds),
         "batch": request.batch,
         **of_walk(bundle, request.walk),
+        **of_fresh_noise(request.hires.walk if request.hires else request.walk),
+        **of_fresh_noise(request.walk),
         **of_random(request.random),
         **of_guidance(request.guidance),
         **({"clip_skip": request.clip_skip} if request.clip_skip > 1 else {}),
@@ -49,9 +51,12 @@ def of_walk(bundle: Bundle, walk: Walk) -> dict[str, Any]:
         "steps": walk.steps,
         **({"sigmas": list(walk.sigmas)} if walk.sigmas else {}),
         **({"timesteps": list(walk.timesteps)} if walk.timesteps else {}),
-        **({"eta": walk.eta} if walk.eta is not None else {}),
-        **({"s_churn": walk.s_churn, "s_noise": walk.s_noise} if walk.s_churn or walk.s_noise != 1 else {}),
     }
+
+
+def of_fresh_noise(walk: Walk) -> dict[str, Any]:
+    """What the passes of a job share, as far as their samplers have it."""
+    return {name: value for name, off in OFF.items() if (value := getattr(walk, name)) != off}
 
 
 def spacing_of(bundle: Bundle, walk: Walk) -> str:
@@ -62,11 +67,8 @@ def spacing_of(bundle: Bundle, walk: Walk) -> str:
 
 
 def of_random(random: Randomness) -> dict[str, Any]:
-    varied = random.subseed is not None and random.subseed_strength > 0
-    return {
-        "noise": random.noise,
-        **({"subseed": random.subseed, "subseed_strength": random.subseed_strength} if varied else {}),
-    }
+    varied = {"subseed": random.subseed, "subseed_strength": random.subseed_strength}
+    return {"noise": random.noise, **(varied if random.subseed is not None else {})}
 
 
 def of_guidance(guidance: Guidance) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from pleinair.vocabulary import word_warnings
 
 LAST = "last_hidden_state"
 HIDDEN = "hidden_states."
+DEEPEST = 12  # layers of the largest text encoder
 NORM = "final_layer_norm.npy"  # beside the text encoder's graph: (2, d) float32, weight and bias
 COMMA = ",</w>"
 LARGEST_NORM = 1 << 20  # bytes; the widest text encoder's has 32 thousand
@@ -322,9 +323,7 @@ def skipped(bundle: Bundle, encoder: TextEncoder, clip_skip: int) -> tuple[str, 
     1 is what the model was made for, whichever layer that is; every further one is a layer earlier. The norm follows
     only where the usual output has had it.
     """
-    states = [name for name in bundle.manifest.graphs[encoder.graph].outputs if name.startswith(HIDDEN)]
-    usual = encoder.output
-    last = len(states) if usual == LAST else int(usual.removeprefix(HIDDEN)) + 1
+    usual, states = encoder.output, hidden_states(bundle, encoder)
     if clip_skip == 1:
         return usual, False
     if not states:
@@ -332,8 +331,22 @@ def skipped(bundle: Bundle, encoder: TextEncoder, clip_skip: int) -> tuple[str, 
             f"the text encoder of '{bundle.manifest.name}' gives no hidden states, which --clip-skip needs;"
             " export the model again"
         )
-    skip = whole("clip skip", clip_skip, 1, max(last - 1, 1))
-    return f"{HIDDEN}{last - skip}", usual == LAST
+    skip = whole("clip skip", clip_skip, 1, most_skipped(bundle, encoder))
+    return f"{HIDDEN}{states - skip}", usual == LAST
+
+
+def most_skipped(bundle: Bundle, encoder: TextEncoder) -> int:
+    """The largest clip skip; where the encoder gives no hidden states, that of the deepest known."""
+    states = hidden_states(bundle, encoder)
+    return max(states - 1, 1) if states else DEEPEST
+
+
+def hidden_states(bundle: Bundle, encoder: TextEncoder) -> int:
+    """How many hidden states an encoder gives up to its usual output; 0 where it gives none."""
+    states = [name for name in bundle.manifest.graphs[encoder.graph].outputs if name.startswith(HIDDEN)]
+    if not states or encoder.output == LAST:
+        return len(states)
+    return int(encoder.output.removeprefix(HIDDEN)) + 1
 
 
 def open_norm(bundle: Bundle, encoder: TextEncoder) -> Norm:
