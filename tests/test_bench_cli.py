@@ -83,7 +83,7 @@ def test_disk_is_not_taken_unasked(run, tmp_path):
         (["--size", "big"], "WIDTHxHEIGHT"),
         (["--rounds", "0"], "--rounds"),
         (["-o", "xml"], "md, csv, json, jsonl"),
-        (["--quick", "--model", "sd99"], "--quick has no such"),
+        (["--quick", "--model", "sd99"], "choose from storybook"),
         (["--results", "no/r.jsonl"], "no folder"),
         (["--nope"], "pleinair bench run --help"),
         (["--work", "warm", "--sampler", "dance"], "dance"),
