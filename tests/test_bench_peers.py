@@ -1,15 +1,17 @@
 """`pleinair bench peers`: everybody on the same work, and a peer that fails is a row. No peer is needed for these."""
 
 import json
+import re
+import struct
 import sys
 from pathlib import Path
 
 import pytest
 
 from pleinair import cli
-from pleinair.bundle import default_path
+from pleinair.bundle import default_path, open_bundle
 from pleinair.errors import EngineError, RequestError
-from pleinair_bench import peers
+from pleinair_bench import peers, stored
 from pleinair_bench.peer_worker import PEERS, with_ddim
 from pleinair_bench.records import problems, read
 
@@ -93,6 +95,41 @@ def test_a_python_that_is_none_is_told(given, told):
 def test_a_python_for_a_peer_that_is_left_out_is_told():
     with pytest.raises(RequestError, match="'optimum-onnx', which --peer leaves out"):
         peers.chosen(["pleinair onnx"], {"optimum-onnx": sys.executable})
+
+
+def safetensors(file, **tensors):
+    """A file whose header says that tensors are of these kinds and sizes, and nothing behind it."""
+    infos = {name: {"dtype": kind, "shape": [], "data_offsets": [0, size]} for name, (kind, size) in tensors.items()}
+    header = json.dumps(infos)
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(struct.pack("<Q", len(header)) + header.encode())
+
+
+def test_how_weights_are_stored_is_read_from_the_files(tmp_path):
+    unet = tmp_path / "unet"
+    safetensors(unet / "diffusion_pytorch_model.safetensors", a=("F16", 100), b=("F32", 10))
+    assert stored.of_diffusers(unet) == "fp16"
+    safetensors(unet / "diffusion_pytorch_model.fp16.safetensors", a=("BF16", 1000))
+    assert stored.of_diffusers(unet) == "fp16"  # a variant is loaded on request only
+    for form in ("openvino_model.xml", "model.onnx"):
+        assert stored.of_graph(default_path() / "unet" / form) == "fp16"
+
+
+@pytest.mark.parametrize("content", [b"", b"12345678", b"\xff" * 100, struct.pack("<Q", 2) + b"[]", b"\x00" * 100])
+def test_weights_that_cannot_be_read_are_unknown(tmp_path, content):
+    for name in ("unet.safetensors", "graph.xml", "graph.onnx"):
+        (tmp_path / name).write_bytes(content)
+    assert stored.of_diffusers(tmp_path) == "unknown" == stored.of_diffusers(tmp_path / "gone")
+    assert [stored.of_graph(tmp_path / name) for name in ("graph.xml", "graph.onnx", "gone.xml")] == ["unknown"] * 3
+
+
+def test_weights_that_are_not_stored_alike_are_told(tmp_path):
+    for kind, told in (("F16", None), ("F32", "as fp16 and fp32, as each row says; .* --weights fp32")):
+        safetensors(tmp_path / "unet" / "diffusion_pytorch_model.safetensors", a=(kind, 100))
+        work = peers.Work(tmp_path, open_bundle(None), 64, 64, 2, 1.0, None)
+        rows = [peers.Row("diffusers", "f32"), peers.Row("pleinair onnx", "f32")]
+        note = peers.stored_differently(work, rows)
+        assert note is None if told is None else re.search(told, note)
 
 
 def test_what_is_no_diffusers_folder_is_told(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pleinair import engines
 from pleinair.bundle import open_bundle
 from pleinair.errors import EngineError, RequestError
 from pleinair_bench import cases, models, reference, run
+from pleinair_bench import commit as commits
 from pleinair_bench.records import problems
 from pleinair_bench.run import Limits, Progress, Run, answer, died
 
@@ -260,6 +262,7 @@ def test_a_real_case_with_sockets_blocked(work, engine, tmp_path, monkeypatch):
     stages["warm"] = stages["cold"] | {"first"}
     assert set(found["measures"]) - {"compile"} == stages[work]
     assert ("compile" in found["measures"]) == (engine == "openvino")
+    assert found["engine"]["precision"] == "f32"
     assert found["usage"]["peak_rss_mb"]["median"] > 20 and found["speed"]["gflop"] > 0.5
     if work == "unet":
         assert found["output"]["std"] > 0
@@ -267,6 +270,54 @@ def test_a_real_case_with_sockets_blocked(work, engine, tmp_path, monkeypatch):
         picture = found["picture"]
         assert picture["same"] or (picture["psnr_db"] > 60 and picture["ssim"] > 0.999), picture
         assert found["speed"]["gflop"] == pytest.approx(1.19, rel=0.5)
+
+
+def test_workers_are_told_to_send_nothing(stand_in):
+    names = ("ORT_DISABLE_TELEMETRY", "HF_HUB_OFFLINE")
+    code = f"json.dump({{'found': [os.environ.get(name) for name in {names!r}]}}, sys.stdout)"
+    stand_in(code)
+    assert answer({}, 60)["found"] == ["1", "1"] and "ORT_DISABLE_TELEMETRY" not in os.environ
+
+
+def test_a_record_says_what_it_was_computed_in_and_which_commit_ran():
+    told = record([[0.1]] * 3, precision="bf16")
+    assert told["engine"]["precision"] == "bf16" and told["flags"] == []
+    assert told["speed"]["limit_gflops"] is None  # there is none of bf16 here, and none other will do
+    assert record([[0.1]] * 3, of=case(precision="bf16"), precision="f32")["flags"] == ["other precision"]
+    assert record([[0.1]] * 3, of=case(precision="f16"), precision="f16+f32")["flags"] == []
+    assert told["commit"] is None or re.fullmatch("[0-9a-f]{40}(-dirty)?", told["commit"])
+
+
+def test_a_commit_is_of_our_clone_alone(tmp_path, monkeypatch):
+    """A package inside another repository, such as a project with its environment in it, has none."""
+    here = tmp_path / "lib" / "site-packages" / "pleinair" / "__init__.py"
+    here.parent.mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / "lib"):
+        subprocess.run(["git", "init", "-q", folder], check=True)
+    monkeypatch.setattr(commits.pleinair, "__file__", str(here))
+    assert commits.commit.__wrapped__() is None
+
+
+def test_a_clone_has_its_commit_and_says_whether_files_differ(tmp_path, monkeypatch):
+    package = tmp_path / "runtime" / "pleinair" / "__init__.py"
+    package.parent.mkdir(parents=True)
+    for name in commits.MEASURED:
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    package.touch()
+    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
+    monkeypatch.setattr(commits.pleinair, "__file__", str(package))
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    assert commits.commit.__wrapped__() is None  # nothing is committed yet
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "a"], check=True)
+    found = commits.commit.__wrapped__()
+    assert re.fullmatch("[0-9a-f]{40}", found)
+    (tmp_path / "results.jsonl").touch()
+    assert commits.commit.__wrapped__() == found  # no part of what is measured
+    package.write_text("changed")
+    assert commits.commit.__wrapped__() == f"{found}-dirty"
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    assert commits.commit.__wrapped__() == f"{found}-dirty"
 
 
 def test_flags():

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pleinair.checks import one_of
+from pleinair.checks import one_line, one_of
 from pleinair.errors import RequestError
 from pleinair.options import parse_size
 from pleinair.sampling import named
@@ -12,6 +12,7 @@ from pleinair_bench import cases, models, topologies
 from pleinair_bench.cases import PRECISIONS, TAKEN_BY, WORKS, Case, takes, value
 
 Options = dict[str, list[Any]]
+LONGEST = 40  # characters of one value
 DEVICES = ("cpu", "gpu", "npu", "dml")
 WEIGHTS = tuple(dict.fromkeys(["fp16", *(each.precision for each in topologies.available())]))
 
@@ -26,8 +27,8 @@ def options(texts: dict[str, str | None]) -> Options:
 
 
 def split(name: str, text: str) -> list[str]:
-    """'a, b' -> ['a', 'b']."""
-    parts = [" ".join(part.split()) for part in text.split(",") if part.strip()]
+    """'a, b' -> ['a', 'b'], as errors can quote them."""
+    parts = [one_line(part, LONGEST) for part in text.split(",") if part.strip()]
     if not parts:
         raise RequestError(f"--{name} is empty; give it something, or leave it out")
     return parts

@@ -60,8 +60,9 @@ def diffusers(job: dict[str, Any], channels_last: bool) -> tuple[Painter, Told]:
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     torch.set_num_threads(job["threads"] or torch.get_num_threads())
-    asked = {"torch_dtype": torch.float32} if job["precision"] == "f32" else {}
-    pipe = StableDiffusionPipeline.from_pretrained(job["source"], safety_checker=None, **asked)
+    # its own default for the UNet; where nothing is said, transformers 5 loads a text encoder as it is stored, which a
+    # UNet in float32 refuses
+    pipe = StableDiffusionPipeline.from_pretrained(job["source"], safety_checker=None, torch_dtype=torch.float32)
     if channels_last:
         pipe.unet.to(memory_format=torch.channels_last)
         pipe.vae.to(memory_format=torch.channels_last)
