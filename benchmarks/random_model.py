@@ -1,9 +1,10 @@
 """Write a diffusers folder of a real model's size with random weights, for `pleinair bench peers`.
 
     python benchmarks/random_model.py sd15 RANDOM        # 2.1 GB, needs the export extra
-    pleinair export RANDOM BUNDLE --format both --weights fp32
+    pleinair export RANDOM BUNDLE --format both --weights fp16
     pleinair bench peers RANDOM BUNDLE --steps 4
 
+The folder holds 16-bit weights, and so should the bundle, for equal work.
 The tokenizer is storybook's; its ids all lie in the real model's table.
 """
 

@@ -19,8 +19,8 @@ PEAKS = {
 
 def case(**changed):
     given = {
-        "model": "storybook", "work": "unet", "engine": "openvino", "device": "cpu", "precision": "fp16",
-        "threads": None, "batch": 2, "width": 128, "height": 128, "steps": None, "sampler": None,
+        "model": "storybook", "work": "unet", "engine": "openvino", "device": "cpu", "weights": "fp16",
+        "precision": "auto", "threads": None, "batch": 2, "width": 128, "height": 128, "steps": None, "sampler": None,
     }  # fmt: skip
     return Case(**given | changed)
 

@@ -1,6 +1,10 @@
 """`pleinair bench`: options, exit codes, what is on stdout and what is in the file."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -12,6 +16,7 @@ from pleinair_bench.records import append, read
 
 OK = f"json.dump({outcome([0.1, 0.1])!r}, sys.stdout)"
 STORY = ["--model", "storybook"]
+POSIX = pytest.mark.skipif(os.name == "nt", reason="signals")
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +88,7 @@ def test_disk_is_not_taken_unasked(run, tmp_path):
         (["--size", "big"], "WIDTHxHEIGHT"),
         (["--rounds", "0"], "--rounds"),
         (["-o", "xml"], "md, csv, json, jsonl"),
-        (["--quick", "--model", "sd99"], "--quick has no such"),
+        (["--quick", "--model", "sd99"], "choose from storybook"),
         (["--results", "no/r.jsonl"], "no folder"),
         (["--nope"], "pleinair bench run --help"),
         (["--work", "warm", "--sampler", "dance"], "dance"),
@@ -91,6 +96,104 @@ def test_disk_is_not_taken_unasked(run, tmp_path):
 )
 def test_what_makes_no_sense_is_refused(run, options, words):
     refused(run("run", *options), 2, words)
+
+
+def planned(outcome):
+    code, out, err = outcome
+    assert code == 0, err
+    return json.loads(out)["cases"]
+
+
+PLAN = ["--dry-run", "-o", "json"]
+
+
+@pytest.mark.parametrize("quick", [[], ["--quick"]])
+@pytest.mark.parametrize(
+    "options, field, expected",
+    [
+        (["--size", "128X128"], "width", {128}),
+        (["--size", " 128x128 , 128X128"], "height", {128}),
+        (["--sampler", "DPM++ 2M"], "sampler", {"dpmpp_2m"}),
+        (["--sampler", "dpm++ 2m,DPMPP_2M"], "sampler", {"dpmpp_2m"}),
+        (["--engine", "OpenVINO"], "engine", {"openvino"}),
+        (["--engine", "ONNX, openvino,onnx"], "engine", {"openvino", "onnx"}),
+        (["--model", "Storybook"], "model", {"storybook"}),
+        (["--work", "UNet , COLD"], "work", {"unet", "cold"}),
+        (["--weights", "FP16"], "weights", {"fp16"}),
+        (["--precision", "AUTO"], "precision", {"auto"}),
+        (["--device", "CPU"], "device", {"cpu"}),
+        (["--threads", "auto"], "threads", {None}),
+        (["--batch", "2"], "batch", {2}),
+        (["--steps", "20, 20"], "steps", {20}),
+    ],
+)
+def test_options_are_understood_as_elsewhere(run, quick, options, field, expected):
+    found = planned(run("run", *PLAN, *quick, *options))
+    assert {each[field] for each in found} == expected
+    assert len({str(each) for each in found}) == len(found)
+
+
+def test_quick_names_what_it_has(run):
+    refused(run("run", *PLAN, "--quick", "--size", "256x256"), 2, "--quick has no case with size 256x256, only 128x128")
+    refused(run("run", *PLAN, "--quick", "--threads", "2"), 2, "threads 2, only auto; choose")
+    refused(run("run", *PLAN, "--quick", "--work", "cold", "--sampler", "Euler a"), 2, "euler_a, only dpmpp_2m")
+
+
+def test_an_option_that_a_work_does_not_take_says_which_do(run):
+    for quick in ([], ["--quick"]):
+        outcome = run("run", *PLAN, *quick, "--work", "unet", "--sampler", "euler")
+        refused(outcome, 2, "--sampler is for cold, warm and not for unet")
+    code, out, err = run("run", *PLAN, *STORY, "--work", "unet,warm", "--steps", "5", "--batch", "1")
+    assert {(each["work"], each["steps"], each["batch"]) for each in json.loads(out)["cases"]} == {
+        ("unet", None, 1), ("warm", 5, 1),
+    }  # fmt: skip
+    assert (
+        code == 0 and "--steps is for cold, warm; unet is measured without it" in err and "--batch is for unet" in err
+    )
+
+
+def test_what_no_case_has_is_said(run):
+    code, _, err = run("run", *PLAN, "--model", "storybook,sd15", "--weights", "fp32")
+    assert code == 0 and "warning: no case has model storybook" in err
+    code, _, err = run("run", *PLAN, "--quick", "--size", "128x128,64x64")
+    assert code == 0 and "warning: no case has size 64x64" in err
+    code, _, err = run("run", *PLAN, *STORY, "--sampler", "DPM++ 2M Karras")
+    assert code == 0 and "DPM++ 2M Karras is measured with the model's own spacing" in err
+
+
+def test_how_weights_are_stored_is_no_precision(run):
+    refused(run("run", *PLAN, "--precision", "fp16"), 2, "how weights are stored; write --weights fp16")
+    found = planned(run("run", *PLAN, *STORY, "--work", "unet", "--precision", "f32,bf16", "--batch", "2"))
+    assert {each["precision"] for each in found} == {"f32", "bf16"}
+
+
+@POSIX
+def test_a_run_that_is_killed_leaves_what_it_measured(run, tmp_path):
+    """SIGKILL to the parent while the second case is in its second round; the next run adds what is left."""
+    busy = (
+        "import pathlib, time\nonce = pathlib.Path('once')\nif job['task'] == 'case' and job['case']['batch'] == 2:\n"
+    )
+    busy += "    if once.exists():\n        once.rename('twice'); time.sleep(20)\n    once.touch()\n"
+    options = [*STORY, "--work", "unet", "--engine", "onnx", "--batch", "1,2", "--rounds", "3"]
+    code = (
+        f"import sys\nsys.argv = {['pleinair', 'bench', 'run', *options]!r}\nfrom pleinair_bench import run\n"
+        f"run.WORKER = {worker(busy + OK)!r}\nfrom pleinair.cli import main\nmain()"
+    )
+    started = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        if (tmp_path / "twice").exists():
+            break
+        time.sleep(0.1)
+    started.kill()
+    started.wait(30)
+    results = tmp_path / "pleinair-bench.jsonl"
+    assert results.read_bytes() == b""
+    left, _ = read([tmp_path / "pleinair-bench.jsonl.unfinished"])
+    assert {each["case"]["batch"] for each in left} == {1, 2} and {each["status"] for each in left} == {"interrupted"}
+    code, _, err = run("run", *STORY, "--work", "vae_decoder", "--engine", "onnx", "--rounds", "1")
+    assert code == 0 and "2 unfinished cases of a run that was killed are added" in err
+    assert [each["status"] for each in read([results])[0]] == ["interrupted", "interrupted", "ok"]
+    assert [file.name for file in tmp_path.glob("pleinair-bench*")] == ["pleinair-bench.jsonl"]
 
 
 def test_a_full_disk_still_shows_what_was_measured(run, monkeypatch):
@@ -125,9 +228,26 @@ def test_compare(run, files, tmp_path):
     code, out, err = run("compare", both, "--by", "engine")
     assert code == 0 and "**slower**" in out and "A: engine openvino" in err
     assert run("compare", both, "--by", "engine", "--fail-if-slower", "5%")[0] == 7
+    code, out, err = run("compare", both, "--by", " Engine ", "-o", "JSON")
+    assert code == 0 and json.loads(out)[0]["word"] == "slower"
+    refused(run("compare", both, "--by", "weigths"), 2, "did you mean 'weights'?")
     refused(run("compare", files[0]), 2, "two results files")
     refused(run("compare", *files, "--fail-if-slower", "much"), 2, "5%")
     refused(run("compare", files[0], tmp_path / "none.jsonl"), 2, "check the path")
+
+
+def test_two_rounds_tell_nothing_of_how_processes_differ(run, tmp_path):
+    append(tmp_path / "a.jsonl", [record([[0.1, 0.101]] * 2)])
+    append(tmp_path / "b.jsonl", [record([[0.5, 0.501]] * 2)])
+    code, out, err = run("compare", "a.jsonl", "b.jsonl", "--fail-if-slower", "5%")
+    assert code == 0 and "**unknown**" in out and "slower" not in out and "--rounds 3 or more" in err
+    assert json.loads(run("compare", "a.jsonl", "b.jsonl", "-o", "json")[1])[0]["verdict"]["low"] is None
+    assert "| -  " in run("table", "a.jsonl")[1] and ".." not in run("table", "a.jsonl")[1]
+
+
+def test_forms_in_any_case(run, files):
+    assert run("table", files[0], "-o", "CSV")[1] == run("table", files[0], "-o", "csv")[1]
+    refused(run("table", files[0], "-o", "jsonn"), 2, "did you mean 'json'?")
 
 
 def test_report_and_table(run, files, tmp_path):

@@ -98,7 +98,8 @@ def test_inside_one_file():
     both = [record(FAST, of=case(engine="openvino")), record(SLOW, of=case(engine="onnx"))]
     a, b, first, second = within(both, "engine")
     assert (first, second) == ("openvino", "onnx") and words(a, b) == ["slower"]
-    for field, told in (("colour", "choose --by from model"), ("threads", "needs two values")):
+    for field, told in (("colour", "unknown field of a case 'colour'; choose from model"),
+                        ("engin", "did you mean 'engine'"), ("threads", "needs two values")):  # fmt: skip
         with pytest.raises(RequestError, match=told):
             within(both, field)
 

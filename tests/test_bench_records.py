@@ -43,8 +43,8 @@ def test_the_validator_sees_what_is_wrong(change, told):
 
 
 def test_the_schema_uses_nothing_that_the_validator_does_not_know():
-    known = {"$schema", "$id", "$ref", "$defs", "title", "description", "type", "const", "enum", "minimum", "pattern",
-             "required", "properties", "additionalProperties", "items", "minItems"}  # fmt: skip
+    known = {"$schema", "$id", "$ref", "$defs", "title", "description", "type", "const", "enum", "minimum", "maximum",
+             "pattern", "required", "properties", "additionalProperties", "items", "minItems"}  # fmt: skip
 
     def check(rule):
         assert set(rule) <= known, set(rule) - known
@@ -133,9 +133,13 @@ def test_a_folder_that_is_not_there_is_said(tmp_path):
     ],
 )
 def test_lines_that_are_no_records_are_told(tmp_path, line, told):
-    (tmp_path / "r.jsonl").write_text(line + "\n")
-    found, warnings = read([tmp_path / "r.jsonl"])
-    assert found == [] and told in warnings[0]
+    file = tmp_path / "r.jsonl"
+    file.write_text(line + "\n")
+    with pytest.raises(RequestError, match=f"'r.jsonl' holds no benchmark records .*{told}"):
+        read([file])
+    append(file, [record([[0.1]])])
+    found, warnings = read([file])
+    assert len(found) == 1 and len(warnings) == 1 and told in warnings[0]
 
 
 def test_records_of_version_1_stay_readable():
@@ -145,11 +149,44 @@ def test_records_of_version_1_stay_readable():
     assert found[0]["case"]["model"] == "storybook" and found[0]["measures"]["total"]["median"] > 0
 
 
+def version_2(rounds, **changed):
+    """A record as version 2 wrote it: `precision` was how weights are stored."""
+    raw = record(rounds)
+    raw["case"] |= {"precision": raw["case"].pop("weights")} | changed
+    del raw["commit"], raw["engine"]["precision"]
+    for measure in (*raw["measures"].values(), *raw["usage"].values()):
+        measure |= {"low": 0.1, "high": 0.2}
+    return raw | {"schema": 2}
+
+
+def test_version_2_told_how_weights_are_stored_and_computed_in_float32():
+    found = upgraded(version_2([[0.1]] * 3))
+    assert found["case"] == case(precision="f32").to_dict()
+    assert found["commit"] is None and found["engine"]["precision"] is None
+    assert found["measures"]["run"]["low"] == 0.1
+    assert upgraded(version_2([[0.1]], device="gpu"))["case"]["precision"] == "f16"
+    assert upgraded(version_2([[0.1]], device="npu"))["case"]["precision"] == "auto"
+
+
+def test_version_2_had_intervals_of_two_rounds():
+    found = upgraded(version_2([[0.1]] * 2))
+    kinds = [*found["measures"].values(), *found["usage"].values()]
+    assert kinds and all(each["low"] is None and each["high"] is None for each in kinds)
+
+
+def test_version_2_did_not_look_at_what_peers_had_stored():
+    peers = {"model": "peers: x", "precision": "fp32"}
+    assert upgraded(version_2([[0.1]], engine="diffusers", **peers))["case"]["weights"] == "unknown"
+    assert upgraded(version_2([[0.1]], engine="openvino-genai", **peers))["case"]["weights"] == "fp32"
+    told = upgraded(version_2([[0.1]], engine="stable-diffusion.cpp", **peers))["case"]
+    assert told["weights"] == "unknown" and told["precision"] == "auto"
+
+
 def test_an_old_version_goes_through_every_step(monkeypatch):
     with pytest.raises(ValueError, match="not a benchmark"):
         upgraded({"schema": 0})  # there was none
     monkeypatch.setattr(records, "VERSION", records.VERSION + 1)
     monkeypatch.setitem(records.UPGRADES, records.VERSION - 1, lambda raw: raw | {"schema": records.VERSION})
-    old = {name: value for name, value in record([[0.1]]).items() if name not in ("pace", "left_out")} | {"schema": 1}
-    with pytest.raises(ValueError, match="is not 2"):  # both steps ran; the schema here is still that of version 2
-        upgraded(old)
+    old = {name: value for name, value in version_2([[0.1]]).items() if name not in ("pace", "left_out")}
+    with pytest.raises(ValueError, match="is not 3"):  # all steps ran; the schema here is still that of version 3
+        upgraded(old | {"schema": 1})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pleinair import engines
 from pleinair.bundle import open_bundle
 from pleinair.errors import EngineError, RequestError
 from pleinair_bench import cases, models, reference, run
+from pleinair_bench import commit as commits
 from pleinair_bench.records import problems
 from pleinair_bench.run import Limits, Progress, Run, answer, died
 
@@ -176,12 +178,12 @@ def test_a_little_slower_is_not_disturbed(slowed):
 
 
 def test_time_bounds():
-    slow = Progress(case(), [outcome([1.0]), outcome([9.0])], spent_s=50)
-    assert slow.is_done(Limits(case_s=40), 0) and not slow.is_done(Limits(case_s=60), 0)
-    assert not slow.is_done(Limits(run_s=10), 20)
-    three = Progress(case(), [outcome([1.0]), outcome([9.0]), outcome([4.0])])
+    two = Progress(case(), [outcome([1.0]), outcome([9.0])], spent_s=50)
+    assert not two.is_done(Limits(case_s=40), 0) and not two.is_done(Limits(run_s=10), 20)  # no interval without three
+    three = Progress(case(), [outcome([1.0]), outcome([9.0]), outcome([4.0])], spent_s=50)
+    assert three.is_done(Limits(case_s=40), 0) and not three.is_done(Limits(case_s=60), 0)
     assert three.is_done(Limits(run_s=10), 20) and not three.is_done(Limits(run_s=10), 5)
-    assert not slow.is_done(Limits(rounds=3, case_s=1), 0)  # who asks for rounds gets them
+    assert not three.is_done(Limits(rounds=4, case_s=1), 0)  # who asks for rounds gets them
 
 
 def test_what_was_begun_is_kept_when_the_run_is_cut(stand_in):
@@ -228,7 +230,9 @@ def test_ctrl_c_in_the_middle_of_a_case_keeps_the_others(tmp_path):
     os.killpg(started.pid, signal.SIGINT)
     out, complaint = started.communicate(timeout=30)
     assert started.returncode == 130, complaint
-    assert complaint.count("\n") == 1 and "interrupted; 1 cases are complete" in complaint
+    assert complaint.splitlines()[1:] == [
+        "pleinair: interrupted; 1 cases are complete and 0 in part in r.jsonl"
+    ]  # after a note on --batch
     assert [json.loads(line)["case"]["work"] for line in (tmp_path / "r.jsonl").read_text().splitlines()] == ["unet"]
     assert "unet" in out
 
@@ -258,6 +262,7 @@ def test_a_real_case_with_sockets_blocked(work, engine, tmp_path, monkeypatch):
     stages["warm"] = stages["cold"] | {"first"}
     assert set(found["measures"]) - {"compile"} == stages[work]
     assert ("compile" in found["measures"]) == (engine == "openvino")
+    assert found["engine"]["precision"] == "f32"
     assert found["usage"]["peak_rss_mb"]["median"] > 20 and found["speed"]["gflop"] > 0.5
     if work == "unet":
         assert found["output"]["std"] > 0
@@ -265,6 +270,54 @@ def test_a_real_case_with_sockets_blocked(work, engine, tmp_path, monkeypatch):
         picture = found["picture"]
         assert picture["same"] or (picture["psnr_db"] > 60 and picture["ssim"] > 0.999), picture
         assert found["speed"]["gflop"] == pytest.approx(1.19, rel=0.5)
+
+
+def test_workers_are_told_to_send_nothing(stand_in):
+    names = ("ORT_DISABLE_TELEMETRY", "HF_HUB_OFFLINE")
+    code = f"json.dump({{'found': [os.environ.get(name) for name in {names!r}]}}, sys.stdout)"
+    stand_in(code)
+    assert answer({}, 60)["found"] == ["1", "1"] and "ORT_DISABLE_TELEMETRY" not in os.environ
+
+
+def test_a_record_says_what_it_was_computed_in_and_which_commit_ran():
+    told = record([[0.1]] * 3, precision="bf16")
+    assert told["engine"]["precision"] == "bf16" and told["flags"] == []
+    assert told["speed"]["limit_gflops"] is None  # there is none of bf16 here, and none other will do
+    assert record([[0.1]] * 3, of=case(precision="bf16"), precision="f32")["flags"] == ["other precision"]
+    assert record([[0.1]] * 3, of=case(precision="f16"), precision="f16+f32")["flags"] == []
+    assert told["commit"] is None or re.fullmatch("[0-9a-f]{40}(-dirty)?", told["commit"])
+
+
+def test_a_commit_is_of_our_clone_alone(tmp_path, monkeypatch):
+    """A package inside another repository, such as a project with its environment in it, has none."""
+    here = tmp_path / "lib" / "site-packages" / "pleinair" / "__init__.py"
+    here.parent.mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / "lib"):
+        subprocess.run(["git", "init", "-q", folder], check=True)
+    monkeypatch.setattr(commits.pleinair, "__file__", str(here))
+    assert commits.commit.__wrapped__() is None
+
+
+def test_a_clone_has_its_commit_and_says_whether_files_differ(tmp_path, monkeypatch):
+    package = tmp_path / "runtime" / "pleinair" / "__init__.py"
+    package.parent.mkdir(parents=True)
+    for name in commits.MEASURED:
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    package.touch()
+    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
+    monkeypatch.setattr(commits.pleinair, "__file__", str(package))
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    assert commits.commit.__wrapped__() is None  # nothing is committed yet
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "a"], check=True)
+    found = commits.commit.__wrapped__()
+    assert re.fullmatch("[0-9a-f]{40}", found)
+    (tmp_path / "results.jsonl").touch()
+    assert commits.commit.__wrapped__() == found  # no part of what is measured
+    package.write_text("changed")
+    assert commits.commit.__wrapped__() == f"{found}-dirty"
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    assert commits.commit.__wrapped__() == f"{found}-dirty"
 
 
 def test_flags():
@@ -288,8 +341,8 @@ def test_the_limit_is_the_best_of_all_engines():
 
 
 def test_the_matrix_is_every_combination():
-    given = dict(model=["storybook"], engine=["openvino", "onnx"], device=["cpu"], precision=None, threads=[1, 2],
-                 batch=[1, 2], size=None, steps=[5, 10], sampler=None)  # fmt: skip
+    given = cases.PLAIN | dict(model=["storybook"], engine=["openvino", "onnx"], threads=[1, 2], batch=[1, 2],
+                               steps=[5, 10])  # fmt: skip
     assert len(list(cases.matrix(work=["unet"], **given))) == 8
     assert len(list(cases.matrix(work=["vae_decoder"], **given))) == 4  # in batches of one
     assert len(list(cases.matrix(work=["warm"], **given))) == 8
@@ -300,23 +353,23 @@ def test_the_matrix_is_every_combination():
     "change, told",
     [
         ({"model": ["sd99"]}, "unknown model 'sd99'; choose from storybook"),
+        ({"model": ["storybok"]}, "did you mean 'storybook'"),
         ({"work": ["dance"]}, "unknown work"),
         ({"engine": ["fake"]}, "unknown engine"),
-        ({"precision": ["int3"]}, "choose --precision from"),
+        ({"weights": ["int3"]}, "choose --weights from"),
+        ({"steps": [5], "batch": [1]}, "no work takes all of --batch, --steps"),
         ({"size": [(100, 100)]}, "not a multiple of 8"),
     ],
 )
 def test_a_matrix_of_nothing_is_refused(change, told):
-    given = dict(model=["storybook"], work=None, engine=["openvino"], device=["cpu"], precision=None, threads=[None],
-                 batch=[1], size=None, steps=None, sampler=None)  # fmt: skip
+    given = cases.PLAIN | dict(model=["storybook"], work=None, engine=["openvino"])
     with pytest.raises(RequestError, match=told):
         list(cases.matrix(**given | change))
 
 
 def test_an_engine_that_is_not_installed_is_told_with_its_remedy(monkeypatch):
     monkeypatch.setattr(engines, "installed", lambda name: name == "openvino")
-    given = dict(model=["storybook"], work=None, engine=["openvino", "onnx"], device=["cpu"], precision=None,
-                 threads=[None], batch=[1], size=None, steps=None, sampler=None)  # fmt: skip
+    given = cases.PLAIN | dict(model=["storybook"], work=None, engine=["openvino", "onnx"])
     with pytest.raises(EngineError, match="'onnx' is not installed; install it with: pip install"):
         list(cases.matrix(**given))
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pleinair_bench.statistics import compare, interval, is_slowing, summary, t_quantile
+from pleinair_bench.statistics import compare, interval, is_certain, is_slowing, of_samples, summary, t_quantile
 
 SEED = 1
 
@@ -36,14 +36,14 @@ def rounds_of(random, rounds, n, between=0.02, within=0.01, middle=1.0):
 def test_the_interval_holds_the_median_19_times_in_20(draw, median, n):
     random = np.random.default_rng(SEED)
     true = float(np.median(draw(random, 1_000_001))) if median is None else median
-    found = [interval([list(draw(random, n))]) for _ in range(1000)]
+    found = [of_samples(list(draw(random, n))) for _ in range(1000)]
     assert np.mean([low <= true <= high for low, high in found]) >= 0.935
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_few_samples_are_taken_as_normal(n):
     random = np.random.default_rng(SEED)
-    found = [interval([[sample] for sample in normal(random, n)]) for _ in range(1000)]
+    found = [of_samples(list(normal(random, n))) for _ in range(1000)]
     assert np.mean([low <= 1 <= high for low, high in found]) >= 0.935
 
 
@@ -51,14 +51,14 @@ def test_the_interval_knows_that_processes_differ():
     random = np.random.default_rng(SEED)
     found = [interval(rounds_of(random, 5, 20)) for _ in range(500)]
     assert np.mean([low <= 1 <= high for low, high in found]) >= 0.93
-    naive = [interval([sum(rounds_of(random, 5, 20), [])]) for _ in range(500)]
+    naive = [of_samples(sum(rounds_of(random, 5, 20), [])) for _ in range(500)]
     assert np.mean([low <= 1 <= high for low, high in naive]) < 0.8  # which is why the rounds are kept apart
 
 
 def test_the_median_lies_in_its_interval():
     random = np.random.default_rng(SEED)
     for n in range(1, 30):
-        found = summary([list(skewed(random, n))])
+        found = summary([list(skewed(random, n)) for _ in range(3)])
         assert found.low <= found.median <= found.high
 
 
@@ -66,7 +66,27 @@ def test_summary_of_known_numbers():
     found = summary([[1.0, 2.0], [3.0, 4.0, 10.0]])
     assert (found.samples, found.rounds, found.median, found.mad) == (5, 2, 3.0, 1.0)
     assert found.cv == pytest.approx(np.std([1, 2, 3, 4, 10], ddof=1) / 4)
-    assert summary([[2.0]]).cv == 0 and summary([[2.0]]).low == summary([[2.0]]).high == 2.0
+    assert summary([[2.0]]).cv == 0
+    one = summary([[2.0]] * 3)
+    assert one.low == one.high == 2.0
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_fewer_than_three_processes_have_no_interval(rounds):
+    found = summary([[1.0, 1.001, 1.002] * 10] * rounds)
+    assert found.low is None and found.high is None and found.uncertainty == math.inf
+    assert interval([[1.0]] * rounds) is None and interval([[1.0]] * 3) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("a, b", [(1, 5), (2, 2), (2, 9), (9, 2)])
+def test_fewer_than_three_processes_differ_from_nothing(a, b):
+    found = compare([[1.0, 1.01]] * a, [[5.0, 5.01]] * b)
+    assert found.word == "unknown" and found.low is None and found.high is None
+
+
+def test_samples_of_one_process_become_certain():
+    assert is_certain([1.0] * 7, 0.01) and not is_certain([1.0] * 6, 0.01)
+    assert not is_certain([1.0, 2.0] * 10, 0.01)
 
 
 @pytest.mark.parametrize("between", [0.0, 0.01, 0.05, 0.15])
@@ -90,7 +110,7 @@ def test_real_differences_are_found():
     found = [compare(rounds_of(random, 5, 12, 0.01), rounds_of(random, 5, 12, 0.01, middle=1.1)) for _ in range(200)]
     assert sum(each.word == "more" for each in found) > 195
     assert np.mean([each.low <= 1.1 <= each.high for each in found]) > 0.97
-    assert compare([[1.0, 1.01], [1.0, 1.0]], [[0.5, 0.5], [0.5, 0.505]]).word == "less"
+    assert compare([[1.0, 1.01], [1.0, 1.0], [1.0]], [[0.5, 0.5], [0.5, 0.505], [0.5]]).word == "less"
 
 
 @pytest.mark.parametrize("a, b", [([[1, 1, 1]], [[2, 2], [2, 2]]), ([[0.0], [0.0]], [[1], [1]])])
@@ -99,8 +119,15 @@ def test_nothing_is_said_of_one_round_or_of_no_time(a, b):
 
 
 def test_equal_rounds_do_not_divide_by_zero():
-    assert compare([[1.0], [1.0]], [[1.0], [1.0]]).word == "no difference"
-    assert compare([[1.0], [1.0]], [[2.0], [2.0]]).word == "more"
+    assert compare([[1.0]] * 3, [[1.0]] * 3).word == "no difference"
+    assert compare([[1.0]] * 3, [[2.0]] * 3).word == "more"
+
+
+@pytest.mark.parametrize("a, b", [(1e-300, 1e300), (1e18, 1e-18), (5e-324, 1.0)])
+def test_numbers_far_apart_stay_finite(a, b):
+    found = compare([[a], [b], [a], [b]], [[b], [a], [b], [a]])
+    assert all(map(math.isfinite, (found.ratio, found.low, found.high))) and found.low > 0
+    assert all(map(math.isfinite, interval([[a], [b], [a]])))
 
 
 @pytest.mark.parametrize(
@@ -117,4 +144,4 @@ def test_a_machine_that_gets_slower_is_seen():
     assert is_slowing([[1 + 0.02 * number for number in range(12)]] * 3)
     assert not is_slowing([[1.0] * 12] * 3)
     assert not is_slowing([[1.0, 2.0]])
-    assert math.isfinite(summary([[1.0] * 12]).uncertainty)
+    assert summary([[1.0] * 12] * 3).uncertainty == 0

@@ -5,29 +5,44 @@ from dataclasses import asdict, dataclass, fields
 from itertools import product
 from typing import Any
 
+from pleinair.checks import one_of
 from pleinair.errors import RequestError
 from pleinair_bench import models, topologies
 from pleinair_bench.models import COMPONENTS, STORYBOOK
 
 PICTURES = ("cold", "warm")  # a whole picture from the start of the process, and in one that has painted before
 WORKS = (*COMPONENTS, *PICTURES)
+PRECISIONS = ("auto", "f32", "bf16", "f16")
+ROWS = [1, 2]  # of a UNet's call: without guidance, and with it
+TAKEN_BY = {  # the options of the matrix that only some works have -> these works
+    "batch": ("unet",),
+    "size": ("unet", "vae_decoder", *PICTURES),
+    "steps": PICTURES,
+    "sampler": PICTURES,
+}
 ALWAYS_S = 1.5  # starting Python, importing an engine, compiling something small
 SLOW_GFLOPS = 30.0  # a core of a modest laptop, for estimates
 LARGE = 200.0  # GFLOP; such a case is not repeated as often
 FEWEST_ROUNDS, FEWEST_ROUNDS_LARGE, MOST_ROUNDS = 5, 3, 9
 
 
+PLAIN = {"device": ["cpu"], "weights": None, "precision": ["auto"], "threads": [None], "batch": None, "size": None,
+         "steps": None, "sampler": None}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Case:
     """One row: `work` (WORKS) of `model` on an engine; None is what the engine or the model chooses by itself.
 
-    `batch` counts the UNet's rows: guidance makes 2 of one picture. `steps` and `sampler` are of whole pictures.
+    `weights` is how they are stored, `precision` (PRECISIONS) what is computed in. `batch` counts the UNet's rows:
+    guidance makes 2 of one picture. `steps` and `sampler` are of whole pictures.
     """
 
     model: str
     work: str
     engine: str
     device: str
+    weights: str
     precision: str
     threads: int | None
     batch: int
@@ -50,13 +65,14 @@ class Case:
         what = f"{self.steps} steps {self.sampler}" if self.is_picture else f"b{self.batch}"
         size = "" if self.work == "text_encoder" else f" {self.width}x{self.height}"
         threads = f" {self.threads} threads" if self.threads else ""
-        return f"{self.model} {self.work} {what}{size}, {self.engine} {self.device} {self.precision}{threads}"
+        precision = f" in {self.precision}" if self.precision != "auto" else ""
+        return f"{self.model} {self.work} {what}{size}, {self.engine} {self.device} {self.weights}{precision}{threads}"
 
     @property
     def gflop(self) -> float:
         """About how much arithmetic one sample is, for estimates."""
         full = models.GFLOP.get(self.model, models.GFLOP["sd15"])
-        own = models.manifest_of(self.model, self.precision).defaults
+        own = models.manifest_of(self.model, self.weights).defaults
         area = self.width * self.height / (own.width * own.height)
         if not self.is_picture:
             return full[self.work] * self.batch * (area if self.work != "text_encoder" else 1)
@@ -77,14 +93,14 @@ class Case:
 
     @property
     def weight_bytes(self) -> int:
-        return models.weight_bytes(self.model, self.engine, self.precision, self.components)
+        return models.weight_bytes(self.model, self.engine, self.weights, self.components)
 
     @property
     def memory_bytes(self) -> int:
         """About how much memory its process takes, as measured on SD 1.5: OpenVINO maps the file and packs a copy as
         float32, ONNX Runtime packs what it has read and lets go of it; and activations.
         """
-        widened = self.weight_bytes * {"fp16": 2, "int8": 4}.get(self.precision, 1)
+        widened = self.weight_bytes * {"fp16": 2, "int8": 4}.get(self.weights, 1)
         weights = (
             self.weight_bytes + 1.2 * widened if self.engine == "openvino" else (self.weight_bytes + widened) * 0.6
         )
@@ -103,41 +119,74 @@ def matrix(
     work: list[str] | None,
     engine: list[str],
     device: list[str],
-    precision: list[str] | None,
+    weights: list[str] | None,
+    precision: list[str],
     threads: list[int | None],
-    batch: list[int],
+    batch: list[int] | None,
     size: list[tuple[int, int]] | None,
     steps: list[int] | None,
     sampler: list[str] | None,
 ) -> Iterator[Case]:
-    """All combinations that mean something, each once; None: storybook whole and real sizes by component, as is.
+    """All combinations that mean something, each once; None: what is usual, of works those that take what is given.
 
-    Raises RequestError for names that nothing has, and where no combination is left; EngineError for an engine that is
-    not installed.
+    Usual is storybook whole and real sizes by component. Raises RequestError for names that nothing has, and where no
+    combination is left; EngineError for an engine that is not installed.
     """
-    _known("model", model, models.names())
+    for name in model:
+        one_of("model", name, models.names())
     for name in engine:
         models.check_engine(name)
-    _known("work", work or [], WORKS)
+    options = {"batch": batch, "size": size, "steps": steps, "sampler": sampler}
+    given = [name for name, values in options.items() if values]
+    for name in work or []:
+        one_of("work", name, WORKS)
     cases: dict[Case, None] = {}
     for name, where, place, count in product(model, engine, device, threads):
-        for what in work or (WORKS if name == STORYBOOK else COMPONENTS):
+        for what in work or _usual(name, given):
             kinds = COMPONENTS if what in PICTURES else (what,)
-            stored = models.precisions(name, where, kinds)
-            for weights in [each for each in stored if precision is None or each in precision]:
-                cases |= dict.fromkeys(_sized(name, what, (where, place, weights, count), batch, size, steps, sampler))
+            stored = [each for each in models.stored(name, where, kinds) if weights is None or each in weights]
+            for kind, wide in product(stored, precision):
+                common = (where, place, kind, wide, count)
+                cases |= dict.fromkeys(_sized(name, what, common, batch or ROWS, size, steps, sampler))
     if not cases:
-        shipped = {
-            weights for n in model for e in engine for c in COMPONENTS for weights in models.precisions(n, e, (c,))
-        }
-        raise RequestError(f"nothing of this ships; choose --precision from {', '.join(sorted(shipped)) or 'none'}")
+        shipped = {kind for n in model for e in engine for c in COMPONENTS for kind in models.stored(n, e, (c,))}
+        raise RequestError(f"nothing of this ships; choose --weights from {', '.join(sorted(shipped)) or 'none'}")
     yield from cases
+
+
+def check_taken(work: list[str], given: Iterable[str]) -> None:
+    """Raise RequestError for an option that none of these works takes."""
+    for name in given:
+        if not any(takes(each, name) for each in work):
+            raise RequestError(
+                f"--{name} is for {', '.join(TAKEN_BY[name])} and not for {', '.join(work)};"
+                " leave it out, or choose another --work"
+            )
+
+
+def takes(work: str, option: str) -> bool:
+    """Whether an option of the matrix says anything about this work."""
+    return work in TAKEN_BY.get(option, WORKS)
+
+
+def value(case: Case, option: str) -> Any:
+    """What a case has for an option of the matrix."""
+    return (case.width, case.height) if option == "size" else getattr(case, option)
+
+
+def _usual(model: str, given: list[str]) -> list[str]:
+    """What of a model is measured when nobody says: where options are given, the works that take all of them."""
+    fitting = [work for work in WORKS if all(takes(work, option) for option in given)]
+    if not fitting:
+        raise RequestError(f"no work takes all of --{', --'.join(given)}; say which is for which with --work")
+    usual = WORKS if model == STORYBOOK else COMPONENTS
+    return [work for work in usual if work in fitting] or fitting
 
 
 def _sized(
     model: str,
     work: str,
-    where: tuple[str, str, str, int | None],
+    where: tuple[str, str, str, str, int | None],
     batch: list[int],
     size: list[tuple[int, int]] | None,
     steps: list[int] | None,
@@ -160,20 +209,19 @@ def _sized(
 
 def quick() -> Iterator[Case]:
     """Storybook in full on each engine, and the smallest real graph: what fits into three minutes on two cores."""
-    common = {"device": ["cpu"], "precision": None, "threads": [None], "size": None, "steps": None, "sampler": None}
-    yield from matrix([STORYBOOK], [*PICTURES, "unet", "vae_decoder"], models.engines(), batch=[2], **common)
+    yield from matrix([STORYBOOK], [*PICTURES, "unet", "vae_decoder"], models.engines(), **PLAIN | {"batch": [2]})
     real = [name for name in models.names() if name != STORYBOOK][:1]
     if real:
-        yield from matrix(real, ["text_encoder"], models.engines()[:1], batch=[1], **common | {"precision": ["fp32"]})
+        yield from matrix(real, ["text_encoder"], models.engines()[:1], **PLAIN | {"weights": ["fp32"]})
 
 
 def standard() -> Iterator[Case]:
     """`quick`, and a step and a decode of the first real model on the default engine, in fp32."""
     yield from quick()
     real = [name for name in models.names() if name != STORYBOOK][:1]
-    common = {"device": ["cpu"], "precision": ["fp32"], "threads": [None], "size": None, "steps": None, "sampler": None}
+    alone = {"weights": ["fp32"], "batch": [1]}
     if real:
-        yield from matrix(real, ["unet", "vae_decoder"], models.engines()[:1], batch=[1], **common)
+        yield from matrix(real, ["unet", "vae_decoder"], models.engines()[:1], **PLAIN | alone)
 
 
 def disk_bytes(cases: Iterable[Case]) -> int:
@@ -181,12 +229,6 @@ def disk_bytes(cases: Iterable[Case]) -> int:
     wanted = {
         each.key: each
         for case in cases
-        for each in models.needed(case.model, case.engine, case.precision, case.components)
+        for each in models.needed(case.model, case.engine, case.weights, case.components)
     }
     return topologies.still_needed(list(wanted.values()))
-
-
-def _known(what: str, given: Iterable[str], there: Iterable[str]) -> None:
-    there = list(there)
-    if unknown := [each for each in given if each not in there]:
-        raise RequestError(f"unknown {what} '{unknown[0]}'; choose from {', '.join(there)}")

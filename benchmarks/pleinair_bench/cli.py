@@ -1,14 +1,16 @@
 """`pleinair bench`: measure this machine, compare, report."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pleinair.checks import one_of
 from pleinair.errors import Cancelled, QualityError, RequestError
-from pleinair_bench import cases, models, records, tables, topologies
+from pleinair_bench import cases, matrix, models, records, tables, topologies
 from pleinair_bench.cases import Case
 from pleinair_bench.run import Limits, Run
 
@@ -43,12 +45,13 @@ def run(
     work: listed(f"Of {', '.join(cases.WORKS)}") = None,
     engine: listed("openvino, onnx") = None,
     device: listed("cpu, gpu, npu (OpenVINO); cpu, dml (ONNX Runtime)") = None,
-    precision: listed("How weights are stored: fp32, int8, ...") = None,
-    threads: listed("CPU threads") = None,
+    weights: listed("How they are stored: fp32, fp16, int8") = None,
+    precision: listed("What to compute in: f32, bf16, f16; auto: pleinair's choice") = None,
+    threads: listed("CPU threads; auto: the engine's choice") = None,
     batch: listed("Rows of a UNet's call") = None,
     size: listed("WIDTHxHEIGHT of the picture") = None,
     steps: listed("Of whole pictures") = None,
-    sampler: listed("Of whole pictures") = None,
+    sampler: listed("Of whole pictures; A1111's names too") = None,
     rounds: Annotated[int | None, typer.Option(help="Processes for each case; as many as it needs by default.")] = None,
     seconds: Annotated[float, typer.Option(help="No new round of a case after that.")] = 120.0,
     results: Results = RESULTS,
@@ -59,21 +62,23 @@ def run(
     ] = False,
 ) -> None:
     """Measure, print a table, and add the records to a file."""
-    check_form(form)
+    form = tables.checked_form(form)
     if rounds is not None and not 1 <= rounds <= 100:
         raise RequestError("rounds must be from 1 to 100; choose another --rounds")
-    given = {"model": model, "work": work, "engine": engine, "device": device, "precision": precision, "size": size}
-    given |= {"threads": threads, "batch": batch, "steps": steps, "sampler": sampler}
-    given = {name: split(value) for name, value in given.items() if value is not None}
-    wanted = chosen(quick, given)
+    texts = {"model": model, "work": work, "engine": engine, "device": device, "weights": weights, "size": size}
+    texts |= {"precision": precision, "threads": threads, "batch": batch, "steps": steps, "sampler": sampler}
+    given = matrix.options(texts)
+    wanted = matrix.quick(given) if quick else matrix.cases_of(given)
+    for note in matrix.notes(wanted, given, texts):
+        say(note)
     disk = cases.disk_bytes(wanted)
     if dry_run:
         print(plan(wanted, disk, rounds, form))
         return
-    if not results.absolute().parent.is_dir():
+    if not os.path.isdir(results.absolute().parent):  # noqa: PTH112, which raises for a name that is too long
         raise RequestError(f"no folder '{results.parent}'; create it, or choose another --results")
     agree(disk, yes)
-    records.append(results, [])  # what cannot be written is better known now than in ten minutes
+    prepare(results)
     fill(wanted)
     order = {case: number for number, case in enumerate(wanted)}
     bounds = QUICK if quick else {} if given else STANDARD
@@ -86,7 +91,7 @@ def run(
 @app.command()
 def compare(
     files: Annotated[list[Path], typer.Argument(help="Results files A and B; one with --by.", show_default=False)],
-    by: Annotated[str | None, typer.Option(help="Compare inside one file: engine, threads, precision ...")] = None,
+    by: Annotated[str | None, typer.Option(help="Compare inside one file: engine, threads, weights ...")] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Every stage and memory, and what does not differ.")
     ] = False,
@@ -101,12 +106,12 @@ def compare(
     from pleinair_bench import compare as comparing
 
     share = percent(fail_if_slower) if fail_if_slower is not None else None
-    if form not in ("md", "json"):
-        raise RequestError(f"unknown form '{form}'; choose md or json")
+    form = one_of("form", form.strip().lower(), ("md", "json"))
     if len(files) != (1 if by else 2):
         raise RequestError("give two results files, or one and --by FIELD")
     sides = [existing([file]) for file in files]
     if by:
+        by = by.strip().lower()
         a, b, *named = comparing.within(sides[0], by)
         say(f"A: {by} {named[0]}, B: {by} {named[1]}")
     else:
@@ -115,7 +120,7 @@ def compare(
             say("warning: these are of different machines, or there are several machines in a file")
     found = list(comparing.pairs(a, b, everything))
     print(json.dumps([asdict(pair) for pair in found]) if form == "json" else comparing.table(found, everything))
-    if advice := comparing.of_the_machine(found):
+    for advice in filter(None, (comparing.of_the_machine(found), comparing.of_few_rounds(found))):
         say(f"warning: {advice}")
     if share is not None and (bad := comparing.slower(found, share)):
         worst = max(bad, key=lambda pair: pair.verdict.ratio if pair.verdict else float("inf"))
@@ -145,36 +150,47 @@ def report(
 def peers(
     source: Annotated[Path, typer.Argument(help="A diffusers folder.", show_default=False)],
     bundle: Annotated[Path, typer.Argument(help="The bundle exported from it.", show_default=False)],
-    peer: listed("Some of those that are installed") = None,
+    peer: listed("Some of them; all that are installed when not given") = None,
     python: Annotated[
         list[str] | None, typer.Option(help="NAME=PYTHON: a peer in its own environment; repeatable.")
     ] = None,
+    precision: listed("auto: each program's own choice; f32") = "auto,f32",
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT; the bundle's when not given.")] = None,
     steps: Annotated[int, typer.Option(min=2, help="Of each picture.")] = 4,
     guidance: Annotated[float, typer.Option(help="1 turns it off.")] = 7.5,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Processes for each peer.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Processes for each peer and precision.")] = 3,
     results: Results = RESULTS,
     form: Form = "md",
 ) -> None:
     """Measure other programs on the same work: diffusers, openvino-genai, optimum, stable-diffusion.cpp."""
+    from pleinair.options import parse_size
     from pleinair_bench import peers as others
 
-    check_form(form)
-    pairs = [each.partition("=") for each in python or []]
-    if any(not path for _, _, path in pairs):
-        raise RequestError("--python is not NAME=PYTHON; write for example --python optimum-onnx=/venv/bin/python")
-    own = {name: path for name, _, path in pairs}
-    names = [name for name in others.available(own) if peer is None or name in split(peer)]
+    form = tables.checked_form(form)
+    own = others.pythons(python or [])
+    names = others.chosen(matrix.split("peer", peer) if peer is not None else None, own)
+    asked = [one_of("precision", each.lower(), others.PRECISIONS) for each in matrix.split("precision", precision)]
     opened = others.check(source, bundle, names)
     defaults = opened.manifest.defaults
-    width, height = parsed_size(size) if size else (defaults.width, defaults.height)
+    width, height = parse_size(size) if size else (defaults.width, defaults.height)
     work = others.Work(source, opened, width, height, steps, guidance, threads)
-    records.append(results, [])
-    for words, found in others.measured(work, names, own, rounds):
-        if sys.stderr.isatty():
-            print(f"\r\033[K{words}", end="" if not found else "\n", file=sys.stderr, flush=True)
+    rows = [others.Row(name, wide) for wide in dict.fromkeys(asked) for name in names]
+    if note := others.stored_differently(work, rows):
+        say(f"warning: {note}")
+    prepare(results)
+    found, words = [], ""
+    try:
+        for words, found in others.measured(work, rows, own, rounds):
+            records.keep(results, found)
+            if sys.stderr.isatty():
+                print(f"\r\033[K{words}", end="", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        words = "interrupted"
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
     records.append(results, found)
+    records.keep(results, [])
     if found:
         print(others.table(found) if form == "md" else tables.table(found, form))
     if words == "interrupted":
@@ -185,7 +201,7 @@ def peers(
 @app.command("table")
 def show(files: Files, form: Form = "md") -> None:
     """Print the newest record of every case in the files as a table."""
-    check_form(form)
+    form = tables.checked_form(form)
     print(tables.table(tables.ordered(records.newest(existing(files))), form))
 
 
@@ -204,35 +220,6 @@ def submit(file: Annotated[Path, typer.Argument(help="Results file.")] = RESULTS
     print(tables.table([record for record in found if record["run"] == found[-1]["run"]], "jsonl"))
     say("nothing was sent: these lines hold the machine's facts and no name of it or of you; read them, then")
     say(f"give them to {WHERE}")
-
-
-def chosen(quick: bool, given: dict[str, list[str]]) -> list[Case]:
-    """The cases that the options mean."""
-    if not given:
-        return list(cases.quick() if quick else cases.standard())
-    if quick:
-        fast = list(cases.quick())
-        kept = [case for case in fast if all(str(case.to_dict().get(name)) in values for name, values in given.items())]
-        if not kept:
-            raise RequestError("--quick has no such cases; leave it out, or leave the other options out")
-        return kept
-    model = given.get("model", models.names()[:1])
-    text = {name: given.get(name) for name in ("work", "precision", "sampler")}
-    sizes = [parsed_size(each) for each in given["size"]] if "size" in given else None
-    return list(
-        cases.matrix(
-            model,
-            text["work"],
-            given.get("engine", models.engines()),
-            given.get("device", ["cpu"]),
-            text["precision"],
-            [numbers("threads", [each])[0] for each in given["threads"]] if "threads" in given else [None],
-            numbers("batch", given["batch"]) if "batch" in given else [1, 2],
-            sizes,
-            numbers("steps", given["steps"]) if "steps" in given else None,
-            [canonical(each) for each in text["sampler"]] if text["sampler"] else None,
-        )
-    )
 
 
 def plan(wanted: list[Case], disk: int, rounds: int | None, form: str) -> str:
@@ -265,7 +252,7 @@ def agree(disk: int, yes: bool) -> None:
 def fill(wanted: list[Case]) -> None:
     """Make the real sizes' graphs, those that are not there."""
     for case in wanted:
-        for each in models.needed(case.model, case.engine, case.precision, case.components):
+        for each in models.needed(case.model, case.engine, case.weights, case.components):
             for done in topologies.filling(each):
                 if sys.stderr.isatty():
                     print(f"\rfilling {each.name} {each.component} {done / each.size:4.0%} ", end="", file=sys.stderr)
@@ -278,6 +265,7 @@ def measure(running: Run, results: Path) -> list[records.Record]:
     done: list[records.Record] = []
     try:
         for words, record in running.steps():
+            records.keep(results, running.unfinished())
             if record is None:
                 if sys.stderr.isatty():
                     print(f"\r\033[K{words[:100]}", end="", file=sys.stderr, flush=True)
@@ -293,9 +281,17 @@ def measure(running: Run, results: Path) -> list[records.Record]:
         print(tables.table(done, "md"))  # at least on the screen
         raise
     finally:
+        records.keep(results, [])
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
     return done
+
+
+def prepare(results: Path) -> None:
+    """See that the file can be written, which is better known now than in ten minutes; add what a killed run left."""
+    records.append(results, [])
+    if count := records.recover(results):
+        say(f"{count} unfinished cases of a run that was killed are added to {results}")
 
 
 def existing(files: list[Path]) -> list[records.Record]:
@@ -307,36 +303,6 @@ def existing(files: list[Path]) -> list[records.Record]:
 
 def say(words: str) -> None:
     print(f"pleinair: {words}", file=sys.stderr)
-
-
-def check_form(form: str) -> None:
-    if form not in tables.FORMS:
-        raise RequestError(f"unknown form '{form}'; choose from {', '.join(tables.FORMS)}")
-
-
-def split(text: str) -> list[str]:
-    """'a, b' -> ['a', 'b']."""
-    return list(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
-
-
-def numbers(name: str, parts: list[str]) -> list[int]:
-    wrong = [part for part in parts if not (part.isascii() and part.isdigit() and 0 < int(part) <= 10_000)]
-    if wrong:
-        raise RequestError(f"{name} '{wrong[0][:20]}' is not a number from 1 to 10000; choose another --{name}")
-    return [int(part) for part in parts]
-
-
-def parsed_size(text: str) -> tuple[int, int]:
-    from pleinair.options import parse_size
-
-    return parse_size(text)
-
-
-def canonical(sampler: str) -> str:
-    """The name that our table has for a sampler."""
-    from pleinair.sampling import named
-
-    return named(sampler)[0]
 
 
 def percent(text: str) -> float:

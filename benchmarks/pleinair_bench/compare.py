@@ -1,20 +1,24 @@
 """Is B faster than A, slower, or is there no difference that the measurements can tell?"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
 
+from pleinair.checks import one_of
 from pleinair.errors import RequestError
+from pleinair_bench.cases import Case
 from pleinair_bench.records import Record, case_key, machine_key, main_measure, newest
-from pleinair_bench.statistics import FLOOR, Verdict, compare
+from pleinair_bench.statistics import FEWEST_ROUNDS, FLOOR, Verdict, compare
 from pleinair_bench.tables import rows, seconds
 
 WORDS = {"less": "faster", "more": "slower"}  # of seconds
 MACHINE = "machine differs"
 MEMORY_WORDS = {"less": "smaller", "more": "larger"}
 MORE = ("load", "first", "text", "first_step", "step", "decode")
+SHOWN = 6  # values of a field that an error names
 APART = 0.01  # relative difference of outputs from which the two did not compute the same
 PICTURES_DB = 30.0
 PACE = 0.04  # difference of the yardstick from which a difference in time may be the machine's
@@ -47,12 +51,13 @@ def pairs(a: list[Record], b: list[Record], everything: bool = False) -> Iterato
 
 def within(records: list[Record], field: str) -> tuple[list[Record], list[Record], str, str]:
     """The records of a file that differ in one field of the case alone, as A and B, and what A and B are."""
-    values = list(dict.fromkeys(str(record["case"].get(field)) for record in records))
-    if any(field not in record["case"] for record in records):
-        known = ", ".join(records[0]["case"]) if records else "nothing"
-        raise RequestError(f"cases have no '{field}'; choose --by from {known}")
+    one_of("field of a case", field, [each.name for each in fields(Case)])
+    values = list(dict.fromkeys(str(record["case"][field]) for record in records))
     if len(values) != 2:
-        raise RequestError(f"--by {field} needs two values in the file and there are: {', '.join(values) or 'none'}")
+        found = f"{', '.join(values[:SHOWN])}{' ...' if len(values) > SHOWN else ''}" if values else "none"
+        raise RequestError(
+            f"--by {field} needs two values in the file and there are: {found}; choose another field, or give two files"
+        )
     groups = [[_without(r, field) for r in newest(records) if str(r["case"][field]) == value] for value in values]
     return groups[0], groups[1], values[0], values[1]
 
@@ -73,6 +78,17 @@ def of_the_machine(found: list[Pair]) -> str | None:
     ratio = float(np.median(paces))
     word = f"{ratio - 1:.0%} slower" if ratio > 1 else f"{1 / ratio - 1:.0%} faster"
     return f"the machine itself was {word} in B during {len(paces)} of {len(found)}; measure both again"
+
+
+def of_few_rounds(found: list[Pair]) -> str | None:
+    """What to do where there are too few processes to say anything."""
+    few = sum(pair.verdict is not None and pair.word == "unknown" for pair in found)
+    if not few:
+        return None
+    return (
+        f"{few} of {len(found)} cannot be told apart: fewer than {FEWEST_ROUNDS} rounds, or times of zero;"
+        f" measure again with --rounds {FEWEST_ROUNDS} or more"
+    )
 
 
 def table(found: list[Pair], everything: bool) -> str:
@@ -134,9 +150,11 @@ def _pair(one: Record, other: Record, name: str, a: dict, b: dict, words: dict[s
 
 def _pace(one: Record, other: Record) -> float | None:
     """B / A of the yardstick on one machine; two machines are compared as they are."""
-    if machine_key(one) != machine_key(other) or not one["pace"] or not other["pace"]:
+    if machine_key(one) != machine_key(other):
         return None
-    return float(np.median(other["pace"]) / np.median(one["pace"]))
+    a, b = (np.median([seconds for each in record["pace"] for seconds in each] or [0.0]) for record in (one, other))
+    ratio = float(b / a) if a > 0 and b > 0 else inf
+    return ratio if isfinite(ratio) else None
 
 
 def _without(record: Record, field: str) -> Record:
@@ -158,6 +176,6 @@ def _cells(pair: Pair, common: set[str]) -> list[str]:
         show(pair.a),
         show(pair.b),
         f"{ratio:.3f}",
-        f"{low:.3f} .. {high:.3f}",
+        "-" if low is None or high is None else f"{low:.3f} .. {high:.3f}",
         f"**{pair.word}**",
     ]

@@ -3,12 +3,14 @@
 from functools import cache
 
 from pleinair.bundle import Bundle, open_bundle
+from pleinair.checks import one_of
 from pleinair.engines import ENGINES, choose_engine, installed
-from pleinair.errors import EngineError, RequestError
+from pleinair.errors import EngineError
 from pleinair_bench import topologies
 from pleinair_bench.topologies import Topology
 
 STORYBOOK = "storybook"
+REAL_ENGINES = [name for name, info in ENGINES.items() if info.format]
 COMPONENTS = ("text_encoder", "unet", "vae_decoder")
 # 10^9 operations at the model's own size, batch 1, of which estimates are made before anything is loaded
 GFLOP = {
@@ -25,7 +27,7 @@ def names() -> list[str]:
 
 def engines() -> list[str]:
     """Those that are installed and run real graphs, the default first."""
-    found = [name for name, info in ENGINES.items() if info.format and installed(name)]
+    found = [name for name in REAL_ENGINES if installed(name)]
     if not found:
         raise EngineError(f"no inference engine is installed; install one with: {ENGINES['openvino'].install}")
     return found
@@ -33,51 +35,48 @@ def engines() -> list[str]:
 
 def check_engine(name: str) -> None:
     """RequestError for an engine that runs no real graphs, EngineError for one that is not installed."""
-    real = [each for each, info in ENGINES.items() if info.format]
-    if name not in real:
-        raise RequestError(f"unknown engine '{name}'; choose from {', '.join(real)}")
-    choose_engine(open_bundle(None), name)
+    choose_engine(open_bundle(None), one_of("engine", name, REAL_ENGINES))
 
 
-def precisions(model: str, engine: str, components: tuple[str, ...]) -> list[str]:
+def stored(model: str, engine: str, components: tuple[str, ...]) -> list[str]:
     """How weights may be stored, where every one of the components ships so for this engine."""
     form = ENGINES[engine].format
     if model == STORYBOOK:
         graphs = manifest_of(model, "").graphs
-        stored = {graphs[name].weights for name in components if form in graphs[name].files}
-        return sorted(stored) if len(stored) == 1 else []
+        kinds = {graphs[name].weights for name in components if form in graphs[name].files}
+        return sorted(kinds) if len(kinds) == 1 else []
     found = [each for each in topologies.available() if each.name == model and each.format == form]
-    stored = dict.fromkeys(each.precision for each in found)
-    return [each for each in stored if set(components) <= {t.component for t in found if t.precision == each}]
+    kinds = dict.fromkeys(each.precision for each in found)
+    return [each for each in kinds if set(components) <= {t.component for t in found if t.precision == each}]
 
 
-def needed(model: str, engine: str, precision: str, components: tuple[str, ...]) -> list[Topology]:
+def needed(model: str, engine: str, weights: str, components: tuple[str, ...]) -> list[Topology]:
     """The topologies to fill; none for storybook."""
     if model == STORYBOOK:
         return []
     form = ENGINES[engine].format
-    return [topologies.find(model, name, precision, form) for name in components]
+    return [topologies.find(model, name, weights, form) for name in components]
 
 
-def weight_bytes(model: str, engine: str, precision: str, components: tuple[str, ...]) -> int:
+def weight_bytes(model: str, engine: str, weights: str, components: tuple[str, ...]) -> int:
     """Bytes on disk of the components' graphs."""
     if model != STORYBOOK:
-        return sum(each.size for each in needed(model, engine, precision, components))
-    manifest = manifest_of(model, precision)
+        return sum(each.size for each in needed(model, engine, weights, components))
+    manifest = manifest_of(model, weights)
     return sum(
         manifest.files[file].size for name in components for file in manifest.graphs[name].files[ENGINES[engine].format]
     )
 
 
-def opened(model: str, engine: str, precision: str, components: tuple[str, ...]) -> Bundle:
+def opened(model: str, engine: str, weights: str, components: tuple[str, ...]) -> Bundle:
     """The bundle that holds the components, filling what is not there."""
     if model == STORYBOOK:
         return open_bundle(None)
     form = ENGINES[engine].format
-    return [topologies.filled(model, name, precision, form) for name in components][-1]
+    return [topologies.filled(model, name, weights, form) for name in components][-1]
 
 
 @cache
-def manifest_of(model: str, precision: str):
+def manifest_of(model: str, weights: str):
     """A model's manifest, without filling anything."""
-    return open_bundle(None).manifest if model == STORYBOOK else topologies.make_manifest(model, precision)
+    return open_bundle(None).manifest if model == STORYBOOK else topologies.make_manifest(model, weights)

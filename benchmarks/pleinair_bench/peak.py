@@ -5,6 +5,7 @@ of 64x64 latents, and a product of 1024 tokens by 1280 x 5120 weights. The best 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -17,11 +18,14 @@ CHANNELS, SIDE = 320, 64
 GEMM_GFLOP = 2 * TOKENS * WIDE * WIDER / 1e9
 CONV_GFLOP = 2 * CHANNELS**2 * 9 * SIDE**2 / 1e9
 KINDS = ("gemm_fp32", "conv_fp32", "gemm_int8", "conv_int8")
+NARROW = {"BF16": "bf16", "FP16": "f16"}  # what OpenVINO says a device can -> the hint, and the end of the kinds' names
 LEAST_S, MOST_S, REPEATS = 0.4, 3.0, 5  # of one kind
 
 
 def measure(engine: str, device: str, threads: int | None) -> dict[str, Any]:
     """10^9 operations a second for each of KINDS (None where the engine has no such kernel), and the ISA it chose.
+
+    Where the device computes in bf16 or f16, `gemm_bf16` and so on as well.
 
     The ISA is what the engine names its kernels (OpenVINO: "brgconv_avx512_f32"), None where it does not tell.
     """
@@ -50,7 +54,7 @@ def _weights(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _openvino(device: str, threads: int | None) -> dict[str, Any]:
-    from pleinair.engines.openvino import SETTINGS, ops, ov
+    from pleinair.engines.openvino import ops, ov
 
     def quantized(node: Any, reach: float) -> Any:
         low, high = ops.constant(np.float32(-reach)), ops.constant(np.float32(reach * 127 / 128))
@@ -68,16 +72,22 @@ def _openvino(device: str, threads: int | None) -> dict[str, Any]:
         ends = (quantized(picture, 4), quantized(weights, 0.125)) if int8 else (picture, weights)
         return picture, ops.convolution(*ends, [1, 1], [1, 1], [1, 1], [1, 1])
 
-    settings = dict(SETTINGS.get(device.upper().split(".")[0], {}))
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
     found: dict[str, Any] = {}
     isa: dict[str, str] = {}
-    for kind in KINDS:
+    narrow: list[str] = []
+    with suppress(RuntimeError):  # no such device, of which the models will tell
+        able = ov.Core().get_property(device.upper(), "OPTIMIZATION_CAPABILITIES")
+        narrow = [hint for name, hint in NARROW.items() if name in able]
+    for kind in (*KINDS, *(f"{shape}_{hint}" for hint in narrow for shape in ("gemm", "conv"))):
+        hint = kind.partition("_")[2] if kind not in KINDS else "f32"
         make, work = (gemm, GEMM_GFLOP) if kind.startswith("gemm") else (conv, CONV_GFLOP)
         start, end = make(kind.endswith("int8"))
         try:
-            compiled = ov.Core().compile_model(ov.Model([end], [start], kind), device.upper(), settings)
+            named = settings | {"INFERENCE_PRECISION_HINT": hint}
+            compiled = ov.Core().compile_model(ov.Model([end], [start], kind), device.upper(), named)
             request = compiled.create_infer_request()
             given = np.random.default_rng(1).standard_normal(tuple(start.get_output_shape(0)), np.float32)
             found[kind] = best_rate(
@@ -99,9 +109,7 @@ def _kernel(compiled: Any) -> str | None:
 
 
 def _onnx(device: str, threads: int | None) -> dict[str, Any]:
-    import onnxruntime as ort
-
-    from pleinair.engines.onnx import PROVIDERS, SILENT
+    from pleinair.engines.onnx import PROVIDERS, SILENT, ort
     from pleinair_bench.onnx_file import one_operator
 
     single, byte, sign, whole = (np.dtype(kind) for kind in (np.float32, np.uint8, np.int8, np.int32))

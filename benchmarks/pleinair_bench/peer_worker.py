@@ -3,6 +3,8 @@
 Runs in the peer's environment, which need not have pleinair: standard library, NumPy and the peer, nothing else. All
 are given the same start noise and DDIM, so that those that follow diffusers paint the same picture.
 stable-diffusion.cpp takes no noise from outside; it gets Euler and its own.
+
+A job's `precision` is "auto", for which a program is told nothing and chooses by itself, or "f32".
 """
 
 import json
@@ -19,13 +21,19 @@ import numpy as np
 
 STARTED = perf_counter()
 Painter = Callable[[list[float]], np.ndarray]  # appends when each step was done; returns (H, W, 3) in 0..1
+Told = Callable[[], str | None]  # what was computed in, as the program says, when it has painted
+TORCH = {"torch.float32": "f32", "torch.bfloat16": "bf16", "torch.float16": "f16"}
+ONNX = {"tensor(float)": "f32", "tensor(float16)": "f16"}
+STORED = {"fp32": "f32", "fp16": "f16"}
 
 
-def pleinair(job: dict[str, Any], engine: str) -> Painter:
+def pleinair(job: dict[str, Any], engine: str) -> tuple[Painter, Told]:
     import pleinair
     from pleinair.request import resolve
+    from pleinair_bench.worker import computed_in, watch_compiling
 
-    pipe = pleinair.load(job["bundle"], engine=engine, threads=job["threads"])
+    compiled = watch_compiling(engine)
+    pipe = pleinair.load(job["bundle"], engine=engine, threads=job["threads"], precision=job["precision"])
     size = {"width": job["width"], "height": job["height"]}
     how = {"seed": 0, "steps": job["steps"], "sampler": "ddim", "guidance": job["guidance"]}
     request = resolve(pipe.bundle, job["prompt"], "", **size, **how)
@@ -43,32 +51,32 @@ def pleinair(job: dict[str, Any], engine: str) -> Painter:
                 marks.append(perf_counter())
         return frame.result.pixels[0]
 
-    return paint
+    return paint, lambda: computed_in(engine, "cpu", compiled)
 
 
-def diffusers(job: dict[str, Any], channels_last: bool) -> Painter:
+def diffusers(job: dict[str, Any], channels_last: bool) -> tuple[Painter, Told]:
     import torch
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     torch.set_num_threads(job["threads"] or torch.get_num_threads())
+    # its own default for the UNet; where nothing is said, transformers 5 loads a text encoder as it is stored, which a
+    # UNet in float32 refuses
     pipe = StableDiffusionPipeline.from_pretrained(job["source"], safety_checker=None, torch_dtype=torch.float32)
     if channels_last:
         pipe.unet.to(memory_format=torch.channels_last)
         pipe.vae.to(memory_format=torch.channels_last)
-    return like_diffusers(pipe, DDIMScheduler, job)
+    return like_diffusers(pipe, DDIMScheduler, job), lambda: TORCH.get(str(pipe.unet.dtype))
 
 
-def optimum_intel(job: dict[str, Any]) -> Painter:
+def optimum_intel(job: dict[str, Any]) -> tuple[Painter, Told]:
     from diffusers import DDIMScheduler
     from optimum.intel import OVStableDiffusionPipeline
 
-    settings = {"INFERENCE_PRECISION_HINT": "f32"} | threads(job)
-    return like_diffusers(
-        OVStableDiffusionPipeline.from_pretrained(job["bundle"], ov_config=settings), DDIMScheduler, job
-    )
+    pipe = OVStableDiffusionPipeline.from_pretrained(job["bundle"], ov_config=openvino_settings(job))
+    return like_diffusers(pipe, DDIMScheduler, job), lambda: hinted(pipe.unet.request)
 
 
-def optimum_onnx(job: dict[str, Any]) -> Painter:
+def optimum_onnx(job: dict[str, Any]) -> tuple[Painter, Told]:
     import onnxruntime
     from diffusers import DDIMScheduler
     from optimum.onnxruntime import ORTStableDiffusionPipeline
@@ -76,7 +84,7 @@ def optimum_onnx(job: dict[str, Any]) -> Painter:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = job["threads"] or 0
     pipe = ORTStableDiffusionPipeline.from_pretrained(job["bundle"], session_options=options)
-    return like_diffusers(pipe, DDIMScheduler, job)
+    return like_diffusers(pipe, DDIMScheduler, job), lambda: ONNX.get(pipe.unet.session.get_inputs()[0].type)
 
 
 def like_diffusers(pipe: Any, scheduler: Any, job: dict[str, Any]) -> Painter:
@@ -106,7 +114,7 @@ def like_diffusers(pipe: Any, scheduler: Any, job: dict[str, Any]) -> Painter:
     return paint
 
 
-def openvino_genai(job: dict[str, Any]) -> Painter:
+def openvino_genai(job: dict[str, Any]) -> tuple[Painter, Told]:
     import openvino
     import openvino_genai as genai
 
@@ -128,7 +136,7 @@ def openvino_genai(job: dict[str, Any]) -> Painter:
     bundle = with_ddim(Path(job["bundle"]), Path(scratch.name))
     pipe = genai.Text2ImagePipeline(str(bundle))
     pipe.reshape(1, job["height"], job["width"], job["guidance"])
-    pipe.compile("CPU", INFERENCE_PRECISION_HINT="f32", **threads(job))
+    pipe.compile("CPU", **openvino_settings(job))
     size = {"width": job["width"], "height": job["height"]}
     how = {"num_inference_steps": job["steps"], "guidance_scale": job["guidance"]}
 
@@ -139,13 +147,21 @@ def openvino_genai(job: dict[str, Any]) -> Painter:
 
         return np.array(pipe.generate(job["prompt"], generator=Given(), callback=done, **size, **how).data)[0] / 255
 
-    return paint
+    def told() -> str | None:
+        """Its own models are out of reach: what OpenVINO makes of its smallest graph with the same settings."""
+        graph = Path(job["bundle"]) / "text_encoder" / "openvino_model.xml"
+        return hinted(openvino.Core().compile_model(graph, "CPU", openvino_settings(job)))
+
+    return paint, told
 
 
-def stable_diffusion_cpp(job: dict[str, Any]) -> Painter:
+def stable_diffusion_cpp(job: dict[str, Any]) -> tuple[Painter, Told]:
     from stable_diffusion_cpp import StableDiffusion
 
-    model = StableDiffusion(model_path=str(job["source"]), n_threads=job["threads"] or -1, verbose=False)
+    how = {"n_threads": job["threads"] or -1, "verbose": False}
+    if job["precision"] == "f32":
+        how["wtype"] = "f32"  # else the type that the weights are stored in
+    model = StableDiffusion(model_path=str(job["source"]), **how)
 
     def paint(marks: list[float]) -> np.ndarray:
         picture = model.generate_image(
@@ -160,7 +176,7 @@ def stable_diffusion_cpp(job: dict[str, Any]) -> Painter:
         )[0]
         return np.asarray(picture.convert("RGB")) / 255
 
-    return paint
+    return paint, lambda: how.get("wtype") or STORED.get(job["weights"], job["weights"])
 
 
 def with_ddim(bundle: Path, scratch: Path) -> Path:
@@ -179,12 +195,19 @@ def with_ddim(bundle: Path, scratch: Path) -> Path:
     return scratch
 
 
-def threads(job: dict[str, Any]) -> dict[str, Any]:
-    """OpenVINO's setting, where a number was asked for."""
-    return {"INFERENCE_NUM_THREADS": job["threads"]} if job["threads"] else {}
+def openvino_settings(job: dict[str, Any]) -> dict[str, Any]:
+    """OpenVINO's properties for what was asked for; what was not is its own choice."""
+    threads = {"INFERENCE_NUM_THREADS": job["threads"]} if job["threads"] else {}
+    return threads | ({"INFERENCE_PRECISION_HINT": "f32"} if job["precision"] == "f32" else {})
 
 
-PEERS: dict[str, tuple[str, Callable[[dict[str, Any]], Painter]]] = {  # what is painted with -> (its package, how)
+def hinted(model: Any) -> str | None:
+    """What a model that OpenVINO has compiled is computed in."""
+    return model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+
+
+Make = Callable[[dict[str, Any]], tuple[Painter, Told]]
+PEERS: dict[str, tuple[str, Make]] = {  # what is painted with -> (its package, how)
     "pleinair openvino": ("pleinair", lambda job: pleinair(job, "openvino")),
     "pleinair onnx": ("pleinair", lambda job: pleinair(job, "onnx")),
     "diffusers": ("diffusers", lambda job: diffusers(job, False)),
@@ -221,7 +244,7 @@ def painted(job: dict[str, Any]) -> dict[str, Any]:
     """
     begun = job["spawned"] if 0 <= STARTED - job["spawned"] < 60 else STARTED
     package, make = PEERS[job["peer"]]
-    paint = make(job)
+    paint, told = make(job)
     paint([])
     samples = {"total": [perf_counter() - begun]}
     marks: list[float] = []
@@ -237,7 +260,8 @@ def painted(job: dict[str, Any]) -> dict[str, Any]:
         "decode": [end - marks[-1]] if marks else [],
     }
     np.save(job["picture"], np.asarray(picture, np.float32))
-    return {"samples": samples, "version": installed_version(package), "cpu_s": spent, "peak_rss_mb": peak_rss_mb()}
+    found = {"samples": samples, "version": installed_version(package), "cpu_s": spent, "peak_rss_mb": peak_rss_mb()}
+    return found | {"precision": told()}
 
 
 def installed_version(package: str) -> str | None:

@@ -1,26 +1,37 @@
 """Records in a file of JSON lines: appended whole or not at all, read from any version, checked against the schema.
 
-Each line is complete in itself, so that merging files is `cat`.
+Each line is complete in itself, so that merging files is `cat`. Files may come from strangers: what is read from them
+is bounded in size, has finite numbers, and texts that a terminal shows as they are.
 """
 
 import errno
+import io
 import json
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from pleinair.checks import one_line
 from pleinair.errors import RequestError, ResourceError
-from pleinair_bench.statistics import Rounds, Summary, summary
+from pleinair.files import read_file
+from pleinair_bench.statistics import FEWEST_ROUNDS, Rounds, Summary, summary
 
-VERSION = 2
+VERSION = 3
 SCHEMA = Path(__file__).with_name("schema.json")
 MAIN = ("total", "run")  # what a case is about: the first of them that it has
 PATIENCE_S = 30.0
+UNFINISHED = ".unfinished"  # added to the results file's name: what a killed run leaves
+LARGEST_FILE = 64 << 20  # bytes: some thousand runs
+LARGEST_LINE = 1 << 20  # bytes: a record has a few thousand samples at most
+LARGEST_NUMBER = 1e18
+LONGEST_TEXT = 500  # characters of one string
+WARNED = 5  # lines of a file that are named for what is wrong with them
+MOST_WRONG = 10_000  # lines that are no records, after which a file is none of ours
 Record = dict[str, Any]
 
 
@@ -29,7 +40,7 @@ def append(file: Path, records: Iterable[Record]) -> None:
 
     After an error the file is what it was before. A line that a power cut left unfinished is closed first.
     """
-    lines = "".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records).encode()
+    lines = _lines(records)
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
     except OSError as error:
@@ -54,22 +65,84 @@ def append(file: Path, records: Iterable[Record]) -> None:
         os.close(descriptor)
 
 
-def read(files: Iterable[Path]) -> tuple[list[Record], list[str]]:
-    """All records of the files, brought to this version, and a warning for each line that is none."""
-    found, warnings = [], []
-    for file in files:
+def keep(file: Path, records: list[Record]) -> None:
+    """Put what is measured so far beside the results file, in case this process is killed; nothing removes it again.
+
+    That it cannot be written is no reason to stop measuring.
+    """
+    beside = unfinished(file)
+    part = beside.with_name(f"{beside.name}.{os.getpid()}")
+    with suppress(OSError):
+        if not records:
+            beside.unlink(missing_ok=True)
+            return
         try:
-            lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
-        except OSError as error:
-            raise RequestError(f"cannot read '{file}' ({error.strerror or error}); check the path") from None
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                found.append(upgraded(json.loads(line)))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                warnings.append(f"{file.name}, line {number} is left out: {error}")
+            part.write_bytes(_lines(records))
+            part.replace(beside)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def recover(file: Path) -> int:
+    """Add what a killed run has left beside the results file to it; returns how many records that were."""
+    beside = unfinished(file)
+    if not beside.is_file():
+        return 0
+    found, _ = read([beside])
+    append(file, found)
+    keep(file, [])
+    return len(found)
+
+
+def unfinished(file: Path) -> Path:
+    """Where a run keeps the records of cases that are not done."""
+    return file.with_name(file.name + UNFINISHED)
+
+
+def read(files: Iterable[Path]) -> tuple[list[Record], list[str]]:
+    """All records of the files, brought to this version, and warnings of lines that are none.
+
+    Raises RequestError for what is no ordinary file, is too large, or has lines and no record among them.
+    """
+    found: list[Record] = []
+    warnings: list[str] = []
+    for file in files:
+        good, bad = _read(file)
+        if bad and not good:
+            raise RequestError(f"'{_shown(file)}' holds no benchmark records ({bad[0]}); give a results file")
+        found += good
+        warnings += [f"'{_shown(file)}', {complaint}" for complaint in bad[:WARNED]]
+        if len(bad) > WARNED:
+            warnings.append(f"'{_shown(file)}', {len(bad) - WARNED} more lines are left out")
     return found, warnings
+
+
+def _read(file: Path) -> tuple[list[Record], list[str]]:
+    """One file's records, and what is wrong with its other lines."""
+    content = read_file(file, LARGEST_FILE, RequestError, "check the path, or give fewer records at once")
+    good, bad = [], []
+    for number, line in enumerate(io.BytesIO(content), 1):
+        if line.isspace():
+            continue
+        try:
+            good.append(_parsed(line))
+        except ValueError as error:
+            bad.append(f"line {number} is left out: {one_line(error, 200)}")
+        if len(bad) > MOST_WRONG:
+            raise RequestError(
+                f"'{_shown(file)}' has more than {MOST_WRONG:,} lines that are no records; give a results file"
+            )
+    return good, bad
+
+
+def _parsed(line: bytes) -> Record:
+    """The record that a line holds; ValueError with the reason where it holds none."""
+    if len(line) > LARGEST_LINE:
+        raise ValueError(f"longer than {LARGEST_LINE:,} bytes")
+    try:
+        return upgraded(json.loads(line.decode("utf-8", "replace"), parse_constant=_no_number))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def upgraded(raw: Record) -> Record:
@@ -82,15 +155,47 @@ def upgraded(raw: Record) -> Record:
         raise ValueError("not a benchmark record")
     if version > VERSION:
         raise ValueError(f"a record of version {version}, and this pleinair reads up to {VERSION}; update pleinair")
-    while raw["schema"] < VERSION:
-        raw = UPGRADES[raw["schema"]](raw)
+    try:
+        while raw["schema"] < VERSION:
+            raw = UPGRADES[raw["schema"]](raw)
+    except KeyError as error:
+        raise ValueError(f"record lacks {error}") from None
+    except (TypeError, AttributeError):
+        raise ValueError(f"not a record of version {version}") from None
     if wrong := next(problems(raw), None):
         raise ValueError(wrong)
-    return raw
+    return _printable(raw)
+
+
+def _with_precision(raw: Record) -> Record:
+    """Version 3 of a record of version 2, which told neither the commit nor what was computed in.
+
+    Our own engines had no choice: float32 on the CPU. What peers had stored was not looked at, and two rounds had an
+    interval.
+    """
+    case, measures = dict(raw["case"]), {**raw["measures"], **raw["usage"]}
+    weights = case.pop("precision")
+    case["precision"] = {"cpu": "f32", "gpu": "f16"}.get(case["device"], "auto")
+    if case["engine"] in ("diffusers", "diffusers channels-last", "stable-diffusion.cpp"):
+        weights = "unknown"
+    if case["engine"] == "stable-diffusion.cpp":
+        case["precision"] = "auto"
+    for name, measure in measures.items():
+        if len(measure["rounds"]) < FEWEST_ROUNDS:
+            measures[name] = measure | {"low": None, "high": None}
+    return raw | {
+        "schema": 3,
+        "commit": None,
+        "case": case | {"weights": weights},
+        "engine": raw["engine"] | {"precision": None},
+        "measures": {name: measures[name] for name in raw["measures"]},
+        "usage": {name: measures[name] for name in raw["usage"]},
+    }
 
 
 UPGRADES: dict[int, Callable[[Record], Record]] = {  # version -> what makes the next one of it
     1: lambda raw: raw | {"schema": 2, "pace": [], "left_out": []},  # there was no yardstick
+    2: _with_precision,
 }
 
 
@@ -128,7 +233,8 @@ def measured(samples: Rounds, unit: str) -> dict[str, Any]:
     kept = [[float(f"{sample:.6g}") for sample in each] for each in samples]
     found: Summary = summary(kept)
     figures = {"median": found.median, "mad": found.mad, "low": found.low, "high": found.high, "cv": found.cv}
-    return {"unit": unit, **{name: float(f"{value:.6g}") for name, value in figures.items()}, "rounds": kept}
+    short = {name: None if value is None else float(f"{value:.6g}") for name, value in figures.items()}
+    return {"unit": unit, **short, "rounds": kept}
 
 
 def problems(value: Any, rule: dict[str, Any] | None = None, where: str = "record") -> Iterator[str]:
@@ -148,6 +254,8 @@ def problems(value: Any, rule: dict[str, Any] | None = None, where: str = "recor
         yield f"{where} is none of {', '.join(map(str, rule['enum']))}"
     if "minimum" in rule and _is(value, "number") and value < rule["minimum"]:
         yield f"{where} is below {rule['minimum']}"
+    if "maximum" in rule and _is(value, "number") and value > rule["maximum"]:
+        yield f"{where} is above {rule['maximum']}"
     if "pattern" in rule and isinstance(value, str) and not re.search(rule["pattern"], value):
         yield f"{where} does not look like {rule['pattern']}"
     if isinstance(value, dict):
@@ -163,8 +271,11 @@ def problems(value: Any, rule: dict[str, Any] | None = None, where: str = "recor
     if isinstance(value, list):
         if len(value) < rule.get("minItems", 0):
             yield f"{where} is too short"
+        rest = rule.get("items", {})
+        if rest.get("type") == "number" and _are_numbers(value, rest.get("minimum", -LARGEST_NUMBER)):
+            return  # samples, of which there are many
         for number, item in enumerate(value):
-            yield from problems(item, rule.get("items", {}), f"{where}: {number}")
+            yield from problems(item, rest, f"{where}: {number}")
 
 
 _schema: dict[str, Any] = json.loads(SCHEMA.read_text(encoding="utf-8"))
@@ -177,10 +288,37 @@ def schema() -> dict[str, Any]:
 
 def _is(value: Any, kind: str) -> bool:
     if kind in ("number", "integer"):
-        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-        return not isinstance(value, bool) and (whole if kind == "integer" else isinstance(value, int | float))
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_NUMBER:
+            return False
+        return kind == "number" or isinstance(value, int) or value.is_integer()
     types = {"string": str, "boolean": bool, "object": dict, "array": list, "null": type(None)}
     return isinstance(value, types[kind])
+
+
+def _are_numbers(values: list[Any], least: float) -> bool:
+    """Whether all are numbers that a record may have, in one go."""
+    return all(type(value) in (int, float) and least <= value <= LARGEST_NUMBER for value in values)
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _printable(value: Any) -> Any:
+    """The same with every text on one line, of bounded length, and without what steers a terminal."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_TEXT and value.isprintable() else one_line(value, LONGEST_TEXT)
+    if isinstance(value, dict):
+        return {_printable(name): _printable(item) for name, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
+
+
+def _lines(records: Iterable[Record]) -> bytes:
+    return "".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records).encode()
+
+
+def _shown(file: Path) -> str:
+    return one_line(file.name, 80, end=True)
 
 
 def _unwritable(file: Path, error: OSError) -> ResourceError:

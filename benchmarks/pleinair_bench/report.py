@@ -25,10 +25,12 @@ def page(records: list[Record]) -> str:
 
 def write(text: str, file: Path, overwrite: bool) -> None:
     """Write the page whole or not at all; ResourceError where the file exists or cannot be written."""
-    if file.exists() and not overwrite:
-        raise ResourceError(f"'{file}' exists; choose another name with -o, or replace it with --force")
     part = None
     try:
+        if file.exists() and not overwrite:
+            raise ResourceError(f"'{file}' exists; choose another name with -o, or replace it with --force")
+        if file.exists() and not file.is_file():  # a device would be replaced by the page
+            raise ResourceError(f"'{file}' is no ordinary file; choose another name with -o")
         with tempfile.NamedTemporaryFile("w", dir=file.parent, encoding="utf-8", delete=False) as stream:
             part = Path(stream.name)
             stream.write(text)

@@ -5,6 +5,7 @@ other programs) meets all of them alike, and two that are to be compared are nev
 """
 
 import json
+import os
 import secrets
 import signal
 import subprocess
@@ -15,12 +16,14 @@ from datetime import UTC, datetime
 from time import perf_counter, sleep
 from typing import Any
 
+from pleinair.checks import one_line
 from pleinair.version import __version__
 from pleinair_bench import machine, models, yardstick
-from pleinair_bench.cases import FEWEST_ROUNDS_LARGE, Case
+from pleinair_bench.cases import Case
+from pleinair_bench.commit import commit
 from pleinair_bench.records import VERSION, Record, main_measure, measured
 from pleinair_bench.reference import WRONG_DB
-from pleinair_bench.statistics import Rounds, is_slowing, summary
+from pleinair_bench.statistics import FEWEST_ROUNDS, Rounds, is_slowing, summary
 from pleinair_bench.yardstick import FEWEST_CALM, is_disturbed
 
 ENOUGH = 0.02  # half the interval, as a share of the median: then no more rounds are needed
@@ -28,6 +31,13 @@ NOISY = 0.05  # spread above which a case is flagged
 OTHERS = 0.1  # share of the cores that other programs had, above which it is
 SPARE_ROUNDS = 3  # more than a case's most, to make up for disturbed ones
 UNITS = {"peak_rss_mb": "MB", "pss_mb": "MB", "cpu_s": "s", "joules": "J"}
+QUIET = {  # what workers are told, those of other programs as well: nothing is sent, nothing is fetched
+    "ORT_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+}
 WORKER = (sys.executable, "-P", "-m", "pleinair_bench.worker")
 
 
@@ -76,16 +86,15 @@ class Progress:
             return bool(self.failure) or count >= limits.rounds
         if len(calm) >= most or count >= most + SPARE_ROUNDS:
             return True
-        if count >= 2 and self.spent_s > limits.case_s:
-            return True
-        if count >= FEWEST_ROUNDS_LARGE and limits.run_s and run_s > limits.run_s:
+        late = self.spent_s > limits.case_s or (limits.run_s is not None and run_s > limits.run_s)
+        if count >= FEWEST_ROUNDS and late:
             return True
         main = samples_of(calm, "total") or samples_of(calm, "run")
         return len(calm) >= fewest and summary(main).uncertainty < ENOUGH
 
 
 class Run:
-    """One run over some cases. Iterate `steps`; when that is cut short, `unfinished` has what is left to keep."""
+    """One run over some cases. Iterate `steps`; `unfinished` is what is to be kept when that is cut short."""
 
     def __init__(self, cases: list[Case], limits: Limits | None = None) -> None:
         self.id = new_id()
@@ -106,12 +115,13 @@ class Run:
                 yield f"round {number + 1}: {progress.case.name}", None
                 self._round(progress)
                 if progress.is_done(self.limits, perf_counter() - started, yardstick.usual(self.paces)):
-                    yield progress.case.name, self._written(progress)
+                    progress.written = True
+                    yield progress.case.name, self._record(progress)
             number += 1
 
     def unfinished(self) -> list[Record]:
-        """Records of the cases that were begun and not finished, flagged as interrupted."""
-        return [self._written(each, "interrupted") for each in self.cases if each.outcomes and not each.written]
+        """Records of the cases that were begun and are not finished, flagged as interrupted."""
+        return [self._record(each, "interrupted") for each in self.cases if each.outcomes and not each.written]
 
     def _limits(self) -> Iterator[tuple[str, None]]:
         """Measure what this machine can do at most, on each device and number of threads."""
@@ -150,8 +160,7 @@ class Run:
             self.waited_s += yardstick.PAUSE_S
         return pace
 
-    def _written(self, progress: Progress, cut: str | None = None) -> Record:
-        progress.written = True
+    def _record(self, progress: Progress, cut: str | None = None) -> Record:
         usual = yardstick.usual(self.paces)
         return make_record(progress, self.id, self.machine, self.engines, self.peaks, cut, usual)
 
@@ -180,6 +189,7 @@ def answer(
         text=True,
         encoding="utf-8",
         errors="replace",
+        env=os.environ | QUIET,
         start_new_session=True,
     )
     try:
@@ -199,14 +209,14 @@ def answer(
     except ValueError:
         return {"status": "crashed", "reason": "it ended without an answer"}
     if found.get("reason"):
-        found["reason"] = machine.without_paths(found["reason"])
+        found["reason"] = one_line(machine.without_paths(found["reason"]), 300)
     return found
 
 
 def died(code: int, complaint: str, for_memory: bool) -> dict[str, Any]:
     """The outcome of a worker that ended with an exit code; below 0 is a signal's number."""
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
-    last = machine.without_paths(lines[-1])[:200] if lines else ""
+    last = one_line(machine.without_paths(lines[-1]), 200) if lines else ""
     if for_memory:
         return {"status": "out of memory", "reason": "the system ended it for memory"}
     if "bad_alloc" in complaint or "MemoryError" in complaint:
@@ -246,6 +256,7 @@ def make_record(
         "run": run,
         "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "pleinair": __version__,
+        "commit": commit(),
         "case": case.to_dict(),
         "status": failure["status"] if failure else cut or "ok",
         "reason": failure.get("reason") if failure else "stopped before all rounds were done" if cut else None,
@@ -259,6 +270,7 @@ def make_record(
             "version": engines.get(case.engine, {}).get("version"),
             "devices": engines.get(case.engine, {}).get("devices", []),
             "isa": place.get(case.engine, {}).get("isa"),
+            "precision": next((outcome["precision"] for outcome in good if outcome.get("precision")), None),
         },
         "limits": {
             engine: {name: value for name, value in found.items() if name != "isa"}
@@ -280,9 +292,12 @@ def speed(record: Record, gflop: float | None) -> dict[str, Any]:
     if name is None or not record["measures"][name]["median"]:
         return found
     found["per_second"] = round(1 / record["measures"][name]["median"], 4)
-    computed = activations(record["case"], "unet" if name == "step" else record["case"]["work"])
+    computed = activations(record, "unet" if name == "step" else record["case"]["work"])
     best = [
-        value for each in record["limits"].values() for kind, value in each.items() if kind.endswith(computed) and value
+        value
+        for each in record["limits"].values()
+        for kind, value in each.items()
+        if kind.partition("_")[2] == computed and value
     ]
     if gflop:
         found["gflops"] = round(gflop * found["per_second"], 2)
@@ -293,12 +308,14 @@ def speed(record: Record, gflop: float | None) -> dict[str, Any]:
     return found
 
 
-def activations(case: dict[str, Any], graph: str) -> str:
-    """What a case computes in: int8 where the graph's activations are quantized, else fp32."""
-    if case["model"] not in models.names():  # a peer's
-        return "fp32"
-    found = models.manifest_of(case["model"], case["precision"]).graphs.get(graph)
-    return "int8" if found and found.activations == "int8" else "fp32"
+def activations(record: Record, graph: str) -> str:
+    """What most of a case is computed in, as the limits name it: int8 where the graph's activations are quantized."""
+    case, told = record["case"], record["engine"]["precision"] or ""
+    if case["model"] in models.names():  # and no peer's
+        found = models.manifest_of(case["model"], case["weights"]).graphs.get(graph)
+        if found and found.activations == "int8":
+            return "int8"
+    return next((kind for kind in ("bf16", "f16") if kind in told.split("+")), "fp32")
 
 
 def flags(record: Record, outcomes: list[dict[str, Any]], cut: str | None, usual: float | None) -> list[str]:
@@ -308,6 +325,7 @@ def flags(record: Record, outcomes: list[dict[str, Any]], cut: str | None, usual
     others = [outcome["others"] for outcome in outcomes if outcome.get("others") is not None]
     picture = record["picture"] or {}
     loaded = bool(others) and sorted(others)[len(others) // 2] > OTHERS
+    asked, told = record["case"]["precision"], record["engine"]["precision"]
     found = {
         "on battery": any(outcome.get("power") == "battery" for outcome in outcomes),
         "throttled": any(outcome.get("throttled") for outcome in outcomes) or (is_slowing(samples) and not loaded),
@@ -315,6 +333,7 @@ def flags(record: Record, outcomes: list[dict[str, Any]], cut: str | None, usual
         "disturbed": any(is_disturbed(outcome.get("pace", ()), usual) for outcome in outcomes),
         "noisy": bool(main) and record["measures"][main]["cv"] > NOISY,
         "wrong picture": picture.get("psnr_db") is not None and picture["psnr_db"] < WRONG_DB,
+        "other precision": asked != "auto" and told is not None and asked not in told.split("+"),
         "interrupted": cut is not None,
     }
     return [name for name, raised in found.items() if raised]

@@ -2,12 +2,14 @@
 
 Samples come in rounds, one for each process. A process keeps its luck (where its memory lies, how warm the machine is)
 for as long as it lives, so samples of one process agree better among themselves than with those of the next.
-Intervals that ignore this are too narrow; these are made of the medians of the rounds as well.
+Intervals that ignore this are too narrow; these are made of the medians of the rounds as well, and with fewer than
+three rounds there is none.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, exp, pi, sqrt
+from functools import lru_cache
+from math import comb, exp, inf, pi, sqrt
 
 import numpy as np
 
@@ -15,34 +17,44 @@ Rounds = Sequence[Sequence[float]]
 INTERVAL = 0.95  # of a median
 CERTAINTY = 0.99  # of a comparison: a run makes many, and 1 in 20 would be wrong somewhere in each
 FLOOR = 0.02  # smaller differences are none: a machine differs that much from itself between two days
+FEWEST_ROUNDS = 3  # processes, without which nothing is known of how they differ
+LARGEST_LOG = 700.0
 FEWEST = 6  # samples whose extremes hold the median with 95 % certainty
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A median with its MAD (median absolute deviation), 95 % interval and coefficient of variation."""
+    """A median with its MAD (median absolute deviation), 95 % interval and coefficient of variation.
+
+    Without an interval, as of fewer than FEWEST_ROUNDS, `low` and `high` are None.
+    """
 
     samples: int
     rounds: int
     median: float
     mad: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     cv: float
 
     @property
     def uncertainty(self) -> float:
-        """Half the interval, as a share of the median."""
+        """Half the interval, as a share of the median; infinite without an interval."""
+        if self.low is None or self.high is None:
+            return inf
         return (self.high - self.low) / 2 / self.median if self.median else 0.0
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """B against A: `ratio` above 1 is more of what was measured; `word` is less, more, no difference or unknown."""
+    """B against A: `ratio` above 1 is more of what was measured; `word` is less, more, no difference or unknown.
+
+    Where it is unknown there is no interval, and `low` and `high` are None.
+    """
 
     ratio: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     word: str
 
 
@@ -50,7 +62,7 @@ def summary(rounds: Rounds) -> Summary:
     """The summary of all samples; needs at least one."""
     flat = np.array([sample for each in rounds for sample in each], float)
     median, spread = float(np.median(flat)), float(np.std(flat, ddof=1)) if len(flat) > 1 else 0.0
-    low, high = interval(rounds)
+    low, high = interval(rounds) or (None, None)
     return Summary(
         samples=len(flat),
         rounds=len(rounds),
@@ -62,25 +74,45 @@ def summary(rounds: Rounds) -> Summary:
     )
 
 
-def interval(rounds: Rounds, level: float = INTERVAL) -> tuple[float, float]:
-    """Where the median is, with certainty `level`: the wider of what the samples say and what the rounds say."""
-    flat = sorted(sample for each in rounds for sample in each)
-    low, high = _of_order(flat, level) if len(flat) >= FEWEST else _of_mean(flat, level)
-    if len(rounds) >= 3 and len(flat) > len(rounds):
+def interval(rounds: Rounds, level: float = INTERVAL) -> tuple[float, float] | None:
+    """Where the median is, with certainty `level`: the wider of what the samples say and what the rounds say.
+
+    None with fewer than FEWEST_ROUNDS.
+    """
+    if len(rounds) < FEWEST_ROUNDS:
+        return None
+    flat = [sample for each in rounds for sample in each]
+    low, high = of_samples(flat, level)
+    if len(flat) > len(rounds):
         across = _of_mean([float(np.median(each)) for each in rounds], level)
         low, high = min(low, across[0]), max(high, across[1])
     return low, high
 
 
+def of_samples(samples: Sequence[float], level: float = INTERVAL) -> tuple[float, float]:
+    """Where the median of samples is that know nothing of each other: by their order, or as if normal where few."""
+    ordered = sorted(samples)
+    return _of_order(ordered, level) if len(ordered) >= FEWEST else _of_mean(ordered, level)
+
+
+def is_certain(samples: Sequence[float], share: float) -> bool:
+    """Whether more samples of this process would hardly move its median: half the interval is within `share` of it."""
+    if len(samples) <= FEWEST:
+        return False
+    low, high = of_samples(samples)
+    return (high - low) / 2 <= share * float(np.median(samples))
+
+
 def compare(a: Rounds, b: Rounds, level: float = CERTAINTY, floor: float = FLOOR) -> Verdict:
-    """B / A by Welch's t-test on the logarithms of the rounds' medians; "unknown" with fewer than two rounds of either.
+    """B / A by Welch's t-test on the logarithms of the rounds' medians; "unknown" with fewer than FEWEST_ROUNDS of
+    either.
 
     A difference is one where the interval leaves 1 out and the ratio is more than `floor` away from it.
     """
-    if min(len(a), len(b)) < 2 or min(min(each, default=0) for each in (*a, *b)) <= 0:
+    if min(len(a), len(b)) < FEWEST_ROUNDS or min(min(each, default=0) for each in (*a, *b)) <= 0:
         middle = [float(np.median([sample for each in rounds for sample in each])) for rounds in (a, b)]
         ratio = middle[1] / middle[0] if middle[0] > 0 else 1.0
-        return Verdict(ratio, 0.0, float("inf"), "unknown")
+        return Verdict(ratio, None, None, "unknown")
     first, second = (np.log([np.median(each) for each in rounds]) for rounds in (a, b))
     errors = [max(float(np.var(of, ddof=1)) / len(of), _within(rounds)) for of, rounds in ((first, a), (second, b))]
     distance, error = float(second.mean() - first.mean()), sqrt(sum(errors))
@@ -90,11 +122,12 @@ def compare(a: Rounds, b: Rounds, level: float = CERTAINTY, floor: float = FLOOR
         else 1
     )
     reach = t_quantile((1 + level) / 2, freedom) * error
-    differs = abs(distance) > reach and abs(exp(distance) - 1) > floor
+    differs = abs(distance) > reach and abs(_exp(distance) - 1) > floor
     word = ("more" if distance > 0 else "less") if differs else "no difference"
-    return Verdict(exp(distance), exp(distance - reach), exp(distance + reach), word)
+    return Verdict(_exp(distance), _exp(distance - reach), _exp(distance + reach), word)
 
 
+@lru_cache
 def t_quantile(probability: float, freedom: float) -> float:
     """The inverse of Student's t distribution for probability > 1/2 and freedom >= 1, to 1e-4 of itself.
 
@@ -133,8 +166,13 @@ def _of_mean(values: list[float], level: float) -> tuple[float, float]:
     of = np.log(values) if positive else np.array(values)
     reach = t_quantile((1 + level) / 2, len(values) - 1) * float(of.std(ddof=1)) / sqrt(len(values))
     low, high = float(of.mean()) - reach, float(of.mean()) + reach
-    low, high = (exp(low), exp(high)) if positive else (low, high)
+    low, high = (_exp(low), _exp(high)) if positive else (low, high)
     return min(low, float(np.median(values))), max(high, float(np.median(values)))
+
+
+def _exp(logarithm: float) -> float:
+    """exp, without ever being infinite or zero."""
+    return exp(max(-LARGEST_LOG, min(logarithm, LARGEST_LOG)))
 
 
 def _within(rounds: Rounds) -> float:

@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pleinair.checks import one_of
 from pleinair_bench.records import Record, machine_key, main_measure
 
 ENGINE_NAMES = {"openvino": "OpenVINO", "onnx": "ONNX Runtime"}
 IN_ORDER = ("cold", "warm", "text_encoder", "unet", "vae_decoder")  # pictures before their parts
+CORES = ("physical", "performance", "efficiency", "logical", "usable")
 STAGES = ("import", "load", "compile", "first", "text", "first_step", "step", "decode", "run", "total")
 HEAD = (
     "model",
@@ -17,6 +19,7 @@ HEAD = (
     "size",
     "engine",
     "weights",
+    "computed in",
     "median",
     "95 % interval",
     "load",
@@ -30,6 +33,11 @@ HEAD = (
 def table(records: list[Record], form: str) -> str:
     """The records as md, csv, json or jsonl."""
     return FORMS[form](records)
+
+
+def checked_form(form: str) -> str:
+    """One of FORMS in any case, or RequestError with the nearest."""
+    return one_of("form", form.strip().lower(), FORMS)
 
 
 def markdown(records: list[Record]) -> str:
@@ -46,7 +54,8 @@ def ordered(records: list[Record]) -> list[Record]:
     def place(record: Record) -> tuple:
         case = record["case"]
         work = (IN_ORDER.index(case["work"]), case["batch"], case["width"] * case["height"], case["steps"] or 0)
-        return (case["model"] != "storybook", case["model"], *work, case["precision"], case["engine"], str(case))
+        how = (case["weights"], case["precision"], case["engine"], str(case))
+        return (case["model"] != "storybook", case["model"], *work, *how)
 
     return sorted(records, key=place)
 
@@ -63,7 +72,8 @@ def about(records: list[Record], versions: bool = True) -> Iterator[str]:
     threads = f"{cores['usable']} of {cores['logical']} threads{kinds}"
     yield f"- **{facts['cpu']}**, {threads}, {memory['gib']} GiB {ram}".rstrip()
     known = [f"{ENGINE_NAMES.get(name, name)} {version or ''}".strip() for name, version in engines.items()]
-    used = ["Python " + facts["python"], "pleinair " + records[-1]["pleinair"], *(known if versions else [])]
+    ours = f"pleinair {records[-1]['pleinair']}{_commit(records[-1])}"
+    used = ["Python " + facts["python"], ours, *(known if versions else [])]
     yield f"- {facts['os']}, {', '.join(used)}"
     yield "- " + ", ".join(filter(None, [*state, " ".join(facts["isa"])]))
     limits: dict[str, float] = {}
@@ -98,15 +108,29 @@ def cells(record: Record) -> list[str]:
         work,
         size,
         where,
-        case["precision"],
+        case["weights"],
+        computed(record),
         seconds(measure["median"]) if measure else "-",
-        f"{seconds(measure['low'])} .. {seconds(measure['high'])}" if measure else "-",
+        interval(measure),
         seconds(load["median"]) if load else "-",
         f"{speed['per_second']:.3g}" if speed["per_second"] else "-",
         f"{speed['percent_of_limit']:.0f} %" if speed["percent_of_limit"] else "-",
         f"{memory['median']:.0f} MB" if memory else "-",
         ", ".join(notes),
     ]
+
+
+def computed(record: Record) -> str:
+    """What a case was computed in: as the engine says, or as was asked where it says nothing."""
+    told, asked = record["engine"]["precision"], record["case"]["precision"]
+    return told or ("-" if asked == "auto" else f"{asked} (asked)")
+
+
+def interval(measure: dict[str, Any] | None) -> str:
+    """The ends of a measure's 95 % interval, where it has one."""
+    if measure is None or measure["low"] is None or measure["high"] is None:
+        return "-"
+    return f"{seconds(measure['low'])} .. {seconds(measure['high'])}"
 
 
 def seconds(value: float) -> str:
@@ -127,8 +151,8 @@ def rows(head: tuple[str, ...], body: Any) -> list[str]:
 def flat(record: Record) -> dict[str, Any]:
     """A record as one row of a spreadsheet: figures, no samples."""
     facts = record["machine"]
-    row = {name: record[name] for name in ("run", "time", "pleinair", "status", "reason")} | record["case"]
-    row |= {"engine_version": record["engine"]["version"]} | record["speed"]
+    row = {name: record[name] for name in ("run", "time", "pleinair", "commit", "status", "reason")} | record["case"]
+    row |= {f"engine_{name}": record["engine"][name] for name in ("version", "precision")} | record["speed"]
     for name in STAGES:
         measure = record["measures"].get(name, {})
         row |= {f"{name}_{figure}": measure.get(figure) for figure in ("median", "mad", "low", "high")}
@@ -137,12 +161,12 @@ def flat(record: Record) -> dict[str, Any]:
     row |= {f"picture_{name}": (record["picture"] or {}).get(name) for name in ("sha256", "psnr_db", "ssim")}
     row |= {"rounds_left_out": len(record["left_out"])}
     row |= {"flags": " ".join(flag.replace(" ", "-") for flag in record["flags"]), "cpu": facts["cpu"]}
-    row |= {f"cores_{name}": count for name, count in facts["cores"].items()}
+    row |= {f"cores_{name}": facts["cores"][name] for name in CORES}
     return row | {"memory_gib": facts["memory"]["gib"], "os": facts["os"], "isa": " ".join(facts["isa"])}
 
 
 def as_csv(records: list[Record]) -> str:
-    lines = [flat(record) for record in records]
+    lines = [{name: _harmless(value) for name, value in flat(record).items()} for record in records]
     out = io.StringIO()
     if lines:
         writer = csv.DictWriter(out, lines[0], lineterminator="\n")
@@ -151,9 +175,20 @@ def as_csv(records: list[Record]) -> str:
     return out.getvalue().rstrip("\n")
 
 
+def _harmless(value: Any) -> Any:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+
+
+def _commit(record: Record) -> str:
+    """The commit as people write it, after a version."""
+    found, _, changed = (record["commit"] or "").partition("-")
+    return f" ({found[:10]}{' with changes' if changed else ''})" if found else ""
+
+
 FORMS: dict[str, Callable[[list[Record]], str]] = {
     "md": markdown,
     "csv": as_csv,
-    "json": lambda records: json.dumps(records, indent=1, ensure_ascii=False),
-    "jsonl": lambda records: "\n".join(json.dumps(record, ensure_ascii=False) for record in records),
+    "json": lambda records: json.dumps(records, indent=1),
+    "jsonl": lambda records: "\n".join(map(json.dumps, records)),
 }

@@ -8,14 +8,21 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, NamedTuple
 
 STARTED = perf_counter()
 FEWEST, MOST = 3, 60  # samples of one process, unless they are slow
 SLOW_S, FEWEST_SLOW = 2.0, 2
 ENOUGH = 0.01  # half the interval, as a share of the median: more samples would tell nothing new
+
+
+class Compiled(NamedTuple):
+    """What compiling one graph took, in seconds, and what it is computed in, as the engine says."""
+
+    seconds: float
+    precision: str | None
 
 
 def main() -> None:
@@ -67,12 +74,13 @@ def case(case: dict[str, Any], spawned: float | None, seconds: float, count: boo
     asked = Case.from_dict(case)
     engine_module(asked.engine)
     samples = {"import": [perf_counter() - begun]}
-    bundle = models.opened(asked.model, asked.engine, asked.precision, asked.components)
+    bundle = models.opened(asked.model, asked.engine, asked.weights, asked.components)
     measure = component if not asked.is_picture else cold if asked.work == "cold" else warm
-    with compiling(asked.engine) as spent:
-        found = measure(asked, bundle, samples, begun, seconds)
-    if spent:
-        samples["compile"] = [sum(spent)]
+    compiled = watch_compiling(asked.engine)
+    found = measure(asked, bundle, samples, begun, seconds)
+    if compiled:
+        samples["compile"] = [sum(each.seconds for each in compiled)]
+    found["precision"] = computed_in(asked.engine, asked.device, compiled)
     found["pace"] = yardstick.pace()
     if count:
         found["gflop"] = counted(asked, bundle)
@@ -85,7 +93,8 @@ def component(asked: Any, bundle: Any, samples: dict[str, list[float]], begun: f
 
     from pleinair.engines import open_graph
 
-    graph = open_graph(bundle, asked.work, asked.engine, asked.device, asked.threads)
+    place = (asked.engine, asked.device, asked.threads)
+    graph = open_graph(bundle, asked.work, *place, precision=asked.precision)
     given = inputs(asked, bundle)
     mark = perf_counter()
     graph.prepare({name: array.shape for name, array in given.items()})
@@ -135,8 +144,7 @@ def repeated(
     call: Callable[[], object], runs: list[float], first: float, seconds: float, warmups: int = 1
 ) -> dict[str, Any]:
     """Call until the median is certain, or `seconds` or MOST samples are reached; `runs` receives the samples."""
-    from pleinair_bench.statistics import FEWEST as ENOUGH_SAMPLES
-    from pleinair_bench.statistics import summary
+    from pleinair_bench.statistics import is_certain
 
     slow = first > SLOW_S  # its first call has warmed up all there is
     for _ in range(0 if slow else warmups):
@@ -148,8 +156,7 @@ def repeated(
             mark = perf_counter()
             call()
             runs.append(perf_counter() - mark)
-            certain = len(runs) > ENOUGH_SAMPLES and summary([runs]).uncertainty < ENOUGH
-            if len(runs) >= fewest and (certain or perf_counter() - started >= seconds):
+            if len(runs) >= fewest and (is_certain(runs, ENOUGH) or perf_counter() - started >= seconds):
                 break
     return found | used(found, len(runs))
 
@@ -233,7 +240,8 @@ def counted(asked: Any, bundle: Any) -> float | None:
 def pipeline(asked: Any, bundle: Any) -> Any:
     from pleinair.pipeline import load
 
-    return load(bundle.path, engine=asked.engine, device=asked.device, threads=asked.threads)
+    place = {"engine": asked.engine, "device": asked.device, "threads": asked.threads}
+    return load(bundle.path, **place, precision=asked.precision)
 
 
 def paint(pipe: Any, asked: Any) -> Any:
@@ -270,29 +278,39 @@ def picture(result: Any, asked: Any, bundle: Any) -> dict[str, Any]:
     return {"picture": likeness(result.pixels[0], bundle, asked.steps, asked.sampler)}
 
 
-@contextmanager
-def compiling(engine: str) -> Iterator[list[float]]:
-    """Seconds of each compilation inside the body, where the engine compiles apart from reading (OpenVINO)."""
-    spent: list[float] = []
+def watch_compiling(engine: str) -> list[Compiled]:
+    """A list that receives each compilation of this process from now on, where the engine compiles apart from reading
+    (OpenVINO).
+    """
+    compiled: list[Compiled] = []
     if engine != "openvino":
-        yield spent
-        return
+        return compiled
     from pleinair.engines.openvino import ov
 
     original = ov.Core.compile_model
 
     def timed(*arguments: Any, **named: Any) -> Any:
         mark = perf_counter()
-        try:
-            return original(*arguments, **named)
-        finally:
-            spent.append(perf_counter() - mark)
+        model = original(*arguments, **named)
+        compiled.append(Compiled(perf_counter() - mark, hinted(model)))
+        return model
 
     ov.Core.compile_model = timed
-    try:
-        yield spent
-    finally:
-        ov.Core.compile_model = original
+    return compiled
+
+
+def hinted(model: Any) -> str | None:
+    """What a model that OpenVINO has compiled is computed in; None on a device that does not tell."""
+    with suppress(RuntimeError, AttributeError):
+        return model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return None
+
+
+def computed_in(engine: str, device: str, compiled: list[Compiled]) -> str | None:
+    """The precisions of all graphs, joined by +; ONNX Runtime computes float32 graphs in float32 on the CPU."""
+    if engine == "onnx":
+        return "f32" if device == "cpu" else None
+    return "+".join(sorted({each.precision for each in compiled if each.precision})) or None
 
 
 def significant(number: float) -> float:
