@@ -108,7 +108,7 @@ def standing(file: Path) -> os.stat_result | None:
         return None
     except (OSError, ValueError) as error:  # ValueError: a NUL, or what no file name can hold
         why = getattr(error, "strerror", None) or one_line(error, SHOWN)
-        raise ResourceError(f"cannot write '{_shown(file)}' ({why}); choose another name with -o") from None
+        raise ResourceError(f"cannot write '{_shown(file)}' ({why}); check the path or choose another -o") from None
 
 
 def _shown(file: Path) -> str:
