@@ -15,13 +15,29 @@ def python(code):
 
 
 def test_public_names_are_those_listed():
-    modules = {name for name, value in vars(pleinair).items() if isinstance(value, types.ModuleType)}
-    shown = {name for name in vars(pleinair) if not name.startswith("_")} - modules
-    assert {*shown, "__version__"} == set(pleinair.__all__)
+    from pleinair import api
+
+    modules = {name for name, value in vars(api).items() if isinstance(value, types.ModuleType)}
+    shown = {name for name in vars(api) if not name.startswith("_")} - modules
+    assert {*shown, "__version__"} == set(pleinair.__all__) == set(dir(pleinair))
+    assert all(getattr(pleinair, name) is getattr(api, name) for name in pleinair.__all__)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    assert not hasattr(pleinair, "generat") and not hasattr(pleinair, "__wrapped__")
+
+
+def test_the_command_line_begins_before_anything_slow_is_imported():
+    loaded = python("import sys, pleinair.__main__; print(*sys.modules)").split()
+    assert not {"numpy", "typer", "json", "PIL", "pleinair.api", "pleinair.cli"} & set(loaded)
+
+
+def test_starting_the_command_line_does_not_load_what_draws_the_bar():
+    assert "rich.progress" not in python("import sys, pleinair.cli; print(*sys.modules)").split()
 
 
 def test_importing_loads_no_engine_and_nothing_heavy():
-    loaded = set(json.loads(python("import json, sys, pleinair; print(json.dumps(list(sys.modules)))")))
+    loaded = set(json.loads(python("import json, sys, pleinair; pleinair.load; print(json.dumps(list(sys.modules)))")))
     heavy = {
         "torch",
         "diffusers",

@@ -36,6 +36,7 @@ from pleinair.sampling import SAMPLERS, walker
 from pleinair.seamless import seamless_decode, wrap_margins, wrapped
 from pleinair.settings import asked_for
 from pleinair.text import Conditioning, Reader
+from pleinair.unsupported import refuse_model
 from pleinair.upscale import Upscaler, load_upscaler
 from pleinair.version import __version__
 
@@ -120,6 +121,7 @@ class Pipeline:
         self.engine = engine
         self.device = device or "cpu"
         self.threads = threads
+        self.loading: Callable[[str], None] = lambda what: None  # called before a graph is loaded, which can take long
         self._graphs: dict[str, Graph] = {}
         self._upscalers: dict[Path, Upscaler] = {}
         self._opening = RLock()
@@ -435,12 +437,14 @@ class Pipeline:
     def _graph(self, name: str) -> Graph:
         with self._opening:
             if name not in self._graphs:
+                self.loading(name)
                 self._graphs[name] = open_graph(self.bundle, name, self.engine, self.device, self.threads)
             return self._graphs[name]
 
     def _upscaler(self, folder: Path) -> Upscaler:
         with self._opening:
             if folder not in self._upscalers:
+                self.loading(folder.name)
                 same = self.engine == "fake" or ENGINES[self.engine].format in open_bundle(folder).formats
                 self._upscalers[folder] = load_upscaler(
                     folder,
@@ -479,6 +483,7 @@ def load(
 
     Graphs are loaded when first needed. Raises BundleError, EngineError or RequestError.
     """
+    refuse_model(model)
     bundle = open_bundle(model)
     if bundle.upscales:
         bundle.require("text2image")
