@@ -28,7 +28,7 @@ from pleinair.errors import (
 )
 from pleinair.metadata import read
 from pleinair.morph import EASES, EVEN
-from pleinair.options import LARGER, MASKING, painting, parse_list
+from pleinair.options import LARGER, MASKING, offered, painting, parse_list
 from pleinair.output import ARRAYS, PICTURES, planned_files, write
 from pleinair.pipeline import Pipeline, Result, load, merged
 from pleinair.progress import Progress
@@ -42,11 +42,14 @@ from pleinair.version import __version__
 
 NOT_IN_MORPHS = {"seed", "count", "batch", *walks.ONE_FOR_ALL, *MASKING, *LARGER} - {"upscale"}
 IMPORT_S = process_time()  # nothing but starting Python and importing has happened yet
+FORMATS = {"openvino": ("openvino",), "onnx": ("onnx",), "both": ("openvino", "onnx")}
+WEIGHTS = ("fp32", "fp16", "int8")
 INTERRUPTED = "interrupted; only complete files were kept"
 
 app = typer.Typer(
     name="pleinair",
     help="Stable Diffusion pictures on machines without CUDA, offline and without PyTorch.",
+    epilog=examples("pleinair"),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -252,7 +255,12 @@ def morph(
     image: Annotated[list[Path] | None, typer.Option(help="A picture to start a keyframe from; once for each.")] = None,
     frames: Annotated[int, typer.Option(help="How many pictures.")] = 24,
     seconds: Annotated[float, typer.Option(help="How long the film is.")] = 4.0,
-    ease: Annotated[str, typer.Option(help=f"How frames are set out: {', '.join([EVEN, *EASES])}.")] = EVEN,
+    ease: Annotated[
+        str,
+        typer.Option(
+            help=f"How frames are set out: {', '.join([EVEN, *EASES])}.", autocompletion=offered([EVEN, *EASES])
+        ),
+    ] = EVEN,
     loop: Annotated[bool, typer.Option("--loop", help="Go on to the first keyframe again.")] = False,
     ping_pong: Annotated[bool, typer.Option("--ping-pong", help="Play forwards, then backwards.")] = False,
     output: Annotated[Path, typer.Option("-o", "--output", help="FILE.gif, .webp, .png or .mp4.")] = Path("morph.gif"),
@@ -327,13 +335,21 @@ def summary(result: Result, files: list[Path], write_s: float, spent_s: float) -
 def export(
     source: Annotated[Path, typer.Argument(help="A diffusers folder, or an upscaler's file.", show_default=False)],
     out: Annotated[Path, typer.Argument(help="The bundle to write.", show_default=False)],
-    form: Annotated[str, typer.Option("--format", help="openvino, onnx or both.")] = "openvino",
-    weights: Annotated[str, typer.Option(help="fp32, fp16 or int8: how weights are stored.")] = "fp16",
+    form: Annotated[
+        str,
+        typer.Option("--format", help="openvino, onnx or both.", autocompletion=offered(("openvino", "onnx", "both"))),
+    ] = "openvino",
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="fp32, fp16 or int8: how weights are stored.", autocompletion=offered(("fp32", "fp16", "int8"))
+        ),
+    ] = "fp16",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
     as_json: Json = False,
 ) -> None:
     """Turn a diffusers model or an ESRGAN upscaler into a bundle; needs the `export` extra."""
-    formats = {"openvino": ("openvino",), "onnx": ("onnx",), "both": ("openvino", "onnx")}.get(form)
+    formats = FORMATS.get(form)
     if formats is None:
         raise RequestError(f"unknown format '{form}'; choose openvino, onnx or both")
     machine.need("model export")
@@ -410,7 +426,9 @@ def painter_facts(bundle: Bundle) -> dict[str, Any]:
 def show_prompt(
     text: Annotated[str, typer.Argument(help="The prompt.", show_default=False)],
     negative: Annotated[str, typer.Option(help="The negative prompt.")] = "",
-    model: Annotated[Path | None, typer.Option(help="Bundle folder; storybook when not given.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Bundle folder; storybook when not given.", show_default=False)
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps that schedules count in.")] = None,
     embedding: Annotated[list[Path] | None, typer.Option(help="A textual inversion; may be repeated.")] = None,
     clip_skip: Annotated[int, typer.Option(help="1 is none.")] = 1,
@@ -456,7 +474,9 @@ def metadata(
 def rerun(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A picture that holds its record.", show_default=False)],
-    model: Annotated[Path | None, typer.Option(help="Bundle folder; storybook when not given.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Bundle folder; storybook when not given.", show_default=False)
+    ] = None,
     engine: Annotated[str | None, typer.Option(help="openvino or onnx; the recorded one when not given.")] = None,
     device: Annotated[str | None, typer.Option(help="As for generate; the recorded one when not given.")] = None,
     image: Annotated[Path | None, typer.Option(help="The picture it was made of, if there was one.")] = None,

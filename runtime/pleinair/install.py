@@ -1,29 +1,25 @@
 """How pleinair got here, which decides what installs the rest of it."""
 
-from functools import cache
 from pathlib import Path
 
-CLONE = Path(__file__).parents[2]
+from pleinair.version import __version__
+
+HERE = Path(__file__).parent
 
 
-def line(extra: str, *flags: str) -> str:
-    """The words that end "install it with:" for an extra of pleinair."""
-    options = "".join(f" {flag}" for flag in flags)
-    if from_clone():
-        return f'pip install ".[{extra}]"{options} in your clone of pleinair'
-    return f'pip install "pleinair[{extra}]"{options}'
+def line(extra: str) -> str:
+    """The words that follow "install it with:" for an extra of pleinair."""
+    if from_clone(HERE):
+        return f'pip install ".[{extra}]" in your clone of pleinair'
+    return f'pip install "pleinair[{extra}]"'
 
 
-@cache
-def from_clone() -> bool:
-    """Whether pleinair was installed from a folder, or runs in one, rather than from a package index."""
-    if (CLONE / "pyproject.toml").is_file():  # an editable install, or none at all
+def from_clone(package: Path) -> bool:
+    """Whether this package folder lies in a clone, or was installed from one rather than from a package index."""
+    if (package.parents[1] / "pyproject.toml").is_file():
         return True
-    import json
-    from importlib.metadata import PackageNotFoundError, distribution  # a fifth of the import time of this package
-
-    try:
-        origin = json.loads(distribution("pleinair").read_text("direct_url.json") or "{}")
-    except (PackageNotFoundError, ValueError, OSError):
+    try:  # what pip notes for `pip install .`
+        origin = (package.parent / f"pleinair-{__version__}.dist-info" / "direct_url.json").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
         return False
-    return "dir_info" in origin  # what pip notes for `pip install .`
+    return '"dir_info"' in origin

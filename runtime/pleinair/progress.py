@@ -43,15 +43,16 @@ class Progress:
         mark = None
         try:
             for frame in frames:
-                if frame.result:
+                if frame.result:  # a morph hands its pictures over in another order than it paints them
                     self.hide()
-                    self.done += len(frame.seeds)
-                    mark = None
                 else:
                     if mark is not None:
                         seconds = [*seconds[1 - RECENT :], perf_counter() - mark]
                     self._show(self._words(frame, count, seconds), frame.step, frame.steps)
                     mark = perf_counter()
+                    if frame.step == frame.steps:
+                        self.done += len(frame.seeds)
+                        mark = None
                 yield frame
         finally:
             self.hide()
@@ -79,7 +80,7 @@ class Progress:
         if not sys.stderr.isatty():
             return
         if self._bar is None:
-            self._bar, self._task = _drawn()
+            self._bar, self._task = _drawn(words)
         self._bar.update(self._task, description=printable(words), completed=step or 0, total=steps)
 
 
@@ -90,8 +91,8 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _drawn() -> tuple[Any, Any]:
-    """A bar on the screen, and its task; rich is imported where there is somebody to see it."""
+def _drawn(words: str) -> tuple[Any, Any]:
+    """A bar on the screen, and its one task; rich is imported where there is somebody to see it."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -100,5 +101,6 @@ def _drawn() -> tuple[Any, Any]:
     columns = BarColumn(bar_width=20), TextColumn("{task.description}", markup=False)
     # stdout is for data and may lead into a file; this bar leaves the streams alone
     bar = Bar(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+    task = bar.add_task(printable(words), total=None)
     bar.start()
-    return bar, bar.add_task("", total=None)
+    return bar, task

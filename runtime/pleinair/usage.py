@@ -6,6 +6,7 @@ from typing import Any
 from pleinair.unsupported import COMMANDS, OPTIONS
 
 EXAMPLES = {
+    "pleinair": ('pleinair generate "a red house"', "pleinair generate --help", "pleinair doctor"),
     "generate": (
         'pleinair generate "a red house on a hill at night" --seed 7 -o house.png',
         'pleinair generate "a yellow castle" --seed 3 --count 4 --steps 12',
