@@ -3,9 +3,10 @@
 import json
 import subprocess
 import sys
-import types
+from pathlib import Path
 
 import pleinair
+import pleinair.errors
 
 
 def python(code):
@@ -15,21 +16,33 @@ def python(code):
 
 
 def test_public_names_are_those_listed():
-    from pleinair import api
-
-    modules = {name for name, value in vars(api).items() if isinstance(value, types.ModuleType)}
-    shown = {name for name in vars(api) if not name.startswith("_")} - modules
-    assert {*shown, "__version__"} == set(pleinair.__all__) == set(dir(pleinair))
-    assert all(getattr(pleinair, name) is getattr(api, name) for name in pleinair.__all__)
+    assert set(dir(pleinair)) == set(pleinair.__all__) and all(getattr(pleinair, name) for name in pleinair.__all__)
+    errors = {name for name, value in vars(pleinair.errors).items() if isinstance(value, type)}
+    assert errors <= set(pleinair.__all__)
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():
     assert not hasattr(pleinair, "generat") and not hasattr(pleinair, "__wrapped__")
 
 
+def test_every_module_can_be_imported_first():
+    folder = Path(pleinair.__file__).parent
+    names = [str(file.relative_to(folder).with_suffix("")).replace("/", ".") for file in folder.rglob("*.py")]
+    code = """
+import subprocess, sys
+for name in sys.argv[1:]:
+    for each in [each for each in sys.modules if each.partition(".")[0] == "pleinair"]:
+        del sys.modules[each]
+    __import__(f"pleinair.{name}")
+"""
+    command = [sys.executable, "-c", code, *(name for name in names if not name.endswith("__"))]
+    outcome = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert outcome.returncode == 0, outcome.stderr
+
+
 def test_the_command_line_begins_before_anything_slow_is_imported():
     loaded = python("import sys, pleinair.__main__; print(*sys.modules)").split()
-    assert not {"numpy", "typer", "json", "PIL", "pleinair.api", "pleinair.cli"} & set(loaded)
+    assert not {"numpy", "typer", "json", "PIL", "pleinair.cli"} & set(loaded)
 
 
 def test_starting_the_command_line_does_not_load_what_draws_the_bar():

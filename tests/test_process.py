@@ -1,4 +1,4 @@
-"""The program among others: signals at any moment, streams that are missing, closed or full, and what a terminal shows."""
+"""The program among others: signals at any moment, missing, closed and full streams, and what a terminal shows."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from pleinair.progress import clock
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and descriptors as POSIX has them")
 
+PNG_END = b"IEND\xaeB`\x82"
 LINE = "pleinair: interrupted; only complete files were kept\n"
 PLEINAIR = [sys.executable, "-m", "pleinair"]
 SCRIPT = [sys.executable, "-c", "import sys; from pleinair.__main__ import main; sys.exit(main())"]
@@ -43,15 +44,23 @@ def shell(script, cwd):
     return subprocess.run(["bash", "-c", script], cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("program", [PLEINAIR, SCRIPT], ids=["module", "script"])
 @pytest.mark.parametrize(
-    "module",
-    ["pleinair.process", "pleinair.terminal", "signal", "pleinair.cli", "numpy", "numpy.linalg", "PIL.Image", "typer"],
+    "module, program, number",
+    [
+        ("pleinair.process", PLEINAIR, signal.SIGINT),
+        ("pleinair.process", SCRIPT, signal.SIGINT),
+        ("signal", PLEINAIR, signal.SIGINT),
+        ("pleinair.terminal", SCRIPT, signal.SIGINT),
+        ("pleinair.cli", PLEINAIR, signal.SIGINT),
+        ("numpy", SCRIPT, signal.SIGINT),
+        ("numpy.linalg", PLEINAIR, signal.SIGINT),
+        ("numpy.linalg", SCRIPT, signal.SIGTERM),
+        ("PIL.Image", SCRIPT, signal.SIGINT),
+        ("typer", PLEINAIR, signal.SIGINT),
+        ("typer", PLEINAIR, signal.SIGHUP),
+    ],
 )
 def test_a_signal_while_importing_is_one_line(tmp_path, module, program, number):
-    if number != signal.SIGINT and module in ("pleinair.process", "pleinair.terminal", "signal"):
-        pytest.skip("nothing answers these two before the first of our modules: they end the process in silence")
     (tmp_path / "sitecustomize.py").write_text(AT_IMPORT)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "AT_IMPORT": module, "SIGNAL": str(int(number))}
@@ -66,7 +75,7 @@ def ours(complaint):
     return any("pleinair" in file and "__main__" not in file or "numpy" in file for file in files)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0])
+@pytest.mark.parametrize("delay", [0.0, 0.05, 0.15, 0.3, 0.6, 1.0, 1.5, 2.0])
 @pytest.mark.parametrize("program", [PLEINAIR, SCRIPT], ids=["module", "script"])
 def test_a_ctrl_c_at_any_moment_is_one_line(tmp_path, program, delay):
     outcome = start([*program, *PAINT], tmp_path)
@@ -75,7 +84,7 @@ def test_a_ctrl_c_at_any_moment_is_one_line(tmp_path, program, delay):
     out, err = outcome.communicate(timeout=60)
     assert out == "" and list(tmp_path.iterdir()) == []
     if (outcome.returncode, err) != (130, LINE):  # before the first line of ours has run
-        assert delay < 0.5 and outcome.returncode in (-signal.SIGINT, 1) and not ours(err), err
+        assert delay < 1 and outcome.returncode in (-signal.SIGINT, 1) and not ours(err), err
 
 
 def painting(tmp_path, *options):
@@ -143,7 +152,7 @@ def test_a_closed_pipe_is_no_traceback(tmp_path, arguments):
     assert outcome.returncode in (0, 1) and outcome.stderr == ""
 
 
-@pytest.mark.parametrize("arguments", ["samplers", "--help", "info --json", "generate a --engine fake -o a.png"])
+@pytest.mark.parametrize("arguments", ["--help", "info --json", "generate a --engine fake -o a.png"])
 @pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux")
 def test_a_full_disk_behind_stdout_is_said(tmp_path, arguments):
     outcome = shell(f"'{sys.executable}' -m pleinair {arguments} > /dev/full", tmp_path)
@@ -151,7 +160,7 @@ def test_a_full_disk_behind_stdout_is_said(tmp_path, arguments):
 
 
 def on_a_terminal(cwd, *arguments):
-    """What a terminal of 100 columns gets on stderr, without what moves the cursor, and the seconds to its first words."""
+    """Exit code, stdout, what a terminal gets without what moves the cursor, and the seconds to its first words."""
     import fcntl
     import pty
     import struct

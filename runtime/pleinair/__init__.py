@@ -1,26 +1,59 @@
 """Stable Diffusion pictures on machines without CUDA, offline and without PyTorch."""
 
-from pleinair.version import __version__ as __version__
+from pleinair.version import __version__
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing costs milliseconds
 if TYPE_CHECKING:
-    from pleinair.api import *  # noqa: F403
+    from pleinair.bundle import Bundle, open_bundle
+    from pleinair.errors import (
+        BundleError,
+        Cancelled,
+        EngineError,
+        ExportError,
+        NetworkError,
+        PleinairError,
+        QualityError,
+        RequestError,
+        ResourceError,
+    )
+    from pleinair.pipeline import Frame, Pipeline, Result, Timings, load
+    from pleinair.upscale import Upscaler, load_upscaler
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "Cancelled",
+    "EngineError",
+    "ExportError",
+    "Frame",
+    "NetworkError",
+    "Pipeline",
+    "PleinairError",
+    "QualityError",
+    "RequestError",
+    "ResourceError",
+    "Result",
+    "Timings",
+    "Upscaler",
+    "__version__",
+    "load",
+    "load_upscaler",
+    "open_bundle",
+]
+HOMES = ("errors", "bundle", "pipeline", "upscale")
 
 
 def __getattr__(name: str) -> object:
-    """The public names are imported when first asked for: the command line must be able to answer a Ctrl-C before."""
-    if name == "__all__" or not name.startswith("_"):
+    """Import a public name when it is first asked for: the command line must be able to answer a Ctrl-C before."""
+    if name in __all__:
         from importlib import import_module
 
-        api = import_module("pleinair.api")
-        public = getattr(api, "__all__", [])  # not there yet while api's own imports look for their siblings here
-        if name == "__all__" or name in public:
-            globals().update({each: getattr(api, each) for each in public}, __all__=public)
-            return globals()[name]
+        for home in HOMES:
+            module = import_module(f"pleinair.{home}")
+            if name in vars(module):
+                return vars(module)[name]
     raise AttributeError(f"module 'pleinair' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    from pleinair.api import __all__
-
     return __all__
