@@ -3,10 +3,22 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import pleinair
 import pleinair.errors
+
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PINNED = dict(
+    line.split("==")
+    for line in (Path(__file__).parents[1] / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    if "==" in line
+)
 
 
 def python(code):
@@ -96,3 +108,40 @@ print("openvino_telemetry" in sys.modules)
 def test_painting_prints_nothing():
     code = 'import pleinair; pleinair.load().generate("a red house", seed=1, steps=1)'
     assert python(code) == ""
+
+
+@pytest.mark.parametrize(
+    "system, machine, engine",
+    [
+        ("linux", "x86_64", "openvino"),
+        ("linux", "aarch64", "openvino"),
+        ("darwin", "arm64", "openvino"),
+        ("darwin", "x86_64", "onnxruntime"),
+        ("win32", "AMD64", "openvino"),
+        ("win32", "ARM64", "onnxruntime"),
+    ],
+)
+def test_every_platform_gets_the_engine_that_it_has_wheels_of(system, machine, engine):
+    needed = map(Requirement, PROJECT["dependencies"])
+    place = {"sys_platform": system, "platform_machine": machine}
+    names = {each.name for each in needed if each.marker is None or each.marker.evaluate(place)}
+    assert names & {"openvino", "onnxruntime"} == {engine}
+
+
+def test_without_openvino_the_default_model_runs_on_onnx_runtime(monkeypatch):
+    monkeypatch.setattr("pleinair.engines.installed", lambda name: name == "onnx")
+    assert pleinair.load().engine == "onnx"
+
+
+@pytest.mark.parametrize("requirement", PROJECT["optional-dependencies"]["export"])
+def test_the_export_takes_no_release_that_was_not_tested(requirement):
+    needed = Requirement(requirement)
+    tested = Version(PINNED[needed.name].rsplit(".", needed.name == "openvino-tokenizers")[0])
+    later = Version(f"{tested.major}.{tested.minor + 1}")
+    assert tested in needed.specifier and later not in needed.specifier
+    if needed.name == "torch":
+        assert [needed.marker.evaluate({"python_version": f"3.{minor}"}) for minor in (11, 13, 14)] == [
+            True,
+            True,
+            False,
+        ]
