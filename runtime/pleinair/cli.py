@@ -35,7 +35,7 @@ from pleinair.progress import Progress
 from pleinair.request import resolve
 from pleinair.sampling import SAMPLERS
 from pleinair.schedule import SPACINGS
-from pleinair.terminal import complain, data, document, failure, flush, say, warn
+from pleinair.terminal import INTERRUPTED, complain, data, document, failure, flush, say, warn
 from pleinair.unsupported import refuse_model
 from pleinair.usage import examples, told
 from pleinair.version import __version__
@@ -44,7 +44,6 @@ NOT_IN_MORPHS = {"seed", "count", "batch", *walks.ONE_FOR_ALL, *MASKING, *LARGER
 IMPORT_S = process_time()  # nothing but starting Python and importing has happened yet
 FORMATS = {"openvino": ("openvino",), "onnx": ("onnx",), "both": ("openvino", "onnx")}
 WEIGHTS = ("fp32", "fp16", "int8")
-INTERRUPTED = "interrupted; only complete files were kept"
 
 app = typer.Typer(
     name="pleinair",

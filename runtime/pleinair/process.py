@@ -12,7 +12,6 @@ from types import FrameType
 import pleinair.terminal as terminal  # `from pleinair` would import all that it shows
 
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # those that this system has
-INTERRUPTED = "interrupted; only complete files were kept"
 PATIENCE_S = 1.0  # a second Ctrl-C this soon is a nervous finger; later it is somebody who does not want to wait
 QUIET_S = 0.3  # how long a terminal shows nothing
 SHOW_CURSOR = "\r\033[?25h"  # progress bars hide it
@@ -37,7 +36,7 @@ def run() -> None:
         watch(unwind)
         code = command(arguments)
     except KeyboardInterrupt:
-        code = terminal.complain(INTERRUPTED, 128 + received[0], "Cancelled", "--json" in arguments)
+        code = terminal.complain(terminal.INTERRUPTED, 128 + received[0], "Cancelled", "--json" in arguments)
     watch(signal.SIG_IGN)  # the work is done, and Python's own end is no place for exceptions
     if received:
         os._exit(128 + received[0])  # sys.exit would at times die of the signal again: Python remembers it
@@ -57,11 +56,11 @@ def leave(number: int, frame: FrameType | None) -> None:
     code = 128 + number
     with contextlib.suppress(OSError, ValueError, AttributeError):
         start = SHOW_CURSOR if sys.stderr.isatty() else ""
-        os.write(2, f"{start}pleinair: {INTERRUPTED}\n".encode())
+        os.write(2, f"{start}pleinair: {terminal.INTERRUPTED}\n".encode())
         if "--json" in sys.argv:
             import json
 
-            os.write(1, json.dumps(terminal.failure(INTERRUPTED, code, "Cancelled")).encode() + b"\n")
+            os.write(1, json.dumps(terminal.failure(terminal.INTERRUPTED, code, "Cancelled")).encode() + b"\n")
     os._exit(code)
 
 

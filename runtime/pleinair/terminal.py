@@ -11,6 +11,7 @@ from pleinair.errors import ResourceError
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control and format characters, lone surrogates, separators of lines
 JOINERS = "\u200c\u200d"  # format characters that words and emoji are made of
 READER_GONE = 1
+INTERRUPTED = "interrupted; only complete files were kept"
 
 
 def data(*lines: object) -> None:
