@@ -217,7 +217,8 @@ def test_ctrl_c_in_the_middle_of_a_case_keeps_the_others(tmp_path):
     ]
     code = (
         f"import sys\nsys.argv = {['pleinair', 'bench', 'run', '--results', 'r.jsonl', *options]!r}\n"
-        f"from pleinair_bench import run\nrun.WORKER = {worker(busy + OK)!r}\nfrom pleinair.cli import main\nmain()"
+        f"from pleinair_bench import run\nrun.WORKER = {worker(busy + OK)!r}\n"
+        "from pleinair.__main__ import main\nmain()"
     )
     started = subprocess.Popen(
         [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

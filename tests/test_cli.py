@@ -1,9 +1,11 @@
 """The command line: what it writes, prints and returns. On the fake engine, in this process."""
 
+import ast
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,13 @@ import pytest
 from PIL import Image
 
 from bundles import edit_manifest, full_copy, light_copy
-from pleinair import cli
+from pleinair import __version__, cli, install, machine, open_bundle
 from pleinair.engines import ENGINES, EngineInfo
 from pleinair.machine import PARTS
+from pleinair.options import PAINTING
 from pleinair.output import write
+from pleinair.request import resolve
+from pleinair.usage import EXAMPLES
 
 FAKE = ["--engine", "fake", "--steps", "2"]
 
@@ -165,14 +170,30 @@ def test_bad_input_is_one_line_with_the_remedy(run, tmp_path, arguments, code, w
 
 
 def test_a_missing_engine_says_how_to_install_it(run, monkeypatch):
-    missing = EngineInfo("pleinair.engines.onnx", "no_such_module", (), 'pip install "pleinair[onnx]"', "onnx")
-    monkeypatch.setitem(ENGINES, "onnx", missing)
-    refused(run("generate", "a", "--engine", "onnx"), 5, 'pip install "pleinair[onnx]"')
+    monkeypatch.setitem(ENGINES, "onnx", replace(ENGINES["onnx"], requires="no_such_module"))
+    refused(run("generate", "a", "--engine", "onnx"), 5, "install it with: pip install onnxruntime")
 
 
 def test_a_missing_extra_says_how_to_install_it(run, monkeypatch):
-    monkeypatch.setitem(PARTS, "model export", (("no_such_package",), 'pip install "pleinair[export]"'))
-    refused(run("export", "a", "b"), 5, "no_such_package", 'pip install "pleinair[export]"')
+    monkeypatch.setitem(PARTS, "model export", (("no_such_package",), PARTS["model export"][1]))
+    refused(run("export", "a", "b"), 5, "no_such_package", 'install with: pip install ".[export]" in your clone')
+    assert json.loads(run("doctor", "--json")[1])["missing"]["model export"].startswith('pip install ".[export]"')
+
+
+def test_an_installation_knows_whether_it_came_from_a_clone(tmp_path):
+    package = tmp_path / "lib" / "site-packages" / "pleinair"
+    notes = package.with_name(f"pleinair-{__version__}.dist-info")
+    notes.mkdir(parents=True)
+    assert not install.from_clone(package)
+    (notes / "direct_url.json").write_text('{"url": "file:///a/pleinair.whl", "archive_info": {}}')
+    assert not install.from_clone(package)
+    (notes / "direct_url.json").write_text('{"url": "file:///a/pleinair", "dir_info": {}}')
+    assert install.from_clone(package) and install.from_clone(install.HERE)
+
+
+def test_export_says_which_python_it_needs(run, monkeypatch):
+    monkeypatch.setitem(machine.NEWEST_PYTHON, "model export", (3, 10))
+    refused(run("export", "a", "b"), 5, "needs Python 3.10 or older")
 
 
 def test_an_engine_that_cannot_be_loaded_is_named(run, monkeypatch, tmp_path):
@@ -305,24 +326,136 @@ def test_an_unwritable_folder_is_found_before_painting(run):
     refused(run("generate", "a", "--engine", "fake", "-o", "/proc/b.png"), 4, "cannot write", "choose another -o")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is POSIX")
-def test_a_closed_pipe_is_no_traceback(tmp_path):
-    outcome = shell(f"'{sys.executable}' -m pleinair samplers | head -c 1; exit ${{PIPESTATUS[0]}}", tmp_path)
-    assert outcome.returncode in (0, 1) and outcome.stderr == ""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux")
-def test_a_full_disk_behind_stdout_is_said(tmp_path):
-    outcome = shell(f"'{sys.executable}' -m pleinair samplers > /dev/full", tmp_path)
-    assert outcome.returncode == 4 and outcome.stderr.count("\n") == 1 and "Traceback" not in outcome.stderr
-
-
 def test_a_console_that_knows_few_letters_gets_the_name_all_the_same(tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
     for arguments in (["--json"], []):
         command = [sys.executable, "-m", "pleinair", "generate", "家 house", *FAKE, "--seed", "1", *arguments]
         outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120)
         assert outcome.returncode == 0 and "house-1" in outcome.stdout, outcome.stderr
+
+
+@pytest.mark.parametrize("arguments, code, kind", [
+    (["generate"], 2, "RequestError"),
+    (["generate", "a", "--no-such-option"], 2, "RequestError"),
+    (["generate", "a", "--steps", "two"], 2, "RequestError"),
+    (["generate", "a", "--steps"], 2, "RequestError"),
+    (["generate", "a", "--size", "9x9"], 2, "RequestError"),
+    (["generate", "a", "red", "house"], 2, "RequestError"),
+    (["generate", "--prompts", "no-such-list", "--engine", "fake"], 4, "ResourceError"),
+    (["generate", "a", "-o", "no/such/b.png"], 4, "ResourceError"),
+    (["no-such-command"], 2, "RequestError"),
+    (["serve"], 2, "RequestError"),
+    (["info", "no/such/model"], 3, "BundleError"),
+    (["prompt", "a", "--model", "no/such/model"], 3, "BundleError"),
+    (["morph", "a", "--engine", "fake"], 2, "RequestError"),
+    (["metadata", "no-such-file.png"], None, None),
+    (["rerun", "no-such-file.png"], None, None),
+    (["export", "nowhere", "out", "--format", "tflite"], 2, "RequestError"),
+    (["samplers", "surplus"], 2, "RequestError"),
+    (["doctor", "surplus"], 2, "RequestError"),
+])  # fmt: skip
+def test_an_error_is_an_object_for_who_asked_for_json(run, arguments, code, kind):
+    returned, out, err = run(*arguments, "--json")
+    error = json.loads(out)["error"]
+    assert set(error) == {"kind", "message", "exit_code"} and error["exit_code"] == returned != 0
+    assert err == f"pleinair: {error['message']}\n"
+    assert (code, kind) in ((returned, error["kind"]), (None, None))
+
+
+def test_a_damaged_bundle_is_one_object_with_its_error(run, tmp_path):
+    folder = full_copy(tmp_path / "flipped")
+    (folder / "unet" / "model.onnx").write_bytes(b"other")
+    code, out, err = run("info", folder, "--verify", "--json")
+    facts = json.loads(out)
+    assert code == 3 == facts["error"]["exit_code"] and facts["damaged"] and err.count("\n") == 1
+
+
+def test_a_list_in_json_has_an_object_for_each_line(run):
+    Path("list.txt").write_text('a house\n{"prompt": 1}\n')
+    code, out, _ = run("generate", "--prompts", "list.txt", *FAKE, "--json")
+    done, bad = map(json.loads, out.splitlines())
+    assert code == 7 and done["painted"] and bad["line"] == 2 and bad["error"]["exit_code"] == 7
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["generate", "a", "red", "house"], 'pleinair generate "a red house"'),
+    (["generate", "a", "red", "house", "--steps", "4"], 'pleinair generate "a red house"'),
+    (["generate", "--steps", "4", "a", "red", "house"], "double quotes"),
+    (["prompt", "a", "red", "house"], 'pleinair prompt "a red house"'),
+    (["a", "red", "house"], 'pleinair generate "a red house"'),
+    (["a red house"], 'pleinair generate "a red house"'),
+    (["generat", "a"], "did you mean 'generate'"),
+    (["docter"], "did you mean 'doctor'"),
+    (["generate", "a", "--smapler", "ddim"], "--sampler"),
+    (["generate", "a", "-steps", "4"], "--steps"),
+    (["--seed", "4", "generate", "a"], "behind the command"),
+    (["generate", "a", "--lora", "x"], "fuse_lora"),
+    (["generate", "a", "--control", "x"], "--image"),
+    (["generate", "a", "--vae", "x"], "export"),
+    (["generate", "a", "--width", "64"], "--size"),
+    (["generate", "a", "--negative-prompt", "b"], "--negative"),
+    (["serve", "--port", "80"], "from Python"),
+    (["pull", "org/name"], "downloads nothing"),
+    (["txt2img", "a"], "pleinair generate"),
+])  # fmt: skip
+def test_what_was_meant_is_said(run, arguments, words):
+    refused(run(*arguments), 2, words)
+
+
+@pytest.mark.parametrize("command", [name for name in EXAMPLES if name != "pleinair"])
+def test_help_ends_with_examples(run, command):
+    code, out, err = run(command, "--help")
+    assert (code, err) == (0, "")
+    end = out[out.index("Examples:") :]
+    assert all(len(example) <= 78 and example in end for example in EXAMPLES[command])
+
+
+def test_defaults_in_the_help_are_those_that_are_used():
+    bundle = open_bundle()
+    request = resolve(bundle, "a", image=Image.new("RGB", (8, 8)), hires=1, seed=1)
+    used = {
+        "count": len(request.seeds),
+        "batch": request.batch,
+        "noise": request.random.noise,
+        "s_churn": request.walk.s_churn,
+        "s_noise": request.walk.s_noise,
+        "clip_skip": request.clip_skip,
+        "rescale": request.guidance.rescale,
+        "guidance_start": request.guidance.start,
+        "guidance_end": request.guidance.end,
+        "parallel": request.guidance.parallel,
+        "mask_blur": request.canvas.mask_blur,
+        "fill": request.canvas.fill,
+        "padding": request.canvas.padding,
+        "strength": request.canvas.strength,
+        "hires_strength": request.hires.strength,
+        "enlarger": request.hires.enlarger,
+    }
+    for name, value in used.items():
+        told = PAINTING[name].__metadata__[0].help.partition("[default: ")[2].rstrip("]").partition(";")[0]
+        assert told == (value if isinstance(value, str) else f"{value:g}"), name
+    named = {name for name, kind in PAINTING.items() if "[default: the" not in kind.__metadata__[0].help}
+    assert {name for name in named if "[default: " in PAINTING[name].__metadata__[0].help} == {
+        *used, "seed", "vae_tile"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("words, offered", [
+    ("generate --sampler dpmpp_2m", {"dpmpp_2m", "dpmpp_2m_sde"}),
+    ("generate --spacing trailing,kar", {"trailing,karras"}),
+    ("generate --engine o", {"openvino", "onnx"}),
+    ("generate --noise p", {"philox"}),
+    ("morph --ease e", {"even"}),
+    ("export --weights fp", {"fp32", "fp16"}),
+    ("doc", {"doctor"}),
+    ("generate --guidance-s", {"--guidance-start"}),
+])  # fmt: skip
+def test_a_shell_completes_values(run, monkeypatch, words, offered):
+    monkeypatch.setenv("_PLEINAIR_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"pleinair {words}")
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
+    code, out, err = run()
+    assert (code, err) == (0, "") and set(out.split()) == offered
 
 
 def test_giving_nothing_shows_the_help(run):
@@ -334,3 +467,21 @@ def test_a_pipe_gets_no_progress_bar(tmp_path):
     command = [sys.executable, "-m", "pleinair", "generate", "a", *FAKE, "-o", "b.png"]
     outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "b.png\n", "")
+
+
+SOURCES = [
+    file
+    for folder in ("runtime", "export", "benchmarks/pleinair_bench")
+    for file in sorted((Path(__file__).parents[1] / folder).rglob("*.py"))
+    if file.name != "terminal.py"
+]
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.name)
+def test_nothing_is_printed_past_the_door(file):
+    """terminal.py is the one module that writes to stdout and stderr."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in ("print", "typer.echo", "typer.secho"), f"{file.name}:{node.lineno}"
+            assert not called.endswith(("stdout.write", "stderr.write")), f"{file.name}:{node.lineno}"

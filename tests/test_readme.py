@@ -41,15 +41,20 @@ def test_example_works(clone, code):
 
 def test_every_other_command_is_run_by_ci():
     ci = (REPOSITORY / ".ci" / "run").read_text()
-    others = [part.strip() for line in SHELL for part in line.split("&&") if not line.startswith("pleinair ")]
-    assert others == [
-        "pip install .",
-        'pleinair generate "a red house on a snowy hill at night"',
-        'pip install -c constraints.txt -e ".[dev]"',
-        "pytest",
-    ]
-    assert others[2].removeprefix("pip install ") in ci and "\npytest\n" in ci
-    assert others[1].removeprefix("pleinair ") in (REPOSITORY / "tests" / "install" / "check.sh").read_text()
+    venv = ["python3 -m venv .venv", ". .venv/bin/activate"]
+    work = [*venv, 'pip install -c constraints.txt -e ".[dev]"', "pytest"]
+    assert [line for line in SHELL if not line.startswith("pleinair ")] == [*venv, "pip install .", *work]
+    contributing = re.findall(r"```sh\n(.*?)```", (REPOSITORY / "CONTRIBUTING.md").read_text(), re.S)
+    assert contributing == ["".join(f"{line}\n" for line in work)]
+    assert work[2].removeprefix("pip install ") in ci and "\npytest\n" in ci and "python3 -m venv" in ci
+    first = next(line for line in SHELL if line.startswith("pleinair "))
+    assert first.removeprefix("pleinair ") in (REPOSITORY / "tests" / "install" / "check.sh").read_text()
+
+
+def test_every_picture_on_show_can_be_painted_again():
+    """Readers get what is shown: each command names its seed."""
+    painting = [line for line in SHELL if re.match(r"pleinair (generate|morph) ", line) and "--prompts" not in line]
+    assert len(painting) > 5 and all("--seed" in line for line in painting)
 
 
 def test_links_lead_somewhere():

@@ -10,11 +10,13 @@ import typer
 
 from pleinair.checks import one_of
 from pleinair.errors import Cancelled, QualityError, RequestError
+from pleinair.terminal import data, document, say, sketch, warn
 from pleinair_bench import cases, matrix, models, records, tables, topologies
 from pleinair_bench.cases import Case
 from pleinair_bench.run import Limits, Run
 
 RESULTS = Path("pleinair-bench.jsonl")
+WIDTH = 79  # columns of a line that passes
 # After `run_s` a case is done with three rounds; in all a run waits `wait_s` for a calm machine. Rounds that are begun
 # are finished, which makes less than three minutes and less than ten.
 QUICK = {"run_s": 130.0, "wait_s": 20.0}
@@ -73,7 +75,7 @@ def run(
         say(note)
     disk = cases.disk_bytes(wanted)
     if dry_run:
-        print(plan(wanted, disk, rounds, form))
+        shown(plan(wanted, disk, rounds, form))
         return
     if not os.path.isdir(results.absolute().parent):  # noqa: PTH112, which raises for a name that is too long
         raise RequestError(f"no folder '{results.parent}'; create it, or choose another --results")
@@ -84,7 +86,7 @@ def run(
     bounds = QUICK if quick else {} if given else STANDARD
     done = measure(Run(wanted, Limits(rounds, case_s=seconds, **bounds)), results)
     done.sort(key=lambda record: order[Case.from_dict(record["case"])])
-    print(tables.table(done, form))
+    shown(tables.table(done, form))
     say(f"added to {results}")
 
 
@@ -117,11 +119,14 @@ def compare(
     else:
         a, b = sides
         if len({records.machine_key(record) for record in [*a, *b]}) > 1:
-            say("warning: these are of different machines, or there are several machines in a file")
+            warn("these are of different machines, or there are several machines in a file")
     found = list(comparing.pairs(a, b, everything))
-    print(json.dumps([asdict(pair) for pair in found]) if form == "json" else comparing.table(found, everything))
+    if form == "json":
+        document([asdict(pair) for pair in found])
+    else:
+        shown(comparing.table(found, everything))
     for advice in filter(None, (comparing.of_the_machine(found), comparing.of_few_rounds(found))):
-        say(f"warning: {advice}")
+        warn(f"{advice}")
     if share is not None and (bad := comparing.slower(found, share)):
         worst = max(bad, key=lambda pair: pair.verdict.ratio if pair.verdict else float("inf"))
         how = f"{worst.verdict.ratio - 1:.0%} slower" if worst.verdict else "failing"
@@ -143,7 +148,7 @@ def report(
 
     page = reporting.page(existing(files))
     reporting.write(page, output, force)
-    print(output)
+    data(output)
 
 
 @app.command()
@@ -177,22 +182,20 @@ def peers(
     work = others.Work(source, opened, width, height, steps, guidance, threads)
     rows = [others.Row(name, wide) for wide in dict.fromkeys(asked) for name in names]
     if note := others.stored_differently(work, rows):
-        say(f"warning: {note}")
+        warn(f"{note}")
     prepare(results)
     found, words = [], ""
     try:
         for words, found in others.measured(work, rows, own, rounds):
             records.keep(results, found)
-            if sys.stderr.isatty():
-                print(f"\r\033[K{words}", end="", file=sys.stderr, flush=True)
+            passing(words)
     except KeyboardInterrupt:
         words = "interrupted"
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
+    passing("")
     records.append(results, found)
     records.keep(results, [])
     if found:
-        print(others.table(found) if form == "md" else tables.table(found, form))
+        shown(others.table(found) if form == "md" else tables.table(found, form))
     if words == "interrupted":
         raise Cancelled(f"interrupted; what was measured is in {results}")
     say(f"added to {results}")
@@ -202,13 +205,13 @@ def peers(
 def show(files: Files, form: Form = "md") -> None:
     """Print the newest record of every case in the files as a table."""
     form = tables.checked_form(form)
-    print(tables.table(tables.ordered(records.newest(existing(files))), form))
+    shown(tables.table(tables.ordered(records.newest(existing(files))), form))
 
 
 @app.command()
 def clean() -> None:
     """Give back the disk that real sizes were filled into."""
-    print(f"{topologies.clean() / 1e9:.2f} GB given back")
+    data(f"{topologies.clean() / 1e9:.2f} GB given back")
 
 
 @app.command()
@@ -217,7 +220,7 @@ def submit(file: Annotated[Path, typer.Argument(help="Results file.")] = RESULTS
     found = existing([file])
     if not found:
         raise RequestError(f"'{file}' holds no records; make some with: pleinair bench run --quick")
-    print(tables.table([record for record in found if record["run"] == found[-1]["run"]], "jsonl"))
+    shown(tables.table([record for record in found if record["run"] == found[-1]["run"]], "jsonl"))
     say("nothing was sent: these lines hold the machine's facts and no name of it or of you; read them, then")
     say(f"give them to {WHERE}")
 
@@ -254,10 +257,8 @@ def fill(wanted: list[Case]) -> None:
     for case in wanted:
         for each in models.needed(case.model, case.engine, case.weights, case.components):
             for done in topologies.filling(each):
-                if sys.stderr.isatty():
-                    print(f"\rfilling {each.name} {each.component} {done / each.size:4.0%} ", end="", file=sys.stderr)
-            if sys.stderr.isatty():
-                print("\r\033[K", end="", file=sys.stderr)
+                passing(f"filling {each.name} {each.component} {done / each.size:4.0%}")
+            passing("")
 
 
 def measure(running: Run, results: Path) -> list[records.Record]:
@@ -267,23 +268,21 @@ def measure(running: Run, results: Path) -> list[records.Record]:
         for words, record in running.steps():
             records.keep(results, running.unfinished())
             if record is None:
-                if sys.stderr.isatty():
-                    print(f"\r\033[K{words[:100]}", end="", file=sys.stderr, flush=True)
+                passing(words)
                 continue
             done.append(record)
             records.append(results, [record])
     except KeyboardInterrupt:
         rest = running.unfinished()
         records.append(results, rest)
-        print(tables.table([*done, *rest], "md"))
+        shown(tables.table([*done, *rest], "md"))
         raise Cancelled(f"interrupted; {len(done)} cases are complete and {len(rest)} in part in {results}") from None
     except records.ResourceError:
-        print(tables.table(done, "md"))  # at least on the screen
+        shown(tables.table(done, "md"))  # at least on the screen
         raise
     finally:
         records.keep(results, [])
-        if sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr)
+        passing("")
     return done
 
 
@@ -297,12 +296,19 @@ def prepare(results: Path) -> None:
 def existing(files: list[Path]) -> list[records.Record]:
     found, warnings = records.read(files)
     for warning in warnings:
-        say(f"warning: {warning}")
+        warn(f"{warning}")
     return found
 
 
-def say(words: str) -> None:
-    print(f"pleinair: {words}", file=sys.stderr)
+def shown(text: str) -> None:
+    """Print a table or lines of JSON on stdout."""
+    data(*text.rstrip("\n").split("\n"))
+
+
+def passing(words: str) -> None:
+    """Put a line on a terminal in the place of the last such one; nothing elsewhere."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        sketch(words[:WIDTH].ljust(WIDTH))
 
 
 def percent(text: str) -> float:

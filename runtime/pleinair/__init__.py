@@ -1,20 +1,23 @@
 """Stable Diffusion pictures on machines without CUDA, offline and without PyTorch."""
 
-from pleinair.bundle import Bundle, open_bundle
-from pleinair.errors import (
-    BundleError,
-    Cancelled,
-    EngineError,
-    ExportError,
-    NetworkError,
-    PleinairError,
-    QualityError,
-    RequestError,
-    ResourceError,
-)
-from pleinair.pipeline import Frame, Pipeline, Result, Timings, load
-from pleinair.upscale import Upscaler, load_upscaler
 from pleinair.version import __version__
+
+TYPE_CHECKING = False  # what type checkers take for True; importing typing costs milliseconds
+if TYPE_CHECKING:
+    from pleinair.bundle import Bundle, open_bundle
+    from pleinair.errors import (
+        BundleError,
+        Cancelled,
+        EngineError,
+        ExportError,
+        NetworkError,
+        PleinairError,
+        QualityError,
+        RequestError,
+        ResourceError,
+    )
+    from pleinair.pipeline import Frame, Pipeline, Result, Timings, load
+    from pleinair.upscale import Upscaler, load_upscaler
 
 __all__ = [
     "Bundle",
@@ -37,3 +40,20 @@ __all__ = [
     "load_upscaler",
     "open_bundle",
 ]
+HOMES = ("errors", "bundle", "pipeline", "upscale")
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for: the command line must be able to answer a Ctrl-C before."""
+    if name in __all__:
+        from importlib import import_module
+
+        for home in HOMES:
+            module = import_module(f"pleinair.{home}")
+            if name in vars(module):
+                return vars(module)[name]
+    raise AttributeError(f"module 'pleinair' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

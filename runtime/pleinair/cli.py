@@ -1,8 +1,7 @@
 """The command line: data on stdout, everything else on stderr, one line for every error."""
 
-import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain, islice
@@ -15,32 +14,44 @@ from PIL.Image import Image
 from typer.main import get_command
 
 from pleinair import film as films
-from pleinair import jobs, machine
+from pleinair import install, jobs, machine
 from pleinair import morph as walks
 from pleinair import sandbox as sandboxes
 from pleinair.bundle import Bundle, open_bundle
 from pleinair.engines import ENGINES, installed
-from pleinair.errors import BundleError, EngineError, PleinairError, QualityError, RequestError, ResourceError
+from pleinair.errors import (
+    BundleError,
+    Cancelled,
+    EngineError,
+    PleinairError,
+    QualityError,
+    RequestError,
+    ResourceError,
+)
 from pleinair.metadata import MAX_LINES, brief, described, read
 from pleinair.morph import EASES, EVEN
-from pleinair.options import LARGER, MASKING, painting, parse_list
+from pleinair.options import LARGER, MASKING, offered, painting, parse_list
 from pleinair.output import ARRAYS, PICTURES, check_apart, planned_files, standing, write
-from pleinair.pipeline import Frame, Pipeline, Result, load, merged
+from pleinair.pipeline import Pipeline, Result, load, merged
+from pleinair.progress import Progress
 from pleinair.prompt import MAX_PROMPT
 from pleinair.request import resolve
 from pleinair.sampling import SAMPLERS
 from pleinair.schedule import SPACINGS
+from pleinair.terminal import INTERRUPTED, complain, data, document, failure, flush, say, warn
+from pleinair.unsupported import refuse_model
+from pleinair.usage import examples, told
 from pleinair.version import __version__
 
 NOT_IN_MORPHS = {"seed", "count", "batch", *walks.ONE_FOR_ALL, *MASKING, *LARGER} - {"upscale"}
 IMPORT_S = process_time()  # nothing but starting Python and importing has happened yet
-INTERRUPTED = 130
-BAR = 30
+FORMATS = {"openvino": ("openvino",), "onnx": ("onnx",), "both": ("openvino", "onnx")}
+WEIGHTS = ("fp32", "fp16", "int8")
 
 app = typer.Typer(
     name="pleinair",
     help="Stable Diffusion pictures on machines without CUDA, offline and without PyTorch.",
-    add_completion=False,
+    epilog=examples("pleinair"),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -51,54 +62,58 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files."
 NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Write nothing but the picture.")]
 
 
-def main() -> None:
-    """Run the command line and exit with its code."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # a console's code page need not know every letter of a prompt
-    sys.exit(run(sys.argv[1:]))
-
-
 def run(arguments: list[str]) -> int:
     """Run one command; returns the exit code and lets only bugs escape as exceptions."""
     command = get_command(app)
+    refuse = partial(complain, as_json=wants_json(arguments))
     try:
         code = command.main(arguments, prog_name="pleinair", standalone_mode=False) or 0
-        sys.stdout.flush()
-    except PleinairError as error:
-        return complain(str(error), error.exit_code)
-    except MemoryError:
-        return complain("out of memory; choose a smaller --size or --batch, or a model with int8 weights", 4)
-    except OSError as error:
-        where = f" '{error.filename}'" if error.filename else ""
-        return complain(f"{error.strerror or error}{where}; check the path and the disk", ResourceError.exit_code)
+        flush()
+    except SystemExit as left:  # nobody reads stdout any more, or a shell was told what completes a command
+        return int(left.code or 0)
     except Exception as error:
+        if interrupted(error):
+            return refuse(INTERRUPTED, Cancelled.exit_code, Cancelled.__name__)
+        if isinstance(error, PleinairError):
+            return refuse(str(error), error.exit_code, type(error).__name__)
+        if isinstance(error, MemoryError):
+            words = "out of memory; choose a smaller --size or --batch, or a model with int8 weights"
+            return refuse(words, ResourceError.exit_code, ResourceError.__name__)
+        if isinstance(error, OSError):
+            where = f" '{error.filename}'" if error.filename else ""
+            words = f"{error.strerror or error}{where}; check the path and the disk"
+            return refuse(words, ResourceError.exit_code, ResourceError.__name__)
         if not hasattr(error, "format_message"):  # what the command line parser raises; all else is a bug
             raise
-        command_path = error.ctx.command_path if getattr(error, "ctx", None) else "pleinair"
-        message = error.format_message().rstrip(".")  # empty when help was asked for by giving nothing
-        if not message:
-            return RequestError.exit_code
-        return complain(f"{message}; see: {command_path} --help", RequestError.exit_code)
-    return complain("interrupted; only complete files were kept", code) if code == INTERRUPTED else code
+        words = told(error, arguments)
+        return refuse(words, RequestError.exit_code, RequestError.__name__) if words else RequestError.exit_code
+    return refuse(INTERRUPTED, code, Cancelled.__name__) if code == Cancelled.exit_code else code
 
 
-def complain(message: str, code: int) -> int:
-    print(f"pleinair: {' '.join(message.split())}", file=sys.stderr)
-    return code
+def wants_json(arguments: list[str]) -> bool:
+    """Whether stdout is read by a program, which must be known even where the command line cannot be parsed."""
+    return "--json" in arguments or (arguments[:1] == ["bench"] and not {"json", "jsonl"}.isdisjoint(arguments))
+
+
+def interrupted(error: BaseException | None) -> bool:
+    """Whether a Ctrl-C is behind an error: the import of an engine, say, turns it into an ImportError."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | EOFError | typer.Abort):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @app.callback(invoke_without_command=True)
 def top(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        print(__version__)
+        data(__version__)
 
 
-@app.command()
+@app.command(epilog=examples("generate"))
 @painting()
 def generate(
+    context: typer.Context,
     prompt: Annotated[str | None, typer.Argument(help="What to paint.", show_default=False)] = None,
     *,
     prompts: Annotated[Path | None, typer.Option(help="A file of prompts, text or JSONL; - is stdin.")] = None,
@@ -116,11 +131,12 @@ def generate(
     started = perf_counter()
     if (prompt is None) == (prompts is None):
         raise RequestError("give a PROMPT or a file of them with --prompts, and not both")
-    pipe = load(loading.pop("model"), **loading)
+    progress = context.with_resource(Progress())
+    pipe = loaded(progress, **loading)
     if prompts is not None:
         if film is not None:
             raise RequestError("--film is for a single prompt; leave it out, or name the prompt")
-        paint_list(pipe, prompts, options, output, force, as_json, metadata=not no_metadata)
+        paint_list(pipe, progress, prompts, options, output, force, as_json, metadata=not no_metadata)
         return
     request = resolve(pipe.bundle, prompt, **options)
     frames = pipe.walk(request)
@@ -134,7 +150,7 @@ def generate(
         told = {"metadata": not no_metadata, "written": filmed, "warnings": said, "failed": failed}
         frames = films.recorded(frames, into, overwrite=force, **told)
     together = files[0].suffix.lower() == ARRAYS
-    for frame in progress_bar(frames, pipe.bundle.manifest.name):
+    for frame in progress.frames(frames, len(request.seeds)):
         if frame.result and together:
             results.append(frame.result)
         elif frame.result:  # a picture is on disk as soon as it is done, and leaves memory
@@ -150,20 +166,29 @@ def generate(
         write_s += perf_counter() - mark
     result = replace(result, warnings=(*result.warnings, *said))
     for warning in result.warnings:
-        print(f"pleinair: warning: {warning}", file=sys.stderr)
+        warn(warning)
     if as_json:
         facts = summary(result, written, write_s, perf_counter() - started)
         if film is not None:
             facts["films"] = [{"path": str(each), "seed": seed} for seed, each in filmed]
-        print(json.dumps(facts))
+        document(facts)
     else:
-        print(*written, sep="\n")
+        data(*written)
     if failed:
         raise failed[0]
 
 
+def loaded(progress: Progress, model: Path | None, **options: Any) -> Pipeline:
+    """An open model that says what it is loading."""
+    progress.loading("the model")
+    pipe = load(model, **options)
+    pipe.loading = progress.loading
+    return pipe
+
+
 def paint_list(
     pipe: Pipeline,
+    progress: Progress,
     source: Path,
     common: dict[str, Any],
     folder: Path | None,
@@ -173,8 +198,8 @@ def paint_list(
 ) -> None:
     """Paint every line of a list ("-": stdin) into a folder; `common` options hold where a line says nothing.
 
-    Prints the file (or a JSON object) of each picture as it is done. Raises QualityError at the end where lines could
-    not be painted, each of which has been named on stderr.
+    Prints the file (or a JSON object) of each picture as it is done, and names each line that cannot be painted; where
+    there are any, the exit code is that of QualityError.
     """
     folder, piped = folder or Path(), str(source) == "-"
     if folder.suffix.lower() in {*PICTURES, ARRAYS} and not (standing(folder) and folder.is_dir()):
@@ -189,8 +214,7 @@ def paint_list(
         raise ResourceError(
             f"cannot make the folder '{folder}' ({error.strerror or error}); choose another -o"
         ) from None
-    bad, before, told = [], 0, set()
-    watch = partial(progress_bar, name=pipe.bundle.manifest.name)
+    bad, before, warned = [], 0, set()
     ledger = jobs.ledger_of(None if piped else source, folder)
     for report in jobs.run(
         chain([first], lines),
@@ -198,13 +222,13 @@ def paint_list(
         folder,
         ledger=ledger,
         overwrite=force,
-        watch=watch,
+        watch=progress.frames,
         save=partial(write, metadata=metadata),
     ):
         if isinstance(report, jobs.BadLine):
             bad.append(report.line)
-            complain(f"line {report.line}: {report.reason}", QualityError.exit_code)
-            facts = {"line": report.line, "error": report.reason}
+            say(f"line {report.line}: {report.reason}")
+            facts = {"line": report.line, **failure(report.reason, QualityError.exit_code, QualityError.__name__)}
         else:
             before += report.result is None
             facts = {"line": report.line, "path": str(report.file), "seed": report.seed}
@@ -212,32 +236,39 @@ def paint_list(
             if report.result:
                 facts |= {"settings": report.result.settings, "warnings": list(report.result.warnings)}
             for warning in [] if report.result is None else report.result.warnings:
-                if (report.line, warning) not in told:
-                    told.add((report.line, warning))
-                    print(f"pleinair: warning: line {report.line}: {warning}", file=sys.stderr)
+                if (report.line, warning) not in warned:
+                    warned.add((report.line, warning))
+                    warn(f"line {report.line}: {warning}")
         if as_json:
-            print(json.dumps(facts), flush=True)
+            document(facts)
         elif "path" in facts and facts["painted"]:
-            print(facts["path"], flush=True)
+            data(facts["path"])
     if before:
-        print(f"pleinair: already there: {before}", file=sys.stderr)
+        say(f"already there: {before}")
     if bad:
         shown = ", ".join(map(str, bad[:10])) + ("..." if len(bad) > 10 else "")
-        raise QualityError(
+        words = (
             f"not painted: {len(bad)} of the lines ({shown}); correct them and run the list again: what is done stays"
         )
+        raise typer.Exit(complain(words, QualityError.exit_code, QualityError.__name__))
 
 
-@app.command()
+@app.command(epilog=examples("morph"))
 @painting(without=NOT_IN_MORPHS)
 def morph(
+    context: typer.Context,
     prompts: Annotated[list[str], typer.Argument(help="What to paint at each keyframe.", show_default=False)],
     *,
     seeds: Annotated[str | None, typer.Option(help="A seed for each keyframe, or one: 1,2; random.")] = None,
     image: Annotated[list[Path] | None, typer.Option(help="A picture to start a keyframe from; once for each.")] = None,
     frames: Annotated[int, typer.Option(help="How many pictures.")] = 24,
     seconds: Annotated[float, typer.Option(help="How long the film is.")] = 4.0,
-    ease: Annotated[str, typer.Option(help=f"How frames are set out: {', '.join([EVEN, *EASES])}.")] = EVEN,
+    ease: Annotated[
+        str,
+        typer.Option(
+            help=f"How frames are set out: {', '.join([EVEN, *EASES])}.", autocompletion=offered([EVEN, *EASES])
+        ),
+    ] = EVEN,
     loop: Annotated[bool, typer.Option("--loop", help="Go on to the first keyframe again.")] = False,
     ping_pong: Annotated[bool, typer.Option("--ping-pong", help="Play forwards, then backwards.")] = False,
     output: Annotated[Path, typer.Option("-o", "--output", help="FILE.gif, .webp, .png or .mp4.")] = Path("morph.gif"),
@@ -250,7 +281,8 @@ def morph(
     """Walk from PROMPT to PROMPT through latent space, as a film."""
     started = perf_counter()
     films.planned_film(output, force)
-    pipe = load(loading.pop("model"), **loading)
+    progress = context.with_resource(Progress("frame"))
+    pipe = loaded(progress, **loading)
     keys = parse_list("seeds", seeds, int) if seeds else None
     requests = walks.keyframes(pipe, prompts, options.pop("negative", ""), keys, image or (), options)
     steps_and_pictures = walks.between(pipe, requests, frames=frames, ease=ease, loop=loop)
@@ -261,7 +293,7 @@ def morph(
     results: list[Result] = []
 
     def pictures() -> Iterator[Image]:
-        for frame in progress_bar(steps_and_pictures, pipe.bundle.manifest.name):
+        for frame in progress.frames(steps_and_pictures, frames):
             if frame.result:
                 small = frame.result.pixels[:0], frame.result.latents[:0]
                 results.append(replace(frame.result, images=[], pixels=small[0].copy(), latents=small[1].copy()))
@@ -276,15 +308,13 @@ def morph(
             f" {films.SHORTEST:g} s; choose fewer --frames"
         )
     for warning in warnings:
-        print(f"pleinair: warning: {warning}", file=sys.stderr)
+        warn(warning)
     if as_json:
         facts = {"path": str(file), "frames": total, "seconds": lasts, "ease": ease, "loop": loop}
         ends = [dict(result.settings) for result in (results[0], results[-1])]
-        print(
-            json.dumps({**facts, "settings": ends, "total_s": round(perf_counter() - started, 4), "warnings": warnings})
-        )
+        document({**facts, "settings": ends, "total_s": round(perf_counter() - started, 4), "warnings": warnings})
     else:
-        print(file)
+        data(file)
 
 
 def summary(result: Result, files: list[Path], write_s: float, spent_s: float) -> dict[str, Any]:
@@ -314,33 +344,25 @@ def summary(result: Result, files: list[Path], write_s: float, spent_s: float) -
     }
 
 
-def progress_bar(frames: Iterable[Frame], name: str) -> Iterator[Frame]:
-    """The frames, with a bar on stderr while it is a terminal."""
-    shown = sys.stderr.isatty()
-    try:
-        for frame in frames:
-            if shown:
-                done = BAR * frame.step // frame.steps
-                bar = "#" * done + "-" * (BAR - done)
-                print(f"\r{name} [{bar}] {frame.step}/{frame.steps} seed {frame.seeds[0]} ", end="", file=sys.stderr)
-                sys.stderr.flush()
-            yield frame
-    finally:
-        if shown:
-            print(file=sys.stderr)
-
-
-@app.command()
+@app.command(epilog=examples("export"))
 def export(
     source: Annotated[Path, typer.Argument(help="A diffusers folder, or an upscaler's file.", show_default=False)],
     out: Annotated[Path, typer.Argument(help="The bundle to write.", show_default=False)],
-    form: Annotated[str, typer.Option("--format", help="openvino, onnx or both.")] = "openvino",
-    weights: Annotated[str, typer.Option(help="fp32, fp16 or int8: how weights are stored.")] = "fp16",
+    form: Annotated[
+        str,
+        typer.Option("--format", help="openvino, onnx or both.", autocompletion=offered(("openvino", "onnx", "both"))),
+    ] = "openvino",
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="fp32, fp16 or int8: how weights are stored.", autocompletion=offered(("fp32", "fp16", "int8"))
+        ),
+    ] = "fp16",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
     as_json: Json = False,
 ) -> None:
     """Turn a diffusers model or an ESRGAN upscaler into a bundle; needs the `export` extra."""
-    formats = {"openvino": ("openvino",), "onnx": ("onnx",), "both": ("openvino", "onnx")}.get(form)
+    formats = FORMATS.get(form)
     if formats is None:
         raise RequestError(f"unknown format '{form}'; choose openvino, onnx or both")
     machine.need("model export")
@@ -348,11 +370,14 @@ def export(
 
     for progress in export_model(source, out, formats=formats, weights=weights, force=force):
         found = f"  {progress.fidelity.psnr_db:.1f} dB" if progress.fidelity else ""
-        print(f"[{progress.done:2}/{progress.total}] {progress.graph:12} {progress.stage}{found}", file=sys.stderr)
-    print(json.dumps(description(open_bundle(out))) if as_json else out)
+        say(f"[{progress.done:2}/{progress.total}] {progress.graph:12} {progress.stage}{found}")
+    if as_json:
+        document(description(open_bundle(out)))
+    else:
+        data(out)
 
 
-@app.command()
+@app.command(epilog=examples("info"))
 def info(
     bundle: Annotated[Path | None, typer.Argument(help="Bundle folder; storybook when not given.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check every file against its SHA-256.")] = False,
@@ -362,6 +387,7 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Show what a bundle is and what it can do."""
+    refuse_model(bundle)
     opened = open_bundle(bundle, verify=not verify)  # damage() looks at all files, and names more than the first
     damaged = opened.damage() if verify else []
     facts = description(opened)
@@ -371,11 +397,21 @@ def info(
     trials = tried_on_every_engine(opened) if sandbox and not damaged else []
     if sandbox:
         facts["sandbox"] = {trial.engine: trial_facts(trial) for trial in trials}
-    print(json.dumps(facts) if as_json else "\n".join(aligned(facts)))
+    problem = found_wrong(damaged, trials)
+    if as_json:
+        document({**facts, **(failure(problem, BundleError.exit_code, BundleError.__name__) if problem else {})})
+    else:
+        data(*aligned(facts))
+    if problem:
+        raise typer.Exit(complain(problem, BundleError.exit_code, BundleError.__name__))
+
+
+def found_wrong(damaged: list[str], trials: list[sandboxes.Trial]) -> str | None:
+    """What is wrong with a bundle, in one line."""
     if damaged:
-        raise BundleError(f"damaged: {'; '.join(damaged)}; restore the files or export the model again")
-    if failures := [trial for trial in trials if trial.problem]:
-        raise BundleError(f"on {failures[0].engine} the bundle {failures[0].problem}; do not use this model")
+        return f"damaged: {'; '.join(damaged)}; restore the files or export the model again"
+    failures = [trial for trial in trials if trial.problem]
+    return f"on {failures[0].engine} the bundle {failures[0].problem}; do not use this model" if failures else None
 
 
 def trial_facts(trial: sandboxes.Trial) -> dict[str, Any]:
@@ -429,11 +465,13 @@ def painter_facts(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-@app.command("prompt")
+@app.command("prompt", epilog=examples("prompt"))
 def show_prompt(
     text: Annotated[str, typer.Argument(help="The prompt.", show_default=False)],
     negative: Annotated[str, typer.Option(help="The negative prompt.")] = "",
-    model: Annotated[Path | None, typer.Option(help="Bundle folder; storybook when not given.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Bundle folder; storybook when not given.", show_default=False)
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps that schedules count in.")] = None,
     embedding: Annotated[list[Path] | None, typer.Option(help="A textual inversion; may be repeated.")] = None,
     clip_skip: Annotated[int, typer.Option(help="1 is none.")] = 1,
@@ -442,6 +480,7 @@ def show_prompt(
     """Show how a prompt is read: chunks, tokens, weights, steps, parts and embeddings."""
     from pleinair.text import Reader, report_lines
 
+    refuse_model(model)
     bundle = open_bundle(model)
     if bundle.upscales:
         bundle.require("text2image")
@@ -449,14 +488,14 @@ def show_prompt(
     reader = Reader(bundle, clip_skip=clip_skip, embeddings=embedding or ())
     report = reader.report(request.prompt, request.negative, request.walk.steps)
     if as_json:
-        print(json.dumps(report))
+        document(report)
         return
-    print(*report_lines(report), sep="\n")
+    data(*report_lines(report))
     for warning in report["warnings"]:
-        print(f"pleinair: warning: {warning}", file=sys.stderr)
+        warn(warning)
 
 
-@app.command()
+@app.command(epilog=examples("metadata"))
 def metadata(
     file: Annotated[Path, typer.Argument(help="A PNG, JPEG or WebP picture, or a film.", show_default=False)],
     as_json: Json = False,
@@ -464,26 +503,24 @@ def metadata(
     """Show what a picture says of how it was made: ours, A1111's, stable-diffusion.cpp's, InvokeAI's, ComfyUI's."""
     found = read(file)
     if as_json:
-        print(json.dumps(described(found)))
+        document(described(found))
         return
     facts = {"tool": found.tool, "version": brief(found.version)}
     facts |= {name: brief(getattr(found, name), MAX_PROMPT) for name in ("prompt", "negative")}
     facts["settings"] = brief({name: value for name, value in found.settings.items() if name not in facts})
-    lines = list(map(printable, islice(aligned(facts), MAX_LINES + 1)))
-    print(*lines[:MAX_LINES], *(["..."] if len(lines) > MAX_LINES else []), sep="\n")
+    lines = list(islice(aligned(facts), MAX_LINES + 1))
+    data(*lines[:MAX_LINES], *(["..."] if len(lines) > MAX_LINES else []))
     for warning in found.warnings:
-        print(f"pleinair: warning: {warning}", file=sys.stderr)
+        warn(warning)
 
 
-def printable(line: str) -> str:
-    """A line out of a file from anywhere, without what would command the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-
-
-@app.command()
+@app.command(epilog=examples("rerun"))
 def rerun(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A picture that holds its record.", show_default=False)],
-    model: Annotated[Path | None, typer.Option(help="Bundle folder; storybook when not given.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Bundle folder; storybook when not given.", show_default=False)
+    ] = None,
     engine: Annotated[str | None, typer.Option(help="openvino or onnx; the recorded one when not given.")] = None,
     device: Annotated[str | None, typer.Option(help="As for generate; the recorded one when not given.")] = None,
     precision: Annotated[str | None, typer.Option(help="As for generate; the recorded one when not given.")] = None,
@@ -502,26 +539,27 @@ def rerun(
     planned = plan(file, model, engine=engine, device=device, precision=precision, **inputs)
     files = planned_files(output, "", (0,), force) if output else []
     if planned.much:
-        print(f"pleinair: {planned.much}", file=sys.stderr)
-    shown = progress_bar(planned.frames(), planned.pipe.bundle.manifest.name)
-    again = planned.finish(merged([frame.result for frame in shown if frame.result]))
+        say(planned.much)
+    progress = context.with_resource(Progress())
+    planned.pipe.loading = progress.loading
+    again = planned.finish(merged([frame.result for frame in progress.frames(planned.frames()) if frame.result]))
     warnings = list(again.warnings)
     written = write(again.result, files, force, warnings=warnings) if files else []
     for warning in warnings:
-        print(f"pleinair: warning: {warning}", file=sys.stderr)
+        warn(warning)
     apart = asdict(again.difference) if again.difference else None
     if as_json:
         facts = {"difference": apart, "image": str(written[0]) if written else None, "settings": again.result.settings}
-        print(json.dumps({**facts, "warnings": warnings}))
+        document({**facts, "warnings": warnings})
         return
     if apart:
         psnr = "infinite" if apart["psnr_db"] is None else f"{apart['psnr_db']:.1f} dB"
         equal = f"{100 * apart['equal_share']:.4g} % of the pixels are equal"
-        print(f"largest difference {apart['max_abs']} of 255, PSNR {psnr}, {equal}")
-    print(*written, sep="\n", end="\n" if written else "")
+        data(f"largest difference {apart['max_abs']} of 255, PSNR {psnr}, {equal}")
+    data(*written)
 
 
-@app.command()
+@app.command(epilog=examples("samplers"))
 def samplers(as_json: Json = False) -> None:
     """List the samplers and spacings."""
     rows = {
@@ -535,13 +573,13 @@ def samplers(as_json: Json = False) -> None:
         for name, sampler in SAMPLERS.items()
     }
     if as_json:
-        print(json.dumps({"samplers": rows, "spacings": list(SPACINGS)}))
+        document({"samplers": rows, "spacings": list(SPACINGS)})
         return
     for name, row in rows.items():
         kind = "stochastic" if row["stochastic"] else "deterministic"
         calls = f"{row['evaluations']} call{'s' if row['evaluations'] > 1 else ''} a step"
-        print(f"{name:12} order {row['order']}  {calls:14}  {kind:14} {row['a1111']:12} {row['diffusers']}")
-    print(f"\nspacings: {', '.join(SPACINGS)}")
+        data(f"{name:12} order {row['order']}  {calls:14}  {kind:14} {row['a1111']:12} {row['diffusers']}")
+    data("", f"spacings: {', '.join(SPACINGS)}")
 
 
 @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -550,16 +588,19 @@ def bench(context: typer.Context) -> int:
     try:
         from pleinair_bench.cli import app as benchmarks
     except ModuleNotFoundError as error:
-        line = 'pip install "pleinair[bench]"'
-        raise EngineError(f"the benchmark suite is not installed ({error.name}); install with: {line}") from None
+        line = install.line("bench")
+        raise EngineError(f"the benchmark suite is not installed ({error.name}); install it with: {line}") from None
     return get_command(benchmarks).main(context.args, prog_name="pleinair bench", standalone_mode=False) or 0
 
 
-@app.command()
+@app.command(epilog=examples("doctor"))
 def doctor(as_json: Json = False) -> None:
     """Tell what this machine is, which engines and devices it has, and what to install for what is missing."""
     facts = machine.report()
-    print(json.dumps(facts) if as_json else "\n".join(aligned(facts)))
+    if as_json:
+        document(facts)
+    else:
+        data(*aligned(facts))
 
 
 def aligned(facts: dict[str, Any], indent: str = "") -> Iterator[str]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pleinair import install
 from pleinair.engines import devices, engine_version, installed
 from pleinair.errors import EngineError
 from pleinair.version import __version__
@@ -17,10 +18,11 @@ INSTRUCTION_SETS = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_v
 EXPORT = ("torch", "diffusers", "transformers", "safetensors", "onnx", "onnxruntime", "openvino_tokenizers", "nncf")
 PARTS = {  # what for -> (the modules it needs, the line that installs them)
     "OpenVINO engine": (("openvino",), "pip install openvino"),
-    "ONNX Runtime engine": (("onnxruntime",), 'pip install "pleinair[onnx]"'),
-    "model export": (EXPORT, 'pip install "pleinair[export]"'),
-    "MP4 films": (("av",), 'pip install "pleinair[video]"'),
+    "ONNX Runtime engine": (("onnxruntime",), "pip install onnxruntime"),
+    "model export": (EXPORT, install.line("export")),
+    "MP4 films": (("av",), "pip install av"),
 }
+NEWEST_PYTHON = {"model export": (3, 13)}  # torch's script tracer ends with 3.14
 
 
 def missing(modules: tuple[str, ...]) -> list[str]:
@@ -31,6 +33,9 @@ def missing(modules: tuple[str, ...]) -> list[str]:
 def need(purpose: str) -> None:
     """Raise EngineError with the line that installs what `purpose` lacks."""
     modules, line = PARTS[purpose]
+    newest = NEWEST_PYTHON.get(purpose, sys.version_info)
+    if sys.version_info[:2] > newest:
+        raise EngineError(f"{purpose} needs Python {newest[0]}.{newest[1]} or older; install pleinair there")
     if absent := missing(modules):
         raise EngineError(f"{purpose} needs {', '.join(absent)}, not installed; install with: {line}")
 

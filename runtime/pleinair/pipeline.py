@@ -40,6 +40,7 @@ from pleinair.sampling import SAMPLERS, walker
 from pleinair.seamless import seamless_decode, wrap_margins, wrapped
 from pleinair.settings import asked_for
 from pleinair.text import Conditioning, Reader
+from pleinair.unsupported import refuse_model
 from pleinair.upscale import Upscaler, load_upscaler
 from pleinair.version import __version__
 from pleinair.vocabulary import size_warnings
@@ -157,6 +158,7 @@ class Pipeline:
         self.device = device or "cpu"
         self.threads = threads
         self._precision = precisions.parse(precision)
+        self.loading: Callable[[str], None] = lambda what: None  # called before a graph is loaded, which can take long
         self._graphs: dict[str, Graph] = {}
         self._upscalers: dict[Path, Upscaler] = {}
         self._opening = RLock()
@@ -504,6 +506,7 @@ class Pipeline:
     def _graph(self, name: str) -> Graph:
         with self._opening:
             if name not in self._graphs:
+                self.loading(name)
                 wanted = self._precision[precisions.component(self.bundle, name)]
                 self._graphs[name] = open_graph(self.bundle, name, self.engine, self.device, self.threads, wanted)
             return self._graphs[name]
@@ -511,6 +514,7 @@ class Pipeline:
     def _upscaler(self, folder: Path) -> Upscaler:
         with self._opening:
             if folder not in self._upscalers:
+                self.loading(folder.name)
                 same = self.engine == "fake" or ENGINES[self.engine].format in open_bundle(folder).formats
                 self._upscalers[folder] = load_upscaler(
                     folder,
@@ -557,6 +561,7 @@ def load(
     components. `verify` False does not compare the bundle's files with their SHA-256. Graphs are loaded when first
     needed. Raises BundleError, EngineError or RequestError.
     """
+    refuse_model(model)
     bundle = open_bundle(model, verify=verify)
     if bundle.upscales:
         bundle.require("text2image")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import pleinair
 from recipe.sheets import save_sheet
@@ -17,7 +17,9 @@ GALLERY = {  # prompt -> seed
 }
 COLUMNS = 6
 HOUSE = "a red house on a snowy hill at night"
-MASK = Path(__file__).parents[3] / "docs" / "examples" / "mask.png"
+DAY = "a red house in a meadow on a sunny day"
+CASTLE = "a yellow castle in a meadow on a sunny day"
+EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 
 
 def paint_documentation(folder: Path) -> None:
@@ -28,32 +30,34 @@ def paint_documentation(folder: Path) -> None:
     paint_tasks(pipe, folder / "tasks.webp")
 
 
+def draw_sketch() -> Image.Image:
+    """A house, a hill and a sun, as crude as anybody can draw them: docs/examples/sketch.png."""
+    sketch = Image.new("RGB", (128, 128), (120, 170, 225))
+    draw = ImageDraw.Draw(sketch)
+    draw.polygon([(0, 84), (40, 74), (128, 90), (128, 128), (0, 128)], fill=(70, 150, 60))
+    draw.rectangle([62, 58, 104, 94], fill=(190, 40, 40))
+    draw.polygon([(56, 60), (83, 34), (110, 60)], fill=(110, 50, 40))
+    draw.ellipse([14, 10, 34, 30], fill=(250, 220, 60))
+    return sketch
+
+
 def paint_tasks(pipe: pleinair.Pipeline, file: Path) -> None:
-    """One house, and what can be done with it."""
+    """What can be done with a picture."""
+    sketch, mask = EXAMPLES / "sketch.png", EXAMPLES / "mask.png"
+    day = pipe.generate(DAY, image=sketch, strength=0.5, seed=5).images[0]
     house = pipe.generate(HOUSE, seed=7).images[0]
-    day, castle = "a red house in a meadow on a sunny day", "a yellow castle on a snowy hill at night"
-    mountains = pipe.generate("mountains in the snow at sunset", seed=1, tile="x", width=256, height=128).images[0]
+    wide = pipe.generate("a snowy hill at night", image=house, outpaint=(64, 0, 64, 0), seed=2).images[0]
+    mountains = pipe.generate("mountains in the snow at sunset", tile="x", width=256, height=128, seed=2).images[0]
     shown = {
+        "sketch.png, drawn with five shapes": draw_sketch(),
+        "--image sketch.png --strength 0.5: a red house": day,
+        "--mask mask.png: a yellow castle": pipe.generate(CASTLE, image=day, mask=mask, seed=2).images[0],
         HOUSE: house,
-        f"--image house.png --strength 0.7: {day}": pipe.generate(day, image=house, strength=0.7, seed=1).images[0],
-        f"--mask mask.png: {castle}": pipe.generate(castle, image=house, mask=MASK, seed=2).images[0],
-        "--outpaint 64,0,64,0": pipe.generate(HOUSE, image=house, outpaint=(64, 0, 64, 0), seed=3).images[0],
-        "--hires 1.5x --enlarger lanczos --hires-strength 0.2": pipe.generate(
-            HOUSE, seed=7, hires=1.5, enlarger="lanczos", hires_strength=0.2
-        ).images[0],
-        "--panorama, beside itself": beside_itself(mountains),
+        "--outpaint 64,0,64,0: a snowy hill at night": wide,
+        "--panorama: mountains at sunset": mountains,
     }
     side = house.width
     write_sheet([within(image, side) for image in shown.values()], list(shown), file)
-
-
-def beside_itself(picture: Image.Image) -> Image.Image:
-    """Two of a picture, left and right."""
-    width, height = picture.size
-    sheet = Image.new("RGB", (2 * width, height))
-    for left in (0, width):
-        sheet.paste(picture, (left, 0))
-    return sheet
 
 
 def within(image: Image.Image, side: int) -> Image.Image:

@@ -53,7 +53,7 @@ ENGINES = {
         "pleinair.engines.onnx",
         "onnxruntime",
         ("onnxruntime", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-gpu"),
-        'pip install "pleinair[onnx]"',
+        "pip install onnxruntime",
         "onnx",
     ),
     "fake": EngineInfo("pleinair.engines.fake", "numpy", ("numpy",), "", ""),

@@ -1,5 +1,8 @@
 """ONNX Runtime: CPU everywhere, DirectML on Windows."""
 
+import platform
+import sys
+
 import numpy as np
 
 from pleinair.bundle import Bundle
@@ -16,8 +19,9 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "dml": "DmlExecutionProvider"}
 DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(int32)": "int32"}
 SILENT = 3  # errors only; they reach the caller as exceptions
 OLDEST = (1, 24)  # earlier ones read weights from anywhere on the disk
+INTEL_MAC = (sys.platform, platform.machine()) == ("darwin", "x86_64")  # has none later than 1.23
 
-if tuple(map(int, ort.__version__.split(".")[:2])) < OLDEST:
+if tuple(map(int, ort.__version__.split(".")[:2])) < OLDEST and not INTEL_MAC:
     raise ImportError(f"version {ort.__version__} is too old, 1.24 is needed")
 
 
