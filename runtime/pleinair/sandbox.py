@@ -76,6 +76,7 @@ def main(path: str, engine: str, memory_mb: str, seconds: str) -> None:
     limit(int(memory_mb), float(seconds))
     from pleinair import load
     from pleinair.machine import peak_rss_mb
+    from pleinair.terminal import document
 
     problem = None
     try:
@@ -86,7 +87,7 @@ def main(path: str, engine: str, memory_mb: str, seconds: str) -> None:
         problem = one_line(error, 1000)
     except MemoryError:
         problem = "ran out of memory"
-    print(json.dumps({"problem": problem, "peak_mb": peak_rss_mb()}))
+    document({"problem": problem, "peak_mb": peak_rss_mb()})
 
 
 if __name__ == "__main__":
