@@ -80,6 +80,14 @@ class VaeDecoder(nn.Module):
         return self.vae.decode(latent_sample, return_dict=False)
 
 
+FORWARD: dict[str, type[nn.Module]] = {
+    "text_encoder": TextEncoder,
+    "unet": UNet,
+    "vae_encoder": VaeEncoder,
+    "vae_decoder": VaeDecoder,
+}
+
+
 def text_encoder(model: nn.Module, ids: list[np.ndarray]) -> Spec:
     """`ids`: token id batches (B, 77) to compare on."""
     width, length = model.config.hidden_size, model.config.max_position_embeddings
@@ -105,7 +113,7 @@ def final_norm(model: nn.Module) -> np.ndarray:
 
 
 def unet(model: nn.Module, size: tuple[int, int], text: np.ndarray) -> Spec:
-    """`size`: default latents (h, w); `text`: embeddings (3, S, D). Cases: noise levels, an odd size, a batch."""
+    """`size`: default latents (h, w); `text`: embeddings (3, S, D). Cases: noise levels, a pair, an odd size."""
     channels = model.config.in_channels
     rng = np.random.default_rng(0)
 
@@ -129,7 +137,13 @@ def unet(model: nn.Module, size: tuple[int, int], text: np.ndarray) -> Spec:
         outputs={"out_sample": Port("float32", ("batch", model.config.out_channels, "height", "width"))},
         # A size that no level divides makes diffusers trace the path that upsamples to the skip connection's size.
         example=case(500.5, 2, 9, 7),
-        cases=[case(999, 1, *size), case(499.5, 1, *size), case(1, 1, *size), case(250.25, 3, 9, 7)],
+        cases=[
+            case(999, 1, *size),
+            case(499.5, 1, *size),
+            case(1, 1, *size),
+            case(750, 2, *size),
+            case(250.25, 3, 9, 7),
+        ],
     )
 
 

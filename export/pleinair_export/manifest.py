@@ -1,17 +1,15 @@
 """The small files of a bundle: bundle.json, model_index.json and the scheduler's config."""
 
-import dataclasses
 import importlib.metadata
 import json
 import platform
-import shutil
 from pathlib import Path
+from typing import Any
 
 import pleinair
 from pleinair.bundle import (
     FORMAT,
     UPSCALER,
-    Defaults,
     FileInfo,
     GraphInfo,
     Latents,
@@ -20,24 +18,32 @@ from pleinair.bundle import (
     TextEncoder,
     file_info,
 )
+from pleinair.errors import ExportError
+from pleinair.files import CONFIG, read_json
 from pleinair_export import families
 from pleinair_export.preview import Rgb
-from pleinair_export.source import Source
+from pleinair_export.source import DOWNLOAD, Source
 from pleinair_export.tokenizer import Tokens
 from pleinair_export.upscaler import Upscaler
 
 
 def write_configs(model: Source, stage: Path) -> None:
-    """Write model_index.json with the components a bundle has, and the scheduler's config as it is."""
+    """Write model_index.json with the components a bundle has, and the scheduler's config as diffusers walks it."""
     (stage / "scheduler").mkdir()
-    shutil.copyfile(model.path / "scheduler" / "scheduler_config.json", stage / "scheduler" / "scheduler_config.json")
-    index = json.loads((model.path / "model_index.json").read_text(encoding="utf-8"))
+    write_json(stage / "scheduler" / "scheduler_config.json", model.scheduler)
+    index = read_json(model.path / "model_index.json", CONFIG, ExportError, DOWNLOAD)
     kept = {"scheduler", *model.family.components, *model.family.tokenizers}
     for key, value in index.items():
         if isinstance(value, list) and key not in kept:
             index[key] = [None, None]
     index["requires_safety_checker"] = False
-    (stage / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    index["scheduler"] = ["diffusers", model.scheduler.get("_class_name")]
+    write_json(stage / "model_index.json", index)
+
+
+def write_json(file: Path, value: dict[str, Any]) -> None:
+    """Write a JSON object as diffusers lays it out."""
+    file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def make_manifest(
@@ -47,15 +53,13 @@ def make_manifest(
     vae, unet = model.configs["vae"], model.configs["unet"]
     channels = vae.get("latent_channels", 4)
     latents = Latents(channels, model.factor, vae.get("scaling_factor", 0.18215), vae.get("shift_factor") or 0.0, rgb)
-    height, width = (side * model.factor for side in model.size)
-    defaults = Defaults(width, height, *families.habits(model.scheduler))
     return Manifest(
         format=FORMAT,
         name=model.name,
         family=families.generation(unet),
         tasks=families.tasks(unet, channels),
         latents=latents,
-        defaults=dataclasses.replace(defaults, **model.defaults),
+        defaults=model.defaults,
         text_encoders=(
             TextEncoder(
                 "text_encoder",
@@ -93,8 +97,8 @@ def make_upscaler_manifest(model: Upscaler, stage: Path, info: GraphInfo, weight
 
 
 def list_files(stage: Path) -> dict[str, FileInfo]:
-    """Every file below a folder, with its size and hash."""
-    files = sorted(path for path in stage.rglob("*") if path.is_file())
+    """Every file below a folder but hidden ones, with its size and hash."""
+    files = sorted(path for path in stage.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {path.relative_to(stage).as_posix(): file_info(path) for path in files}
 
 

@@ -316,6 +316,9 @@ def export(
     out: Annotated[Path, typer.Argument(help="The bundle to write.", show_default=False)],
     form: Annotated[str, typer.Option("--format", help="openvino, onnx or both.")] = "openvino",
     weights: Annotated[str, typer.Option(help="fp32, fp16 or int8: how weights are stored.")] = "fp16",
+    sampler: Annotated[
+        str | None, typer.Option(help="What the bundle paints with unless told; its model's own when not given.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -326,7 +329,7 @@ def export(
     machine.need("model export")
     from pleinair_export import export as export_model
 
-    for progress in export_model(source, out, formats=formats, weights=weights, force=force):
+    for progress in export_model(source, out, formats=formats, weights=weights, sampler=sampler, force=force):
         found = f"  {progress.fidelity.psnr_db:.1f} dB" if progress.fidelity else ""
         print(f"[{progress.done:2}/{progress.total}] {progress.graph:12} {progress.stage}{found}", file=sys.stderr)
     print(json.dumps(description(open_bundle(out))) if as_json else out)

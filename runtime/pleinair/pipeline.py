@@ -32,7 +32,7 @@ from pleinair.image import decode, encode, resized_latents, rough, tile_shape, t
 from pleinair.noise import Noise, source, stacked
 from pleinair.pictures import fitted
 from pleinair.request import ENLARGERS, Options, Request, Walk, resolve
-from pleinair.sampling import SAMPLERS, walker
+from pleinair.sampling import SAMPLERS, unknown_class, walker
 from pleinair.seamless import seamless_decode, wrap_margins, wrapped
 from pleinair.settings import asked_for
 from pleinair.text import Conditioning, Reader
@@ -397,6 +397,7 @@ class Pipeline:
         upscalers = map(self._upscaler, self._upscaler_folders(request))
         return [
             *request.idle,
+            *unknown_class(config, request.walk.sampler),
             *(warning for grid in grids for warning in schedule.unfollowed(config, grid)),
             *(
                 f"the upscaler '{each.bundle.manifest.name}' has no graph for {self.engine} and runs on {each.engine}"

@@ -1,0 +1,101 @@
+"""A whole picture: what a finished bundle paints on each engine, beside the same flow with torch for an engine."""
+
+from collections.abc import Callable, Generator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pleinair.bundle import Bundle, Fidelity, GraphInfo, open_bundle
+from pleinair.checks import one_line
+from pleinair.engines import Graph, Shapes
+from pleinair.errors import BundleError, EngineError, QualityError
+from pleinair.pipeline import Pipeline
+from pleinair_export.check import GATES, psnr, remedy
+from pleinair_export.graphs import FORWARD, Arrays
+from pleinair_export.quiet import quiet
+from pleinair_export.tokenizer import PROMPTS
+
+STEPS = 3
+
+
+class TorchGraph:
+    """A graph that torch runs; `load` gives its module, and may give up another's memory for it."""
+
+    def __init__(self, info: GraphInfo, wrap: Callable, load: Callable[[], torch.nn.Module]) -> None:
+        self._info, self._wrap, self._load = info, wrap, load
+
+    def prepare(self, shapes: Shapes) -> None:
+        pass
+
+    def __call__(self, **inputs: np.ndarray) -> Arrays:
+        with torch.no_grad():
+            outputs = self._wrap(self._load())(*(torch.from_numpy(inputs[name]) for name in self._info.inputs))
+        return {name: value.numpy() for name, value in zip(self._info.outputs, outputs, strict=True)}
+
+    def unload(self) -> None:
+        pass
+
+
+class TorchPipeline(Pipeline):
+    """The runtime's own flow on torch."""
+
+    def __init__(self, bundle: Bundle, graphs: dict[str, Graph]) -> None:
+        super().__init__(bundle, "fake", None, None)
+        self._torch = graphs
+
+    def _graph(self, name: str) -> Graph:
+        return self._torch[name]
+
+
+def compare(
+    stage: Path, formats: tuple[str, ...], weights: str, owners: dict[str, Callable[[], torch.nn.Module]]
+) -> Generator[tuple[str, Fidelity | None], None, None]:
+    """Paint on torch, then on the engine of each format; yields what is about to happen, and how near each came.
+
+    `owners` has, for every graph, what loads the module it was traced from. Raises QualityError for a picture below its
+    gate, or for none.
+    """
+    bundle = open_bundle(stage)
+    infos = bundle.manifest.graphs
+    yield "torch: paint", None
+    expected = paint(TorchPipeline(bundle, {n: TorchGraph(infos[n], FORWARD[n], owners[n]) for n in owners}))
+    for form in formats:
+        yield f"{form}: paint", None
+        try:
+            actual = paint(Pipeline(bundle, form, None, None))
+        except (BundleError, EngineError) as error:
+            raise QualityError(
+                f"the bundle cannot paint on {form} ({one_line(error, 160)}); nothing was written: {remedy(weights)}"
+            ) from error
+        found = Fidelity(round(psnr(expected, actual), 2), GATES[weights].picture_db)
+        if found.psnr_db < found.gate_db:
+            raise QualityError(
+                f"a picture ({form}, {weights}) is {found.psnr_db:.1f} dB from torch's and the gate is"
+                f" {found.gate_db:.0f} dB; nothing was written: {remedy(weights)}"
+            )
+        yield f"{form}: accepted", found
+
+
+def paint(pipe: Pipeline) -> np.ndarray:
+    """A picture (1, H, W, 3) of the default size, in few steps."""
+    with quiet():
+        return pipe.generate(PROMPTS[0], seed=1, steps=STEPS, **ground(pipe.bundle)).pixels
+
+
+def ground(bundle: Bundle) -> dict[str, Any]:
+    """For a model made for inpainting, a picture of gradients and a mask over its left half."""
+    if not bundle.inpaints_by_input:
+        return {}
+    size = bundle.manifest.defaults.width, bundle.manifest.defaults.height
+    mask = Image.new("L", size)
+    mask.paste(255, (0, 0, size[0] // 2, size[1]))
+    return {"image": Image.radial_gradient("L").resize(size).convert("RGB"), "mask": mask}
+
+
+def one_at_a_time(load: Callable[[str], torch.nn.Module]) -> Callable[[str], torch.nn.Module]:
+    """`load` that keeps what it loaded last, and nothing else."""
+    return lru_cache(maxsize=1)(load)
