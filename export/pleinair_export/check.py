@@ -10,7 +10,7 @@ from pleinair.bundle import FORMAT, Bundle, Fidelity, GraphInfo, Manifest, Origi
 from pleinair.checks import one_line
 from pleinair.engines import open_graph
 from pleinair.errors import BundleError, EngineError, QualityError
-from pleinair_export.graphs import Arrays
+from pleinair_export.graphs import Arrays, Spec
 from pleinair_export.quiet import quiet
 
 
@@ -22,9 +22,10 @@ class Gate(NamedTuple):
     picture_db: float
 
 
-GATES = {"fp32": Gate(60.0, 0.01, 50.0), "fp16": Gate(50.0, 0.05, 35.0), "int8": Gate(35.0, 0.5, 15.0)}
+GATES = {"fp32": Gate(60.0, 0.001, 55.0), "fp16": Gate(68.0, 0.01, 50.0), "int8": Gate(35.0, 0.3, 30.0)}
+NEAR_DB = 20.0  # for inputs on which no rounding is small
 CEILING_DB = 200.0  # what equal arrays are given, because JSON has no infinity
-QUIET = 0.1  # of the median channel: what is quieter is measured against this, not against next to nothing
+QUIET = 0.5  # of the median channel: what is quieter is measured against this, not against next to nothing
 
 
 def psnr(expected: np.ndarray, actual: np.ndarray) -> float:
@@ -54,25 +55,31 @@ def channel_error(expected: np.ndarray, actual: np.ndarray) -> float:
     return float(np.max(missed / np.maximum(wanted, floor)))
 
 
-def measure(
-    stage: Path, graph: str, info: GraphInfo, form: str, cases: list[Arrays], expected: list[Arrays]
-) -> Fidelity:
-    """Open a graph below `stage` as the runtime does, run `cases` on the CPU, and compare with what torch answered.
+def measure(stage: Path, spec: Spec, info: GraphInfo, form: str, expected: list[Arrays]) -> Fidelity:
+    """Open a graph below `stage` as the runtime does, run its cases on the CPU, and compare with torch's answers.
 
-    Raises QualityError, naming the graph, where it cannot be opened or run.
+    `expected` are those to `spec.cases` and after them to `spec.unsteady`. Raises QualityError, naming the graph, where
+    it cannot be opened or run, or is nowhere near torch on the unsteady ones.
     """
+    graph = spec.name
     bundle = lone_bundle(stage, graph, info, form)
     try:
         with quiet():
             opened = open_graph(bundle, graph, form, "cpu", None)
-            actual = [opened(**case) for case in cases]
+            actual = [opened(**case) for case in (*spec.cases, *spec.unsteady)]
             opened.unload()
     except (BundleError, EngineError) as error:
         raise QualityError(
             f"{graph} ({form}, {info.weights}) cannot be run ({one_line(error, 160)}); nothing was written:"
             f" {remedy(info.weights)}"
         ) from error
-    return fidelity(info.weights, expected, actual)
+    count = len(spec.cases)
+    if spec.unsteady and fidelity(info.weights, expected[count:], actual[count:]).psnr_db < NEAR_DB:
+        raise QualityError(
+            f"{graph} ({form}, {info.weights}) is nowhere near torch at the default size; nothing was written:"
+            f" {remedy(info.weights)}"
+        )
+    return fidelity(info.weights, expected[:count], actual[:count])
 
 
 def lone_bundle(stage: Path, graph: str, info: GraphInfo, form: str) -> Bundle:

@@ -109,7 +109,8 @@ def build(model: Source | Upscaler, stage: Path, formats: tuple[str, ...], weigh
     (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     open_bundle(stage)
     if isinstance(model, Source):
-        for step, found in picture.compare(stage, formats, weights, owners(model)):
+        size = tuple(side * model.factor for side in graphs.steady_size(model.configs["unet"], model.size))
+        for step, found in picture.compare(stage, formats, weights, owners(model), size):
             yield Progress("picture", step, fidelity=found)
 
 
@@ -126,7 +127,7 @@ def build_upscaler(
 ) -> Generator[Progress, None, Manifest]:
     """The one graph of an upscaler; returns what its bundle.json is to say."""
     spec = graphs.upscaler(model.network, model.scale)
-    expected = [graphs.run_torch(spec, case) for case in spec.cases]
+    expected = graphs.answers(spec)
     info = yield from export_graph(spec, expected, stage, formats, weights)
     yield Progress("bundle", "write")
     return make_upscaler_manifest(model, stage, info, weights)
@@ -145,7 +146,7 @@ def build_painter(
         module = load(model, component, kind)
         for name in names:
             spec = make_spec(name, module, model.size, tokens, text)
-            expected = [graphs.run_torch(spec, case) for case in spec.cases]
+            expected = graphs.answers(spec)
             if name == "text_encoder":
                 text = expected[-1]["last_hidden_state"]
             infos[name] = yield from export_graph(spec, expected, stage, formats, weights)
@@ -177,7 +178,7 @@ def export_graph(
         files[form] = tuple(f"{spec.name}/{file}" for file in names)
         yield Progress(spec.name, f"{form}: compare with torch")
         info = GraphInfo(files, weights, "fp32", spec.inputs, spec.outputs, measured)
-        measured[form] = check.measure(stage, spec.name, info, form, spec.cases, expected)
+        measured[form] = check.measure(stage, spec, info, form, expected)
         check.require(spec.name, form, weights, measured[form])
         yield Progress(spec.name, f"{form}: accepted", fidelity=measured[form])
     return info

@@ -42,6 +42,7 @@ OVERWRITTEN: dict[str, tuple[Callable[[Any], bool], Any]] = {
     "clip_sample": (lambda value: value is True, False),
     "skip_prk_steps": (lambda value: value is False, True),
 }
+WITHOUT_PACKAGES = {"DPMSolverSDEScheduler": {"steps_offset": 0}}  # diffusers hides it where torchsde is absent
 OVERWRITES = {  # pipeline class -> the keys that its constructor sees to; those of other families leave them alone
     "StableDiffusionPipeline": ("steps_offset", "clip_sample"),
     "StableDiffusionImg2ImgPipeline": ("steps_offset", "clip_sample"),
@@ -87,6 +88,8 @@ def as_walked(config: dict[str, Any], pipeline: str, entry: Any) -> dict[str, An
 
 def class_defaults(kind: str) -> dict[str, Any]:
     """What a scheduler class of diffusers takes where its config is silent; nothing for other names."""
+    if kind in WITHOUT_PACKAGES:
+        return WITHOUT_PACKAGES[kind]
     with quiet():
         from diffusers import schedulers
 

@@ -18,6 +18,7 @@ from pleinair.bundle import (
     TextEncoder,
     file_info,
 )
+from pleinair.checks import one_line
 from pleinair.errors import ExportError
 from pleinair.files import CONFIG, read_json
 from pleinair_export import families
@@ -74,7 +75,7 @@ def make_manifest(
         scheduler="scheduler/scheduler_config.json",
         graphs=infos,
         files=list_files(stage),
-        origin=origin(model.path.name, model.licence, infos["unet"], ("diffusers", "transformers"), weights),
+        origin=origin(model, infos["unet"], ("diffusers", "transformers"), weights),
     )
 
 
@@ -91,7 +92,7 @@ def make_upscaler_manifest(model: Upscaler, stage: Path, info: GraphInfo, weight
         scheduler=None,
         graphs={UPSCALER: info},
         files=list_files(stage),
-        origin=origin(model.path.name, model.licence, info, (), weights),
+        origin=origin(model, info, (), weights),
         scale=model.scale,
     )
 
@@ -102,7 +103,7 @@ def list_files(stage: Path) -> dict[str, FileInfo]:
     return {path.relative_to(stage).as_posix(): file_info(path) for path in files}
 
 
-def origin(source: str, licence: str | None, graph: GraphInfo, libraries: tuple[str, ...], weights: str) -> Origin:
+def origin(model: Source | Upscaler, graph: GraphInfo, libraries: tuple[str, ...], weights: str) -> Origin:
     """Where the bundle came from: names and versions, no paths."""
     formats = tuple(graph.files)
     form = "both" if len(formats) > 1 else formats[0]
@@ -111,5 +112,8 @@ def origin(source: str, licence: str | None, graph: GraphInfo, libraries: tuple[
     tools += ["onnx", "onnxruntime"] if "onnx" in formats else []
     versions = {"python": platform.python_version(), "pleinair": pleinair.__version__}
     versions |= {tool: importlib.metadata.version(tool) for tool in tools}
+    source = one_line(model.path.name, 200)
     command = f"pleinair export {source} --format {form} --weights {weights}"
-    return Origin(source, None, licence, command, versions)
+    if isinstance(model, Source) and model.sampler is not None:
+        command += f" --sampler {model.sampler}"
+    return Origin(source, None, model.licence, command, versions)

@@ -52,26 +52,32 @@ class TorchPipeline(Pipeline):
 
 
 def compare(
-    stage: Path, formats: tuple[str, ...], weights: str, owners: dict[str, Callable[[], torch.nn.Module]]
+    stage: Path,
+    formats: tuple[str, ...],
+    weights: str,
+    owners: dict[str, Callable[[], torch.nn.Module]],
+    size: tuple[int, int],
 ) -> Generator[tuple[str, Fidelity | None], None, None]:
     """Paint on torch, then on the engine of each format; yields what is about to happen, and how near each came.
 
-    `owners` has, for every graph, what loads the module it was traced from. Raises QualityError for a picture below its
+    `owners` has, for every graph, what loads the module it was traced from; `size` is the height and width at which
+    pictures are compared. One of the default size is painted in any case. Raises QualityError for a picture below its
     gate, or for none.
     """
     bundle = open_bundle(stage)
-    infos = bundle.manifest.graphs
+    infos, usual = bundle.manifest.graphs, (bundle.manifest.defaults.height, bundle.manifest.defaults.width)
     yield "torch: paint", None
-    expected = paint(TorchPipeline(bundle, {n: TorchGraph(infos[n], FORWARD[n], owners[n]) for n in owners}))
+    expected = paint(TorchPipeline(bundle, {n: TorchGraph(infos[n], FORWARD[n], owners[n]) for n in owners}), size)
     for form in formats:
         yield f"{form}: paint", None
         try:
-            actual = paint(Pipeline(bundle, form, None, None))
+            pipe = Pipeline(bundle, form, None, None)
+            pictures = {shape: paint(pipe, shape) for shape in {usual, size}}
         except (BundleError, EngineError) as error:
             raise QualityError(
                 f"the bundle cannot paint on {form} ({one_line(error, 160)}); nothing was written: {remedy(weights)}"
             ) from error
-        found = Fidelity(round(psnr(expected, actual), 2), GATES[weights].picture_db)
+        found = Fidelity(round(psnr(expected, pictures[size]), 2), GATES[weights].picture_db)
         if found.psnr_db < found.gate_db:
             raise QualityError(
                 f"a picture ({form}, {weights}) is {found.psnr_db:.1f} dB from torch's and the gate is"
@@ -80,20 +86,22 @@ def compare(
         yield f"{form}: accepted", found
 
 
-def paint(pipe: Pipeline) -> np.ndarray:
-    """A picture (1, H, W, 3) of the default size, in few steps."""
+def paint(pipe: Pipeline, size: tuple[int, int]) -> np.ndarray:
+    """A picture (1, height, width, 3) in few steps."""
+    height, width = size
     with quiet():
-        return pipe.generate(PROMPTS[0], seed=1, steps=STEPS, **ground(pipe.bundle)).pixels
+        made = pipe.generate(PROMPTS[0], seed=1, steps=STEPS, width=width, height=height, **ground(pipe.bundle, size))
+    return made.pixels
 
 
-def ground(bundle: Bundle) -> dict[str, Any]:
+def ground(bundle: Bundle, size: tuple[int, int]) -> dict[str, Any]:
     """For a model made for inpainting, a picture of gradients and a mask over its left half."""
     if not bundle.inpaints_by_input:
         return {}
-    size = bundle.manifest.defaults.width, bundle.manifest.defaults.height
-    mask = Image.new("L", size)
-    mask.paste(255, (0, 0, size[0] // 2, size[1]))
-    return {"image": Image.radial_gradient("L").resize(size).convert("RGB"), "mask": mask}
+    height, width = size
+    mask = Image.new("L", (width, height))
+    mask.paste(255, (0, 0, width // 2, height))
+    return {"image": Image.radial_gradient("L").resize((width, height)).convert("RGB"), "mask": mask}
 
 
 def one_at_a_time(load: Callable[[str], torch.nn.Module]) -> Callable[[str], torch.nn.Module]:

@@ -33,7 +33,7 @@ LATENTS = 256  # latent pixels along one side of the default size
 class Source:
     """A pipeline folder that can be exported; `variants` is "fp16" or None, `sizes` counts parameters.
 
-    `scheduler` is the config as diffusers walks it.
+    `scheduler` is the config as diffusers walks it; `sampler` is what was named to paint with, if anything was.
     """
 
     path: Path
@@ -45,6 +45,7 @@ class Source:
     sizes: dict[str, int]
     licence: str | None
     defaults: Defaults
+    sampler: str | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -82,7 +83,8 @@ def open_source(path: Path, sampler: str | None = None) -> Source:
     scheduler = as_walked(config, index["_class_name"], index.get("scheduler"))
     name, wishes = read_settings(path)
     defaults = settled(path, scheduler, configs, wishes | ({"sampler": sampler} if sampler else {}))
-    return Source(path, name, family, configs, scheduler, variants, sizes, licence(path / "README.md"), defaults)
+    card = licence(path / "README.md")
+    return Source(path, name, family, configs, scheduler, variants, sizes, card, defaults, sampler)
 
 
 def absent(source: str) -> RequestError:
@@ -267,7 +269,10 @@ def settled(
     except ExportError:
         raise
     except (RequestError, BundleError) as error:
-        raise ExportError(f"a bundle of '{one_line(path.name, 80)}' could not paint: {error}") from None
+        why, _, hint = str(error).rpartition("; ")
+        raise ExportError(
+            f"a bundle of '{one_line(path.name, 80)}' could not paint: {one_line(why, 160)}; {one_line(hint, 300)}"
+        ) from None
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         raise ExportError(
             f"the scheduler config of '{one_line(path.name, 80)}' cannot be read ({one_line(error, 80)}); {DOWNLOAD}"

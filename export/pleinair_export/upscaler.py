@@ -95,5 +95,6 @@ def read_pickle(path: Path) -> tuple[object, None]:
     except Exception as error:  # a damaged pickle raises anything
         reason = one_line((str(error).splitlines() or [type(error).__name__])[0], 120)
         raise ExportError(
-            f"cannot read '{one_line(path.name, 80)}' as weights alone ({reason}); {DOWNLOAD}, as .safetensors where there is one"
+            f"cannot read '{one_line(path.name, 80)}' as weights alone ({reason}); {DOWNLOAD},"
+            " as .safetensors where there is one"
         ) from None
