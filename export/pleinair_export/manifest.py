@@ -19,11 +19,9 @@ from pleinair.bundle import (
     file_info,
 )
 from pleinair.checks import one_line
-from pleinair.errors import ExportError
-from pleinair.files import CONFIG, read_json
 from pleinair_export import families
 from pleinair_export.preview import Rgb
-from pleinair_export.source import DOWNLOAD, Source
+from pleinair_export.source import Source, read_config
 from pleinair_export.tokenizer import Tokens
 from pleinair_export.upscaler import Upscaler
 
@@ -32,7 +30,7 @@ def write_configs(model: Source, stage: Path) -> None:
     """Write model_index.json with the components a bundle has, and the scheduler's config as diffusers walks it."""
     (stage / "scheduler").mkdir()
     write_json(stage / "scheduler" / "scheduler_config.json", model.scheduler)
-    index = read_json(model.path / "model_index.json", CONFIG, ExportError, DOWNLOAD)
+    index = read_config(model.path / "model_index.json")
     kept = {"scheduler", *model.family.components, *model.family.tokenizers}
     for key, value in index.items():
         if isinstance(value, list) and key not in kept:

@@ -69,22 +69,29 @@ def open_source(path: Path, sampler: str | None = None) -> Source:
     Raises RequestError (no such folder) or ExportError (not one of ours, or damaged), before gigabytes are read.
     """
     check_kind(path)
-    index = read_json(path / "model_index.json", CONFIG, ExportError, DOWNLOAD)
+    index = read_config(path / "model_index.json")
     family = family_of(path, index)
     check_files(path, ("scheduler", *family.tokenizers, *family.components))
     configs, variants, sizes = {}, {}, {}
     for component, (kind, _) in family.components.items():
         check_class(path, component, index.get(component), kind)
-        configs[component] = read_json(path / component / "config.json", CONFIG, ExportError, DOWNLOAD)
+        configs[component] = read_config(path / component / "config.json")
         check_numbers(path, component, configs[component])
         variants[component], sizes[component] = check_weights(path / component, STEMS[component])
     check_configs(path, configs)
-    config = read_json(path / "scheduler" / "scheduler_config.json", CONFIG, ExportError, DOWNLOAD)
+    config = read_config(path / "scheduler" / "scheduler_config.json")
     scheduler = as_walked(config, index["_class_name"], index.get("scheduler"))
     name, wishes = read_settings(path)
     defaults = settled(path, scheduler, configs, wishes | ({"sampler": sampler} if sampler else {}))
     card = licence(path / "README.md")
     return Source(path, name, family, configs, scheduler, variants, sizes, card, defaults, sampler)
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """A JSON object that the model must have; raises ExportError where it is missing, malformed or no ordinary file."""
+    if not file.exists():
+        raise ExportError(f"'{one_line(file, 120, end=True)}' is missing; {DOWNLOAD}")
+    return read_json(file, CONFIG, ExportError, DOWNLOAD)
 
 
 def absent(source: str) -> RequestError:
