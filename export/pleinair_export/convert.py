@@ -110,8 +110,8 @@ def build(model: Source | Upscaler, stage: Path, formats: tuple[str, ...], weigh
     open_bundle(stage)
     if isinstance(model, Source):
         size = tuple(side * model.factor for side in graphs.steady_size(model.configs["unet"], model.size))
-        for step, found in picture.compare(stage, formats, weights, owners(model), size):
-            yield Progress("picture", step, fidelity=found)
+        for step in picture.compare(stage, formats, weights, owners(model), size):
+            yield Progress("picture", step)
 
 
 def owners(model: Source) -> dict[str, Callable[[], torch.nn.Module]]:

@@ -1,6 +1,6 @@
 """A whole picture: what a finished bundle paints on each engine, beside the same flow with torch for an engine."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pleinair.bundle import Bundle, Fidelity, GraphInfo, open_bundle
+from pleinair.bundle import Bundle, GraphInfo, open_bundle
 from pleinair.checks import one_line
 from pleinair.engines import Graph, Shapes
 from pleinair.errors import BundleError, EngineError, QualityError
@@ -57,7 +57,7 @@ def compare(
     weights: str,
     owners: dict[str, Callable[[], torch.nn.Module]],
     size: tuple[int, int],
-) -> Generator[tuple[str, Fidelity | None], None, None]:
+) -> Iterator[str]:
     """Paint on torch, then on the engine of each format; yields what is about to happen, and how near each came.
 
     `owners` has, for every graph, what loads the module it was traced from; `size` is the height and width at which
@@ -66,10 +66,10 @@ def compare(
     """
     bundle = open_bundle(stage)
     infos, usual = bundle.manifest.graphs, (bundle.manifest.defaults.height, bundle.manifest.defaults.width)
-    yield "torch: paint", None
+    yield "torch: paint"
     expected = paint(TorchPipeline(bundle, {n: TorchGraph(infos[n], FORWARD[n], owners[n]) for n in owners}), size)
     for form in formats:
-        yield f"{form}: paint", None
+        yield f"{form}: paint"
         try:
             pipe = Pipeline(bundle, form, None, None)
             pictures = {shape: paint(pipe, shape) for shape in {usual, size}}
@@ -77,13 +77,13 @@ def compare(
             raise QualityError(
                 f"the bundle cannot paint on {form} ({one_line(error, 160)}); nothing was written: {remedy(weights)}"
             ) from error
-        found = Fidelity(round(psnr(expected, pictures[size]), 2), GATES[weights].picture_db)
-        if found.psnr_db < found.gate_db:
+        found, gate = psnr(expected, pictures[size]), GATES[weights].picture_db
+        if found < gate:
             raise QualityError(
-                f"a picture ({form}, {weights}) is {found.psnr_db:.1f} dB from torch's and the gate is"
-                f" {found.gate_db:.0f} dB; nothing was written: {remedy(weights)}"
+                f"a picture ({form}, {weights}) is {found:.1f} dB from torch's and the gate is {gate:.0f} dB;"
+                f" nothing was written: {remedy(weights)}"
             )
-        yield f"{form}: accepted", found
+        yield f"{form}: accepted  {found:.1f} dB"
 
 
 def paint(pipe: Pipeline, size: tuple[int, int]) -> np.ndarray:

@@ -323,11 +323,8 @@ def one_pixel(tmp_path_factory):
 def test_int8_runs_where_one_latent_pixel_is_left(one_pixel, tmp_path):
     """OpenVINO takes the reshape before a 1x1 convolution for a transpose there, once there is a batch."""
     steps = list(convert.export(one_pixel, tmp_path / "out", weights="int8"))
-    assert [step.stage for step in steps if step.graph == "picture"] == [
-        "torch: paint",
-        "openvino: paint",
-        "openvino: accepted",
-    ]
+    painted = [step.stage for step in steps if step.graph == "picture"]
+    assert painted[:2] == ["torch: paint", "openvino: paint"] and painted[2].startswith("openvino: accepted  ")
     pipe = pleinair.load(tmp_path / "out", threads=1)
     made = pipe.generate("a red house", steps=2, seed=[1, 2], guidance=7.5, batch=2)
     assert made.pixels.shape == (2, 64, 64, 3)
