@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import pleinair
-from bundles import light_copy
-from pleinair.bundle import open_bundle
+from bundles import edit_manifest, light_copy
+from pleinair.bundle import file_info, open_bundle
 from pleinair.errors import EngineError, RequestError
 from pleinair.request import resolve
 
@@ -219,3 +219,16 @@ def test_thresholding_is_followed_where_the_scheduler_config_asks_for_it(tmp_pat
         resolve(open_bundle(folder), "a boat", sampler="euler").guidance.threshold is None
     )  # Euler's class has no such key
     assert resolve(open_bundle(folder), "a boat", threshold=0.99).guidance.ceiling is None
+
+
+def test_a_scheduler_class_that_is_not_known_is_said(tmp_path):
+    folder = light_copy(tmp_path / "copy")
+    file = folder / open_bundle(folder).manifest.scheduler
+    file.write_text(json.dumps({**json.loads(file.read_text()), "_class_name": "KarrasVeScheduler"}))
+    edit_manifest(folder, lambda raw: raw["files"].update({"scheduler/scheduler_config.json": facts(file)}))
+    said = pleinair.load(folder, engine="fake").generate("a red house", steps=2, sampler="euler").warnings
+    assert [each for each in said if "'KarrasVeScheduler' is not known; painted with 'euler' instead" in each]
+
+
+def facts(file):
+    return vars(file_info(file))
