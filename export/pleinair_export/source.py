@@ -113,7 +113,7 @@ def check_kind(path: Path) -> None:
     if not path.is_dir():
         raise ExportError(f"'{where}' is neither a folder nor an ordinary file; give a diffusers folder")
     if (path / MANIFEST).is_file():
-        raise ExportError(f"'{where}' is a bundle already; paint with it: pleinair generate PROMPT --model {where}")
+        raise ExportError(f"'{where}' is a bundle already; give its folder to --model, or an upscaler's to --upscale")
     if any((path / folder / name).is_file() for folder in ("unet", "transformer", ".") for name in GRAPHS):
         raise ExportError(
             f"'{where}' holds OpenVINO or ONNX graphs of another tool (no {MANIFEST}), which are not read yet;"

@@ -16,8 +16,8 @@ from pleinair_export.source import DOWNLOAD, count_parameters, read_header
 LARGEST = 1_000_000_000  # bytes; ESRGAN has 67 million, and a whole Stable Diffusion in one file is beyond this
 KINDS = (".safetensors", ".pth", ".pt")
 CHECKPOINT = (
-    "looks like a whole Stable Diffusion in one file, which is not read yet; make a folder of it first, with"
-    " diffusers: StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
+    "looks like a whole Stable Diffusion in one file, which is not read yet; make it a diffusers folder first:"
+    " StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
 )
 PURPOSES = (  # what the name of a weight says about the file it is in
     (r"model\.diffusion_model\.|first_stage_model\.|cond_stage_model\.", CHECKPOINT),

@@ -298,7 +298,7 @@ def xl_folder(path):
 @pytest.mark.parametrize(
     "make, match",
     [
-        (bundle, "is a bundle already; paint with it"),
+        (bundle, "is a bundle already; give its folder to --model"),
         (openvino_folder, "graphs of another tool .*export the diffusers folder"),
         (onnx_folder, "graphs of another tool .*export the diffusers folder"),
         (xl_folder, "StableDiffusionXLPipeline, which cannot be exported yet; choose a Stable Diffusion 1.x or 2.x"),

@@ -156,7 +156,7 @@ def test_both_formats_answer_like_torch(tmp_path, name):
             np.testing.assert_allclose(ours, network(torch.from_numpy(image))[0], atol=2e-5)
 
 
-@pytest.mark.parametrize("weights, gate, stored", [("fp16", 50, "f16"), ("int8", 35, "i8")])
+@pytest.mark.parametrize("weights, gate, stored", [("fp16", 68, "f16"), ("int8", 35, "i8")])
 def test_small_weights_pass_their_gate(tmp_path, weights, gate, stored):
     """Wide enough for convolutions that are worth storing small."""
     file = written(tmp_path, compact_weights(layers=3, width=16), **{"modelspec.license": "bsd-3-clause"})
