@@ -319,3 +319,11 @@ def test_a_pipeline_gives_its_memory_back_at_the_end_of_a_with():
     with pytest.raises(RequestError), pleinair.load(engine="fake") as pipe:
         pipe.generate("a boat", steps=0)
     assert not pipe._graphs
+
+
+def test_a_scheduler_class_that_is_not_known_is_said(tmp_path):
+    folder = light_copy(tmp_path / "copy")
+    file = folder / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "_class_name": "KarrasVeScheduler"}))
+    said = pleinair.load(seal(folder), engine="fake").generate("a red house", steps=2, sampler="euler").warnings
+    assert [each for each in said if "'KarrasVeScheduler' is not known; painted with 'euler' instead" in each]

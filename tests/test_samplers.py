@@ -7,7 +7,15 @@ import pytest
 
 import toy
 from pleinair.errors import BundleError, RequestError
-from pleinair.sampling import SAMPLERS, SUFFIXES, default_sampler, named, walker
+from pleinair.sampling import (
+    SAMPLERS,
+    SUFFIXES,
+    default_sampler,
+    named,
+    pytorch_class,
+    unknown_class,
+    walker,
+)
 from pleinair.schedule import SPACINGS, TIMESTEP_SPACINGS, make_path, unfollowed
 
 PAGE = Path(__file__).parents[1] / "docs" / "samplers.md"
@@ -108,6 +116,34 @@ def test_other_classes_mean_a_sampler_too(config, sampler):
 def test_unknown_classes_are_named(config):
     with pytest.raises(BundleError, match="--sampler"):
         default_sampler(config)
+
+
+@pytest.mark.parametrize(
+    "name, plain",
+    [
+        ("FlaxDDIMScheduler", "DDIMScheduler"),
+        ("OneFlowDPMSolverMultistepScheduler", "DPMSolverMultistepScheduler"),
+        ("DDIMScheduler", "DDIMScheduler"),
+        ("FlaxKarrasVeScheduler", "FlaxKarrasVeScheduler"),
+        ("FlaxFlaxDDIMScheduler", "FlaxFlaxDDIMScheduler"),
+        ("MyDDIMScheduler", "MyDDIMScheduler"),
+        ("flaxddimscheduler", "flaxddimscheduler"),
+    ],
+)
+def test_ports_of_a_class_mean_the_same(name, plain):
+    assert pytorch_class(name) == plain
+
+
+def test_a_class_of_another_framework_is_walked_as_its_own():
+    config = {**CONFIG, "_class_name": "FlaxPNDMScheduler"}
+    assert default_sampler(config) == "pndm" and unknown_class(config, "pndm") == []
+
+
+@pytest.mark.parametrize("kind", ["KarrasVeScheduler", "MyDDIMScheduler", "", 7, ["DDIMScheduler"], {"a": 1}])
+def test_a_class_that_is_not_known_is_said_with_what_stands_in_for_it(kind):
+    (warning,) = unknown_class({**CONFIG, "_class_name": kind}, "heun")
+    assert repr(kind) in warning and "'heun'" in warning
+    assert unknown_class({}, "heun") == unknown_class({"_class_name": "DDIMScheduler"}, "heun") == []
 
 
 def test_a_name_wins_over_the_solver_of_another_config():

@@ -2,23 +2,24 @@
 
 import dataclasses
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 
 from pleinair.bundle import MANIFEST, Fidelity, GraphInfo, Manifest, open_bundle
-from pleinair.errors import ExportError, RequestError, ResourceError
+from pleinair.checks import one_line
+from pleinair.errors import ExportError, PleinairError, RequestError, ResourceError
 from pleinair.text import NORM
-from pleinair_export import attention, check, extra, graphs, quantize
+from pleinair_export import attention, check, extra, graphs, picture, quantize
 from pleinair_export.manifest import make_manifest, make_upscaler_manifest, write_configs
 from pleinair_export.preview import fit_rgb
 from pleinair_export.quiet import quiet
-from pleinair_export.source import DOWNLOAD, Source, open_source
-from pleinair_export.staging import check_room, check_target, staged
+from pleinair_export.source import DOWNLOAD, Source, absent, open_source, own_sampler
+from pleinair_export.staging import check_apart, staged
 from pleinair_export.tokenizer import Tokens, write_tokenizer
 from pleinair_export.upscaler import Upscaler, open_upscaler
 
@@ -45,24 +46,33 @@ def export(
     *,
     formats: tuple[str, ...] = ("openvino",),
     weights: str = "fp16",
+    sampler: str | None = None,
     force: bool = False,
 ) -> Iterator[Progress]:
     """Export a diffusers folder, or an upscaler's file, to the bundle OUT, yielding before every step.
 
-    OUT appears when the generator is exhausted; closed, failed or killed earlier, whatever was there is untouched.
-    Raises RequestError, ExportError, ResourceError, or QualityError for a graph below its fidelity gate.
+    `sampler` is what the bundle paints with unless told, where the model's own scheduler is not the one. OUT appears
+    when the generator is exhausted; closed, failed or killed earlier, whatever was there is untouched. Raises
+    RequestError, ExportError, ResourceError, or QualityError for a graph or a picture below its fidelity gate.
     """
     check_request(formats, weights)
-    source, out = Path(source).resolve(), Path(out).resolve()
+    sampler = None if sampler is None else own_sampler(sampler)
     try:
-        model = open_upscaler(source) if source.is_file() else open_source(source)
-        check_target(out, source, force)
-        check_room(out, room_needed(model, formats, weights))
-    except OSError as error:
-        raise ResourceError(f"cannot look at SOURCE or OUT ({error}); check their permissions") from error
+        if not Path(source).exists():
+            raise absent(str(source))
+        source, out = Path(source).resolve(), Path(out).resolve()
+        check_apart(out, source)
+        model = open_upscaler(source) if source.is_file() else open_source(source, sampler)
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in a name; links that go round in circles
+        why = getattr(error, "strerror", None) or error
+        raise ResourceError(f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their permissions") from error
+    if isinstance(model, Upscaler) and sampler is not None:
+        raise RequestError("an upscaler paints nothing; leave --sampler out")
     total = count_steps(model, formats)
-    with staged(out) as stage:
-        for done, progress in enumerate(build(model, stage, formats, weights)):
+    with staged(out, force, room_needed(model, formats, weights)) as stage:
+        for line in stage.tidied:
+            yield Progress("folder", line, 0, total)
+        for done, progress in enumerate(build(model, stage.path, formats, weights)):
             yield dataclasses.replace(progress, done=done, total=total)
     yield Progress("bundle", "done", total, total)
 
@@ -85,19 +95,31 @@ def room_needed(model: Source | Upscaler, formats: tuple[str, ...], weights: str
 
 def count_steps(model: Source | Upscaler, formats: tuple[str, ...]) -> int:
     """How many times `build` yields: three times for every graph and format; the bundle; and for a folder of models
-    the tokenizer, the preview and each load."""
+    the tokenizer, the preview, each load, torch's picture, and two times for that of each format."""
     if isinstance(model, Upscaler):
         return 1 + 3 * len(formats)
     parts = model.family.components.values()
-    return 3 + len(parts) + 3 * len(formats) * sum(len(names) for _, names in parts)
+    return 4 + len(parts) + len(formats) * (2 + 3 * sum(len(names) for _, names in parts))
 
 
 def build(model: Source | Upscaler, stage: Path, formats: tuple[str, ...], weights: str) -> Iterator[Progress]:
-    """Fill `stage` with a whole bundle."""
+    """Fill `stage` with a whole bundle, and read it back: what cannot be opened, or paint, is not put in place."""
     make = build_upscaler if isinstance(model, Upscaler) else build_painter
     manifest = yield from make(model, stage, formats, weights)
     (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    open_bundle(stage)  # what cannot be read back is not put in place
+    open_bundle(stage)
+    if isinstance(model, Source):
+        size = tuple(side * model.factor for side in graphs.steady_size(model.configs["unet"], model.size))
+        for step in picture.compare(stage, formats, weights, owners(model), size):
+            yield Progress("picture", step)
+
+
+def owners(model: Source) -> dict[str, Callable[[], torch.nn.Module]]:
+    """For every graph, what loads the component that it is part of, which lets go of the one before."""
+    loaded = picture.one_at_a_time(lambda component: load(model, component, model.family.components[component][0]))
+    return {
+        name: partial(loaded, component) for component, (_, names) in model.family.components.items() for name in names
+    }
 
 
 def build_upscaler(
@@ -105,7 +127,7 @@ def build_upscaler(
 ) -> Generator[Progress, None, Manifest]:
     """The one graph of an upscaler; returns what its bundle.json is to say."""
     spec = graphs.upscaler(model.network, model.scale)
-    expected = [graphs.run_torch(spec, case) for case in spec.cases]
+    expected = graphs.answers(spec)
     info = yield from export_graph(spec, expected, stage, formats, weights)
     yield Progress("bundle", "write")
     return make_upscaler_manifest(model, stage, info, weights)
@@ -124,7 +146,7 @@ def build_painter(
         module = load(model, component, kind)
         for name in names:
             spec = make_spec(name, module, model.size, tokens, text)
-            expected = [graphs.run_torch(spec, case) for case in spec.cases]
+            expected = graphs.answers(spec)
             if name == "text_encoder":
                 text = expected[-1]["last_hidden_state"]
             infos[name] = yield from export_graph(spec, expected, stage, formats, weights)
@@ -153,12 +175,13 @@ def export_graph(
     for form in formats:
         yield Progress(spec.name, f"{form}: convert")
         names = WRITE[form](spec, folder, weights)
+        files[form] = tuple(f"{spec.name}/{file}" for file in names)
         yield Progress(spec.name, f"{form}: compare with torch")
-        measured[form] = check.measure(folder / names[0], form, weights, spec.cases, expected)
+        info = GraphInfo(files, weights, "fp32", spec.inputs, spec.outputs, measured)
+        measured[form] = check.measure(stage, spec, info, form, expected)
         check.require(spec.name, form, weights, measured[form])
         yield Progress(spec.name, f"{form}: accepted", fidelity=measured[form])
-        files[form] = tuple(f"{spec.name}/{file}" for file in names)
-    return GraphInfo(files, weights, "fp32", spec.inputs, spec.outputs, measured)
+    return info
 
 
 def load(model: Source, component: str, kind: str) -> torch.nn.Module:
@@ -166,13 +189,15 @@ def load(model: Source, component: str, kind: str) -> torch.nn.Module:
 
     Raises ExportError when the weights do not fill the model: the rest would be random.
     """
+    name = one_line(model.name, 80)
     with quiet():
         import diffusers
         import transformers
 
-        owner = transformers if component.startswith("text_encoder") else diffusers
+        owner = getattr(transformers if component.startswith("text_encoder") else diffusers, kind)
         try:
-            module, report = getattr(owner, kind).from_pretrained(
+            check_weight(owner, model, component)
+            module, report = owner.from_pretrained(
                 model.path / component,
                 torch_dtype=torch.float32,
                 variant=model.variants[component],
@@ -180,17 +205,32 @@ def load(model: Source, component: str, kind: str) -> torch.nn.Module:
                 local_files_only=True,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+        except PleinairError:
+            raise
+        except (
+            Exception
+        ) as error:  # a config that no model has raises anything, from AssertionError to ZeroDivisionError
+            reason = one_line((str(error).splitlines() or [type(error).__name__])[0], 160)
             if "memory" in reason:
                 raise ResourceError(f"no memory to load '{component}' ({reason}); close other programs") from error
-            raise ExportError(f"cannot load '{component}' of '{model.name}' ({reason}); {DOWNLOAD}") from error
+            raise ExportError(f"cannot load '{component}' of '{name}' ({reason}); {DOWNLOAD}") from error
     absent = [key for key in report["missing_keys"] if "position_ids" not in key]
     if absent:
-        raise ExportError(
-            f"'{component}' of '{model.name}' lacks {len(absent)} weights ({sorted(absent)[0]}); {DOWNLOAD}"
-        )
+        raise ExportError(f"'{component}' of '{name}' lacks {len(absent)} weights ({sorted(absent)[0]}); {DOWNLOAD}")
     return module.eval().requires_grad_(False)
+
+
+def check_weight(owner: type, model: Source, component: str) -> None:
+    """Raise ExportError where a config describes a network far larger than the weights, before memory is taken."""
+    config = model.configs[component]
+    with torch.device("meta"):
+        made = owner.from_config(config) if hasattr(owner, "load_config") else owner(owner.config_class(**config))
+    described, stored = sum(each.numel() for each in made.parameters()), model.sizes[component]
+    if described > 2 * stored:
+        raise ExportError(
+            f"the config of '{component}' of '{one_line(model.name, 80)}' describes {described:,} numbers and its"
+            f" weights are {stored:,}; {DOWNLOAD}"
+        )
 
 
 def make_spec(

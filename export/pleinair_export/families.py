@@ -1,10 +1,12 @@
 """What each family of pipelines consists of, as data: a new family is a row here and, at most, a Spec in graphs.py."""
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pleinair.errors import BundleError
-from pleinair.sampling import default_sampler
+from pleinair.sampling import pytorch_class
+from pleinair_export.quiet import quiet
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,23 @@ STABLE_DIFFUSION = Family(
 
 FAMILIES = {pipeline: family for family in (STABLE_DIFFUSION,) for pipeline in family.pipelines}
 
-SAMPLER, STEPS, GUIDANCE = "dpmpp_2m", 20, 7.5  # the sampler where the published one is not among ours
+STEPS, GUIDANCE = 20, 7.5
 FEW_STEPS = {  # scheduler class of a distilled model -> its steps and guidance: most of the guidance is trained in
     "LCMScheduler": (4, 1.5),
     "TCDScheduler": (4, 1.0),
+}
+
+# Key -> whether a value is one that diffusers' pipelines write over, and what with. They compare as written here.
+OVERWRITTEN: dict[str, tuple[Callable[[Any], bool], Any]] = {
+    "steps_offset": (lambda value: value != 1, 1),
+    "clip_sample": (lambda value: value is True, False),
+    "skip_prk_steps": (lambda value: value is False, True),
+}
+WITHOUT_PACKAGES = {"DPMSolverSDEScheduler": {"steps_offset": 0}}  # diffusers hides it where torchsde is absent
+OVERWRITES = {  # pipeline class -> the keys that its constructor sees to; those of other families leave them alone
+    "StableDiffusionPipeline": ("steps_offset", "clip_sample"),
+    "StableDiffusionImg2ImgPipeline": ("steps_offset", "clip_sample"),
+    "StableDiffusionInpaintPipeline": ("steps_offset", "skip_prk_steps"),
 }
 
 
@@ -46,10 +61,38 @@ def tasks(unet: dict[str, Any], latents: int) -> tuple[str, ...]:
     return ("text2image", "image2image", "inpaint") if unet.get("in_channels", 4) == latents else ("inpaint",)
 
 
-def habits(scheduler: dict[str, Any]) -> tuple[str, int, float]:
+def habits(scheduler: dict[str, Any], sampler: str) -> tuple[str, int, float]:
     """(sampler, steps, guidance) to paint with unless told, for the scheduler config a model was published with."""
-    try:
-        sampler = default_sampler(scheduler)
-    except BundleError:
-        sampler = SAMPLER
     return sampler, *FEW_STEPS.get(str(scheduler.get("_class_name")), (STEPS, GUIDANCE))
+
+
+def as_walked(config: dict[str, Any], pipeline: str, entry: Any) -> dict[str, Any]:
+    """The scheduler config that diffusers' `pipeline` walks by.
+
+    Its class is that of model_index.json, `entry`, whatever the config says; and what the constructor of the pipeline
+    writes over the config, or over the class's own default where the config is silent, is written here.
+    """
+    named = entry[1] if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str) else None
+    kind = named or config.get("_class_name")
+    if not isinstance(kind, str):
+        return config
+    kind = pytorch_class(kind)
+    said = {**class_defaults(kind), **config}
+    wrong = {key: OVERWRITTEN[key] for key in OVERWRITES.get(pipeline, ()) if key in said}
+    return {
+        **config,
+        "_class_name": kind,
+        **{key: right for key, (is_wrong, right) in wrong.items() if is_wrong(said[key])},
+    }
+
+
+def class_defaults(kind: str) -> dict[str, Any]:
+    """What a scheduler class of diffusers takes where its config is silent; nothing for other names."""
+    if kind in WITHOUT_PACKAGES:
+        return WITHOUT_PACKAGES[kind]
+    with quiet():
+        from diffusers import schedulers
+
+        found = getattr(schedulers, kind, None) if kind.endswith("Scheduler") else None
+        parameters = inspect.signature(found.__init__).parameters if inspect.isclass(found) else {}
+    return {name: each.default for name, each in parameters.items() if each.default is not inspect.Parameter.empty}

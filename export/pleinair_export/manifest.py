@@ -1,42 +1,47 @@
 """The small files of a bundle: bundle.json, model_index.json and the scheduler's config."""
 
-import dataclasses
 import importlib.metadata
 import json
 import platform
-import shutil
 from pathlib import Path
+from typing import Any
 
 import pleinair
 from pleinair.bundle import (
     FORMAT,
-    Defaults,
     GraphInfo,
     Latents,
     Manifest,
     Origin,
     TextEncoder,
 )
+from pleinair.checks import one_line
 from pleinair.manifest_checks import UPSCALER
 from pleinair.verify import FileInfo, file_info
 from pleinair_export import families
 from pleinair_export.preview import Rgb
-from pleinair_export.source import Source
+from pleinair_export.source import Source, read_config
 from pleinair_export.tokenizer import Tokens
 from pleinair_export.upscaler import Upscaler
 
 
 def write_configs(model: Source, stage: Path) -> None:
-    """Write model_index.json with the components a bundle has, and the scheduler's config as it is."""
+    """Write model_index.json with the components a bundle has, and the scheduler's config as diffusers walks it."""
     (stage / "scheduler").mkdir()
-    shutil.copyfile(model.path / "scheduler" / "scheduler_config.json", stage / "scheduler" / "scheduler_config.json")
-    index = json.loads((model.path / "model_index.json").read_text(encoding="utf-8"))
+    write_json(stage / "scheduler" / "scheduler_config.json", model.scheduler)
+    index = read_config(model.path / "model_index.json")
     kept = {"scheduler", *model.family.components, *model.family.tokenizers}
     for key, value in index.items():
         if isinstance(value, list) and key not in kept:
             index[key] = [None, None]
     index["requires_safety_checker"] = False
-    (stage / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    index["scheduler"] = ["diffusers", model.scheduler.get("_class_name")]
+    write_json(stage / "model_index.json", index)
+
+
+def write_json(file: Path, value: dict[str, Any]) -> None:
+    """Write a JSON object as diffusers lays it out."""
+    file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def make_manifest(
@@ -46,15 +51,13 @@ def make_manifest(
     vae, unet = model.configs["vae"], model.configs["unet"]
     channels = vae.get("latent_channels", 4)
     latents = Latents(channels, model.factor, vae.get("scaling_factor", 0.18215), vae.get("shift_factor") or 0.0, rgb)
-    height, width = (side * model.factor for side in model.size)
-    defaults = Defaults(width, height, *families.habits(model.scheduler))
     return Manifest(
         format=FORMAT,
         name=model.name,
         family=families.generation(unet),
         tasks=families.tasks(unet, channels),
         latents=latents,
-        defaults=dataclasses.replace(defaults, **model.defaults),
+        defaults=model.defaults,
         text_encoders=(
             TextEncoder(
                 "text_encoder",
@@ -69,9 +72,9 @@ def make_manifest(
         scheduler="scheduler/scheduler_config.json",
         graphs=infos,
         files=list_files(stage),
-        origin=origin(model.path.name, model.licence, infos["unet"], ("diffusers", "transformers"), weights),
-        vocabulary=model.vocabulary,
-        sizes=model.sides,
+        origin=origin(model, infos["unet"], ("diffusers", "transformers"), weights),
+        vocabulary=model.settings.vocabulary,
+        sizes=model.settings.sizes,
     )
 
 
@@ -88,18 +91,18 @@ def make_upscaler_manifest(model: Upscaler, stage: Path, info: GraphInfo, weight
         scheduler=None,
         graphs={UPSCALER: info},
         files=list_files(stage),
-        origin=origin(model.path.name, model.licence, info, (), weights),
+        origin=origin(model, info, (), weights),
         scale=model.scale,
     )
 
 
 def list_files(stage: Path) -> dict[str, FileInfo]:
-    """Every file below a folder, with its size and hash."""
-    files = sorted(path for path in stage.rglob("*") if path.is_file())
+    """Every file below a folder but hidden ones, with its size and hash."""
+    files = sorted(path for path in stage.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {path.relative_to(stage).as_posix(): file_info(path) for path in files}
 
 
-def origin(source: str, licence: str | None, graph: GraphInfo, libraries: tuple[str, ...], weights: str) -> Origin:
+def origin(model: Source | Upscaler, graph: GraphInfo, libraries: tuple[str, ...], weights: str) -> Origin:
     """Where the bundle came from: names and versions, no paths."""
     formats = tuple(graph.files)
     form = "both" if len(formats) > 1 else formats[0]
@@ -108,5 +111,8 @@ def origin(source: str, licence: str | None, graph: GraphInfo, libraries: tuple[
     tools += ["onnx", "onnxruntime"] if "onnx" in formats else []
     versions = {"python": platform.python_version(), "pleinair": pleinair.__version__}
     versions |= {tool: importlib.metadata.version(tool) for tool in tools}
+    source = one_line(model.path.name, 200)
     command = f"pleinair export {source} --format {form} --weights {weights}"
-    return Origin(source, None, licence, command, versions)
+    if isinstance(model, Source) and model.sampler is not None:
+        command += f" --sampler {model.sampler}"
+    return Origin(source, None, model.licence, command, versions)

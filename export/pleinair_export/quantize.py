@@ -30,7 +30,9 @@ def compress_openvino(model: "openvino.Model", weights: str) -> "openvino.Model"
     if weights == "int8":
         import nncf
 
-        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+        model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+        flatten_kernels(model)
+        return model
     from openvino import Type
     from openvino.op import Constant
     from openvino.opset1 import convert
@@ -45,6 +47,34 @@ def compress_openvino(model: "openvino.Model", weights: str) -> "openvino.Model"
             for target in node.output(0).get_target_inputs():
                 target.replace_source_output(wide.output(0))
     return model
+
+
+def flatten_kernels(model: "openvino.Model") -> None:
+    """Store the int8 kernels of 1x1 convolutions as matrices, in place, which are made kernels as the last thing.
+
+    OpenVINO turns such a convolution into a MatMul where its input is transposed, and takes a reshape for a transpose:
+    with one latent pixel left and a batch, the graph no longer compiles. It looks for kernels that come scaled.
+    """
+    from openvino import opset13 as ops
+    from openvino.op import Constant
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Convolution" or tuple(node.input_value(1).get_shape()[2:]) != (1, 1):
+            continue
+        scaled = node.input_value(1).get_node()
+        wide = scaled.get_type_name() == "Convert"  # the scales of NNCF are float16
+        product = scaled.input_value(0).get_node() if wide else scaled
+        if product.get_type_name() != "Multiply":
+            continue
+        whole, scale = (product.input_value(n).get_node() for n in (0, 1))
+        stored = whole.input_value(0).get_node()
+        matrix, factors = (Constant(each.data.reshape(len(each.data), -1)) for each in (stored, scale))
+        matrix.set_friendly_name(stored.get_friendly_name())
+        factors.set_friendly_name(scale.get_friendly_name())
+        flat = ops.multiply(ops.convert(matrix, whole.get_element_type()), factors)
+        flat = ops.convert(flat, "f32") if wide else flat
+        kernel = ops.reshape(flat, Constant(np.array(node.input_value(1).get_shape())), False)
+        node.input(1).replace_source_output(kernel.output(0))
 
 
 def compress_onnx(model: onnx.ModelProto, weights: str) -> None:

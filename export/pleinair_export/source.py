@@ -3,46 +3,74 @@
 import json
 import math
 import re
+import stat
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from pleinair.bundle import Defaults, Sizes, inpaint_channels
+from pleinair.bundle import MANIFEST, Defaults, Sizes, inpaint_channels
+from pleinair.checks import number, one_line, shown, whole
 from pleinair.errors import BundleError, ExportError, RequestError
+from pleinair.files import CONFIG, read_file, read_json
 from pleinair.manifest_checks import LONGEST_WORD, MOST_WORDS, is_vocabulary, suits
-from pleinair.schedule import prediction_type
-from pleinair_export.families import FAMILIES, Family
+from pleinair.request import MAX_SIDE, MAX_STEPS
+from pleinair.sampling import SAMPLERS, default_sampler, named, walker
+from pleinair.schedule import make_path, prediction_type
+from pleinair.scheduler_config import check_config
+from pleinair_export.families import FAMILIES, Family, as_walked, habits
 
 DOWNLOAD = "download the model again"
 STEMS = {"text_encoder": "model", "unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
 FOREIGN_PORTS = ("class_embed_type", "num_class_embeds", "addition_embed_type", "time_cond_proj_dim", "encoder_hid_dim")
+GRAPHS = ("openvino_model.xml", "model.onnx")
+SETTINGS = "pleinair.json"
+CARD, HEADER, TEXT = 1 << 24, 1 << 24, 1 << 26  # bytes: the largest README, safetensors header, tokenizer file
+LARGEST = 1_000_000  # of the numbers in a component's config: its widths, its vocabulary
+DEEPEST = 48  # layers in a row
+LATENTS = 256  # latent pixels along one side of the default size
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an optional pleinair.json in the folder says; `defaults` are still to be checked against the model.
+
+    {"name": "my model", "defaults": {"guidance": 4.0}, "vocabulary": ["house"], "sizes": {"smallest": 384, "largest":
+    768}}: all words that the model knows, and the sides, in pixels, that it paints well.
+    """
+
+    name: str
+    defaults: dict[str, Any]
+    vocabulary: tuple[str, ...]
+    sizes: Sizes | None
 
 
 @dataclass(frozen=True)
 class Source:
     """A pipeline folder that can be exported; `variants` is "fp16" or None, `sizes` counts parameters.
 
-    `vocabulary` and `sides` are what the model is said to know and to paint well.
+    `scheduler` is the config as diffusers walks it; `sampler` is what was named to paint with, if anything was.
     """
 
     path: Path
-    name: str
     family: Family
     configs: dict[str, dict[str, Any]]
     scheduler: dict[str, Any]
     variants: dict[str, str | None]
     sizes: dict[str, int]
     licence: str | None
-    defaults: dict[str, Any]
-    vocabulary: tuple[str, ...]
-    sides: Sizes | None
+    defaults: Defaults
+    settings: Settings
+    sampler: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
 
     @property
     def size(self) -> tuple[int, int]:
         """Default height and width of the latents."""
-        side = self.configs["unet"].get("sample_size") or 64
-        return (side, side) if isinstance(side, int) else tuple(side)
+        return latent_size(self.configs["unet"])
 
     @property
     def factor(self) -> int:
@@ -55,65 +83,153 @@ class Source:
         return self.configs["text_encoder"].get("max_position_embeddings", 77)
 
 
-def open_source(path: Path) -> Source:
-    """Check a diffusers folder from its small files and the headers of its weights.
+def open_source(path: Path, sampler: str | None = None) -> Source:
+    """Check a diffusers folder from its small files and the headers of its weights; `sampler` to paint with by default.
 
     Raises RequestError (no such folder) or ExportError (not one of ours, or damaged), before gigabytes are read.
     """
-    if not path.exists():
-        raise RequestError(f"no folder or file '{path}'; check the path (SOURCE is on this disk)")
-    if not (path / "model_index.json").is_file():
-        raise ExportError(
-            f"'{path}' is not a diffusers folder (no model_index.json); give one that save_pretrained wrote,"
-            " or an upscaler's .safetensors or .pth file"
-        )
-    index = read_json(path / "model_index.json")
-    family = FAMILIES.get(str(index.get("_class_name")))
-    if family is None:
-        raise ExportError(
-            f"'{path.name}' is a {index.get('_class_name')}, which cannot be exported yet;"
-            f" choose a model whose model_index.json says {' or '.join(FAMILIES)}"
-        )
+    check_kind(path)
+    index = read_config(path / "model_index.json")
+    family = family_of(path, index)
+    check_files(path, ("scheduler", *family.tokenizers, *family.components))
     configs, variants, sizes = {}, {}, {}
     for component, (kind, _) in family.components.items():
-        check_class(path.name, component, index.get(component), kind)
-        configs[component] = read_json(path / component / "config.json")
+        check_class(path, component, index.get(component), kind)
+        configs[component] = read_config(path / component / "config.json")
+        check_numbers(path, component, configs[component])
         variants[component], sizes[component] = check_weights(path / component, STEMS[component])
-    for tokenizer in family.tokenizers:
-        if not (path / tokenizer).is_dir():
-            raise ExportError(f"'{path / tokenizer}' is missing; {DOWNLOAD}")
-    scheduler = read_json(path / "scheduler" / "scheduler_config.json")
-    check_configs(path.name, configs["unet"], configs["vae"], scheduler)
-    name, defaults = wishes(path)
-    terms, claimed = licence(path / "README.md"), claims(path)
-    source = Source(path, name, family, configs, scheduler, variants, sizes, terms, defaults, *claimed)
-    check_sides(source)
-    return source
+    check_configs(path, configs)
+    config = read_config(path / "scheduler" / "scheduler_config.json")
+    scheduler = as_walked(config, index["_class_name"], index.get("scheduler"))
+    settings = read_settings(path)
+    defaults = settled(path, scheduler, configs, settings.defaults | ({"sampler": sampler} if sampler else {}))
+    check_sides(settings.sizes, defaults)
+    card = licence(path / "README.md")
+    return Source(path, family, configs, scheduler, variants, sizes, card, defaults, settings, sampler)
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object; raises ExportError where the file is missing or malformed."""
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ExportError(f"'{file}' is missing; {DOWNLOAD}") from None
-    except (OSError, ValueError) as error:
-        raise ExportError(f"cannot read '{file}' ({error}); {DOWNLOAD}") from None
-    if not isinstance(value, dict):
-        raise ExportError(f"'{file}' is not a JSON object; {DOWNLOAD}")
-    return value
+def read_config(file: Path) -> dict[str, Any]:
+    """A JSON object that the model must have; raises ExportError where it is missing, malformed or no ordinary file."""
+    if not file.exists():
+        raise ExportError(f"'{one_line(file, 120, end=True)}' is missing; {DOWNLOAD}")
+    return read_json(file, CONFIG, ExportError, DOWNLOAD)
 
 
-def check_class(name: str, component: str, entry: Any, kind: str) -> None:
+def absent(source: str) -> RequestError:
+    """The error for a SOURCE that is not there; a hub id, which looks like a path, is told with what fetches it."""
+    where = one_line(source, 120, end=True)
+    hub = re.fullmatch(r"(?:https://huggingface\.co/|hf://)?([\w-][\w.-]*/[\w-][\w.-]*?)/?", source)
+    if hub is None:
+        return RequestError(f"no folder or file '{where}'; check the path (SOURCE is on this disk)")
+    folder = hub[1].partition("/")[2]
+    return RequestError(
+        f"no folder or file '{where}'; a model of the Hugging Face hub is downloaded first: hf download {hub[1]}"
+        f" --local-dir {folder}, and then exported from '{folder}'"
+    )
+
+
+def check_kind(path: Path) -> None:
+    """Raise ExportError, saying what a folder is and what can be done with it, for one that is no diffusers folder."""
+    where = one_line(path.name, 80)
+    if not path.is_dir():
+        raise ExportError(f"'{where}' is neither a folder nor an ordinary file; give a diffusers folder")
+    if (path / MANIFEST).is_file():
+        raise ExportError(f"'{where}' is a bundle already; give its folder to --model, or an upscaler's to --upscale")
+    if any((path / folder / name).is_file() for folder in ("unet", "transformer", ".") for name in GRAPHS):
+        raise ExportError(
+            f"'{where}' holds OpenVINO or ONNX graphs of another tool (no {MANIFEST}), which are not read yet;"
+            " export the diffusers folder that they were made from"
+        )
+    if not (path / "model_index.json").exists():
+        raise ExportError(
+            f"'{where}' is not a diffusers folder (no model_index.json); give one that save_pretrained wrote,"
+            " or an upscaler's .safetensors or .pth file"
+        )
+
+
+def family_of(path: Path, index: dict[str, Any]) -> Family:
+    """The family of the pipeline class in model_index.json; ExportError for other classes."""
+    kind = index.get("_class_name")
+    family = FAMILIES.get(kind) if isinstance(kind, str) else None
+    if family is None:
+        raise ExportError(
+            f"'{one_line(path.name, 80)}' is a {one_line(kind, 80)}, which cannot be exported yet; choose a Stable"
+            f" Diffusion 1.x or 2.x model, whose model_index.json says {' or '.join(FAMILIES)}"
+        )
+    return family
+
+
+def check_files(path: Path, folders: tuple[str, ...]) -> None:
+    """Raise ExportError for anything in these folders that is no ordinary file of the model.
+
+    Links may stay within the folder; those of a hub cache lead to the blobs beside its snapshots.
+    """
+    homes = [path.resolve()]
+    if path.resolve().parent.name == "snapshots":
+        homes.append(path.resolve().parents[1] / "blobs")
+    for name in folders:
+        if not (path / name).is_dir():
+            raise ExportError(f"'{one_line(path / name, 120, end=True)}' is missing; {DOWNLOAD}")
+    entries = [path / name for name in ("model_index.json", "README.md", SETTINGS, *folders)]
+    entries += [entry for name in folders for entry in sorted((path / name).iterdir())]
+    for entry in entries:
+        where = one_line(entry, 120, end=True)
+        if not entry.is_symlink() and not entry.exists():
+            continue
+        real = entry.resolve()
+        if not any(real.is_relative_to(home) for home in homes):
+            raise ExportError(f"'{where}' is a link that leaves the model's folder; put a copy of the file there")
+        if not real.is_dir() and not real.is_file():
+            raise ExportError(f"'{where}' is not an ordinary file; {DOWNLOAD}")
+        if entry.suffix in (".json", ".txt") and real.stat().st_size > TEXT:
+            raise ExportError(f"'{where}' is too large ({real.stat().st_size:,} bytes, at most {TEXT:,}); {DOWNLOAD}")
+
+
+def check_class(path: Path, component: str, entry: Any, kind: str) -> None:
     """Raise ExportError unless model_index.json gives a component as [library, `kind`]."""
     found = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
     if found != kind:
-        raise ExportError(f"'{name}' has {found or 'nothing'} as {component}; choose a model that has a {kind} there")
+        what = one_line(found, 80) if found else "nothing"
+        raise ExportError(
+            f"'{one_line(path.name, 80)}' has {what} as {component}; choose a model that has a {kind} there"
+        )
 
 
-def check_configs(name: str, unet: dict[str, Any], vae: dict[str, Any], scheduler: dict[str, Any]) -> None:
-    """Raise ExportError for what a text-to-image bundle has no port or our samplers have no formula for."""
-    latents, read, made = vae.get("latent_channels", 4), unet.get("in_channels", 4), unet.get("out_channels", 4)
+def check_numbers(path: Path, component: str, config: dict[str, Any]) -> None:
+    """Raise ExportError for a number in a component's config that no model has, at any depth."""
+    left = [(key, value) for key, value in config.items() if key != "_name_or_path"]
+    while left:
+        key, value = left.pop()
+        if isinstance(value, dict | list):
+            inner = value.items() if isinstance(value, dict) else ((key, each) for each in value)
+            left += [(f"{key}.{name}" if isinstance(value, dict) else name, each) for name, each in inner]
+        most = DEEPEST if "layer" in key else LARGEST
+        if isinstance(value, int | float) and not abs(value) <= most:  # NaN is not, either
+            raise ExportError(
+                f"'{one_line(path.name, 80)}' has {shown(value)} as {one_line(key, 80)} of its {component}; {DOWNLOAD}"
+            )
+
+
+def check_configs(path: Path, configs: dict[str, dict[str, Any]]) -> None:
+    """Raise ExportError for what a text-to-image bundle has no port for, and for values of a wrong kind."""
+    unet, vae, text = configs["unet"], configs["vae"], configs["text_encoder"]
+    name, length = one_line(path.name, 80), text.get("max_position_embeddings", 77)
+    levels, sides = vae.get("block_out_channels"), unet.get("sample_size")
+    sides = sides if isinstance(sides, list) and len(sides) == 2 else [64 if sides is None else sides]
+    scale, shift = vae.get("scaling_factor", 0.18215), vae.get("shift_factor") or 0.0
+    widths = [vae.get("latent_channels", 4), unet.get("in_channels", 4), unet.get("out_channels", 4)]
+    checks = {
+        "block_out_channels of its vae": isinstance(levels, list) and 1 <= len(levels) <= 7 and wholes(levels),
+        "sample_size of its unet": wholes(sides, LATENTS),
+        "scaling_factor of its vae": is_number(scale) and scale != 0,
+        "shift_factor of its vae": is_number(shift),
+        "channels of its vae and unet": wholes(widths, 256),
+        "max_position_embeddings of its text_encoder": wholes([length], 4096) and length >= 3,
+    }
+    wrong = [what for what, fine in checks.items() if not fine]
+    if wrong:
+        raise ExportError(f"'{name}' has impossible {wrong[0]}; {DOWNLOAD}")
+    latents, read, made = widths
     if read not in (latents, inpaint_channels(latents)) or made != latents:
         raise ExportError(
             f"'{name}' has a UNet of {read} channels in and {made} out for latents of {latents};"
@@ -124,61 +240,143 @@ def check_configs(name: str, unet: dict[str, Any], vae: dict[str, Any], schedule
         raise ExportError(
             f"'{name}' has a UNet with {foreign[0]}, which is not supported; choose a plain SD 1.x or 2.x model"
         )
-    try:
-        prediction_type(scheduler)
-    except BundleError as error:
-        raise ExportError(f"'{name}': {error}") from None
-    if not isinstance(vae.get("block_out_channels"), list):
-        raise ExportError(f"'{name}' has a VAE config without block_out_channels; {DOWNLOAD}")
 
 
-def wishes(path: Path) -> tuple[str, dict[str, Any]]:
-    """Name and defaults from an optional pleinair.json, {"name": ..., "defaults": {"guidance": 4.0, ...}}."""
-    file = path / "pleinair.json"
-    given = read_json(file) if file.exists() else {}
-    name, defaults = given.get("name", path.name), given.get("defaults", {})
-    kinds = get_type_hints(Defaults)
-    for key, value in defaults.items() if isinstance(defaults, dict) else [("defaults", defaults)]:
-        accepted = {int: int, float: (int, float), str: str}.get(kinds.get(key), ())
-        if not isinstance(value, accepted):
-            raise ExportError(f"'{file}' cannot set '{key}' to {value!r}; choose from: {', '.join(kinds)}")
-    return str(name), defaults
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def claims(path: Path) -> tuple[tuple[str, ...], Sizes | None]:
-    """What an optional pleinair.json says that the model knows and paints well.
+def wholes(values: list[Any], most: int = LARGEST) -> bool:
+    """Whether all are whole numbers from 1 to `most`."""
+    return all(type(value) is int and 1 <= value <= most for value in values)
 
-    {"vocabulary": ["house", ...], "sizes": {"smallest": 384, "largest": 768}}, sides in pixels.
-    """
-    file = path / "pleinair.json"
-    given = read_json(file) if file.exists() else {}
-    vocabulary, sides = given.get("vocabulary", []), given.get("sizes")
+
+def latent_size(unet: dict[str, Any]) -> tuple[int, int]:
+    """Height and width of the latents that a UNet's config names."""
+    side = unet.get("sample_size")
+    return tuple(side) if isinstance(side, list) else (side or 64, side or 64)
+
+
+def read_settings(path: Path) -> Settings:
+    """Read pleinair.json; raises ExportError for what no bundle may say."""
+    file = path / SETTINGS
+    given = read_json(file, CONFIG, ExportError, f"correct {SETTINGS}") if file.exists() else {}
+    name, defaults = given.pop("name", re.sub(r"[\\:]", "-", path.name)), given.pop("defaults", {})
+    vocabulary, sizes = given.pop("vocabulary", []), given.pop("sizes", None)
+    if given:
+        known = "name, defaults, vocabulary and sizes"
+        raise ExportError(f"{SETTINGS} has an unknown key '{one_line(next(iter(given)), 40)}'; use {known}")
+    if not isinstance(name, str) or name != one_line(name, 100) or not name or re.search(r"[\\/:]", name):
+        raise ExportError(
+            f"the name of the model is {shown(name)}; give {SETTINGS} a name of at most 100 characters, without / \\ :"
+        )
+    if not isinstance(defaults, dict):
+        raise ExportError(f'the defaults in {SETTINGS} are {shown(defaults)}; write an object like {{"steps": 8}}')
+    return Settings(name, defaults, claimed_words(vocabulary), claimed_sizes(sizes))
+
+
+def claimed_words(vocabulary: Any) -> tuple[str, ...]:
     words = isinstance(vocabulary, list) and all(isinstance(word, str) for word in vocabulary)
     if not words or not is_vocabulary(vocabulary):
         raise ExportError(
-            f"'{file}' has a vocabulary that is no list of words; give at most {MOST_WORDS:,} of them,"
+            f"{SETTINGS} has a vocabulary that is no list of words; give at most {MOST_WORDS:,} of them,"
             f" each of at most {LONGEST_WORD} printable characters"
         )
-    if sides is None:
-        return tuple(vocabulary), None
-    names = get_type_hints(Sizes)
-    numbers = isinstance(sides, dict) and sides.keys() == names.keys() and all(type(n) is int for n in sides.values())
-    if not numbers or not suits(Sizes(**sides)):
-        raise ExportError(f"'{file}' has impossible sizes; give {' and '.join(names)}, whole numbers of pixels")
-    return tuple(vocabulary), Sizes(**sides)
+    return tuple(vocabulary)
 
 
-def check_sides(source: Source) -> None:
+def claimed_sizes(sizes: Any) -> Sizes | None:
+    if sizes is None:
+        return None
+    names = [each.name for each in fields(Sizes)]
+    numbers = isinstance(sizes, dict) and [*sizes] == names and all(type(side) is int for side in sizes.values())
+    if not numbers or not suits(Sizes(**sizes)):
+        raise ExportError(f"{SETTINGS} has impossible sizes; give {' and '.join(names)}, whole numbers of pixels")
+    return Sizes(**sizes)
+
+
+def check_sides(sizes: Sizes | None, defaults: Defaults) -> None:
     """Raise ExportError where the default size is none of those that the model is said to paint well."""
-    height, width = (
-        source.defaults.get(name, side * source.factor)
-        for name, side in zip(("height", "width"), source.size, strict=True)
-    )
-    if source.sides is not None and not suits(source.sides, width, height):
+    if sizes is not None and not suits(sizes, defaults.width, defaults.height):
         raise ExportError(
-            f"'{source.path / 'pleinair.json'}' leaves its default size of {width}x{height} out of its sizes"
-            f" ({source.sides.smallest} to {source.sides.largest}); correct one of them"
+            f"{SETTINGS} leaves the default size of {defaults.width}x{defaults.height} out of its sizes"
+            f" ({sizes.smallest} to {sizes.largest}); correct one of them"
         )
+
+
+def settled(
+    path: Path, scheduler: dict[str, Any], configs: dict[str, dict[str, Any]], wishes: dict[str, Any]
+) -> Defaults:
+    """What a bundle paints with unless told: the model's habits and the `wishes` of its maker, tried out on a path.
+
+    Raises ExportError for wishes that every picture would fail with, and for scheduler configs that cannot be walked.
+    """
+    check_wishes(wishes)
+    factor = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
+    height, width = (side * factor for side in latent_size(configs["unet"]))
+    try:
+        scheduler = check_config(scheduler)
+        sampler = own_sampler(wishes["sampler"]) if "sampler" in wishes else known_sampler(path, scheduler)
+        sampler, steps, guidance = habits(scheduler, sampler)
+        prediction_type(scheduler)
+        defaults = Defaults(
+            pixels("width", wishes.get("width", width), factor),
+            pixels("height", wishes.get("height", height), factor),
+            sampler,
+            whole("steps", wishes.get("steps", steps), 1, MAX_STEPS),
+            number("guidance", wishes.get("guidance", guidance), 0, 100),
+        )
+        walker(sampler, scheduler)
+        make_path(scheduler, SAMPLERS[sampler].grid, defaults.steps, None)
+    except ExportError:
+        raise
+    except (RequestError, BundleError) as error:
+        why, _, hint = str(error).rpartition("; ")
+        raise ExportError(
+            f"a bundle of '{one_line(path.name, 80)}' could not paint: {one_line(why, 160)}; {one_line(hint, 300)}"
+        ) from None
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        raise ExportError(
+            f"the scheduler config of '{one_line(path.name, 80)}' cannot be read ({one_line(error, 80)}); {DOWNLOAD}"
+        ) from None
+    return defaults
+
+
+def check_wishes(wishes: dict[str, Any]) -> None:
+    """Raise ExportError for a default that no bundle has, and for one of a wrong type."""
+    kinds = {each.name: each.type for each in fields(Defaults)}
+    for key, value in wishes.items():
+        accepted = {int: int, float: (int, float), str: str}.get(kinds.get(key), ())
+        if not isinstance(value, accepted) or isinstance(value, bool):
+            raise ExportError(
+                f"{SETTINGS} cannot set '{one_line(key, 40)}' to {shown(value)}; choose from: {', '.join(kinds)}"
+            )
+
+
+def known_sampler(path: Path, scheduler: dict[str, Any]) -> str:
+    """The sampler of a scheduler config; ExportError, with how to name one, for a class that is not known."""
+    try:
+        return default_sampler(scheduler)
+    except BundleError:
+        raise ExportError(
+            f"the scheduler class of '{one_line(path.name, 80)}', {shown(scheduler.get('_class_name'))}, is not known;"
+            " name the sampler to paint with: --sampler dpmpp_2m"
+        ) from None
+
+
+def own_sampler(name: str) -> str:
+    """A sampler by its own name or another tool's; RequestError for none, and for one that names a spacing too."""
+    sampler, spacing = named(name)
+    if spacing:
+        raise RequestError(f"a default sampler has no spacing, as '{one_line(name, 40)}' has; choose {sampler}")
+    return sampler
+
+
+def pixels(name: str, value: int, factor: int) -> int:
+    """Pixels along one side of a picture; RequestError for what is no multiple of `factor`."""
+    if whole(name, value, factor, MAX_SIDE) % factor:
+        raise RequestError(f"{name} {shown(value)} is not a multiple of {factor}; choose one that is")
+    return value
 
 
 def check_weights(folder: Path, stem: str) -> tuple[str | None, int]:
@@ -186,40 +384,69 @@ def check_weights(folder: Path, stem: str) -> tuple[str | None, int]:
     for variant in (None, "fp16"):
         dot = f".{variant}" if variant else ""
         single, index = folder / f"{stem}{dot}.safetensors", folder / f"{stem}.safetensors.index{dot}.json"
-        if single.is_file():
+        if single.exists():
             return variant, count_parameters(single)
-        if index.is_file():
-            shards = read_json(index).get("weight_map")
-            if not isinstance(shards, dict):
-                raise ExportError(f"'{index}' has no weight_map; {DOWNLOAD}")
-            return variant, sum(count_parameters(folder / str(shard)) for shard in set(shards.values()))
+        if index.exists():
+            return variant, sum(count_parameters(folder / shard) for shard in shards(index))
     raise ExportError(
-        f"'{folder}' has no {stem}.safetensors; {DOWNLOAD}, with its .safetensors files (.bin and .ckpt are not read)"
+        f"'{one_line(folder, 120, end=True)}' has no {stem}.safetensors; {DOWNLOAD}, with its .safetensors files"
+        " (.bin and .ckpt are not read)"
     )
+
+
+def shards(index: Path) -> set[str]:
+    """The files that an index of shards names, all beside it; ExportError for names that lead elsewhere."""
+    table = read_json(index, CARD, ExportError, DOWNLOAD).get("weight_map")
+    if not isinstance(table, dict) or not table:
+        raise ExportError(f"'{one_line(index, 120, end=True)}' has no weight_map; {DOWNLOAD}")
+    for name in table.values():
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]{1,200}\.safetensors", name):
+            raise ExportError(
+                f"'{one_line(index, 120, end=True)}' names {shown(name)}, which is no file beside it; {DOWNLOAD}"
+            )
+    return set(table.values())
 
 
 def count_parameters(file: Path) -> int:
     """Numbers stored in a safetensors file, from its header; raises ExportError when the file is cut short."""
+    header, size, data = read_header(file)
+    where = one_line(file, 120, end=True)
     try:
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=-1)
+        shapes = [entry["shape"] for entry in header.values()]
+        count = sum(math.prod(shape) for shape in shapes if len(shape) < 9 and wholes(shape, size))
+    except (KeyError, TypeError, IndexError) as error:
+        raise ExportError(f"'{where}' is not a safetensors file ({one_line(error, 80)}); {DOWNLOAD}") from None
+    if data != end or not 0 < count <= 2 * size:  # two numbers to a byte at most
+        raise ExportError(f"'{where}' is damaged or cut short ({size} bytes); {DOWNLOAD}")
+    return count
+
+
+def read_header(file: Path) -> tuple[dict[str, dict[str, Any]], int, int]:
+    """(tensors, bytes of the file, bytes behind the header) of a safetensors file; raises ExportError."""
+    where = one_line(file, 120, end=True)
+    try:
+        facts = file.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise ExportError(f"'{where}' is not an ordinary file; {DOWNLOAD}")
         with file.open("rb") as stream:
             length = struct.unpack("<Q", stream.read(8))[0]
-            size = file.stat().st_size
-            header = json.loads(stream.read(length)) if length < size else {}
+            if length > min(HEADER, facts.st_size - 8):
+                raise ExportError(f"'{where}' is damaged or cut short ({facts.st_size} bytes); {DOWNLOAD}")
+            header = json.loads(stream.read(length))
         header.pop("__metadata__", None)
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=-1)
-        if size != 8 + length + end:
-            raise ExportError(f"'{file}' is damaged or cut short ({size} bytes); {DOWNLOAD}")
-        return sum(math.prod(entry["shape"]) for entry in header.values())
+        return header, facts.st_size, facts.st_size - 8 - length
     except FileNotFoundError:
-        raise ExportError(f"'{file}' is missing; {DOWNLOAD}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise ExportError(f"'{file}' is not a safetensors file ({error}); {DOWNLOAD}") from None
+        raise ExportError(f"'{where}' is missing; {DOWNLOAD}") from None
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, struct.error) as error:
+        raise ExportError(f"'{where}' is not a safetensors file ({one_line(error, 80)}); {DOWNLOAD}") from None
 
 
 def licence(readme: Path) -> str | None:
     """The `license:` of a model card's front matter."""
-    if not readme.is_file():
+    if not readme.exists():
         return None
-    front = re.match(r"---\s*\n(.*?)\n---", readme.read_text(encoding="utf-8", errors="replace"), re.S)
-    line = front and re.search(r"^license:\s*[\"']?([\w.+-]+)", front[1], re.M)
+    text = read_file(readme, CARD, ExportError, "take the README away").decode("utf-8", "replace")
+    front = re.match(r"---\s*\n(.*?)\n---", text, re.S)
+    line = front and re.search(r"^license:\s*[\"']?([\w.+-]{1,100})", front[1], re.M)
     return line[1] if line else None

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pleinair.checks import one_line
 from pleinair.errors import ExportError
 from pleinair_export.quiet import quiet
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
-PROMPTS = ["", "a red fox sitting in the snow at dawn, oil on canvas", "Two boats; (a lighthouse:1.2) & 30 gulls!"]
+PROMPTS = ["a red fox sitting in the snow at dawn, oil on canvas", "", "Two boats; (a lighthouse:1.2) & 30 gulls!"]
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,11 @@ def write_tokenizer(source: Path, target: Path, length: int, openvino: bool) -> 
 
         try:
             tokenizer = CLIPTokenizer.from_pretrained(source, local_files_only=True)
-        except Exception as error:  # a damaged vocabulary raises anything, from KeyError to the Rust side's Exception
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ExportError(f"cannot read the tokenizer '{source}' ({reason}); download the model again") from error
+        except BaseException as error:  # a damaged vocabulary raises anything; a panic of the Rust side is no Exception
+            if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+                raise
+            where, reason = one_line(source, 120, end=True), one_line(str(error) or type(error).__name__, 120)
+            raise ExportError(f"cannot read the tokenizer '{where}' ({reason}); download the model again") from error
     target.mkdir()
     for file in source.iterdir():
         if file.suffix in (".json", ".txt"):

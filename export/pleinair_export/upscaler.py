@@ -1,5 +1,6 @@
 """An upscaler's file, .safetensors or .pth, opened without running anything that is in it."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,12 +8,22 @@ import torch
 from torch import nn
 
 from pleinair.bundle import UPSCALER
+from pleinair.checks import one_line
 from pleinair.errors import ExportError
 from pleinair_export.esrgan import build
-from pleinair_export.source import DOWNLOAD, count_parameters
+from pleinair_export.source import DOWNLOAD, count_parameters, read_header
 
 LARGEST = 1_000_000_000  # bytes; ESRGAN has 67 million, and a whole Stable Diffusion in one file is beyond this
 KINDS = (".safetensors", ".pth", ".pt")
+CHECKPOINT = (
+    "looks like a whole Stable Diffusion in one file, which is not read yet; make it a diffusers folder first:"
+    " StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
+)
+PURPOSES = (  # what the name of a weight says about the file it is in
+    (r"model\.diffusion_model\.|first_stage_model\.|cond_stage_model\.", CHECKPOINT),
+    (r".*lora_(up|down|A|B|unet|te)", "holds a LoRA, which is not read yet; choose a model that it is merged into"),
+    (r"emb_params$|<.*>$", "holds a textual inversion; give it to a picture: pleinair generate --embedding FILE"),
+)
 
 
 @dataclass(frozen=True)
@@ -29,27 +40,37 @@ class Upscaler:
 
 def open_upscaler(path: Path) -> Upscaler:
     """Read a network and its scale from a file; raises ExportError: damaged, or not of the ESRGAN kind."""
-    if path.suffix.lower() not in KINDS:
+    kind, where = path.suffix.lower(), one_line(path.name, 80)
+    if kind == ".ckpt":
+        raise ExportError(f"'{where}' {CHECKPOINT}")
+    if kind not in KINDS:
         raise ExportError(
-            f"'{path.name}' is not a diffusers folder and has no name of an upscaler's file;"
+            f"'{where}' is not a diffusers folder and has no name of an upscaler's file;"
             f" give one that ends with {', '.join(KINDS[:-1])} or {KINDS[-1]}"
         )
+    if kind == KINDS[0]:
+        check_purpose(path)
     size = path.stat().st_size
     if size > LARGEST:
-        raise ExportError(
-            f"'{path.name}' is {size / 1e9:.1f} GB, too much for an upscaler; a Stable Diffusion in one file must"
-            " become a diffusers folder first (from_single_file and save_pretrained)"
-        )
-    weights, licence = (read_safetensors if path.suffix.lower() == KINDS[0] else read_pickle)(path)
+        raise ExportError(f"'{where}' is {size / 1e9:.1f} GB, too much for an upscaler: it {CHECKPOINT}")
+    weights, licence = (read_safetensors if kind == KINDS[0] else read_pickle)(path)
     try:
         network = build(weights)
     except ValueError as error:
         raise ExportError(
-            f"'{path.name}' is not an upscaler that can be exported ({error}); choose an ESRGAN, Real-ESRGAN or"
-            " compact (SRVGGNet) model"
+            f"'{where}' is not an upscaler that can be exported ({one_line(error, 120)}); choose an ESRGAN,"
+            " Real-ESRGAN or compact (SRVGGNet) model"
         ) from None
     count = sum(weight.numel() for weight in network.parameters())
     return Upscaler(path, path.stem, network, network.scale, {UPSCALER: count}, licence)
+
+
+def check_purpose(path: Path) -> None:
+    """Raise ExportError for a safetensors file whose weights are named like those of another kind of model."""
+    names, _, _ = read_header(path)
+    for pattern, purpose in PURPOSES:
+        if any(re.match(pattern, name) for name in names):
+            raise ExportError(f"'{one_line(path.name, 80)}' {purpose}")
 
 
 def read_safetensors(path: Path) -> tuple[dict, str | None]:
@@ -60,9 +81,11 @@ def read_safetensors(path: Path) -> tuple[dict, str | None]:
     try:
         with safe_open(path, "pt") as file:
             facts = file.metadata() or {}
-            return {name: file.get_tensor(name) for name in file.keys()}, facts.get("modelspec.license")  # noqa: SIM118
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            named = facts.get("modelspec.license")
+            return weights, named and one_line(named, 100)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ExportError(f"cannot read '{path.name}' ({error}); {DOWNLOAD}") from None
+        raise ExportError(f"cannot read '{one_line(path.name, 80)}' ({one_line(error, 120)}); {DOWNLOAD}") from None
 
 
 def read_pickle(path: Path) -> tuple[object, None]:
@@ -70,7 +93,8 @@ def read_pickle(path: Path) -> tuple[object, None]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True), None
     except Exception as error:  # a damaged pickle raises anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = one_line((str(error).splitlines() or [type(error).__name__])[0], 120)
         raise ExportError(
-            f"cannot read '{path.name}' as weights alone ({reason}); {DOWNLOAD}, as .safetensors where there is one"
+            f"cannot read '{one_line(path.name, 80)}' as weights alone ({reason}); {DOWNLOAD},"
+            " as .safetensors where there is one"
         ) from None

@@ -30,10 +30,14 @@ class Port:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How close a graph is to torch on the same inputs, and the gate it had to pass, in dB of PSNR."""
+    """How close a graph is to torch on the same inputs, and the gate it had to pass, in dB of PSNR.
+
+    `worst_channel`, where a bundle has it, is the largest relative error of a channel of any output.
+    """
 
     psnr_db: float
     gate_db: float
+    worst_channel: float | None = None
 
 
 @dataclass(frozen=True)

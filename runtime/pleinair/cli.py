@@ -358,6 +358,14 @@ def export(
             help="fp32, fp16 or int8: how weights are stored.", autocompletion=offered(("fp32", "fp16", "int8"))
         ),
     ] = "fp16",
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            help="What the bundle paints with unless told.",
+            show_default="the model's own",
+            autocompletion=offered(SAMPLERS),
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -368,7 +376,7 @@ def export(
     machine.need("model export")
     from pleinair_export import export as export_model
 
-    for progress in export_model(source, out, formats=formats, weights=weights, force=force):
+    for progress in export_model(source, out, formats=formats, weights=weights, sampler=sampler, force=force):
         found = f"  {progress.fidelity.psnr_db:.1f} dB" if progress.fidelity else ""
         say(f"[{progress.done:2}/{progress.total}] {progress.graph:12} {progress.stage}{found}")
     if as_json:

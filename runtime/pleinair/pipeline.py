@@ -36,7 +36,7 @@ from pleinair.noise import Noise, source, stacked
 from pleinair.output import planned_files, write
 from pleinair.pictures import fitted
 from pleinair.request import ENLARGERS, Options, Request, Walk, lists_options, resolve
-from pleinair.sampling import SAMPLERS, walker
+from pleinair.sampling import SAMPLERS, unknown_class, walker
 from pleinair.seamless import seamless_decode, wrap_margins, wrapped
 from pleinair.settings import asked_for
 from pleinair.text import Conditioning, Reader
@@ -467,6 +467,7 @@ class Pipeline:
         asked = [(each.width, each.height) for each in passes]
         return [
             *request.idle,
+            *unknown_class(config, request.walk.sampler),
             *size_warnings(self.bundle.manifest, asked, request.tile or ""),
             *(warning for grid in grids for warning in schedule.unfollowed(config, grid)),
             *(

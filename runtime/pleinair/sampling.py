@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any, NamedTuple
 
-from pleinair.checks import number, one_line, one_of
+from pleinair.checks import number, one_line, one_of, shown
 from pleinair.errors import BundleError, RequestError
 from pleinair.levels import training
 from pleinair.moves import TO_X0, Denoise, Noise, State, ancestral, deterministic, everything, langevin, move
@@ -44,6 +44,8 @@ __all__ = [
     "default_sampler",
     "move",
     "named",
+    "pytorch_class",
+    "unknown_class",
     "walker",
 ]
 
@@ -189,6 +191,7 @@ def _tcd(wish: Wish) -> Walk:
 
 
 _MULTISTEP = "DPMSolverMultistepScheduler"
+_DPM_CLASSES = (_MULTISTEP, "EDMDPMSolverMultistepScheduler")
 SAMPLERS: dict[str, Sampler] = {
     "ddim": Sampler(_renewing(0.0), "ddim", 1, 1, False, "DDIMScheduler", "DDIM", FRESH),
     "ddpm": Sampler(_ddpm, "ddpm", 1, 1, True, "DDPMScheduler", "DDPM", ("s_noise",)),
@@ -244,6 +247,7 @@ CLASSES = {
     "FlowMatchEulerDiscreteScheduler": "euler",
     "FlowMatchHeunDiscreteScheduler": "heun",
 }
+PORTS = ("Flax", "OneFlow")  # frameworks that diffusers' classes were ported to, the same but for this before the name
 OF_ITS_CLASS = (  # what a config says about a solver counts for the sampler it means; another one is what its name says
     "solver_order",
     "algorithm_type",
@@ -280,20 +284,44 @@ SUFFIXES = {  # as `_bare` writes them -> spacing; A1111's schedule types, and t
 }
 
 
+def pytorch_class(name: str) -> str:
+    """The name in PyTorch of a scheduler class, which ports to other frameworks write before it: FlaxDDIMScheduler."""
+    for port in PORTS:
+        plain = name.removeprefix(port)
+        if plain in CLASSES or plain in _DPM_CLASSES:
+            return plain
+    return name
+
+
 def default_sampler(config: dict[str, Any]) -> str:
     """The sampler that a diffusers scheduler config means; BundleError for a class that this version does not know."""
     name = _meant(config)
     if name is None:
-        raise BundleError(f"the scheduler class {config.get('_class_name')!r} is not known; choose one with --sampler")
+        raise BundleError(
+            f"the scheduler class {shown(config.get('_class_name'))} is not known; choose one with --sampler"
+        )
     return name
+
+
+def unknown_class(config: dict[str, Any], sampler: str) -> list[str]:
+    """A warning where the config names a class that no sampler is like, so that `sampler` only stands in for it."""
+    if config.get("_class_name") is None or _meant(config) is not None:
+        return []
+    return [
+        f"the model's scheduler class {shown(config['_class_name'])} is not known; painted with '{sampler}' instead,"
+        " the picture may differ"
+    ]
 
 
 def _meant(config: dict[str, Any]) -> str | None:
     kind = config.get("_class_name")
-    if kind in (_MULTISTEP, "EDMDPMSolverMultistepScheduler"):
+    if not isinstance(kind, str):
+        return None
+    kind = pytorch_class(kind)
+    if kind in _DPM_CLASSES:
         third = "3m" if config.get("solver_order") == 3 else "2m"
         return f"dpmpp_{third}" + ("_sde" if str(config.get("algorithm_type")).startswith("sde") else "")
-    return CLASSES.get(str(kind))
+    return CLASSES.get(kind)
 
 
 def walker(

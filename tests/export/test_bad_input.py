@@ -58,7 +58,7 @@ def test_source_that_is_missing_or_something_else(tmp_path):
     refused(ExportError, "not a diffusers folder", tmp_path / "file", tmp_path / "out")
 
 
-@pytest.mark.parametrize("text, match", [("{", "cannot read"), ("[]", "not a JSON object"), ("\xff", "cannot read")])
+@pytest.mark.parametrize("text, match", [("{", "is malformed"), ("[]", "not a JSON object"), ("\xff", "is malformed")])
 def test_damaged_index(source, tmp_path, text, match):
     (source / "model_index.json").write_bytes(text.encode("latin-1"))
     refused(ExportError, f"{match}.*download the model again", source, tmp_path / "out")
@@ -148,7 +148,8 @@ def test_out_that_cannot_be_written(source, tmp_path):
 def test_defaults_of_the_source(source, tmp_path):
     (source / "pleinair.json").write_text(json.dumps({"name": "painter", "defaults": {"guidance": 4.0, "width": 96}}))
     opened = open_source(source)
-    assert (opened.name, opened.defaults) == ("painter", {"guidance": 4.0, "width": 96})
+    assert opened.name == "painter"
+    assert (opened.defaults.guidance, opened.defaults.width, opened.defaults.height) == (4.0, 96, 64)
     (source / "pleinair.json").write_text(json.dumps({"defaults": {"cfg": 4.0}}))
     refused(ExportError, "cannot set 'cfg' to 4.0; choose from: width", source, tmp_path / "out")
     (source / "pleinair.json").write_text(json.dumps({"defaults": {"width": "wide"}}))
@@ -156,12 +157,12 @@ def test_defaults_of_the_source(source, tmp_path):
 
 
 def test_words_and_sizes_of_the_source(source):
-    opened = open_source(source)
-    assert (opened.vocabulary, opened.sides) == ((), None)
+    opened = open_source(source).settings
+    assert (opened.vocabulary, opened.sizes) == ((), None)
     claims = {"vocabulary": ["house", "hot air"], "sizes": {"smallest": 32, "largest": 64}}
     (source / "pleinair.json").write_text(json.dumps(claims))
-    opened = open_source(source)
-    assert opened.vocabulary == ("house", "hot air") and opened.sides == Sizes(smallest=32, largest=64)
+    opened = open_source(source).settings
+    assert opened.vocabulary == ("house", "hot air") and opened.sizes == Sizes(smallest=32, largest=64)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_words_and_sizes_of_the_source(source):
         ({"sizes": {"smallest": 32.0, "largest": 64}}, "impossible sizes"),
         ({"sizes": {"smallest": 64, "largest": 32}}, "impossible sizes"),
         ({"sizes": {"smallest": 1, "largest": 10**400}}, "impossible sizes"),
-        ({"sizes": {"smallest": 96, "largest": 160}}, "leaves its default size of 64x64 out of its sizes .96 to 160."),
+        ({"sizes": {"smallest": 96, "largest": 160}}, "leaves the default size of 64x64 out of its sizes .96 to 160."),
         ({"sizes": {"smallest": 32, "largest": 64}, "defaults": {"height": 96}}, "default size of 64x96 out of"),
     ],
 )

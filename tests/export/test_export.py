@@ -1,5 +1,6 @@
 """What a bundle holds, and that its graphs answer like torch: every format, kind of weights, size and batch."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -15,14 +16,17 @@ from onnx import TensorProto
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import pleinair
-from pleinair.bundle import Sizes, damaged_files, open_bundle
-from pleinair.sampling import SAMPLERS, default_sampler
-from pleinair_export import check, convert, export, families, graphs, preview
+from pleinair.bundle import Sizes, open_bundle
+from pleinair.errors import BundleError, QualityError
+from pleinair.sampling import CLASSES, SAMPLERS, default_sampler
+from pleinair_export import check, convert, export, families, graphs, picture, preview, quantize
 from pleinair_export.tokenizer import PROMPTS
+from tiny_pipeline import write_tiny_pipeline
 
 BUNDLES = [("sd1", "fp32"), ("sd1", "fp16"), ("sd2", "fp16"), ("sd2", "int8"), ("sd1-inpaint", "fp16")]
 CHANNELS = {"sd1": 4, "sd2": 4, "sd1-inpaint": 9}
-GATE = {"fp32": 60, "fp16": 50, "int8": 35}
+GATE = {"fp32": 60, "fp16": 68, "int8": 35}
+ELSEWHERE = {"fp32": 60, "fp16": 60, "int8": 35}  # sizes and texts that the gate does not try
 STORYBOOK = Path(__file__).parents[2] / "models" / "storybook" / "source"
 GRAPHS = ("text_encoder", "unet", "vae_encoder", "vae_decoder")
 ports = pytest.mark.parametrize("form", ["openvino", "onnx"])
@@ -112,7 +116,7 @@ def test_other_sizes_batches_and_times(exported, torch_specs, family, weights, f
         actual = run(bundle.graph_file(name, form), form, case)
         for output, value in expected.items():
             assert value.shape == actual[output].shape
-            assert decibel(value, actual[output]) > GATE[weights], (name, output)
+            assert decibel(value, actual[output]) > ELSEWHERE[weights], (name, output)
 
 
 @bundles
@@ -186,7 +190,7 @@ def test_manifest(exported, tiny_sources, family, weights):
     path, source = exported(family, weights), tiny_sources[family]
     bundle = open_bundle(path)
     manifest = bundle.manifest
-    assert damaged_files(bundle) == []
+    assert bundle.damage() == []
     present = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
     assert set(manifest.files) == present - {"bundle.json"}
     assert bundle.formats == ("onnx", "openvino")
@@ -283,6 +287,96 @@ def test_psnr():
     assert check.psnr(np.zeros(3), np.zeros(3)) == 200
 
 
+def test_a_channel_that_is_lost_beside_a_loud_one_is_seen():
+    """PSNR is blind to it: one channel of 768 is a hundred times as loud as the others, which are all lost."""
+    expected = np.random.default_rng(0).standard_normal((2, 77, 768))
+    expected[..., 3] *= 1000
+    lost = np.zeros_like(expected)
+    lost[..., 3] = expected[..., 3]
+    assert check.psnr(expected, lost) > 68
+    assert 0.99 < check.channel_error(expected, lost) <= 2
+    assert check.channel_error(expected, expected) == 0
+    assert check.channel_error(expected, expected[:1]) == check.channel_error(lost, lost * np.nan) == np.inf
+    silent = expected.copy()
+    silent[..., 5] = 1e-9  # a channel next to zero is measured against an ordinary one
+    assert check.channel_error(silent, silent + 1e-3) < 0.01
+    for weights, gate in check.GATES.items():
+        found = check.fidelity(weights, [{"states": expected}], [{"states": lost}])
+        assert found.worst_channel > gate.channel
+        with pytest.raises(QualityError, match="has a channel that is"):
+            check.require("text_encoder", "onnx", weights, found)
+
+
+def test_groups_of_two_numbers_are_compared_at_a_larger_size():
+    deep = {"norm_num_groups": 32, "block_out_channels": [32, 64, 64, 64]}
+    assert graphs.steady_size(deep, (8, 8)) == (16, 16)
+    assert graphs.steady_size({**deep, "block_out_channels": [32, 64, 64]}, (8, 8)) == (8, 8)
+    assert graphs.steady_size({**deep, "block_out_channels": [320, 640, 1280, 1280]}, (8, 8)) == (8, 8)
+    assert graphs.steady_size({**deep, "norm_num_groups": None}, (1, 1)) == (1, 1)
+
+
+@pytest.fixture(scope="session")
+def one_pixel(tmp_path_factory):
+    """A folder whose UNet has one latent pixel left at its default size."""
+    folder = write_tiny_pipeline(tmp_path_factory.mktemp("deep") / "deep")
+    blocks = {
+        "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+        "block_out_channels": [32, 64, 64, 64],
+    }
+    blocks |= {"up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3, "norm_num_groups": 32}
+    config = UNet2DConditionModel.load_config(folder / "unet")
+    torch.manual_seed(3)
+    UNet2DConditionModel.from_config({**config, **blocks}).save_pretrained(folder / "unet")
+    return folder
+
+
+def test_int8_runs_where_one_latent_pixel_is_left(one_pixel, tmp_path):
+    """OpenVINO takes the reshape before a 1x1 convolution for a transpose there, once there is a batch."""
+    steps = list(convert.export(one_pixel, tmp_path / "out", weights="int8"))
+    painted = [step.stage for step in steps if step.graph == "picture"]
+    assert painted[:2] == ["torch: paint", "openvino: paint"] and painted[2].startswith("openvino: accepted  ")
+    pipe = pleinair.load(tmp_path / "out", threads=1)
+    made = pipe.generate("a red house", steps=2, seed=[1, 2], guidance=7.5, batch=2)
+    assert made.pixels.shape == (2, 64, 64, 3)
+    model = openvino.Core().read_model(pipe.bundle.graph_file("unet", "openvino"))
+    kinds = {node.get_element_type().get_type_name() for node in model.get_ops() if is_large(node)}
+    assert kinds == {"i8"}
+
+
+def is_large(node):
+    return node.get_type_name() == "Constant" and node.data.size >= 4096 and node.data.dtype.kind in "if"
+
+
+def test_a_graph_that_an_engine_cannot_run_is_not_accepted(one_pixel, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantize, "flatten_kernels", lambda model: None)
+    with pytest.raises(QualityError, match=r"unet \(openvino, int8\) cannot be run .*nothing was written.*fp16"):
+        list(convert.export(one_pixel, tmp_path / "out", weights="int8"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bundle_that_paints_something_else_is_not_accepted(tiny_sources, tmp_path, monkeypatch):
+    """Every graph is right, and what the manifest says of the latents is not."""
+    make = convert.make_manifest
+
+    def wrong(*args):
+        manifest = make(*args)
+        return dataclasses.replace(manifest, latents=dataclasses.replace(manifest.latents, scale=1.0))
+
+    paints = picture.TorchPipeline.__init__
+
+    def right(self, bundle, graphs):
+        latents = dataclasses.replace(bundle.manifest.latents, scale=0.18215)
+        paints(
+            self, dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, latents=latents)), graphs
+        )
+
+    monkeypatch.setattr(convert, "make_manifest", wrong)
+    monkeypatch.setattr(picture.TorchPipeline, "__init__", right)
+    with pytest.raises(QualityError, match="a picture .* dB from torch's and the gate is 55 dB"):
+        list(convert.export(tiny_sources["sd1"], tmp_path / "out", formats=("onnx",), weights="fp32"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_large_onnx_graphs_keep_their_weights_beside_them(tmp_path, tiny_sources, monkeypatch):
     """protobuf ends at 2 GiB; the limit is lowered here."""
     monkeypatch.setattr(convert, "EXTERNAL", 100_000)
@@ -291,7 +385,7 @@ def test_large_onnx_graphs_keep_their_weights_beside_them(tmp_path, tiny_sources
     bundle = open_bundle(tmp_path / "out")
     assert bundle.manifest.graphs["unet"].files == {"onnx": ("unet/model.onnx", "unet/model.onnx_data")}
     assert bundle.manifest.graphs["text_encoder"].files == {"onnx": ("text_encoder/model.onnx",)}
-    assert damaged_files(bundle) == []
+    assert bundle.damage() == []
     assert {path.name for path in (tmp_path / "out" / "unet").iterdir()} == {
         "config.json",
         "model.onnx",
@@ -329,15 +423,18 @@ def test_the_map_of_a_vae_that_says_nothing_is_none_and_of_a_dull_one_is_small()
     assert preview.fit_rgb(vae) is None
 
 
-def test_every_scheduler_of_diffusers_means_a_sampler():
-    """Those whose own is among ours mean it; a distilled model is given few steps."""
+def test_every_scheduler_of_diffusers_means_its_own_sampler_or_none():
+    """A distilled model is given few steps."""
     import diffusers
 
     for name in sorted(name for name in vars(diffusers.schedulers) if name.endswith("Scheduler")):
-        sampler, steps, guidance = families.habits({"_class_name": name})
-        assert sampler in SAMPLERS
+        config = {"_class_name": name}
         ours = [kind for kind, info in SAMPLERS.items() if info.diffusers == name]
-        assert not ours or sampler in ours, name
+        try:
+            assert not ours or default_sampler(config) in ours, name
+        except BundleError:
+            assert not ours and name not in CLASSES
+        _, steps, guidance = families.habits(config, "euler")
         assert (steps, 1 <= guidance <= 2) == ((4, True) if name in ("LCMScheduler", "TCDScheduler") else (20, False))
     multistep = {"_class_name": "DPMSolverMultistepScheduler"}
     assert default_sampler(multistep) == "dpmpp_2m"

@@ -1,5 +1,7 @@
 """A bundle appears whole or not at all, and an old one stays until then."""
 
+import contextlib
+import errno
 import hashlib
 import os
 import signal
@@ -9,10 +11,10 @@ import time
 
 import pytest
 
-from pleinair.bundle import damaged_files, open_bundle
+from pleinair.bundle import open_bundle
 from pleinair.errors import QualityError, ResourceError
 from pleinair_export import convert, export, quantize
-from pleinair_export.staging import staged
+from pleinair_export.staging import beside, locked, staged, unwritable
 
 CHILD = """
 import sys
@@ -51,7 +53,7 @@ def test_existing_out_is_refused_and_force_replaces_it(tiny_sources, old):
         ("text_encoder", "onnx: convert"),
     ]
     assert {step.graph for step in steps if step.fidelity} == {"text_encoder", "unet", "vae_encoder", "vae_decoder"}
-    assert damaged_files(open_bundle(old)) == []
+    assert open_bundle(old).damage() == []
     assert [path.name for path in old.parent.iterdir()] == ["old"]
 
 
@@ -104,10 +106,89 @@ def test_killed_export_leaves_the_old_bundle_and_the_next_one_tidies_up(tiny_sou
 def test_a_kill_between_the_two_renames_is_undone(old):
     before = snapshot(old)
     old.rename(old.with_name(".old.replaced"))
-    with pytest.raises(RuntimeError), staged(old):
+    with pytest.raises(RuntimeError), staged(old, force=True, room=0) as stage:
         assert snapshot(old) == before
+        assert stage.tidied == ("put back 'old', which a killed export had set aside",)
         raise RuntimeError
     assert snapshot(old.parent) == {f"old/{name}": digest for name, digest in before.items()}
+
+
+def test_what_is_put_back_is_not_replaced_without_force(tiny_sources, old):
+    before = snapshot(old)
+    old.rename(beside(old, "replaced"))
+    with pytest.raises(ResourceError, match="exists; replace it with --force"):
+        next(export(tiny_sources["sd1"], old))
+    assert snapshot(old) == before
+    assert [path.name for path in old.parent.iterdir()] == ["old"]
+
+
+def test_what_killed_exports_to_the_same_folder_left_is_removed_and_said(tiny_sources, old):
+    for name in ("old", "other", "running", "nobodys"):
+        (beside(old.with_name(name), "exporting") / "unet").mkdir(parents=True)
+        (beside(old.with_name(name), "exporting") / "unet" / "model.onnx").write_bytes(bytes(2_000_000))
+    for name in ("old", "other"):
+        beside(old.with_name(name), "lock").touch()
+    with locked(old.with_name("running")):
+        steps = export(tiny_sources["sd1"], old, force=True)
+        said = [next(steps) for _ in range(3)]
+        assert [step.stage for step in said[:2]] == [
+            "removed '.old.exporting' of a killed export (2 MB)",
+            "removed '.other.exporting' of a killed export (2 MB)",
+        ]
+        assert (said[2].graph, said[2].done) == ("tokenizer", 0)
+        steps.close()
+        left = {path.name for path in old.parent.iterdir()}
+    assert left == {"old", ".running.exporting", ".running.lock", ".nobodys.exporting"}  # what has no lock is not ours
+
+
+def test_everything_has_reached_the_disk_before_it_takes_a_name(old, monkeypatch):
+    happened = []
+    sync, rename = os.fsync, type(old).rename
+    monkeypatch.setattr(os, "fsync", lambda number: (happened.append(os.fstat(number).st_ino), sync(number)))
+    monkeypatch.setattr(type(old), "rename", lambda self, to: (happened.append(to.name), rename(self, to))[1])
+    with staged(old, force=True, room=0) as stage:
+        (stage.path / "unet").mkdir()
+        written = stage.path / "unet" / "model.onnx"
+        written.write_bytes(b"new")
+        inodes = {written.stat().st_ino, written.parent.stat().st_ino, stage.path.stat().st_ino}
+    first = next(place for place, what in enumerate(happened) if isinstance(what, str))
+    assert inodes <= set(happened[:first])
+    assert happened[first : first + 2] == [".old.replaced", "old"]
+    assert old.parent.stat().st_ino in happened[first:]
+    assert (old / "unet" / "model.onnx").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    "number, remedy",
+    [
+        (errno.ENOSPC, "free some disk space"),
+        (errno.EACCES, "check the permissions"),
+        (errno.EROFS, "a disk that can be written"),
+        (errno.ENAMETOOLONG, "a shorter name"),
+        (errno.EMFILE, "close other programs"),
+        (errno.EIO, "check the disk"),
+    ],
+)
+def test_what_went_wrong_is_said_as_it_is(old, number, remedy):
+    found = str(unwritable(old, OSError(number, os.strerror(number), str(old / "unet"))))
+    assert found.startswith(f"cannot write '{old / 'unet'}' ({os.strerror(number)})") and remedy in found
+    assert ("disk space" in found) == (number == errno.ENOSPC)
+    assert str(unwritable(old, OSError(number, "x", "/elsewhere/model"))).startswith("cannot read '/elsewhere/model'")
+
+
+def test_a_name_that_is_too_long(tiny_sources, tmp_path):
+    with pytest.raises(ResourceError, match="choose a shorter name"):
+        next(export(tiny_sources["sd1"], tmp_path / ("n" * 250)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and pipes")
+@pytest.mark.parametrize("make", [os.mkfifo, lambda lock: lock.symlink_to("/dev/zero"), os.mkdir])
+def test_a_lock_that_is_no_file(old, make):
+    make(beside(old, "lock"))
+    with contextlib.suppress(ResourceError), staged(old, force=True, room=0):
+        pass
+    assert (old.is_dir(), beside(old, "exporting").exists()) == (True, False)
 
 
 @pytest.mark.parametrize("form", ["openvino", "onnx"])

@@ -1,0 +1,148 @@
+"""The scheduler of a bundle walks as diffusers walks it: its class, and what pipelines write over its config."""
+
+import json
+import shutil
+
+import diffusers
+import pytest
+
+from pleinair.bundle import open_bundle
+from pleinair.errors import ExportError, RequestError
+from pleinair.sampling import SAMPLERS, default_sampler, unknown_class
+from pleinair.schedule import make_path
+from pleinair_export import convert
+from pleinair_export.families import FAMILIES, as_walked
+from pleinair_export.manifest import write_configs
+from pleinair_export.source import open_source
+
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
+PUBLISHED = {**BETAS, "_class_name": "PNDMScheduler", "skip_prk_steps": True, "trained_betas": None}
+KEYS = ("steps_offset", "clip_sample", "skip_prk_steps")
+TORCHSDE = "DPMSolverSDEScheduler"  # diffusers has it where torchsde is installed
+CLASSES = sorted({info.diffusers for info in SAMPLERS.values()} - {"", TORCHSDE})
+ON_TIMESTEPS = ("DDIMScheduler", "DDPMScheduler", "PNDMScheduler", "EulerDiscreteScheduler", "UniPCMultistepScheduler")
+SAID = {
+    "silent": {},
+    "0": {"steps_offset": 0, "clip_sample": True, "skip_prk_steps": False},
+    "1": {"steps_offset": 1, "clip_sample": False, "skip_prk_steps": True},
+    "other": {"steps_offset": 3, "clip_sample": None, "skip_prk_steps": 0},
+    "leading": {"timestep_spacing": "leading"},
+}
+
+
+def diffusers_scheduler(config, kind, pipeline):
+    """The scheduler of a diffusers pipeline made from a config whose class model_index.json names."""
+    scheduler = getattr(diffusers, kind).from_config(config)
+    parts = dict.fromkeys(("vae", "text_encoder", "tokenizer", "unet", "safety_checker", "feature_extractor"))
+    return getattr(diffusers, pipeline)(**parts, scheduler=scheduler, requires_safety_checker=False).scheduler
+
+
+@pytest.fixture
+def source(tiny_sources, tmp_path):
+    return shutil.copytree(tiny_sources["sd1"], tmp_path / "model")
+
+
+def describe(folder, config, entry=None, pipeline="StableDiffusionPipeline"):
+    """Write a scheduler config, the class that model_index.json gives it, and the pipeline's class."""
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(config))
+    index = json.loads((folder / "model_index.json").read_text())
+    changed = {"scheduler": entry or ["diffusers", config["_class_name"]], "_class_name": pipeline}
+    (folder / "model_index.json").write_text(json.dumps({**index, **changed}))
+    return folder
+
+
+@pytest.mark.parametrize("pipeline", FAMILIES)
+@pytest.mark.parametrize("kind", CLASSES)
+def test_configs_are_written_over_as_diffusers_does(kind, pipeline):
+    for said in SAID.values():
+        config = {**BETAS, "_class_name": kind, **said}
+        theirs = diffusers_scheduler(config, kind, pipeline).config
+        ours = as_walked(config, pipeline, ["diffusers", kind])
+        for key in KEYS:
+            if key in theirs:
+                assert ours.get(key, theirs[key]) == theirs[key], (key, said)
+                assert key in ours or theirs[key] == getattr(diffusers, kind)().config.get(key), (key, said)
+            else:
+                assert key not in ours
+        untouched = set(config) - set(KEYS)
+        assert {key: ours[key] for key in untouched} == {key: config[key] for key in untouched}
+
+
+@pytest.mark.parametrize("pipeline", FAMILIES)
+@pytest.mark.parametrize("kind", ON_TIMESTEPS)
+def test_silent_configs_are_walked_as_diffusers_walks_them(kind, pipeline):
+    for said, steps in ((said, steps) for said in ({}, {"timestep_spacing": "leading"}) for steps in (4, 5, 20)):
+        config = {**BETAS, "_class_name": kind, "skip_prk_steps": True, **said}
+        scheduler = diffusers_scheduler(config, kind, pipeline)
+        scheduler.set_timesteps(steps)
+        ours = as_walked(config, pipeline, ["diffusers", kind])
+        path = make_path(ours, SAMPLERS[default_sampler(ours)].grid, steps, None)
+        theirs = list(dict.fromkeys(scheduler.timesteps.tolist()))  # PNDM walks its second one twice
+        assert [a.t for a, _ in path.strides] == pytest.approx(theirs), said
+
+
+def test_the_class_that_needs_torchsde_is_given_an_offset_too():
+    config = {**BETAS, "_class_name": TORCHSDE}
+    assert as_walked(config, "StableDiffusionPipeline", ["diffusers", TORCHSDE]) == {**config, "steps_offset": 1}
+
+
+def test_a_published_config_without_an_offset(source):
+    opened = open_source(describe(source, PUBLISHED))
+    assert [a.t for a, _ in make_path(opened.scheduler, "pndm", 4, None).strides] == [751, 501, 251, 1]
+    assert opened.defaults.sampler == "pndm"
+
+
+@pytest.mark.parametrize("pipeline", ["StableDiffusionXLPipeline", "LatentConsistencyModelPipeline"])
+def test_pipelines_of_other_families_leave_the_config_alone(pipeline):
+    assert as_walked(PUBLISHED, pipeline, ["diffusers", "PNDMScheduler"]) == PUBLISHED
+
+
+@pytest.mark.parametrize(
+    "entry, config_class, found",
+    [
+        (["diffusers", "DDIMScheduler"], "FlaxDDIMScheduler", "DDIMScheduler"),
+        (["diffusers", "EulerDiscreteScheduler"], "PNDMScheduler", "EulerDiscreteScheduler"),
+        (["diffusers", "FlaxPNDMScheduler"], "DDIMScheduler", "PNDMScheduler"),
+        (["onediff", "OneFlowDPMSolverMultistepScheduler"], "DDIMScheduler", "DPMSolverMultistepScheduler"),
+        ([None, None], "FlaxDDIMScheduler", "DDIMScheduler"),
+        ("DDIMScheduler", "PNDMScheduler", "PNDMScheduler"),
+    ],
+)
+def test_the_class_of_the_index_wins(source, tmp_path, entry, config_class, found):
+    opened = open_source(describe(source, {**PUBLISHED, "_class_name": config_class}, entry))
+    assert opened.scheduler["_class_name"] == found
+    assert opened.defaults.sampler == default_sampler({"_class_name": found})
+    (tmp_path / "stage").mkdir()
+    write_configs(opened, tmp_path / "stage")
+    written = json.loads((tmp_path / "stage" / "scheduler" / "scheduler_config.json").read_text())
+    assert written == opened.scheduler
+    index = json.loads((tmp_path / "stage" / "model_index.json").read_text())
+    assert index["scheduler"] == ["diffusers", found]
+    assert type(getattr(diffusers, found).from_pretrained(tmp_path / "stage" / "scheduler")).__name__ == found
+
+
+@pytest.mark.parametrize(
+    "kind", ["KarrasVeScheduler", "MyDDIMScheduler", "FlaxFlaxDDIMScheduler", "ddimscheduler", "", None, 7]
+)
+def test_a_class_that_nobody_knows_must_be_named(source, kind):
+    describe(source, {**PUBLISHED, "_class_name": kind}, ["custom", kind])
+    with pytest.raises(ExportError, match="is not known; name the sampler to paint with: --sampler"):
+        open_source(source)
+    assert open_source(source, "heun").defaults.sampler == "heun"
+    (source / "pleinair.json").write_text(json.dumps({"defaults": {"sampler": "DPM++ 2M"}}))
+    assert open_source(source).defaults.sampler == "dpmpp_2m"
+    assert open_source(source, "euler").defaults.sampler == "euler"
+
+
+def test_a_named_sampler_is_checked_and_kept(tiny_sources, tmp_path):
+    for name in ("eulr", "DPM++ 2M Karras"):
+        with pytest.raises(RequestError, match="choose"):
+            next(convert.export(tiny_sources["sd1"], tmp_path / "out", sampler=name))
+    config = {**PUBLISHED, "_class_name": "KarrasVeScheduler"}
+    source = describe(shutil.copytree(tiny_sources["sd1"], tmp_path / "model"), config)
+    for _ in convert.export(source, tmp_path / "out", formats=("onnx",), weights="fp32", sampler="Euler a"):
+        pass
+    bundle = open_bundle(tmp_path / "out")
+    assert bundle.manifest.defaults.sampler == "euler_a"
+    assert bundle.manifest.origin.command.endswith("--sampler euler_a")
+    assert "KarrasVeScheduler" in unknown_class(bundle.scheduler_config, "euler_a")[0]
