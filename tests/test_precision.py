@@ -1,5 +1,7 @@
 """What the networks compute in: what may be asked for, what `auto` takes, and where it is recorded."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -121,3 +123,12 @@ def test_rerun_computes_in_what_the_picture_was_made_with(with_bf16, monkeypatch
     again = rerun("a.png")
     assert again.result.settings["precision"] == "f32" and again.difference.max_abs == 0
     assert rerun("a.png", precision="auto").result.settings["precision"] == "text=f32,unet=bf16,vae=f32"
+
+
+@pytest.mark.parametrize(
+    "offered, words", [(("f32",), "f32: it is all"), (("f32", "bf16"), "unet in bf16, vae in bf16")]
+)
+def test_doctor_says_which_and_why(monkeypatch, capsys, offered, words):
+    monkeypatch.setattr(openvino, "offered", lambda device: offered)
+    assert cli.run(["doctor", "--json"]) == 0
+    assert words in json.loads(capsys.readouterr().out)["engines"]["openvino"]["precision"]

@@ -1,4 +1,4 @@
-"""The export stage: a diffusers folder in, a checked bundle out (needs torch: `pip install pleinair[export]`)."""
+"""The export stage: a diffusers folder in, a checked bundle out (needs torch: `pip install ".[export]"`)."""
 
 from pleinair_export.convert import Progress, export
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pleinair.checks import one_line
-from pleinair.errors import ExportError
+from pleinair.errors import BundleError, ExportError
+from pleinair.files import read_file
+from pleinair.tokenizer import LARGEST, read_tokenizer
 from pleinair_export.quiet import quiet
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def write_tokenizer(source: Path, target: Path, length: int, openvino: bool) -> 
 
     With `openvino`, also the IR form that openvino-genai loads. Raises ExportError when it cannot be read.
     """
+    check_source(source / "tokenizer.json")
     with quiet():
         from transformers import CLIPTokenizer
 
@@ -55,6 +58,16 @@ def write_tokenizer(source: Path, target: Path, length: int, openvino: bool) -> 
         write_openvino_tokenizer(tokenizer, target)
     ids = tokenizer(PROMPTS, padding="max_length", truncation=True, max_length=length, return_tensors="np")["input_ids"]
     return Tokens(length, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, ids.astype(np.int64))
+
+
+def check_source(file: Path) -> None:
+    """Raise ExportError for a tokenizer.json that does more than CLIP's, before a library is given it to run."""
+    if file.exists():
+        try:
+            read_tokenizer(read_file(file, LARGEST, ExportError, "download the model again"), file)
+        except BundleError as error:
+            why = one_line(str(error).rpartition("; ")[0], 300)
+            raise ExportError(f"{why}; download the model from where you trust it") from None
 
 
 def write_vocabulary(target: Path) -> None:

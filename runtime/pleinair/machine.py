@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pleinair import install
-from pleinair.engines import devices, engine_version, installed
+from pleinair.engines import devices, engine_module, engine_version, installed
+from pleinair.engines.precision import F32, FASTEST
 from pleinair.errors import EngineError
 from pleinair.version import __version__
 
@@ -58,7 +59,7 @@ def report() -> dict[str, Any]:
     for name in ("openvino", "onnx"):
         if installed(name):
             try:
-                engines[name] = {"version": engine_version(name), "devices": devices(name)}
+                engines[name] = {"version": engine_version(name), "devices": devices(name), **computing(name)}
             except EngineError as error:
                 engines[name] = {"error": str(error)}
     return {
@@ -72,6 +73,18 @@ def report() -> dict[str, Any]:
         "engines": engines,
         "missing": {purpose: line for purpose, (modules, line) in PARTS.items() if missing(modules)},
     }
+
+
+def computing(engine: str) -> dict[str, str]:
+    """What `--precision auto` means for an engine on the CPU, and why."""
+    offered = engine_module(engine).offered(None)
+    row = next((row for (device, kind), row in FASTEST.items() if device == "CPU" and kind in offered), {})
+    if engine == "openvino" and row:
+        parts = ", ".join(f"{part} in {kind}" for part, kind in row.items())
+        return {"precision": f"{parts}, text in {F32}: this CPU computes in {' and '.join(offered)}"}
+    faster = [kind for kind in offered if kind != F32]
+    why = f"nobody has measured {' and '.join(faster)} yet" if faster else "it is all that is offered here"
+    return {"precision": f"{F32}: {why}"}
 
 
 def cpu_name() -> str:

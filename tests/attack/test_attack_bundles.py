@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import pytest
 import pleinair
 from bundles import edit_manifest, full_copy, light_copy, seal
 from hostile import external, listing, onnx_model, operator, run, with_graph
+from pleinair import cli
 from pleinair.bundle import MANIFEST, default_path, open_bundle
+from pleinair.engines import ENGINES
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError, PleinairError
 from pleinair.sandbox import tried
@@ -649,6 +652,17 @@ def test_a_graph_that_takes_all_is_tried_within_limits(tmp_path, graph):
     assert ("within 15 seconds" if graph is endless else "not enough memory") in trial.problem
 
 
-def test_a_sound_bundle_passes_the_trial(tmp_path):
-    trial = tried(default_path(), "onnx", memory_mb=2000)
-    assert trial.problem is None and 50 < trial.peak_mb < 2000
+def test_a_bundle_that_crashes_or_lacks_memory_in_the_trial_is_said(tmp_path, capsys, monkeypatch):
+    root = full_copy(tmp_path / "copy")
+    (root / "vae_decoder" / "model.onnx").write_bytes(huge())
+    seal(root)
+    monkeypatch.setitem(ENGINES, "openvino", replace(ENGINES["openvino"], requires="no_such_module"))
+    assert cli.run(["info", str(root), "--sandbox"]) == 3
+    assert "on onnx the bundle" in capsys.readouterr().err
+
+
+def test_a_sound_bundle_passes_the_trial(capsys):
+    assert cli.run(["info", "--sandbox", "--json"]) == 0
+    tried = json.loads(capsys.readouterr().out)["sandbox"]
+    assert set(tried) == {"openvino", "onnx"}
+    assert all(trial["painted"] and 50 < trial["peak_mb"] < 2000 for trial in tried.values())

@@ -336,3 +336,10 @@ def test_a_hub_id_is_told_what_fetches_it(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PleinairError, match="hf download [a-z]+/[a-z-]+ --local-dir"):
         list(export(name, tmp_path / "out"))
+
+
+def test_a_tokenizer_that_does_more_than_clips_is_not_run(source):
+    file = source / "tokenizer" / "tokenizer.json"
+    bomb = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 1000}
+    file.write_text(json.dumps({"version": "1.0", "normalizer": {"type": "Sequence", "normalizers": [bomb] * 10}}))
+    refused(source, "tokenizer.json' has a normalizer that CLIP's tokenizers do not have")
