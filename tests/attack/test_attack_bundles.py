@@ -11,6 +11,7 @@ import pytest
 import pleinair
 from bundles import edit_manifest, full_copy, light_copy, seal
 from hostile import external, listing, onnx_model, operator, run, with_graph
+from odd_files import circle, dangling, directory, outside, pipe, sparse, zeros
 from pleinair import cli
 from pleinair.bundle import MANIFEST, default_path, open_bundle
 from pleinair.engines import ENGINES
@@ -214,19 +215,6 @@ def test_a_setting_that_is_null_is_as_if_it_were_absent(tmp_path):
 # ---- kinds and sizes of files ----
 
 
-def pipe(file):
-    os.mkfifo(file)
-
-
-def zeros(file):
-    file.symlink_to("/dev/zero")
-
-
-def sparse(file):
-    with file.open("wb") as stream:
-        stream.truncate(4 << 30)
-
-
 def large(file):
     file.write_bytes(b'{"a": "' + b"x" * (20 << 20) + b'"}')
 
@@ -239,28 +227,11 @@ def wide(file):
     file.write_bytes(b"[" + b"[]," * 300_000 + b"[]]")
 
 
-def folder(file):
-    file.mkdir()
-
-
-def dangling(file):
-    file.symlink_to("nowhere")
-
-
-def circle(file):
-    file.symlink_to(file.name)
-
-
-def outside(file):
-    (file.parents[2] / "secret").write_text("{}")
-    file.symlink_to(file.parents[2] / "secret")
-
-
 def binary(file):
     file.write_bytes(bytes(range(256)) * 40)
 
 
-KINDS = [pipe, zeros, sparse, large, deep, wide, folder, dangling, circle, outside, binary]
+KINDS = [pipe, zeros, sparse, large, deep, wide, directory, dangling, circle, outside, binary]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -275,7 +246,7 @@ def test_a_small_file_of_another_kind(tmp_path, kind, name, listed):
     refused(paint, root, clip_skip=2)
 
 
-@pytest.mark.parametrize("kind", [pipe, zeros, sparse, folder, dangling, circle, outside], ids=lambda k: k.__name__)
+@pytest.mark.parametrize("kind", [pipe, zeros, sparse, directory, dangling, circle, outside], ids=lambda k: k.__name__)
 @pytest.mark.parametrize("name", ["unet/openvino_model.xml", "unet/openvino_model.bin", "unet/model.onnx"])
 def test_a_graph_file_of_another_kind(tmp_path, kind, name):
     root = light_copy(tmp_path / "copy")

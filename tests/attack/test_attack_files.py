@@ -1,10 +1,9 @@
 """Files of every other kind than a file, wherever the command line takes one: a line each, and no waiting."""
 
-import os
-
 import pytest
 from PIL import Image
 
+from odd_files import circle, dangling, directory, pipe, sparse, zeros
 from pleinair import cli
 
 PLACES = {
@@ -21,31 +20,6 @@ PLACES = {
 }
 
 
-def pipe(file):
-    os.mkfifo(file)
-
-
-def zeros(file):
-    file.symlink_to("/dev/zero")
-
-
-def sparse(file):
-    with file.open("wb") as stream:
-        stream.truncate(64 << 30)
-
-
-def folder(file):
-    file.mkdir()
-
-
-def dangling(file):
-    file.symlink_to("nowhere")
-
-
-def circle(file):
-    file.symlink_to(file.name)
-
-
 def noise(file):
     file.write_bytes(bytes(range(128, 256)) * 500)
 
@@ -54,7 +28,7 @@ def empty(file):
     file.touch()
 
 
-KINDS = [pipe, zeros, sparse, folder, dangling, circle, noise, empty]
+KINDS = [pipe, zeros, sparse, directory, dangling, circle, noise, empty]
 NAMES = {"plain": "x.png", "long": "n" * 400, "escapes": "\x1b[31mred\x07.png", "two lines": "a\nb.png"}
 
 

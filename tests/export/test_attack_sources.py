@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from odd_files import circle, dangling, directory, outside, pipe, sparse, zeros
 from pleinair.errors import ExportError, PleinairError, ResourceError
 from pleinair_export import convert, export
 from pleinair_export.source import open_source
@@ -50,39 +51,9 @@ def edit(file, change):
     file.write_text(json.dumps(value))
 
 
-def fifo(file):
-    os.mkfifo(file)
-
-
-def device(file):
-    file.symlink_to("/dev/zero")
-
-
-def sparse(file):
-    with file.open("wb") as stream:
-        stream.truncate(4 << 30)
-
-
-def folder(file):
-    file.mkdir()
-
-
-def outside(file):
-    (file.parents[2] / "secret").write_text("{}")
-    file.symlink_to(file.parents[2] / "secret")
-
-
-def dangling(file):
-    file.symlink_to(file.parent / "nothing")
-
-
-def circle(file):
-    file.symlink_to(file)
-
-
 @pytest.mark.skipif(os.name == "nt", reason="links and pipes")
 @pytest.mark.parametrize(
-    "make", [fifo, device, sparse, folder, outside, dangling, circle], ids=lambda make: make.__name__
+    "make", [pipe, zeros, sparse, directory, outside, dangling, circle], ids=lambda make: make.__name__
 )
 @pytest.mark.parametrize("name", READ)
 def test_files_that_are_none(source, name, make):
