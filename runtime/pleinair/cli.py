@@ -72,7 +72,7 @@ def run(arguments: list[str]) -> int:
     except SystemExit as left:  # nobody reads stdout any more, or a shell was told what completes a command
         return int(left.code or 0)
     except Exception as error:
-        if interrupted(error):
+        if interrupted(error) and not isinstance(error, Cancelled):  # which says more itself
             return refuse(INTERRUPTED, Cancelled.exit_code, Cancelled.__name__)
         if isinstance(error, PleinairError):
             return refuse(str(error), error.exit_code, type(error).__name__)

@@ -583,6 +583,7 @@ def test_the_picture_and_its_film_are_never_one_file(output, strip, count, capsy
     "error", [ResourceError("no room; free space"), EngineError("no encoder; install it"), MemoryError()]
 )
 @pytest.mark.parametrize("output", ["a.png", "a.npz"])
+@pytest.mark.usefixtures("silent_storybook")
 def test_a_film_that_fails_costs_no_picture(monkeypatch, capsys, error, output):
     def failing(*_, **__):
         raise error

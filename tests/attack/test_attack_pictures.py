@@ -281,13 +281,18 @@ def test_rerun_says_what_it_is_about_to_do(run, tmp_path, asked, said):
         {"eta": 1e300},
         {"sigmas": [9] * 5000},
         {"clip_skip": 10**6},
-        {"seed": 1 << 70},
     ],
 )
 def test_rerun_refuses_what_generate_refuses(run, tmp_path, asked):
     (tmp_path / "a.png").write_bytes(record(**asked))
     code, out, err = run("rerun", "a.png", "--engine", "fake")
     assert (code, out) == (2, "") and err.startswith("pleinair: ") and len(err) < 600
+
+
+def test_a_seed_that_none_can_be_is_said_to_be_none(run, tmp_path):
+    (tmp_path / "a.png").write_bytes(record(seed=1 << 70))
+    code, _, err = run("rerun", "a.png", "--engine", "fake")
+    assert code == 0 and "the record has no seed; another picture of the same words is made" in err
 
 
 def test_an_ordinary_picture_is_repeated_without_a_word(run, tmp_path):

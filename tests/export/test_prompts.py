@@ -8,7 +8,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 import pleinair
 from pleinair.bundle import open_bundle
-from pleinair.engines import EXTRA, open_graph
+from pleinair.engines import open_graph
+from pleinair.engines.ports import EXTRA
 from pleinair.text import NORM, Reader
 from vectors import safetensors
 

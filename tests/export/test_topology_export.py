@@ -1,5 +1,6 @@
 """A filled topology is the export of the same pipeline but for its numbers; and the script that makes those we ship."""
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 from pleinair.bundle import open_bundle
 from pleinair.engines import open_graph
+from pleinair.verify import Files
 from pleinair_bench import topologies
 from pleinair_bench.fill import Recipe, pack, unpack
 from pleinair_bench.strip import strip
@@ -109,7 +111,9 @@ def test_filled_is_the_export_but_for_the_numbers(exported, tmp_path, family, we
         assert STRUCTURE[form](folder / file) == STRUCTURE[form](bundle.path / graph / file)
         large = [part for outline in outlines.values() for part in outline.parts if isinstance(part, Recipe)]
         assert {"fp32": "float32", "fp16": "float16", "int8": "int8"}[weights] in {recipe.dtype for recipe in large}
-    random = type(bundle)(tmp_path, replaced(bundle.manifest, tmp_path), bundle.scheduler_config)
+    manifest = replaced(bundle.manifest, tmp_path)
+    files = Files(tmp_path, manifest.files, hashed=False)
+    random = dataclasses.replace(bundle, path=tmp_path, manifest=manifest, files=files)
     for graph in GRAPHS:
         answer, other = (open_graph(each, graph, form, None, 1)(**feed(graph)) for each in (random, bundle))
         for name, value in answer.items():
@@ -138,7 +142,9 @@ def test_the_script_makes_what_the_benchmark_fills(script, tmp_path, monkeypatch
     for key in keys:
         _, component, weights, form = key
         bundle = topologies.filled(*key, tmp_path / "cache")
-        ordinary = type(bundle)(tmp_path / "ordinary" / f"tiny-{weights}", bundle.manifest, {})
+        folder = tmp_path / "ordinary" / f"tiny-{weights}"
+        files = Files(folder, bundle.manifest.files, hashed=False)
+        ordinary = dataclasses.replace(bundle, path=folder, files=files)
         graphs = [open_graph(each, component, form, None, 1) for each in (bundle, ordinary)]
         answer, other = (list(graph(**feed(component)).values())[0] for graph in graphs)
         assert np.isfinite(answer).all()
