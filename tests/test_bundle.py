@@ -1,16 +1,19 @@
 """Reading bundles: what is right round-trips, what is wrong is named with a remedy."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 
 import pleinair
 from bundles import edit_manifest, full_copy, light_copy, light_inpaint_copy, light_upscaler
+from pleinair import verify
 from pleinair.bundle import MANIFEST, default_path, open_bundle
 from pleinair.cli import run
 from pleinair.engines import open_graph
 from pleinair.errors import BundleError
+from pleinair.verify import file_info
 
 
 def test_a_manifest_survives_writing_and_reading(tmp_path):
@@ -202,3 +205,43 @@ def test_bundle_json_is_plain_and_says_nothing_of_this_machine():
     assert raw["format"] == 1
     assert "/" not in raw["origin"]["source"] and "\\" not in raw["origin"]["source"]
     assert "/home" not in text and "/root" not in text
+
+
+def test_a_large_file_is_hashed_once_for_as_long_as_nobody_touches_it(tmp_path, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(verify, "LARGE", 1 << 20)
+    monkeypatch.setattr(verify, "file_info", lambda path: hashed.append(path.name) or file_info(path))
+    folder = full_copy(tmp_path / "copy")
+    graph = folder / "unet" / "model.onnx"
+    for _ in range(3):
+        open_bundle(folder).graph_file("unet", "onnx")
+    assert hashed == ["model.onnx"] and (folder / verify.STATE).is_file()
+    os.utime(graph, ns=(1, 1))
+    open_bundle(folder).graph_file("unet", "onnx")
+    assert hashed == ["model.onnx"] * 2
+    assert open_bundle(folder).damage() == []
+
+
+@pytest.mark.parametrize("state", ["", "[]", '{"unet/model.onnx": 1}', '{"a":' * 10_000, None])
+def test_what_is_remembered_is_not_trusted(tmp_path, monkeypatch, state):
+    monkeypatch.setattr(verify, "LARGE", 1 << 20)
+    folder = full_copy(tmp_path / "copy")
+    if state is None:
+        (folder / verify.STATE).mkdir()
+    else:
+        (folder / verify.STATE).write_text(state)
+    open_bundle(folder).graph_file("unet", "onnx")
+    with (folder / "unet" / "model.onnx").open("r+b") as stream:
+        stream.write(b"\0")
+    with pytest.raises(BundleError, match="SHA-256"):
+        open_bundle(folder).graph_file("unet", "onnx")
+    assert not [file for file in folder.iterdir() if file.name.startswith(verify.STATE) and file.name != verify.STATE]
+
+
+def test_an_altered_bundle_paints_where_that_was_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = light_copy(tmp_path / "copy") / "scheduler" / "scheduler_config.json"
+    config.write_text(config.read_text().replace('"steps_offset": 1', '"steps_offset": 2'))
+    command = ["generate", "a boat", "--model", "copy", "--engine", "fake", "--steps", "1", "-o", "a.png"]
+    assert run(command) == 3 and "SHA-256" in capsys.readouterr().err
+    assert run([*command, "--no-verify"]) == 0

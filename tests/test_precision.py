@@ -132,3 +132,15 @@ def test_doctor_says_which_and_why(monkeypatch, capsys, offered, words):
     monkeypatch.setattr(openvino, "offered", lambda device: offered)
     assert cli.run(["doctor", "--json"]) == 0
     assert words in json.loads(capsys.readouterr().out)["engines"]["openvino"]["precision"]
+
+
+def test_rerun_says_where_a_precision_is_not_here(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(openvino, "offered", lambda device: ("f32", "bf16"))
+        result = pleinair.load(engine="openvino", precision="unet=bf16").generate("a boat", seed=1, steps=1)
+        result.save("a.png")
+    monkeypatch.setattr(openvino, "offered", lambda device: ("f32",))
+    again = rerun("a.png")
+    assert again.result.settings["precision"] == "f32"
+    assert [each for each in again.warnings if "does not compute in bf16 here" in each]
