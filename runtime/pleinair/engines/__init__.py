@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from pleinair.bundle import Bundle, GraphInfo
+from pleinair.checks import one_line
 from pleinair.engines import precision as precisions
 from pleinair.engines.ports import check_answer
 from pleinair.errors import BundleError, EngineError, PleinairError, RequestError, ResourceError
@@ -237,4 +238,4 @@ def out_of_memory(error: Exception) -> bool:
 def reason(error: Exception) -> str:
     """The telling line of an engine's many-line message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:200]
+    return one_line(lines[-1] if lines else type(error).__name__, 200)
