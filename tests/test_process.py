@@ -20,6 +20,8 @@ LINE = "pleinair: interrupted; only complete files were kept\n"
 PLEINAIR = [sys.executable, "-m", "pleinair"]
 SCRIPT = [sys.executable, "-c", "import sys; from pleinair.__main__ import main; sys.exit(main())"]
 PAINT = ["generate", "a house", "--seed", "1", "--steps", "900", "-o", "a.png"]
+MANY = ["generate", "a house", "--seed", "1", "--steps", "3", "--count", "2000", "--engine", "fake", "-o", "a.png"]
+MANY += ["--film", "f.gif"]
 # run by Python as it starts: sends a signal when a module is about to be imported
 AT_IMPORT = """
 import os, sys
@@ -89,8 +91,8 @@ def test_a_ctrl_c_at_any_moment_is_one_line(tmp_path, program, delay):
 
 
 def painting(tmp_path, *options):
-    """A process that is in the middle of painting: its film is being written."""
-    outcome = start([*PLEINAIR, *PAINT, "--film", "f.gif", *options], tmp_path)
+    """A process that is in the middle of writing pictures and films, one after the other."""
+    outcome = start([*PLEINAIR, *MANY, *options], tmp_path)
     end = time.monotonic() + 60
     while not any(each.stat().st_size for each in tmp_path.iterdir()) and time.monotonic() < end:
         time.sleep(0.02)
@@ -98,11 +100,11 @@ def painting(tmp_path, *options):
 
 
 def only_whole_files(folder):
-    """Nothing but the picture, which is finished before its film is begun."""
+    """Nothing but finished pictures and films."""
     for file in folder.iterdir():
         with Image.open(file) as picture:
             picture.load()
-    return [file.name for file in folder.iterdir()] in ([], ["a.png"])
+    return all(re.fullmatch(r"a-\d+\.png|f-\d+\.gif", file.name) for file in folder.iterdir())
 
 
 @pytest.mark.parametrize("second", [0.0, 0.005, 0.05])
