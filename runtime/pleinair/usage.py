@@ -44,7 +44,7 @@ def told(error: Any, arguments: list[str]) -> str:
         return _command(arguments, context)
     if message.startswith("Got unexpected extra argument") and command.split()[-1] in ("generate", "prompt"):
         words = " ".join(_words(arguments)[1:])
-        return f'the prompt stands in double quotes; write: {command} "{words}"'
+        return f'a prompt of several words needs double quotes; write: {command} "{words}"'
     return f"{message}; see: {command} --help"
 
 
