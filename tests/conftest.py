@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +27,18 @@ def silent_storybook(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pleinair.bundle.default_path", lambda: folder)
         yield folder
+
+
+tried: Counter[str] = Counter()  # hostile inputs by kind: each test of a test_attack_*.py is one
+
+
+def pytest_runtest_logreport(report):
+    file = Path(report.nodeid.partition("::")[0]).stem
+    if report.when == "call" and file.startswith("test_attack_"):
+        tried[file.removeprefix("test_attack_")] += 1
+
+
+def pytest_terminal_summary(terminalreporter):
+    if tried:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(tried.items()))
+        terminalreporter.write_line(f"hostile inputs tried: {tried.total()} ({kinds})")
