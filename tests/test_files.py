@@ -1,6 +1,8 @@
 """Files from anywhere: what is read, and what is refused without waiting or filling memory."""
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +63,12 @@ def test_json_nested_without_end(tmp_path):
 def test_json_object(tmp_path):
     (tmp_path / "a").write_text('{"a": [1, "é"]}', encoding="utf-8")
     assert read_json(tmp_path / "a", 1000, BundleError, "") == {"a": [1, "é"]}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at the open files where Linux lists them")
+@pytest.mark.parametrize("path", ["/", "/dev/zero", "gone"])
+def test_nothing_stays_open(path):
+    before = len([*Path("/proc/self/fd").iterdir()])
+    for _ in range(20):
+        refused(read_file, path)
+    assert len([*Path("/proc/self/fd").iterdir()]) == before

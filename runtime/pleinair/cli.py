@@ -419,7 +419,12 @@ def found_wrong(damaged: list[str], trials: list[sandboxes.Trial]) -> str | None
     if damaged:
         return f"damaged: {'; '.join(damaged)}; restore the files or export the model again"
     failures = [trial for trial in trials if trial.problem]
-    return f"on {failures[0].engine} the bundle {failures[0].problem}; do not use this model" if failures else None
+    if not failures:
+        return None
+    why = failures[0].problem.partition("; ")[0]
+    return (
+        f"tried on {failures[0].engine} within limits: {why}; do not use a model like that unless you trust its maker"
+    )
 
 
 def trial_facts(trial: sandboxes.Trial) -> dict[str, Any]:

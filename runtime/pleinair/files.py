@@ -22,24 +22,25 @@ def read_file(path: Path, most: int, raises: type[PleinairError], remedy: str) -
     try:
         # without O_NONBLOCK, opening a pipe waits for somebody to write into it
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(descriptor, "rb", buffering=0) as stream:
+        try:
             facts = os.fstat(descriptor)
-            if stat.S_ISDIR(facts.st_mode):
-                raise IsADirectoryError(None, "it is a folder")
             if not stat.S_ISREG(facts.st_mode):
-                raise raises(f"'{shown}' is not an ordinary file; {remedy}")
+                kind = "a folder" if stat.S_ISDIR(facts.st_mode) else "not an ordinary file"
+                raise raises(f"'{shown}' is {kind}; {remedy}")
             if facts.st_size > most:
                 raise raises(f"'{shown}' is too large ({facts.st_size:,} bytes, at most {most:,}); {remedy}")
-            return _read(stream, most)
+            return _read(descriptor, most)
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         why = getattr(error, "strerror", None) or str(error)
         raise raises(f"cannot read '{shown}' ({why}); {remedy}") from None
 
 
-def _read(stream: Any, most: int) -> bytes:
+def _read(descriptor: int, most: int) -> bytes:
     """At most `most` bytes, however often the system returns fewer than were asked for."""
     pieces, left = [], most
-    while left and (piece := stream.read(min(left, 1 << 24))):
+    while left and (piece := os.read(descriptor, min(left, 1 << 24))):
         pieces.append(piece)
         left -= len(piece)
     return b"".join(pieces)
