@@ -15,8 +15,8 @@ from time import perf_counter, process_time
 
 import numpy as np
 
-from pleinair.bundle import Port
-from pleinair.engines import Graph, open_graph
+from pleinair.bundle.opening import Port
+from pleinair.engines.graphs import Graph, open_graph
 from pleinair_bench.topologies import filled
 
 

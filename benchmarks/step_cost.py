@@ -13,13 +13,13 @@ from time import perf_counter
 
 import numpy as np
 
-from pleinair.bundle import open_bundle
-from pleinair.engines import check_finite
-from pleinair.guidance import Guidance, Guide, guided
-from pleinair.image import rough
-from pleinair.noise import KINDS, slerp, source, stacked
-from pleinair.sampling import SAMPLERS
-from pleinair.schedule import make_path, prediction_type
+from pleinair.bundle.opening import open_bundle
+from pleinair.engines.graphs import check_finite
+from pleinair.network.guidance import Guidance, Guide, guided
+from pleinair.pictures.vae import rough
+from pleinair.sampling.noise import KINDS, slerp, source, stacked
+from pleinair.sampling.path_betas import make_path, prediction_type
+from pleinair.sampling.samplers import SAMPLERS
 
 BUNDLE = open_bundle()
 EMBEDDING = np.zeros((1, 77, 768), np.float32)

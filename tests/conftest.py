@@ -25,7 +25,7 @@ def silent_storybook(tmp_path_factory):
     """Where no model is named, a storybook that takes any words and sizes without a warning."""
     folder = silent_copy(tmp_path_factory.mktemp("models") / "storybook")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pleinair.bundle.default_path", lambda: folder)
+        patch.setattr("pleinair.bundle.opening.default_path", lambda: folder)
         yield folder
 
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from pleinair.checks import one_of
+from pleinair.cli.terminal import data, document, say, sketch, warn
 from pleinair.errors import Cancelled, QualityError, RequestError
-from pleinair.terminal import data, document, say, sketch, warn
 from pleinair_bench import cases, matrix, models, records, tables, topologies
 from pleinair_bench.cases import Case
 from pleinair_bench.run import Limits, Run
@@ -169,7 +169,7 @@ def peers(
     form: Form = "md",
 ) -> None:
     """Measure other programs on the same work: diffusers, openvino-genai, optimum, stable-diffusion.cpp."""
-    from pleinair.options import parse_size
+    from pleinair.request.options import parse_size
     from pleinair_bench import peers as others
 
     form = tables.checked_form(form)

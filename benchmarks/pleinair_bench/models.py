@@ -2,9 +2,9 @@
 
 from functools import cache
 
-from pleinair.bundle import Bundle, open_bundle
+from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import one_of
-from pleinair.engines import ENGINES, choose_engine, installed
+from pleinair.engines.graphs import ENGINES, choose_engine, installed
 from pleinair.errors import EngineError
 from pleinair_bench import topologies
 from pleinair_bench.topologies import Topology

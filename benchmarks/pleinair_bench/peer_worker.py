@@ -29,7 +29,7 @@ STORED = {"fp32": "f32", "fp16": "f16"}
 
 def pleinair(job: dict[str, Any], engine: str) -> tuple[Painter, Told]:
     import pleinair
-    from pleinair.request import resolve
+    from pleinair.request.request import resolve
     from pleinair_bench.worker import computed_in, watch_compiling
 
     compiled = watch_compiling(engine)

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pleinair.bundle import Bundle, open_bundle
+from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import one_of
 from pleinair.errors import EngineError, RequestError
-from pleinair.machine import usable_cores
+from pleinair.system.machine import usable_cores
 from pleinair_bench import machine, run, stored, tables, yardstick
 from pleinair_bench.cases import Case
 from pleinair_bench.peer_worker import PEERS

@@ -18,7 +18,7 @@ from typing import Any
 
 from pleinair.checks import one_line
 from pleinair.errors import RequestError, ResourceError
-from pleinair.files import read_file
+from pleinair.system.files import read_file
 from pleinair_bench.statistics import FEWEST_ROUNDS, Rounds, Summary, summary
 
 VERSION = 3

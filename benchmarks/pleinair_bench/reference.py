@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pleinair.bundle import Bundle, bundle_identity, open_bundle
+from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
 
 PICTURE = Path(__file__).with_name("reference.png")
 FACTS = PICTURE.with_suffix(".json")

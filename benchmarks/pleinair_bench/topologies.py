@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pleinair.bundle import (
+from pleinair.bundle.opening import (
     FORMAT,
     MANIFEST,
     Bundle,
@@ -32,8 +32,8 @@ from pleinair.bundle import (
     default_path,
     open_bundle,
 )
+from pleinair.bundle.verifying import file_info
 from pleinair.errors import BundleError, RequestError, ResourceError
-from pleinair.verify import file_info
 from pleinair_bench.fill import unpack
 
 CACHE = "PLEINAIR_CACHE"  # an environment variable: the folder to use in place of the system's

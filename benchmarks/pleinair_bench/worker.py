@@ -59,14 +59,14 @@ def peak(engine: str, device: str, threads: int | None) -> dict[str, Any]:
 
 
 def engine(engine: str) -> dict[str, Any]:
-    from pleinair.engines import devices, engine_version
+    from pleinair.engines.graphs import devices, engine_version
 
     return {"engine": {"version": engine_version(engine), "devices": devices(engine)}}
 
 
 def case(case: dict[str, Any], spawned: float | None, seconds: float, count: bool) -> dict[str, Any]:
     """Samples in seconds by stage, and what the process took of memory, processor time and energy for them."""
-    from pleinair.engines import engine_module
+    from pleinair.engines.graphs import engine_module
     from pleinair_bench import models, yardstick
     from pleinair_bench.cases import Case
 
@@ -91,7 +91,7 @@ def component(asked: Any, bundle: Any, samples: dict[str, list[float]], begun: f
     """Call one graph again and again."""
     import numpy as np
 
-    from pleinair.engines import open_graph
+    from pleinair.engines.graphs import open_graph
 
     place = (asked.engine, asked.device, asked.threads)
     graph = open_graph(bundle, asked.work, *place, precision=asked.precision)
@@ -181,7 +181,7 @@ def spending() -> Iterator[dict[str, Any]]:
 
 def used(found: dict[str, Any], samples: int) -> dict[str, Any]:
     """Per sample: processor seconds and joules; memory; and the share of the cores that others had."""
-    from pleinair.machine import peak_rss_mb, usable_cores
+    from pleinair.system.machine import peak_rss_mb, usable_cores
     from pleinair_bench import machine
 
     joules, others, wall = found.pop("joules"), found.pop("others_s"), found.pop("wall_s")
@@ -222,7 +222,7 @@ def counted(asked: Any, bundle: Any) -> float | None:
     """10^9 operations of one call, or of one step of a picture (text and guidance are one call of batch 2)."""
     from dataclasses import replace
 
-    from pleinair.sampling import SAMPLERS
+    from pleinair.sampling.samplers import SAMPLERS
     from pleinair_bench.work import gflop
 
     times = 1

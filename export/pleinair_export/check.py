@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pleinair.bundle import FORMAT, Bundle, Fidelity, GraphInfo, Manifest, Origin
+from pleinair.bundle.opening import FORMAT, Bundle, Fidelity, GraphInfo, Manifest, Origin
+from pleinair.bundle.verifying import Files, file_info
 from pleinair.checks import one_line
-from pleinair.engines import open_graph
+from pleinair.engines.graphs import open_graph
 from pleinair.errors import BundleError, EngineError, QualityError
-from pleinair.verify import Files, file_info
 from pleinair_export.graphs import Arrays, Spec
 from pleinair_export.quiet import quiet
 

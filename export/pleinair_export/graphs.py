@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pleinair.bundle import UPSCALER, Port
+from pleinair.bundle.opening import UPSCALER, Port
 
 Arrays = dict[str, np.ndarray]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pleinair
-from pleinair.bundle import (
+from pleinair.bundle.manifest_checks import UPSCALER
+from pleinair.bundle.opening import (
     FORMAT,
     GraphInfo,
     Latents,
@@ -15,9 +16,8 @@ from pleinair.bundle import (
     Origin,
     TextEncoder,
 )
+from pleinair.bundle.verifying import FileInfo, file_info
 from pleinair.checks import one_line
-from pleinair.manifest_checks import UPSCALER
-from pleinair.verify import FileInfo, file_info
 from pleinair_export import families
 from pleinair_export.preview import Rgb
 from pleinair_export.source import Source, read_config

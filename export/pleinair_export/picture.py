@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pleinair.bundle import Bundle, GraphInfo, open_bundle
+from pleinair.bundle.opening import Bundle, GraphInfo, open_bundle
 from pleinair.checks import one_line
-from pleinair.engines import Graph, Shapes
+from pleinair.engines.graphs import Graph, Shapes
 from pleinair.errors import BundleError, EngineError, QualityError
 from pleinair.pipeline import Pipeline
 from pleinair_export.check import GATES, psnr, remedy

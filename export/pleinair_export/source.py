@@ -9,15 +9,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pleinair.bundle import MANIFEST, Defaults, Sizes, inpaint_channels
+from pleinair.bundle.manifest_checks import LONGEST_WORD, MOST_WORDS, is_vocabulary, suits
+from pleinair.bundle.opening import MANIFEST, Defaults, Sizes, inpaint_channels
 from pleinair.checks import number, one_line, shown, whole
 from pleinair.errors import BundleError, ExportError, RequestError
-from pleinair.files import CONFIG, read_file, read_json
-from pleinair.manifest_checks import LONGEST_WORD, MOST_WORDS, is_vocabulary, suits
-from pleinair.request import MAX_SIDE, MAX_STEPS
-from pleinair.sampling import SAMPLERS, default_sampler, named, walker
-from pleinair.schedule import make_path, prediction_type
-from pleinair.scheduler_config import check_config
+from pleinair.request.request import MAX_SIDE, MAX_STEPS
+from pleinair.sampling.path_betas import make_path, prediction_type
+from pleinair.sampling.samplers import SAMPLERS, default_sampler, named, walker
+from pleinair.sampling.scheduler_config import check_config
+from pleinair.system.files import CONFIG, read_file, read_json
 from pleinair_export.families import FAMILIES, Family, as_walked, habits
 
 DOWNLOAD = "download the model again"

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pleinair.bundle import MANIFEST
+from pleinair.bundle.opening import MANIFEST
 from pleinair.checks import one_line
 from pleinair.errors import RequestError, ResourceError
-from pleinair.locks import only_one
+from pleinair.system.locks import only_one
 
 STAGE, OLD, LOCK = "exporting", "replaced", "lock"
 FULL = "free some disk space or choose another OUT"

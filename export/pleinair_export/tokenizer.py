@@ -10,8 +10,8 @@ import numpy as np
 
 from pleinair.checks import one_line
 from pleinair.errors import BundleError, ExportError
-from pleinair.files import read_file
-from pleinair.tokenizer import LARGEST, read_tokenizer
+from pleinair.system.files import read_file
+from pleinair.text.tokenizer import LARGEST, read_tokenizer
 from pleinair_export.quiet import quiet
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from pleinair.version import __version__
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing costs milliseconds
 if TYPE_CHECKING:
-    from pleinair.bundle import Bundle, open_bundle
+    from pleinair.bundle.opening import Bundle, open_bundle
     from pleinair.errors import (
         BundleError,
         Cancelled,
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
         RequestError,
         ResourceError,
     )
+    from pleinair.pictures.upscale import Upscaler, load_upscaler
     from pleinair.pipeline import Frame, Pipeline, Result, Timings, load
-    from pleinair.upscale import Upscaler, load_upscaler
 
 __all__ = [
     "Bundle",
@@ -40,7 +40,7 @@ __all__ = [
     "load_upscaler",
     "open_bundle",
 ]
-HOMES = ("errors", "bundle", "pipeline", "upscale")
+HOMES = ("errors", "bundle.opening", "pipeline", "pictures.upscale")
 
 
 def __getattr__(name: str) -> object:

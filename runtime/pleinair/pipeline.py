@@ -13,10 +13,12 @@ from typing import Any, Self, Unpack
 import numpy as np
 from PIL.Image import Image
 
-from pleinair import canvas, schedule
-from pleinair.bundle import Bundle, bundle_identity, open_bundle
+from pleinair.bundle.manifest_checks import UPSCALER
+from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
+from pleinair.bundle.unsupported import refuse_model
 from pleinair.checks import whole
-from pleinair.engines import (
+from pleinair.engines import precision as precisions
+from pleinair.engines.graphs import (
     ENGINES,
     Asking,
     Graph,
@@ -27,23 +29,22 @@ from pleinair.engines import (
     engine_version,
     open_graph,
 )
-from pleinair.engines import precision as precisions
 from pleinair.errors import BundleError
-from pleinair.guidance import Guide, Guided, guided
-from pleinair.image import decode, encode, resized_latents, rough, tile_shape, to_pil, to_pixels
-from pleinair.manifest_checks import UPSCALER
-from pleinair.noise import Noise, source, stacked
-from pleinair.output import planned_files, write
-from pleinair.pictures import fitted
-from pleinair.request import ENLARGERS, Options, Request, Walk, lists_options, resolve
-from pleinair.sampling import SAMPLERS, unknown_class, walker
-from pleinair.seamless import seamless_decode, wrap_margins, wrapped
-from pleinair.settings import asked_for
-from pleinair.text import Conditioning, Reader
-from pleinair.unsupported import refuse_model
-from pleinair.upscale import Upscaler, load_upscaler
+from pleinair.files.output import planned_files, write
+from pleinair.network.guidance import Guide, Guided, guided
+from pleinair.pictures import start as canvas
+from pleinair.pictures.reading import fitted
+from pleinair.pictures.seamless import seamless_decode, wrap_margins, wrapped
+from pleinair.pictures.upscale import Upscaler, load_upscaler
+from pleinair.pictures.vae import decode, encode, resized_latents, rough, tile_shape, to_pil, to_pixels
+from pleinair.request.record import asked_for
+from pleinair.request.request import ENLARGERS, Options, Request, Walk, lists_options, resolve
+from pleinair.sampling import path_betas as schedule
+from pleinair.sampling.noise import Noise, source, stacked
+from pleinair.sampling.samplers import SAMPLERS, unknown_class, walker
+from pleinair.text.reader import Conditioning, Reader
+from pleinair.text.vocabulary import size_warnings
 from pleinair.version import __version__
-from pleinair.vocabulary import size_warnings
 
 MAX_THREADS = 1024
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from bundles import edit_manifest, light_copy, seal
-from pleinair.bundle import open_bundle
-from pleinair.engines import open_graph
+from pleinair.bundle.opening import open_bundle
+from pleinair.engines.graphs import open_graph
 from pleinair_bench.onnx_file import field, number, port, text
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench_records import case, record
-from pleinair import cli
+from pleinair.cli import app as cli
 from pleinair_bench import records
 from pleinair_bench.records import problems
 

@@ -12,14 +12,14 @@ import pleinair
 from bundles import edit_manifest, full_copy, light_copy, seal
 from hostile import external, listing, onnx_model, operator, run, with_graph
 from odd_files import circle, dangling, directory, outside, pipe, sparse, zeros
-from pleinair import cli
-from pleinair.bundle import MANIFEST, default_path, open_bundle
-from pleinair.engines import ENGINES
+from pleinair.bundle.opening import MANIFEST, default_path, open_bundle
+from pleinair.cli import app as cli
+from pleinair.cli.sandbox import tried
+from pleinair.engines.graphs import ENGINES
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError, PleinairError
-from pleinair.sandbox import tried
-from pleinair.scheduler_config import FLAGS, REAL, TEXTS, WHOLE
-from pleinair.text import Reader
+from pleinair.sampling.scheduler_config import FLAGS, REAL, TEXTS, WHOLE
+from pleinair.text.reader import Reader
 from pleinair_bench.onnx_file import field, number, text
 
 with without_telemetry():

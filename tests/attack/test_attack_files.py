@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from odd_files import circle, dangling, directory, pipe, sparse, zeros
-from pleinair import cli
+from pleinair.cli import app as cli
 
 PLACES = {
     "--model": ["generate", "a boat", "--model", "{}"],

@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 
 import pleinair
-from pleinair import cli, film, jobs
+from pleinair.cli import app as cli
 from pleinair.errors import BundleError, EngineError, PleinairError, RequestError, ResourceError
-from pleinair.output import free_names, planned_files, whole_file
-from pleinair.request import Options
+from pleinair.files import film
+from pleinair.files.output import free_names, planned_files, whole_file
+from pleinair.request.request import Options
+from pleinair.tasks import lists as jobs
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="has no FIFOs, and makes links for administrators only")
 

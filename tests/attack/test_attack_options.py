@@ -8,11 +8,11 @@ from PIL import Image
 
 import pleinair
 from bundles import light_upscaler
-from pleinair import morph
 from pleinair.errors import PleinairError, RequestError
-from pleinair.request import Options, resolve
-from pleinair.rerun import rerun
-from pleinair.sampling import OFF, SAMPLERS
+from pleinair.request.request import Options, resolve
+from pleinair.sampling.samplers import OFF, SAMPLERS
+from pleinair.tasks import morph
+from pleinair.tasks.rerun import rerun
 from vectors import safetensors, some_vectors
 
 BASE = {"seed": 1, "steps": 4, "width": 64, "height": 64}

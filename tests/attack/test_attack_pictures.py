@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from pleinair import cli
-from pleinair.embedded import XMP_MORE_HEADER, exif, read_texts
+from pleinair.cli import app as cli
 from pleinair.errors import RequestError
-from pleinair.foreign.infotext import infotext_fields
-from pleinair.metadata import read
-from pleinair.prompt import MAX_PROMPT
+from pleinair.files.embedded import XMP_MORE_HEADER, exif, read_texts
+from pleinair.files.foreign.infotext import infotext_fields
+from pleinair.files.metadata import read
+from pleinair.text.syntax import MAX_PROMPT
 
 SECONDS = 20  # where it was a minute or never; seconds on a machine that does something else as well
 PRINTED = 4_000_000  # bytes that a command may print of any file

@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from pleinair.foreign import fooocus, infotext, invokeai, novelai, read_foreign
+from pleinair.files.foreign import fooocus, infotext, invokeai, novelai, read_foreign
 
 
 def read(size=(64, 64), **texts):

@@ -6,7 +6,8 @@ import os
 import pytest
 
 from bundles import edit_manifest, light_copy
-from pleinair import cli, terminal
+from pleinair.cli import app as cli
+from pleinair.cli import terminal
 
 COMMANDING = [
     "\x1b[2J",  # clears the screen

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from bundles import edit_manifest, light_copy, light_upscaler
-from pleinair import cli
-from pleinair.bundle import MANIFEST, open_bundle
+from pleinair.bundle.opening import MANIFEST, open_bundle
+from pleinair.cli import app as cli
 from pleinair.errors import BundleError
-from pleinair.text import Reader
-from pleinair.vocabulary import word_warnings
+from pleinair.text.reader import Reader
+from pleinair.text.vocabulary import word_warnings
 
 NESTED = [[[[["house"]]]]]
 WORDS = {

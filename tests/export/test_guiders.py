@@ -8,9 +8,9 @@ from diffusers.guiders import AdaptiveProjectedGuidance, ClassifierFreeGuidance
 from diffusers.guiders.adaptive_projected_guidance import normalized_guidance
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 
-from pleinair.guidance import Guidance, Guide, guided, rescaled, thresholded
-from pleinair.noise import source
-from pleinair.schedule import Point
+from pleinair.network.guidance import Guidance, Guide, guided, rescaled, thresholded
+from pleinair.sampling.noise import source
+from pleinair.sampling.path_betas import Point
 
 SHAPE = (2, 4, 8, 8)
 STEPS = 7

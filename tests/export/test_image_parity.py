@@ -7,11 +7,12 @@ import torch
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
-from pleinair import image, masks
-from pleinair.bundle import open_bundle
-from pleinair.engines import open_graph
-from pleinair.noise import TorchNoise
-from pleinair.pictures import fitted
+from pleinair.bundle.opening import open_bundle
+from pleinair.engines.graphs import open_graph
+from pleinair.pictures import masks
+from pleinair.pictures import vae as image
+from pleinair.pictures.reading import fitted
+from pleinair.sampling.noise import TorchNoise
 
 RNG = np.random.RandomState(0)
 SIZES = [(64, 48), (72, 56), (40, 88)]

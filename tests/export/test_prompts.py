@@ -7,10 +7,10 @@ import torch
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import pleinair
-from pleinair.bundle import open_bundle
-from pleinair.engines import open_graph
+from pleinair.bundle.opening import open_bundle
+from pleinair.engines.graphs import open_graph
 from pleinair.engines.ports import EXTRA
-from pleinair.text import NORM, Reader
+from pleinair.text.reader import NORM, Reader
 from vectors import safetensors
 
 WIDTH = 32

@@ -54,7 +54,7 @@ def test_telemetry_that_is_loaded_already_is_muted_and_restored():
 def test_the_runtime_needs_no_torch():
     script = """
 import sys
-import pleinair, pleinair.cli, pleinair.engines.openvino, pleinair.engines.onnx
+import pleinair, pleinair.cli.app, pleinair.engines.openvino, pleinair.engines.onnx
 heavy = {"torch", "diffusers", "transformers", "nncf", "onnx", "pleinair_export"} & set(sys.modules)
 assert not heavy, heavy
 """

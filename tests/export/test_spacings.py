@@ -11,9 +11,9 @@ import torch
 
 import oracle
 import toy
-from pleinair.noise import TorchNoise
-from pleinair.sampling import SAMPLERS, TO_X0, walker
-from pleinair.schedule import make_path, prediction_type, training
+from pleinair.sampling.noise import TorchNoise
+from pleinair.sampling.path_betas import make_path, prediction_type, training
+from pleinair.sampling.samplers import SAMPLERS, TO_X0, walker
 
 STEPS = (1, 2, 3, 5, 10, 20, 50, 100)
 STRENGTHS = (1, 0.75, 0.5, 0.3)

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from pleinair.bundle import open_bundle
+from pleinair.bundle.opening import open_bundle
 from pleinair.errors import QualityError, ResourceError
 from pleinair_export import convert, export, quantize
 from pleinair_export.staging import beside, locked, staged, unwritable

@@ -10,9 +10,9 @@ import openvino
 import pytest
 import torch
 
-from pleinair.bundle import open_bundle
-from pleinair.engines import open_graph
-from pleinair.verify import Files
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.verifying import Files
+from pleinair.engines.graphs import open_graph
 from pleinair_bench import topologies
 from pleinair_bench.fill import Recipe, pack, unpack
 from pleinair_bench.strip import strip

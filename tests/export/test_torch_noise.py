@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pleinair.noise import source
+from pleinair.sampling.noise import source
 
 pytestmark = pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"),

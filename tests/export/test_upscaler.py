@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from pleinair.bundle import open_bundle
-from pleinair.cli import run
-from pleinair.engines import open_graph
+from pleinair.bundle.opening import open_bundle
+from pleinair.cli.app import run
+from pleinair.engines.graphs import open_graph
 from pleinair.errors import ExportError, QualityError, RequestError
 from pleinair_export import esrgan, export
 from tiny_pipeline import compact_weights, rrdb_weights

@@ -6,10 +6,10 @@ import shutil
 import diffusers
 import pytest
 
-from pleinair.bundle import open_bundle
+from pleinair.bundle.opening import open_bundle
 from pleinair.errors import ExportError, RequestError
-from pleinair.sampling import SAMPLERS, default_sampler, unknown_class
-from pleinair.schedule import make_path
+from pleinair.sampling.path_betas import make_path
+from pleinair.sampling.samplers import SAMPLERS, default_sampler, unknown_class
 from pleinair_export import convert
 from pleinair_export.families import FAMILIES, as_walked
 from pleinair_export.manifest import write_configs

@@ -1,6 +1,6 @@
 """Write the golden numbers of the torch-free tests: `python tests/golden/make.py` (needs the `export` extra).
 
-trajectories.npz   final latents of pinned diffusers schedulers on the toy network of tests/toy.py; only these with
+trajectories.npz   final latents of pinned diffusers schedulers on the toy network of tests/helpers/toy.py; only these with
                    `python tests/golden/make.py trajectories`
 noise.npz          torch.randn on the CPU for several seeds and sizes
 noise.npz          torch.randn on the CPU (AVX2 or AVX-512) for several seeds and sizes, and variations of it
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(HERE.parent / "helpers"))
 
 import oracle  # noqa: E402
 import storybook  # noqa: E402

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(HERE.parent / "helpers"))
 
 import oracle  # noqa: E402
 import toy  # noqa: E402
-from pleinair import schedule  # noqa: E402
-from pleinair.sampling import SAMPLERS, default_sampler  # noqa: E402
+from pleinair.sampling import path_betas as schedule  # noqa: E402
+from pleinair.sampling.samplers import SAMPLERS, default_sampler  # noqa: E402
 
 STEPS = (1, 2, 3, 5, 10, 20, 50, 100)
 STARTS = ((10, 4), (20, 13), (50, 10))  # steps, and how many of them image to image leaves out
@@ -27,7 +27,7 @@ PAGE = HERE.parents[1] / "docs" / "samplers.md"
 
 HEAD = """# Samplers
 
-Written by `tests/golden/samplers.py`; a test compares it with the table in `runtime/pleinair/sampling.py`.
+Written by `tests/golden/samplers.py`; a test compares it with the table in `runtime/pleinair/sampling/samplers.py`.
 
 `--sampler` takes the names in the first column, A1111's labels in any case and with a schedule behind them ("DPM++ 2M
 Karras", "Euler a"), and the names of stable-diffusion.cpp, ComfyUI and InvokeAI. Where a model's scheduler config names

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from pleinair_export import export
 from tiny_pipeline import write_tiny_pipeline
 

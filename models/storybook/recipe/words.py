@@ -1,6 +1,6 @@
 """The words that captions are made of, which are all that the model knows."""
 
-from pleinair.vocabulary import FUNCTION_WORDS, words
+from pleinair.text.vocabulary import FUNCTION_WORDS, words
 from recipe.captions import phrases
 from recipe.scenes import COLOURS, GROUNDS, HOURS, KINDS
 

@@ -5,8 +5,8 @@
 
 import numpy as np
 
-from pleinair.bundle import Bundle
-from pleinair.engines import Shapes
+from pleinair.bundle.opening import Bundle
+from pleinair.engines.graphs import Shapes
 from pleinair.engines.precision import F32
 
 

@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 
-from pleinair.bundle import Bundle
-from pleinair.engines import Shapes, failed, no_extra, unreadable
+from pleinair.bundle.opening import Bundle
+from pleinair.engines.graphs import Shapes, failed, no_extra, unreadable
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.precision import F32
 from pleinair.engines.telemetry import without_telemetry

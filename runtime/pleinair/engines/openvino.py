@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from pleinair.bundle import Bundle, Port
-from pleinair.engines import Shapes, failed, no_extra, precision, unreadable
+from pleinair.bundle.opening import Bundle, Port
+from pleinair.engines import precision
+from pleinair.engines.graphs import Shapes, failed, no_extra, unreadable
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError, RequestError

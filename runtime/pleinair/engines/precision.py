@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from pleinair.bundle import Bundle
+from pleinair.bundle.opening import Bundle
 from pleinair.checks import one_of, shown
 from pleinair.errors import RequestError
-from pleinair.files import CONFIG, parse_json
+from pleinair.system.files import CONFIG, parse_json
 
 F32, AUTO = "f32", "auto"
 PRECISIONS = (F32, "bf16", "f16")

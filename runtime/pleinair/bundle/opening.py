@@ -1,0 +1,278 @@
+"""A bundle on disk: `bundle.json` read into frozen dataclasses."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pleinair.bundle import onnx_data, typed
+from pleinair.bundle.manifest_checks import UPSCALER, check_manifest, inpaint_channels
+from pleinair.bundle.verifying import FileInfo, Files, check_references
+from pleinair.errors import BundleError
+from pleinair.sampling.scheduler_config import check_config
+from pleinair.system.files import CONFIG, parse_json, read_json
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+LARGEST_MANIFEST = 8 << 20  # bytes; one file for each tensor of a large model makes about one million
+RESTORE = "restore the file or export the model again"
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output of a graph; a named dimension is dynamic."""
+
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How close a graph is to torch on the same inputs, and the gate it had to pass, in dB of PSNR.
+
+    `worst_channel`, where a bundle has it, is the largest relative error of a channel of any output.
+    """
+
+    psnr_db: float
+    gate_db: float
+    worst_channel: float | None = None
+
+
+@dataclass(frozen=True)
+class GraphInfo:
+    """One network of the bundle: its files by format ("openvino", "onnx"), the first being the graph itself."""
+
+    files: dict[str, tuple[str, ...]]
+    weights: str
+    activations: str
+    inputs: dict[str, Port]
+    outputs: dict[str, Port]
+    fidelity: dict[str, Fidelity]
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """Which graph reads the prompt, with which tokenizer folder, and which of its outputs the UNet is given."""
+
+    graph: str
+    tokenizer: str
+    length: int
+    bos_id: int
+    eos_id: int
+    pad_id: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Latents:
+    """image = decode(latents / scale + shift); one latent pixel covers `downsample` x `downsample` image pixels.
+
+    `rgb`, where a bundle has it, previews without the VAE: colours in 0..1 = latents (as the UNet sees them) @ W + b,
+    as rows of 3, one for each channel and the last for b.
+    """
+
+    channels: int
+    downsample: int
+    scale: float
+    shift: float
+    rgb: tuple[tuple[float, ...], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a picture is made with when the caller does not say."""
+
+    width: int
+    height: int
+    sampler: str
+    steps: int
+    guidance: float
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The shortest and the longest side, in pixels, that a model paints well."""
+
+    smallest: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the model came from and what made the bundle; never a path, user or host name."""
+
+    source: str
+    revision: str | None
+    licence: str | None
+    command: str
+    tools: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole of `bundle.json`.
+
+    An upscaler (family "upscaler") has a `scale`, how many times wider its pictures become, and neither latents,
+    defaults, text encoders nor scheduler; all other bundles have these and no scale.
+
+    `vocabulary` holds all the words that a model knows, in lower case and the telling ones first; where it is empty
+    there is no telling, and likewise without `sizes`.
+    """
+
+    format: int
+    name: str
+    family: str
+    tasks: tuple[str, ...]
+    latents: Latents | None
+    defaults: Defaults | None
+    text_encoders: tuple[TextEncoder, ...]
+    scheduler: str | None
+    graphs: dict[str, GraphInfo]
+    files: dict[str, FileInfo]
+    origin: Origin
+    scale: int | None = None
+    vocabulary: tuple[str, ...] = ()
+    sizes: Sizes | None = None
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model folder that has been opened; graphs stay on disk until an engine loads them."""
+
+    path: Path
+    manifest: Manifest
+    files: Files = field(repr=False)
+    scheduler_config: dict[str, Any] = field(repr=False)
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats in which every graph of the bundle is present."""
+        per_graph = [set(graph.files) for graph in self.manifest.graphs.values()]
+        return tuple(sorted(set.intersection(*per_graph)))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the bundle can do; wherever it repaints pictures it inpaints too, which early bundles do not list."""
+        listed = self.manifest.tasks
+        return (*listed, "inpaint") if "image2image" in listed and "inpaint" not in listed else listed
+
+    @property
+    def upscales(self) -> bool:
+        """Enlarges pictures, and cannot paint any."""
+        return self.manifest.family == UPSCALER
+
+    @property
+    def inpaints_by_input(self) -> bool:
+        """Its UNet is made for inpainting: beside the latents it is given a mask and the latents of what is kept."""
+        unet = self.manifest.graphs.get("unet")
+        return unet is not None and unet.inputs["sample"].shape[1] == inpaint_channels(self.manifest.latents.channels)
+
+    def require(self, task: str) -> None:
+        """Raise BundleError, with where to use this bundle instead, unless `task` is among its tasks."""
+        if task in self.tasks:
+            return
+        remedy = {
+            ("upscale",): "give it to --upscale, and a model that paints to --model",
+            ("inpaint",): "give it a picture and a mask (--image, --mask), or choose another --model",
+        }.get(self.tasks, "choose another --model")
+        raise BundleError(f"bundle '{self.manifest.name}' does {', '.join(self.tasks)} and not {task}; {remedy}")
+
+    def graph_file(self, graph: str, form: str) -> Path:
+        """The file an engine opens for `graph`; raises BundleError where the bundle has none in that format."""
+        info = self.manifest.graphs.get(graph)
+        if info is None or form not in info.files:
+            raise BundleError(
+                f"bundle '{self.manifest.name}' has no {form} graph '{graph}', only {', '.join(self.formats)};"
+                f" choose that engine, or export the model again with --format {form}"
+            )
+        paths = [self.files.checked(name) for name in info.files[form]]
+        if form == "onnx":
+            check_references(paths[0], (path.name for path in paths[1:]))
+        return paths[0]
+
+    def damage(self) -> list[str]:
+        """One line for every file that is missing or altered, and for every one that a graph wants besides."""
+        problems = list(self.files.problems())
+        for name, graph in self.manifest.graphs.items():
+            listed = graph.files.get("onnx", ())
+            if listed and (self.path / listed[0]).is_file():
+                beside = {file.rpartition("/")[2] for file in listed[1:]}
+                wanted = sorted(onnx_data.locations(self.path / listed[0]) - beside)
+                problems += [f"{name}: wants weights from '{each}', which bundle.json does not list" for each in wanted]
+        return problems
+
+
+def default_path() -> Path:
+    """The folder of storybook, the model that ships with pleinair.
+
+    A wheel holds it beside this package; an editable install reads the repository's models/ folder, so that a
+    retrained model is never shadowed by a stale copy.
+    """
+    packaged = Path(__file__).parents[1] / "models" / "storybook"
+    if packaged.is_dir():
+        return packaged
+    return Path(__file__).parents[3] / "models" / "storybook" / "bundle"
+
+
+def open_bundle(path: str | Path | None = None, *, verify: bool = True) -> Bundle:
+    """Read a model folder's `bundle.json` (storybook where `path` is None) without loading any graph.
+
+    Files are compared with their SHA-256 in it when they are opened; `verify` False compares nothing but sizes. Raises
+    BundleError: no such folder, not a bundle, malformed, altered, or written by a newer pleinair.
+    """
+    root = default_path() if path is None else Path(path)
+    manifest = read_manifest(root)
+    check_manifest(manifest)
+    files = Files(root, manifest.files, verify)
+    config = {}
+    if manifest.scheduler:
+        content = files.read(manifest.scheduler, CONFIG)
+        config = check_config(parse_json(content, root / manifest.scheduler, BundleError, RESTORE))
+    return Bundle(root, manifest, files, config)
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Parse ROOT/bundle.json; raises BundleError with what is wrong and what to do."""
+    try:
+        found = root.is_dir()
+    except OSError:  # a name too long, or a folder that may not be looked into
+        found = False
+    if not found:
+        raise BundleError(f"no model folder '{root}'; check the path, or make one with: pleinair export SOURCE OUT")
+    if not (root / MANIFEST).exists():
+        hint = "it is a diffusers folder: convert it" if (root / "model_index.json").exists() else "make a bundle"
+        raise BundleError(f"'{root}' has no {MANIFEST}; {hint} with: pleinair export SOURCE OUT")
+    raw = read_json(root / MANIFEST, LARGEST_MANIFEST, BundleError, RESTORE)
+    version = raw.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise BundleError(
+            f"'{root.name}' is a format {version} bundle and this pleinair reads up to {FORMAT};"
+            " update pleinair (pip install -U, or git pull in a clone)"
+        )
+    try:
+        return typed.build(Manifest, raw, MANIFEST)
+    except ValueError as error:
+        raise BundleError(f"'{root / MANIFEST}' is malformed ({error}); {RESTORE}") from None
+
+
+def bundle_identity(bundle: Bundle) -> dict[str, Any]:
+    """Which model this is, by content: name, SHA-256 over all its files' SHA-256, and one for each graph.
+
+    Nothing is read but the manifest.
+    """
+    manifest = bundle.manifest
+    graphs = {
+        name: _digest(manifest.files[file].sha256 for _, files in sorted(graph.files.items()) for file in files)
+        for name, graph in manifest.graphs.items()
+    }
+    every = _digest(f"{manifest.files[name].sha256} {name}" for name in sorted(manifest.files))
+    return {"name": manifest.name, "sha256": every, "graphs": graphs}
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

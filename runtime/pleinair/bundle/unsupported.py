@@ -1,0 +1,114 @@
+"""What people look for here and do not find, each with what leads on."""
+
+import re
+from pathlib import Path
+
+from pleinair.errors import BundleError
+from pleinair.system.files import CONFIG, read_json
+
+MERGE = "merge it into the model with diffusers (load_lora_weights, fuse_lora, save_pretrained) and export that folder"
+CONTROL = "ControlNets are not supported; start from a picture with --image and --strength"
+OPTIONS = {
+    "--lora": f"LoRA files are not supported; {MERGE}",
+    "--control": CONTROL,
+    "--controlnet": CONTROL,
+    "--vae": "a VAE cannot be exchanged here; put it into the diffusers folder of the model and export that again",
+    "--refiner": "refiners are not supported; paint over the picture with --image and --strength 0.3",
+    "--ip-adapter": "IP-Adapters are not supported; start from a picture with --image and --strength",
+    "--width": "a picture's size is one option; write for example --size 512x768",
+    "--height": "a picture's size is one option; write for example --size 512x768",
+    "--prompt": 'the prompt stands alone, in quotes; write for example: pleinair generate "a red house"',
+    "--negative-prompt": 'the option is --negative; write for example --negative "night"',
+    "--scheduler": "schedulers are called samplers here; choose one with --sampler, from: pleinair samplers",
+    "--cfg-scale": "the option is --guidance; write for example --guidance 7",
+    "--guidance-scale": "the option is --guidance; write for example --guidance 7",
+    "--num-inference-steps": "the option is --steps; write for example --steps 20",
+}
+COMMANDS = {
+    "serve": "there is no server; call pleinair from Python, or paint a list with: pleinair generate --prompts FILE",
+    "pull": "pleinair downloads nothing; fetch a diffusers folder yourself, then: pleinair export FOLDER OUT",
+    "download": "pleinair downloads nothing; fetch a diffusers folder yourself, then: pleinair export FOLDER OUT",
+    "convert": "models are converted with: pleinair export FOLDER OUT",
+    "txt2img": 'pictures are painted with: pleinair generate "a red house"',
+    "img2img": 'pictures are repainted with: pleinair generate "a red house" --image FILE --strength 0.7',
+    "inpaint": 'pictures are repaired with: pleinair generate "a red house" --image FILE --mask FILE',
+    "upscale": 'pictures are enlarged with: pleinair generate "a red house" --upscale BUNDLE',
+    "train": "pleinair trains nothing; train with diffusers, then: pleinair export FOLDER OUT",
+}
+CHECKPOINTS = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
+SUPPORTED = "Stable Diffusion 1.x and 2.x"
+EXPORTABLE = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
+EXPORT = "pleinair export FOLDER OUT"
+HUB_ID = re.compile(r"(https?:/{1,2}[^/]+/)?[\w.-]+/[\w.-]+/?", re.ASCII)
+
+
+def refuse_model(model: str | Path | None) -> None:
+    """Raise BundleError with the way on for what people give as a model and is not a bundle; a bundle passes."""
+    if model is None:
+        return
+    path = Path(model)
+    try:
+        if path.is_file():
+            raise BundleError(_of_file(path))
+        if path.is_dir():
+            words = None if (path / "bundle.json").exists() else _of_folder(path)
+        else:
+            words = _of_name(str(model))
+    except OSError:  # a name that is too long, a folder that may not be read: told by whoever opens it
+        return
+    if words:
+        raise BundleError(words)
+
+
+def _of_file(path: Path) -> str:
+    if path.name == "bundle.json":
+        return f"'{path}' is a file of a bundle; give the folder that it lies in"
+    if path.suffix.lower() in CHECKPOINTS:
+        return (
+            f"'{path}' is a single file, and pleinair needs a bundle; make a diffusers folder of it with diffusers"
+            f" (StableDiffusionPipeline.from_single_file, save_pretrained), then: {EXPORT}"
+        )
+    if path.suffix.lower() == ".gguf":
+        return f"'{path}' is a GGUF file, which is not supported; take the model's diffusers folder, then: {EXPORT}"
+    return f"'{path}' is a file, and a model is a folder; give a bundle, or make one with: {EXPORT}"
+
+
+def _of_folder(path: Path) -> str | None:
+    inside = sorted(each.parent.name for each in path.glob("*/bundle.json"))
+    if inside:
+        return f"'{path}' is not a bundle, but holds one; give --model '{path / inside[0]}'"
+    if any(path.glob("openvino*.xml")) or any(path.glob("*/openvino*.xml")):
+        return _foreign(path, "OpenVINO")
+    if any(path.glob("*.onnx")) or any(path.glob("*/*.onnx")):
+        return _foreign(path, "ONNX")
+    if (path / "model_index.json").is_file():
+        return _of_diffusers(path)
+    files = sorted(each.name for each in path.iterdir() if each.suffix.lower() in CHECKPOINTS)
+    return _of_file(path / files[0]) if files else None
+
+
+def _foreign(path: Path, kind: str) -> str:
+    """What is said of the graphs of another tool."""
+    return (
+        f"'{path}' holds {kind} files of another tool and no bundle.json, which says how they are used;"
+        f" export the diffusers folder that they were made of: {EXPORT}"
+    )
+
+
+def _of_diffusers(path: Path) -> str:
+    index = read_json(path / "model_index.json", CONFIG, BundleError, "check the folder")
+    kind = str(index.get("_class_name"))[:60]
+    if kind in EXPORTABLE:
+        return f"'{path}' is a diffusers folder and not yet a bundle; convert it with: pleinair export '{path}' OUT"
+    if "XL" in kind:
+        return f"'{path}' is an SDXL model, which is not supported; take a model of {SUPPORTED}"
+    return f"'{path}' is a model of the class {kind}, which is not supported; take a model of {SUPPORTED}"
+
+
+def _of_name(model: str) -> str | None:
+    if not HUB_ID.fullmatch(model) or model.startswith((".", "/")):
+        return None
+    return (
+        f"no model folder '{model}', and if it is a name on a hub: pleinair downloads nothing; fetch the diffusers"
+        f" folder yourself, then: {EXPORT}"
+    )

@@ -1,0 +1,106 @@
+"""How far the pictures are, on stderr while that is a terminal."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from statistics import fmean
+from time import perf_counter
+from types import TracebackType
+from typing import Any
+
+from pleinair.cli.terminal import printable
+from pleinair.pipeline import Frame
+
+RECENT = 10  # steps whose mean tells how fast it goes
+
+
+class Progress:
+    """What is loading, then a bar with steps, pictures and the time left; nothing where stderr is no terminal.
+
+    It is off the screen whenever a picture is handed over, and when it is left.
+    """
+
+    def __init__(self, things: str = "picture") -> None:
+        self.things = things
+        self.done = 0
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.hide()
+
+    def loading(self, what: str) -> None:
+        """Say that something is being loaded."""
+        self._show(f"loading {what} ...", None, None)
+
+    def frames(self, frames: Iterable[Frame], count: int | None = None) -> Iterator[Frame]:
+        """The same frames; `count` is how many pictures they become, where that is known."""
+        seconds: list[float] = []
+        mark = None
+        try:
+            for frame in frames:
+                if frame.result:  # a morph hands its pictures over in another order than it paints them
+                    self.hide()
+                else:
+                    if mark is not None:
+                        seconds = [*seconds[1 - RECENT :], perf_counter() - mark]
+                    self._show(self._words(frame, count, seconds), frame.step, frame.steps)
+                    mark = perf_counter()
+                    if frame.step == frame.steps:
+                        self.done += len(frame.seeds)
+                        mark = None
+                yield frame
+        finally:
+            self.hide()
+
+    def hide(self) -> None:
+        """Take it off the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _words(self, frame: Frame, count: int | None, seconds: list[float]) -> str:
+        first, together = self.done + 1, len(frame.seeds)
+        which = f"{first}" if together == 1 else f"{first}-{first + together - 1}"
+        words = f"step {frame.step} of {frame.steps}  {self.things} {which}"
+        if count is not None:
+            words += f" of {count}"
+        if seconds:
+            words += f"  {fmean(seconds):.2f} s a step"
+            if count is not None:
+                later = -(-(count - self.done - together) // together) * frame.steps
+                words += f"  {clock(fmean(seconds) * (frame.steps - frame.step + later))} left"
+        return words
+
+    def _show(self, words: str, step: int | None, steps: int | None) -> None:
+        if not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            self._bar, self._task = _drawn(words)
+        self._bar.update(self._task, description=printable(words), completed=step or 0, total=steps)
+
+
+def clock(seconds: float) -> str:
+    """74 -> '1:14', 3700 -> '1:01:40'."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _drawn(words: str) -> tuple[Any, Any]:
+    """A bar on the screen, and its one task; rich is imported where there is somebody to see it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(file=sys.stderr)
+    columns = BarColumn(bar_width=20), TextColumn("{task.description}", markup=False)
+    # stdout is for data and may lead into a file; this bar leaves the streams alone
+    bar = Bar(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+    task = bar.add_task(printable(words), total=None)
+    bar.start()
+    return bar, task

@@ -1,0 +1,82 @@
+"""What the command line says of itself: examples, and what may have been meant where it cannot be understood."""
+
+import difflib
+from typing import Any
+
+from pleinair.bundle.unsupported import COMMANDS, OPTIONS
+
+EXAMPLES = {
+    "pleinair": ('pleinair generate "a red house"', "pleinair generate --help", "pleinair doctor"),
+    "generate": (
+        'pleinair generate "a red house on a hill at night" --seed 7 -o house.png',
+        'pleinair generate "a yellow castle" --seed 3 --count 4 --steps 12',
+        'pleinair generate "a red house by day" --image house.png --seed 1 -o day.png',
+    ),
+    "morph": ('pleinair morph "a red house" "a blue boat" --seeds 7,3 --frames 6 -o a.webp',),
+    "export": (
+        "pleinair export models/storybook/source my-bundle --weights int8",
+        "pleinair export models/storybook/source for-both-engines --format both",
+    ),
+    "info": ("pleinair info", "pleinair info my-bundle --verify"),
+    "prompt": ('pleinair prompt "a (red:1.3) house BREAK night" --negative "snow"',),
+    "metadata": ("pleinair metadata house.png", "pleinair metadata house.png --json"),
+    "rerun": ("pleinair rerun house.png", "pleinair rerun house.png -o again.png"),
+    "samplers": ("pleinair samplers", "pleinair samplers --json"),
+    "doctor": ("pleinair doctor",),
+}
+
+
+def examples(command: str) -> str:
+    """The end of a command's help."""
+    return "\n\n".join(["Examples:", *EXAMPLES[command]])
+
+
+def told(error: Any, arguments: list[str]) -> str:
+    """The line for a command line that the parser refuses; empty where it has shown the help instead."""
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "pleinair"
+    if not message:
+        return ""
+    if option := getattr(error, "option_name", None):
+        return _option(option, message, context, arguments)
+    if message.startswith("No such command"):
+        return _command(arguments, context)
+    if message.startswith("Got unexpected extra argument") and command.split()[-1] in ("generate", "prompt"):
+        words = " ".join(_words(arguments)[1:])
+        return f'a prompt of several words needs double quotes; write: {command} "{words}"'
+    return f"{message}; see: {command} --help"
+
+
+def _option(option: str, message: str, context: Any, arguments: list[str]) -> str:
+    if option in OPTIONS:
+        return OPTIONS[option]
+    known = _options(context.command)
+    long = [f"-{each}" for each in arguments if f"-{each}" in known and not each.startswith("--")]
+    if option not in arguments and long:  # -steps is read as -s with a value
+        return f"no such option: {long[0][1:]}; write {long[0]} with two hyphens"
+    if context.parent is None and option in _options(context.command.commands["generate"]):
+        return f'{option} stands behind the command; write for example: pleinair generate "a red house" {option} ...'
+    return f"{message}; see: {context.command_path} --help"
+
+
+def _command(arguments: list[str], context: Any) -> str:
+    words = _words(arguments)
+    if words[0] in COMMANDS:
+        return COMMANDS[words[0]]
+    near = difflib.get_close_matches(words[0].lower(), context.command.commands, n=1)
+    if near:
+        return f"no such command '{words[0]}', did you mean '{near[0]}'? see: pleinair --help"
+    painted = f'pleinair generate "{" ".join(words)}"'
+    return f"no such command '{words[0]}'; see: pleinair --help, or paint it with: {painted}"
+
+
+def _options(command: Any) -> set[str]:
+    return {name for each in command.params for name in each.opts}
+
+
+def _words(arguments: list[str]) -> list[str]:
+    """Command and prompt as far as the first option behind them."""
+    words = [each for each in arguments if each != "--json"]
+    ends = [place for place, each in enumerate(words) if place and each.startswith("-")]
+    return words[: ends[0]] if ends else words

@@ -1,0 +1,1 @@
+"""What is written to disk: pictures, films, and the record that they hold."""

@@ -1,0 +1,330 @@
+"""What made a picture, written into its file and read back: A1111's `parameters` text, our own JSON, and XMP.
+
+    PNG    chunks `parameters` (text), `pleinair` (JSON), `XML:com.adobe.xmp`
+    JPEG   EXIF UserComment (text, as A1111 writes it), XMP (our JSON in `pleinair:settings`)
+    WebP   the same
+    GIF    XMP, likewise; MP4 too
+    .npz   array `settings` (JSON)
+
+The same settings make the same bytes. No path, user or host name is written: input pictures and embeddings are named by
+their SHA-256.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path, PurePath
+from typing import Any
+
+from pleinair.errors import RequestError
+from pleinair.files import embedded, foreign
+from pleinair.files.embedded import MAX_SEGMENT
+from pleinair.files.foreign.record import parsed, shown, whole
+from pleinair.sampling.samplers import SAMPLERS
+from pleinair.text.syntax import MAX_PROMPT
+
+SETTINGS_FORMAT = 1
+MAX_NAME = 200  # characters of a name that is an option
+MAX_NUMBERS = 10_000  # in a list that is an option
+MAX_JSON = 1 << 19  # characters of JSON that a part of a record is told in
+MAX_SHOWN = 1000  # characters of one value that people are shown
+MAX_ENTRIES = 100  # of one list or object that they are shown
+MAX_LINES = 500
+QUALITY = 95  # of JPEG and WebP
+SCHEDULES = {  # spacing -> A1111's schedule type, where it is not just the name with a capital
+    "leading": "Automatic",
+    "linspace": "Uniform",
+    "trailing": "SGM Uniform",
+    "sgm_uniform": "SGM Uniform",
+    "ddim_uniform": "DDIM",
+    "kl_optimal": "KL Optimal",
+    "ays": "Align Your Steps",
+}
+RNGS = {"torch": "CPU", "philox": "NV", "numpy": "NumPy"}
+ENLARGERS = {"latent": "Latent", "lanczos": "Lanczos"}
+FILLS = {"noise": "latent noise", "blank": "latent nothing"}
+PATHLIKE = re.compile(r"/|~[^\\/]*[\\/]|\\\\|[A-Za-z]:[\\/]|file:")
+FREE_TEXT = ("prompt", "negative")
+FILMED = ("film", "morph")  # what our JSON has only in a film or strip: of one picture, of several
+ABOUT = {  # of our JSON: what is not an argument of Pipeline.generate
+    *("format", "seed", "seeds", "batch", "batch_seeds", "prompt", "negative", "task"),
+    *("model", "bundle", "engine", "engine_version", "device", "threads", "precision", "pleinair"),
+    *("image", "image_sha256", "mask", "mask_sha256", "embeddings", "upscale", *FILMED),
+}
+MASKED = ("inpaint", "outpaint")
+NEEDED = {  # what an option means nothing without; recorded all the same, since all resolved settings are
+    "hires": ("hires_strength", "hires_steps", "hires_sampler", "enlarger"),
+    "subseed_strength": ("subseed",),
+    "image": ("strength", "mask_blur", "fill", "only_masked"),
+    "mask": ("mask_blur", "fill", "only_masked"),
+}
+
+
+def of_picture(settings: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The settings of one picture out of a job: its own seed, and those of the pictures in the same network calls."""
+    seeds = list(settings.get("seeds", [seed]))
+    own = {name: value for name, value in settings.items() if name != "seeds"}
+    index = seeds.index(seed) if seed in seeds else 0
+    start = index - index % own.get("batch", 1)
+    mates = seeds[start : start + own.get("batch", 1)]
+    own["batch"] = len(mates) or 1  # the last batch of a job may be smaller
+    if len(mates) > 1:  # the last bits of a picture depend on its neighbours
+        own["batch_seeds"] = mates
+    return {"format": SETTINGS_FORMAT, **_public(own), "seed": seed}
+
+
+def of_job(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of all pictures of a job, as an array file holds them."""
+    return {"format": SETTINGS_FORMAT, **_public(settings)}
+
+
+def infotext(settings: dict[str, Any], seed: int) -> str:
+    """The `parameters` text that A1111's web UI writes and that galleries parse; defaults are left out, as there."""
+    fields = {name: value for name, value in _fields(_public(settings), seed).items() if value not in (None, "")}
+    lines = [settings["prompt"]]
+    if settings["negative"]:
+        lines.append(f"Negative prompt: {settings['negative']}")
+    lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in fields.items()))
+    return "\n".join(lines)
+
+
+def _fields(settings: dict[str, Any], seed: int) -> dict[str, Any]:
+    """A1111's names and values in its order; None or nothing for what is not to be written."""
+    get = _meaningful(settings).get
+    hires, varied = get("hires"), get("subseed_strength")
+    strength = get("strength") if get("strength") is not None else get("hires_strength") if hires else None
+    return {
+        "Steps": settings["steps"],
+        "Sampler": SAMPLERS[settings["sampler"]].a1111,
+        "Schedule type": None if get("sigmas") or get("timesteps") else _schedule(get("spacing")),
+        "CFG scale": settings["guidance"],
+        "Seed": seed,
+        "Size": f"{settings['width']}x{settings['height']}",
+        "Model hash": (get("bundle") or {}).get("sha256", "")[:10],
+        "Model": settings["model"],
+        "Variation seed": get("subseed") if varied else None,
+        "Variation seed strength": varied or None,
+        "Denoising strength": strength,
+        "Clip skip": get("clip_skip") if (get("clip_skip") or 1) > 1 else None,
+        "Tiling": True if get("tile") is True else None,
+        "Init image hash": get("image_sha256"),
+        "Mask blur": get("mask_blur") or None,
+        "Masked content": FILLS.get(get("fill")),
+        "Inpaint area": "Only masked" if get("only_masked") else None,
+        "Hires upscale": hires,
+        "Hires steps": get("hires_steps") if hires else None,
+        "Hires sampler": SAMPLERS[get("hires_sampler")].a1111 if hires and get("hires_sampler") else None,
+        "Hires upscaler": ENLARGERS.get(get("enlarger", "latent"), get("enlarger")) if hires else None,
+        "Eta DDIM" if settings["sampler"] == "ddim" else "Eta": get("eta"),
+        "Sigma churn": get("s_churn") or None,
+        "Sigma noise": get("s_noise") if get("s_noise") != 1 else None,
+        "CFG rescale": get("rescale") or None,
+        "Guidance start": get("guidance_start") or None,
+        "Guidance end": get("guidance_end") if get("guidance_end") != 1 else None,
+        "Sigmas": _listed(get("sigmas")),
+        "Timesteps": _listed(get("timesteps")),
+        "TI hashes": ", ".join(f"{name}: {digest}" for name, digest in (get("embeddings") or {}).items()),
+        "RNG": RNGS[get("noise") or "torch"],
+        "Version": f"pleinair {settings['pleinair']}",
+    }
+
+
+def _inputs(settings: dict[str, Any]) -> tuple[str, ...]:
+    """The pictures that our settings say a picture was made of: none, "image", or "image" and "mask"."""
+    task = settings.get("task")
+    if settings.get("mask_sha256") or (task in MASKED and not settings.get("outpaint")):
+        return ("image", "mask")
+    return ("image",) if settings.get("image_sha256") or task not in (None, "text2image") else ()
+
+
+def _meaningful(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings without those that had no part in the picture."""
+    inputs = _inputs(settings)
+    masked = "mask" in inputs or bool(settings.get("outpaint"))
+    present = {**settings, "image": "image" in inputs, "mask": masked}
+    idle = {name for needed, names in NEEDED.items() if not present.get(needed) for name in names}
+    return {name: value for name, value in settings.items() if name not in idle}
+
+
+def _schedule(spacing: str | None) -> str | None:
+    """'trailing,karras' -> 'Karras': the sigma schedule if there is one, else the timestep spacing."""
+    if not spacing:
+        return None
+    name = spacing.rpartition(",")[2]
+    return SCHEDULES.get(name) or name.replace("_", " ").capitalize()
+
+
+def _listed(numbers: Any) -> str:
+    return ", ".join(_number(number) for number in numbers) if numbers else ""
+
+
+def _number(value: Any) -> str:
+    """The shortest text that reads back as the same number: 7.5, 7, 0.1."""
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
+
+
+def _quoted(value: Any) -> str:
+    """As A1111 quotes: a JSON string where the text would end the field, or looks like such a string already."""
+    text = _number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return json.dumps(text, ensure_ascii=False) if re.search(r'[,:\n]|^"', text) else text
+
+
+def save_options(kind: str, settings: dict[str, Any], seed: int, include: bool = True) -> dict[str, Any]:
+    """Keyword arguments of Image.save for "PNG", "JPEG" or "WEBP"; without `include`, none that writes a word."""
+    options: dict[str, Any] = {} if kind == "PNG" else {"quality": QUALITY}
+    if not include:
+        return options
+    ours, creator = settings_json(of_picture(settings, seed)), f"pleinair {settings['pleinair']}"
+    if kind == "PNG":
+        from PIL.PngImagePlugin import PngInfo  # 10 ms that most commands do without
+
+        chunks = PngInfo()
+        for name, text in {"parameters": infotext(settings, seed), "pleinair": ours}.items():
+            # Latin-1 is what a tEXt chunk holds; others write UTF-8 into it, so that only ASCII is safe
+            chunks.add_text(name, text) if text.isascii() else chunks.add_itxt(name, text)
+        chunks.add_itxt("XML:com.adobe.xmp", embedded.xmp(creator))
+        return {**options, "pnginfo": chunks}
+    exif = embedded.exif(infotext(settings, seed))
+    if kind == "WEBP":
+        return {**options, "exif": exif, "xmp": embedded.xmp(creator, ours).encode()}
+    fitting = {"exif": exif} if len(exif) <= MAX_SEGMENT else {}
+    return {**options, **fitting, "extra": embedded.jpeg_xmp(creator, ours)}
+
+
+def left_out(kind: str, settings: dict[str, Any], seed: int) -> str | None:
+    """The warning for a record that does not fit into this kind of file, or None."""
+    if kind != "JPEG" or len(embedded.exif(infotext(settings, seed))) <= MAX_SEGMENT:
+        return None
+    return (
+        "the prompt is too long for the 64 KiB that a JPEG gives A1111's record, which was left out; pleinair's own is"
+        " complete; write .png or .webp for both"
+    )
+
+
+def settings_json(settings: dict[str, Any]) -> str:
+    return json.dumps(settings, ensure_ascii=False)
+
+
+def _public(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, made sure to hold no path: a bundle's name loses its folders, anything else is a bug."""
+    if "model" in settings:
+        settings = {**settings, "model": re.split(r"[\\/]", str(settings["model"]).rstrip("\\/"))[-1]}
+    if settings.get("bundle"):
+        settings = {**settings, "bundle": {**settings["bundle"], "name": settings.get("model", "")}}
+    private = [name for name, value in settings.items() if name not in (*FREE_TEXT, "morph") and _holds_path(value)]
+    if private:
+        raise ValueError(f"settings {', '.join(private)} hold a path, which must not get into a picture")
+    return settings
+
+
+def _holds_path(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_path, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_path, value))
+    return isinstance(value, PurePath) or (isinstance(value, str) and bool(PATHLIKE.match(value)))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a picture's file says of how it was made."""
+
+    kind: str  # PNG, JPEG, WEBP, GIF or MP4
+    tool: str
+    version: str | None
+    prompt: str
+    negative: str
+    settings: dict[str, Any]  # the tool's own fields
+    ours: dict[str, Any] | None  # our JSON, where pleinair made the picture
+    raw: str = field(repr=False)
+    warnings: tuple[str, ...] = ()  # what is lost when pleinair makes the picture
+    arguments: dict[str, Any] = field(default_factory=dict, repr=False)
+    inputs: tuple[str, ...] = ()  # the pictures it was made of, which no record holds: none, image, or image and mask
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of Pipeline.generate that ask for this picture, as far as the record has them."""
+        return {"prompt": self.prompt, "negative": self.negative, **self.arguments}
+
+
+def read(file: str | Path) -> Found:
+    """What made a PNG, JPEG or WebP picture of pleinair's or another tool's, or a film of pleinair's.
+
+    Raises RequestError: no such file, no picture, or nothing in it that is known.
+    """
+    file = Path(file)
+    found = embedded.read_texts(file)
+    if ours := _ours(found.texts.get("pleinair", "")):
+        arguments, warnings = _our_options(ours)
+        version = str(ours.get("pleinair") or "") or None
+        texts = ours["prompt"], ours["negative"]
+        rest = found.texts["pleinair"], warnings, arguments, _inputs(ours)
+        return Found(found.kind, "pleinair", version, *texts, ours, ours, *rest)
+    if read_by_other := foreign.read_foreign(found.texts, found.size):
+        record, raw = read_by_other
+        texts = record.prompt, record.negative
+        unread = [f"left unread: {'; '.join(found.skipped)}"] if found.skipped else []
+        rest = raw, (*record.warnings, *unread), record.options, record.inputs
+        return Found(found.kind, record.tool, record.version, *texts, record.settings, None, *rest)
+    unread = f" ({'; '.join(found.skipped)} left unread)" if found.skipped else ""
+    raise RequestError(
+        f"'{file}' holds no record of how it was made{unread};"
+        " name the file as the tool wrote it, for copies often lose it"
+    )
+
+
+def _ours(text: str) -> dict[str, Any] | None:
+    raw = parsed(text)
+    fine = isinstance(raw, dict) and isinstance(raw.get("format"), int)
+    return raw if fine and all(isinstance(raw.get(name), str) for name in FREE_TEXT) else None
+
+
+def _our_options(ours: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Arguments for Pipeline.generate out of our JSON; explicit sigmas or timesteps stand for steps and spacing."""
+    warnings = []
+    if ours["format"] > SETTINGS_FORMAT:
+        warnings.append("the record was written by a newer pleinair; what this one does not know is left out")
+    listed = [name for name in ("sigmas", "timesteps") if ours.get(name)]
+    implied = ("steps", "spacing") if listed else ()
+    meant = _meaningful(ours).items()
+    options = {name: value for name, value in meant if name not in (*ABOUT, *implied) and value is not None}
+    odd = [name for name, value in options.items() if not _plain(value)]
+    if odd:
+        warnings.append(f"not followed, of no known kind: {', '.join(map(shown, odd[:8]))}")
+    options = {name: value for name, value in options.items() if name not in odd}
+    if whole(ours.get("seed")) is not None:
+        options["seed"] = ours["seed"]
+    return options, tuple(warnings)
+
+
+def _plain(value: Any) -> bool:
+    """A name, a number, a flag, or a list of numbers."""
+    if isinstance(value, list):
+        return len(value) <= MAX_NUMBERS and all(isinstance(each, int | float) for each in value)
+    return len(value) <= MAX_NAME if isinstance(value, str) else isinstance(value, int | float)
+
+
+def described(found: Found) -> dict[str, Any]:
+    """What was found, as JSON values; of a part that is larger than MAX_JSON, `left_out` has the size instead."""
+    parts = {**vars(found), "options": found.options(), "inputs": list(found.inputs)}
+    del parts["arguments"]
+    sizes = {name: len(json.dumps(value)) for name, value in parts.items()}
+    large = {name: size for name, size in sizes.items() if size > MAX_JSON}
+    cut = {name: parts[name][:MAX_PROMPT] if isinstance(parts[name], str) else None for name in large}
+    return {**parts, **cut, **({"left_out": large} if large else {})}
+
+
+def brief(value: Any, most: int = MAX_SHOWN) -> Any:
+    """A value as people are shown it: long texts, lists and objects cut, and how much of them was left out."""
+    if isinstance(value, str):
+        more = len(value) - most
+        return value if more <= 0 else f"{value[:most]}... ({more:,} more characters)"
+    more = len(value) - MAX_ENTRIES if isinstance(value, dict | list) else 0
+    if isinstance(value, dict):
+        short = {shown(name): brief(each) for name, each in islice(value.items(), MAX_ENTRIES)}
+        return {**short, "...": f"{more:,} more"} if more > 0 else short
+    if isinstance(value, list):
+        text = ", ".join(map(str, map(brief, value[:MAX_ENTRIES])))
+        return brief(f"{text} ... ({more:,} more)" if more > 0 else text)
+    return value

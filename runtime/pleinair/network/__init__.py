@@ -1,0 +1,1 @@
+"""What is asked of the network at a step, and what its answers mean."""

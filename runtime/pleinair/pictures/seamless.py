@@ -1,0 +1,51 @@
+"""Pictures that repeat without a seam: latents treated as if their opposite borders touched.
+
+`axes` says which do: "x" left and right (a panorama), "y" top and bottom, "xy" all of them (a texture).
+"""
+
+import numpy as np
+
+from pleinair.bundle.opening import Latents
+from pleinair.checks import one_of
+from pleinair.engines.graphs import Graph
+from pleinair.pictures.vae import decode
+from pleinair.sampling.path import Point
+from pleinair.sampling.samplers import Denoise
+
+AXES = ("xy", "x", "y")
+MARGIN = 8  # latents of the other side that the decoder sees around the picture
+
+
+def wrapped(denoise: Denoise, axes: str = "xy") -> Denoise:
+    """`denoise` on latents (B, 4, h, w) shifted cyclically by a new offset at each noise level, and shifted back.
+
+    The border that the network sees is elsewhere every time, so that no seam stays. Offsets follow from the timestep
+    alone: a batch equals its singles, and a step repeated is the same step. Raises RequestError.
+    """
+    one_of("axes", axes, AXES)
+
+    def around(x: np.ndarray, point: Point) -> np.ndarray:
+        generator = np.random.RandomState(int(point.t * 1024) & 0xFFFFFFFF)
+        down, across = (int(generator.randint(size)) for size in x.shape[2:])
+        shift = (down if "y" in axes else 0, across if "x" in axes else 0)
+        x0 = denoise(np.roll(x, shift, (2, 3)), point)
+        return np.roll(x0, (-shift[0], -shift[1]), (2, 3))
+
+    return around
+
+
+def seamless_decode(
+    decoder: Graph, latents: np.ndarray, info: Latents, tile: int | None = None, axes: str = "xy"
+) -> np.ndarray:
+    """Latents (B, 4, h, w) -> pictures (B, H, W, 3) in 0..1 whose opposite borders meet; `tile` as in `decode`."""
+    down, across = wrap_margins(axes)
+    padded = np.pad(latents, ((0, 0), (0, 0), (down, down), (across, across)), mode="wrap")
+    pixels = decode(decoder, padded, info, tile)
+    top, left = down * info.downsample, across * info.downsample
+    return pixels[:, top : pixels.shape[1] - top, left : pixels.shape[2] - left]
+
+
+def wrap_margins(axes: str) -> tuple[int, int]:
+    """By how many rows and columns `seamless_decode` makes latents larger on each side before it decodes them."""
+    one_of("axes", axes, AXES)
+    return MARGIN if "y" in axes else 0, MARGIN if "x" in axes else 0

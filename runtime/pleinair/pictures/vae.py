@@ -1,0 +1,124 @@
+"""Latents <-> arrays <-> pictures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from pleinair.bundle.opening import Latents
+from pleinair.checks import whole
+from pleinair.engines.graphs import Graph, check_finite
+from pleinair.errors import BundleError, RequestError
+from pleinair.pictures.tiles import tall_tile, tiled
+from pleinair.sampling.noise import Noise
+
+LOGVAR = (-30.0, 20.0)  # the range diffusers' DiagonalGaussianDistribution cuts to
+TILE = 768  # pixels a side: a tile of as many pixels decodes in about 6 GB with the VAE of Stable Diffusion 1
+OVERLAP = 128  # pixels
+SIDES = (64, 8192)
+
+
+def encode(
+    encoder: Graph,
+    pictures: np.ndarray,
+    info: Latents,
+    generators: Sequence[Noise] | None = None,
+    tile: int | None = None,
+) -> np.ndarray:
+    """Pictures (B, H, W, 3) in 0..1 -> latents (B, 4, h, w) at the scale of the loop.
+
+    With a generator for each picture they are drawn from the encoder's distribution, one draw of a picture's latents
+    from each, as diffusers' `latent_dist.sample(generator)` does; without, they are its mean. `tile` as in `decode`.
+    """
+    height, width = pictures.shape[1:3]
+    if height % info.downsample or width % info.downsample:
+        raise RequestError(
+            f"a picture of {width}x{height} has no whole number of latents; fit it to a multiple of {info.downsample}"
+        )
+    size, overlap = _tiling(height // info.downsample, width // info.downsample, info, tile)
+
+    def encoded(x: np.ndarray) -> np.ndarray:
+        numbers = encoder(sample=x)["latent_parameters"]
+        _check_scale(numbers.shape, x.shape, info)
+        return numbers
+
+    latents = []
+    for place, picture in enumerate(pictures):
+        sample = 2 * picture.transpose(2, 0, 1)[None].astype(np.float32) - 1  # (1, 3, H, W)
+        numbers = tiled(encoded, sample, size, overlap, taken=info.downsample)  # (1, 8, h, w)
+        z, logvar = np.split(numbers[0], 2)
+        if generators is not None:
+            z = z + np.exp(0.5 * logvar.clip(*LOGVAR)) * generators[place].normal(z.shape)
+        latents.append((z - info.shift) * info.scale)
+    return np.stack(latents).astype(np.float32)
+
+
+def decode(decoder: Graph, latents: np.ndarray, info: Latents, tile: int | None = None) -> np.ndarray:
+    """Latents (B, 4, h, w) -> float32 pictures (B, H, W, 3) in 0..1.
+
+    What has more than `tile` x `tile` pixels (None: 768x768) is decoded in overlapping tiles of at most as many, which
+    bounds the memory. They are near, not equal, to the whole: a VAE normalises over all it is given.
+    """
+    size, overlap = _tiling(*latents.shape[2:], info, tile)
+
+    def decoded(z: np.ndarray) -> np.ndarray:
+        sample = decoder(latent_sample=z)["sample"]
+        _check_scale(z.shape, sample.shape, info)
+        return sample
+
+    scaled = (latents / info.scale + info.shift).astype(np.float32)
+    sample = tiled(decoded, scaled, size, overlap, given=info.downsample)
+    check_finite(sample, "when decoding")  # clipped, infinity would be black or white
+    return np.clip(sample.transpose(0, 2, 3, 1) / 2 + 0.5, 0, 1)
+
+
+def _check_scale(small: tuple[int, ...], large: tuple[int, ...], info: Latents) -> None:
+    """Raise BundleError unless pictures are `downsample` times as wide and high as their latents."""
+    if large[2:] != tuple(side * info.downsample for side in small[2:]):
+        sides = [f"{shape[3]}x{shape[2]}" for shape in (large, small)]
+        raise BundleError(
+            f"the VAE makes {sides[1]} latents of {sides[0]} pixels, and bundle.json says that one covers"
+            f" {info.downsample}x{info.downsample}; export the model again"
+        )
+
+
+def tile_shape(h: int, w: int, info: Latents, tile: int | None = None) -> tuple[int, int]:
+    """The size in latents that `encode` and `decode` run the VAE at: (h, w) itself where they do not cut."""
+    return _tiling(h, w, info, tile)[0]
+
+
+def _tiling(h: int, w: int, info: Latents, tile: int | None) -> tuple[tuple[int, int], int]:
+    """The size of a tile and the overlap, in latents."""
+    side = max(2, whole("tile", TILE if tile is None else tile, *SIDES) // info.downsample)
+    overlap = max(1, min(OVERLAP // info.downsample, side // 2))
+    return tall_tile(h, w, side, overlap), overlap
+
+
+def to_pixels(pictures: list[Image.Image]) -> np.ndarray:
+    """RGB pictures of one size -> float32 (B, H, W, 3) in 0..1."""
+    return np.stack([np.asarray(picture, np.float32) for picture in pictures]) / np.float32(255)
+
+
+def to_pil(pictures: np.ndarray) -> list[Image.Image]:
+    """Float pictures (B, H, W, 3) in 0..1 -> 8-bit RGB, rounded as diffusers does."""
+    return [Image.fromarray(picture) for picture in (pictures * 255).round().astype(np.uint8)]
+
+
+def resized_latents(latents: np.ndarray, h: int, w: int) -> np.ndarray:
+    """Latents (B, C, .., ..) at another size (B, C, h, w), bilinear, as A1111's "Latent" upscaler does it."""
+    rows = [Image.fromarray(plane).resize((w, h), Image.Resampling.BILINEAR) for one in latents for plane in one]
+    return np.stack([np.asarray(plane) for plane in rows]).reshape(*latents.shape[:2], h, w)
+
+
+def rough(x0: np.ndarray, info: Latents) -> list[Image.Image]:
+    """What latents (B, 4, h, w) will look like, by the bundle's linear map and without the VAE, at full size.
+
+    Raises BundleError for a bundle without that map.
+    """
+    if info.rgb is None:
+        raise BundleError("this model has no map for quick previews; export it again, or preview through the VAE")
+    *weights, bias = np.asarray(info.rgb, np.float32)  # (4, 3) and (3,)
+    colours = np.tensordot(x0.astype(np.float32), np.stack(weights), (1, 0)) + bias  # (B, h, w, 3)
+    size = (x0.shape[3] * info.downsample, x0.shape[2] * info.downsample)
+    small = to_pil(np.nan_to_num(colours).clip(0, 1))
+    return [picture.resize(size, Image.Resampling.BICUBIC) for picture in small]

@@ -1,0 +1,1 @@
+"""From noise to a picture: noise levels, paths through them, solvers, samplers."""

@@ -1,0 +1,105 @@
+"""The coordinates of sampling and the one line that everything is made of.    x = alpha * image + sigma * noise
+
+`move` carries latents from one noise level to another along the line through a picture; a sampler says which picture
+to head for and how much of the noise is new.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import expm1, inf, sqrt
+
+import numpy as np
+
+from pleinair.sampling.path import Path, Point
+
+Denoise = Callable[[np.ndarray, Point], np.ndarray]  # latents, where they are -> the image the network sees in them
+Noise = Callable[[], np.ndarray]
+Fresh = Callable[[Point, Point], float]  # a stride -> the deviation of the noise that it renews
+Seen = tuple[Point, np.ndarray]  # where, and the x0 (or eps) the network saw there; histories are newest first
+
+
+@dataclass
+class State:
+    """What a sampler shows after each step; a caller may replace `x` before the next one."""
+
+    x: np.ndarray  # (B, 4, h, w)
+    x0: np.ndarray | None = None  # what the network currently believes the picture is
+    at: Point | None = None  # where x is, if the sampler has left the path it was given
+
+
+TO_X0: dict[str, Callable[[np.ndarray, np.ndarray, Point], np.ndarray]] = {  # network output, x, where -> x0
+    "epsilon": lambda out, x, p: (x - p.sigma * out) / p.alpha,
+    "v_prediction": lambda out, x, p: p.alpha * x - p.sigma * out,
+    "sample": lambda out, x, p: out,
+    "flow": lambda out, x, p: x - p.sigma * out,  # alpha + sigma = 1 there, not alpha^2 + sigma^2
+    # Karras et al. 2022, eq. 7: 1 - sigma^2 is (alpha sigma_data)^2
+    "edm": lambda out, x, p: ((1 - p.sigma**2) * x + sqrt(1 - p.sigma**2) * p.sigma * out) / p.alpha,
+    "edm_v_prediction": lambda out, x, p: ((1 - p.sigma**2) * x - sqrt(1 - p.sigma**2) * p.sigma * out) / p.alpha,
+}
+FROM_X0: dict[str, Callable[[np.ndarray, np.ndarray, Point], np.ndarray]] = {  # x0, x, where -> network output
+    "epsilon": lambda x0, x, p: (x - p.alpha * x0) / p.sigma,
+    "v_prediction": lambda x0, x, p: (p.alpha * x - x0) / p.sigma,
+    "sample": lambda x0, x, p: x0,
+    "flow": lambda x0, x, p: (x - x0) / p.sigma,
+}
+
+
+def move(
+    x: np.ndarray, x0: np.ndarray, a: Point, b: Point, fresh: float = 0.0, noise: Noise | None = None
+) -> np.ndarray:
+    """Carry x from a to b along the line through x0, replacing `fresh` of b's noise by new noise."""
+    kept = sqrt(max(b.sigma**2 - fresh**2, 0.0)) / a.sigma
+    moved = kept * x + (b.alpha - kept * a.alpha) * x0
+    return moved + fresh * noise() if fresh and noise else moved
+
+
+def climb(x: np.ndarray, a: Point, b: Point, noise: Noise) -> np.ndarray:
+    """Carry x back up from a to the noisier b by adding noise, as the forward process does."""
+    low, high = ratio(a), ratio(b)
+    return b.alpha * (x / a.alpha + sqrt(high**2 - low**2) * noise())
+
+
+def churned(x: np.ndarray, a: Point, path: Path, churn: float, noise: Noise) -> tuple[np.ndarray, Point]:
+    """x and its level after Karras et al. 2022's churn, `churn` spread over the path (algorithm 2)."""
+    share = min(churn / len(path), sqrt(2) - 1)
+    if not share or not a.alpha:
+        return x, a
+    higher = path.level((1 + share) * ratio(a))
+    return climb(x, a, higher, noise), higher
+
+
+def ratio(p: Point) -> float:
+    """Noise per unit of image: the sigma of Karras et al. and of k-diffusion."""
+    return p.sigma / p.alpha if p.alpha else inf
+
+
+def deterministic(a: Point, b: Point) -> float:
+    """No new noise: DDIM, Euler, DPM++ 2M."""
+    return 0.0
+
+
+def ancestral(a: Point, b: Point, eta: float = 1.0) -> float:
+    """`eta` times what the forward process adds between b and a: DDPM, Euler a, DDIM with eta."""
+    return b.sigma * min(1.0, eta * sqrt(max(-expm1(2 * (a.lam - b.lam)), 0.0))) if b.sigma else 0.0
+
+
+def langevin(a: Point, b: Point, eta: float = 1.0) -> float:
+    """What an SDE renews that forgets `eta` times as fast as the ODE moves: DPM++ 2M SDE; with eta 1 as ancestral."""
+    return b.sigma * sqrt(-expm1(-2 * eta * (b.lam - a.lam))) if b.sigma and eta else 0.0
+
+
+def everything(a: Point, b: Point) -> float:
+    """All noise is new: consistency models, stochastic flow matching."""
+    return b.sigma
+
+
+def stray(
+    x: np.ndarray, eps: np.ndarray, a: Point, b: Point, forgetting: float, noise: np.ndarray | None
+) -> np.ndarray:
+    """Carry x from a to b as the SDE solvers written for the noise eps do (sde-dpmsolver, SA-Solver on noise).
+
+    Unlike `move` it keeps the noise level only to first order. `forgetting` 0 is the ODE.
+    """
+    growth = b.lam - a.lam
+    moved = b.alpha / a.alpha * x - (1 + forgetting) * b.sigma * expm1(growth) * eps
+    return moved if noise is None else moved + b.sigma * sqrt(forgetting * expm1(2 * growth)) * noise

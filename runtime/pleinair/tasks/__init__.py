@@ -1,0 +1,1 @@
+"""Jobs of more than one picture: lists, films between prompts, pictures made again."""

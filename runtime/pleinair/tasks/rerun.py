@@ -1,0 +1,274 @@
+"""A picture made again from what its file says, and how far the two are apart."""
+
+import warnings as python_warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from math import log10
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pleinair import pipeline
+from pleinair.bundle.opening import Bundle, bundle_identity
+from pleinair.errors import BundleError, EngineError, RequestError
+from pleinair.files.foreign.record import shown
+from pleinair.files.metadata import FILMED, Found, read
+from pleinair.pipeline import Frame, Pipeline, Result
+from pleinair.request.request import ENLARGERS, MAX_COUNT, Options, Request, resolve
+from pleinair.text.syntax import WORD_AND
+
+KINDS = ("PNG", "JPEG", "WEBP")
+MUCH = 8  # times the usual work, from which on it is announced
+MANY_LETTERS = 2000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two pictures of one size are apart, in 8-bit levels."""
+
+    max_abs: int
+    psnr_db: float | None  # None for equal pictures
+    equal_share: float  # of the pixels
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `rerun` is about to do: its pipeline, the request, and the picture to compare with."""
+
+    pipe: Pipeline
+    found: Found
+    options: dict[str, Any]
+    original: np.ndarray  # (H, W, 3) uint8
+    warnings: tuple[str, ...]
+    much: str | None = None  # what is about to be done, where that is far more than the model's usual picture
+
+    def frames(self) -> Iterator[Frame]:
+        """The steps of making it again, as Pipeline.stream yields them."""
+        return self.pipe.stream(**self.options)
+
+    def finish(self, result: Result) -> "Rerun":
+        """Compare a finished result with the picture."""
+        again = alone(result, self.found.arguments.get("seed", result.seeds[0]))
+        lossy = ("the file is a JPEG, which never holds the exact pixels",) if self.found.kind == "JPEG" else ()
+        if self.found.kind == "WEBP":
+            lossy = ("the file is a WebP, which pleinair writes with losses",)
+        pixels = np.asarray(again.images[0])
+        said = (*self.warnings, *self._other_inputs(result), *result.warnings, *lossy)
+        if pixels.shape != self.original.shape:
+            height, width, _ = self.original.shape
+            size = f"{again.images[0].width}x{again.images[0].height}"
+            return Rerun(again, None, (*said, f"not compared: the file is {width}x{height}, made again it is {size}"))
+        return Rerun(again, difference(self.original, pixels), said)
+
+    def _other_inputs(self, result: Result) -> Iterator[str]:
+        """A warning for each given picture that is not the recorded one, by SHA-256."""
+        for name in ("image", "mask"):
+            was, here = ((settings or {}).get(f"{name}_sha256") for settings in (self.found.ours, result.settings))
+            if was and here and was != here:
+                yield f"the given {name} is not the one that this picture was made of; the picture differs"
+        was, here = ((settings or {}).get("embeddings") or {} for settings in (self.found.ours, result.settings))
+        if isinstance(was, dict) and sorted(map(str, was.values())) != sorted(map(str, here.values())):
+            yield "the given embeddings are not those that this picture was made with; the picture differs"
+        for name in ("enlarger", "upscale"):
+            was, here = ((settings or {}).get(name) for settings in (self.found.ours, result.settings))
+            if was != here:
+                yield f"enlarged by '{shown(here)}' and not by '{shown(was)}'; the picture differs"
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A picture made again; `difference` is None where the sizes differ."""
+
+    result: Result
+    difference: Difference | None
+    warnings: tuple[str, ...]
+
+
+def rerun(file: str | Path, model: str | Path | None = None, **given: Any) -> Rerun:
+    """Make a picture again from its record and compare; keyword arguments as those of `plan`."""
+    planned = plan(file, model, **given)
+    results = [frame.result for frame in planned.frames() if frame.result]
+    return planned.finish(pipeline.merged(results))
+
+
+def plan(
+    file: str | Path,
+    model: str | Path | None = None,
+    *,
+    engine: str | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    image: Path | None = None,
+    mask: Path | None = None,
+    embeddings: Sequence[Path] = (),
+    upscaler: Path | None = None,
+) -> Plan:
+    """Read a picture's record and load what is to make it again, on the recorded engine and device where they are here.
+
+    Raises RequestError where the record cannot be read, or asks for an input picture, an embedding or an upscaler that
+    is not given.
+    """
+    found = read(file)
+    if film := [name for name in FILMED if name in (found.ours or {})]:
+        command = {"film": "generate --film", "morph": "morph"}[film[0]]
+        raise RequestError(
+            f"'{file}' is a film, and only pictures are made again; make it with `pleinair {command}` and the settings"
+            " that `pleinair metadata` shows"
+        )
+    inputs = {"image": image, "mask": mask}
+    if missing := [name for name in found.inputs if inputs[name] is None]:
+        raise RequestError(
+            f"'{file}' was made of {'another picture' if missing[0] == 'image' else 'a picture and a mask'}, which"
+            f" no record holds; give {' and '.join(f'--{name} FILE' for name in missing)}"
+        )
+    recorded = found.ours or {}
+    named = recorded.get("embeddings")
+    if named and not embeddings:
+        names = ", ".join(map(shown, islice(named, 8))) if isinstance(named, dict) else shown(named)
+        raise RequestError(f"'{file}' was made with embeddings, which no record holds: {names}; give --embedding FILE")
+    unused = [name for name, value in inputs.items() if value is not None and name not in found.inputs]
+    if unused:
+        raise RequestError(
+            f"'{file}' was made of no {'other picture' if unused[0] == 'image' else 'mask'}; leave it out"
+        )
+    enlarged = [name for name in ("enlarger", "upscale") if recorded.get(name) not in (None, *ENLARGERS)]
+    if enlarged and upscaler is None:
+        name = shown(recorded[enlarged[0]])
+        raise RequestError(f"'{file}' was enlarged by '{name}', which no record holds; give --upscaler BUNDLE")
+    warnings = list(found.warnings)
+    pipe = _load(model, recorded, {"engine": engine, "device": device, "precision": precision}, warnings)
+    warnings += _other_model(pipe, found)
+    options, unknown = _accepted(found.options(), found)
+    if unknown:
+        warnings.append(f"not followed, for this version has no such option: {', '.join(map(shown, unknown[:8]))}")
+    if "seed" not in options:
+        warnings.append("the record has no seed; another picture of the same words is made")
+    given = {**inputs, "embeddings": list(embeddings) or None, **{name: str(upscaler) for name in enlarged}}
+    for name, value in given.items():
+        if value is not None and name not in Options.__annotations__:
+            raise RequestError(f"this version cannot paint from {name}s; leave --{name} out, or update pleinair")
+        if value is not None:
+            options[name] = value
+    request = resolve(pipe.bundle, **options)  # what makes no sense is refused before anything is loaded
+    return Plan(pipe, found, options, open_pixels(Path(file)), tuple(warnings), _much(pipe.bundle, request))
+
+
+def _much(bundle: Bundle, request: Request) -> str | None:
+    """One line about a request of many times the usual work, or with a prompt that takes long to read."""
+    defaults = bundle.manifest.defaults
+    work = request.width * request.height * request.walk.steps
+    passes = f"{request.width}x{request.height} in {request.walk.steps} steps"
+    if hires := request.hires:
+        work += request.width * request.height * hires.factor**2 * hires.walk.steps
+        passes += f", enlarged {hires.factor:g} times in {hires.walk.steps} steps"
+    parts = len(WORD_AND.findall(request.prompt)) + 1
+    times = work * len(request.seeds) * parts / (defaults.width * defaults.height * defaults.steps)
+    letters = len(request.prompt) + len(request.negative)
+    if times < MUCH and letters < MANY_LETTERS:
+        return None
+    count = f"{len(request.seeds)} pictures" if len(request.seeds) > 1 else "a picture"
+    words = f" and prompts of {letters:,} characters" if letters >= MANY_LETTERS else ""
+    return (
+        f"the record asks for {count} of {passes}{words}, about {times:.3g} times the steps and pixels that"
+        f" '{bundle.manifest.name}' usually paints; Ctrl-C stops it"
+    )
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> Difference:
+    """Two pictures (H, W, 3) uint8 of one size."""
+    apart = np.abs(a.astype(np.int16) - b.astype(np.int16))
+    square = float(np.mean(apart.astype(np.float64) ** 2))
+    psnr = 10 * log10(255**2 / square) if square else None
+    return Difference(int(apart.max()), psnr, float((apart == 0).all(axis=-1).mean()))
+
+
+def open_pixels(file: Path) -> np.ndarray:
+    """A picture's pixels (H, W, 3) uint8; RequestError where they cannot be decoded, or are suspiciously many."""
+    try:
+        with python_warnings.catch_warnings():
+            python_warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file, formats=KINDS) as picture:
+                return np.asarray(picture.convert("RGB"))
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise RequestError(f"'{file}' has more pixels than a picture made here; name another file") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RequestError(f"'{file}' cannot be decoded ({reason}); restore the file") from None
+
+
+def alone(result: Result, seed: int) -> Result:
+    """The picture of one seed out of those that shared a batch; its settings keep the batch."""
+    at = result.seeds.index(seed) if seed in result.seeds else 0
+    return result.picture(at)
+
+
+def _load(
+    model: str | Path | None, recorded: dict[str, Any], asked: dict[str, str | None], warnings: list[str]
+) -> Pipeline:
+    """A pipeline on the recorded engine, device, threads and precision unless others are asked for or not here."""
+    engine = asked["engine"]
+    was = {name: recorded.get(name) for name in ("engine", "device") if isinstance(recorded.get(name), str)}
+    if recorded:  # records from before the option hold none, and were all made in f32 on the CPU
+        was["precision"] = recorded.get("precision", "f32" if recorded.get("device", "cpu") == "cpu" else None)
+    threads = recorded.get("threads")
+    was["threads"] = threads if isinstance(threads, int) and not isinstance(threads, bool) else None
+    if engine is not None and engine != was.get("engine"):
+        was = {"engine": None}
+    wanted = {**was, **{name: value for name, value in asked.items() if value is not None}}
+    try:
+        pipe = pipeline.load(model, **wanted)
+    except BundleError:
+        raise
+    except (EngineError, RequestError) as error:
+        if all(value is None for value in was.values()):
+            raise
+        pipe = pipeline.load(model, **asked)
+        reason = str(error).partition(";")[0]
+        warnings.append(f"not painted as recorded: {reason}; the picture may differ")
+    for name, here in {"engine": pipe.engine, "device": pipe.device, "precision": pipe.precision}.items():
+        if recorded.get(name) not in (None, here):
+            warnings.append(f"made with {name} {shown(recorded[name])}, painted with {here}; the picture may differ")
+    version = pipeline.engine_version(pipe.engine)
+    if recorded.get("engine") == pipe.engine and recorded.get("engine_version") not in (None, version):
+        was_version = shown(recorded["engine_version"])
+        warnings.append(f"made with {pipe.engine} {was_version}, painted with {version}; the picture may differ")
+    return pipe
+
+
+def _other_model(pipe: Pipeline, found: Found) -> list[str]:
+    """A warning where the bundle is not the one that made the picture, by content if the record has that."""
+    here = bundle_identity(pipe.bundle)
+    recorded = found.ours or {}
+    bundle = recorded.get("bundle")
+    name = recorded.get("model") or found.settings.get("model") or found.settings.get("Model")
+    if isinstance(name, dict):  # InvokeAI
+        name = name.get("name")
+    if isinstance(bundle, dict):
+        if bundle.get("sha256") == here["sha256"]:
+            return []
+        if name == here["name"]:
+            return [f"made with another edition of '{here['name']}', whose files differ; the picture may differ"]
+    elif name == here["name"]:
+        return []
+    made_by = f"model '{shown(name)}'" if name else "a model that the record does not name"
+    return [f"made with {made_by}, painted with '{here['name']}'; name another bundle with --model"]
+
+
+def _accepted(options: dict[str, Any], found: Found) -> tuple[dict[str, Any], list[str]]:
+    """The options this version has, and the names of the others; seeds that shared a batch are painted together."""
+    known = {"prompt", "negative", *Options.__annotations__}
+    accepted = {name: value for name, value in options.items() if name in known}
+    unknown = [name for name, value in options.items() if name not in known and not _usual(name, value)]
+    mates = (found.ours or {}).get("batch_seeds")
+    if isinstance(mates, list) and options.get("seed") in mates and len(mates) <= MAX_COUNT:
+        accepted |= {"seed": mates, "batch": len(mates)}
+    return accepted, unknown
+
+
+def _usual(name: str, value: Any) -> bool:
+    """Whether an option asks for nothing but what happens without it."""
+    usual = {"noise": "torch", "clip_skip": 1, "s_churn": 0, "s_noise": 1, "subseed_strength": 0, "rescale": 0}
+    return name in usual and value == usual[name]

@@ -1,0 +1,1 @@
+"""From a prompt to what the network is told: syntax, tokens, embeddings."""

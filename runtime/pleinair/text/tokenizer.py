@@ -1,0 +1,144 @@
+"""CLIP's tokenizer from a tokenizer.json, of which nothing is built but what is known here.
+
+A tokenizer.json is a program: its normalizers can multiply a text a billionfold and its expressions take for ever, and
+the library that runs it ends in a panic then. What CLIP's consists of is a short list; anything else is refused.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from pleinair.checks import one_line
+from pleinair.errors import BundleError
+from pleinair.system.files import parse_json
+
+LARGEST = 16 << 20  # bytes; CLIP's has two million
+MOST_TOKENS = 500_000
+LONGEST_TOKEN = 300  # characters
+MOST_ADDED = 2000
+NORMALIZER = {
+    "type": "Sequence",
+    "normalizers": [
+        {"type": "NFC"},
+        {"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": " "},
+        {"type": "Lowercase"},
+    ],
+}
+WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+# transformers 5 puts the special tokens before the words; only literal ones pass
+LITERALS = re.compile(r"(?:(?:\\[^A-Za-z0-9]|[^\\()\[\]{}*+?.^$|])+\|)*")
+OFF = ("dropout", "continuing_subword_prefix", "fuse_unk", "byte_fallback", "ignore_merges")
+
+
+def read_tokenizer(content: bytes, file: Path) -> Tokenizer:
+    """The tokenizer in the content of `file`, bare of padding, truncation and special tokens around a text.
+
+    Raises BundleError for a file that is malformed, or that asks for more than CLIP's tokenizers do.
+    """
+    raw = parse_json(content, file, BundleError, "restore the file or export the model again")
+    foreign = next((part for part, fine in _parts(raw).items() if not fine), None)
+    if foreign:
+        raise BundleError(
+            f"'{file}' has a {foreign} that CLIP's tokenizers do not have; do not use this model, or export it again"
+        )
+    known = {name: raw[name] for name in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
+    empty = dict.fromkeys(("truncation", "padding", "post_processor", "decoder"))
+    try:
+        return Tokenizer.from_str(json.dumps({"version": "1.0", **empty, **known}))
+    except BaseException as error:
+        # the library raises bare Exception for what is malformed, and panics past that
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise BundleError(
+            f"cannot read '{file}' ({one_line(error, 100)}); restore the file or export the model again"
+        ) from None
+
+
+def _parts(raw: dict[str, Any]) -> dict[str, bool]:
+    """Every part of a tokenizer.json that is used, and whether it is one of those known."""
+    model = raw.get("model")
+    model = model if isinstance(model, dict) else {}
+    return {
+        "normalizer": raw.get("normalizer") == NORMALIZER,
+        "pre_tokenizer": _splits_words(raw.get("pre_tokenizer")),
+        "model": _is_bpe(model),
+        "vocabulary": _is_vocabulary(model.get("vocab")),
+        "list of merges": _are_merges(model.get("merges")),
+        "list of added tokens": _are_added(raw.get("added_tokens")),
+    }
+
+
+def _splits_words(pre_tokenizer: Any) -> bool:
+    """The expression that cuts a text into words, and bytes written as letters."""
+    try:
+        split, letters = pre_tokenizer["pretokenizers"]
+        pattern = split["pattern"]["Regex"]
+        flags = [value for name, value in letters.items() if name != "type"]
+        return (
+            pre_tokenizer["type"] == "Sequence"
+            and split == {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Removed", "invert": True}
+            and len(pattern) < 1000
+            and pattern.endswith(WORDS)
+            and LITERALS.fullmatch(pattern.removesuffix(WORDS)) is not None
+            and letters["type"] == "ByteLevel"
+            and letters["add_prefix_space"] is False
+            and all(isinstance(flag, bool) for flag in flags)
+        )
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return False
+
+
+def _is_bpe(model: dict[str, Any]) -> bool:
+    unknown = model.get("unk_token")
+    return (
+        model.get("type") == "BPE"
+        and model.get("end_of_word_suffix") == "</w>"
+        and (unknown is None or _is_token(unknown))
+        and not any(model.get(name) for name in OFF)
+        and not {*model} - {"type", "vocab", "merges", "end_of_word_suffix", "unk_token", *OFF}
+    )
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_TOKEN
+
+
+def _is_vocabulary(vocab: Any) -> bool:
+    return (
+        isinstance(vocab, dict)
+        and 0 < len(vocab) <= MOST_TOKENS
+        and all(map(_is_token, vocab))
+        and all(type(number) is int and 0 <= number < MOST_TOKENS for number in vocab.values())
+    )
+
+
+def _are_merges(merges: Any) -> bool:
+    """Pairs of tokens, or both in one text with a space between."""
+    return (
+        isinstance(merges, list)
+        and len(merges) <= MOST_TOKENS
+        and all(
+            len(merge) <= 2 * LONGEST_TOKEN
+            if isinstance(merge, str)
+            else isinstance(merge, list) and len(merge) == 2 and all(map(_is_token, merge))
+            for merge in merges
+        )
+    )
+
+
+def _are_added(added: Any) -> bool:
+    return (
+        isinstance(added, list)
+        and len(added) <= MOST_ADDED
+        and all(
+            isinstance(token, dict)
+            and _is_token(token.get("content"))
+            and type(token.get("id")) is int
+            and 0 <= token["id"] < MOST_TOKENS
+            and all(isinstance(value, bool) for name, value in token.items() if name not in ("id", "content"))
+            for token in added
+        )
+    )

@@ -1,0 +1,90 @@
+"""Copies of storybook to break, for tests of damaged and foreign model folders."""
+
+import json
+import shutil
+from dataclasses import asdict
+
+from pleinair.bundle.opening import FORMAT, MANIFEST, UPSCALER, GraphInfo, Manifest, Origin, Port, default_path
+from pleinair.bundle.verifying import file_info
+
+
+def light_copy(folder):
+    """Storybook's manifest, configs and tokenizer without weights: all that the fake engine needs.
+
+    It says nothing of its words and sizes, and takes any without a warning.
+    """
+    ignore = shutil.ignore_patterns("*.bin", "*.onnx", "openvino_*.xml")
+    shutil.copytree(default_path(), folder, ignore=ignore)
+    edit_manifest(folder, forget_claims)
+    return folder
+
+
+def full_copy(folder):
+    shutil.copytree(default_path(), folder)
+    return folder
+
+
+def seal(folder):
+    """Let bundle.json list the files as they are."""
+
+    def relist(raw):
+        for name in raw["files"]:
+            if (folder / name).is_file():
+                raw["files"][name] = asdict(file_info(folder / name))
+
+    edit_manifest(folder, relist)
+    return folder
+
+
+def edit_manifest(folder, change):
+    """Rewrite bundle.json after `change(raw)`."""
+    raw = json.loads((folder / MANIFEST).read_text())
+    change(raw)
+    (folder / MANIFEST).write_text(json.dumps(raw))
+
+
+def silent_copy(folder):
+    """All of storybook, but for what it says of its words and sizes."""
+    full_copy(folder)
+    edit_manifest(folder, forget_claims)
+    return folder
+
+
+def forget_claims(raw):
+    raw |= {"vocabulary": [], "sizes": None}
+
+
+def light_inpaint_copy(folder):
+    """`light_copy` with the UNet's ports of a model made for inpainting."""
+    light_copy(folder)
+
+    def widen(raw):
+        raw["graphs"]["unet"]["inputs"]["sample"]["shape"][1] = 2 * raw["latents"]["channels"] + 1
+        raw["tasks"] = ["inpaint"]
+
+    edit_manifest(folder, widen)
+    return folder
+
+
+def light_upscaler(folder, scale=2):
+    """An upscaler's bundle.json without weights: all that the fake engine needs."""
+    image = Port("float32", ("batch", 3, "height", "width"))
+    upscaled = Port("float32", ("batch", 3, "upscaled_height", "upscaled_width"))
+    graph = GraphInfo({}, "fp32", "fp32", {"image": image}, {"upscaled": upscaled}, {})
+    manifest = Manifest(
+        format=FORMAT,
+        name=folder.name,
+        family=UPSCALER,
+        tasks=("upscale",),
+        latents=None,
+        defaults=None,
+        text_encoders=(),
+        scheduler=None,
+        graphs={UPSCALER: graph},
+        files={},
+        origin=Origin("made up", None, None, "none", {}),
+        scale=scale,
+    )
+    folder.mkdir()
+    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    return folder

@@ -1,0 +1,64 @@
+"""Models that are not bundles, and what is said of each: always one line that leads on."""
+
+import json
+
+import pytest
+
+import pleinair
+from bundles import light_copy
+from pleinair.bundle.unsupported import refuse_model
+from pleinair.cli import app as cli
+
+
+def diffusers(folder, kind):
+    folder.mkdir(parents=True)
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": kind}))
+    return folder
+
+
+def holding(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+CASES = {
+    "sdxl": (lambda at: diffusers(at / "m", "StableDiffusionXLPipeline"), "is an SDXL model"),
+    "sd3": (lambda at: diffusers(at / "m", "StableDiffusion3Pipeline"), "StableDiffusion3Pipeline"),
+    "flux": (lambda at: diffusers(at / "m", "FluxPipeline"), "Stable Diffusion 1.x and 2.x"),
+    "diffusers": (lambda at: diffusers(at / "m", "StableDiffusionPipeline"), "convert it with: pleinair export"),
+    "openvino of optimum": (
+        lambda at: holding(diffusers(at / "m", "StableDiffusionPipeline"), "unet/openvino_model.xml"),
+        "holds OpenVINO files",
+    ),
+    "openvino": (lambda at: holding(at / "m", "openvino_model.xml"), "holds OpenVINO files"),
+    "onnx": (lambda at: holding(at / "m", "unet/model.onnx"), "holds ONNX files"),
+    "checkpoint": (lambda at: holding(at, "m.safetensors") / "m.safetensors", "from_single_file"),
+    "old checkpoint": (lambda at: holding(at, "m.ckpt") / "m.ckpt", "from_single_file"),
+    "folder of a checkpoint": (lambda at: holding(at / "m", "m.safetensors"), "from_single_file"),
+    "gguf": (lambda at: holding(at, "m.gguf") / "m.gguf", "GGUF"),
+    "another file": (lambda at: holding(at, "m.txt") / "m.txt", "a model is a folder"),
+    "manifest": (lambda at: light_copy(at / "m") / "bundle.json", "give the folder"),
+    "folder of a bundle": (lambda at: light_copy(at / "outer" / "m").parent, "outer/m"),
+    "hub id": (lambda at: "org/some-model", "downloads nothing"),
+    "hub address": (lambda at: "https://example.org/org/some-model", "downloads nothing"),
+    "broken index": (lambda at: holding(at / "m", "model_index.json"), "malformed"),
+}
+
+
+@pytest.mark.parametrize("build, words", CASES.values(), ids=CASES)
+def test_what_is_no_bundle_is_told_what_leads_on(tmp_path, capsys, build, words):
+    model = build(tmp_path)
+    with pytest.raises(pleinair.BundleError, match=words):
+        pleinair.load(model)
+    for arguments in (["info", model], ["generate", "a", "--model", model], ["prompt", "a", "--model", model]):
+        assert cli.run([str(each) for each in arguments]) == 3
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1 and words in err and ";" in err
+
+
+def test_bundles_and_unknown_folders_pass(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for model in (None, light_copy(tmp_path / "m"), tmp_path / "empty", tmp_path / "nothing", "m" * 300, "./org/name"):
+        refuse_model(model)
