@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pleinair.bundle.opening import FileInfo, Latents
+from pleinair.bundle.manifest import Latents
+from pleinair.bundle.opening import FileInfo
 from pleinair_bench import topologies
 from pleinair_bench.fill import pack
 from pleinair_bench.strip import strip

@@ -15,8 +15,9 @@ from time import perf_counter, process_time
 
 import numpy as np
 
-from pleinair.bundle.opening import Port
-from pleinair.engines.graphs import Graph, open_graph
+from pleinair.bundle.manifest import Port
+from pleinair.engines.engine import Graph
+from pleinair.engines.graphs import open_graph
 from pleinair_bench.topologies import filled
 
 

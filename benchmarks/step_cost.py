@@ -14,7 +14,7 @@ from time import perf_counter
 import numpy as np
 
 from pleinair.bundle.opening import open_bundle
-from pleinair.engines.graphs import check_finite
+from pleinair.engines.failures import check_finite
 from pleinair.network.guidance import Guidance, Guide, guided
 from pleinair.pictures.vae import rough
 from pleinair.sampling.noise import KINDS, slerp, source, stacked
@@ -74,7 +74,7 @@ def walk_cost(
         for step, state in enumerate(states, 1):
             if everything:
                 check_finite(state.x, "")
-                rough(state.x0, BUNDLE.manifest.latents)
+                rough(state.x0, BUNDLE.manifest.latents.rgb, BUNDLE.manifest.vae.downsample)
             denoise.step = min(step, len(path) - 1)
 
     return timed(walk, asked.repeats) / len(path), len(calls) / len(path)
@@ -88,7 +88,7 @@ def parts(side: int, repeats: int) -> dict[str, float]:
     rest = {
         "variation seed (once a picture)": lambda: slerp(a, b, 0.3),
         "check for NaN": lambda: check_finite(a, ""),
-        "preview": lambda: rough(a[None], BUNDLE.manifest.latents),
+        "preview": lambda: rough(a[None], BUNDLE.manifest.latents.rgb, BUNDLE.manifest.vae.downsample),
     }
     return {name: timed(act, 20 * repeats) for name, act in {**draws, **rest}.items()}
 

@@ -196,7 +196,7 @@ def _sized(
     own = models.manifest_of(model, where[2]).defaults
     sizes = size if size and work != "text_encoder" else [(own.width, own.height)]
     for width, height in sizes:
-        multiple = models.manifest_of(model, where[2]).latents.downsample
+        multiple = models.manifest_of(model, where[2]).latents.multiple
         if min(width, height) < multiple or width % multiple or height % multiple:
             raise RequestError(f"size {width}x{height} is not a multiple of {multiple}; choose another --size")
         if work in PICTURES:

@@ -4,7 +4,7 @@ from functools import cache
 
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import one_of
-from pleinair.engines.graphs import ENGINES, choose_engine, installed
+from pleinair.engines.engine import ENGINES, choose_engine, installed
 from pleinair.errors import EngineError
 from pleinair_bench import topologies
 from pleinair_bench.topologies import Topology

@@ -171,8 +171,8 @@ def measured(work: Work, rows: list[Row], pythons: dict[str, str], rounds: int) 
         return [run.make_record(each, number, facts, versions, {}, cut, usual) for each in done]
 
     with tempfile.TemporaryDirectory() as scratch:
-        noise, info = Path(scratch) / "noise.npy", work.bundle.manifest.latents
-        shape = (1, info.channels, work.height // info.downsample, work.width // info.downsample)
+        noise, info = Path(scratch) / "noise.npy", work.bundle.manifest
+        shape = (1, info.latents.channels, work.height // info.vae.downsample, work.width // info.vae.downsample)
         np.save(noise, np.random.default_rng(0).standard_normal(shape, np.float32))
         pictures = {row: Path(scratch) / f"{place}.npy" for place, row in enumerate(rows)}
         turns = [(n, row) for n in range(rounds) for row in (rows if n % 2 == 0 else reversed(rows))]

@@ -17,21 +17,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pleinair.bundle.opening import (
+from pleinair.bundle.format_1 import FEEDS
+from pleinair.bundle.manifest import (
     FORMAT,
     MANIFEST,
-    Bundle,
+    Autoencoder,
     Defaults,
-    FileInfo,
+    Denoiser,
     GraphInfo,
+    Joined,
     Latents,
     Manifest,
     Origin,
     Port,
     TextEncoder,
-    default_path,
-    open_bundle,
 )
+from pleinair.bundle.opening import Bundle, FileInfo, default_path, open_bundle
 from pleinair.bundle.verifying import file_info
 from pleinair.errors import BundleError, RequestError, ResourceError
 from pleinair_bench.fill import unpack
@@ -270,6 +271,8 @@ def make_manifest(name: str, precision: str) -> Manifest:
     index = read_index()
     model = index["models"][name]
     mine = [each for each in available() if (each.name, each.precision) == (name, precision)]
+    latents = model["latents"]
+    scaling = {key: latents[key] for key in ("downsample", "scale", "shift")}
     story = open_bundle(None).manifest.text_encoders[0]
     reader = TextEncoder("text_encoder", "tokenizer", 77, story.bos_id, story.eos_id, story.pad_id, story.output)
     graphs = {
@@ -287,9 +290,12 @@ def make_manifest(name: str, precision: str) -> Manifest:
         name=f"{name}-{precision}",
         family=model["family"],
         tasks=("text2image",),
-        latents=Latents(**model["latents"]),
+        latents=Latents(latents["channels"], latents["downsample"]),
+        vaes={"default": Autoencoder(decoder="vae_decoder", encoder=None, **scaling)},
         defaults=Defaults(model["width"], model["height"], "dpmpp_2m", 20, 7.5),
         text_encoders=(reader,),
+        conditioning={"text": Joined((reader.graph,))},
+        denoisers=(Denoiser("unet", FEEDS, "out_sample"),),
         scheduler=SCHEDULER,
         graphs=graphs,
         files={file: info for each in mine for file, info in each.files.items()}

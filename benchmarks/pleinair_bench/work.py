@@ -5,7 +5,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from pleinair.engines.graphs import Shapes
+from pleinair.engines.engine import Shapes
 
 
 def gflop(file: Path, shapes: Shapes) -> float | None:

@@ -59,20 +59,21 @@ def peak(engine: str, device: str, threads: int | None) -> dict[str, Any]:
 
 
 def engine(engine: str) -> dict[str, Any]:
-    from pleinair.engines.graphs import devices, engine_version
+    from pleinair.engines.engine import engine_named
 
-    return {"engine": {"version": engine_version(engine), "devices": devices(engine)}}
+    found = engine_named(engine)
+    return {"engine": {"version": found.version, "devices": found.devices()}}
 
 
 def case(case: dict[str, Any], spawned: float | None, seconds: float, count: bool) -> dict[str, Any]:
     """Samples in seconds by stage, and what the process took of memory, processor time and energy for them."""
-    from pleinair.engines.graphs import engine_module
+    from pleinair.engines.engine import engine_named
     from pleinair_bench import models, yardstick
     from pleinair_bench.cases import Case
 
     begun = spawned if spawned is not None and 0 <= STARTED - spawned < 60 else STARTED
     asked = Case.from_dict(case)
-    engine_module(asked.engine)
+    engine_named(asked.engine)
     samples = {"import": [perf_counter() - begun]}
     bundle = models.opened(asked.model, asked.engine, asked.weights, asked.components)
     measure = component if not asked.is_picture else cold if asked.work == "cold" else warm
@@ -199,8 +200,8 @@ def inputs(asked: Any, bundle: Any) -> dict[str, Any]:
     """The same numbers on every machine, in the shapes of this case."""
     import numpy as np
 
-    noise, info = np.random.default_rng(0), bundle.manifest.latents
-    named = {"batch": asked.batch, "height": asked.height // info.downsample, "width": asked.width // info.downsample}
+    noise, downsample = np.random.default_rng(0), bundle.manifest.vae.downsample
+    named = {"batch": asked.batch, "height": asked.height // downsample, "width": asked.width // downsample}
     given = {}
     for name, port in bundle.manifest.graphs[asked.work].inputs.items():
         sides = (

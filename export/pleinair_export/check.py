@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pleinair.bundle.opening import FORMAT, Bundle, Fidelity, GraphInfo, Manifest, Origin
+from pleinair.bundle.manifest import FORMAT, Fidelity, GraphInfo, Manifest, Origin
+from pleinair.bundle.opening import Bundle
 from pleinair.bundle.verifying import Files, file_info
 from pleinair.checks import one_line
 from pleinair.engines.graphs import open_graph
@@ -91,10 +92,6 @@ def lone_bundle(stage: Path, graph: str, info: GraphInfo, form: str) -> Bundle:
         name=stage.name,
         family="",
         tasks=(),
-        latents=None,
-        defaults=None,
-        text_encoders=(),
-        scheduler=None,
         graphs={graph: info},
         files=files,
         origin=Origin("", None, None, "", {}),

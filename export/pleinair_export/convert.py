@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pleinair.bundle.opening import MANIFEST, Fidelity, GraphInfo, Manifest, open_bundle
+from pleinair.bundle.manifest import MANIFEST, Fidelity, GraphInfo, Manifest
+from pleinair.bundle.opening import open_bundle
 from pleinair.checks import one_line
 from pleinair.errors import ExportError, PleinairError, RequestError, ResourceError
-from pleinair.text.reader import NORM
+from pleinair.text.encoders import NORM
 from pleinair_export import attention, check, extra, graphs, picture, quantize
 from pleinair_export.manifest import make_manifest, make_upscaler_manifest, write_configs
 from pleinair_export.preview import fit_rgb

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pleinair.bundle.opening import UPSCALER, Port
+from pleinair.bundle.manifest import Port
+from pleinair.bundle.manifest_checks import UPSCALER
 
 Arrays = dict[str, np.ndarray]
 

@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pleinair
-from pleinair.bundle.manifest_checks import UPSCALER
-from pleinair.bundle.opening import (
+from pleinair.bundle.format_1 import FEEDS
+from pleinair.bundle.manifest import (
     FORMAT,
+    Autoencoder,
+    Denoiser,
     GraphInfo,
+    Joined,
     Latents,
     Manifest,
     Origin,
     TextEncoder,
 )
+from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.bundle.verifying import FileInfo, file_info
 from pleinair.checks import one_line
 from pleinair_export import families
@@ -50,25 +54,29 @@ def make_manifest(
     """bundle.json for a stage that is complete but for it."""
     vae, unet = model.configs["vae"], model.configs["unet"]
     channels = vae.get("latent_channels", 4)
-    latents = Latents(channels, model.factor, vae.get("scaling_factor", 0.18215), vae.get("shift_factor") or 0.0, rgb)
+    scale, shift = vae.get("scaling_factor", 0.18215), vae.get("shift_factor") or 0.0
+    inpaints = unet.get("in_channels", 4) != channels
     return Manifest(
         format=FORMAT,
         name=model.name,
         family=families.generation(unet),
         tasks=families.tasks(unet, channels),
-        latents=latents,
+        latents=Latents(channels, model.factor, rgb),
+        vaes={"default": Autoencoder("vae_decoder", "vae_encoder", model.factor, scale, shift)},
         defaults=model.defaults,
         text_encoders=(
             TextEncoder(
-                "text_encoder",
-                "tokenizer",
-                tokens.length,
-                tokens.bos_id,
-                tokens.eos_id,
-                tokens.pad_id,
-                "last_hidden_state",
+                graph="text_encoder",
+                tokenizer="tokenizer",
+                length=tokens.length,
+                bos_id=tokens.bos_id,
+                eos_id=tokens.eos_id,
+                pad_id=tokens.pad_id,
+                output="last_hidden_state",
             ),
         ),
+        conditioning={"text": Joined(("text_encoder",))},
+        denoisers=(Denoiser("unet", FEEDS, "out_sample", ("mask", "masked_image") if inpaints else ()),),
         scheduler="scheduler/scheduler_config.json",
         graphs=infos,
         files=list_files(stage),
@@ -85,10 +93,6 @@ def make_upscaler_manifest(model: Upscaler, stage: Path, info: GraphInfo, weight
         name=model.name,
         family=UPSCALER,
         tasks=("upscale",),
-        latents=None,
-        defaults=None,
-        text_encoders=(),
-        scheduler=None,
         graphs={UPSCALER: info},
         files=list_files(stage),
         origin=origin(model, info, (), weights),

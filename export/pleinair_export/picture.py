@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pleinair.bundle.opening import Bundle, GraphInfo, open_bundle
+from pleinair.bundle.manifest import GraphInfo
+from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import one_line
-from pleinair.engines.graphs import Graph, Shapes
+from pleinair.engines.engine import Graph, Shapes, engine_named
+from pleinair.engines.fake import FakeEngine
 from pleinair.errors import BundleError, EngineError, QualityError
 from pleinair.pipeline import Pipeline
 from pleinair_export.check import GATES, psnr, remedy
@@ -40,15 +42,17 @@ class TorchGraph:
         pass
 
 
-class TorchPipeline(Pipeline):
-    """The runtime's own flow on torch."""
+class TorchEngine(FakeEngine):
+    """An engine whose graphs torch runs; `owners` has, for every graph, what loads the module it was traced from."""
 
-    def __init__(self, bundle: Bundle, graphs: dict[str, Graph]) -> None:
-        super().__init__(bundle, "fake", None, None)
-        self._torch = graphs
+    name = "torch"
 
-    def _graph(self, name: str) -> Graph:
-        return self._torch[name]
+    def __init__(self, owners: dict[str, Callable[[], torch.nn.Module]]) -> None:
+        self.version = torch.__version__
+        self._owners = owners
+
+    def open_graph(self, bundle: Bundle, graph: str, **how: Any) -> Graph:
+        return TorchGraph(bundle.manifest.graphs[graph], FORWARD[graph], self._owners[graph])
 
 
 def compare(
@@ -65,13 +69,13 @@ def compare(
     gate, or for none.
     """
     bundle = open_bundle(stage)
-    infos, usual = bundle.manifest.graphs, (bundle.manifest.defaults.height, bundle.manifest.defaults.width)
+    usual = bundle.manifest.defaults.height, bundle.manifest.defaults.width
     yield "torch: paint"
-    expected = paint(TorchPipeline(bundle, {n: TorchGraph(infos[n], FORWARD[n], owners[n]) for n in owners}), size)
+    expected = paint(Pipeline(bundle, TorchEngine(owners)), size)
     for form in formats:
         yield f"{form}: paint"
         try:
-            pipe = Pipeline(bundle, form, None, None, "f32")
+            pipe = Pipeline(bundle, engine_named(form), precision="f32")
             pictures = {shape: paint(pipe, shape) for shape in {usual, size}}
         except (BundleError, EngineError) as error:
             raise QualityError(
@@ -95,8 +99,8 @@ def paint(pipe: Pipeline, size: tuple[int, int]) -> np.ndarray:
 
 
 def ground(bundle: Bundle, size: tuple[int, int]) -> dict[str, Any]:
-    """For a model made for inpainting, a picture of gradients and a mask over its left half."""
-    if not bundle.inpaints_by_input:
+    """For a model made to paint over pictures, one of gradients and a mask over its left half."""
+    if not bundle.manifest.denoiser.channels:
         return {}
     height, width = size
     mask = Image.new("L", (width, height))

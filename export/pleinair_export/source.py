@@ -9,8 +9,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pleinair.bundle.manifest import MANIFEST, Defaults, Sizes
 from pleinair.bundle.manifest_checks import LONGEST_WORD, MOST_WORDS, is_vocabulary, suits
-from pleinair.bundle.opening import MANIFEST, Defaults, Sizes, inpaint_channels
+from pleinair.bundle.opening import inpaint_channels
 from pleinair.checks import number, one_line, shown, whole
 from pleinair.errors import BundleError, ExportError, RequestError
 from pleinair.request.request import MAX_SIDE, MAX_STEPS

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pleinair.bundle.opening import MANIFEST
+from pleinair.bundle.manifest import MANIFEST
 from pleinair.checks import one_line
 from pleinair.errors import RequestError, ResourceError
 from pleinair.system.locks import only_one

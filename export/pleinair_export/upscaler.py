@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pleinair.bundle.opening import UPSCALER
+from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.checks import one_line
 from pleinair.errors import ExportError
 from pleinair_export.esrgan import build

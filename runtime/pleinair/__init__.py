@@ -5,6 +5,7 @@ from pleinair.version import __version__
 TYPE_CHECKING = False  # what type checkers take for True; importing typing costs milliseconds
 if TYPE_CHECKING:
     from pleinair.bundle.opening import Bundle, open_bundle
+    from pleinair.engines.fake import FakeEngine
     from pleinair.errors import (
         BundleError,
         Cancelled,
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
         ResourceError,
     )
     from pleinair.pictures.upscale import Upscaler, load_upscaler
-    from pleinair.pipeline import Frame, Pipeline, Result, Timings, load
+    from pleinair.pipeline import Pipeline, load
+    from pleinair.results import Frame, Result, Timings
 
 __all__ = [
     "Bundle",
@@ -25,6 +27,7 @@ __all__ = [
     "Cancelled",
     "EngineError",
     "ExportError",
+    "FakeEngine",
     "Frame",
     "NetworkError",
     "Pipeline",
@@ -40,7 +43,7 @@ __all__ = [
     "load_upscaler",
     "open_bundle",
 ]
-HOMES = ("errors", "bundle.opening", "pipeline", "pictures.upscale")
+HOMES = ("errors", "bundle.opening", "results", "pipeline", "pictures.upscale", "engines.fake")
 
 
 def __getattr__(name: str) -> object:

@@ -12,10 +12,11 @@ import pleinair
 from bundles import edit_manifest, full_copy, light_copy, seal
 from hostile import external, listing, onnx_model, operator, run, with_graph
 from odd_files import circle, dangling, directory, outside, pipe, sparse, zeros
-from pleinair.bundle.opening import MANIFEST, default_path, open_bundle
+from pleinair.bundle.manifest import MANIFEST
+from pleinair.bundle.opening import default_path, open_bundle
 from pleinair.cli import app as cli
 from pleinair.cli.sandbox import tried
-from pleinair.engines.graphs import ENGINES
+from pleinair.engines.engine import ENGINES
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError, PleinairError
 from pleinair.sampling.scheduler_config import FLAGS, REAL, TEXTS, WHOLE

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from bundles import edit_manifest, light_copy, light_upscaler
-from pleinair.bundle.opening import MANIFEST, open_bundle
+from pleinair.bundle.manifest import MANIFEST
+from pleinair.bundle.opening import open_bundle
 from pleinair.cli import app as cli
 from pleinair.errors import BundleError
 from pleinair.text.reader import Reader

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from pleinair.bundle.opening import Sizes
+from pleinair.bundle.manifest import Sizes
 from pleinair.errors import ExportError, RequestError, ResourceError
 from pleinair_export import convert, export
 from pleinair_export.source import open_source

@@ -16,7 +16,8 @@ from onnx import TensorProto
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import pleinair
-from pleinair.bundle.opening import Sizes, open_bundle
+from pleinair.bundle.manifest import Sizes
+from pleinair.bundle.opening import open_bundle
 from pleinair.errors import BundleError, QualityError
 from pleinair.sampling.samplers import CLASSES, SAMPLERS, default_sampler
 from pleinair_export import check, convert, export, families, graphs, picture, preview, quantize

@@ -4,7 +4,9 @@ import json
 import shutil
 from dataclasses import asdict
 
-from pleinair.bundle.opening import FORMAT, MANIFEST, UPSCALER, GraphInfo, Manifest, Origin, Port, default_path
+from pleinair.bundle.manifest import FORMAT, MANIFEST, GraphInfo, Manifest, Origin, Port
+from pleinair.bundle.manifest_checks import UPSCALER
+from pleinair.bundle.opening import default_path
 from pleinair.bundle.verifying import file_info
 
 

@@ -3,14 +3,24 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from pleinair.bundle.manifest import (
+    BEHIND,
+    GUIDANCE,
+    KNOWN_FEEDS,
+    LATENTS,
+    TIMESTEP,
+    Autoencoder,
+    Denoiser,
+    GraphInfo,
+    Manifest,
+    Port,
+    Sizes,
+    TextEncoder,
+)
 from pleinair.errors import BundleError
 
-if TYPE_CHECKING:
-    from pleinair.bundle.opening import GraphInfo, Manifest, Port, Sizes, TextEncoder
-
-UPSCALER = "upscaler"  # the family, and the one graph, of a bundle that enlarges pictures
+UPSCALER = "upscaler"  # the one graph of a bundle that enlarges pictures
 LONGEST_NAME = 120  # characters of a bundle's name, and of each part of a file's
 MOST_FILES = 20_000  # the largest models have some thousand tensors, which may have a file each
 LARGEST_SIDE = 4096  # pixels
@@ -20,9 +30,10 @@ MOST_STEPS = 1000
 LARGEST_ID = 1 << 31
 DTYPES = {"input_ids": "int64"}  # of ports; all others are float32
 AGAIN = "export the model again"
+ANSWERS = {"gaussian": 2, "plain": 1}  # kind of an encoder -> numbers that it says of each latent
 
 
-def check_manifest(manifest: "Manifest") -> None:
+def check_manifest(manifest: Manifest) -> None:
     """Raise BundleError, one line, for the first thing that is wrong."""
     for name in manifest.files:
         if not plain_path(name):
@@ -50,30 +61,38 @@ def plain_path(name: str) -> bool:
     )
 
 
-def inpaint_channels(latents: int) -> int:
-    """Channels that an inpainting UNet reads: the latents, a mask, and the latents of the picture without its hole."""
-    return 2 * latents + 1
-
-
-def _lost(manifest: "Manifest") -> Iterator[str]:
+def _lost(manifest: Manifest) -> Iterator[str]:
     """Parts and files that are needed and not described."""
-    upscales = manifest.family == UPSCALER
-    for name in (UPSCALER,) if upscales else ("unet", "vae_decoder"):
-        if name not in manifest.graphs:
-            yield name
-    for name in ("scale",) if upscales else ("latents", "defaults", "text_encoders", "scheduler"):
-        if not getattr(manifest, name):
-            yield name
-    for encoder in manifest.text_encoders:
-        if encoder.graph not in manifest.graphs or encoder.output not in manifest.graphs[encoder.graph].outputs:
-            yield encoder.graph
-    named = [f"{encoder.tokenizer}/tokenizer.json" for encoder in manifest.text_encoders]
-    named += [file for graph in manifest.graphs.values() for files in graph.files.values() for file in files]
-    named += [manifest.scheduler] if manifest.scheduler else []
+    graphs = manifest.graphs
+    if UPSCALER in graphs:
+        if not manifest.scale:
+            yield "scale"
+        named = []
+    else:
+        for name in ("latents", "defaults", "text_encoders", "denoisers", "vaes", "scheduler"):
+            if not getattr(manifest, name):
+                yield name
+        if "default" not in manifest.vaes:
+            yield "vaes"
+        for part in manifest.denoisers:
+            if part.graph not in graphs or part.output not in graphs[part.graph].outputs:
+                yield part.graph
+        for vae in manifest.vaes.values():
+            yield from (name for name in (vae.decoder, vae.encoder) if name is not None and name not in graphs)
+        for encoder in manifest.text_encoders:
+            wanted = {encoder.output, encoder.pooled or encoder.output}
+            if encoder.graph not in graphs or wanted - set(graphs[encoder.graph].outputs):
+                yield encoder.graph
+        encoders = [encoder.graph for encoder in manifest.text_encoders]
+        for feed in manifest.conditioning.values():
+            yield from (name for name in feed.encoders if name not in encoders)
+        named = [f"{encoder.tokenizer}/tokenizer.json" for encoder in manifest.text_encoders]
+        named += [manifest.scheduler]
+    named += [file for graph in graphs.values() for files in graph.files.values() for file in files]
     yield from (file for file in named if file not in manifest.files)
 
 
-def _wrong(manifest: "Manifest") -> Iterator[str]:
+def _wrong(manifest: Manifest) -> Iterator[str]:
     """What no model can have."""
     name = manifest.name
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable() or re.search(r"[\\/:]", name):
@@ -87,7 +106,7 @@ def _wrong(manifest: "Manifest") -> Iterator[str]:
             yield "graphs: files"
     if not is_vocabulary(manifest.vocabulary):
         yield "vocabulary"
-    values = _upscaler_values(manifest) if manifest.family == UPSCALER else _painter_values(manifest)
+    values = _upscaler_values(manifest) if UPSCALER in manifest.graphs else _painter_values(manifest)
     yield from (place for place, fine in values.items() if not fine)
 
 
@@ -100,7 +119,7 @@ def sound_files(form: str, files: tuple[str, ...]) -> bool:
     return files[0].endswith(".onnx")
 
 
-def _upscaler_values(manifest: "Manifest") -> dict[str, bool]:
+def _upscaler_values(manifest: Manifest) -> dict[str, bool]:
     graph = manifest.graphs[UPSCALER]
     return {
         "scale": 1 <= manifest.scale <= 16,
@@ -111,68 +130,129 @@ def _upscaler_values(manifest: "Manifest") -> dict[str, bool]:
     }
 
 
-def _painter_values(manifest: "Manifest") -> dict[str, bool]:
+def _painter_values(manifest: Manifest) -> dict[str, bool]:
     latents, defaults = manifest.latents, manifest.defaults
     sides = (defaults.width, defaults.height)
     return {
         "latents: channels": 1 <= latents.channels <= 256,
-        "latents: downsample": 1 <= latents.downsample <= 64,
-        "latents: scale": math.isfinite(latents.scale) and latents.scale != 0,
-        "latents: shift": math.isfinite(latents.shift),
+        "latents: multiple": all(1 <= vae.downsample <= latents.multiple for vae in manifest.vaes.values())
+        and latents.multiple <= 1024
+        and not latents.multiple % manifest.vae.downsample,
         "latents: rgb": latents.rgb is None or maps_to_rgb(latents.rgb, latents.channels),
+        "vaes": all(is_autoencoder(vae, latents.channels) for vae in manifest.vaes.values()),
         "defaults": 1 <= defaults.steps <= MOST_STEPS
         and 0 <= defaults.guidance <= 100
-        and all(0 < side <= LARGEST_SIDE and not side % max(latents.downsample, 1) for side in sides),
+        and 1 <= defaults.image_guidance <= 100
+        and all(0 < side <= LARGEST_SIDE and not side % max(latents.multiple, 1) for side in sides),
         "sizes": manifest.sizes is None or suits(manifest.sizes, *sides),
-        "text_encoders": all(
-            3 <= encoder.length <= 4096
-            and all(0 <= token < LARGEST_ID for token in (encoder.bos_id, encoder.eos_id, encoder.pad_id))
-            and sized_like_text(manifest.graphs[encoder.graph], encoder)
-            for encoder in manifest.text_encoders
+        "guidance": manifest.guidance in GUIDANCE and _steered_as_said(manifest),
+        "text_encoders": all(is_encoder(encoder, manifest.graphs[encoder.graph]) for encoder in manifest.text_encoders),
+        "conditioning": not set(manifest.conditioning) & {LATENTS, TIMESTEP, *KNOWN_FEEDS}
+        and all(feed.encoders for feed in manifest.conditioning.values())
+        and all(_has_pooled(manifest, feed.encoders) for feed in manifest.conditioning.values() if feed.pooled),
+        "denoisers": all(
+            set(part.channels) <= set(BEHIND) and {LATENTS, TIMESTEP} <= set(part.feeds.values())
+            for part in manifest.denoisers
         ),
         **{
             f"graphs: {name}": has_ports(manifest.graphs[name], *ports)
             for name, ports in _painter_ports(manifest).items()
-            if name in manifest.graphs
         },
     }
 
 
-def _painter_ports(manifest: "Manifest") -> dict[str, tuple[dict, dict]]:
-    """graph -> its inputs and its outputs: port -> (rank, {axis: the sizes that it may have})."""
-    channels = manifest.latents.channels
-    encoder = manifest.text_encoders[0]
-    width = manifest.graphs[encoder.graph].outputs[encoder.output].shape[-1:]
-    return {
-        "unet": (
-            {
-                "sample": (4, {1: (channels, inpaint_channels(channels))}),
-                "timestep": (1, {}),
-                "encoder_hidden_states": (3, {2: width}),
-            },
-            {"out_sample": (4, {1: (channels,)})},
-        ),
-        "vae_decoder": ({"latent_sample": (4, {1: (channels,)})}, {"sample": (4, {1: (3,)})}),
-        "vae_encoder": ({"sample": (4, {1: (3,)})}, {"latent_parameters": (4, {1: (2 * channels,)})}),
-    }
-
-
-def has_ports(graph: "GraphInfo", inputs: dict, outputs: dict) -> bool:
-    """Whether a graph has these ports; those it has besides are told of by `_unused`."""
-    return all(
-        port in described and fits(port, described[port], rank, sizes)
-        for described, wanted in ((graph.inputs, inputs), (graph.outputs, outputs))
-        for port, (rank, sizes) in wanted.items()
+def is_autoencoder(vae: Autoencoder, channels: int) -> bool:
+    """Numbers that latents can be scaled by."""
+    listed = [numbers for numbers in (vae.mean, vae.std) if numbers is not None]
+    return (
+        1 <= vae.downsample <= 64
+        and vae.kind in ANSWERS
+        and all(map(math.isfinite, (vae.scale, vae.shift)))
+        and vae.scale != 0
+        and len(listed) in (0, 2)
+        and all(len(numbers) == channels and all(map(math.isfinite, numbers)) for numbers in listed)
+        and all(vae.std or (1,))
     )
 
 
-def fits(name: str, port: "Port", rank: int, sizes: dict[int, int | tuple[int, ...]]) -> bool:
-    """A port of this rank, of the numbers that belong there, whose fixed sizes are among those it may have."""
+def is_encoder(encoder: TextEncoder, graph: GraphInfo) -> bool:
+    """Ids and lengths that a tokenizer can have, and ports of their sizes."""
+    ids = (encoder.bos_id, encoder.eos_id, encoder.pad_id)
+    return (
+        3 <= encoder.length <= 4096
+        and all(0 <= token < LARGEST_ID for token in ids)
+        and encoder.empty in ("encode", "zeros")
+        and sized_like_text(graph, encoder)
+    )
+
+
+def _has_pooled(manifest: Manifest, names: Sequence[str]) -> bool:
+    return all(encoder.pooled is not None for encoder in manifest.text_encoders if encoder.graph in names)
+
+
+def _steered_as_said(manifest: Manifest) -> bool:
+    """What a kind of guidance needs is there, and what needs it is not there without it."""
+    part = manifest.denoiser
+    return ("guidance_embedding" in part.feeds.values()) == (manifest.guidance == "embedded") and (
+        "image" in part.channels
+    ) == (manifest.guidance == "image_text")
+
+
+def _painter_ports(manifest: Manifest) -> dict[str, tuple[dict, dict]]:
+    """graph -> its inputs and its outputs: port -> (rank, {axis: the size that it must have})."""
+    channels = manifest.latents.channels
+    ports = {}
+    for part in manifest.denoisers:
+        wanted = {port: _feed_port(manifest, part, feed) for port, feed in part.feeds.items()}
+        ports[part.graph] = (wanted, {part.output: (4, {1: channels})})
+    for vae in manifest.vaes.values():
+        ports[vae.decoder] = ({"latent_sample": (4, {1: channels})}, {"sample": (4, {1: 3})})
+        if vae.encoder is not None:
+            answer = (4, {1: ANSWERS[vae.kind] * channels}) if vae.kind in ANSWERS else (4, {})
+            ports[vae.encoder] = ({"sample": (4, {1: 3})}, {"latent_parameters": answer})
+    return ports
+
+
+def _feed_port(manifest: Manifest, part: Denoiser, feed: str) -> tuple[int, dict[int, int]] | None:
+    """Rank and sizes of the port that takes a feed; None for a feed that nothing makes."""
+    channels = manifest.latents.channels
+    if feed == LATENTS:
+        behind = sum(1 if name == "mask" else channels for name in part.channels)
+        return 4, {1: channels + behind}
+    if feed == TIMESTEP:
+        return 1, {}
+    if feed in KNOWN_FEEDS:
+        columns = KNOWN_FEEDS[feed]
+        return 2, {} if columns is None else {1: columns}
+    if feed not in manifest.conditioning:
+        return None
+    made = manifest.conditioning[feed]
+    encoders = {encoder.graph: encoder for encoder in manifest.text_encoders}
+    outputs = [encoders[name].pooled if made.pooled else encoders[name].output for name in made.encoders]
+    widths = [
+        manifest.graphs[name].outputs[output].shape[-1]
+        for name, output in zip(made.encoders, outputs, strict=True)
+        if output is not None
+    ]
+    sized = {} if any(isinstance(width, str) for width in widths) else {1 if made.pooled else 2: sum(widths)}
+    return 2 if made.pooled else 3, sized
+
+
+def has_ports(graph: GraphInfo, inputs: dict, outputs: dict) -> bool:
+    """Whether a graph has these ports; those it has besides are told of by `_unused`."""
+    return all(
+        port in described and made is not None and fits(port, described[port], *made)
+        for described, wanted in ((graph.inputs, inputs), (graph.outputs, outputs))
+        for port, made in wanted.items()
+    )
+
+
+def fits(name: str, port: Port, rank: int, sizes: dict[int, int]) -> bool:
+    """A port of this rank, of the numbers that belong there, whose fixed sizes are those it must have."""
     if port.dtype != DTYPES.get(name, "float32") or len(port.shape) != rank:
         return False
-    allowed = {axis: size if isinstance(size, tuple) else (size,) for axis, size in sizes.items()}
     return all(
-        isinstance(side, str) or (0 < side < LARGEST_ID and side in allowed.get(axis, (side,)))
+        isinstance(side, str) or (0 < side < LARGEST_ID and side == sizes.get(axis, side))
         for axis, side in enumerate(port.shape)
     )
 
@@ -184,7 +264,7 @@ def is_vocabulary(words: Sequence[str]) -> bool:
     )
 
 
-def suits(sizes: "Sizes", *sides: int) -> bool:
+def suits(sizes: Sizes, *sides: int) -> bool:
     """Possible sizes, and `sides` are among them."""
     possible = 1 <= sizes.smallest <= sizes.largest <= LARGEST_SIDE
     return possible and all(sizes.smallest <= side <= sizes.largest for side in sides)
@@ -195,27 +275,32 @@ def maps_to_rgb(rgb: tuple[tuple[float, ...], ...], channels: int) -> bool:
     return len(rgb) == channels + 1 and all(len(row) == 3 and all(map(math.isfinite, row)) for row in rgb)
 
 
-def sized_like_text(graph: "GraphInfo", encoder: "TextEncoder") -> bool:
-    """A graph that turns `input_ids` into embeddings (B, length, width)."""
-    output = graph.outputs[encoder.output]
+def sized_like_text(graph: GraphInfo, encoder: TextEncoder) -> bool:
+    """A graph that turns `input_ids` into embeddings (B, length, width), and, where it pools, into (B, width)."""
+    output, pooled = graph.outputs[encoder.output], graph.outputs.get(encoder.pooled)
     return (
         "input_ids" in graph.inputs
         and fits("input_ids", graph.inputs["input_ids"], 2, {1: encoder.length})
         and fits(encoder.output, output, 3, {1: encoder.length})
         and isinstance(output.shape[-1], int)
+        and (pooled is None or (fits(encoder.pooled, pooled, 2, {}) and isinstance(pooled.shape[-1], int)))
     )
 
 
-def _unused(manifest: "Manifest") -> Iterator[str]:
-    """Text encoders, graphs and ports that nothing here feeds or reads: a picture made without them would be wrong."""
-    if manifest.family == UPSCALER:
-        wanted = {UPSCALER: ({"image": ()}, {})}
+def _unused(manifest: Manifest) -> Iterator[str]:
+    """Parts, graphs and ports that nothing here feeds or reads: a picture made without them would be wrong."""
+    if UPSCALER in manifest.graphs:
+        wanted = {UPSCALER: {"image"}}
     else:
-        for encoder in manifest.text_encoders[1:]:
-            yield f"second text encoder '{encoder.graph}'"
-        wanted = {**_painter_ports(manifest), manifest.text_encoders[0].graph: ({"input_ids": ()}, {})}
+        fed = {name for feed in manifest.conditioning.values() for name in feed.encoders}
+        yield from (f"text encoder '{each.graph}'" for each in manifest.text_encoders if each.graph not in fed)
+        taken = {feed for part in manifest.denoisers for feed in part.feeds.values()}
+        yield from (f"feed '{feed}'" for feed in manifest.conditioning if feed not in taken)
+        yield from (f"second denoiser '{part.graph}'" for part in manifest.denoisers[1:])
+        wanted = {name: set(inputs) for name, (inputs, _) in _painter_ports(manifest).items()}
+        wanted |= {encoder.graph: {"input_ids"} for encoder in manifest.text_encoders}
     for name, graph in manifest.graphs.items():
         if name not in wanted:
             yield f"graph '{name}'"
         else:
-            yield from (f"port '{port}' of '{name}'" for port in graph.inputs if port not in wanted[name][0])
+            yield from (f"port '{port}' of '{name}'" for port in graph.inputs if port not in wanted[name])

@@ -1,4 +1,4 @@
-"""Where an ONNX file says that its weights lie, read from its bytes without the onnx package.
+"""What an ONNX file says of its weights, read from its bytes without the onnx package.
 
 The field numbers are those of onnx.proto. A weight can stand in a graph, in an attribute of a node at any depth, in a
 function and in training information: all are walked.
@@ -22,6 +22,7 @@ INSIDE: dict[int, dict[int, int]] = {  # message -> field -> the message that it
     SPARSE: {1: TENSOR, 2: TENSOR},
 }
 EXTERNAL_DATA, KEY, VALUE = 13, 1, 2  # fields of TensorProto and of the pairs it lists
+DIMENSIONS, DATA_TYPE, NAME = 1, 2, 8  # further ones of TensorProto
 DEEPEST = 100  # messages in each other, as protobuf itself allows
 MOST_FIELDS = 3_000_000  # some seconds; the UNet of SDXL has less than a tenth of it
 
@@ -39,6 +40,43 @@ def locations(path: Path) -> set[str]:
             return {data[a:b].decode("utf-8", "backslashreplace") for a, b in spans}
     except (OSError, ValueError, IndexError) as error:
         raise BundleError(f"'{path}' is not an ONNX file ({error}); restore it or export the model again") from None
+
+
+def initializers(path: Path) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """The weights of an ONNX file's graph: name -> TensorProto.DataType and shape; BundleError as for `locations`."""
+    left = [MOST_FIELDS]
+    try:
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            graphs = [span for place, *span in _fields(data, 0, len(data), left) if place == 7]
+            tensors = [span for a, b in graphs for place, *span in _fields(data, a, b, left) if place == 5]
+            return dict(_described(data, a, b, left) for a, b in tensors)
+    except (OSError, ValueError, IndexError) as error:
+        raise BundleError(f"'{path}' is not an ONNX file ({error}); restore it or export the model again") from None
+
+
+def _described(data: mmap.mmap, start: int, end: int, left: list[int]) -> tuple[str, tuple[int, tuple[int, ...]]]:
+    """Name, type and shape of a TensorProto; its dimensions stand one by one, or packed into one field."""
+    name, kind, shape, at = "", 0, [], start
+    while at < end:
+        left[0] -= 1
+        tag, at = _varint(data, at, end)
+        place, wire = tag >> 3, tag & 7
+        if wire == 0:
+            value, at = _varint(data, at, end)
+            kind = value if place == DATA_TYPE else kind
+            shape += [value] if place == DIMENSIONS else []
+            continue
+        length, at = _varint(data, at, end) if wire == 2 else (8 if wire == 1 else 4, at)
+        if at + length > end or not left[0]:
+            raise ValueError("cut short")
+        if place == NAME:
+            name = data[at : at + length].decode("utf-8", "backslashreplace")
+        inside = at
+        while place == DIMENSIONS and inside < at + length:
+            value, inside = _varint(data, inside, at + length)
+            shape.append(value)
+        at += length
+    return name, (kind, tuple(shape))
 
 
 def _walk(

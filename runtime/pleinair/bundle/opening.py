@@ -1,143 +1,21 @@
-"""A bundle on disk: `bundle.json` read into frozen dataclasses."""
+"""A bundle on disk: its folder opened, and its parts as code asks for them."""
 
 import hashlib
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pleinair.bundle import onnx_data, typed
-from pleinair.bundle.manifest_checks import UPSCALER, check_manifest, inpaint_channels
-from pleinair.bundle.verifying import FileInfo, Files, check_references
+from pleinair.bundle import format_1, onnx_data, typed
+from pleinair.bundle.manifest import FORMAT, MANIFEST, Manifest
+from pleinair.bundle.manifest_checks import UPSCALER, check_manifest
+from pleinair.bundle.verifying import Files, check_references
 from pleinair.errors import BundleError
 from pleinair.sampling.scheduler_config import check_config
 from pleinair.system.files import CONFIG, parse_json, read_json
 
-FORMAT = 1
-MANIFEST = "bundle.json"
 LARGEST_MANIFEST = 8 << 20  # bytes; one file for each tensor of a large model makes about one million
 RESTORE = "restore the file or export the model again"
-
-
-@dataclass(frozen=True)
-class Port:
-    """One input or output of a graph; a named dimension is dynamic."""
-
-    dtype: str
-    shape: tuple[int | str, ...]
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """How close a graph is to torch on the same inputs, and the gate it had to pass, in dB of PSNR.
-
-    `worst_channel`, where a bundle has it, is the largest relative error of a channel of any output.
-    """
-
-    psnr_db: float
-    gate_db: float
-    worst_channel: float | None = None
-
-
-@dataclass(frozen=True)
-class GraphInfo:
-    """One network of the bundle: its files by format ("openvino", "onnx"), the first being the graph itself."""
-
-    files: dict[str, tuple[str, ...]]
-    weights: str
-    activations: str
-    inputs: dict[str, Port]
-    outputs: dict[str, Port]
-    fidelity: dict[str, Fidelity]
-
-
-@dataclass(frozen=True)
-class TextEncoder:
-    """Which graph reads the prompt, with which tokenizer folder, and which of its outputs the UNet is given."""
-
-    graph: str
-    tokenizer: str
-    length: int
-    bos_id: int
-    eos_id: int
-    pad_id: int
-    output: str
-
-
-@dataclass(frozen=True)
-class Latents:
-    """image = decode(latents / scale + shift); one latent pixel covers `downsample` x `downsample` image pixels.
-
-    `rgb`, where a bundle has it, previews without the VAE: colours in 0..1 = latents (as the UNet sees them) @ W + b,
-    as rows of 3, one for each channel and the last for b.
-    """
-
-    channels: int
-    downsample: int
-    scale: float
-    shift: float
-    rgb: tuple[tuple[float, ...], ...] | None = None
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """What a picture is made with when the caller does not say."""
-
-    width: int
-    height: int
-    sampler: str
-    steps: int
-    guidance: float
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """The shortest and the longest side, in pixels, that a model paints well."""
-
-    smallest: int
-    largest: int
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where the model came from and what made the bundle; never a path, user or host name."""
-
-    source: str
-    revision: str | None
-    licence: str | None
-    command: str
-    tools: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The whole of `bundle.json`.
-
-    An upscaler (family "upscaler") has a `scale`, how many times wider its pictures become, and neither latents,
-    defaults, text encoders nor scheduler; all other bundles have these and no scale.
-
-    `vocabulary` holds all the words that a model knows, in lower case and the telling ones first; where it is empty
-    there is no telling, and likewise without `sizes`.
-    """
-
-    format: int
-    name: str
-    family: str
-    tasks: tuple[str, ...]
-    latents: Latents | None
-    defaults: Defaults | None
-    text_encoders: tuple[TextEncoder, ...]
-    scheduler: str | None
-    graphs: dict[str, GraphInfo]
-    files: dict[str, FileInfo]
-    origin: Origin
-    scale: int | None = None
-    vocabulary: tuple[str, ...] = ()
-    sizes: Sizes | None = None
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
 
 
 @dataclass(frozen=True)
@@ -156,31 +34,21 @@ class Bundle:
         return tuple(sorted(set.intersection(*per_graph)))
 
     @property
-    def tasks(self) -> tuple[str, ...]:
-        """What the bundle can do; wherever it repaints pictures it inpaints too, which early bundles do not list."""
-        listed = self.manifest.tasks
-        return (*listed, "inpaint") if "image2image" in listed and "inpaint" not in listed else listed
-
-    @property
     def upscales(self) -> bool:
         """Enlarges pictures, and cannot paint any."""
-        return self.manifest.family == UPSCALER
-
-    @property
-    def inpaints_by_input(self) -> bool:
-        """Its UNet is made for inpainting: beside the latents it is given a mask and the latents of what is kept."""
-        unet = self.manifest.graphs.get("unet")
-        return unet is not None and unet.inputs["sample"].shape[1] == inpaint_channels(self.manifest.latents.channels)
+        return UPSCALER in self.manifest.graphs
 
     def require(self, task: str) -> None:
         """Raise BundleError, with where to use this bundle instead, unless `task` is among its tasks."""
-        if task in self.tasks:
+        if task in self.manifest.tasks:
             return
         remedy = {
             ("upscale",): "give it to --upscale, and a model that paints to --model",
             ("inpaint",): "give it a picture and a mask (--image, --mask), or choose another --model",
-        }.get(self.tasks, "choose another --model")
-        raise BundleError(f"bundle '{self.manifest.name}' does {', '.join(self.tasks)} and not {task}; {remedy}")
+        }.get(self.manifest.tasks, "choose another --model")
+        raise BundleError(
+            f"bundle '{self.manifest.name}' does {', '.join(self.manifest.tasks)} and not {task}; {remedy}"
+        )
 
     def graph_file(self, graph: str, form: str) -> Path:
         """The file an engine opens for `graph`; raises BundleError where the bundle has none in that format."""
@@ -255,7 +123,7 @@ def read_manifest(root: Path) -> Manifest:
             " update pleinair (pip install -U, or git pull in a clone)"
         )
     try:
-        return typed.build(Manifest, raw, MANIFEST)
+        return format_1.upgraded(raw, MANIFEST) if version == 1 else typed.build(Manifest, raw, MANIFEST)
     except ValueError as error:
         raise BundleError(f"'{root / MANIFEST}' is malformed ({error}); {RESTORE}") from None
 

@@ -19,7 +19,7 @@ from pleinair.cli import sandbox as sandboxes
 from pleinair.cli.progress import Progress
 from pleinair.cli.terminal import INTERRUPTED, complain, data, document, failure, flush, say, warn
 from pleinair.cli.usage import examples, told
-from pleinair.engines.graphs import ENGINES, installed
+from pleinair.engines.engine import ENGINES, installed
 from pleinair.errors import (
     BundleError,
     Cancelled,
@@ -32,9 +32,10 @@ from pleinair.errors import (
 from pleinair.files import film as films
 from pleinair.files.metadata import MAX_LINES, brief, described, read
 from pleinair.files.output import ARRAYS, PICTURES, check_apart, planned_files, standing, write
-from pleinair.pipeline import Pipeline, Result, load, merged
+from pleinair.pipeline import Pipeline, load
 from pleinair.request.options import LARGER, MASKING, offered, painting, parse_list
 from pleinair.request.request import resolve
+from pleinair.results import Result, merged
 from pleinair.sampling.path_betas import SPACINGS
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.system import install, machine
@@ -460,7 +461,7 @@ def description(bundle: Bundle) -> dict[str, Any]:
     return {
         "name": manifest.name,
         "family": manifest.family,
-        "tasks": list(bundle.tasks),
+        "tasks": list(manifest.tasks),
         "formats": list(bundle.formats),
         **({"scale": manifest.scale} if bundle.upscales else painter_facts(bundle)),
         "graphs": graphs,
@@ -492,7 +493,9 @@ def show_prompt(
     as_json: Json = False,
 ) -> None:
     """Show how a prompt is read: chunks, tokens, weights, steps, parts and embeddings."""
-    from pleinair.text.reader import Reader, report_lines
+    from pleinair.text.reader import Reader
+    from pleinair.text.report import report as reported
+    from pleinair.text.report import report_lines
 
     refuse_model(model)
     bundle = open_bundle(model)
@@ -500,7 +503,7 @@ def show_prompt(
         bundle.require("text2image")
     request = resolve(bundle, text, negative, steps=steps)
     reader = Reader(bundle, clip_skip=clip_skip, embeddings=embedding or ())
-    report = reader.report(request.prompt, request.negative, request.walk.steps)
+    report = reported(reader, request.prompt, request.negative, request.walk.steps)
     if as_json:
         document(report)
         return

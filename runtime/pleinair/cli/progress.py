@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from pleinair.cli.terminal import printable
-from pleinair.pipeline import Frame
+from pleinair.results import Frame
 
 RECENT = 10  # steps whose mean tells how fast it goes
 

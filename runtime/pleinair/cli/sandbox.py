@@ -81,7 +81,7 @@ def main(path: str, engine: str, memory_mb: str, seconds: str) -> None:
     problem = None
     try:
         pipe = load(path, engine=engine)
-        given = {} if "text2image" in pipe.bundle.tasks else {"image": GRAY, "mask": GRAY}
+        given = {} if "text2image" in pipe.bundle.manifest.tasks else {"image": GRAY, "mask": GRAY}
         pipe.generate("", seed=0, steps=1, **given)
     except PleinairError as error:
         problem = one_line(error, 1000)

@@ -1,55 +1,82 @@
 """Graphs without a model: small arithmetic of the right shapes, so that a program around pleinair can be tested.
 
-`pleinair.load(engine="fake")` takes shapes from the bundle's manifest and never reads a weight.
+    pipe = pleinair.load(engine=FakeEngine())
+
+takes shapes from the bundle's manifest and never reads a weight; a picture takes milliseconds. `on_call` is told of
+every call before it is answered, and may count it, wait, or raise.
 """
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from pleinair.bundle.manifest import LATENTS, Denoiser
 from pleinair.bundle.opening import Bundle
-from pleinair.engines.graphs import Shapes
+from pleinair.engines.edits import Edit
+from pleinair.engines.engine import Shapes, engine_version
 from pleinair.engines.precision import F32
 
-
-def devices() -> list[str]:
-    return ["cpu"]
+Inputs = dict[str, np.ndarray]
 
 
-def check_device(device: str | None, threads: int | None) -> str:
-    return "cpu"
+class FakeEngine:
+    """An engine for tests; `on_call(graph, inputs)` is called before each answer."""
 
+    name, format = "fake", ""
 
-def offered(device: str | None) -> tuple[str, ...]:
-    return (F32,)
+    def __init__(self, on_call: Callable[[str, Inputs], None] = lambda graph, inputs: None) -> None:
+        self.version = engine_version(self.name)
+        self._on_call = on_call
 
+    def devices(self) -> list[str]:
+        return ["cpu"]
 
-def fastest(bundle: Bundle, graph: str, device: str | None) -> str:
-    return F32
+    def check_device(self, device: str | None, threads: int | None) -> None:
+        pass
 
+    def offered(self, device: str | None) -> tuple[str, ...]:
+        return (F32,)
 
-def open_graph(bundle: Bundle, graph: str, device: str | None, threads: int | None, computes_in: str) -> "FakeGraph":
-    return FakeGraph(bundle, graph)
+    def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
+        return F32
+
+    def open_graph(
+        self,
+        bundle: Bundle,
+        graph: str,
+        *,
+        device: str | None,
+        threads: int | None,
+        precision: str,
+        edits: Sequence[Edit],
+        kept: int,
+    ) -> "FakeGraph":
+        return FakeGraph(bundle, graph, self._on_call)
 
 
 class FakeGraph:
-    """The text encoder hashes token ids, the UNet pulls towards a colour made of the text, the VAE is a resize."""
+    """A text encoder hashes token ids, the denoiser pulls towards a colour made of its feeds, a VAE is a resize."""
 
-    def __init__(self, bundle: Bundle, graph: str) -> None:
-        self._info = bundle.manifest.graphs[graph]
-        self._latents = bundle.manifest.latents
-        self._scale = bundle.manifest.scale
-        networks = {
-            **{encoder.graph: self._text for encoder in bundle.manifest.text_encoders},
-            "unet": self._unet,
-            "vae_encoder": self._encode,
-            "vae_decoder": self._decode,
-            "upscaler": self._upscale,
-        }
-        self._run = networks[graph]
+    def __init__(self, bundle: Bundle, graph: str, on_call: Callable[[str, Inputs], None]) -> None:
+        manifest = bundle.manifest
+        self._name = graph
+        self._info = manifest.graphs[graph]
+        self._on_call = on_call
+        networks: dict[str, Callable[..., Inputs]] = {encoder.graph: self._text for encoder in manifest.text_encoders}
+        networks |= {part.graph: self._denoiser for part in manifest.denoisers}
+        for vae in manifest.vaes.values():
+            networks |= {vae.decoder: self._decode, vae.encoder: self._encode}
+        self._run = networks.get(graph, self._upscale)
+        self._denoisers: dict[str, Denoiser] = {part.graph: part for part in manifest.denoisers}
+        self._vaes = {name: vae for vae in manifest.vaes.values() for name in (vae.decoder, vae.encoder)}
+        self._channels = manifest.latents.channels if manifest.latents else 0
+        self._scale = manifest.scale
 
     def prepare(self, shapes: Shapes) -> None:
         pass
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        self._on_call(self._name, inputs)
         return self._run(**inputs)
 
     def unload(self) -> None:
@@ -66,28 +93,36 @@ class FakeGraph:
             embeddings[name] = wave if len(port.shape) == 3 else wave[:, -1]
         return embeddings
 
-    def _unet(
-        self, sample: np.ndarray, timestep: np.ndarray, encoder_hidden_states: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        if sample.shape[1] != self._info.inputs["sample"].shape[1]:
-            raise ValueError(f"the UNet takes {self._info.inputs['sample'].shape[1]} channels, not {sample.shape[1]}")
-        latents = sample[:, : self._info.outputs["out_sample"].shape[1]]  # an inpainting UNet is given more than these
-        colour = encoder_hidden_states.mean(1)[:, : latents.shape[1]]  # (B, 4)
-        return {"out_sample": 0.9 * latents - 0.1 * colour[:, :, None, None]}
+    def _denoiser(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        part = self._denoisers[self._name]
+        (port,) = (port for port, feed in part.feeds.items() if feed == LATENTS)
+        sample = inputs.pop(port)
+        if sample.shape[1] != self._info.inputs[port].shape[1]:
+            raise ValueError(f"'{self._name}' takes {self._info.inputs[port].shape[1]} channels, not {sample.shape[1]}")
+        latents = sample[:, : self._channels]  # one made for inpainting is given more than these
+        colour = sum(_mean(array)[:, : self._channels] for name, array in inputs.items() if array.ndim > 1)  # (B, C)
+        return {part.output: 0.9 * latents - 0.1 * colour[:, :, None, None]}
 
     def _encode(self, sample: np.ndarray) -> dict[str, np.ndarray]:
         """What `_decode` makes this picture of; the channels that it ignores are 0, and no picture is in doubt."""
-        size, channels = self._latents.downsample, self._latents.channels
+        vae, channels = self._vaes[self._name], self._channels
+        size = vae.downsample
         batch, _, height, width = sample.shape
         colours = sample.reshape(batch, 3, height // size, size, width // size, size).mean((3, 5)).clip(-0.999, 0.999)
-        numbers = np.zeros((batch, 2 * channels, *colours.shape[2:]), np.float32)
-        numbers[:, : min(3, channels)] = np.arctanh(colours)[:, :channels]
-        numbers[:, channels:] = -30
-        return {"latent_parameters": numbers}
+        latents = np.zeros((batch, channels, *colours.shape[2:]), np.float32)
+        latents[:, : min(3, channels)] = np.arctanh(colours)[:, :channels]
+        if vae.kind == "plain":
+            return {"latent_parameters": latents}
+        return {"latent_parameters": np.concatenate([latents, np.full_like(latents, -30)], 1)}
 
     def _decode(self, latent_sample: np.ndarray) -> dict[str, np.ndarray]:
-        size = self._latents.downsample
+        size = self._vaes[self._name].downsample
         return {"sample": np.tanh(latent_sample[:, :3].repeat(size, 2).repeat(size, 3))}
 
     def _upscale(self, image: np.ndarray) -> dict[str, np.ndarray]:
         return {"upscaled": image.repeat(self._scale, 2).repeat(self._scale, 3)}
+
+
+def _mean(array: np.ndarray) -> np.ndarray:
+    """One row of small numbers for each text: of (B, S, d) over its tokens, of (B, p), which may hold sizes, a wave."""
+    return array.mean(1) if array.ndim == 3 else np.sin(array)

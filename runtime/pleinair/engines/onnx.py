@@ -2,11 +2,16 @@
 
 import platform
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from pleinair.bundle import onnx_data
 from pleinair.bundle.opening import Bundle
-from pleinair.engines.graphs import Shapes, failed, no_extra, unreadable
+from pleinair.engines.edits import Edit
+from pleinair.engines.engine import Shapes, engine_version
+from pleinair.engines.failures import failed, no_extra, no_weight, unreadable
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.precision import F32
 from pleinair.engines.telemetry import without_telemetry
@@ -17,6 +22,7 @@ with without_telemetry():
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "dml": "DmlExecutionProvider"}
 DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(int32)": "int32"}
+ELEMENTS = {1: np.float32, 10: np.float16}  # TensorProto.DataType
 SILENT = 3  # errors only; they reach the caller as exceptions
 OLDEST = (1, 24)  # earlier ones read weights from anywhere on the disk
 INTEL_MAC = (sys.platform, platform.machine()) == ("darwin", "x86_64")  # has none later than 1.23
@@ -25,46 +31,67 @@ if tuple(map(int, ort.__version__.split(".")[:2])) < OLDEST and not INTEL_MAC:
     raise ImportError(f"version {ort.__version__} is too old, 1.24 is needed")
 
 
-def devices() -> list[str]:
-    available = ort.get_available_providers()
-    return [name for name, provider in PROVIDERS.items() if provider in available]
+class OnnxEngine:
+    """ONNX Runtime, on its execution providers."""
 
+    name, format = "onnx", "onnx"
 
-def check_device(device: str | None, threads: int | None) -> tuple[str, int]:
-    """A device's kind and number; RequestError where this machine has none such."""
-    kind, _, index = (device or "cpu").lower().partition(":")
-    if kind not in devices() or (index and (kind == "cpu" or not (index.isascii() and index.isdigit()))):
-        raise RequestError(f"ONNX Runtime has no device '{device}' here; choose from {', '.join(devices())}")
-    if threads and kind != "cpu":
-        raise RequestError(f"threads are for the CPU, not for '{device}'; leave --threads out")
-    return kind, int(index or 0)
+    def __init__(self) -> None:
+        self.version = engine_version(self.name)
 
+    def devices(self) -> list[str]:
+        available = ort.get_available_providers()
+        return [name for name, provider in PROVIDERS.items() if provider in available]
 
-def offered(device: str | None) -> tuple[str, ...]:
-    """ONNX Runtime computes in what a graph's own operators say."""
-    return (F32,)
+    def check_device(self, device: str | None, threads: int | None) -> None:
+        self._device(device, threads)
 
+    def offered(self, device: str | None) -> tuple[str, ...]:
+        """ONNX Runtime computes in what a graph's own operators say."""
+        return (F32,)
 
-def fastest(bundle: Bundle, graph: str, device: str | None) -> str:
-    return F32
+    def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
+        return F32
 
+    def open_graph(
+        self,
+        bundle: Bundle,
+        graph: str,
+        *,
+        device: str | None,
+        threads: int | None,
+        precision: str,
+        edits: Sequence[Edit],
+        kept: int,
+    ) -> "OnnxGraph":
+        return OnnxGraph(bundle, graph, *self._device(device, threads), threads, edits)
 
-def open_graph(bundle: Bundle, graph: str, device: str | None, threads: int | None, computes_in: str) -> "OnnxGraph":
-    return OnnxGraph(bundle, graph, *check_device(device, threads), threads)
+    def _device(self, device: str | None, threads: int | None) -> tuple[str, int]:
+        """A device's kind and number; RequestError where this machine has none such."""
+        kind, _, index = (device or "cpu").lower().partition(":")
+        if kind not in self.devices() or (index and (kind == "cpu" or not (index.isascii() and index.isdigit()))):
+            raise RequestError(f"ONNX Runtime has no device '{device}' here; choose from {', '.join(self.devices())}")
+        if threads and kind != "cpu":
+            raise RequestError(f"threads are for the CPU, not for '{device}'; leave --threads out")
+        return kind, int(index or 0)
 
 
 class OnnxGraph:
     """An ONNX Runtime session, made at the first call."""
 
-    def __init__(self, bundle: Bundle, graph: str, device: str, index: int, threads: int | None) -> None:
+    def __init__(
+        self, bundle: Bundle, graph: str, device: str, index: int, threads: int | None, edits: Sequence[Edit]
+    ) -> None:
         self._bundle = bundle
         self._name = graph
         self._device = device
         self._index = index
         self._threads = threads
+        self._edits = edits
         self._shapes: Shapes = {}
         self._inputs: dict[str, str] = {}
         self._session: ort.InferenceSession | None = None
+        self._replaced: list[ort.OrtValue] = []  # which the session does not keep alive
 
     def prepare(self, shapes: Shapes) -> None:
         stale = self._device == "dml" and shapes != self._shapes  # its free dimensions are fixed at load
@@ -83,6 +110,7 @@ class OnnxGraph:
             for name, size in self._free_dimensions(shapes).items():
                 options.add_free_dimension_override_by_name(name, size)
         file = self._bundle.graph_file(self._name, "onnx")
+        self._replaced = replacements(options, file, self._name, self._edits)
         try:
             # its own fallback would go on with another device, and say so on stdout only
             session = ort.InferenceSession(file, options, providers=provider, enable_fallback=0)
@@ -124,3 +152,21 @@ class OnnxGraph:
             for dimension, size in zip(ports[name].shape, shape, strict=True)
             if isinstance(dimension, str)
         }
+
+
+def replacements(options: ort.SessionOptions, file: Path, graph: str, edits: Sequence[Edit]) -> list[ort.OrtValue]:
+    """Hand a session other arrays for initializers of its file, in their own types; returns what must be kept alive.
+
+    `add_initializer` would do nothing, and say nothing, for weights that the session lays out anew.
+    """
+    if not edits:
+        return []
+    tensors = onnx_data.initializers(file)
+    values = []
+    for edit in edits:
+        kind, shape = tensors.get(edit.name, (None, None))
+        if shape != edit.array.shape or kind not in ELEMENTS:
+            raise no_weight(graph, edit.name)
+        values.append(ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(edit.array, ELEMENTS[kind])))
+    options.add_external_initializers([edit.name for edit in edits], values)
+    return values

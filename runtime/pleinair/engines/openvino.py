@@ -1,14 +1,19 @@
 """OpenVINO: CPU, Intel GPU and NPU."""
 
 import os
+from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pleinair.bundle.opening import Bundle, Port
-from pleinair.engines import precision
-from pleinair.engines.graphs import Shapes, failed, no_extra, unreadable
+from pleinair.bundle.manifest import Port
+from pleinair.bundle.opening import Bundle
+from pleinair.engines import precision as precisions
+from pleinair.engines.edits import Edit
+from pleinair.engines.engine import Shapes, engine_version
+from pleinair.engines.failures import failed, no_extra, no_weight, unreadable
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError, RequestError
@@ -24,60 +29,104 @@ BF16_SETS = ("BF16", "FP16", "AMX", "ALL", "DEFAULT")  # in the names of instruc
 XML = b"<?xml"
 
 
-def devices() -> list[str]:
-    return list(ov.Core().available_devices)
+class OpenVINOEngine:
+    """OpenVINO's runtime, on its devices."""
 
+    name, format = "openvino", "openvino"
 
-def check_device(device: str | None, threads: int | None) -> str:
-    """OpenVINO's name of a device; RequestError where this machine has none such, or it takes no threads."""
-    name = (device or "cpu").upper()
-    available = devices()
-    if name not in available and name not in {entry.split(".")[0] for entry in available}:
-        raise RequestError(f"OpenVINO has no device '{device}' here; choose from {', '.join(available).lower()}")
-    if threads and name != "CPU":
-        raise RequestError(f"threads are for the CPU, not for '{device}'; leave --threads out")
-    return name
+    def __init__(self) -> None:
+        self.version = engine_version(self.name)
 
+    def devices(self) -> list[str]:
+        return list(ov.Core().available_devices)
 
-def offered(device: str | None) -> tuple[str, ...]:
-    """The precisions that a device computes in at full speed, as OpenVINO says."""
-    name = check_device(device, None)
-    has = ov.Core().get_property(name, "OPTIMIZATION_CAPABILITIES")
-    forced = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()  # which OpenVINO obeys, and still says BF16
-    slow = name == "CPU" and not any(mark in forced for mark in BF16_SETS)
-    return tuple(kind for name, kind in CAPABILITIES.items() if name in has and not (slow and name == "BF16"))
+    def check_device(self, device: str | None, threads: int | None) -> None:
+        self._device(device, threads)
 
+    def offered(self, device: str | None) -> tuple[str, ...]:
+        """What a device computes in at full speed, as OpenVINO says."""
+        name = self._device(device)
+        has = ov.Core().get_property(name, "OPTIMIZATION_CAPABILITIES")
+        forced = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()  # which OpenVINO obeys, and still says BF16
+        slow = name == "CPU" and not any(mark in forced for mark in BF16_SETS)
+        return tuple(kind for name, kind in CAPABILITIES.items() if name in has and not (slow and name == "BF16"))
 
-def fastest(bundle: Bundle, graph: str, device: str | None) -> str:
-    """What `auto` means for a graph."""
-    return precision.fastest(bundle, graph, check_device(device, None).split(".")[0], offered(device))
+    def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
+        kind = self._device(device).split(".")[0]
+        return precisions.fastest(bundle, graph, kind, self.offered(device))
 
+    def open_graph(
+        self,
+        bundle: Bundle,
+        graph: str,
+        *,
+        device: str | None,
+        threads: int | None,
+        precision: str,
+        edits: Sequence[Edit],
+        kept: int,
+    ) -> "OpenVINOGraph":
+        settings: dict[str, Any] = {**LATENCY, "INFERENCE_PRECISION_HINT": precision}
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        return OpenVINOGraph(bundle, graph, self._device(device, threads), settings, edits, kept)
 
-def open_graph(
-    bundle: Bundle, graph: str, device: str | None, threads: int | None, computes_in: str
-) -> "OpenVINOGraph":
-    return OpenVINOGraph(bundle, graph, check_device(device, threads), threads, computes_in)
+    def _device(self, device: str | None, threads: int | None = None) -> str:
+        """OpenVINO's name of a device; RequestError where this machine has none such, or it takes no threads."""
+        name = (device or "cpu").upper()
+        available = self.devices()
+        if name not in available and name not in {entry.split(".")[0] for entry in available}:
+            raise RequestError(f"OpenVINO has no device '{device}' here; choose from {', '.join(available).lower()}")
+        if threads and name != "CPU":
+            raise RequestError(f"threads are for the CPU, not for '{device}'; leave --threads out")
+        return name
 
 
 class OpenVINOGraph:
     """A graph compiled for the shapes it is called with: static shapes are what OpenVINO is fast with."""
 
-    def __init__(self, bundle: Bundle, graph: str, device: str, threads: int | None, computes_in: str) -> None:
+    def __init__(
+        self, bundle: Bundle, graph: str, device: str, settings: dict[str, Any], edits: Sequence[Edit], kept: int
+    ) -> None:
         self._bundle = bundle
         self._name = graph
         self._device = device
-        self._settings: dict[str, Any] = {**LATENCY, "INFERENCE_PRECISION_HINT": computes_in}
-        if threads:
-            self._settings["INFERENCE_NUM_THREADS"] = threads
-        self._shapes: Shapes | None = None
+        self._settings = settings
+        self._edits = edits
+        self._kept = kept
         self._outputs: list[str] = []
         self._tokens: int | None = None  # rows of the table that input_ids choose from
-        self._request: ov.InferRequest | None = None
+        self._requests: OrderedDict[tuple, ov.InferRequest] = OrderedDict()  # by shapes, those used last at the end
 
     def prepare(self, shapes: Shapes) -> None:
-        if shapes == self._shapes:
-            return
-        self.unload()
+        self._request(shapes)
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        request = self._request({name: array.shape for name, array in inputs.items()})
+        if self._tokens is not None and (inputs["input_ids"] >= self._tokens).any():
+            raise BundleError(
+                f"'{self._name}' knows {self._tokens} tokens and its tokenizer makes others; export the model again"
+            )
+        try:
+            results = request.infer(inputs)
+        except RuntimeError as error:
+            raise failed(self._name, self._device, error) from None
+        return {name: np.array(array) for name, array in zip(self._outputs, results.values(), strict=True)}
+
+    def unload(self) -> None:
+        self._requests.clear()
+
+    def _request(self, shapes: Shapes) -> ov.InferRequest:
+        """The graph compiled for these shapes; the memory of the oldest is given back before another is made."""
+        key = tuple(sorted(shapes.items()))
+        if key not in self._requests:
+            while len(self._requests) >= self._kept:
+                self._requests.popitem(last=False)
+            self._requests[key] = self._compiled(shapes)
+        self._requests.move_to_end(key)
+        return self._requests[key]
+
+    def _compiled(self, shapes: Shapes) -> ov.InferRequest:
         core = ov.Core()
         model = read_model(core, self._bundle.graph_file(self._name, "openvino"))
         info = self._bundle.manifest.graphs[self._name]
@@ -87,28 +136,29 @@ class OpenVINOGraph:
             self._tokens = table_rows(model)
             if EXTRA in shapes and not take_extra(model):
                 raise no_extra(self._name)
+            for edit in self._edits:
+                if not replace_weight(model, edit.name, edit.array):
+                    raise no_weight(self._name, edit.name)
             # compiling drops operations that these shapes make idle, and gives their names to the port that remains
             self._outputs = list(outputs)
             model.reshape(dict(shapes))
-            self._request = core.compile_model(model, self._device, self._settings).create_infer_request()
+            return core.compile_model(model, self._device, self._settings).create_infer_request()
         except RuntimeError as error:
             raise failed(self._name, self._device, error) from None
-        self._shapes = shapes
 
-    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        self.prepare({name: array.shape for name, array in inputs.items()})
-        if self._tokens is not None and (inputs["input_ids"] >= self._tokens).any():
-            raise BundleError(
-                f"'{self._name}' knows {self._tokens} tokens and its tokenizer makes others; export the model again"
-            )
-        try:
-            results = self._request.infer(inputs)
-        except RuntimeError as error:
-            raise failed(self._name, self._device, error) from None
-        return {name: np.array(array) for name, array in zip(self._outputs, results.values(), strict=True)}
 
-    def unload(self) -> None:
-        self._shapes = self._request = None
+def replace_weight(model: ov.Model, name: str, array: np.ndarray) -> bool:
+    """Put an array in a constant's place, in the constant's own type; False where there is none of that shape."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Constant" or node.get_friendly_name() != name:
+            continue
+        if tuple(node.shape) != array.shape:
+            return False
+        fresh = ops.constant(array, node.get_element_type(), name=name)
+        for reader in node.output(0).get_target_inputs():
+            reader.replace_source_output(fresh.output(0))
+        return True
+    return False
 
 
 def read_model(core: ov.Core, file: Path) -> ov.Model:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pleinair.bundle.opening import GraphInfo, Port
+from pleinair.bundle.manifest import GraphInfo, Port
 from pleinair.errors import BundleError
 
 EXTRA = "extra_embeddings"  # an input that text encoders may take beside input_ids, see Graph

@@ -22,7 +22,7 @@ from pleinair.errors import Cancelled, PleinairError, RequestError, ResourceErro
 from pleinair.files.embedded import EXIF_HEADER, gif_xmp, mp4_xmp
 from pleinair.files.metadata import left_out, save_options
 from pleinair.files.output import PICTURES, check_folder, check_free, numbered, whole_file
-from pleinair.pipeline import Frame
+from pleinair.results import Frame
 from pleinair.system.machine import need
 
 ANIMATIONS = (".gif", ".webp", ".png", ".apng", ".mp4")

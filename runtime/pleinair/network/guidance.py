@@ -1,9 +1,14 @@
-"""Guidance: turns a network into the `denoise(x, point) -> x0` that samplers call, and makes it listen to the text.
+"""Guidance: turns a network into the `denoise(x, point, step) -> x0` that samplers call, and makes it listen.
 
-    out = base + scale * sum_i w_i (part_i - base)
+What the network is asked in a step are rows of feeds, and what its answers make together is the guidance:
+
+    cfg          out = base + scale * sum_i w_i (part_i - base)
+    embedded     the scale is one of the network's feeds; the parts are asked as they are
+    image_text   out = bare + image * (base - bare) + scale * sum_i w_i (part_i - base)
 
 `part_i` are what the network says to the parts of the prompt (one, unless joined by AND), `base` what it says to the
-negative prompt. That is classifier-free guidance (Ho and Salimans 2022) as diffusers has it, and A1111's AND.
+negative prompt, `bare` what it says to that without the picture that is edited. That is classifier-free guidance (Ho
+and Salimans 2022) as diffusers has it, A1111's AND, and InstructPix2Pix (Brooks et al. 2023).
 """
 
 from collections.abc import Callable
@@ -14,10 +19,11 @@ import numpy as np
 
 from pleinair.checks import number
 from pleinair.errors import RequestError
+from pleinair.network.feeds import CHANNELS, Told, stacked_rows
+from pleinair.sampling.coordinates import TO_X0
 from pleinair.sampling.path import Point
-from pleinair.sampling.samplers import TO_X0
 
-Network = Callable[[np.ndarray, float, np.ndarray], np.ndarray]  # latents, t, text embeddings -> output like latents
+Network = Callable[[np.ndarray, Point, int, Told], np.ndarray]  # latents, where they are, step, feeds -> the output
 
 EACH = (1, 2, 3)  # the axes of one picture in a batch (B, 4, h, w)
 LATENT_REACH = 3.5  # latents are scaled to unit variance: next to nothing lies beyond
@@ -26,11 +32,15 @@ TINY = 1e-20
 
 @dataclass(frozen=True)
 class Guide:
-    """What the network is told at one step."""
+    """What the network is told at one step: feeds for each part of the prompt, and for the negative one."""
 
-    text: np.ndarray  # (P, S, d) the parts of the prompt joined by AND, padded to one length S = 77 k
-    weights: tuple[float, ...]  # of the P parts
-    negative: np.ndarray  # (1, S, d)
+    parts: tuple[Told, ...]
+    weights: tuple[float, ...]  # of the parts
+    negative: Told
+
+    def with_feeds(self, more: Told) -> "Guide":
+        """This guide with feeds that are the same for all its rows."""
+        return Guide(tuple(part | more for part in self.parts), self.weights, self.negative | more)
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,7 @@ class Guidance:
     threshold: float | None = None  # the percentile of a picture that counts as its reach, 0.995 say
     ceiling: float | None = None
     parallel: float = 1.0  # how much is kept of the guidance along the picture itself, 0..1
+    image: float | None = None  # how strictly a picture that is edited is kept to; None for models that edit none
 
     def __post_init__(self) -> None:
         plain = {
@@ -62,6 +73,8 @@ class Guidance:
             plain["threshold"] = number("threshold", self.threshold, 0.5, 1, "0.995 is usual")
         if self.ceiling is not None:
             plain["ceiling"] = number("ceiling", self.ceiling, 1, inf)
+        if self.image is not None:
+            plain["image"] = number("image_guidance", self.image, 1, 100, "1.5 is usual")
         for name, value in plain.items():  # text and NumPy's numbers as Python has them
             object.__setattr__(self, name, value)
         if self.start >= self.end:
@@ -74,38 +87,106 @@ class Guidance:
         return int(self.start * steps) <= step < int(self.end * steps)
 
 
-class Guided:
-    """A guided network: callable(x (B, 4, h, w), point) -> x0; whoever walks sets `step` (0-based) before each step.
+@dataclass(frozen=True)
+class Kind:
+    """One way to steer: the scale that is used of what was asked for, the rows of a step, what its answers make.
 
-    All steps must tell the network the same number of things for it to be told them in one call: an engine compiles
-    its graph for one batch size, and would compile again wherever an interval begins or ends.
+    `contrast` says whether the negative prompt has a share in the step. `combined` returns the output, and what it
+    would be at a scale of 1.
+    """
+
+    scale: Callable[[Guidance], float]
+    rows: Callable[[Guide, bool], list[Told]]
+    combined: Callable[[list[np.ndarray], Guide, Guidance, float, bool], tuple[np.ndarray, np.ndarray]]
+
+
+def asked_scale(guidance: Guidance) -> float:
+    return max(guidance.scale, 1.0)
+
+
+def no_scale(guidance: Guidance) -> float:
+    """The network is told the scale, and has it in its answer."""
+    return 1.0
+
+
+def text_rows(guide: Guide, contrast: bool) -> list[Told]:
+    """The negative prompt, where it counts, and each part."""
+    return [guide.negative, *guide.parts] if contrast else list(guide.parts)
+
+
+def text_combined(
+    outs: list[np.ndarray], guide: Guide, guidance: Guidance, scale: float, contrast: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Without the negative prompt, the first part is the base."""
+    base, *others = outs
+    toward = toward_text(base, others, guide.weights if contrast else guide.weights[1:])
+    return base + scale * toward, base + toward
+
+
+def image_text_rows(guide: Guide, contrast: bool) -> list[Told]:
+    """Before those of the text, the negative prompt without the picture."""
+    if not contrast:
+        return list(guide.parts)
+    bare = guide.negative | {CHANNELS: np.zeros_like(guide.negative[CHANNELS])}
+    return [bare, guide.negative, *guide.parts]
+
+
+def image_text_combined(
+    outs: list[np.ndarray], guide: Guide, guidance: Guidance, scale: float, contrast: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    if not contrast:
+        return text_combined(outs, guide, guidance, scale, contrast)
+    bare, base, *parts = outs
+    toward = toward_text(base, parts, guide.weights)
+    kept = bare + guidance.image * (base - bare)
+    return kept + scale * toward, kept + toward
+
+
+def toward_text(base: np.ndarray, parts: list[np.ndarray], weights: tuple[float, ...]) -> np.ndarray:
+    return sum(float(weight) * (part - base) for weight, part in zip(weights, parts, strict=True))
+
+
+KINDS = {
+    "cfg": Kind(scale=asked_scale, rows=text_rows, combined=text_combined),
+    "embedded": Kind(scale=no_scale, rows=text_rows, combined=text_combined),
+    "image_text": Kind(scale=asked_scale, rows=image_text_rows, combined=image_text_combined),
+}
+
+
+class Guided:
+    """A guided network: callable(x (B, 4, h, w), point, step from 0) -> x0, told `guide(step)` at each of `steps`.
+
+    One Guide object a stretch of steps is cheapest. All steps must tell the network the same number of things for it
+    to be told them in one call: an engine compiles its graph for one batch size, and would compile again wherever an
+    interval begins or ends.
     """
 
     def __init__(
-        self, network: Network, guide: Callable[[int], Guide], guidance: Guidance, prediction: str, steps: int
+        self,
+        network: Network,
+        guide: Callable[[int], Guide],
+        guidance: Guidance,
+        prediction: str,
+        steps: int,
+        kind: str = "cfg",
     ) -> None:
-        self.step = 0
         self._network = network
         self._guide = guide
         self._guidance = guidance
+        self._kind = KINDS[kind]
         self._to_x0 = TO_X0[prediction]
         self._steps = steps
-        told = {len(guide(step).weights) + self._contrasts(guide(step), step) for step in range(steps)}
+        told = {len(self._rows(step)) for step in range(steps)}
         self._together = guidance.together and len(told) == 1
-        self.evaluations = max(told) if self._together else 1  # samples that each picture has in one network call
-        self._texts: tuple[Guide, int, bool, list[np.ndarray]] | None = None  # prepared for the last guide
+        self._prepared: tuple[Guide, int, bool, list[Told]] | None = None  # for the last guide
 
-    def __call__(self, x: np.ndarray, point: Point) -> np.ndarray:
-        guide, guidance = self._guide(self.step), self._guidance
-        scale = max(guidance.scale, 1.0) if guidance.on(self.step, self._steps) else 1.0
-        contrast = self._contrasts(guide, self.step)
-        base, *others = self._tell(x, point, guide, contrast)
-        weights = guide.weights if contrast else guide.weights[1:]  # without the negative, the first part is the base
-        toward = sum(float(weight) * (part - base) for weight, part in zip(weights, others, strict=True))
-        out = base + scale * toward
+    def __call__(self, x: np.ndarray, point: Point, step: int) -> np.ndarray:
+        guide, guidance, contrast = self._guide(step), self._guidance, self._contrasts(step)
+        outs = self._tell(x, point, step)
+        scale = self._kind.scale(guidance) if guidance.on(step, self._steps) else 1.0
+        out, text = self._kind.combined(outs, guide, guidance, scale, contrast)
         if not contrast:
             return self._held(self._to_x0(out, x, point))
-        text = base + toward
         if guidance.rescale:
             out = rescaled(out, text, guidance.rescale)
         x0 = self._to_x0(out, x, point)
@@ -114,31 +195,34 @@ class Guided:
             x0 = x0 - (1 - guidance.parallel) * along(x0 - plain, plain)
         return self._held(x0)
 
-    def _contrasts(self, guide: Guide, step: int) -> bool:
+    def calls(self, step: int, pictures: int) -> list[Told]:
+        """The feeds of each network call of a step, rows for every picture; made once for as long as they hold."""
+        guide, contrast = self._guide(step), self._contrasts(step)
+        if self._prepared is None or self._prepared[0] is not guide or self._prepared[1:3] != (pictures, contrast):
+            rows = self._kind.rows(guide, contrast)
+            calls = [rows] if self._together else [[row] for row in rows]
+            self._prepared = guide, pictures, contrast, [stacked_rows(each, pictures) for each in calls]
+        return self._prepared[3]
+
+    def _rows(self, step: int) -> list[Told]:
+        return self._kind.rows(self._guide(step), self._contrasts(step))
+
+    def _contrasts(self, step: int) -> bool:
         """Whether the negative prompt has a share in this step's output."""
         if not self._guidance.on(step, self._steps):
             return False
-        return not isclose(max(self._guidance.scale, 1.0) * sum(guide.weights), 1.0)
+        return not isclose(self._kind.scale(self._guidance) * sum(self._guide(step).weights), 1.0)
 
-    def _tell(self, x: np.ndarray, point: Point, guide: Guide, contrast: bool) -> list[np.ndarray]:
-        """What the network says to the negative prompt (where it counts) and to each part."""
-        texts = self._batches(guide, len(x), contrast)
+    def _tell(self, x: np.ndarray, point: Point, step: int) -> list[np.ndarray]:
+        """What the network says to each row."""
+        calls = self.calls(step, len(x))
         if not self._together:
-            return [self._network(x, point.t, text) for text in texts]
-        (text,) = texts
-        count = len(text) // len(x)
+            return [self._network(x, point, step, told) for told in calls]
+        (told,) = calls
+        count = len(next(iter(told.values()))) // len(x)
         if count == 1:
-            return [self._network(x, point.t, text)]
-        return np.split(self._network(np.concatenate([x] * count), point.t, text), count)
-
-    def _batches(self, guide: Guide, pictures: int, contrast: bool) -> list[np.ndarray]:
-        """The embeddings of each network call, one for every picture and text; made once for as long as they hold."""
-        if self._texts is None or self._texts[0] is not guide or self._texts[1:3] != (pictures, contrast):
-            texts = np.concatenate([guide.negative, guide.text]) if contrast else guide.text
-            batch = np.repeat(texts, pictures, axis=0) if pictures > 1 else texts
-            calls = [batch] if self._together else np.split(batch, len(texts))
-            self._texts = guide, pictures, contrast, calls
-        return self._texts[3]
+            return [self._network(x, point, step, told)]
+        return np.split(self._network(np.concatenate([x] * count), point, step, told), count)
 
     def _held(self, x0: np.ndarray) -> np.ndarray:
         share, ceiling = self._guidance.threshold, self._guidance.ceiling
@@ -147,9 +231,17 @@ class Guided:
         return thresholded(x0, share, LATENT_REACH) if ceiling is None else thresholded(x0, share, 1.0, ceiling)
 
 
-def guided(network: Network, guide: Callable[[int], Guide], guidance: Guidance, prediction: str, steps: int) -> Guided:
-    """The denoiser of a walk of `steps` steps, told `guide(step)` at each; one Guide object a stretch is cheapest."""
-    return Guided(network, guide, guidance, prediction, steps)
+def with_feeds(guide: Callable[[int], Guide], more: Told) -> Callable[[int], Guide]:
+    """A guide whose rows are all told more; steps that share a Guide still do."""
+    made: dict[int, tuple[Guide, Guide]] = {}
+
+    def at(step: int) -> Guide:
+        plain = guide(step)
+        if id(plain) not in made:
+            made[id(plain)] = plain, plain.with_feeds(more)  # held, so that no other object takes its id
+        return made[id(plain)][1]
+
+    return at
 
 
 def rescaled(out: np.ndarray, text: np.ndarray, share: float) -> np.ndarray:

@@ -5,9 +5,9 @@
 
 import numpy as np
 
-from pleinair.bundle.opening import Latents
+from pleinair.bundle.manifest import Autoencoder
 from pleinair.checks import one_of
-from pleinair.engines.graphs import Graph
+from pleinair.engines.engine import Graph
 from pleinair.pictures.vae import decode
 from pleinair.sampling.path import Point
 from pleinair.sampling.samplers import Denoise
@@ -35,13 +35,13 @@ def wrapped(denoise: Denoise, axes: str = "xy") -> Denoise:
 
 
 def seamless_decode(
-    decoder: Graph, latents: np.ndarray, info: Latents, tile: int | None = None, axes: str = "xy"
+    decoder: Graph, latents: np.ndarray, vae: Autoencoder, tile: int | None = None, axes: str = "xy"
 ) -> np.ndarray:
     """Latents (B, 4, h, w) -> pictures (B, H, W, 3) in 0..1 whose opposite borders meet; `tile` as in `decode`."""
     down, across = wrap_margins(axes)
     padded = np.pad(latents, ((0, 0), (0, 0), (down, down), (across, across)), mode="wrap")
-    pixels = decode(decoder, padded, info, tile)
-    top, left = down * info.downsample, across * info.downsample
+    pixels = decode(decoder, padded, vae, tile)
+    top, left = down * vae.downsample, across * vae.downsample
     return pixels[:, top : pixels.shape[1] - top, left : pixels.shape[2] - left]
 
 

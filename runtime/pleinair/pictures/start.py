@@ -1,17 +1,19 @@
 """A picture to paint over: what the walk starts from, what it leaves alone, and how the result is put back."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from pleinair.bundle.opening import Latents
-from pleinair.engines.graphs import Graph
+from pleinair.bundle.manifest import Autoencoder
+from pleinair.engines.engine import Graph
 from pleinair.pictures import masks
 from pleinair.pictures.reading import fitted
-from pleinair.pictures.vae import encode, to_pil, to_pixels
+from pleinair.pictures.vae import drawn, encoder_answer, scaled, to_pil, to_pixels
 from pleinair.request import request
-from pleinair.sampling.noise import Noise, stacked
+from pleinair.sampling.noise import Noise as NoiseSource
+from pleinair.sampling.noise import stacked
 from pleinair.sampling.path import Point
 
 
@@ -60,52 +62,75 @@ class Start:
     latents: np.ndarray  # (B, C, h, w)
     noise: np.ndarray  # (B, C, h, w), of unit variance
     mask: np.ndarray | None = None  # (1, 1, h, w), 1 is repainted
-    seen: np.ndarray | None = None  # (B, 1 + C, h, w): what an inpainting UNet is shown beside x
+    behind: np.ndarray | None = None  # (B, k, h, w): what the network is shown behind the latents
 
     def at(self, point: Point) -> np.ndarray:
         """The picture at a noise level."""
         return point.alpha * self.latents + point.sigma * self.noise
 
     def kept(self, x: np.ndarray, point: Point | None) -> np.ndarray:
-        """x with the picture outside the mask, at a noise level or clean; an inpainting UNet needs no such help."""
-        if self.mask is None or self.seen is not None:
+        """x with the picture outside the mask, at a noise level or clean; a network that is shown it needs no help."""
+        if self.mask is None or self.behind is not None:
             return x
         return self.mask * x + (1 - self.mask) * (self.latents if point is None else self.at(point))
 
 
+class EncodedOnce:
+    """A VAE's encoder that is asked once for pictures that are equal."""
+
+    def __init__(self, encoder: Graph, vae: Autoencoder, tile: int | None = None) -> None:
+        self.vae = vae
+        self._encoder = encoder
+        self._tile = tile
+        self._answers: dict[bytes, np.ndarray] = {}
+
+    def latents(self, picture: np.ndarray, generators: list[NoiseSource]) -> np.ndarray:
+        """A picture (1, H, W, 3) drawn from each generator: (B, C, h, w), at the scale of the loop."""
+        answer = self._answer(picture)
+        return scaled(np.concatenate([drawn(answer, each, self.vae) for each in generators]), self.vae)
+
+    def mean(self, picture: np.ndarray) -> np.ndarray:
+        """The mean of a picture's latents (1, C, h, w), as the VAE has them."""
+        return drawn(self._answer(picture), None, self.vae)
+
+    def _answer(self, picture: np.ndarray) -> np.ndarray:
+        key = hashlib.sha256(np.ascontiguousarray(picture)).digest()
+        if key not in self._answers:
+            self._answers[key] = encoder_answer(self._encoder, picture, self.vae, self._tile)
+        return self._answers[key]
+
+
 def start(
     ground: Ground,
-    encoder: Graph,
-    info: Latents,
-    generators: list[Noise],
-    encoding: list[Noise],
+    encoder: EncodedOnce,
+    shape: tuple[int, int, int],
+    generators: list[NoiseSource],
+    encoding: list[NoiseSource],
     *,
     strength: float,
-    inpainting: bool,
-    tile: int | None = None,
+    channels: tuple[str, ...] = (),
 ) -> Start:
-    """Encode a picture, drawing noise in the order of diffusers' img2img and inpaint pipelines.
+    """Encode a picture, drawing noise in the order of diffusers' img2img, inpaint and InstructPix2Pix pipelines.
 
-    `encoding` is what the autoencoder's noise is drawn from: the generators, unless their first draw is special.
-    `inpainting`: the UNet takes the mask and the masked picture as further channels.
+    `shape` (C, h, w) is that of one picture's latents. `encoding` is what the autoencoder's noise is drawn from: the
+    generators, unless their first draw is special. `channels` is what the network is shown behind the latents, as in
+    the manifest's Denoiser.
     """
     count = len(generators)
-    shape = (info.channels, ground.picture.shape[1] // info.downsample, ground.picture.shape[2] // info.downsample)
-
-    def encoded(picture: np.ndarray) -> np.ndarray:
-        return encode(encoder, np.repeat(picture, count, 0), info, encoding, tile=tile)
-
-    unseen = (
-        inpainting and ground.mask is not None and strength == 1
-    )  # diffusers does not encode it then: no noise is drawn
-    latents = np.zeros((count, *shape), np.float32) if unseen else encoded(ground.picture)
+    if channels == ("image",):
+        noise = stacked(generators, shape)
+        behind = np.repeat(encoder.mean(ground.picture), count, 0)
+        return Start(np.zeros_like(noise), noise, behind=behind)
+    # diffusers does not encode what is repainted whole by a network made for it: no noise is drawn
+    unseen = bool(channels) and ground.mask is not None and strength == 1
+    latents = np.zeros((count, *shape), np.float32) if unseen else encoder.latents(ground.picture, encoding)
     noise = stacked(generators, shape)
     if ground.mask is None:
         return Start(latents, noise)
     small = masks.latent_mask(ground.mask, *shape[1:])
-    if not inpainting:
+    if not channels:
         stacked(encoding, shape)  # diffusers encodes the masked picture for every UNet, which costs a draw
         return Start(latents, noise, small)
     marked = masks.repainted(ground.mask)[:, :, None]
-    hidden = encoded(np.where(marked, np.float32(0.5), ground.picture))  # mid gray is the VAE's zero
+    hidden = encoder.latents(np.where(marked, np.float32(0.5), ground.picture), encoding)  # mid gray: the VAE's zero
     return Start(latents, noise, small, np.concatenate([np.repeat(small, count, 0), hidden], 1))

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pleinair.checks import whole
-from pleinair.engines.graphs import Graph, check_finite
+from pleinair.engines.engine import Graph
+from pleinair.engines.failures import check_finite
 from pleinair.errors import BundleError
 
 Run = Callable[[np.ndarray], np.ndarray]  # (B, C, h, w) -> (B, C', h * s, w * s)

@@ -1,14 +1,15 @@
 """Upscaler bundles: ESRGAN-like networks that enlarge finished pictures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
 
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.bundle.opening import Bundle, open_bundle
-from pleinair.engines.graphs import Asking, choose_engine, open_graph
-from pleinair.engines.precision import F32, parse
+from pleinair.engines.engine import Engine, choose_engine
+from pleinair.engines.graphs import Asking, Graphs
 from pleinair.pictures.tiles import upscale_tiled
 
 MARGIN = 16  # pixels of the other side that are enlarged too where borders meet
@@ -17,12 +18,10 @@ MARGIN = 16  # pixels of the other side that are enlarged too where borders meet
 class Upscaler:
     """An open upscaler bundle."""
 
-    def __init__(
-        self, bundle: Bundle, engine: str, device: str | None, threads: int | None, precision: str = F32
-    ) -> None:
-        self.bundle = bundle
-        self.engine = engine
-        self._graph = open_graph(bundle, UPSCALER, engine, device, threads, precision)
+    def __init__(self, graphs: Graphs) -> None:
+        self.bundle = graphs.bundle
+        self.engine = graphs.engine.name
+        self._graphs = graphs
 
     @property
     def scale(self) -> int:
@@ -33,9 +32,10 @@ class Upscaler:
 
         `check` is called before every run of the network, and may raise.
         """
+        graph = Asking(self._graphs.open(UPSCALER), check)
         down, across = (MARGIN if axis in axes else 0 for axis in "yx")
         wide = np.pad(pixels, ((0, 0), (down, down), (across, across), (0, 0)), mode="wrap")
-        larger = np.stack([upscale_tiled(Asking(self._graph, check), one, self.scale) for one in wide])
+        larger = np.stack([upscale_tiled(graph, one, self.scale) for one in wide])
         top, left = down * self.scale, across * self.scale
         return larger[:, top : larger.shape[1] - top, left : larger.shape[2] - left]
 
@@ -43,13 +43,50 @@ class Upscaler:
 def load_upscaler(
     model: str | Path,
     *,
-    engine: str | None = None,
+    engine: str | Engine | None = None,
     device: str | None = None,
     threads: int | None = None,
-    precision: str | None = None,
+    precision: str | Mapping[str, str] | None = None,
     verify: bool = True,
 ) -> Upscaler:
     """Open an upscaler bundle; raises BundleError for any other, EngineError."""
     bundle = open_bundle(model, verify=verify)
     bundle.require("upscale")
-    return Upscaler(bundle, choose_engine(bundle, engine), device, threads, parse(precision)["upscaler"])
+    chosen = choose_engine(bundle, engine)
+    return Upscaler(Graphs(bundle, chosen, device=device, threads=threads, precision=precision))
+
+
+class Upscalers:
+    """The upscalers that jobs of one pipeline name, opened once, on its engine where they have graphs for it."""
+
+    def __init__(self, bundle: Bundle, engine: Engine, opening: Callable[[str], None], **how: object) -> None:
+        self._engine = engine
+        self._opening = opening
+        self._how = how  # device, threads and precision, for those on the pipeline's own engine
+        self._verify = bundle.files.hashed
+        self._open: dict[Path, Upscaler] = {}
+        self._turn = RLock()
+
+    def open(self, folder: Path) -> Upscaler:
+        with self._turn:
+            if folder not in self._open:
+                self._opening(folder.name)
+                formats = open_bundle(folder).formats
+                same = self._engine.format in ("", *formats)
+                how = self._how if same else {"threads": self._how["threads"]}
+                engine = self._engine if same else None
+                self._open[folder] = load_upscaler(folder, engine=engine, verify=self._verify, **how)
+            return self._open[folder]
+
+    def elsewhere(self, folders: list[Path]) -> list[str]:
+        """A warning for each that runs on another engine than the pipeline."""
+        return [
+            f"the upscaler '{each.bundle.manifest.name}' has no graph for {self._engine.name} and runs on {each.engine}"
+            for each in map(self.open, folders)
+            if each.engine != self._engine.name
+        ]
+
+    def release(self) -> None:
+        """Give the memory back."""
+        with self._turn:
+            self._open.clear()

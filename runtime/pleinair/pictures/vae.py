@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from pleinair.bundle.opening import Latents
+from pleinair.bundle.manifest import Autoencoder
 from pleinair.checks import whole
-from pleinair.engines.graphs import Graph, check_finite
+from pleinair.engines.engine import Graph
+from pleinair.engines.failures import check_finite
 from pleinair.errors import BundleError, RequestError
 from pleinair.pictures.tiles import tall_tile, tiled
-from pleinair.sampling.noise import Noise
+from pleinair.sampling.noise import Noise as NoiseSource
 
 LOGVAR = (-30.0, 20.0)  # the range diffusers' DiagonalGaussianDistribution cuts to
 TILE = 768  # pixels a side: a tile of as many pixels decodes in about 6 GB with the VAE of Stable Diffusion 1
@@ -21,76 +22,102 @@ SIDES = (64, 8192)
 def encode(
     encoder: Graph,
     pictures: np.ndarray,
-    info: Latents,
-    generators: Sequence[Noise] | None = None,
+    vae: Autoencoder,
+    generators: Sequence[NoiseSource] | None = None,
     tile: int | None = None,
 ) -> np.ndarray:
-    """Pictures (B, H, W, 3) in 0..1 -> latents (B, 4, h, w) at the scale of the loop.
+    """Pictures (B, H, W, 3) in 0..1 -> latents (B, C, h, w) at the scale of the loop.
 
     With a generator for each picture they are drawn from the encoder's distribution, one draw of a picture's latents
     from each, as diffusers' `latent_dist.sample(generator)` does; without, they are its mean. `tile` as in `decode`.
     """
-    height, width = pictures.shape[1:3]
-    if height % info.downsample or width % info.downsample:
-        raise RequestError(
-            f"a picture of {width}x{height} has no whole number of latents; fit it to a multiple of {info.downsample}"
-        )
-    size, overlap = _tiling(height // info.downsample, width // info.downsample, info, tile)
+    answers = [encoder_answer(encoder, picture[None], vae, tile) for picture in pictures]
+    sources = [None] * len(answers) if generators is None else generators
+    return scaled(np.concatenate([drawn(*each, vae) for each in zip(answers, sources, strict=True)]), vae)
 
-    def encoded(x: np.ndarray) -> np.ndarray:
+
+def encoder_answer(encoder: Graph, picture: np.ndarray, vae: Autoencoder, tile: int | None = None) -> np.ndarray:
+    """What the encoder says of a picture (1, H, W, 3): (1, 2 C, h, w), mean and log variance, or (1, C, h, w)."""
+    height, width = picture.shape[1:3]
+    if height % vae.downsample or width % vae.downsample:
+        raise RequestError(
+            f"a picture of {width}x{height} has no whole number of latents; fit it to a multiple of {vae.downsample}"
+        )
+    size, overlap = _tiling(height // vae.downsample, width // vae.downsample, vae, tile)
+
+    def answer(x: np.ndarray) -> np.ndarray:
         numbers = encoder(sample=x)["latent_parameters"]
-        _check_scale(numbers.shape, x.shape, info)
+        _check_scale(numbers.shape, x.shape, vae)
         return numbers
 
-    latents = []
-    for place, picture in enumerate(pictures):
-        sample = 2 * picture.transpose(2, 0, 1)[None].astype(np.float32) - 1  # (1, 3, H, W)
-        numbers = tiled(encoded, sample, size, overlap, taken=info.downsample)  # (1, 8, h, w)
-        z, logvar = np.split(numbers[0], 2)
-        if generators is not None:
-            z = z + np.exp(0.5 * logvar.clip(*LOGVAR)) * generators[place].normal(z.shape)
-        latents.append((z - info.shift) * info.scale)
-    return np.stack(latents).astype(np.float32)
+    sample = 2 * picture.transpose(0, 3, 1, 2).astype(np.float32) - 1  # (1, 3, H, W)
+    return tiled(answer, sample, size, overlap, taken=vae.downsample)
 
 
-def decode(decoder: Graph, latents: np.ndarray, info: Latents, tile: int | None = None) -> np.ndarray:
-    """Latents (B, 4, h, w) -> float32 pictures (B, H, W, 3) in 0..1.
+def drawn(answer: np.ndarray, generator: NoiseSource | None, vae: Autoencoder) -> np.ndarray:
+    """Latents (1, C, h, w) as the VAE has them, drawn from an encoder's answer, or their mean without a generator."""
+    if vae.kind == "plain":
+        return answer
+    z, logvar = np.split(answer, 2, axis=1)
+    return z if generator is None else z + np.exp(0.5 * logvar.clip(*LOGVAR)) * generator.normal(z.shape[1:])
+
+
+def scaled(z: np.ndarray, vae: Autoencoder) -> np.ndarray:
+    """Latents (B, C, h, w) as the VAE has them -> at the scale of the loop."""
+    if vae.mean is not None:
+        return ((z - _each(vae.mean)) * (vae.scale / _each(vae.std))).astype(np.float32)
+    return ((z - vae.shift) * vae.scale).astype(np.float32)
+
+
+def unscaled(latents: np.ndarray, vae: Autoencoder) -> np.ndarray:
+    """Latents (B, C, h, w) at the scale of the loop -> as the VAE has them."""
+    if vae.mean is not None:
+        return (latents * (_each(vae.std) / vae.scale) + _each(vae.mean)).astype(np.float32)
+    return (latents / vae.scale + vae.shift).astype(np.float32)
+
+
+def _each(numbers: tuple[float, ...]) -> np.ndarray:
+    """A number for each channel, as (1, C, 1, 1)."""
+    return np.array(numbers, np.float32)[None, :, None, None]
+
+
+def decode(decoder: Graph, latents: np.ndarray, vae: Autoencoder, tile: int | None = None) -> np.ndarray:
+    """Latents (B, C, h, w) -> float32 pictures (B, H, W, 3) in 0..1.
 
     What has more than `tile` x `tile` pixels (None: 768x768) is decoded in overlapping tiles of at most as many, which
     bounds the memory. They are near, not equal, to the whole: a VAE normalises over all it is given.
     """
-    size, overlap = _tiling(*latents.shape[2:], info, tile)
+    size, overlap = _tiling(*latents.shape[2:], vae, tile)
 
     def decoded(z: np.ndarray) -> np.ndarray:
         sample = decoder(latent_sample=z)["sample"]
-        _check_scale(z.shape, sample.shape, info)
+        _check_scale(z.shape, sample.shape, vae)
         return sample
 
-    scaled = (latents / info.scale + info.shift).astype(np.float32)
-    sample = tiled(decoded, scaled, size, overlap, given=info.downsample)
+    sample = tiled(decoded, unscaled(latents, vae), size, overlap, given=vae.downsample)
     check_finite(sample, "when decoding")  # clipped, infinity would be black or white
     return np.clip(sample.transpose(0, 2, 3, 1) / 2 + 0.5, 0, 1)
 
 
-def _check_scale(small: tuple[int, ...], large: tuple[int, ...], info: Latents) -> None:
+def _check_scale(small: tuple[int, ...], large: tuple[int, ...], vae: Autoencoder) -> None:
     """Raise BundleError unless pictures are `downsample` times as wide and high as their latents."""
-    if large[2:] != tuple(side * info.downsample for side in small[2:]):
+    if large[2:] != tuple(side * vae.downsample for side in small[2:]):
         sides = [f"{shape[3]}x{shape[2]}" for shape in (large, small)]
         raise BundleError(
             f"the VAE makes {sides[1]} latents of {sides[0]} pixels, and bundle.json says that one covers"
-            f" {info.downsample}x{info.downsample}; export the model again"
+            f" {vae.downsample}x{vae.downsample}; export the model again"
         )
 
 
-def tile_shape(h: int, w: int, info: Latents, tile: int | None = None) -> tuple[int, int]:
+def tile_shape(h: int, w: int, vae: Autoencoder, tile: int | None = None) -> tuple[int, int]:
     """The size in latents that `encode` and `decode` run the VAE at: (h, w) itself where they do not cut."""
-    return _tiling(h, w, info, tile)[0]
+    return _tiling(h, w, vae, tile)[0]
 
 
-def _tiling(h: int, w: int, info: Latents, tile: int | None) -> tuple[tuple[int, int], int]:
+def _tiling(h: int, w: int, vae: Autoencoder, tile: int | None) -> tuple[tuple[int, int], int]:
     """The size of a tile and the overlap, in latents."""
-    side = max(2, whole("tile", TILE if tile is None else tile, *SIDES) // info.downsample)
-    overlap = max(1, min(OVERLAP // info.downsample, side // 2))
+    side = max(2, whole("tile", TILE if tile is None else tile, *SIDES) // vae.downsample)
+    overlap = max(1, min(OVERLAP // vae.downsample, side // 2))
     return tall_tile(h, w, side, overlap), overlap
 
 
@@ -110,15 +137,15 @@ def resized_latents(latents: np.ndarray, h: int, w: int) -> np.ndarray:
     return np.stack([np.asarray(plane) for plane in rows]).reshape(*latents.shape[:2], h, w)
 
 
-def rough(x0: np.ndarray, info: Latents) -> list[Image.Image]:
-    """What latents (B, 4, h, w) will look like, by the bundle's linear map and without the VAE, at full size.
+def rough(x0: np.ndarray, rgb: tuple[tuple[float, ...], ...] | None, downsample: int) -> list[Image.Image]:
+    """What latents (B, C, h, w) will look like, by a bundle's linear map `rgb` and without the VAE, at full size.
 
     Raises BundleError for a bundle without that map.
     """
-    if info.rgb is None:
+    if rgb is None:
         raise BundleError("this model has no map for quick previews; export it again, or preview through the VAE")
-    *weights, bias = np.asarray(info.rgb, np.float32)  # (4, 3) and (3,)
+    *weights, bias = np.asarray(rgb, np.float32)  # (C, 3) and (3,)
     colours = np.tensordot(x0.astype(np.float32), np.stack(weights), (1, 0)) + bias  # (B, h, w, 3)
-    size = (x0.shape[3] * info.downsample, x0.shape[2] * info.downsample)
+    size = (x0.shape[3] * downsample, x0.shape[2] * downsample)
     small = to_pil(np.nan_to_num(colours).clip(0, 1))
     return [picture.resize(size, Image.Resampling.BICUBIC) for picture in small]

@@ -23,7 +23,7 @@ def asked_for(bundle: Bundle, request: Request, seeds: tuple[int, ...]) -> dict[
     """The settings of a job, JSON values only; an option that is off or at its default is absent."""
     return {
         "prompt": request.prompt,
-        "negative": request.negative,
+        "negative": request.negative or "",
         "task": request.task,
         "width": request.width,
         "height": request.height,

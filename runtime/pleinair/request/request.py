@@ -22,7 +22,7 @@ from pleinair.pictures.vae import SIDES
 from pleinair.sampling.noise import KINDS
 from pleinair.sampling.path_betas import THRESHOLDED, falling
 from pleinair.sampling.samplers import OFF, RANGES, SAMPLERS, named
-from pleinair.text.reader import most_skipped
+from pleinair.text.encoders import most_skipped
 from pleinair.text.syntax import checked
 
 SEED_LIMIT = 1 << 64  # what torch.Generator takes
@@ -204,7 +204,7 @@ class Request:
     """One job, with nothing left open: as many pictures as there are seeds."""
 
     prompt: str
-    negative: str
+    negative: str | None  # None: nothing was said
     width: int
     height: int
     batch: int
@@ -231,6 +231,12 @@ class Request:
         return self.random.seeds
 
     @property
+    def upscalers(self) -> list[Path]:
+        """The folders of the upscaler bundles that it names."""
+        enlarger = self.hires.enlarger if self.hires else ENLARGERS[0]
+        return [*([Path(enlarger)] if enlarger not in ENLARGERS else []), *filter(None, [self.upscale])]
+
+    @property
     def task(self) -> str:
         """text2image, image2image or inpaint: what the bundle must be able to do."""
         if self.canvas is None:
@@ -238,7 +244,7 @@ class Request:
         return "inpaint" if self.canvas.mask or self.canvas.outpaint else "image2image"
 
 
-def resolve(bundle: Bundle, prompt: str, negative: str = "", **options: Any) -> Request:
+def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options: Any) -> Request:
     """Fill what is left out from the bundle's defaults and refuse what makes no sense.
 
     Takes `Options`; raises RequestError, BundleError for a task the bundle is not made for.
@@ -254,10 +260,10 @@ def resolve(bundle: Bundle, prompt: str, negative: str = "", **options: Any) -> 
     hires = _hires(bundle, given, walk, canvas, (width, height))
     if hires:
         walk, hires = _without(walk, hires.walk), replace(hires, walk=_without(hires.walk, walk))
-    skips = most_skipped(bundle, bundle.manifest.text_encoders[0])
+    skips = most_skipped(bundle)
     request = Request(
         prompt=checked("prompt", _text("prompt", prompt)),
-        negative=checked("negative prompt", _text("negative prompt", negative)),
+        negative=None if negative is None else checked("negative prompt", _text("negative prompt", negative)),
         width=width,
         height=height,
         batch=whole("batch", given.get("batch", 1), 1, MAX_COUNT),
@@ -387,7 +393,7 @@ def _outpaint(value: Sequence[int]) -> tuple[int, int, int, int]:
 
 def _size(bundle: Bundle, given: dict[str, Any], canvas: Canvas | None) -> tuple[int, int]:
     """The size that is asked for, or the bundle's; a picture keeps its shape at the bundle's number of pixels."""
-    defaults, multiple = bundle.manifest.defaults, bundle.manifest.latents.downsample
+    defaults, multiple = bundle.manifest.defaults, bundle.manifest.latents.multiple
     width, height = defaults.width, defaults.height
     if canvas and canvas.outpaint:
         left, top, right, bottom = canvas.outpaint
@@ -410,7 +416,7 @@ def _hires(
         return None
     if canvas and (canvas.mask or canvas.outpaint):
         raise RequestError("a second pass has no mask; inpaint first, then paint the result larger with --image")
-    factor, multiple = number("hires", given["hires"], 1, MAX_HIRES), bundle.manifest.latents.downsample
+    factor, multiple = number("hires", given["hires"], 1, MAX_HIRES), bundle.manifest.latents.multiple
     for side in size:
         whole("hires side", round(side * factor / multiple) * multiple, multiple, MAX_SIDE)
     enlarger = _text("enlarger", str(given.get("enlarger", ENLARGERS[0])))

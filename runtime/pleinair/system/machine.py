@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pleinair.engines.graphs import devices, engine_module, engine_version, installed
+from pleinair.engines.engine import Engine, engine_named, installed
 from pleinair.engines.precision import F32, FASTEST
 from pleinair.errors import EngineError
 from pleinair.system import install
@@ -59,7 +59,8 @@ def report() -> dict[str, Any]:
     for name in ("openvino", "onnx"):
         if installed(name):
             try:
-                engines[name] = {"version": engine_version(name), "devices": devices(name), **computing(name)}
+                engine = engine_named(name)
+                engines[name] = {"version": engine.version, "devices": engine.devices(), **computing(engine)}
             except EngineError as error:
                 engines[name] = {"error": str(error)}
     return {
@@ -75,11 +76,11 @@ def report() -> dict[str, Any]:
     }
 
 
-def computing(engine: str) -> dict[str, str]:
+def computing(engine: Engine) -> dict[str, str]:
     """What `--precision auto` means for an engine on the CPU, and why."""
-    offered = engine_module(engine).offered(None)
+    offered = engine.offered(None)
     row = next((row for (device, kind), row in FASTEST.items() if device == "CPU" and kind in offered), {})
-    if engine == "openvino" and row:
+    if engine.name == "openvino" and row:
         parts = ", ".join(f"{part} in {kind}" for part, kind in row.items())
         return {"precision": f"{parts}, text in {F32}: this CPU computes in {' and '.join(offered)}"}
     faster = [kind for kind in offered if kind != F32]

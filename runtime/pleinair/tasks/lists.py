@@ -23,8 +23,9 @@ from pleinair.bundle.opening import Bundle
 from pleinair.checks import one_line, one_of
 from pleinair.errors import Cancelled, PleinairError, RequestError, ResourceError
 from pleinair.files.output import PICTURES, check_folder, check_free, folded, free_names, numbered, slug, write
-from pleinair.pipeline import Frame, Pipeline, Result
+from pleinair.pipeline import Pipeline
 from pleinair.request.request import SEED_LIMIT, Options, resolve
+from pleinair.results import Frame, Result
 from pleinair.system.files import read_file
 from pleinair.system.locks import only_one
 

@@ -17,9 +17,11 @@ from PIL import Image
 
 from pleinair.checks import items, one_of, whole
 from pleinair.errors import RequestError
+from pleinair.network.feeds import Told
 from pleinair.network.guidance import Guide
-from pleinair.pipeline import Frame, Pipeline
+from pleinair.pipeline import Pipeline
 from pleinair.request.request import SEED_LIMIT, Request, resolve
+from pleinair.results import Frame
 from pleinair.sampling.noise import Noise, slerp
 from pleinair.text.reader import MAX_CHUNKS
 
@@ -244,28 +246,39 @@ def check_mixable(a: Key, b: Key) -> None:
         raise RequestError(
             f"prompts of {parts[0]} and {parts[1]} parts joined by AND cannot be mixed; use as many AND in each"
         )
-    lengths = [key.guide(0).text.shape[1] for key in (a, b)]
-    if lcm(*lengths) * (parts[0] + 1) > MAX_TOKENS:
-        raise RequestError(
-            f"prompts of {lengths[0]:,} and {lengths[1]:,} tokens cannot be mixed; make the longer one shorter, or"
-            " both alike in length"
-        )
+    for lengths in zip(*(token_counts(key.guide(0)) for key in (a, b)), strict=True):
+        if lcm(*lengths) * (parts[0] + 1) > MAX_TOKENS:
+            raise RequestError(
+                f"prompts of {lengths[0]:,} and {lengths[1]:,} tokens cannot be mixed; make the longer one shorter, or"
+                " both alike in length"
+            )
+
+
+def token_counts(guide: Guide) -> list[int]:
+    """The length of each feed that has a row for each token."""
+    return [array.shape[1] for array in guide.negative.values() if array.ndim == 3]
 
 
 def mixed(a: Guide, b: Guide, share: float) -> Guide:
     """What the network is told between two guides: straight lines between embeddings and between weights."""
     return Guide(
-        blend(*alike(a.text, b.text), share),
+        tuple(mixed_feeds(*parts, share) for parts in zip(a.parts, b.parts, strict=True)),
         tuple((1 - share) * one + share * other for one, other in zip(a.weights, b.weights, strict=True)),
-        blend(*alike(a.negative, b.negative), share),
+        mixed_feeds(a.negative, b.negative, share),
     )
 
 
+def mixed_feeds(a: Told, b: Told, share: float) -> Told:
+    return {feed: blend(*alike(a[feed], b[feed]), share) for feed in a}
+
+
 def alike(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings (P, S, d) and (P, T, d), each repeated to the length that both divide.
+    """Embeddings (1, S, d) and (1, T, d), each repeated to the length that both divide; rows (1, p) as they are.
 
     Attention over a text told n times is attention over the text told once, so this alone changes no picture.
     """
+    if a.ndim < 3:
+        return a, b
     length = lcm(a.shape[1], b.shape[1])
     return np.tile(a, (1, length // a.shape[1], 1)), np.tile(b, (1, length // b.shape[1], 1))
 

@@ -16,8 +16,9 @@ from pleinair.bundle.opening import Bundle, bundle_identity
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files.foreign.record import shown
 from pleinair.files.metadata import FILMED, Found, read
-from pleinair.pipeline import Frame, Pipeline, Result
+from pleinair.pipeline import Pipeline
 from pleinair.request.request import ENLARGERS, MAX_COUNT, Options, Request, resolve
+from pleinair.results import Frame, Result
 from pleinair.text.syntax import WORD_AND
 
 KINDS = ("PNG", "JPEG", "WEBP")
@@ -166,7 +167,7 @@ def _much(bundle: Bundle, request: Request) -> str | None:
         passes += f", enlarged {hires.factor:g} times in {hires.walk.steps} steps"
     parts = len(WORD_AND.findall(request.prompt)) + 1
     times = work * len(request.seeds) * parts / (defaults.width * defaults.height * defaults.steps)
-    letters = len(request.prompt) + len(request.negative)
+    letters = len(request.prompt) + len(request.negative or "")
     if times < MUCH and letters < MANY_LETTERS:
         return None
     count = f"{len(request.seeds)} pictures" if len(request.seeds) > 1 else "a picture"
@@ -231,7 +232,7 @@ def _load(
     for name, here in {"engine": pipe.engine, "device": pipe.device, "precision": pipe.precision}.items():
         if recorded.get(name) not in (None, here):
             warnings.append(f"made with {name} {shown(recorded[name])}, painted with {here}; the picture may differ")
-    version = pipeline.engine_version(pipe.engine)
+    version = pipe.graphs.engine.version
     if recorded.get("engine") == pipe.engine and recorded.get("engine_version") not in (None, version):
         was_version = shown(recorded["engine_version"])
         warnings.append(f"made with {pipe.engine} {was_version}, painted with {version}; the picture may differ")

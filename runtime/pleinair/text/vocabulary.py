@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from pleinair.bundle.opening import Manifest
+from pleinair.bundle.manifest import Manifest
 from pleinair.checks import one_line
 
 LONGEST_NAME = 40  # characters of a model's name that a warning quotes

@@ -9,7 +9,8 @@ import pytest
 import pleinair
 from bundles import edit_manifest, full_copy, light_copy, light_inpaint_copy, light_upscaler
 from pleinair.bundle import verifying as verify
-from pleinair.bundle.opening import MANIFEST, default_path, open_bundle
+from pleinair.bundle.manifest import MANIFEST
+from pleinair.bundle.opening import default_path, open_bundle
 from pleinair.bundle.verifying import file_info
 from pleinair.cli.app import run
 from pleinair.engines.graphs import open_graph

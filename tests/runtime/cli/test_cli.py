@@ -16,7 +16,7 @@ from bundles import edit_manifest, full_copy, light_copy
 from pleinair import __version__, open_bundle
 from pleinair.cli import app as cli
 from pleinair.cli.usage import EXAMPLES
-from pleinair.engines.graphs import ENGINES, EngineInfo
+from pleinair.engines.engine import ENGINES, EngineInfo
 from pleinair.files.output import write
 from pleinair.request.options import PAINTING
 from pleinair.request.request import resolve

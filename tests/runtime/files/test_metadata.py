@@ -24,7 +24,7 @@ from pleinair.errors import RequestError
 from pleinair.files.embedded import MAX_TEXT, SOURCE_TYPE
 from pleinair.files.metadata import infotext, left_out, of_picture, read, save_options
 from pleinair.files.output import write
-from pleinair.pipeline import merged
+from pleinair.results import merged
 from pleinair.sampling.samplers import named
 from pleinair.tasks.rerun import difference, plan, rerun
 

@@ -9,7 +9,8 @@ import pytest
 
 import pleinair
 from bundles import edit_manifest, light_copy
-from pleinair.bundle.opening import MANIFEST, bundle_identity, default_path, open_bundle
+from pleinair.bundle.manifest import MANIFEST
+from pleinair.bundle.opening import bundle_identity, default_path, open_bundle
 from pleinair.cli import app as cli
 from pleinair.tasks.morph import morph
 from pleinair.tasks.rerun import rerun

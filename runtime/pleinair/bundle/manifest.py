@@ -1,0 +1,197 @@
+"""`bundle.json` as frozen dataclasses: what a model consists of, as data, so that no code asks for a model's family."""
+
+import json
+from dataclasses import asdict, dataclass, field
+
+from pleinair.bundle.verifying import FileInfo
+
+FORMAT = 2
+MANIFEST = "bundle.json"
+LATENTS, TIMESTEP = "latents", "timestep"  # feeds that the loop gives
+BEHIND = ("mask", "masked_image", "image")  # what a denoiser may be shown behind the latents
+KNOWN_FEEDS = {"size_ids": 6, "guidance_embedding": None}  # made of the request alone: numbers in a row, None for any
+GUIDANCE = ("cfg", "embedded", "image_text")  # see pleinair.network.guidance
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output of a graph; a named dimension is dynamic."""
+
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How close a graph is to torch on the same inputs, and the gate it had to pass, in dB of PSNR.
+
+    `worst_channel`, where a bundle has it, is the largest relative error of a channel of any output.
+    """
+
+    psnr_db: float
+    gate_db: float
+    worst_channel: float | None = None
+
+
+@dataclass(frozen=True)
+class GraphInfo:
+    """One network of the bundle: its files by format ("openvino", "onnx"), the first being the graph itself."""
+
+    files: dict[str, tuple[str, ...]]
+    weights: str
+    activations: str
+    inputs: dict[str, Port]
+    outputs: dict[str, Port]
+    fidelity: dict[str, Fidelity]
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """Which graph reads the prompt, with which tokenizer folder, and which of its outputs are used.
+
+    `output` is (B, length, width), one row for each token; `pooled`, where it is used, (B, width). `empty` says what
+    the network is told where no negative prompt is given: "encode" the empty text, or "zeros".
+    """
+
+    graph: str
+    tokenizer: str
+    length: int
+    bos_id: int
+    eos_id: int
+    pad_id: int
+    output: str
+    pooled: str | None = None
+    empty: str = "encode"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A feed that is made of text encoders' outputs, in this order: their widths are joined.
+
+    It has a row for each token, or, where `pooled` is set, one for each text.
+    """
+
+    encoders: tuple[str, ...]
+    pooled: bool = False
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """The network of the loop: which feed each of its input ports takes, and the port that answers.
+
+    Feeds are "latents", "timestep", those of `Manifest.conditioning`, and KNOWN_FEEDS. `channels` are what the latents'
+    port takes behind the latents, some of BEHIND.
+    """
+
+    graph: str
+    feeds: dict[str, str]
+    output: str
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """Graphs between pictures and latents: picture = decode(latents / scale + shift).
+
+    Latents that have a `mean` and a `std` of their own, a number for each channel, are decoded from
+    latents * std / scale + mean. The encoder answers with a mean and a log variance ("gaussian"), or with the latents
+    ("plain"). One latent covers `downsample` x `downsample` pixels.
+    """
+
+    decoder: str
+    encoder: str | None
+    downsample: int
+    scale: float = 1.0
+    shift: float = 0.0
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    kind: str = "gaussian"
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What the loop denoises; the sides of a picture are multiples of `multiple` pixels.
+
+    `rgb`, where a bundle has it, previews without a VAE: colours in 0..1 = latents (as the network sees them) @ W + b,
+    as rows of 3, one for each channel and the last for b.
+    """
+
+    channels: int
+    multiple: int
+    rgb: tuple[tuple[float, ...], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a picture is made with when the caller does not say."""
+
+    width: int
+    height: int
+    sampler: str
+    steps: int
+    guidance: float
+    image_guidance: float = 1.5  # of models that edit pictures
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The shortest and the longest side, in pixels, that a model paints well."""
+
+    smallest: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the model came from and what made the bundle; never a path, user or host name."""
+
+    source: str
+    revision: str | None
+    licence: str | None
+    command: str
+    tools: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole of `bundle.json`.
+
+    An upscaler has a `scale`, how many times wider its pictures become, and the graph "upscaler", and nothing of what
+    paints; all other bundles have latents, defaults, text encoders, a denoiser, the VAE "default" and a scheduler.
+
+    `family` is for people. `guidance`, one of GUIDANCE, is how the text steers. `vocabulary` holds all the words that a
+    model knows, in lower case and the telling ones first; where it is empty there is no telling, and likewise without
+    `sizes`. `weights` says where a layer's weight lies: graph -> layer path -> format -> the name of a constant or an
+    initializer.
+    """
+
+    format: int
+    name: str
+    family: str
+    tasks: tuple[str, ...]
+    graphs: dict[str, GraphInfo]
+    files: dict[str, FileInfo]
+    origin: Origin
+    scale: int | None = None
+    latents: Latents | None = None
+    defaults: Defaults | None = None
+    text_encoders: tuple[TextEncoder, ...] = ()
+    conditioning: dict[str, Joined] = field(default_factory=dict)
+    denoisers: tuple[Denoiser, ...] = ()
+    guidance: str = "cfg"
+    vaes: dict[str, Autoencoder] = field(default_factory=dict)
+    scheduler: str | None = None
+    vocabulary: tuple[str, ...] = ()
+    sizes: Sizes | None = None
+    weights: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+
+    @property
+    def denoiser(self) -> Denoiser:
+        return self.denoisers[0]
+
+    @property
+    def vae(self) -> Autoencoder:
+        return self.vaes["default"]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"

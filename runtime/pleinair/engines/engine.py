@@ -1,0 +1,172 @@
+"""What an engine is, and which there are: it opens a bundle's graphs and runs them on a device."""
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from pleinair.bundle.opening import Bundle
+from pleinair.engines.edits import Edit
+from pleinair.engines.failures import reason
+from pleinair.errors import EngineError, RequestError
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+class Graph(Protocol):
+    """A network on a device: named arrays in, named arrays out.
+
+    Text encoders also take EXTRA, float32 (rows, d): where an id is below 0, row -1 - id stands in place of a token's
+    embedding. Graphs that cannot do so raise BundleError when it is given.
+    """
+
+    def prepare(self, shapes: Shapes) -> None:
+        """Load and compile for these input shapes now rather than at the first call."""
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Run once; prepares itself for new shapes. The arrays returned belong to the caller."""
+
+    def unload(self) -> None:
+        """Give the memory back; the next call loads again."""
+
+
+class Engine(Protocol):
+    """Opens the graphs of bundles; `pleinair.load(engine=...)` takes any object like this.
+
+    `name` and `version` stand in the records of pictures. `format` is the kind of graph files that it opens, as
+    bundle.json names it; "" for an engine that opens none.
+    """
+
+    name: str
+    version: str
+    format: str
+
+    def devices(self) -> list[str]:
+        """The devices that it can run on here, as its own names."""
+
+    def check_device(self, device: str | None, threads: int | None) -> None:
+        """Raise RequestError for a device that is not here, or that takes no number of threads."""
+
+    def offered(self, device: str | None) -> tuple[str, ...]:
+        """The precisions that a device computes in at full speed: "f32", "bf16", "f16"."""
+
+    def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
+        """The precision that "auto" means for a graph."""
+
+    def open_graph(
+        self,
+        bundle: Bundle,
+        graph: str,
+        *,
+        device: str | None,
+        threads: int | None,
+        precision: str,
+        edits: Sequence[Edit],
+        kept: int,
+    ) -> Graph:
+        """A graph, not loaded yet, which is changed by the `edits` between reading and compiling.
+
+        It stays compiled for the last `kept` sets of input shapes, where it is compiled for shapes at all.
+        """
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """Where an engine lives, what must be importable and the packages that bring it, and the format it reads."""
+
+    module: str
+    kind: str
+    requires: str
+    packages: tuple[str, ...]
+    install: str
+    format: str
+
+
+ENGINES = {
+    "openvino": EngineInfo(
+        module="pleinair.engines.openvino",
+        kind="OpenVINOEngine",
+        requires="openvino",
+        packages=("openvino",),
+        install="pip install openvino",
+        format="openvino",
+    ),
+    "onnx": EngineInfo(
+        module="pleinair.engines.onnx",
+        kind="OnnxEngine",
+        requires="onnxruntime",
+        packages=("onnxruntime", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-gpu"),
+        install="pip install onnxruntime",
+        format="onnx",
+    ),
+    "fake": EngineInfo(
+        module="pleinair.engines.fake",
+        kind="FakeEngine",
+        requires="numpy",
+        packages=("numpy",),
+        install="",
+        format="",
+    ),
+}
+
+
+def installed(engine: str) -> bool:
+    return importlib.util.find_spec(ENGINES[engine].requires) is not None
+
+
+def choose_engine(bundle: Bundle, wanted: str | Engine | None) -> Engine:
+    """The engine to use: the wanted one, or the first installed one that the bundle has graphs for.
+
+    Raises RequestError for an unknown engine, EngineError for one that is not installed or has no graphs here.
+    """
+    formats = bundle.formats
+    if wanted is None:
+        usable = [name for name, info in ENGINES.items() if info.format in formats and installed(name)]
+        if usable:
+            return engine_named(usable[0])
+        fitting = [info for info in ENGINES.values() if info.format in formats]
+        if not fitting:
+            raise EngineError(f"bundle '{bundle.manifest.name}' has no complete set of graphs; export the model again")
+        raise EngineError(f"no inference engine for this model is installed; install one with: {fitting[0].install}")
+    if isinstance(wanted, str):
+        if wanted not in ENGINES:
+            raise RequestError(f"unknown engine '{wanted}'; choose from openvino, onnx")
+        info = ENGINES[wanted]
+        if not installed(wanted):
+            raise EngineError(f"engine '{wanted}' is not installed; install it with: {info.install}")
+        form = info.format
+    else:
+        form = wanted.format
+    if form and form not in formats:
+        raise EngineError(
+            f"bundle '{bundle.manifest.name}' has graphs for {', '.join(formats) or 'no engine'}, not {form};"
+            f" choose another engine, or export the model again with --format {form}"
+        )
+    return engine_named(wanted) if isinstance(wanted, str) else wanted
+
+
+def engine_named(name: str) -> Engine:
+    """The engine of a name in ENGINES; EngineError where its package is installed and cannot be loaded."""
+    info = ENGINES[name]
+    try:
+        return getattr(importlib.import_module(info.module), info.kind)()
+    except (ImportError, OSError) as error:
+        raise EngineError(
+            f"engine '{name}' is installed and cannot be loaded ({reason(error)});"
+            f" install it again with: {info.install} --force-reinstall"
+        ) from None
+
+
+def engine_version(engine: str) -> str:
+    """The version of the package that brings an engine: several can bring ONNX Runtime."""
+    from importlib.metadata import PackageNotFoundError, version  # a fifth of the import time of this package
+
+    for package in ENGINES[engine].packages:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return "unknown"

@@ -1,0 +1,59 @@
+"""The passes of a request, settled and checked before anything is loaded, and what of it is not followed."""
+
+from dataclasses import dataclass
+
+from pleinair.bundle.opening import Bundle
+from pleinair.errors import BundleError
+from pleinair.request.request import Request, Walk
+from pleinair.sampling.path import Path
+from pleinair.sampling.path_betas import make_path, unfollowed
+from pleinair.sampling.samplers import SAMPLERS, unknown_class, walker
+from pleinair.text.vocabulary import size_warnings
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One way through the noise: the first, or the one that adds detail at a larger size."""
+
+    walk: Walk
+    path: Path
+    width: int
+    height: int
+
+
+def plan(bundle: Bundle, request: Request) -> list[Pass]:
+    """The passes of a request; raises BundleError or RequestError for what the model or the sampler cannot do."""
+    if request.tile and bundle.manifest.denoiser.channels:
+        raise BundleError(
+            f"bundle '{bundle.manifest.name}' is made to paint over pictures and paints no seamless ones;"
+            " choose another with --model"
+        )
+    path = _path(bundle, request.walk)
+    if request.canvas and (request.task == "image2image" or request.canvas.strength < 1):
+        path = path.after(request.canvas.strength)
+    passes = [Pass(request.walk, path, request.width, request.height)]
+    if hires := request.hires:
+        multiple = bundle.manifest.latents.multiple
+        width, height = (round(side * hires.factor / multiple) * multiple for side in (request.width, request.height))
+        path = _path(bundle, hires.walk).after(hires.strength, "hires_strength")
+        passes.append(Pass(hires.walk, path, width, height))
+    return passes
+
+
+def warnings(bundle: Bundle, request: Request, passes: list[Pass]) -> list[str]:
+    """What was asked for, or stands in the scheduler config, and is not followed."""
+    config = bundle.scheduler_config
+    grids = {SAMPLERS[each.walk.sampler].grid: None for each in passes}
+    sizes = [(each.width, each.height) for each in passes]
+    return [
+        *request.idle,
+        *unknown_class(config, request.walk.sampler),
+        *size_warnings(bundle.manifest, sizes, request.tile or ""),
+        *(warning for grid in grids for warning in unfollowed(config, grid)),
+    ]
+
+
+def _path(bundle: Bundle, walk: Walk) -> Path:
+    config, grid = bundle.scheduler_config, SAMPLERS[walk.sampler].grid
+    walker(walk.sampler, config, eta=walk.eta, s_churn=walk.s_churn, s_noise=walk.s_noise)
+    return make_path(config, grid, walk.steps, walk.spacing, sigmas=walk.sigmas, timesteps=walk.timesteps)

@@ -1,0 +1,94 @@
+"""What a job gives: its steps as they are done, and its pictures with everything that made them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from pleinair.files.output import planned_files, write
+
+
+@dataclass
+class Timings:
+    """Seconds, as they were spent; `steps` has one entry for every step of every batch."""
+
+    load: float = 0.0
+    text: float = 0.0
+    encode: float = 0.0
+    steps: list[float] = field(default_factory=list)
+    decode: float = 0.0
+    total: float = 0.0
+
+    @contextmanager
+    def spent_on(self, stage: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        setattr(self, stage, getattr(self, stage) + perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Finished pictures, one for each seed, and everything that made them; timings are those of the job so far."""
+
+    images: list[Image]
+    seeds: tuple[int, ...]
+    settings: dict[str, Any]
+    timings: Timings
+    warnings: tuple[str, ...]
+    pixels: np.ndarray = field(repr=False)  # (N, H, W, 3) float32 in 0..1
+    latents: np.ndarray = field(repr=False)  # (N, C, h, w) float32
+
+    def save(
+        self, path: str | Path, *, overwrite: bool = False, metadata: bool = True, warnings: list[str] | None = None
+    ) -> list[Path]:
+        """Write the pictures with their settings, as the command line does, and return the files.
+
+        `path` ends in .png, .jpg or .webp, and several pictures are NAME-1, NAME-2 ...; a .npz holds all of them with
+        their latents. Without `metadata` no settings are written; what a file has no room for is said in `warnings`.
+        Raises RequestError for another suffix, ResourceError for a file that exists (unless `overwrite`) or cannot be
+        written.
+        """
+        return write(self, planned_files(Path(path), "", self.seeds, overwrite), overwrite, metadata, warnings)
+
+    def picture(self, place: int) -> "Result":
+        """One of the pictures, 0 for the first, as a result of its own; its settings stay those of the job."""
+        place = range(len(self.images))[place]
+        one = slice(place, place + 1)
+        return replace(
+            self,
+            images=self.images[one],
+            seeds=self.seeds[one],
+            pixels=self.pixels[one],
+            latents=self.latents[one],
+        )
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One step of one batch; after a batch's last step comes one more frame, which carries its result."""
+
+    step: int
+    steps: int
+    seeds: tuple[int, ...]
+    preview: Callable[[], list[Image]] = field(repr=False)  # what the network sees in the noise now, through the VAE
+    rough: Callable[[], list[Image]] = field(repr=False)  # the same through a linear map, in well under a millisecond
+    result: Result | None = field(default=None, repr=False)
+
+
+def merged(results: list[Result]) -> Result:
+    """The results of a job's batches as one."""
+    last = results[-1]
+    seeds = tuple(seed for result in results for seed in result.seeds)
+    return replace(
+        last,
+        images=[image for result in results for image in result.images],
+        seeds=seeds,
+        settings={**last.settings, "seeds": list(seeds)},
+        pixels=np.concatenate([result.pixels for result in results]),
+        latents=np.concatenate([result.latents for result in results]),
+    )
