@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pleinair
-from bundles import edit_manifest, full_copy, light_copy, seal
+from bundles import edit_manifest, full_copy, light_copy, modern_copy, seal
 from hostile import external, listing, onnx_model, operator, run, with_graph
 from odd_files import circle, dangling, directory, outside, pipe, sparse, zeros
 from pleinair.bundle.manifest import MANIFEST
@@ -124,6 +124,47 @@ IMPOSSIBLE = [
 @pytest.mark.parametrize("path, value", IMPOSSIBLE, ids=lambda each: repr(each)[:60])
 def test_a_manifest_of_impossible_things(tmp_path, path, value):
     folder = light_copy(tmp_path / "copy")
+    edit_manifest(folder, set_at(path, value))
+    refused(paint, folder)
+
+
+VAE, PAINTER = ("vaes", "default"), ("denoisers", 0)
+SECOND = {"graph": "unet", "feeds": {"sample": "latents", "timestep": "timestep"}, "output": "out_sample"}
+IMPOSSIBLE_IN_FORMAT_2 = [
+    *((("latents", "multiple"), value) for value in (0, -8, 3, 12, 10**9, *NOT_NUMBERS)),
+    *(((*VAE, "downsample"), value) for value in (0, -8, 3, 65, *NOT_NUMBERS)),
+    *(((*VAE, "scale"), value) for value in (0, float("inf"), "1", 10**400)),
+    *(((*VAE, "shift"), value) for value in (float("nan"), "1", [])),
+    *(((*VAE, name), value) for name in ("mean", "std") for value in ([0.0] * 4, [], "x", [1.0])),
+    *(((*VAE, "kind"), value) for value in ("plain", "laplace", "", None, 1)),
+    *(((*VAE, name), value) for name in ("decoder", "encoder") for value in ("unet", "nowhere", 1)),
+    ((*VAE, "decoder"), None),
+    *((("vaes",), value) for value in ({}, [], None, {"other": {}})),
+    *((("guidance",), value) for value in ("embedded", "image_text", "", None, "CFG", 7)),
+    *((("conditioning",), value) for value in ({}, [], None, {"text": {"encoders": []}}, {"text": {}})),
+    *((("conditioning", "text", "encoders"), value) for value in ([], ["nowhere"], ["unet"], "text_encoder", [1])),
+    *((("conditioning", "text", "pooled"), value) for value in (True, 1, "yes")),
+    *((("conditioning", name), {"encoders": ["text_encoder"]}) for name in ("more", "latents", "size_ids", "")),
+    *(((*PAINTER, "graph"), value) for value in ("nowhere", "vae_decoder", 1, None)),
+    *(((*PAINTER, "output"), value) for value in ("nowhere", "sample", 1, None)),
+    *(((*PAINTER, "channels"), value) for value in (["mask"], ["mask", "masked_image"], ["image"], ["depth"], "mask")),
+    *(((*PAINTER, "feeds"), value) for value in ({}, [], {"sample": "latents"}, {"sample": "text"}, None)),
+    *(((*PAINTER, "feeds", "sample"), value) for value in ("timestep", "nothing", "size_ids", 1)),
+    *(((*PAINTER, "feeds", "timestep"), value) for value in ("latents", "nothing", "guidance_embedding")),
+    *(((*PAINTER, "feeds", "encoder_hidden_states"), value) for value in ("nothing", "latents", "size_ids", "pooled")),
+    ((*PAINTER, "feeds", "nowhere"), "text"),
+    *((("denoisers",), value) for value in ([], {}, None, [SECOND, SECOND])),
+    *(((*ENCODER, "empty"), value) for value in ("", "nothing", None, 1)),
+    *(((*ENCODER, "pooled"), value) for value in ("nowhere", "last_hidden_state", 1)),
+    *((("defaults", "image_guidance"), value) for value in (0, -1, 1e9, "2", None)),
+    *((("weights",), value) for value in ([], None, {"unet": []}, {"unet": {"conv_in": 1}})),
+    *((("format",), value) for value in (1, 3, 0, -1, "2", None)),
+]
+
+
+@pytest.mark.parametrize("path, value", IMPOSSIBLE_IN_FORMAT_2, ids=lambda each: repr(each)[:60])
+def test_a_manifest_of_format_2_of_impossible_things(tmp_path, path, value):
+    folder = modern_copy(tmp_path / "copy")
     edit_manifest(folder, set_at(path, value))
     refused(paint, folder)
 

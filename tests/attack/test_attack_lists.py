@@ -13,6 +13,7 @@ from PIL import Image
 
 import pleinair
 from pleinair.cli import app as cli
+from pleinair.engines.fake import FakeEngine
 from pleinair.errors import BundleError, EngineError, PleinairError, RequestError, ResourceError
 from pleinair.files import film
 from pleinair.files.output import free_names, planned_files, whole_file
@@ -521,7 +522,7 @@ def test_force_replaces_a_link_itself_and_nothing_but_links_and_files(command, n
 )  # fmt: skip
 def test_an_output_that_cannot_be_is_one_line_before_anything_is_painted(command, name, capsys, monkeypatch):
     obstacles(Path())
-    monkeypatch.setattr("pleinair.pipeline.open_graph", lambda *_: pytest.fail("painted"))
+    monkeypatch.setattr(FakeEngine, "open_graph", lambda *_, **__: pytest.fail("painted"))
     assert command(name) in (2, 4)  # the command line's parser knows some of them
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and err.strip().isprintable() and len(err) < 600

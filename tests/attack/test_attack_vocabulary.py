@@ -10,6 +10,7 @@ from pleinair.bundle.opening import open_bundle
 from pleinair.cli import app as cli
 from pleinair.errors import BundleError
 from pleinair.text.reader import Reader
+from pleinair.text.report import report
 from pleinair.text.vocabulary import word_warnings
 
 NESTED = [[[[["house"]]]]]
@@ -135,6 +136,6 @@ def test_the_most_that_may_be_claimed_and_words_that_are_none(tmp_path, words):
     ids=range(13),
 )
 def test_hostile_prompts_bring_one_short_line(prompt):
-    found = Reader(open_bundle()).report(prompt, prompt, 20)["warnings"]
+    found = report(Reader(open_bundle()), prompt, prompt, 20)["warnings"]
     (warning,) = [each for each in found if "it knows house" in each]
     assert len(warning) < 1000 and warning.isprintable()

@@ -1,5 +1,7 @@
 """What the network is told, against transformers' CLIPTextModel run by hand: chunks, weights, clip skip, embeddings."""
 
+from functools import partial
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -10,7 +12,8 @@ import pleinair
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.graphs import open_graph
 from pleinair.engines.ports import EXTRA
-from pleinair.text.reader import NORM, Reader
+from pleinair.text.encoders import NORM
+from pleinair.text.reader import Reader
 from vectors import safetensors
 
 WIDTH = 32
@@ -81,7 +84,7 @@ def reader(bundle, engine, **options):
     def graph(name):
         return graphs.setdefault(name, open_graph(opened, name, engine, None, 1))
 
-    return Reader(opened, graph, **options)
+    return partial(Reader(opened, **options).read, graph)
 
 
 engines = pytest.mark.parametrize("engine", ["openvino", "onnx"])
@@ -92,13 +95,13 @@ engines = pytest.mark.parametrize("engine", ["openvino", "onnx"])
 def test_embeddings_equal_those_made_by_hand(theirs, family, exported, engine, skip):
     read = reader(exported(family, "fp32"), engine, clip_skip=skip)
     for prompt, chunks in CASES.items():
-        told = read.read(prompt, "and", 1)
+        told = read(prompt, "and", 1)
         found = told.at(0)
         expected = by_hand(*theirs, chunks, skip)
-        assert found.text.shape == expected.shape and not told.warnings
-        assert np.abs(found.text - expected).max() < 1e-4, prompt
+        assert found.parts[0]["text"].shape == expected.shape and not told.warnings
+        assert np.abs(found.parts[0]["text"] - expected).max() < 1e-4, prompt
         filled = [[("and", 1)], *[[]] * (len(chunks) - 1)]
-        assert np.abs(found.negative - by_hand(*theirs, filled, skip)).max() < 1e-4, prompt
+        assert np.abs(found.negative["text"] - by_hand(*theirs, filled, skip)).max() < 1e-4, prompt
 
 
 @pytest.fixture
@@ -114,12 +117,12 @@ def toy(tmp_path):
 def test_textual_inversion_equals_vectors_put_into_the_table(theirs, family, exported, toy, engine, weights):
     file, vectors = toy
     read = reader(exported(family, weights), engine, embeddings=[file])
-    found = read.read("the <toy> (red on:1.3)", "toy", 1).at(0)
+    found = read("the <toy> (red on:1.3)", "toy", 1).at(0)
     expected = by_hand(*theirs, [[("the", 1), (vectors, 1), ("red", 1.3), ("on", 1.3)]])
-    assert np.abs(found.text - expected).max() < TOLERANCE[weights]
-    assert np.abs(found.negative - by_hand(*theirs, [[(vectors, 1)]])).max() < TOLERANCE[weights]
+    assert np.abs(found.parts[0]["text"] - expected).max() < TOLERANCE[weights]
+    assert np.abs(found.negative["text"] - by_hand(*theirs, [[(vectors, 1)]])).max() < TOLERANCE[weights]
     without = by_hand(*theirs, [[("the", 1), ("red", 1.3), ("on", 1.3)]])
-    assert np.abs(found.text - without).max() > 10 * np.abs(found.text - expected).max()
+    assert np.abs(found.parts[0]["text"] - without).max() > 10 * np.abs(found.parts[0]["text"] - expected).max()
 
 
 @engines

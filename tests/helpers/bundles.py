@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from pleinair.bundle.manifest import FORMAT, MANIFEST, GraphInfo, Manifest, Origin, Port
 from pleinair.bundle.manifest_checks import UPSCALER
-from pleinair.bundle.opening import default_path
+from pleinair.bundle.opening import default_path, open_bundle
 from pleinair.bundle.verifying import file_info
 
 
@@ -18,6 +18,13 @@ def light_copy(folder):
     ignore = shutil.ignore_patterns("*.bin", "*.onnx", "openvino_*.xml")
     shutil.copytree(default_path(), folder, ignore=ignore)
     edit_manifest(folder, forget_claims)
+    return folder
+
+
+def modern_copy(folder):
+    """`light_copy`, with a bundle.json of the newest format."""
+    light_copy(folder)
+    (folder / MANIFEST).write_text(open_bundle(folder).manifest.to_json(), encoding="utf-8")
     return folder
 
 
@@ -78,10 +85,6 @@ def light_upscaler(folder, scale=2):
         name=folder.name,
         family=UPSCALER,
         tasks=("upscale",),
-        latents=None,
-        defaults=None,
-        text_encoders=(),
-        scheduler=None,
         graphs={UPSCALER: graph},
         files={},
         origin=Origin("made up", None, None, "none", {}),

@@ -10,7 +10,7 @@ from PIL import Image
 
 import pleinair
 from bundles import light_upscaler
-from pleinair.engines import fake
+from pleinair.engines.fake import FakeEngine
 from pleinair.engines.graphs import OneAtATime
 from pleinair.errors import Cancelled
 from pleinair.files import film
@@ -131,18 +131,6 @@ def test_a_graph_that_fails_lets_the_next_one_in():
 # ---- cancelling from another thread: the network call that runs is the last one ----
 
 
-class Watched:
-    """A graph that tells each of its calls."""
-
-    def __init__(self, graph, name, tell):
-        self._graph, self._name, self._tell = graph, name, tell
-        self.prepare, self.unload = graph.prepare, graph.unload
-
-    def __call__(self, **inputs):
-        self._tell(self._name)
-        return self._graph(**inputs)
-
-
 class Caller:
     """Somebody in another thread, who wants to stop when a network is called for the `number`th time."""
 
@@ -157,7 +145,7 @@ class Caller:
             self.at_stop = self.frames
             self.stop.set()
 
-    def called(self, name):
+    def called(self, name, inputs):
         self.calls.append(name)
         if not self._reached.is_set() and self.calls.count(self._graph) == self._number:
             self.calls.clear()
@@ -203,15 +191,10 @@ STAGES = {  # options, and which call of which graph is interrupted
 }
 
 
-def cancelled(monkeypatch, graph, number, frames):
+def cancelled(graph, number, frames):
     """Iterate over `frames(pipe, stop)` until somebody stops it at a call of a graph; returns the calls after that."""
-    caller, open_graph = Caller(graph, number), fake.open_graph
-
-    def watched(bundle, name, *how):
-        return Watched(open_graph(bundle, name, *how), name, caller.called)
-
-    monkeypatch.setattr(fake, "open_graph", watched)
-    pipe = pleinair.load(engine="fake")
+    caller = Caller(graph, number)
+    pipe = pleinair.load(engine=FakeEngine(caller.called))
     with pytest.raises(Cancelled, match="used again"):
         for _ in frames(pipe, caller.stop.is_set):
             caller.frames += 1
@@ -231,29 +214,29 @@ def test_stopping_takes_effect_before_the_next_network_call(monkeypatch, tmp_pat
     if "image" not in options:
         usual |= {"width": 64, "height": 64}
     job = {**usual, **options}
-    assert cancelled(monkeypatch, graph, number, lambda pipe, stop: pipe.stream(**job, stop=stop)) == []
+    assert cancelled(graph, number, lambda pipe, stop: pipe.stream(**job, stop=stop)) == []
 
 
 @pytest.mark.parametrize("view", [None, lambda frame: frame.rough()], ids=["preview", "rough"])
-def test_stopping_while_a_film_is_made_writes_none(monkeypatch, tmp_path, view):
+def test_stopping_while_a_film_is_made_writes_none(tmp_path, view):
     """The preview of the step that is under way may still be decoded, nothing more."""
 
     def frames(pipe, stop):
         steps = pipe.stream("a house", seed=1, steps=6, width=64, height=64, stop=stop)
         return film.recorded(steps, [tmp_path / "film.gif"], view=view)
 
-    assert set(cancelled(monkeypatch, "unet", 3, frames)) <= ({"vae_decoder"} if view is None else set())
+    assert set(cancelled("unet", 3, frames)) <= ({"vae_decoder"} if view is None else set())
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [2, 6, 11])
 @pytest.mark.parametrize("ease", ["even", "linear"])
-def test_stopping_a_morph(monkeypatch, tmp_path, number, ease):
+def test_stopping_a_morph(number, ease):
     def frames(pipe, stop):
         options = {"seeds": [1, 2], "steps": 4, "width": 64, "height": 64, "ease": ease, "stop": stop}
         return morph(pipe, ["a house", "a boat"], frames=6, **options)
 
-    assert cancelled(monkeypatch, "unet", number, frames) == []
+    assert cancelled("unet", number, frames) == []
 
 
 def test_stopping_a_morph_between_its_films_pictures_writes_no_film(tmp_path):

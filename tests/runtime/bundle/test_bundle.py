@@ -9,7 +9,7 @@ import pytest
 import pleinair
 from bundles import edit_manifest, full_copy, light_copy, light_inpaint_copy, light_upscaler
 from pleinair.bundle import verifying as verify
-from pleinair.bundle.manifest import MANIFEST
+from pleinair.bundle.manifest import FORMAT, MANIFEST
 from pleinair.bundle.opening import default_path, open_bundle
 from pleinair.bundle.verifying import file_info
 from pleinair.cli.app import run
@@ -91,8 +91,8 @@ def test_what_later_versions_added_may_be_absent(tmp_path):
 
     edit_manifest(folder, age)
     old = open_bundle(folder)
-    assert (old.manifest.format, old.manifest.latents.rgb, old.manifest.scale) == (1, None, None)
-    assert old.tasks == ("text2image", "image2image", "inpaint")
+    assert (old.manifest.format, old.manifest.latents.rgb, old.manifest.scale) == (FORMAT, None, None)
+    assert old.manifest.tasks == ("text2image", "image2image", "inpaint")
 
 
 def test_the_map_to_colours_is_read_and_written(tmp_path):
@@ -106,7 +106,9 @@ def test_the_map_to_colours_is_read_and_written(tmp_path):
 
 def test_an_inpainting_unet_is_known_by_its_channels(tmp_path):
     bundle = open_bundle(light_inpaint_copy(tmp_path / "inpaint"))
-    assert bundle.inpaints_by_input and not open_bundle().inpaints_by_input
+    assert (
+        bundle.manifest.denoiser.channels == ("mask", "masked_image") and not open_bundle().manifest.denoiser.channels
+    )
     bundle.require("inpaint")
     with pytest.raises(BundleError, match="does inpaint and not text2image; give it a picture and a mask"):
         bundle.require("text2image")
@@ -119,7 +121,7 @@ def test_an_inpainting_unet_is_known_by_its_channels(tmp_path):
 
 def test_an_upscaler_opens_and_enlarges_and_does_not_paint(tmp_path, capsys):
     bundle = open_bundle(light_upscaler(tmp_path / "big", scale=3))
-    assert (bundle.upscales, bundle.tasks, bundle.manifest.scale) == (True, ("upscale",), 3)
+    assert (bundle.upscales, bundle.manifest.tasks, bundle.manifest.scale) == (True, ("upscale",), 3)
     assert bundle.scheduler_config == {} and bundle.damage() == []
     bundle.require("upscale")
     image = np.zeros((1, 3, 4, 6), np.float32)
@@ -142,7 +144,7 @@ def test_an_upscaler_opens_and_enlarges_and_does_not_paint(tmp_path, capsys):
         (lambda raw: raw.update(scale=-2), "impossible values in scale"),
         (lambda raw: raw.update(scale=2.5), "scale should be int"),
         (lambda raw: raw["graphs"]["upscaler"]["inputs"].update(mask={"dtype": "float32", "shape": [1]}), "upscaler"),
-        (lambda raw: raw.update(graphs={}), "does not describe 'upscaler'"),
+        (lambda raw: raw.update(graphs={}), "does not describe 'latents'"),
     ],
 )
 def test_malformed_upscalers_are_named(tmp_path, change, message):

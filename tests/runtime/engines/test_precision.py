@@ -9,6 +9,7 @@ import pleinair
 from pleinair.bundle.opening import open_bundle
 from pleinair.cli import app as cli
 from pleinair.engines import openvino, precision
+from pleinair.engines.openvino import OpenVINOEngine
 from pleinair.errors import RequestError
 from pleinair.tasks.rerun import rerun
 
@@ -67,7 +68,7 @@ def test_what_auto_takes(monkeypatch, device, offered, graph, expected):
 @pytest.fixture
 def with_bf16(monkeypatch):
     """An OpenVINO that says its CPU computes in bf16, and does where it can."""
-    monkeypatch.setattr(openvino, "offered", lambda device: ("f32", "bf16"))
+    monkeypatch.setattr(OpenVINOEngine, "offered", lambda engine, device: ("f32", "bf16"))
 
 
 def test_a_picture_records_what_was_computed_in(with_bf16, monkeypatch):
@@ -100,12 +101,12 @@ def test_a_precision_that_the_device_lacks_is_refused_before_anything_is_loaded(
 
 def test_a_lower_instruction_set_that_is_forced_has_no_bf16(monkeypatch):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    assert "bf16" not in openvino.offered(None)
+    assert "bf16" not in OpenVINOEngine().offered(None)
 
 
 def test_bf16_is_near_f32_where_the_cpu_has_it():
     """On other CPUs it cannot be asked for; there is nothing in between."""
-    if "bf16" not in openvino.offered(None):
+    if "bf16" not in OpenVINOEngine().offered(None):
         with pytest.raises(RequestError, match="bf16"):
             pleinair.load(engine="openvino", precision="bf16")
         return
@@ -129,7 +130,7 @@ def test_rerun_computes_in_what_the_picture_was_made_with(with_bf16, monkeypatch
     "offered, words", [(("f32",), "f32: it is all"), (("f32", "bf16"), "unet in bf16, vae in bf16")]
 )
 def test_doctor_says_which_and_why(monkeypatch, capsys, offered, words):
-    monkeypatch.setattr(openvino, "offered", lambda device: offered)
+    monkeypatch.setattr(OpenVINOEngine, "offered", lambda engine, device: offered)
     assert cli.run(["doctor", "--json"]) == 0
     assert words in json.loads(capsys.readouterr().out)["engines"]["openvino"]["precision"]
 
@@ -137,10 +138,10 @@ def test_doctor_says_which_and_why(monkeypatch, capsys, offered, words):
 def test_rerun_says_where_a_precision_is_not_here(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(openvino, "offered", lambda device: ("f32", "bf16"))
+        elsewhere.setattr(OpenVINOEngine, "offered", lambda engine, device: ("f32", "bf16"))
         result = pleinair.load(engine="openvino", precision="unet=bf16").generate("a boat", seed=1, steps=1)
         result.save("a.png")
-    monkeypatch.setattr(openvino, "offered", lambda device: ("f32",))
+    monkeypatch.setattr(OpenVINOEngine, "offered", lambda engine, device: ("f32",))
     again = rerun("a.png")
     assert again.result.settings["precision"] == "f32"
     assert [each for each in again.warnings if "does not compute in bf16 here" in each]

@@ -15,7 +15,7 @@ from pleinair.pictures.tiles import cut
 from pleinair.pictures.vae import decode, encode, rough, tile_shape, to_pil, to_pixels
 from pleinair.sampling.noise import TorchNoise
 
-INFO = open_bundle().manifest.latents
+VAE = open_bundle().manifest.vae
 PICTURES = np.random.RandomState(0).rand(3, 48, 64, 3).astype(np.float32)
 
 
@@ -38,7 +38,7 @@ class Encoder:
 def vae():
     """Storybook's (encode, decode) on OpenVINO, bound to their graphs."""
     graphs = [open_graph(open_bundle(), name, "openvino", "cpu", 1) for name in ("vae_encoder", "vae_decoder")]
-    return partial(encode, graphs[0], info=INFO), partial(decode, graphs[1], info=INFO)
+    return partial(encode, graphs[0], vae=VAE), partial(decode, graphs[1], vae=VAE)
 
 
 @pytest.fixture(scope="module")
@@ -54,44 +54,44 @@ def psnr(one, other):
 
 
 def test_the_mean_at_the_scale_of_the_loop():
-    info = replace(INFO, scale=0.5, shift=0.25)
-    z = encode(Encoder(0.0), PICTURES, info)
+    vae = replace(VAE, scale=0.5, shift=0.25)
+    z = encode(Encoder(0.0), PICTURES, vae)
     assert z.shape == (3, 4, 6, 8) and z.dtype == np.float32
     mean = 2 * PICTURES.reshape(3, 6, 8, 8, 8, 3).mean((2, 4)).transpose(0, 3, 1, 2) - 1
     np.testing.assert_allclose(z[:, :3], (mean - 0.25) * 0.5, atol=1e-6)
 
 
 def test_each_picture_draws_from_its_own_generator():
-    drawn = encode(Encoder(np.log(4.0)), PICTURES, INFO, [TorchNoise(seed) for seed in (1, 2, 3)])
-    alone = encode(Encoder(np.log(4.0)), PICTURES[1:2], INFO, [TorchNoise(2)])
+    drawn = encode(Encoder(np.log(4.0)), PICTURES, VAE, [TorchNoise(seed) for seed in (1, 2, 3)])
+    alone = encode(Encoder(np.log(4.0)), PICTURES[1:2], VAE, [TorchNoise(2)])
     assert np.array_equal(drawn[1:2], alone)
-    noise = (drawn[:, :3] - encode(Encoder(0), PICTURES, INFO)[:, :3]) / INFO.scale / 2
+    noise = (drawn[:, :3] - encode(Encoder(0), PICTURES, VAE)[:, :3]) / VAE.scale / 2
     np.testing.assert_allclose(noise[1], TorchNoise(2).normal((4, 6, 8))[:3], atol=1e-5)
 
 
 def test_absurd_variances_are_cut_as_diffusers_cuts_them():
-    assert np.isfinite(encode(Encoder(1e9), PICTURES, INFO, [TorchNoise(seed) for seed in range(3)])).all()
-    surest = encode(Encoder(-1e9), PICTURES, INFO, [TorchNoise(seed) for seed in range(3)])[:, :3]
-    np.testing.assert_allclose(surest, encode(Encoder(0), PICTURES, INFO)[:, :3], atol=1e-6)
+    assert np.isfinite(encode(Encoder(1e9), PICTURES, VAE, [TorchNoise(seed) for seed in range(3)])).all()
+    surest = encode(Encoder(-1e9), PICTURES, VAE, [TorchNoise(seed) for seed in range(3)])[:, :3]
+    np.testing.assert_allclose(surest, encode(Encoder(0), PICTURES, VAE)[:, :3], atol=1e-6)
 
 
 def test_pictures_that_are_no_whole_number_of_latents_are_refused():
     with pytest.raises(RequestError, match="multiple of 8"):
-        encode(Encoder(0), PICTURES[:, :44], INFO)
+        encode(Encoder(0), PICTURES[:, :44], VAE)
 
 
 @pytest.mark.parametrize("tile", [0, 63, 100_000, 64.5, "big"])
 def test_bad_tiles_are_refused(tile):
     for job in (partial(encode, Encoder(0), PICTURES), partial(decode, None, np.zeros((1, 4, 8, 8)))):
         with pytest.raises(RequestError, match="tile"):
-            job(info=INFO, tile=tile)
+            job(vae=VAE, tile=tile)
 
 
 def test_what_is_small_is_not_cut_and_what_is_large_is_cut_into_tiles_of_one_size():
-    assert tile_shape(64, 64, INFO) == (64, 64) and tile_shape(96, 96, INFO) == (96, 96)
-    assert tile_shape(128, 128, INFO) == (128, 72)
-    assert np.prod(tile_shape(512, 512, INFO)) <= 96 * 96
-    assert tile_shape(64, 64, INFO, 512) == (64, 64) and np.prod(tile_shape(64, 64, INFO, 256)) <= 32 * 32
+    assert tile_shape(64, 64, VAE) == (64, 64) and tile_shape(96, 96, VAE) == (96, 96)
+    assert tile_shape(128, 128, VAE) == (128, 72)
+    assert np.prod(tile_shape(512, 512, VAE)) <= 96 * 96
+    assert tile_shape(64, 64, VAE, 512) == (64, 64) and np.prod(tile_shape(64, 64, VAE, 256)) <= 32 * 32
 
 
 def test_tiles_are_all_that_the_vae_is_given():
@@ -102,8 +102,8 @@ def test_tiles_are_all_that_the_vae_is_given():
         return {"sample": latent_sample[:, :3].repeat(8, 2).repeat(8, 3)}
 
     z = np.random.RandomState(0).normal(size=(2, 4, 41, 67)).astype(np.float32) * 0.1
-    np.testing.assert_allclose(decode(decoder, z, INFO, 192), decode(decoder, z, INFO), atol=1e-5)
-    assert shapes == {(2, 4, *tile_shape(41, 67, INFO, 192)), z.shape}
+    np.testing.assert_allclose(decode(decoder, z, VAE, 192), decode(decoder, z, VAE), atol=1e-5)
+    assert shapes == {(2, 4, *tile_shape(41, 67, VAE, 192)), z.shape}
 
 
 @pytest.mark.parametrize("factor, tile", [(1, 256), (2, 320)])
@@ -116,7 +116,7 @@ def test_the_vae_in_tiles_is_near_the_whole_and_shows_no_seam(vae, painted, fact
     assert psnr(whole, decoded(encoded(pixels, tile=tile))) >= 40
     for axis in (1, 2):  # a seam is a step in the error along a whole row or column, where tiles meet
         steps = np.abs(np.diff(tiles - whole, axis=axis).mean((0, 3 - axis, 3)))
-        pieces = cut(z.shape[axis + 1], tile_shape(*z.shape[2:], INFO, tile)[axis - 1], 16)
+        pieces = cut(z.shape[axis + 1], tile_shape(*z.shape[2:], VAE, tile)[axis - 1], 16)
         for start, before in zip(pieces.starts[1:], pieces.starts, strict=False):
             assert steps[8 * start - 1 : 8 * (before + pieces.size)].max() < 1 / 255
 
@@ -137,7 +137,7 @@ def test_every_multiple_of_8_goes_through_the_vae_in_tiles(vae, size):
 def test_the_fake_engine_has_an_encoder_that_undoes_its_decoder():
     encoder, decoder = (open_graph(open_bundle(), name, "fake", None, None) for name in ("vae_encoder", "vae_decoder"))
     flat = np.full((1, 16, 24, 3), (0.2, 0.5, 0.9), np.float32)
-    np.testing.assert_allclose(decode(decoder, encode(encoder, flat, INFO), INFO), flat, atol=1e-3)
+    np.testing.assert_allclose(decode(decoder, encode(encoder, flat, VAE), VAE), flat, atol=1e-3)
 
 
 def test_pictures_become_numbers_and_come_back():
@@ -147,16 +147,16 @@ def test_pictures_become_numbers_and_come_back():
 
 
 def test_rough_previews_follow_the_linear_map():
-    info = replace(INFO, rgb=((0.1, 0, 0), (0, 0.1, 0), (0, 0, 0.1), (0, 0, 0), (0.5, 0.5, 0.5)))
+    rgb = ((0.1, 0, 0), (0, 0.1, 0), (0, 0, 0.1), (0, 0, 0), (0.5, 0.5, 0.5))
     x0 = np.zeros((2, 4, 5, 7), np.float32)
     x0[1, 0] = 3
-    gray, red = rough(x0, info)
+    gray, red = rough(x0, rgb, 8)
     assert gray.size == red.size == (56, 40) and gray.mode == "RGB"
     assert gray.getpixel((20, 20)) == (128, 128, 128) and red.getpixel((20, 20)) == (204, 128, 128)
-    assert rough(np.full((1, 4, 2, 2), np.nan), info)[0].size == (16, 16)  # a preview is no place for an error
-    assert isinstance(rough(x0 * 1e9, info)[1], Image.Image)
+    assert rough(np.full((1, 4, 2, 2), np.nan), rgb, 8)[0].size == (16, 16)  # a preview is no place for an error
+    assert isinstance(rough(x0 * 1e9, rgb, 8)[1], Image.Image)
 
 
 def test_a_model_without_the_map_says_so():
     with pytest.raises(BundleError, match="export it again"):
-        rough(np.zeros((1, 4, 2, 2)), replace(INFO, rgb=None))
+        rough(np.zeros((1, 4, 2, 2)), None, 8)

@@ -8,8 +8,9 @@ from PIL import Image
 
 import pleinair
 from bundles import light_copy, light_upscaler
+from engines import Altered
 from pleinair.cli import app as cli
-from pleinair.engines import fake
+from pleinair.engines.fake import FakeEngine, FakeGraph
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files.metadata import read
 from pleinair.pictures.vae import tile_shape
@@ -72,18 +73,17 @@ def test_a_picture_encoded_in_tiles_is_near_the_whole(storybook):
     assert 35 <= psnr(whole, tiled) < 100
 
 
-def test_tiles_are_all_that_the_vae_of_a_pipeline_is_given(pipe, monkeypatch):
-    shapes, run = set(), fake.FakeGraph.__call__
+def test_tiles_are_all_that_the_vae_of_a_pipeline_is_given():
+    shapes = set()
 
-    def seen(graph, **inputs):
+    def seen(graph, inputs):
         shapes.update((name, *array.shape[2:]) for name, array in inputs.items() if name in ("sample", "latent_sample"))
-        return run(graph, **inputs)
 
-    monkeypatch.setattr(fake.FakeGraph, "__call__", seen)
+    pipe = pleinair.load(engine=FakeEngine(seen))
     size = {"width": 256, "height": 192}
     image = Image.new("RGB", (256, 192), (200, 60, 30))
     tiled = pipe.generate(**{**QUICK, **size}, image=image, vae_tile=128)
-    down, across = tile_shape(24, 32, pipe.bundle.manifest.latents, 128)
+    down, across = tile_shape(24, 32, pipe.bundle.manifest.vae, 128)
     assert down * across <= 16 * 16
     assert shapes == {("sample", 8 * down, 8 * across), ("sample", 24, 32), ("latent_sample", down, across)}
     np.testing.assert_allclose(tiled.pixels, pipe.generate(**{**QUICK, **size}, image=image).pixels, atol=1e-5)
@@ -149,7 +149,7 @@ def test_enlarging_between_the_passes_and_after_them(run, twice):
 @pytest.mark.parametrize("options", [["--upscale"], ["--hires", "2x", "--enlarger"]])
 @pytest.mark.parametrize("kind", ["nowhere", "painter", "file"])
 def test_what_does_not_enlarge_is_refused_before_anything_is_painted(run, tmp_path, monkeypatch, options, kind):
-    monkeypatch.setattr(fake.FakeGraph, "__call__", lambda *_, **__: pytest.fail("painted"))
+    monkeypatch.setattr(FakeGraph, "__call__", lambda *_, **__: pytest.fail("painted"))
     if kind == "painter":
         light_copy(tmp_path / kind)
     elif kind == "file":
@@ -159,41 +159,32 @@ def test_what_does_not_enlarge_is_refused_before_anything_is_painted(run, tmp_pa
     assert not (tmp_path / "a.png").exists()
 
 
-def broken(graph, image):
-    enlarged = image.repeat(2, 2).repeat(2, 3)
-    enlarged[:, :, 5:9, 5:9] = np.nan
-    return {"upscaled": enlarged}
-
-
 @pytest.mark.parametrize("options", [{"upscale": "twice"}, {"hires": 2.0, "enlarger": "twice"}])
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
 def test_an_upscaler_that_returns_nan_makes_no_black_picture(twice, monkeypatch, options, number):
     monkeypatch.chdir(twice.parent)
-    monkeypatch.setattr(
-        fake.FakeGraph, "_upscale", lambda graph, image: {"upscaled": image.repeat(2, 2).repeat(2, 3) * 0 + number}
-    )
     with pytest.raises(EngineError, match="NaN or infinity"):
-        pleinair.load(engine="fake").generate(**QUICK, **options)
+        pleinair.load(engine=Altered("upscaler", lambda array: array * 0 + number)).generate(**QUICK, **options)
+
+
+def with_a_hole(array):
+    array[:, :, 5:9, 5:9] = np.nan
+    return array
 
 
 def test_nan_from_an_upscaler_is_one_line_and_no_file(run, twice, tmp_path, monkeypatch):
-    monkeypatch.setattr(fake.FakeGraph, "_upscale", broken)
+    monkeypatch.setattr("pleinair.engines.fake.FakeEngine", lambda: Altered("upscaler", with_a_hole))
     code, out, err = run(*FAKE, "--upscale", twice, "-o", "a.png")
     assert (code, out, err.count("\n")) == (EngineError.exit_code, "", 1) and "NaN" in err
     assert not (tmp_path / "a.png").exists()
 
 
-def test_an_upscaler_of_another_scale_than_it_says(twice, monkeypatch):
-    monkeypatch.setattr(fake.FakeGraph, "_upscale", lambda graph, image: {"upscaled": image})
+def test_an_upscaler_of_another_scale_than_it_says(twice):
     with pytest.raises(BundleError, match="not 2 times"):
-        pleinair.load(engine="fake").generate(**QUICK, upscale=twice)
+        pleinair.load(engine=Altered("upscaler", lambda array: array[:, :, ::2, ::2])).generate(**QUICK, upscale=twice)
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-def test_a_decoder_that_overflows_makes_no_white_picture(monkeypatch, number):
-    run = fake.FakeGraph._decode
-    monkeypatch.setattr(
-        fake.FakeGraph, "_decode", lambda graph, latent_sample: {"sample": run(graph, latent_sample)["sample"] + number}
-    )
+def test_a_decoder_that_overflows_makes_no_white_picture(number):
     with pytest.raises(EngineError, match="NaN or infinity when decoding"):
-        pleinair.load(engine="fake").generate(**QUICK)
+        pleinair.load(engine=Altered("vae_decoder", lambda array: array + number)).generate(**QUICK)

@@ -12,7 +12,7 @@ from pleinair.pictures.vae import decode
 from pleinair.sampling.path_betas import Point
 
 BUNDLE = open_bundle()
-INFO = BUNDLE.manifest.latents
+VAE = BUNDLE.manifest.vae
 X = np.random.RandomState(0).normal(size=(2, 4, 9, 13)).astype(np.float32)
 
 
@@ -59,9 +59,9 @@ def test_decoding_sees_the_other_side():
         return {"sample": blur(latent_sample)[:, :3].repeat(8, 2).repeat(8, 3)}
 
     z = np.tile(X, (1, 1, 2, 2)) * 0.05
-    pixels = seamless_decode(decoder, z, INFO)
+    pixels = seamless_decode(decoder, z, VAE)
     np.testing.assert_allclose(pixels[:, :72, :104], pixels[:, 72:, 104:], atol=1e-6)
-    expected = around(z / INFO.scale)[:, :3].transpose(0, 2, 3, 1).repeat(8, 1).repeat(8, 2) / 2 + 0.5
+    expected = around(z / VAE.scale)[:, :3].transpose(0, 2, 3, 1).repeat(8, 1).repeat(8, 2) / 2 + 0.5
     np.testing.assert_allclose(pixels, expected.clip(0, 1), atol=1e-5)
     assert wrap_margins("x") == (0, MARGIN) and wrap_margins("y") == (MARGIN, 0)
 
@@ -69,7 +69,7 @@ def test_decoding_sees_the_other_side():
 def test_latents_smaller_than_the_margin_wrap_more_than_once():
     decoder = open_graph(BUNDLE, "vae_decoder", "fake", None, None)
     z = X[:, :, :3, :2]
-    np.testing.assert_allclose(seamless_decode(decoder, z, INFO), decode(decoder, z, INFO), atol=1e-6)
+    np.testing.assert_allclose(seamless_decode(decoder, z, VAE), decode(decoder, z, VAE), atol=1e-6)
 
 
 @pytest.mark.parametrize("axes", ["", "z", "yx"])
@@ -77,7 +77,7 @@ def test_unknown_axes_are_refused(axes):
     with pytest.raises(RequestError, match="choose from xy, x, y"):
         wrapped(lambda x, point: x, axes)
     with pytest.raises(RequestError, match="choose from xy, x, y"):
-        seamless_decode(None, X, INFO, axes=axes)
+        seamless_decode(None, X, VAE, axes=axes)
 
 
 @pytest.fixture(scope="module")

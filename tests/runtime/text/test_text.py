@@ -13,7 +13,10 @@ from pleinair.bundle.verifying import file_info
 from pleinair.cli import app as cli
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import BundleError, EngineError, RequestError
-from pleinair.text.reader import BACKTRACK, NORM, Reader, report_lines
+from pleinair.text.chunks import BACKTRACK
+from pleinair.text.encoders import NORM
+from pleinair.text.reader import Reader
+from pleinair.text.report import report, report_lines
 from vectors import safetensors, some_vectors
 
 WIDTH = 128  # storybook's
@@ -34,10 +37,35 @@ class Counted:
         self.prepared = shapes
 
 
+class Reading:
+    """A reader and the graph that it reads with."""
+
+    def __init__(self, reader, graph):
+        self.reader, self.graph = reader, graph
+
+    def read(self, *asked, **how):
+        return self.reader.read(lambda name: self.graph, *asked, **how)
+
+    def report(self, *asked):
+        return report(self.reader, *asked)
+
+    def prepare(self):
+        self.reader.prepare(lambda name: self.graph)
+
+
 def reader(folder=None, **options):
     bundle = open_bundle(folder)
     graph = Counted(bundle)
-    return Reader(bundle, lambda name: graph, **options), graph
+    return Reading(Reader(bundle, **options), graph), graph
+
+
+def text_of(guide):
+    """The embeddings of a prompt's parts (P, S, d)."""
+    return np.concatenate([part["text"] for part in guide.parts])
+
+
+def negative_of(guide):
+    return guide.negative["text"]
 
 
 def ids_of(graph):
@@ -46,7 +74,7 @@ def ids_of(graph):
 
 def plain(prompt):
     """The embeddings of a short prompt without any syntax."""
-    return reader()[0].read(prompt, "", 1).at(0).text
+    return text_of(reader()[0].read(prompt, "", 1).at(0))
 
 
 def chunk_words(prompt, **options):
@@ -63,8 +91,8 @@ def test_a_short_prompt_is_one_chunk_as_clip_has_it():
     assert prompt[0] == encoder.bos_id and prompt[4:] == [encoder.eos_id, *[encoder.pad_id] * 72]
     assert negative == [encoder.bos_id, encoder.eos_id, *[encoder.pad_id] * 75]
     guide = told.at(0)
-    assert guide.text.shape == guide.negative.shape == (1, 77, WIDTH) and guide.weights == (1.0,)
-    assert np.array_equal(guide.text, graph.graph(input_ids=np.array([prompt]))["last_hidden_state"])  # to the bit
+    assert text_of(guide).shape == negative_of(guide).shape == (1, 77, WIDTH) and guide.weights == (1.0,)
+    assert np.array_equal(text_of(guide), graph.graph(input_ids=np.array([prompt]))["last_hidden_state"])  # to the bit
     assert told.warnings == []
 
 
@@ -84,16 +112,16 @@ def test_long_prompts_make_more_chunks_and_nothing_is_lost():
     assert [len(chunk) for chunk in chunk_words("red " * 75)] == [75]
     read, graph = reader()
     guide = read.read(" ".join(words), "blue", 1).at(0)
-    assert guide.text.shape == guide.negative.shape == (1, 231, WIDTH)
-    assert np.array_equal(guide.negative[:, :77], plain("blue"))
-    assert np.array_equal(guide.negative[:, 77:154], plain(""))
+    assert text_of(guide).shape == negative_of(guide).shape == (1, 231, WIDTH)
+    assert np.array_equal(negative_of(guide)[:, :77], plain("blue"))
+    assert np.array_equal(negative_of(guide)[:, 77:154], plain(""))
     assert len(graph.inputs) == 5  # three chunks, the negative, and the empty one that fills it up, once
 
 
 def test_a_long_negative_prompt_pads_the_prompt():
     guide = reader()[0].read("blue", "red " * 100, 1).at(0)
-    assert guide.text.shape == guide.negative.shape == (1, 154, WIDTH)
-    assert np.array_equal(guide.text[:, 77:], plain(""))
+    assert text_of(guide).shape == negative_of(guide).shape == (1, 154, WIDTH)
+    assert np.array_equal(text_of(guide)[:, 77:], plain(""))
 
 
 def test_equal_chunks_are_encoded_once():
@@ -140,7 +168,7 @@ def test_weights_that_cancel_out_leave_numbers_finite(monkeypatch):
 
     monkeypatch.setattr(graph, "graph", lambda **inputs: {**run(**inputs), "last_hidden_state": centred})
     told = read.read("a (red:0) house", "", 1)
-    assert np.isfinite(told.at(0).text).all() and np.abs(told.at(0).text).max() < 100
+    assert np.isfinite(text_of(told.at(0))).all() and np.abs(text_of(told.at(0))).max() < 100
     assert any("mean" in warning for warning in told.warnings)
 
 
@@ -153,30 +181,30 @@ def test_schedules_choose_at_every_step():
     read, graph = reader()
     told = read.read("a [red:blue:0.5] house", "[snow::1]", 4)
     for step in range(4):
-        assert np.array_equal(told.at(step).text, plain("a red house" if step < 2 else "a blue house"))
-        assert np.array_equal(told.at(step).negative, plain("snow" if step < 1 else ""))
-    assert np.array_equal(told.at(9).text, told.at(3).text)
+        assert np.array_equal(text_of(told.at(step)), plain("a red house" if step < 2 else "a blue house"))
+        assert np.array_equal(negative_of(told.at(step)), plain("snow" if step < 1 else ""))
+    assert np.array_equal(text_of(told.at(9)), text_of(told.at(3)))
     assert len(graph.inputs) == 4
     turns = reader()[0].read("[red|blue|snow]", "", 5)
     for step, word in enumerate(["red", "blue", "snow", "red", "blue"]):
-        assert np.array_equal(turns.at(step).text, plain(word))
+        assert np.array_equal(text_of(turns.at(step)), plain(word))
 
 
 def test_versions_of_different_lengths_are_padded_to_one():
     told = reader()[0].read("[red:" + "blue " * 80 + ":1] AND snow", "", 2)
-    assert [told.at(step).text.shape for step in range(2)] == [(2, 154, WIDTH)] * 2
-    assert np.array_equal(told.at(0).text[0, :77], plain("red")[0])
+    assert [text_of(told.at(step)).shape for step in range(2)] == [(2, 154, WIDTH)] * 2
+    assert np.array_equal(text_of(told.at(0))[0, :77], plain("red")[0])
 
 
 def test_parts_and_their_weights():
     told = reader()[0].read("red AND [blue:snow:1] :0.5 AND house:-1", "night AND day", 2)
     assert told.weights == told.at(0).weights == (1.0, 0.5, -1.0)
     for step, second in enumerate(("blue", "snow")):
-        for row, word in zip(told.at(step).text, ("red", second, "house"), strict=True):
+        for row, word in zip(text_of(told.at(step)), ("red", second, "house"), strict=True):
             assert np.array_equal(row, plain(word)[0])
     (warning,) = told.warnings
     assert "AND in a negative prompt" in warning
-    assert np.array_equal(told.at(0).negative, plain("night AND day"[:5] + " and day"))
+    assert np.array_equal(negative_of(told.at(0)), plain("night AND day"[:5] + " and day"))
 
 
 def test_numbers_that_are_not_finite_are_an_error():
@@ -203,7 +231,7 @@ def normed(tmp_path):
 def test_clip_skip_takes_an_earlier_layer_and_its_norm(normed):
     folder, (weight, bias) = normed
     read, graph = reader(folder, clip_skip=2)
-    found = read.read("red", "", 1).at(0).text
+    found = text_of(read.read("red", "", 1).at(0))
     hidden = graph.graph(**graph.inputs[0])["hidden_states.1"].astype(np.float64)
     deviation = np.sqrt(hidden.var(-1, keepdims=True) + 1e-5)
     np.testing.assert_allclose(found, (hidden - hidden.mean(-1, keepdims=True)) / deviation * weight + bias, atol=1e-5)
@@ -214,7 +242,7 @@ def test_encoders_whose_usual_output_is_an_earlier_layer(tmp_path):
     folder = light_copy(tmp_path / "copy")
     edit_manifest(folder, lambda raw: raw["text_encoders"][0].update(output="hidden_states.1"))
     read, graph = reader(folder)
-    found = read.read("red", "", 1).at(0).text
+    found = text_of(read.read("red", "", 1).at(0))
     assert np.array_equal(found, graph.graph(**graph.inputs[0])["hidden_states.1"])  # raw, as SDXL has it
     with pytest.raises(RequestError, match="clip skip 2 is out of range; choose 1 to 1"):
         reader(folder, clip_skip=2)
@@ -255,7 +283,7 @@ def test_embeddings_take_the_place_of_words(style):
     (prompt, _) = graph.inputs
     assert prompt["input_ids"][0, 2:5].tolist() == prompt["input_ids"][0, 7:10].tolist() == [-1, -2, -3]
     assert np.array_equal(prompt["extra_embeddings"], some_vectors(3, WIDTH))
-    assert not told.warnings and not np.array_equal(told.at(0).text, plain("a oil (house, style:1.5)"))
+    assert not told.warnings and not np.array_equal(text_of(told.at(0)), plain("a oil (house, style:1.5)"))
     report = read.report("a <oil> (house, style:1.5)", "", 1)
     tokens = report["parts"][0]["versions"][0]["chunks"][0]
     assert tokens[1] == {"id": None, "token": "<style>[0]", "weight": 1.0} and tokens[-1]["weight"] == 1.5
@@ -268,7 +296,7 @@ def test_embeddings_that_are_not_named_are_said_and_not_fed(style):
     told = read.read("a house", "<lora:x:1>", 1)
     assert ["is not named in a prompt" in told.warnings[1], "'<lora:x:1>' is no embedding" in told.warnings[0]]
     assert all(set(inputs) == {"input_ids"} for inputs in graph.inputs)
-    assert np.array_equal(told.at(0).text, plain("a house"))
+    assert np.array_equal(text_of(told.at(0)), plain("a house"))
 
 
 def test_vectors_of_an_embedding_stay_together(style):
@@ -318,7 +346,7 @@ def test_a_hostile_prompt_is_quick_and_its_warnings_few():
     told = reader()[0].read(prompt, prompt[::-1], 20)
     many = reader()[0].read("".join(f"[x{n}:y]" for n in range(1000)), "", 1)
     assert perf_counter() - start < 60
-    assert np.isfinite(told.at(0).text).all() and len(told.warnings) <= 21 and len(many.warnings) == 21
+    assert np.isfinite(text_of(told.at(0))).all() and len(told.warnings) <= 21 and len(many.warnings) == 21
 
 
 def command_line(capsys, *arguments):
