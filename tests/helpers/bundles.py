@@ -28,6 +28,30 @@ def modern_copy(folder):
     return folder
 
 
+def light_xl_copy(folder):
+    """`modern_copy` with two text encoders, a pooled text and sizes, as SDXL has them."""
+    modern_copy(folder)
+
+    def grow(raw):
+        first, graphs = raw["text_encoders"][0], raw["graphs"]
+        width = graphs["text_encoder"]["outputs"]["last_hidden_state"]["shape"][-1]
+        graphs["text_encoder_2"] = graphs["text_encoder"]
+        second = {**first, "graph": "text_encoder_2", "pooled": "pooler_output", "empty": "zeros"}
+        raw["text_encoders"] = [{**first, "empty": "zeros"}, second]
+        raw["conditioning"] = {
+            "text": {"encoders": ["text_encoder", "text_encoder_2"]},
+            "pooled": {"encoders": ["text_encoder_2"], "pooled": True},
+        }
+        inputs = graphs["unet"]["inputs"]
+        inputs["encoder_hidden_states"]["shape"][-1] = 2 * width
+        inputs["text_embeds"] = {"dtype": "float32", "shape": ["batch", width]}
+        inputs["time_ids"] = {"dtype": "float32", "shape": ["batch", 6]}
+        raw["denoisers"][0]["feeds"] |= {"text_embeds": "pooled", "time_ids": "size_ids"}
+
+    edit_manifest(folder, grow)
+    return folder
+
+
 def full_copy(folder):
     shutil.copytree(default_path(), folder)
     return folder

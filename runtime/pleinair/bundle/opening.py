@@ -123,7 +123,10 @@ def read_manifest(root: Path) -> Manifest:
             " update pleinair (pip install -U, or git pull in a clone)"
         )
     try:
-        return format_1.upgraded(raw, MANIFEST) if version == 1 else typed.build(Manifest, raw, MANIFEST)
+        manifest = format_1.upgraded(raw, MANIFEST) if version == 1 else typed.build(Manifest, raw, MANIFEST)
+        if manifest.format != FORMAT:
+            raise ValueError(f"there is no format {manifest.format}")
+        return manifest
     except ValueError as error:
         raise BundleError(f"'{root / MANIFEST}' is malformed ({error}); {RESTORE}") from None
 
