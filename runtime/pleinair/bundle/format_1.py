@@ -65,7 +65,7 @@ def upgraded(raw: dict[str, Any], where: str) -> Manifest:
         latents=Latents(old.channels, old.downsample, old.rgb),
         defaults=first.defaults,
         text_encoders=first.text_encoders,
-        conditioning={"text": Joined(tuple(encoder.graph for encoder in first.text_encoders))},
+        conditioning={"text": Joined(tuple(encoder.graph for encoder in first.text_encoders[:1]))},
         denoisers=(Denoiser("unet", FEEDS, "out_sample", _channels(first)),),
         vaes={"default": _autoencoder(first)},
         scheduler=first.scheduler,

@@ -6,6 +6,7 @@ function and in training information: all are walked.
 
 import mmap
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from pleinair.errors import BundleError
@@ -22,7 +23,7 @@ INSIDE: dict[int, dict[int, int]] = {  # message -> field -> the message that it
     SPARSE: {1: TENSOR, 2: TENSOR},
 }
 EXTERNAL_DATA, KEY, VALUE = 13, 1, 2  # fields of TensorProto and of the pairs it lists
-DIMENSIONS, DATA_TYPE, NAME = 1, 2, 8  # further ones of TensorProto
+DIMENSIONS, DATA_TYPE, NAME, RAW_DATA = 1, 2, 8, 9  # further ones of TensorProto
 DEEPEST = 100  # messages in each other, as protobuf itself allows
 MOST_FIELDS = 3_000_000  # some seconds; the UNet of SDXL has less than a tenth of it
 
@@ -42,8 +43,17 @@ def locations(path: Path) -> set[str]:
         raise BundleError(f"'{path}' is not an ONNX file ({error}); restore it or export the model again") from None
 
 
-def initializers(path: Path) -> dict[str, tuple[int, tuple[int, ...]]]:
-    """The weights of an ONNX file's graph: name -> TensorProto.DataType and shape; BundleError as for `locations`."""
+@dataclass(frozen=True)
+class Initializer:
+    """A weight of a graph: its TensorProto.DataType, its shape, and where its bytes stand in the file, if they do."""
+
+    kind: int
+    shape: tuple[int, ...]
+    span: tuple[int, int] | None
+
+
+def initializers(path: Path) -> dict[str, Initializer]:
+    """The weights of an ONNX file's graph, by name; raises BundleError as `locations` does."""
     left = [MOST_FIELDS]
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -54,9 +64,9 @@ def initializers(path: Path) -> dict[str, tuple[int, tuple[int, ...]]]:
         raise BundleError(f"'{path}' is not an ONNX file ({error}); restore it or export the model again") from None
 
 
-def _described(data: mmap.mmap, start: int, end: int, left: list[int]) -> tuple[str, tuple[int, tuple[int, ...]]]:
-    """Name, type and shape of a TensorProto; its dimensions stand one by one, or packed into one field."""
-    name, kind, shape, at = "", 0, [], start
+def _described(data: mmap.mmap, start: int, end: int, left: list[int]) -> tuple[str, Initializer]:
+    """Name and facts of a TensorProto; its dimensions stand one by one, or packed into one field."""
+    name, kind, shape, span, at = "", 0, [], None, start
     while at < end:
         left[0] -= 1
         tag, at = _varint(data, at, end)
@@ -71,12 +81,14 @@ def _described(data: mmap.mmap, start: int, end: int, left: list[int]) -> tuple[
             raise ValueError("cut short")
         if place == NAME:
             name = data[at : at + length].decode("utf-8", "backslashreplace")
+        if place == RAW_DATA:
+            span = at, at + length
         inside = at
         while place == DIMENSIONS and inside < at + length:
             value, inside = _varint(data, inside, at + length)
             shape.append(value)
         at += length
-    return name, (kind, tuple(shape))
+    return name, Initializer(kind, tuple(shape), span)
 
 
 def _walk(

@@ -19,7 +19,8 @@ def build(kind: Any, value: Any, where: str) -> Any:
     if is_dataclass(kind):
         if not isinstance(value, dict):
             raise ValueError(f"{where} is not an object")
-        missing = [f.name for f in fields(kind) if f.name not in value and f.default is MISSING]
+        needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+        missing = [name for name in needed if name not in value]
         if missing:
             raise ValueError(f"{where} lacks '{missing[0]}'")
         hints = _hints(kind)
@@ -46,7 +47,7 @@ def build(kind: Any, value: Any, where: str) -> Any:
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return _real(value, where)
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"{where} should be {kind.__name__}")
     return value
 

@@ -90,7 +90,7 @@ class FakeGraph:
             wave = np.sin(input_ids[..., None] * np.arange(1, width + 1)).astype(np.float32)  # (B, 77, width)
             if extra_embeddings is not None:
                 wave[named] = extra_embeddings[-1 - input_ids[named]]
-            embeddings[name] = wave if len(port.shape) == 3 else wave[:, -1]
+            embeddings[name] = wave if len(port.shape) == 3 else wave.mean(1)
         return embeddings
 
     def _denoiser(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:

@@ -23,6 +23,7 @@ with without_telemetry():
 PROVIDERS = {"cpu": "CPUExecutionProvider", "dml": "DmlExecutionProvider"}
 DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(int32)": "int32"}
 ELEMENTS = {1: np.float32, 10: np.float16}  # TensorProto.DataType
+BESIDE = "session.model_external_initializers_file_folder_path"  # where a model of bytes finds its weights
 SILENT = 3  # errors only; they reach the caller as exceptions
 OLDEST = (1, 24)  # earlier ones read weights from anywhere on the disk
 INTEL_MAC = (sys.platform, platform.machine()) == ("darwin", "x86_64")  # has none later than 1.23
@@ -91,7 +92,7 @@ class OnnxGraph:
         self._shapes: Shapes = {}
         self._inputs: dict[str, str] = {}
         self._session: ort.InferenceSession | None = None
-        self._replaced: list[ort.OrtValue] = []  # which the session does not keep alive
+        self._replaced: dict[str, ort.OrtValue] = {}
 
     def prepare(self, shapes: Shapes) -> None:
         stale = self._device == "dml" and shapes != self._shapes  # its free dimensions are fixed at load
@@ -110,10 +111,10 @@ class OnnxGraph:
             for name, size in self._free_dimensions(shapes).items():
                 options.add_free_dimension_override_by_name(name, size)
         file = self._bundle.graph_file(self._name, "onnx")
-        self._replaced = replacements(options, file, self._name, self._edits)
+        model = self._edited(file, options) if self._edits else file
         try:
             # its own fallback would go on with another device, and say so on stdout only
-            session = ort.InferenceSession(file, options, providers=provider, enable_fallback=0)
+            session = ort.InferenceSession(model, options, providers=provider, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's own exceptions share no base
             raise unreadable(file, error) from None
         if session.get_providers()[0] != PROVIDERS[self._device]:
@@ -142,6 +143,29 @@ class OnnxGraph:
     def unload(self) -> None:
         self._session = None
 
+    def _edited(self, file: Path, options: ort.SessionOptions) -> bytes:
+        """The model with other weights: those that stand in the file are written over, others handed to the session.
+
+        ONNX Runtime's `add_initializer` would do nothing, and say nothing, for weights that it lays out anew.
+        """
+        weights, content = onnx_data.initializers(file), bytearray(file.read_bytes())
+        outside: dict[str, ort.OrtValue] = {}
+        for edit in self._edits:
+            weight = weights.get(edit.name)
+            if weight is None or weight.shape != edit.array.shape or weight.kind not in ELEMENTS:
+                raise no_weight(self._name, edit.name)
+            array = np.ascontiguousarray(edit.array, ELEMENTS[weight.kind])
+            if weight.span is None:
+                outside[edit.name] = ort.OrtValue.ortvalue_from_numpy(array)
+            elif weight.span[1] - weight.span[0] != array.nbytes:
+                raise no_weight(self._name, edit.name)
+            else:
+                content[slice(*weight.span)] = array.tobytes()
+        options.add_session_config_entry(BESIDE, str(file.parent))
+        options.add_external_initializers(list(outside), list(outside.values()))
+        self._replaced = outside  # which the session does not keep alive
+        return bytes(content)
+
     def _free_dimensions(self, shapes: Shapes) -> dict[str, int]:
         """The size that each named dimension of the graph's inputs has in `shapes`."""
         ports = self._bundle.manifest.graphs[self._name].inputs
@@ -152,21 +176,3 @@ class OnnxGraph:
             for dimension, size in zip(ports[name].shape, shape, strict=True)
             if isinstance(dimension, str)
         }
-
-
-def replacements(options: ort.SessionOptions, file: Path, graph: str, edits: Sequence[Edit]) -> list[ort.OrtValue]:
-    """Hand a session other arrays for initializers of its file, in their own types; returns what must be kept alive.
-
-    `add_initializer` would do nothing, and say nothing, for weights that the session lays out anew.
-    """
-    if not edits:
-        return []
-    tensors = onnx_data.initializers(file)
-    values = []
-    for edit in edits:
-        kind, shape = tensors.get(edit.name, (None, None))
-        if shape != edit.array.shape or kind not in ELEMENTS:
-            raise no_weight(graph, edit.name)
-        values.append(ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(edit.array, ELEMENTS[kind])))
-    options.add_external_initializers([edit.name for edit in edits], values)
-    return values

@@ -23,7 +23,7 @@ def parse(value: str | Mapping[str, str] | None) -> dict[str, str]:
     elif isinstance(value, Mapping):
         pairs = list(value.items())
     else:
-        raise RequestError(f"device must be text like gpu or unet=npu,vae=gpu, not {shown(value)}")
+        raise RequestError(f"device must be text, not {shown(value)}; write for example gpu, or unet=npu,vae=gpu")
     named = {one_of("component", str(name).strip(), COMPONENTS): _known(device) for name, device in pairs}
     if len(named) < len(pairs):
         raise RequestError("a component is named twice in the device; name each once: unet=npu,vae=gpu")
