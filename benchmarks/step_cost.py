@@ -15,10 +15,12 @@ import numpy as np
 
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.graphs import check_finite
-from pleinair.network.guidance import Guidance, Guide, guided
+from pleinair.network.guidance import Guidance, Guide, Guided
 from pleinair.pictures.vae import rough
+from pleinair.sampling.configured import make_solver
+from pleinair.sampling.laying import make_path
 from pleinair.sampling.noise import KINDS, slerp, source, stacked
-from pleinair.sampling.path_betas import make_path, prediction_type
+from pleinair.sampling.predictions import prediction_type
 from pleinair.sampling.samplers import SAMPLERS
 
 BUNDLE = open_bundle()
@@ -55,6 +57,7 @@ def walk_cost(
 ) -> tuple[float, float]:
     """(microseconds, network evaluations) of one step of a walk."""
     config = BUNDLE.scheduler_config
+    solver = make_solver(sampler, {})
     path = make_path(config, SAMPLERS[sampler].grid, asked.steps)
     shape = (4, side, side)
     answers = stacked([source(1), source(2)], shape)
@@ -64,18 +67,15 @@ def walk_cost(
         calls.append(t)
         return answers[: len(x)]
 
-    denoise = guided(network, lambda step: guide, guidance, prediction_type(config), len(path))
+    denoise = Guided(network, lambda step: guide, guidance, prediction_type(config), len(path))
     start = path.start * stacked([source(3)], shape)
 
     def walk() -> None:
         calls.clear()
-        states = SAMPLERS[sampler].walk(denoise, start, path, lambda: stacked([generator], shape))
-        denoise.step = 0
-        for step, state in enumerate(states, 1):
+        for state in solver(denoise, start, path, lambda: stacked([generator], shape)):
             if everything:
                 check_finite(state.x, "")
                 rough(state.x0, BUNDLE.manifest.latents)
-            denoise.step = min(step, len(path) - 1)
 
     return timed(walk, asked.repeats) / len(path), len(calls) / len(path)
 

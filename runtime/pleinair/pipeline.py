@@ -31,7 +31,7 @@ from pleinair.engines.graphs import (
 )
 from pleinair.errors import BundleError
 from pleinair.files.output import planned_files, write
-from pleinair.network.guidance import Guide, Guided, guided
+from pleinair.network.guidance import Guide, Guided
 from pleinair.pictures import start as canvas
 from pleinair.pictures.reading import fitted
 from pleinair.pictures.seamless import seamless_decode, wrap_margins, wrapped
@@ -39,9 +39,14 @@ from pleinair.pictures.upscale import Upscaler, load_upscaler
 from pleinair.pictures.vae import decode, encode, resized_latents, rough, tile_shape, to_pil, to_pixels
 from pleinair.request.record import asked_for
 from pleinair.request.request import ENLARGERS, Options, Request, Walk, lists_options, resolve
-from pleinair.sampling import path_betas as schedule
-from pleinair.sampling.noise import Noise, source, stacked
-from pleinair.sampling.samplers import SAMPLERS, unknown_class, walker
+from pleinair.sampling.configured import make_solver
+from pleinair.sampling.grids import unfollowed
+from pleinair.sampling.laying import make_path
+from pleinair.sampling.names import unknown_class
+from pleinair.sampling.noise import NoiseSource, source, stacked
+from pleinair.sampling.path import Path as NoisePath
+from pleinair.sampling.predictions import prediction_type
+from pleinair.sampling.samplers import SAMPLERS
 from pleinair.text.reader import Conditioning, Reader
 from pleinair.text.vocabulary import size_warnings
 from pleinair.version import __version__
@@ -121,7 +126,7 @@ class Pass:
     """One walk through the noise: the first, or the one that adds detail at a larger size."""
 
     walk: Walk
-    path: schedule.Path
+    path: NoisePath
     width: int
     height: int
 
@@ -191,7 +196,7 @@ class Pipeline:
         self,
         request: Request,
         *,
-        generators: Sequence[Noise] | None = None,
+        generators: Sequence[NoiseSource] | None = None,
         guide: Callable[[int], Guide] | None = None,
         start: np.ndarray | None = None,
     ) -> Iterator[Frame]:
@@ -204,11 +209,11 @@ class Pipeline:
             self._upscaler(folder)
         return self._run(request, passes, generators, guide, start)
 
-    def generators(self, request: Request) -> list[Noise]:
+    def generators(self, request: Request) -> list[NoiseSource]:
         """The source of each picture's noise, not used yet."""
         return self._generators(request, request.seeds)
 
-    def encoded(self, request: Request, generators: Sequence[Noise]) -> np.ndarray | None:
+    def encoded(self, request: Request, generators: Sequence[NoiseSource]) -> np.ndarray | None:
         """The clean latents (B, C, h, w) of the picture that a request starts from, drawn as `generate` draws them."""
         if request.canvas is None:
             return None
@@ -265,16 +270,16 @@ class Pipeline:
             )
         return passes
 
-    def _path(self, walk: Walk) -> schedule.Path:
+    def _path(self, walk: Walk) -> NoisePath:
         config, grid = self.bundle.scheduler_config, SAMPLERS[walk.sampler].grid
-        walker(walk.sampler, config, eta=walk.eta, s_churn=walk.s_churn, s_noise=walk.s_noise)
-        return schedule.make_path(config, grid, walk.steps, walk.spacing, sigmas=walk.sigmas, timesteps=walk.timesteps)
+        make_solver(walk.sampler, config, eta=walk.eta, s_churn=walk.s_churn, s_noise=walk.s_noise)
+        return make_path(config, grid, walk.steps, walk.spacing, sigmas=walk.sigmas, timesteps=walk.timesteps)
 
     def _run(
         self,
         request: Request,
         passes: list[Pass],
-        generators: Sequence[Noise] | None,
+        generators: Sequence[NoiseSource] | None,
         guide: Callable[[int], Guide] | None,
         start: np.ndarray | None,
     ) -> Iterator[Frame]:
@@ -290,7 +295,7 @@ class Pipeline:
             yield from self._paint(job, request.seeds[these], sources[these], None if start is None else start[these])
 
     def _paint(
-        self, job: Job, seeds: tuple[int, ...], generators: list[Noise], given: np.ndarray | None
+        self, job: Job, seeds: tuple[int, ...], generators: list[NoiseSource], given: np.ndarray | None
     ) -> Iterator[Frame]:
         """The pictures of one batch: every pass, then the decoder, then what belongs around the result."""
         request, timings = job.request, job.timings
@@ -332,17 +337,17 @@ class Pipeline:
         guide: Callable[[int], Guide],
         start: canvas.Start | None,
         x: np.ndarray,
-        generators: list[Noise],
+        generators: list[NoiseSource],
         seeds: tuple[int, ...],
         done: int,
     ) -> Generator[Frame, None, np.ndarray]:
         """One walk through the noise; returns the latents it ends at (B, C, h, w)."""
         request, info, timings, walk = job.request, self.bundle.manifest.latents, job.timings, stage.walk
-        prediction = schedule.prediction_type(self.bundle.scheduler_config)
-        denoise = guided(self._network(job, start), guide, request.guidance, prediction, len(stage.path))
+        prediction = prediction_type(self.bundle.scheduler_config)
+        denoise = Guided(self._network(job, start), guide, request.guidance, prediction, len(stage.path))
         with timings.spent_on("load"):
             self._prepare_unet(denoise, guide(0), x.shape)
-        sampler = walker(
+        sampler = make_solver(
             walk.sampler, self.bundle.scheduler_config, eta=walk.eta, s_churn=walk.s_churn, s_noise=walk.s_noise
         )
         looked_at = wrapped(denoise, request.tile) if request.tile else denoise
@@ -356,7 +361,6 @@ class Pipeline:
             shown = partial(self._preview, request, state.x0), partial(rough, state.x0, info)
             yield Frame(done + step + 1, job.steps, seeds, *shown)
             job.request.check()
-            denoise.step = step + 1
             x, mark = state.x, perf_counter()
         return x
 
@@ -373,7 +377,7 @@ class Pipeline:
         return network
 
     def _start(
-        self, job: Job, seeds: tuple[int, ...], generators: list[Noise], given: np.ndarray | None
+        self, job: Job, seeds: tuple[int, ...], generators: list[NoiseSource], given: np.ndarray | None
     ) -> canvas.Start:
         """The picture that the first pass starts from."""
         request, info = job.request, self.bundle.manifest.latents
@@ -395,7 +399,7 @@ class Pipeline:
                 tile=request.vae_tile,
             )
 
-    def _encoding(self, request: Request, seeds: tuple[int, ...], generators: list[Noise]) -> list[Noise]:
+    def _encoding(self, request: Request, seeds: tuple[int, ...], generators: list[NoiseSource]) -> list[NoiseSource]:
         """What the VAE draws from: a subseed is mixed into the first draw, which must be the noise of the walk."""
         if request.random.subseed is None:
             return generators
@@ -470,7 +474,7 @@ class Pipeline:
             *request.idle,
             *unknown_class(config, request.walk.sampler),
             *size_warnings(self.bundle.manifest, asked, request.tile or ""),
-            *(warning for grid in grids for warning in schedule.unfollowed(config, grid)),
+            *(warning for grid in grids for warning in unfollowed(config, grid)),
             *(
                 f"the upscaler '{each.bundle.manifest.name}' has no graph for {self.engine} and runs on {each.engine}"
                 for each in upscalers
@@ -478,7 +482,7 @@ class Pipeline:
             ),
         ]
 
-    def _generators(self, request: Request, seeds: tuple[int, ...]) -> list[Noise]:
+    def _generators(self, request: Request, seeds: tuple[int, ...]) -> list[NoiseSource]:
         how = request.random
         return [source(seed, how.noise, how.subseed, how.subseed_strength) for seed in seeds]
 

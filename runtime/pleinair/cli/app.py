@@ -35,8 +35,8 @@ from pleinair.files.output import ARRAYS, PICTURES, check_apart, planned_files, 
 from pleinair.pipeline import Pipeline, Result, load, merged
 from pleinair.request.options import LARGER, MASKING, offered, painting, parse_list
 from pleinair.request.request import resolve
-from pleinair.sampling.path_betas import SPACINGS
 from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sampling.spacings import SPACINGS
 from pleinair.system import install, machine
 from pleinair.tasks import lists as jobs
 from pleinair.tasks import morph as walks

@@ -1,4 +1,4 @@
-"""Guidance: turns a network into the `denoise(x, point) -> x0` that samplers call, and makes it listen to the text.
+"""Guidance: makes of a network the `denoise(x, point, step) -> x0` that solvers call, and has it listen to the text.
 
     out = base + scale * sum_i w_i (part_i - base)
 
@@ -15,7 +15,7 @@ import numpy as np
 from pleinair.checks import number
 from pleinair.errors import RequestError
 from pleinair.sampling.path import Point
-from pleinair.sampling.samplers import TO_X0
+from pleinair.sampling.predictions import TO_X0
 
 Network = Callable[[np.ndarray, float, np.ndarray], np.ndarray]  # latents, t, text embeddings -> output like latents
 
@@ -75,8 +75,9 @@ class Guidance:
 
 
 class Guided:
-    """A guided network: callable(x (B, 4, h, w), point) -> x0; whoever walks sets `step` (0-based) before each step.
+    """A guided network: callable(x (B, 4, h, w), point, step) -> x0; `step` is the one, from 0, that asks.
 
+    At each it is told `guide(step)`; one Guide object for a stretch of steps is cheapest.
     All steps must tell the network the same number of things for it to be told them in one call: an engine compiles
     its graph for one batch size, and would compile again wherever an interval begins or ends.
     """
@@ -84,7 +85,6 @@ class Guided:
     def __init__(
         self, network: Network, guide: Callable[[int], Guide], guidance: Guidance, prediction: str, steps: int
     ) -> None:
-        self.step = 0
         self._network = network
         self._guide = guide
         self._guidance = guidance
@@ -95,10 +95,10 @@ class Guided:
         self.evaluations = max(told) if self._together else 1  # samples that each picture has in one network call
         self._texts: tuple[Guide, int, bool, list[np.ndarray]] | None = None  # prepared for the last guide
 
-    def __call__(self, x: np.ndarray, point: Point) -> np.ndarray:
-        guide, guidance = self._guide(self.step), self._guidance
-        scale = max(guidance.scale, 1.0) if guidance.on(self.step, self._steps) else 1.0
-        contrast = self._contrasts(guide, self.step)
+    def __call__(self, x: np.ndarray, point: Point, step: int) -> np.ndarray:
+        guide, guidance = self._guide(step), self._guidance
+        scale = max(guidance.scale, 1.0) if guidance.on(step, self._steps) else 1.0
+        contrast = self._contrasts(guide, step)
         base, *others = self._tell(x, point, guide, contrast)
         weights = guide.weights if contrast else guide.weights[1:]  # without the negative, the first part is the base
         toward = sum(float(weight) * (part - base) for weight, part in zip(weights, others, strict=True))
@@ -145,11 +145,6 @@ class Guided:
         if share is None:
             return x0
         return thresholded(x0, share, LATENT_REACH) if ceiling is None else thresholded(x0, share, 1.0, ceiling)
-
-
-def guided(network: Network, guide: Callable[[int], Guide], guidance: Guidance, prediction: str, steps: int) -> Guided:
-    """The denoiser of a walk of `steps` steps, told `guide(step)` at each; one Guide object a stretch is cheapest."""
-    return Guided(network, guide, guidance, prediction, steps)
 
 
 def rescaled(out: np.ndarray, text: np.ndarray, share: float) -> np.ndarray:

@@ -11,7 +11,7 @@ from pleinair.pictures import masks
 from pleinair.pictures.reading import fitted
 from pleinair.pictures.vae import encode, to_pil, to_pixels
 from pleinair.request import request
-from pleinair.sampling.noise import Noise, stacked
+from pleinair.sampling.noise import NoiseSource, stacked
 from pleinair.sampling.path import Point
 
 
@@ -77,8 +77,8 @@ def start(
     ground: Ground,
     encoder: Graph,
     info: Latents,
-    generators: list[Noise],
-    encoding: list[Noise],
+    generators: list[NoiseSource],
+    encoding: list[NoiseSource],
     *,
     strength: float,
     inpainting: bool,

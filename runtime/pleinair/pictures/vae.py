@@ -10,7 +10,7 @@ from pleinair.checks import whole
 from pleinair.engines.graphs import Graph, check_finite
 from pleinair.errors import BundleError, RequestError
 from pleinair.pictures.tiles import tall_tile, tiled
-from pleinair.sampling.noise import Noise
+from pleinair.sampling.noise import NoiseSource
 
 LOGVAR = (-30.0, 20.0)  # the range diffusers' DiagonalGaussianDistribution cuts to
 TILE = 768  # pixels a side: a tile of as many pixels decodes in about 6 GB with the VAE of Stable Diffusion 1
@@ -22,7 +22,7 @@ def encode(
     encoder: Graph,
     pictures: np.ndarray,
     info: Latents,
-    generators: Sequence[Noise] | None = None,
+    generators: Sequence[NoiseSource] | None = None,
     tile: int | None = None,
 ) -> np.ndarray:
     """Pictures (B, H, W, 3) in 0..1 -> latents (B, 4, h, w) at the scale of the loop.

@@ -25,7 +25,7 @@ from pleinair.files.embedded import MAX_TEXT, SOURCE_TYPE
 from pleinair.files.metadata import infotext, left_out, of_picture, read, save_options
 from pleinair.files.output import write
 from pleinair.pipeline import merged
-from pleinair.sampling.samplers import named
+from pleinair.sampling.names import named
 from pleinair.tasks.rerun import difference, plan, rerun
 
 pytestmark = pytest.mark.usefixtures("silent_storybook")

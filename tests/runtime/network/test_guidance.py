@@ -8,10 +8,13 @@ import pytest
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import PleinairError, RequestError
-from pleinair.network.guidance import LATENT_REACH, Guidance, Guide, along, guided, rescaled, thresholded
+from pleinair.network.guidance import LATENT_REACH, Guidance, Guide, Guided, along, rescaled, thresholded
+from pleinair.sampling.configured import make_solver
+from pleinair.sampling.laying import make_path
 from pleinair.sampling.noise import TorchNoise
-from pleinair.sampling.path_betas import Point, make_path, prediction_type
-from pleinair.sampling.samplers import SAMPLERS, TO_X0
+from pleinair.sampling.path import Point
+from pleinair.sampling.predictions import TO_X0, prediction_type
+from pleinair.sampling.samplers import SAMPLERS
 from toy import CONFIGS
 
 POINT = Point(400.0, 0.8, 0.6)
@@ -47,9 +50,8 @@ def told(x, text):
 
 def run(guide, guidance, x=None, step=0, steps=10, prediction="sample"):
     network = Network()
-    denoise = guided(network, lambda _: guide, guidance, prediction, steps)
-    denoise.step = step
-    return denoise(noise(1) if x is None else x, POINT), network, denoise
+    denoise = Guided(network, lambda _: guide, guidance, prediction, steps)
+    return denoise(noise(1) if x is None else x, POINT, step), network, denoise
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -111,15 +113,14 @@ def test_each_picture_of_a_batch_is_guided_as_it_would_be_alone():
 def test_embeddings_are_laid_out_once_for_as_long_as_they_hold():
     guides = [a_guide(seed=1), a_guide(seed=20)]
     network = Network()
-    denoise = guided(network, lambda step: guides[step // 2], Guidance(7.5), "sample", 4)
+    denoise = Guided(network, lambda step: guides[step // 2], Guidance(7.5), "sample", 4)
     for step in range(4):
-        denoise.step = step
-        denoise(noise(1), POINT)
+        denoise(noise(1), POINT, step)
     first, again, other, _ = (text for _, _, text in network.calls)
     assert first is again and other is not first
     assert np.array_equal(first[2:], np.repeat(guides[0].text, 2, axis=0))
     assert np.array_equal(other[:2], np.repeat(guides[1].negative, 2, axis=0))
-    alone = denoise(noise(1)[:1], POINT)  # another batch size: laid out anew
+    alone = denoise(noise(1)[:1], POINT, 3)  # another batch size: laid out anew
     assert alone.shape == (1, *SHAPE[1:]) and network.calls[-1][0] == 2
 
 
@@ -238,11 +239,9 @@ def test_guidance_out_of_range_is_refused_in_one_line(wrong, message):
 
 
 def walked(sampler, denoise, x, path):
-    """The latents at the end of a walk, whose loop tells the guidance which step it is."""
-    states = SAMPLERS[sampler].walk(denoise, path.start * x, path, lambda: noise(3))
-    for step, state in enumerate(states, 1):
-        denoise.step, x = step, state.x
-    return x
+    """The latents at the end of a walk."""
+    *_, last = make_solver(sampler, {})(denoise, path.start * x, path, lambda: noise(3))
+    return last.x
 
 
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2m"])
@@ -250,7 +249,7 @@ def test_apart_or_together_a_whole_walk_ends_alike(sampler):
     path = make_path(CONFIGS["epsilon"], SAMPLERS[sampler].grid, 6)
     ends = []
     for together in (True, False):
-        denoise = guided(Network(), lambda _: a_guide(2), Guidance(5.0, rescale=0.5, together=together), "epsilon", 6)
+        denoise = Guided(Network(), lambda _: a_guide(2), Guidance(5.0, rescale=0.5, together=together), "epsilon", 6)
         ends.append(walked(sampler, denoise, noise(2), path))
     np.testing.assert_allclose(*ends, rtol=0, atol=1e-4)
 
@@ -271,7 +270,7 @@ def test_apart_or_together_an_engine_paints_alike(engine, module):
     ends = []
     for together in (True, False):
         guidance = Guidance(5.0, rescale=0.3, together=together)
-        denoise = guided(network, lambda _: guide, guidance, prediction_type(config), len(path))
+        denoise = Guided(network, lambda _: guide, guidance, prediction_type(config), len(path))
         ends.append(walked("euler", denoise, noise(2, (1, 4, 16, 16)), path))
     np.testing.assert_allclose(*ends, rtol=0, atol=1e-4)
     assert ends[0].std() > 0.1
