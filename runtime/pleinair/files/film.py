@@ -104,14 +104,12 @@ def ping_pong(frames: Iterable[Image.Image]) -> Iterator[Image.Image]:
     yield from seen[-2:0:-1]
 
 
-def strip(frames: Sequence[Image.Image], columns: int | None = None) -> Image.Image:
-    """All frames side by side, in rows that read like text; about half again as wide as high without `columns`."""
+def strip(frames: Sequence[Image.Image]) -> Image.Image:
+    """All frames side by side, in rows that read like text; about half again as wide as high."""
     if not frames:
         raise RequestError("a strip needs at least one picture")
-    if columns is None:
-        rows = ceil(len(frames) / ceil(sqrt(1.5 * len(frames))))
-        columns = ceil(len(frames) / rows)
-    columns = min(whole("columns", columns, 1, 1000), len(frames))
+    rows = ceil(len(frames) / ceil(sqrt(1.5 * len(frames))))
+    columns = ceil(len(frames) / rows)
     width, height = frames[0].size
     sheet = Image.new("RGB", (columns * width, ceil(len(frames) / columns) * height), "white")
     for place, frame in enumerate(frames):

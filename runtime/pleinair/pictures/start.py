@@ -40,7 +40,7 @@ def lay(canvas: request.Canvas, width: int, height: int) -> Ground:
     if canvas.outpaint:
         left, top, right, bottom = canvas.outpaint
         size = image.width + left + right, image.height + top + bottom  # what is painted may be a little larger
-        image, mask = masks.outpainted(image, left, top, right + width - size[0], bottom + height - size[1], multiple=1)
+        image, mask = masks.outpainted(image, left, top, right + width - size[0], bottom + height - size[1])
     if mask is None:
         return Ground(to_pixels([fitted(image, width, height)]), None, image, None, None)
     box = masks.masked_region(mask, canvas.padding, width, height) if canvas.only_masked else None

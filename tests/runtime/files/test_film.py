@@ -180,8 +180,7 @@ def test_a_strip_reads_like_text():
     sheet = film.strip(frames)
     assert sheet.size == (16, 6)
     assert [sheet.getpixel((4 * (place % 4), 2 * (place // 4)))[0] for place in range(12)] == list(range(12))
-    assert film.strip(frames, 12).size == (48, 2) and film.strip(frames[:1]).size == (4, 2)
-    assert film.strip(frames, 7).getpixel((27, 3)) == (255, 255, 255)
+    assert film.strip(frames[:1]).size == (4, 2)
     with pytest.raises(RequestError):
         film.strip([])
 
