@@ -40,6 +40,7 @@ from pleinair.sampling.spacings import SPACINGS
 from pleinair.system import install, machine
 from pleinair.tasks import lists as jobs
 from pleinair.tasks import morph as walks
+from pleinair.tasks.filming import recorded
 from pleinair.tasks.morph import EASES, EVEN
 from pleinair.text.syntax import MAX_PROMPT
 from pleinair.version import __version__
@@ -149,7 +150,7 @@ def generate(
         into = films.planned_films(film, request.seeds, force)
         check_apart([*files, *into])
         told = {"metadata": not no_metadata, "written": filmed, "warnings": said, "failed": failed}
-        frames = films.recorded(frames, into, overwrite=force, **told)
+        frames = recorded(frames, into, overwrite=force, **told)
     together = files[0].suffix.lower() == ARRAYS
     for frame in progress.frames(frames, len(request.seeds)):
         if frame.result and together:
