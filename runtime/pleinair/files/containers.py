@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from pleinair.files.embedded import EXIF_HEADER, gif_xmp, mp4_xmp
+from pleinair.files.exif import EXIF_HEADER
+from pleinair.files.xmp import gif_extension, mp4_box
 
 QUALITY = 90  # of lossy WebP and JPEG
 PALETTE_SIDE = 128  # pixels of the copy that a GIF's colours are chosen from
@@ -50,7 +51,7 @@ def write_gif(stream: BinaryIO, timed: Timed, size: tuple[int, int], told: Told)
     stream.write(b"GIF89a" + struct.pack("<HHBBB", *size, 0x70, 0, 0))  # no global palette
     stream.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", FOREVER) + b"\x00")
     if told:
-        stream.write(gif_xmp(told["xmp"]))
+        stream.write(gif_extension(told["xmp"]))
     for frame, seconds in timed:
         palette, data = gif_parts(encoded(few_colours(frame), "GIF", interlace=0))
         bits = (len(palette) // 3).bit_length() - 2  # 2^(bits + 1) colours
@@ -168,7 +169,7 @@ def write_mp4(stream: BinaryIO, timed: Timed, size: tuple[int, int], told: Told)
         container.mux(video.encode(None))
     if told:
         stream.seek(0, io.SEEK_END)
-        stream.write(mp4_xmp(told["xmp"]))
+        stream.write(mp4_box(told["xmp"]))
 
 
 WRITERS: dict[str, Callable[[BinaryIO, Timed, tuple[int, int], Told], None]] = {

@@ -11,7 +11,8 @@ from films import SUFFIXES, opened, painting, psnr
 from pleinair.cli import app as cli
 from pleinair.errors import EngineError, RequestError, ResourceError
 from pleinair.files import film
-from pleinair.files.embedded import MAX_TEXT, gif_xmp, mp4_xmp
+from pleinair.files.embedded import MAX_TEXT
+from pleinair.files.xmp import gif_extension, mp4_box
 from pleinair.system import machine
 
 SMALLEST = [suffix for suffix in SUFFIXES if suffix != ".mp4"]  # two pixels are the least that yuv420p holds
@@ -153,15 +154,15 @@ HOSTILE = {
     "gif of small blocks": GIF + b"\x21\xfe" + b"\1\1" * 2_000_000,
     "gif of extensions": GIF + b"\x21\xff\x0bXMP DataXM",
     "gif with a cut packet": GIF + b"\x21\xff\x0bXMP DataXMP<x>",
-    "gif with a huge packet": GIF + gif_xmp(b" " * (MAX_TEXT + 1)),
-    "gif with odd bytes": GIF + gif_xmp(b"<pleinair:settings>\xc3\x28</pleinair:settings>"),
+    "gif with a huge packet": GIF + gif_extension(b" " * (MAX_TEXT + 1)),
+    "gif with odd bytes": GIF + gif_extension(b"<pleinair:settings>\xc3\x28</pleinair:settings>"),
     "mp4 start": MP4,
     "mp4 with an empty box": MP4 + bytes(8),
     "mp4 with a huge box": MP4 + b"\0\0\0\1mdat" + b"\xff" * 8 + b"more",
     "mp4 with a tiny box": MP4 + b"\0\0\0\1mdat" + b"\0" * 7 + b"\x02",
-    "mp4 with a negative box": MP4 + b"\0\0\0\x0c" + mp4_xmp(b"x" * 20)[4:],
-    "mp4 with a cut box": MP4 + mp4_xmp(b"x" * 200)[:-9],
-    "mp4 with a huge packet": MP4 + mp4_xmp(b" " * (MAX_TEXT + 1)),
+    "mp4 with a negative box": MP4 + b"\0\0\0\x0c" + mp4_box(b"x" * 20)[4:],
+    "mp4 with a cut box": MP4 + mp4_box(b"x" * 200)[:-9],
+    "mp4 with a huge packet": MP4 + mp4_box(b" " * (MAX_TEXT + 1)),
     "mp4 of boxes": MP4 + b"\0\0\0\x08free" * 99_999,
 }
 

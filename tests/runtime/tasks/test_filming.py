@@ -11,9 +11,9 @@ import pleinair
 from films import SUFFIXES, opened, painting, psnr
 from pleinair.cli import app as cli
 from pleinair.errors import RequestError
-from pleinair.files.embedded import SOURCE_TYPE
 from pleinair.files.film import planned_films
 from pleinair.files.metadata import read
+from pleinair.files.xmp import SOURCE_TYPE
 from pleinair.tasks import filming
 
 
