@@ -19,6 +19,7 @@ from pleinair.cli import sandbox as sandboxes
 from pleinair.cli.progress import Progress
 from pleinair.cli.terminal import INTERRUPTED, complain, data, document, failure, flush, say, warn
 from pleinair.cli.usage import examples, told
+from pleinair.engines.doctor import diagnosis
 from pleinair.engines.graphs import ENGINES, installed
 from pleinair.errors import (
     BundleError,
@@ -375,7 +376,7 @@ def export(
     formats = FORMATS.get(form)
     if formats is None:
         raise RequestError(f"unknown format '{form}'; choose openvino, onnx or both")
-    machine.need("model export")
+    install.need("model export")
     from pleinair_export import export as export_model
 
     for progress in export_model(source, out, formats=formats, weights=weights, sampler=sampler, force=force):
@@ -611,7 +612,7 @@ def bench(context: typer.Context) -> int:
 @app.command(epilog=examples("doctor"))
 def doctor(as_json: Json = False) -> None:
     """Tell what this machine is, which engines and devices it has, and what to install for what is missing."""
-    facts = machine.report()
+    facts = diagnosis()
     if as_json:
         document(facts)
     else:

@@ -13,7 +13,7 @@ from pleinair.errors import RequestError
 from pleinair.files.containers import QUALITY, WRITERS, Timed
 from pleinair.files.metadata import left_out, save_options
 from pleinair.files.output import PICTURES, check_folder, check_free, numbered, whole_file
-from pleinair.system.machine import need
+from pleinair.system.install import need
 
 ANIMATIONS = (".gif", ".webp", ".png", ".apng", ".mp4")
 STRIPS = (".png", ".jpg", ".jpeg")

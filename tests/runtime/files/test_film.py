@@ -13,7 +13,7 @@ from pleinair.errors import EngineError, RequestError, ResourceError
 from pleinair.files import film
 from pleinair.files.embedded import MAX_TEXT
 from pleinair.files.xmp import gif_extension, mp4_box
-from pleinair.system import machine
+from pleinair.system import install
 
 SMALLEST = [suffix for suffix in SUFFIXES if suffix != ".mp4"]  # two pixels are the least that yuv420p holds
 
@@ -124,7 +124,7 @@ def test_bad_requests_say_the_remedy(tmp_path, name, frames, seconds, words):
 
 
 def test_mp4_without_its_package_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(machine.PARTS, "MP4 films", (("no_such_package",), 'pip install "pleinair[video]"'))
+    monkeypatch.setitem(install.PARTS, "MP4 films", (("no_such_package",), 'pip install "pleinair[video]"'))
     with pytest.raises(EngineError, match=r"no_such_package.*pip install \"pleinair\[video\]\""):
         film.save([painting(0)], tmp_path / "f.mp4")
     assert list(tmp_path.iterdir()) == []
