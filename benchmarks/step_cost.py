@@ -86,9 +86,9 @@ def parts(side: int, repeats: int) -> dict[str, float]:
     a, b = source(1).normal(shape), source(2).normal(shape)
     draws = {f"noise, {kind}": partial(source(0, kind).normal, shape) for kind in KINDS}
     rest = {
-        "variation seed (once a picture)": lambda: slerp(a, b, 0.3),
-        "check for NaN": lambda: check_finite(a, ""),
-        "preview": lambda: rough(a[None], BUNDLE.manifest.latents),
+        "variation seed (once a picture)": partial(slerp, a, b, 0.3),
+        "check for NaN": partial(check_finite, a, ""),
+        "preview": partial(rough, a[None], BUNDLE.manifest.latents),
     }
     return {name: timed(act, 20 * repeats) for name, act in {**draws, **rest}.items()}
 

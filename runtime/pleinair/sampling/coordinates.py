@@ -49,6 +49,11 @@ def churned(x: np.ndarray, a: Point, path: Path, churn: float, draw: Draw) -> tu
     return climb(x, a, higher, draw), higher
 
 
+def same(noise: np.ndarray) -> Draw:
+    """A draw of what has been drawn already."""
+    return lambda: noise
+
+
 def ratio(p: Point) -> float:
     """Noise per unit of image: the sigma of Karras et al. and of k-diffusion."""
     return p.sigma / p.alpha if p.alpha else inf

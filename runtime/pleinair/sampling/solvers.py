@@ -26,6 +26,7 @@ from pleinair.sampling.coordinates import (
     langevin,
     move,
     ratio,
+    same,
     stray,
 )
 from pleinair.sampling.extrapolation import (
@@ -199,7 +200,7 @@ def sa_solver(predictor: int = 2, corrector: int = 2, tau: float = 1.0, of: str 
             target = stochastic_adams(seen, a, b, rate)
             if of == "epsilon":
                 return stray(x, target, a, b, forgetting, fresh)
-            return move(x, target, a, b, langevin(a, b, forgetting), lambda: fresh)
+            return move(x, target, a, b, langevin(a, b, forgetting), same(fresh))
 
         state = State(x)
         past: deque[Seen] = deque(maxlen=max(predictor, corrector))
@@ -345,10 +346,10 @@ def dpmpp_sde(eta: float = 1.0) -> Solver:
             middle = path.level(sqrt(ratio(a) * ratio(b)))
             early, late = draw(), draw()
             share = (ratio(a) - ratio(middle)) / (ratio(a) - ratio(b))
-            half = move(state.x, x0, a, middle, ancestral(a, middle, eta), lambda early=early: early)
+            half = move(state.x, x0, a, middle, ancestral(a, middle, eta), same(early))
             both = sqrt(share) * early + sqrt(1 - share) * late
             x0 = denoise(half, middle, step)
-            state.x = move(state.x, x0, a, b, ancestral(a, b, eta), lambda both=both: both)
+            state.x = move(state.x, x0, a, b, ancestral(a, b, eta), same(both))
             yield state
 
     return sample
