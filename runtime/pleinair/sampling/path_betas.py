@@ -17,7 +17,7 @@ from pleinair.sampling.grids import FEW_STEPS, MULTISTEP, ON_SIGMAS, WHOLE_TIMES
 from pleinair.sampling.path import CLEAN, Path, Point, chain, karras_point
 from pleinair.sampling.sigmas import SIGMAS, lay
 from pleinair.sampling.spacings import resolve_spacing, sigma_range, spaced_timesteps
-from pleinair.sampling.trained import FEW_STEP, Training, torch_linspace, train_steps, training
+from pleinair.sampling.trained import DISTILLED_BETAS, Training, torch_linspace, train_steps, training
 
 
 def grid_path(config: dict[str, Any], grid: str, steps: int, spacing: str, schedule: str | None) -> Path:
@@ -45,7 +45,7 @@ def on_timesteps(config: dict[str, Any], grid: str, timesteps: np.ndarray) -> Pa
     if grid in (*WHOLE_TIMESTEPS, *MULTISTEP) and (timesteps % 1).any():
         raise RequestError("this sampler takes whole timesteps; round them, or choose a sampler like euler")
     if grid in WHOLE_TIMESTEPS:
-        trained = training({**FEW_STEP, **config} if grid in FEW_STEPS else config, finite_sigma=False)
+        trained = training({**DISTILLED_BETAS, **config} if grid in FEW_STEPS else config, finite_sigma=False)
         stays = grid == "tcd" or not config.get("set_alpha_to_one", grid != "pndm") and grid in ("ddim", "pndm")
         points = [trained.at(int(t)) for t in timesteps]
         strides = tuple(pairwise([*points, trained.at(0) if stays else CLEAN]))
@@ -168,7 +168,7 @@ def _few_step_grid(
     config: dict[str, Any], steps: int, spacing: str, schedule: str | None, to_zero: bool = True
 ) -> Path:
     """diffusers LCMScheduler and (not `to_zero`) TCDScheduler: some of the steps that the model was distilled on."""
-    config = {**FEW_STEP, **config}
+    config = {**DISTILLED_BETAS, **config}
     trained = training(config, finite_sigma=False)
     count, original = train_steps(config), config.get("original_inference_steps", 50)
     if not isinstance(original, int) or not 0 < original <= count:

@@ -15,7 +15,7 @@ from pleinair.sampling.coordinates import ancestral, deterministic, everything, 
 from pleinair.sampling.path import Point
 from pleinair.sampling.predictions import prediction_type
 from pleinair.sampling.solvers import Solver
-from pleinair.sampling.trained import FEW_STEP, training
+from pleinair.sampling.trained import DISTILLED_BETAS, training
 
 OFF = {"eta": None, "s_churn": 0.0, "s_noise": 1.0}  # what a sampler's options are where nothing is asked for
 RANGES = {"eta": (0.0, 1.0), "s_churn": (0.0, 1e3), "s_noise": (0.0, 10.0)}
@@ -196,7 +196,7 @@ def lcm(wish: Wish) -> Solver:
 def tcd(wish: Wish) -> Solver:
     """Down to (1 - gamma) t along the ODE, up to t by new noise (Zheng et al. 2024; diffusers TCDScheduler)."""
     gamma = wish.share(0.3)
-    trained = training({**FEW_STEP, **wish.config}, finite_sigma=False)
+    trained = training({**DISTILLED_BETAS, **wish.config}, finite_sigma=False)
 
     def fresh(a: Point, b: Point) -> float:
         lower = trained.at(floor((1 - gamma) * b.t)).alpha

@@ -10,7 +10,7 @@ import numpy as np
 from pleinair.errors import BundleError
 from pleinair.sampling.path import Point, karras_point
 
-FEW_STEP = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}  # as diffusers' LCM and TCD
+DISTILLED_BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}  # diffusers' LCM and TCD
 
 
 @dataclass(frozen=True)
