@@ -1,6 +1,6 @@
 """Noise levels: published formulas worked out a second way, explicit lists, img2img strengths, and properties.
 
-What diffusers lays is compared in tests/export/test_spacings.py and, as golden numbers, in test_sampling.py.
+What diffusers lays is compared in tests/export/test_spacings.py and, as golden numbers, in test_solvers.py.
 """
 
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Samplers and schedules against golden numbers of pinned diffusers, and properties that need no oracle."""
+"""Solvers on their paths against golden numbers of pinned diffusers, and properties that need no oracle."""
 
 from itertools import pairwise
 from math import log2, sqrt
