@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from pleinair.bundle.manifest import Latents
-from pleinair.bundle.opening import FileInfo
+from pleinair.bundle.verifying import FileInfo
 from pleinair_bench import topologies
 from pleinair_bench.fill import pack
 from pleinair_bench.strip import strip

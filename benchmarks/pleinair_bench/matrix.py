@@ -7,7 +7,7 @@ from typing import Any
 from pleinair.checks import one_line, one_of
 from pleinair.errors import RequestError
 from pleinair.request.options import parse_size
-from pleinair.sampling.samplers import named
+from pleinair.sampling.names import named
 from pleinair_bench import cases, models, topologies
 from pleinair_bench.cases import PRECISIONS, TAKEN_BY, WORKS, Case, takes, value
 
@@ -92,6 +92,11 @@ def one_of_lower(name: str, choices: tuple[str, ...]) -> Callable[[str], str]:
     return lambda text: one_of(name, text.lower(), choices)
 
 
+def model(text: str) -> str:
+    """A model that there is, in any case."""
+    return one_of("model", text.lower(), models.names())
+
+
 def engine(text: str) -> str:
     """An installed engine."""
     models.check_engine(text.lower())
@@ -136,7 +141,7 @@ def sampler(text: str) -> str:
 
 
 READ: dict[str, Callable[[str], Any]] = {
-    "model": lambda text: one_of("model", text.lower(), models.names()),
+    "model": model,
     "work": one_of_lower("work", WORKS),
     "engine": engine,
     "device": device,

@@ -11,11 +11,12 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -206,16 +207,22 @@ def hinted(model: Any) -> str | None:
     return model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
 
 
-Make = Callable[[dict[str, Any]], tuple[Painter, Told]]
-PEERS: dict[str, tuple[str, Make]] = {  # what is painted with -> (its package, how)
-    "pleinair openvino": ("pleinair", lambda job: pleinair(job, "openvino")),
-    "pleinair onnx": ("pleinair", lambda job: pleinair(job, "onnx")),
-    "diffusers": ("diffusers", lambda job: diffusers(job, False)),
-    "diffusers channels-last": ("diffusers", lambda job: diffusers(job, True)),
-    "openvino-genai": ("openvino-genai", openvino_genai),
-    "optimum-intel": ("optimum-intel", optimum_intel),
-    "optimum-onnx": ("optimum-onnx", optimum_onnx),
-    "stable-diffusion.cpp": ("stable-diffusion-cpp-python", stable_diffusion_cpp),
+class Peer(NamedTuple):
+    """What is painted with: the package that is installed for it, and what makes a painter of a job."""
+
+    package: str
+    make: Callable[[dict[str, Any]], tuple[Painter, Told]]
+
+
+PEERS = {
+    "pleinair openvino": Peer(package="pleinair", make=partial(pleinair, engine="openvino")),
+    "pleinair onnx": Peer(package="pleinair", make=partial(pleinair, engine="onnx")),
+    "diffusers": Peer(package="diffusers", make=partial(diffusers, channels_last=False)),
+    "diffusers channels-last": Peer(package="diffusers", make=partial(diffusers, channels_last=True)),
+    "openvino-genai": Peer(package="openvino-genai", make=openvino_genai),
+    "optimum-intel": Peer(package="optimum-intel", make=optimum_intel),
+    "optimum-onnx": Peer(package="optimum-onnx", make=optimum_onnx),
+    "stable-diffusion.cpp": Peer(package="stable-diffusion-cpp-python", make=stable_diffusion_cpp),
 }
 
 
@@ -243,8 +250,8 @@ def painted(job: dict[str, Any]) -> dict[str, Any]:
     process, takes longer than the second.
     """
     begun = job["spawned"] if 0 <= STARTED - job["spawned"] < 60 else STARTED
-    package, make = PEERS[job["peer"]]
-    paint, told = make(job)
+    peer = PEERS[job["peer"]]
+    paint, told = peer.make(job)
     paint([])
     samples = {"total": [perf_counter() - begun]}
     marks: list[float] = []
@@ -260,7 +267,12 @@ def painted(job: dict[str, Any]) -> dict[str, Any]:
         "decode": [end - marks[-1]] if marks else [],
     }
     np.save(job["picture"], np.asarray(picture, np.float32))
-    found = {"samples": samples, "version": installed_version(package), "cpu_s": spent, "peak_rss_mb": peak_rss_mb()}
+    found = {
+        "samples": samples,
+        "version": installed_version(peer.package),
+        "cpu_s": spent,
+        "peak_rss_mb": peak_rss_mb(),
+    }
     return found | {"precision": told()}
 
 

@@ -167,6 +167,11 @@ def upgraded(raw: Record) -> Record:
     return _printable(raw)
 
 
+def _with_yardstick(raw: Record) -> Record:
+    """Version 2 of a record of version 1, which had no yardstick."""
+    return raw | {"schema": 2, "pace": [], "left_out": []}
+
+
 def _with_precision(raw: Record) -> Record:
     """Version 3 of a record of version 2, which told neither the commit nor what was computed in.
 
@@ -194,7 +199,7 @@ def _with_precision(raw: Record) -> Record:
 
 
 UPGRADES: dict[int, Callable[[Record], Record]] = {  # version -> what makes the next one of it
-    1: lambda raw: raw | {"schema": 2, "pace": [], "left_out": []},  # there was no yardstick
+    1: _with_yardstick,
     2: _with_precision,
 }
 

@@ -175,6 +175,14 @@ def as_csv(records: list[Record]) -> str:
     return out.getvalue().rstrip("\n")
 
 
+def as_json(records: list[Record]) -> str:
+    return json.dumps(records, indent=1)
+
+
+def as_jsonl(records: list[Record]) -> str:
+    return "\n".join(map(json.dumps, records))
+
+
 def _harmless(value: Any) -> Any:
     """A text that no spreadsheet takes for a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
@@ -189,6 +197,6 @@ def _commit(record: Record) -> str:
 FORMS: dict[str, Callable[[list[Record]], str]] = {
     "md": markdown,
     "csv": as_csv,
-    "json": lambda records: json.dumps(records, indent=1),
-    "jsonl": lambda records: "\n".join(map(json.dumps, records)),
+    "json": as_json,
+    "jsonl": as_jsonl,
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pleinair.sampling.samplers import pytorch_class
+from pleinair.sampling.names import pytorch_class
 from pleinair_export.quiet import quiet
 
 

@@ -11,12 +11,14 @@ from typing import Any
 
 from pleinair.bundle.manifest import MANIFEST, Defaults, Sizes
 from pleinair.bundle.manifest_checks import LONGEST_WORD, MOST_WORDS, is_vocabulary, suits
-from pleinair.bundle.opening import inpaint_channels
 from pleinair.checks import number, one_line, shown, whole
 from pleinair.errors import BundleError, ExportError, RequestError
 from pleinair.request.request import MAX_SIDE, MAX_STEPS
-from pleinair.sampling.path_betas import make_path, prediction_type
-from pleinair.sampling.samplers import SAMPLERS, default_sampler, named, walker
+from pleinair.sampling.configured import make_solver
+from pleinair.sampling.laying import make_path
+from pleinair.sampling.names import default_sampler, named
+from pleinair.sampling.predictions import prediction_type
+from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.scheduler_config import check_config
 from pleinair.system.files import CONFIG, read_file, read_json
 from pleinair_export.families import FAMILIES, Family, as_walked, habits
@@ -231,7 +233,7 @@ def check_configs(path: Path, configs: dict[str, dict[str, Any]]) -> None:
     if wrong:
         raise ExportError(f"'{name}' has impossible {wrong[0]}; {DOWNLOAD}")
     latents, read, made = widths
-    if read not in (latents, inpaint_channels(latents)) or made != latents:
+    if read not in (latents, 2 * latents + 1) or made != latents:
         raise ExportError(
             f"'{name}' has a UNet of {read} channels in and {made} out for latents of {latents};"
             " choose a model for text to image or inpainting"
@@ -327,7 +329,7 @@ def settled(
             whole("steps", wishes.get("steps", steps), 1, MAX_STEPS),
             number("guidance", wishes.get("guidance", guidance), 0, 100),
         )
-        walker(sampler, scheduler)
+        make_solver(sampler, scheduler)
         make_path(scheduler, SAMPLERS[sampler].grid, defaults.steps, None)
     except ExportError:
         raise

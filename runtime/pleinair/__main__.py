@@ -16,7 +16,7 @@ try:
 
     if getsignal(SIGINT) is default_int_handler:
         signal(SIGINT, stop)
-    from pleinair.system.process import leave, run, watch
+    from pleinair.cli.process import leave, run, watch
 
     watch(leave)
 except KeyboardInterrupt:

@@ -31,11 +31,10 @@ from pleinair.request.passes import Pass, plan, warnings
 from pleinair.request.record import asked_for
 from pleinair.request.request import ENLARGERS, Options, Request, lists_options, resolve
 from pleinair.results import Frame, Result, Timings, merged
-from pleinair.sampling.noise import Noise as NoiseSource
-from pleinair.sampling.noise import source, stacked
+from pleinair.sampling.configured import make_solver
+from pleinair.sampling.noise import NoiseSource, source, stacked
 from pleinair.sampling.path import Point
-from pleinair.sampling.path_betas import prediction_type
-from pleinair.sampling.samplers import walker
+from pleinair.sampling.predictions import prediction_type
 from pleinair.text.encoders import Encoders
 from pleinair.text.reader import Conditioning, Reader
 from pleinair.version import __version__
@@ -235,10 +234,8 @@ class Pipeline:
         with timings.spent_on("load"):
             self._prepare_denoiser(denoise, batch.x)
         config, steps = self.bundle.scheduler_config, stage.walk
-        sample = walker(steps.sampler, config, eta=steps.eta, s_churn=steps.s_churn, s_noise=steps.s_noise)
-        before = batch.steps
-        once = lambda x, point: denoise(x, point, batch.steps - before)  # noqa: E731
-        looked_at = wrapped(once, request.tile) if request.tile else once
+        sample = make_solver(steps.sampler, config, eta=steps.eta, s_churn=steps.s_churn, s_noise=steps.s_noise)
+        looked_at = wrapped(denoise, request.tile) if request.tile else denoise
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
         levels = [a for a, _ in stage.path.strides[1:]] + [None]  # where each step leads; None: out of the noise
         mark = perf_counter()

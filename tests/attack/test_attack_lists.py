@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from pleinair.files import film
 from pleinair.files.output import free_names, planned_files, whole_file
 from pleinair.request.request import Options
 from pleinair.tasks import lists as jobs
+from pleinair.tasks.filming import recorded
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="has no FIFOs, and makes links for administrators only")
 
@@ -600,14 +602,17 @@ def test_a_film_that_fails_costs_no_picture(monkeypatch, capsys, error, output):
 
 
 def test_a_preview_that_fails_costs_no_picture(pipe):
-    def failing(frame):
+    def failing():
         raise EngineError("NaN; lower --guidance")
 
-    frames, failed = pipe.stream("a", seed=1, **QUICK), []
-    *_, last = film.recorded(frames, [Path("f.gif")], view=failing, failed=failed)
+    def frames():
+        return (replace(frame, preview=failing) for frame in pipe.stream("a", seed=1, **QUICK))
+
+    failed = []
+    *_, last = recorded(frames(), [Path("f.gif")], failed=failed)
     assert last.result is not None and len(failed) == 1
     with pytest.raises(PleinairError):
-        list(film.recorded(pipe.stream("a", seed=1, **QUICK), [Path("g.gif")], view=failing))
+        list(recorded(frames(), [Path("g.gif")]))
 
 
 def test_files_of_other_threads_keep_their_permissions():

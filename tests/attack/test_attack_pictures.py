@@ -13,9 +13,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from pleinair.cli import app as cli
 from pleinair.errors import RequestError
-from pleinair.files.embedded import XMP_MORE_HEADER, exif, read_texts
+from pleinair.files import exif
+from pleinair.files.embedded import read_texts
 from pleinair.files.foreign.infotext import infotext_fields
 from pleinair.files.metadata import read
+from pleinair.files.xmp import JPEG_MORE_HEADER
 from pleinair.text.syntax import MAX_PROMPT
 
 SECONDS = 20  # where it was a minute or never; seconds on a machine that does something else as well
@@ -57,7 +59,7 @@ def segment(kind, data):
 def extended_xmp(count, size=0):
     """Segments of as many different packets."""
     pieces = (b"%032d" % n + struct.pack(">II", size, 0) + b"x" * size for n in range(count))
-    return b"\xff\xd8" + b"".join(segment(0xE1, XMP_MORE_HEADER + piece) for piece in pieces) + b"\xff\xd9"
+    return b"\xff\xd8" + b"".join(segment(0xE1, JPEG_MORE_HEADER + piece) for piece in pieces) + b"\xff\xd9"
 
 
 def tiff(entries):
@@ -321,7 +323,7 @@ def test_fields_are_split_alike_however_quotation_marks_stand():
 
 
 def test_texts_beside_a_bomb_are_read(tmp_path):
-    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif("a\nSteps: 2, Seed: 3, Size: 8x8"))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif.write("a\nSteps: 2, Seed: 3, Size: 8x8"))
     whole = (tmp_path / "a.jpg").read_bytes()
     bomb = extended_xmp(1000)[2:-2]
     (tmp_path / "a.jpg").write_bytes(whole[:2] + bomb + whole[2:])

@@ -19,7 +19,8 @@ import pleinair
 from pleinair.bundle.manifest import Sizes
 from pleinair.bundle.opening import open_bundle
 from pleinair.errors import BundleError, QualityError
-from pleinair.sampling.samplers import CLASSES, SAMPLERS, default_sampler
+from pleinair.sampling.names import CLASSES, default_sampler
+from pleinair.sampling.samplers import SAMPLERS
 from pleinair_export import check, convert, export, families, graphs, picture, preview, quantize
 from pleinair_export.tokenizer import PROMPTS
 from tiny_pipeline import write_tiny_pipeline

@@ -8,9 +8,9 @@ from diffusers.guiders import AdaptiveProjectedGuidance, ClassifierFreeGuidance
 from diffusers.guiders.adaptive_projected_guidance import normalized_guidance
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 
-from pleinair.network.guidance import Guidance, Guide, guided, rescaled, thresholded
+from pleinair.network.guidance import Guidance, Guide, Guided, rescaled, thresholded
 from pleinair.sampling.noise import source
-from pleinair.sampling.path_betas import Point
+from pleinair.sampling.path import Point
 
 SHAPE = (2, 4, 8, 8)
 STEPS = 7
@@ -27,9 +27,8 @@ def network(x, t, text):
 
 
 def ours(guidance, step):
-    denoise = guided(network, lambda _: GUIDE, guidance, "sample", STEPS)
-    denoise.step = step
-    return denoise(X, Point(500.0, 0.6, 0.8))
+    denoise = Guided(network, lambda _: GUIDE, guidance, "sample", STEPS)
+    return denoise(X, Point(500.0, 0.6, 0.8), step)
 
 
 def theirs(guider, step):

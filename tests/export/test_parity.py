@@ -8,7 +8,8 @@ import torch
 
 import oracle
 import toy
-from pleinair.sampling.samplers import SAMPLERS, default_sampler
+from pleinair.sampling.names import default_sampler
+from pleinair.sampling.samplers import SAMPLERS
 
 torch.set_num_threads(1)
 STEPS = (1, 2, 3, 5, 10, 20, 50, 100)
@@ -68,7 +69,7 @@ def test_solver_settings_equal_diffusers(variant):
 
 @pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
 def test_the_trained_levels_are_those_of_diffusers_to_the_bit(schedule):
-    from pleinair.sampling.path_betas import training
+    from pleinair.sampling.trained import training
 
     config = {**toy.CONFIGS["epsilon"], "beta_schedule": schedule}
     theirs = oracle.scheduler(config, "ddim", None).alphas_cumprod.numpy()

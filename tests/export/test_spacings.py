@@ -11,9 +11,12 @@ import torch
 
 import oracle
 import toy
+from pleinair.sampling.configured import make_solver
+from pleinair.sampling.laying import make_path
 from pleinair.sampling.noise import TorchNoise
-from pleinair.sampling.path_betas import make_path, prediction_type, training
-from pleinair.sampling.samplers import SAMPLERS, TO_X0, walker
+from pleinair.sampling.predictions import TO_X0, prediction_type
+from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sampling.trained import training
 
 STEPS = (1, 2, 3, 5, 10, 20, 50, 100)
 STRENGTHS = (1, 0.75, 0.5, 0.3)
@@ -72,8 +75,8 @@ def ours(config, path, sampler, strength):
     prediction = prediction_type(config)
     a = path.strides[0][0]
     x = path.start * NOISE if strength == 1 else a.alpha * IMAGE + a.sigma * NOISE
-    walk = walker(sampler, config)
-    *_, last = walk(lambda x, p: TO_X0[prediction](toy.network(x, p.t, np.sin), x, p), x, path, lambda: 0)
+    solver = make_solver(sampler, config)
+    *_, last = solver(lambda x, p, step: TO_X0[prediction](toy.network(x, p.t, np.sin), x, p), x, path, lambda: 0)
     return last.x
 
 
@@ -260,10 +263,10 @@ def test_stochastic_sampling_renews_all_noise():
 
 
 def stochastic(config, path, x, generator):
-    def denoise(x, p):
+    def denoise(x, p, step):
         return TO_X0["flow"](toy.network(x, p.t, np.sin), x, p)
 
-    return walker("euler", config)(denoise, x, path, lambda: generator.normal(toy.SHAPE))
+    return make_solver("euler", config)(denoise, x, path, lambda: generator.normal(toy.SHAPE))
 
 
 EDM = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5, "rho": 7.0}

@@ -8,8 +8,9 @@ import pytest
 
 from pleinair.bundle.opening import open_bundle
 from pleinair.errors import ExportError, RequestError
-from pleinair.sampling.path_betas import make_path
-from pleinair.sampling.samplers import SAMPLERS, default_sampler, unknown_class
+from pleinair.sampling.laying import make_path
+from pleinair.sampling.names import default_sampler, unknown_class
+from pleinair.sampling.samplers import SAMPLERS
 from pleinair_export import convert
 from pleinair_export.families import FAMILIES, as_walked
 from pleinair_export.manifest import write_configs

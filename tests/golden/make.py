@@ -2,7 +2,6 @@
 
 trajectories.npz   final latents of pinned diffusers schedulers on the toy network of tests/helpers/toy.py; only these
                    with `python tests/golden/make.py trajectories`
-noise.npz          torch.randn on the CPU for several seeds and sizes
 noise.npz          torch.randn on the CPU (AVX2 or AVX-512) for several seeds and sizes, and variations of it
 storybook.npz      pictures of diffusers' pipeline from models/storybook/source: write it again after a retraining
 """

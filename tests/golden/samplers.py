@@ -16,8 +16,9 @@ sys.path.insert(0, str(HERE.parent / "helpers"))
 
 import oracle  # noqa: E402
 import toy  # noqa: E402
-from pleinair.sampling import path_betas as schedule  # noqa: E402
-from pleinair.sampling.samplers import SAMPLERS, default_sampler  # noqa: E402
+from pleinair.sampling.names import default_sampler  # noqa: E402
+from pleinair.sampling.samplers import SAMPLERS  # noqa: E402
+from pleinair.sampling.spacings import TIMESTEP_SPACINGS  # noqa: E402
 
 STEPS = (1, 2, 3, 5, 10, 20, 50, 100)
 STARTS = ((10, 4), (20, 13), (50, 10))  # steps, and how many of them image to image leaves out
@@ -76,7 +77,7 @@ def cases(sampler):
     configs = [*toy.CONFIGS.values(), *([] if sampler in NO_SAMPLE else [toy.SAMPLE])]
     few = sampler in ("lcm", "tcd")
     for config, spacing, steps in itertools.product(configs, oracle.spacings(sampler), STEPS):
-        eulers = sampler == "ddpm" and config is toy.SAMPLE and spacing not in schedule.TIMESTEP_SPACINGS
+        eulers = sampler == "ddpm" and config is toy.SAMPLE and spacing not in TIMESTEP_SPACINGS
         if not eulers and (not few or steps <= 50):
             yield config, spacing, steps, 0
     if sampler not in (*NO_START, *oracle.FORMULAS):

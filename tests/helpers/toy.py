@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from pleinair.sampling.configured import make_solver
+from pleinair.sampling.laying import make_path
 from pleinair.sampling.noise import TorchNoise
-from pleinair.sampling.path_betas import make_path, prediction_type
-from pleinair.sampling.samplers import SAMPLERS, TO_X0, walker
+from pleinair.sampling.predictions import TO_X0, prediction_type
+from pleinair.sampling.samplers import SAMPLERS
 
 SHAPE = (1, 4, 5, 3)  # 60 numbers: not a multiple of the 16 that torch makes noise in
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
@@ -48,12 +50,12 @@ def walk(config, sampler, spacing, steps, seed, start=0, precision=np.float32, *
     def draw():
         return generator.normal(SHAPE).astype(precision)
 
-    def denoise(x, point):
+    def denoise(x, point, step):
         return TO_X0[prediction](network(x, point.t, np.sin), x, point)
 
     first = path.strides[0][0]
     x = first.sigma * draw() + first.alpha * 0.5 if start else path.start * draw()
-    for state in walker(sampler, config, **options)(denoise, x, path, draw):
+    for state in make_solver(sampler, config, **options)(denoise, x, path, draw):
         x = state.x
     assert x.dtype == precision
     return x

@@ -19,6 +19,7 @@ from pleinair.cli import sandbox as sandboxes
 from pleinair.cli.progress import Progress
 from pleinair.cli.terminal import INTERRUPTED, complain, data, document, failure, flush, say, warn
 from pleinair.cli.usage import examples, told
+from pleinair.engines.doctor import diagnosis
 from pleinair.engines.engine import ENGINES, installed
 from pleinair.errors import (
     BundleError,
@@ -36,11 +37,12 @@ from pleinair.pipeline import Pipeline, load
 from pleinair.request.options import LARGER, MASKING, offered, painting, parse_list
 from pleinair.request.request import resolve
 from pleinair.results import Result, merged
-from pleinair.sampling.path_betas import SPACINGS
 from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sampling.spacings import SPACINGS
 from pleinair.system import install, machine
 from pleinair.tasks import lists as jobs
 from pleinair.tasks import morph as walks
+from pleinair.tasks.filming import recorded
 from pleinair.tasks.morph import EASES, EVEN
 from pleinair.text.syntax import MAX_PROMPT
 from pleinair.version import __version__
@@ -150,7 +152,7 @@ def generate(
         into = films.planned_films(film, request.seeds, force)
         check_apart([*files, *into])
         told = {"metadata": not no_metadata, "written": filmed, "warnings": said, "failed": failed}
-        frames = films.recorded(frames, into, overwrite=force, **told)
+        frames = recorded(frames, into, overwrite=force, **told)
     together = files[0].suffix.lower() == ARRAYS
     for frame in progress.frames(frames, len(request.seeds)):
         if frame.result and together:
@@ -375,7 +377,7 @@ def export(
     formats = FORMATS.get(form)
     if formats is None:
         raise RequestError(f"unknown format '{form}'; choose openvino, onnx or both")
-    machine.need("model export")
+    install.need("model export")
     from pleinair_export import export as export_model
 
     for progress in export_model(source, out, formats=formats, weights=weights, sampler=sampler, force=force):
@@ -613,7 +615,7 @@ def bench(context: typer.Context) -> int:
 @app.command(epilog=examples("doctor"))
 def doctor(as_json: Json = False) -> None:
     """Tell what this machine is, which engines and devices it has, and what to install for what is missing."""
-    facts = machine.report()
+    facts = diagnosis()
     if as_json:
         document(facts)
     else:

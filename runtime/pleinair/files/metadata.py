@@ -18,9 +18,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pleinair.errors import RequestError
-from pleinair.files import embedded, foreign
-from pleinair.files.embedded import MAX_SEGMENT
+from pleinair.files import embedded, exif, foreign, xmp
 from pleinair.files.foreign.record import parsed, shown, whole
+from pleinair.files.xmp import MAX_SEGMENT
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.text.syntax import MAX_PROMPT
 
@@ -184,18 +184,18 @@ def save_options(kind: str, settings: dict[str, Any], seed: int, include: bool =
         for name, text in {"parameters": infotext(settings, seed), "pleinair": ours}.items():
             # Latin-1 is what a tEXt chunk holds; others write UTF-8 into it, so that only ASCII is safe
             chunks.add_text(name, text) if text.isascii() else chunks.add_itxt(name, text)
-        chunks.add_itxt("XML:com.adobe.xmp", embedded.xmp(creator))
+        chunks.add_itxt("XML:com.adobe.xmp", xmp.packet(creator))
         return {**options, "pnginfo": chunks}
-    exif = embedded.exif(infotext(settings, seed))
+    comment = exif.write(infotext(settings, seed))
     if kind == "WEBP":
-        return {**options, "exif": exif, "xmp": embedded.xmp(creator, ours).encode()}
-    fitting = {"exif": exif} if len(exif) <= MAX_SEGMENT else {}
-    return {**options, **fitting, "extra": embedded.jpeg_xmp(creator, ours)}
+        return {**options, "exif": comment, "xmp": xmp.packet(creator, ours).encode()}
+    fitting = {"exif": comment} if len(comment) <= MAX_SEGMENT else {}
+    return {**options, **fitting, "extra": xmp.jpeg_segments(creator, ours)}
 
 
 def left_out(kind: str, settings: dict[str, Any], seed: int) -> str | None:
     """The warning for a record that does not fit into this kind of file, or None."""
-    if kind != "JPEG" or len(embedded.exif(infotext(settings, seed))) <= MAX_SEGMENT:
+    if kind != "JPEG" or len(exif.write(infotext(settings, seed))) <= MAX_SEGMENT:
         return None
     return (
         "the prompt is too long for the 64 KiB that a JPEG gives A1111's record, which was left out; pleinair's own is"

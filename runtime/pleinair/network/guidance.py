@@ -1,4 +1,4 @@
-"""Guidance: turns a network into the `denoise(x, point, step) -> x0` that samplers call, and makes it listen.
+"""Guidance: turns a network into the `denoise(x, point, step) -> x0` that solvers call, and makes it listen.
 
 What the network is asked in a step are rows of feeds, and what its answers make together is the guidance:
 
@@ -20,8 +20,8 @@ import numpy as np
 from pleinair.checks import number
 from pleinair.errors import RequestError
 from pleinair.network.feeds import CHANNELS, Told, stacked_rows
-from pleinair.sampling.coordinates import TO_X0
 from pleinair.sampling.path import Point
+from pleinair.sampling.predictions import TO_X0
 
 Network = Callable[[np.ndarray, Point, int, Told], np.ndarray]  # latents, where they are, step, feeds -> the output
 

@@ -17,6 +17,7 @@ GRAY = 128  # blank: 0 in the VAE's -1..1
 MAX_RADIUS = 256  # pixels that a mask is blurred by
 SIDES = ("left", "top", "right", "bottom")
 NOISE = 16.0  # levels of 255 that outpainting's noise deviates by
+OVERLAP = 8  # pixels of the picture that outpainting repaints along the seam
 BLURS = (2, 8, 32)  # pixels; each holds at twice as many pixels from the picture
 
 
@@ -64,7 +65,7 @@ def blurred(mask: Image.Image, radius: float) -> Image.Image:
     return mask.filter(ImageFilter.GaussianBlur(radius)) if radius else mask.copy()
 
 
-def filled(picture: Image.Image, mask: Image.Image, kind: str = "original", seed: int = 0) -> Image.Image:
+def filled(picture: Image.Image, mask: Image.Image, kind: str = "original") -> Image.Image:
     """What the network finds under the mask, at a strength below 1 (RGB; unmasked pixels stay as they are).
 
     "original" is the picture itself; "noise" is pixels of its unmasked part, each picked at random, so that the colours
@@ -77,7 +78,7 @@ def filled(picture: Image.Image, mask: Image.Image, kind: str = "original", seed
     if kind == "blank":
         return Image.composite(Image.new("RGB", picture.size, (GRAY, GRAY, GRAY)), picture, mask)
     kept = np.asarray(picture)[~repainted(mask)]  # (n, 3)
-    random = np.random.RandomState(seed & 0xFFFFFFFF)
+    random = np.random.RandomState(0)
     size = (picture.height, picture.width)
     colours = kept[random.randint(len(kept), size=size)] if len(kept) else random.randint(256, size=(*size, 3))
     return Image.composite(Image.fromarray(colours.astype(np.uint8)), picture, mask)
@@ -103,21 +104,16 @@ def masked_region(mask: Image.Image, padding: int, width: int, height: int) -> B
     return left, top, right, bottom
 
 
-def paste(
-    original: Image.Image, patch: Image.Image, box: Box | None, mask: Image.Image, feather: float = 0.0
-) -> Image.Image:
+def paste(original: Image.Image, patch: Image.Image, box: Box | None, mask: Image.Image) -> Image.Image:
     """`original` with `patch`, brought to the size of `box` (None: everything), where the mask is not black.
 
-    Under a black mask every byte stays, and under a gray one both are mixed. `feather` softens the edge of the mask by
-    so many pixels towards its inside, and never touches what lies outside.
+    Under a black mask every byte stays, and under a gray one both are mixed.
     """
     left, top, right, bottom = box or (0, 0, *original.size)
     if not (0 <= left < right <= original.width and 0 <= top < bottom <= original.height):
         raise RequestError(f"the box {box} is not inside a picture of {_by(original.size)}; choose one that is")
     if mask.size != original.size:
         raise RequestError(f"the mask is {_by(mask.size)} and the picture {_by(original.size)}; resize the mask")
-    if feather:
-        mask = _feathered(mask, feather)
     if patch.size != (right - left, bottom - top):
         patch = patch.resize((right - left, bottom - top), Image.Resampling.LANCZOS)
     result = original.copy()
@@ -125,35 +121,15 @@ def paste(
     return result
 
 
-def outpainted(
-    picture: Image.Image,
-    left: int,
-    top: int,
-    right: int,
-    bottom: int,
-    *,
-    overlap: int = 8,
-    multiple: int = 8,
-    seed: int = 0,
-) -> tuple[Image.Image, Image.Image]:
+def outpainted(picture: Image.Image, left: int, top: int, right: int, bottom: int) -> tuple[Image.Image, Image.Image]:
     """A larger canvas (RGB) around the picture, and the mask of what is new on it.
 
     The new area mirrors the picture, ever more blurred with the distance, with noise on it for the network to work on.
-    The mask reaches `overlap` pixels into the picture, so that the seam is painted as well. Sides that grow are
-    rounded up to a `multiple`. Raises RequestError.
+    The mask reaches OVERLAP pixels into the picture, so that the seam is painted as well. Raises RequestError.
     """
     grown = [whole(name, value, 0, MAX_PIXELS) for name, value in zip(SIDES, (left, top, right, bottom), strict=True)]
     if not any(grown):
         raise RequestError("outpainting by 0 on every side changes nothing; give LEFT,TOP,RIGHT,BOTTOM in pixels")
-    overlap, multiple = whole("overlap", overlap, 0, MAX_PIXELS), whole("multiple", multiple, 1, 1024)
-    for axis, (name, size) in enumerate(zip(("wide", "high"), picture.size, strict=True)):
-        odd = -(size + grown[axis] + grown[axis + 2]) % multiple
-        if odd and not grown[axis] and not grown[axis + 2]:
-            raise RequestError(
-                f"the picture is {size} pixels {name}, not a multiple of {multiple}; fit it to {size + odd} first,"
-                f" or outpaint by {odd} there"
-            )
-        grown[axis + 2 if grown[axis + 2] else axis] += odd
     left, top, right, bottom = grown
     check_pixels("the outpainted picture", picture.width + left + right, picture.height + top + bottom)
     inside = np.asarray(opaque(picture))
@@ -163,10 +139,10 @@ def outpainted(
     )  # of each pixel from the picture
     new = distance > 0
     painted = _faded(canvas, distance, max(grown))
-    random = np.random.RandomState(seed & 0xFFFFFFFF)
+    random = np.random.RandomState(0)
     painted += random.normal(0, NOISE, painted.shape).astype(np.float32)
     canvas = np.where(new[:, :, None], painted.round().clip(0, 255).astype(np.uint8), canvas)
-    reach = [min(overlap, size // 2) if side else 0 for side, size in zip(grown, (*picture.size,) * 2, strict=True)]
+    reach = [min(OVERLAP, size // 2) if side else 0 for side, size in zip(grown, (*picture.size,) * 2, strict=True)]
     mask = np.full(new.shape, 255, np.uint8)
     mask[
         top + reach[1] : top + picture.height - reach[3],
@@ -193,12 +169,6 @@ def _outside(length: int, before: int, after: int) -> np.ndarray:
     """Distance to a stretch of `length` pixels, from `before` pixels ahead of it to `after` behind it."""
     place = np.arange(-before, length + after)
     return np.maximum(np.maximum(-place, place - length + 1), 0).astype(np.float32)
-
-
-def _feathered(mask: Image.Image, feather: float) -> Image.Image:
-    """The mask made softer inwards only: black stays black, and its inner side comes up over `feather` pixels."""
-    soft = np.asarray(blurred(mask, feather), np.int32)
-    return Image.fromarray(np.minimum(np.asarray(mask), (2 * soft - 255).clip(0, 255)).astype(np.uint8))
 
 
 def _widened(first: int, last: int, length: int, room: int) -> tuple[int, int]:

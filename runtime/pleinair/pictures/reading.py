@@ -25,7 +25,7 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 SHOWN = 80  # characters of a file name that an error quotes
-FITS = ("crop", "stretch", "pad")
+FITS = ("crop", "stretch")
 Source = str | Path | bytes | Image.Image | np.ndarray
 
 
@@ -56,10 +56,7 @@ def opaque(picture: Image.Image, colour: tuple[int, int, int] = (255, 255, 255))
 
 
 def fitted(picture: Image.Image, width: int, height: int, how: str = "crop") -> Image.Image:
-    """The picture at another size, by Lanczos: its middle, all of it stretched, or all of it between its own edges.
-
-    "crop" cuts what does not fit, "stretch" changes the proportions, "pad" repeats the outermost rows or columns.
-    """
+    """The picture at another size, by Lanczos: "crop" cuts what does not fit, "stretch" changes the proportions."""
     one_of("way to fit a picture", how, FITS)
     width, height = whole("width", width, 1, MAX_PIXELS), whole("height", height, 1, MAX_PIXELS)
     check_pixels("the fitted picture", width, height)
@@ -67,14 +64,7 @@ def fitted(picture: Image.Image, width: int, height: int, how: str = "crop") -> 
         return picture
     if how == "stretch":
         return picture.resize((width, height), Image.Resampling.LANCZOS)
-    if how == "crop":
-        return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
-    share = min(width / picture.width, height / picture.height)
-    inner = [min(side, max(1, round(size * share))) for size, side in zip(picture.size, (width, height), strict=True)]
-    middle = np.asarray(picture.resize(inner, Image.Resampling.LANCZOS))
-    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    edges = ((top, height - inner[1] - top), (left, width - inner[0] - left), (0, 0))[: middle.ndim]
-    return Image.fromarray(np.pad(middle, edges, mode="edge"))
+    return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
 
 
 def check_pixels(what: str, width: int, height: int) -> None:

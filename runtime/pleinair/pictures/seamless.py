@@ -9,8 +9,8 @@ from pleinair.bundle.manifest import Autoencoder
 from pleinair.checks import one_of
 from pleinair.engines.engine import Graph
 from pleinair.pictures.vae import decode
+from pleinair.sampling.coordinates import Denoise
 from pleinair.sampling.path import Point
-from pleinair.sampling.samplers import Denoise
 
 AXES = ("xy", "x", "y")
 MARGIN = 8  # latents of the other side that the decoder sees around the picture
@@ -24,11 +24,11 @@ def wrapped(denoise: Denoise, axes: str = "xy") -> Denoise:
     """
     one_of("axes", axes, AXES)
 
-    def around(x: np.ndarray, point: Point) -> np.ndarray:
+    def around(x: np.ndarray, point: Point, step: int) -> np.ndarray:
         generator = np.random.RandomState(int(point.t * 1024) & 0xFFFFFFFF)
         down, across = (int(generator.randint(size)) for size in x.shape[2:])
         shift = (down if "y" in axes else 0, across if "x" in axes else 0)
-        x0 = denoise(np.roll(x, shift, (2, 3)), point)
+        x0 = denoise(np.roll(x, shift, (2, 3)), point, step)
         return np.roll(x0, (-shift[0], -shift[1]), (2, 3))
 
     return around

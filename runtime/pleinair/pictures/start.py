@@ -12,8 +12,7 @@ from pleinair.pictures import masks
 from pleinair.pictures.reading import fitted
 from pleinair.pictures.vae import drawn, encoder_answer, scaled, to_pil, to_pixels
 from pleinair.request import request
-from pleinair.sampling.noise import Noise as NoiseSource
-from pleinair.sampling.noise import stacked
+from pleinair.sampling.noise import NoiseSource, stacked
 from pleinair.sampling.path import Point
 
 

@@ -94,20 +94,15 @@ def tiled(run: Run, x: np.ndarray, tile: tuple[int, int], overlap: int, taken: i
     return whole_picture
 
 
-def upscale_tiled(
-    graph: Graph, picture: np.ndarray, scale: int, tile: int = 256, overlap: int = 32, multiple: int = 1
-) -> np.ndarray:
+def upscale_tiled(graph: Graph, picture: np.ndarray, scale: int, tile: int = 256, overlap: int = 32) -> np.ndarray:
     """A picture (H, W, 3) in 0..1 -> (scale * H, scale * W, 3), through an ESRGAN-type graph.
 
-    The graph takes `image` (1, 3, H, W), and its one output is `scale` times as large; a network that wants sizes to
-    be a `multiple` gets the picture with mirrored edges. Raises BundleError for a graph of another scale.
+    The graph takes `image` (1, 3, H, W), and its one output is `scale` times as large. Raises BundleError for a graph
+    of another scale.
     """
-    multiple = whole("multiple", multiple, 1, 64)
-    tile, scale = whole("tile", tile, 4 * multiple, 4096), whole("scale", scale, 1, 16)
+    tile, scale = whole("tile", tile, 4, 4096), whole("scale", scale, 1, 16)
     overlap = whole("overlap", overlap, 1, tile // 2)
-    height, width = picture.shape[:2]
-    edges = ((0, -height % multiple), (0, -width % multiple), (0, 0))
-    image = np.pad(picture, edges, mode="symmetric").transpose(2, 0, 1)[None].astype(np.float32)  # (1, 3, H, W)
+    image = picture.transpose(2, 0, 1)[None].astype(np.float32)  # (1, 3, H, W)
 
     def run(piece: np.ndarray) -> np.ndarray:
         (larger,) = graph(image=piece).values()
@@ -118,7 +113,6 @@ def upscale_tiled(
             )
         return larger
 
-    side = tile // multiple
-    larger = tiled(run, image, (side, side), min(-(-overlap // multiple), side // 2), multiple, multiple * scale)
+    larger = tiled(run, image, (tile, tile), overlap, given=scale)
     check_finite(larger, "when enlarging")
-    return larger[0, :, : height * scale, : width * scale].transpose(1, 2, 0).clip(0, 1)
+    return larger[0].transpose(1, 2, 0).clip(0, 1)

@@ -11,7 +11,7 @@ from pleinair.engines.engine import Graph
 from pleinair.engines.failures import check_finite
 from pleinair.errors import BundleError, RequestError
 from pleinair.pictures.tiles import tall_tile, tiled
-from pleinair.sampling.noise import Noise as NoiseSource
+from pleinair.sampling.noise import NoiseSource
 
 LOGVAR = (-30.0, 20.0)  # the range diffusers' DiagonalGaussianDistribution cuts to
 TILE = 768  # pixels a side: a tile of as many pixels decodes in about 6 GB with the VAE of Stable Diffusion 1

@@ -12,8 +12,8 @@ from pleinair.errors import RequestError
 from pleinair.pictures.masks import FILLS
 from pleinair.request.request import ENLARGERS, STRENGTH
 from pleinair.sampling.noise import KINDS
-from pleinair.sampling.path_betas import SPACINGS
 from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sampling.spacings import SPACINGS
 
 THE_MODELS = "the model's"
 

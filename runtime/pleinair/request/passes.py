@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pleinair.bundle.opening import Bundle
 from pleinair.errors import BundleError
 from pleinair.request.request import Request, Walk
+from pleinair.sampling.configured import make_solver
+from pleinair.sampling.grids import unfollowed
+from pleinair.sampling.laying import make_path
+from pleinair.sampling.names import unknown_class
 from pleinair.sampling.path import Path
-from pleinair.sampling.path_betas import make_path, unfollowed
-from pleinair.sampling.samplers import SAMPLERS, unknown_class, walker
+from pleinair.sampling.samplers import SAMPLERS
 from pleinair.text.vocabulary import size_warnings
 
 
@@ -55,5 +58,5 @@ def warnings(bundle: Bundle, request: Request, passes: list[Pass]) -> list[str]:
 
 def _path(bundle: Bundle, walk: Walk) -> Path:
     config, grid = bundle.scheduler_config, SAMPLERS[walk.sampler].grid
-    walker(walk.sampler, config, eta=walk.eta, s_churn=walk.s_churn, s_noise=walk.s_noise)
+    make_solver(walk.sampler, config, eta=walk.eta, s_churn=walk.s_churn, s_noise=walk.s_noise)
     return make_path(config, grid, walk.steps, walk.spacing, sigmas=walk.sigmas, timesteps=walk.timesteps)

@@ -12,8 +12,8 @@ from pleinair.bundle.verifying import file_info
 from pleinair.network.guidance import Guidance
 from pleinair.pictures.seamless import AXES
 from pleinair.request.request import ENLARGERS, Canvas, Hires, Randomness, Request, Walk
-from pleinair.sampling import path_betas as schedule
 from pleinair.sampling.samplers import OFF, SAMPLERS
+from pleinair.sampling.spacings import resolve_spacing
 
 OWN_TIMESTEPS = ("lcm", "tcd")  # grids on which no timestep spacing can be named
 DIGEST = 16  # hexadecimal digits that tell files apart
@@ -62,7 +62,7 @@ def of_fresh_noise(walk: Walk) -> dict[str, Any]:
 def spacing_of(bundle: Bundle, walk: Walk) -> str:
     """The spacing as `make_path` takes it; few-step samplers have timesteps of their own, which have no name."""
     grid = SAMPLERS[walk.sampler].grid
-    timesteps, sigmas = schedule.resolve_spacing(bundle.scheduler_config, grid, walk.spacing)
+    timesteps, sigmas = resolve_spacing(bundle.scheduler_config, grid, walk.spacing)
     return ",".join(filter(None, [None if grid in OWN_TIMESTEPS else timesteps, sigmas]))
 
 

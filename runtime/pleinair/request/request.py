@@ -19,9 +19,11 @@ from pleinair.pictures.masks import FILLS, MAX_RADIUS, open_mask
 from pleinair.pictures.reading import Source, opaque, open_picture
 from pleinair.pictures.seamless import AXES
 from pleinair.pictures.vae import SIDES
+from pleinair.sampling.grids import THRESHOLDED
+from pleinair.sampling.laying import falling
+from pleinair.sampling.names import named
 from pleinair.sampling.noise import KINDS
-from pleinair.sampling.path_betas import THRESHOLDED, falling
-from pleinair.sampling.samplers import OFF, RANGES, SAMPLERS, named
+from pleinair.sampling.samplers import OFF, RANGES, SAMPLERS
 from pleinair.text.encoders import most_skipped
 from pleinair.text.syntax import checked
 

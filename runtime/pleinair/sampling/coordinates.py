@@ -12,8 +12,8 @@ import numpy as np
 
 from pleinair.sampling.path import Path, Point
 
-Denoise = Callable[[np.ndarray, Point], np.ndarray]  # latents, where they are -> the image the network sees in them
-Noise = Callable[[], np.ndarray]
+Denoise = Callable[[np.ndarray, Point, int], np.ndarray]  # latents, where they are, which step asks (from 0) -> x0
+Draw = Callable[[], np.ndarray]  # -> new unit noise like the latents
 Fresh = Callable[[Point, Point], float]  # a stride -> the deviation of the noise that it renews
 Seen = tuple[Point, np.ndarray]  # where, and the x0 (or eps) the network saw there; histories are newest first
 
@@ -27,45 +27,31 @@ class State:
     at: Point | None = None  # where x is, if the sampler has left the path it was given
 
 
-TO_X0: dict[str, Callable[[np.ndarray, np.ndarray, Point], np.ndarray]] = {  # network output, x, where -> x0
-    "epsilon": lambda out, x, p: (x - p.sigma * out) / p.alpha,
-    "v_prediction": lambda out, x, p: p.alpha * x - p.sigma * out,
-    "sample": lambda out, x, p: out,
-    "flow": lambda out, x, p: x - p.sigma * out,  # alpha + sigma = 1 there, not alpha^2 + sigma^2
-    # Karras et al. 2022, eq. 7: 1 - sigma^2 is (alpha sigma_data)^2
-    "edm": lambda out, x, p: ((1 - p.sigma**2) * x + sqrt(1 - p.sigma**2) * p.sigma * out) / p.alpha,
-    "edm_v_prediction": lambda out, x, p: ((1 - p.sigma**2) * x - sqrt(1 - p.sigma**2) * p.sigma * out) / p.alpha,
-}
-FROM_X0: dict[str, Callable[[np.ndarray, np.ndarray, Point], np.ndarray]] = {  # x0, x, where -> network output
-    "epsilon": lambda x0, x, p: (x - p.alpha * x0) / p.sigma,
-    "v_prediction": lambda x0, x, p: (p.alpha * x - x0) / p.sigma,
-    "sample": lambda x0, x, p: x0,
-    "flow": lambda x0, x, p: (x - x0) / p.sigma,
-}
-
-
-def move(
-    x: np.ndarray, x0: np.ndarray, a: Point, b: Point, fresh: float = 0.0, noise: Noise | None = None
-) -> np.ndarray:
+def move(x: np.ndarray, x0: np.ndarray, a: Point, b: Point, fresh: float = 0.0, draw: Draw | None = None) -> np.ndarray:
     """Carry x from a to b along the line through x0, replacing `fresh` of b's noise by new noise."""
     kept = sqrt(max(b.sigma**2 - fresh**2, 0.0)) / a.sigma
     moved = kept * x + (b.alpha - kept * a.alpha) * x0
-    return moved + fresh * noise() if fresh and noise else moved
+    return moved + fresh * draw() if fresh and draw else moved
 
 
-def climb(x: np.ndarray, a: Point, b: Point, noise: Noise) -> np.ndarray:
+def climb(x: np.ndarray, a: Point, b: Point, draw: Draw) -> np.ndarray:
     """Carry x back up from a to the noisier b by adding noise, as the forward process does."""
     low, high = ratio(a), ratio(b)
-    return b.alpha * (x / a.alpha + sqrt(high**2 - low**2) * noise())
+    return b.alpha * (x / a.alpha + sqrt(high**2 - low**2) * draw())
 
 
-def churned(x: np.ndarray, a: Point, path: Path, churn: float, noise: Noise) -> tuple[np.ndarray, Point]:
+def churned(x: np.ndarray, a: Point, path: Path, churn: float, draw: Draw) -> tuple[np.ndarray, Point]:
     """x and its level after Karras et al. 2022's churn, `churn` spread over the path (algorithm 2)."""
     share = min(churn / len(path), sqrt(2) - 1)
     if not share or not a.alpha:
         return x, a
     higher = path.level((1 + share) * ratio(a))
-    return climb(x, a, higher, noise), higher
+    return climb(x, a, higher, draw), higher
+
+
+def same(noise: np.ndarray) -> Draw:
+    """A draw of what has been drawn already."""
+    return lambda: noise
 
 
 def ratio(p: Point) -> float:

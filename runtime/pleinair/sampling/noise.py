@@ -37,7 +37,7 @@ PHILOX_TURN = float(np.float32(2.3283064e-10 * 6.2831855))  # 2 pi / 2^32, in CU
 ALMOST_PARALLEL = 1e-4  # below this sine of their angle, two vectors are joined by a straight line
 
 
-class Noise(Protocol):
+class NoiseSource(Protocol):
     """A seeded source of standard normal numbers."""
 
     def normal(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -187,9 +187,9 @@ class NumpyNoise:
 class VariedNoise:
     """Noise whose first draw is carried towards another source's: A1111's variation seed."""
 
-    def __init__(self, noise: Noise, other: Noise, strength: float) -> None:
+    def __init__(self, noise: NoiseSource, other: NoiseSource, strength: float) -> None:
         self._noise = noise
-        self._other: Noise | None = other  # until the first draw
+        self._other: NoiseSource | None = other  # until the first draw
         self._strength = strength
 
     def normal(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -200,11 +200,11 @@ class VariedNoise:
         return slerp(drawn, other.normal(shape), self._strength)
 
 
-SOURCES: dict[str, Callable[[int], Noise]] = {"torch": TorchNoise, "philox": PhiloxNoise, "numpy": NumpyNoise}
+SOURCES: dict[str, Callable[[int], NoiseSource]] = {"torch": TorchNoise, "philox": PhiloxNoise, "numpy": NumpyNoise}
 KINDS = tuple(SOURCES)
 
 
-def source(seed: int, kind: str = "torch", subseed: int | None = None, strength: float = 0.0) -> Noise:
+def source(seed: int, kind: str = "torch", subseed: int | None = None, strength: float = 0.0) -> NoiseSource:
     """One picture's noise; its first draw lies `strength` of the way (0..1) to that of `subseed`.
 
     Seeds are 0 .. 2^64-1; only philox takes more than their low 32 bits. Raises RequestError.
@@ -234,6 +234,6 @@ def slerp(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
     return (from_a * a + from_b * b).astype(np.float32)
 
 
-def stacked(generators: Sequence[Noise], shape: tuple[int, ...]) -> np.ndarray:
+def stacked(generators: Sequence[NoiseSource], shape: tuple[int, ...]) -> np.ndarray:
     """One picture's noise from each generator: (len(generators), *shape), so that a batch equals its singles."""
     return np.stack([generator.normal(shape) for generator in generators])

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from pleinair.errors import BundleError, RequestError
-from pleinair.sampling.path import MULTISTEP, Path, Point, karras_point, last_orders, train_steps
-from pleinair.sampling.spacings import ALIGNED, RHO, karras, lay
+from pleinair.sampling.grids import MULTISTEP, last_orders
+from pleinair.sampling.path import CLEAN, Path, Point, karras_point
+from pleinair.sampling.sigmas import ALIGNED, RHO, karras, lay
+from pleinair.sampling.trained import train_steps
 
 
 def grid_path(config: dict[str, Any], grid: str, steps: int, spacing: str, schedule: str | None) -> Path:
@@ -48,7 +50,7 @@ def _path(config: dict[str, Any], grid: str, sigmas: np.ndarray, last: float | N
         last = (low if grid in MULTISTEP else float(sigmas[-1])) if obeys else 0.0
         end = Point(0.0, 1.0, last)  # not in the network's scale: these are the latents to decode
     else:
-        end = level(last) if last else Point(0.0, 1.0, 0.0)
+        end = level(last) if last else CLEAN
     strides = tuple(pairwise([*(level(float(sigma)) for sigma in sigmas), end]))
     start = sqrt(high**2 + 1) * strides[0][0].alpha
     return Path(strides, start, level, last_orders(config, grid, len(sigmas), last, float(sigmas[-1])))

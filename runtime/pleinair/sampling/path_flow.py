@@ -7,18 +7,11 @@ from typing import Any
 import numpy as np
 
 from pleinair.errors import BundleError, RequestError
-from pleinair.sampling.path import (
-    MULTISTEP,
-    Path,
-    Point,
-    chain,
-    last_orders,
-    sigma_range,
-    spaced_timesteps,
-    train_steps,
-    training,
-)
-from pleinair.sampling.spacings import ALIGNED, karras, lay
+from pleinair.sampling.grids import MULTISTEP, last_orders
+from pleinair.sampling.path import Path, Point, chain
+from pleinair.sampling.sigmas import ALIGNED, karras, lay
+from pleinair.sampling.spacings import sigma_range, spaced_timesteps
+from pleinair.sampling.trained import train_steps, training
 
 
 def grid_path(config: dict[str, Any], grid: str, steps: int, spacing: str, schedule: str | None) -> Path:

@@ -1,69 +1,26 @@
-"""The samplers a caller may choose from: the table, their names elsewhere, and how a scheduler config sets them up."""
+"""The samplers a caller may choose from: how each is set up, and the table of them.
 
-import math
-import re
+A builder is named after its sampler. Adding a sampler is a builder and a row, and a loop in `solvers` if it is new.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import partial
-from typing import Any, NamedTuple
+from math import floor, sqrt
+from typing import Any
 
-from pleinair.checks import number, one_line, one_of, shown
-from pleinair.errors import BundleError, RequestError
-from pleinair.sampling.coordinates import (
-    TO_X0,
-    Denoise,
-    Noise,
-    State,
-    ancestral,
-    deterministic,
-    everything,
-    langevin,
-    move,
-)
-from pleinair.sampling.path import training
-from pleinair.sampling.path_betas import FEW_STEP, prediction_type
-from pleinair.sampling.solvers import (
-    Walk,
-    adams,
-    bashforth,
-    consistency,
-    deis,
-    dpm,
-    dpmpp_sde,
-    heun,
-    midway,
-    multistep,
-    pndm,
-    restart,
-    sa_solver,
-    singlestep,
-    straying,
-    unipc,
-)
-
-__all__ = [
-    "SAMPLERS",
-    "TO_X0",
-    "Denoise",
-    "Noise",
-    "Sampler",
-    "State",
-    "Walk",
-    "ancestral",
-    "default_sampler",
-    "move",
-    "named",
-    "pytorch_class",
-    "unknown_class",
-    "walker",
-]
+from pleinair.errors import BundleError
+from pleinair.sampling import extrapolation, solvers
+from pleinair.sampling.coordinates import ancestral, deterministic, everything, langevin
+from pleinair.sampling.path import Point
+from pleinair.sampling.predictions import prediction_type
+from pleinair.sampling.solvers import Solver
+from pleinair.sampling.trained import DISTILLED_BETAS, training
 
 OFF = {"eta": None, "s_churn": 0.0, "s_noise": 1.0}  # what a sampler's options are where nothing is asked for
 RANGES = {"eta": (0.0, 1.0), "s_churn": (0.0, 1e3), "s_noise": (0.0, 10.0)}
 CHURN = ("s_churn", "s_noise")
 FRESH = ("eta", "s_noise")
-LONGEST = 80  # characters of a sampler's name
 
 
 @dataclass(frozen=True)
@@ -95,286 +52,275 @@ class Wish:
         return self.config.get("algorithm_type") in ("dpmsolver", "sde-dpmsolver")
 
 
-class Sampler(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
     """A sampler, the grid its path is laid on, and what users of other tools know it as."""
 
-    build: Callable[[Wish], Walk]
+    build: Callable[[Wish], Solver]
     grid: str
     order: int
-    evaluations: int  # network calls a step
-    stochastic: bool
-    diffusers: str
+    evaluations: int = 1  # network calls a step
+    stochastic: bool = False
+    diffusers: str = ""  # the class it is like
     a1111: str
     options: tuple[str, ...] = ()  # of eta, s_churn, s_noise
 
-    @property
-    def walk(self) -> Walk:
-        """The sampler as it is without a scheduler config and options."""
-        return self.build(Wish())
+
+def ddim(wish: Wish) -> Solver:
+    return solvers.multistep(fresh=partial(ancestral, eta=wish.share(0.0)))
 
 
-def _plain(walk: Walk) -> Callable[[Wish], Walk]:
-    return lambda wish: walk
+def ddpm(wish: Wish) -> Solver:
+    """`fixed_large` adds the noise of the whole forward stride, more than was taken away."""
+    large = wish.config.get("variance_type") == "fixed_large"
+    return solvers.multistep(fresh=ancestral, added=_forward_noise if large else None)
 
 
-def _euler(wish: Wish) -> Walk:
-    flow = str(wish.config.get("_class_name")).startswith("FlowMatch")
-    return multistep(
-        fresh=everything if flow and wish.config.get("stochastic_sampling") else deterministic, churn=wish.churn
+def _forward_noise(a: Point, b: Point) -> float:
+    return sqrt(1 - (a.alpha / b.alpha) ** 2) if a.t else 0.0
+
+
+def pndm(wish: Wish) -> Solver:
+    kind = prediction_type(wish.config)
+    return solvers.pndm(
+        of=kind if kind in ("v_prediction", "flow") else "epsilon",
+        at=training({**wish.config, "rescale_betas_zero_snr": False}).at,
+        warm_up=wish.config.get("skip_prk_steps", True) is False,
     )
 
 
-def _renewing(default: float) -> Callable[[Wish], Walk]:
-    """First order with `default` or the asked-for share of ancestral noise: DDIM, Euler a."""
-    return lambda wish: multistep(fresh=partial(ancestral, eta=wish.share(default)))
+def euler(wish: Wish) -> Solver:
+    flow = str(wish.config.get("_class_name")).startswith("FlowMatch")
+    stochastic = flow and wish.config.get("stochastic_sampling")
+    return solvers.multistep(fresh=everything if stochastic else deterministic, churn=wish.churn)
 
 
-def _ddpm(wish: Wish) -> Walk:
-    """`fixed_large` adds the noise of the whole forward stride, more than was taken away."""
-    if wish.config.get("variance_type") != "fixed_large":
-        return multistep(fresh=ancestral)
-    return multistep(fresh=ancestral, added=lambda a, b: math.sqrt(1 - (a.alpha / b.alpha) ** 2) if a.t else 0.0)
+def euler_a(wish: Wish) -> Solver:
+    return solvers.multistep(fresh=partial(ancestral, eta=wish.share(1.0)))
 
 
-def _heun(wish: Wish) -> Walk:
-    return heun("flow" if prediction_type(wish.config) == "flow" else "epsilon", wish.churn)
+def heun(wish: Wish) -> Solver:
+    return solvers.heun(of="flow" if prediction_type(wish.config) == "flow" else "epsilon", churn=wish.churn)
 
 
-def _dpm(order: int, sde: bool) -> Callable[[Wish], Walk]:
-    def build(wish: Wish) -> Walk:
-        memory = wish.order(order)
-        if wish.on_noise and sde:
-            if memory == 3:
-                raise BundleError("the third order of sde-dpmsolver does not exist; choose --sampler dpmpp_3m_sde")
-            return straying(dpm(-1.0, wish.midpoint), memory)
-        if wish.on_noise:
-            return multistep(dpm(-1.0, wish.midpoint), memory=memory, of="epsilon")
-        eta = wish.share(1.0) if sde else 0.0
-        return multistep(dpm(1 + eta, wish.midpoint), partial(langevin, eta=eta), memory)
-
-    return build
+def lms(wish: Wish) -> Solver:
+    return solvers.multistep(extrapolation.adams, memory=4, of="epsilon")
 
 
-def _singlestep(wish: Wish) -> Walk:
+def dpm2(wish: Wish) -> Solver:
+    return solvers.midway(of="epsilon", churn=wish.churn)
+
+
+def dpm2_a(wish: Wish) -> Solver:
+    return solvers.midway(fresh=partial(ancestral, eta=wish.share(1.0)), of="epsilon")
+
+
+def dpmpp_2s(wish: Wish) -> Solver:
     if wish.on_noise:
-        return singlestep(-1.0, wish.midpoint, of="epsilon")
+        return solvers.singlestep(extrapolation.grouped(-1.0, wish.midpoint), of="epsilon")
     if str(wish.config.get("algorithm_type")).startswith("sde"):
-        return singlestep(2.0, wish.midpoint, fresh=langevin)
-    return singlestep(1.0, wish.midpoint)
+        return solvers.singlestep(extrapolation.grouped(2.0, wish.midpoint), fresh=langevin)
+    return solvers.singlestep(extrapolation.grouped(1.0, wish.midpoint))
 
 
-def _unipc(wish: Wish) -> Walk:
-    of = None if wish.config.get("predict_x0", True) else "epsilon"
-    skipped = wish.config.get("disable_corrector") or ()
-    return unipc(wish.order(2), of, wish.config.get("solver_type") == "bh1", skipped)
+def dpmpp_2s_a(wish: Wish) -> Solver:
+    return solvers.midway(fresh=partial(ancestral, eta=wish.share(1.0)))
 
 
-def _sa_solver(wish: Wish) -> Walk:
+def dpmpp_sde(wish: Wish) -> Solver:
+    return solvers.dpmpp_sde(wish.share(1.0))
+
+
+def dpmpp_2m(wish: Wish) -> Solver:
+    return _dpmpp_multistep(wish, order=2)
+
+
+def dpmpp_2m_sde(wish: Wish) -> Solver:
+    return _dpmpp_multistep_sde(wish, order=2)
+
+
+def dpmpp_3m(wish: Wish) -> Solver:
+    return _dpmpp_multistep(wish, order=3)
+
+
+def dpmpp_3m_sde(wish: Wish) -> Solver:
+    return _dpmpp_multistep_sde(wish, order=3)
+
+
+def _dpmpp_multistep(wish: Wish, order: int) -> Solver:
+    memory = wish.order(order)
+    if wish.on_noise:
+        return solvers.multistep(extrapolation.dpm(-1.0, wish.midpoint), memory=memory, of="epsilon")
+    return solvers.multistep(extrapolation.dpm(1.0, wish.midpoint), memory=memory)
+
+
+def _dpmpp_multistep_sde(wish: Wish, order: int) -> Solver:
+    memory = wish.order(order)
+    if wish.on_noise:
+        if memory == 3:
+            raise BundleError("the third order of sde-dpmsolver does not exist; choose --sampler dpmpp_3m_sde")
+        return solvers.straying(extrapolation.dpm(-1.0, wish.midpoint), memory)
+    eta = wish.share(1.0)
+    return solvers.multistep(extrapolation.dpm(1 + eta, wish.midpoint), partial(langevin, eta=eta), memory)
+
+
+def unipc(wish: Wish) -> Solver:
+    return solvers.unipc(
+        order=wish.order(2),
+        of="sample" if wish.config.get("predict_x0", True) else "epsilon",
+        plain=wish.config.get("solver_type") == "bh1",
+        uncorrected=wish.config.get("disable_corrector") or (),
+    )
+
+
+def deis(wish: Wish) -> Solver:
+    return solvers.multistep(extrapolation.deis, memory=wish.order(2), of="epsilon")
+
+
+def ipndm(wish: Wish) -> Solver:
+    return solvers.multistep(extrapolation.bashforth, memory=4, of="epsilon")
+
+
+def sa_solver(wish: Wish) -> Solver:
     orders = [wish.config.get(key, 2) for key in ("predictor_order", "corrector_order")]
     if any(order not in (1, 2, 3, 4) for order in orders):
         raise BundleError(f"the scheduler config's SA-Solver orders are {orders}, not 1 to 4; choose a --sampler")
-    of = "epsilon" if wish.config.get("algorithm_type") == "noise_prediction" else None
-    return sa_solver(*orders, tau=wish.share(1.0), of=of)
+    of = "epsilon" if wish.config.get("algorithm_type") == "noise_prediction" else "sample"
+    return solvers.sa_solver(*orders, tau=wish.share(1.0), of=of)
 
 
-def _pndm(wish: Wish) -> Walk:
-    kind = prediction_type(wish.config)
-    trained = training({**wish.config, "rescale_betas_zero_snr": False})
-    kind = kind if kind in ("v_prediction", "flow") else "epsilon"
-    return pndm(kind, trained.at, wish.config.get("skip_prk_steps", True) is False)
+def lcm(wish: Wish) -> Solver:
+    return solvers.consistency(float(wish.config.get("timestep_scaling", 10.0)))
 
 
-def _lcm(wish: Wish) -> Walk:
-    return consistency(float(wish.config.get("timestep_scaling", 10.0)))
-
-
-def _tcd(wish: Wish) -> Walk:
+def tcd(wish: Wish) -> Solver:
     """Down to (1 - gamma) t along the ODE, up to t by new noise (Zheng et al. 2024; diffusers TCDScheduler)."""
     gamma = wish.share(0.3)
-    trained = training({**FEW_STEP, **wish.config}, finite_sigma=False)
+    trained = training({**DISTILLED_BETAS, **wish.config}, finite_sigma=False)
 
-    def fresh(a: Any, b: Any) -> float:
-        lower = trained.at(math.floor((1 - gamma) * b.t)).alpha
-        return math.sqrt(max(1 - (b.alpha / lower) ** 2, 0.0)) if b.t else 0.0
+    def fresh(a: Point, b: Point) -> float:
+        lower = trained.at(floor((1 - gamma) * b.t)).alpha
+        return sqrt(max(1 - (b.alpha / lower) ** 2, 0.0)) if b.t else 0.0
 
-    return multistep(fresh=fresh)
+    return solvers.multistep(fresh=fresh)
 
 
-_MULTISTEP = "DPMSolverMultistepScheduler"
-_DPM_CLASSES = (_MULTISTEP, "EDMDPMSolverMultistepScheduler")
+def restart(wish: Wish) -> Solver:
+    return solvers.restart
+
+
 SAMPLERS: dict[str, Sampler] = {
-    "ddim": Sampler(_renewing(0.0), "ddim", 1, 1, False, "DDIMScheduler", "DDIM", FRESH),
-    "ddpm": Sampler(_ddpm, "ddpm", 1, 1, True, "DDPMScheduler", "DDPM", ("s_noise",)),
-    "pndm": Sampler(_pndm, "pndm", 4, 1, False, "PNDMScheduler", "PLMS"),
-    "euler": Sampler(_euler, "euler", 1, 1, False, "EulerDiscreteScheduler", "Euler", CHURN),
+    "ddim": Sampler(build=ddim, grid="ddim", order=1, diffusers="DDIMScheduler", a1111="DDIM", options=FRESH),
+    "ddpm": Sampler(
+        build=ddpm,
+        grid="ddpm",
+        order=1,
+        stochastic=True,
+        diffusers="DDPMScheduler",
+        a1111="DDPM",
+        options=("s_noise",),
+    ),
+    "pndm": Sampler(build=pndm, grid="pndm", order=4, diffusers="PNDMScheduler", a1111="PLMS"),
+    "euler": Sampler(
+        build=euler, grid="euler", order=1, diffusers="EulerDiscreteScheduler", a1111="Euler", options=CHURN
+    ),
     "euler_a": Sampler(
-        _renewing(1.0), "ancestral", 1, 1, True, "EulerAncestralDiscreteScheduler", "Euler a", FRESH
+        build=euler_a,
+        grid="ancestral",
+        order=1,
+        stochastic=True,
+        diffusers="EulerAncestralDiscreteScheduler",
+        a1111="Euler a",
+        options=FRESH,
     ),
-    "heun": Sampler(_heun, "k", 2, 2, False, "HeunDiscreteScheduler", "Heun", CHURN),
-    "lms": Sampler(
-        _plain(multistep(adams, memory=4, of="epsilon")), "k", 4, 1, False, "LMSDiscreteScheduler", "LMS"
+    "heun": Sampler(
+        build=heun,
+        grid="k",
+        order=2,
+        evaluations=2,
+        diffusers="HeunDiscreteScheduler",
+        a1111="Heun",
+        options=CHURN,
     ),
+    "lms": Sampler(build=lms, grid="k", order=4, diffusers="LMSDiscreteScheduler", a1111="LMS"),
     "dpm2": Sampler(
-        lambda wish: midway(of="epsilon", churn=wish.churn),
-        "kdpm", 2, 2, False, "KDPM2DiscreteScheduler", "DPM2", CHURN,
+        build=dpm2,
+        grid="kdpm",
+        order=2,
+        evaluations=2,
+        diffusers="KDPM2DiscreteScheduler",
+        a1111="DPM2",
+        options=CHURN,
     ),
     "dpm2_a": Sampler(
-        lambda wish: midway(partial(ancestral, eta=wish.share(1.0)), of="epsilon"),
-        "kdpm", 2, 2, True, "KDPM2AncestralDiscreteScheduler", "DPM2 a", FRESH,
+        build=dpm2_a,
+        grid="kdpm",
+        order=2,
+        evaluations=2,
+        stochastic=True,
+        diffusers="KDPM2AncestralDiscreteScheduler",
+        a1111="DPM2 a",
+        options=FRESH,
     ),
-    "dpmpp_2s": Sampler(_singlestep, "singlestep", 2, 1, False, "DPMSolverSinglestepScheduler", "DPM++ 2S"),
+    "dpmpp_2s": Sampler(
+        build=dpmpp_2s, grid="singlestep", order=2, diffusers="DPMSolverSinglestepScheduler", a1111="DPM++ 2S"
+    ),
     "dpmpp_2s_a": Sampler(
-        lambda wish: midway(partial(ancestral, eta=wish.share(1.0))),
-        "k", 2, 2, True, "", "DPM++ 2S a", FRESH,
+        build=dpmpp_2s_a, grid="k", order=2, evaluations=2, stochastic=True, a1111="DPM++ 2S a", options=FRESH
     ),
     "dpmpp_sde": Sampler(
-        lambda wish: dpmpp_sde(wish.share(1.0)),
-        "k", 2, 2, True, "DPMSolverSDEScheduler", "DPM++ SDE", FRESH,
+        build=dpmpp_sde,
+        grid="k",
+        order=2,
+        evaluations=2,
+        stochastic=True,
+        diffusers="DPMSolverSDEScheduler",
+        a1111="DPM++ SDE",
+        options=FRESH,
     ),
-    "dpmpp_2m": Sampler(_dpm(2, sde=False), "dpm", 2, 1, False, _MULTISTEP, "DPM++ 2M"),
-    "dpmpp_2m_sde": Sampler(_dpm(2, sde=True), "dpm", 2, 1, True, _MULTISTEP, "DPM++ 2M SDE", FRESH),
-    "dpmpp_3m": Sampler(_dpm(3, sde=False), "dpm", 3, 1, False, _MULTISTEP, "DPM++ 3M"),
-    "dpmpp_3m_sde": Sampler(_dpm(3, sde=True), "dpm", 3, 1, True, _MULTISTEP, "DPM++ 3M SDE", FRESH),
-    "unipc": Sampler(_unipc, "unipc", 2, 1, False, "UniPCMultistepScheduler", "UniPC"),
-    "deis": Sampler(
-        lambda wish: multistep(deis, memory=wish.order(2), of="epsilon"),
-        "deis", 2, 1, False, "DEISMultistepScheduler", "DEIS",
+    "dpmpp_2m": Sampler(build=dpmpp_2m, grid="dpm", order=2, diffusers="DPMSolverMultistepScheduler", a1111="DPM++ 2M"),
+    "dpmpp_2m_sde": Sampler(
+        build=dpmpp_2m_sde,
+        grid="dpm",
+        order=2,
+        stochastic=True,
+        diffusers="DPMSolverMultistepScheduler",
+        a1111="DPM++ 2M SDE",
+        options=FRESH,
     ),
-    "ipndm": Sampler(
-        _plain(multistep(bashforth, memory=4, of="epsilon")), "k", 4, 1, False, "IPNDMScheduler", "IPNDM"
+    "dpmpp_3m": Sampler(build=dpmpp_3m, grid="dpm", order=3, diffusers="DPMSolverMultistepScheduler", a1111="DPM++ 3M"),
+    "dpmpp_3m_sde": Sampler(
+        build=dpmpp_3m_sde,
+        grid="dpm",
+        order=3,
+        stochastic=True,
+        diffusers="DPMSolverMultistepScheduler",
+        a1111="DPM++ 3M SDE",
+        options=FRESH,
     ),
-    "sa_solver": Sampler(_sa_solver, "sa", 2, 1, True, "SASolverScheduler", "SA Solver", FRESH),
-    "lcm": Sampler(_lcm, "lcm", 1, 1, True, "LCMScheduler", "LCM"),
-    "tcd": Sampler(_tcd, "tcd", 1, 1, True, "TCDScheduler", "TCD", ("eta",)),
-    "restart": Sampler(_plain(restart), "k", 2, 2, True, "", "Restart", ("s_noise",)),
-}  # fmt: skip
-
-CLASSES = {
-    **{sampler.diffusers: name for name, sampler in SAMPLERS.items() if sampler.diffusers not in ("", _MULTISTEP)},
-    "DDIMParallelScheduler": "ddim",
-    "DDPMParallelScheduler": "ddpm",
-    "EDMEulerScheduler": "euler",
-    "FlowMatchEulerDiscreteScheduler": "euler",
-    "FlowMatchHeunDiscreteScheduler": "heun",
+    "unipc": Sampler(build=unipc, grid="unipc", order=2, diffusers="UniPCMultistepScheduler", a1111="UniPC"),
+    "deis": Sampler(build=deis, grid="deis", order=2, diffusers="DEISMultistepScheduler", a1111="DEIS"),
+    "ipndm": Sampler(build=ipndm, grid="k", order=4, diffusers="IPNDMScheduler", a1111="IPNDM"),
+    "sa_solver": Sampler(
+        build=sa_solver,
+        grid="sa",
+        order=2,
+        stochastic=True,
+        diffusers="SASolverScheduler",
+        a1111="SA Solver",
+        options=FRESH,
+    ),
+    "lcm": Sampler(build=lcm, grid="lcm", order=1, stochastic=True, diffusers="LCMScheduler", a1111="LCM"),
+    "tcd": Sampler(
+        build=tcd,
+        grid="tcd",
+        order=1,
+        stochastic=True,
+        diffusers="TCDScheduler",
+        a1111="TCD",
+        options=("eta",),
+    ),
+    "restart": Sampler(
+        build=restart, grid="k", order=2, evaluations=2, stochastic=True, a1111="Restart", options=("s_noise",)
+    ),
 }
-PORTS = ("Flax", "OneFlow")  # frameworks that diffusers' classes were ported to, the same but for this before the name
-OF_ITS_CLASS = (  # what a config says about a solver counts for the sampler it means; another one is what its name says
-    "solver_order",
-    "algorithm_type",
-    "predict_x0",
-    "disable_corrector",
-    "predictor_order",
-    "corrector_order",
-)
-OTHER_NAMES = {  # as `_bare` writes them
-    "plms": "pndm",
-    "eulerancestral": "euler_a",
-    "ddimtrailing": "ddim,trailing",
-    "dpm2ancestral": "dpm2_a",
-    "kdpm2": "dpm2",
-    "kdpm2a": "dpm2_a",
-    "dpmpp2sancestral": "dpmpp_2s_a",
-    "unipcbh2": "unipc",
-}
-SUFFIXES = {  # as `_bare` writes them -> spacing; A1111's schedule types, and the k of InvokeAI
-    "karras": "karras",
-    "exponential": "exponential",
-    "polyexponential": "polyexponential",
-    "beta": "beta",
-    "lu": "lu",
-    "sgmuniform": "sgm_uniform",
-    "ddimuniform": "ddim_uniform",
-    "simple": "simple",
-    "normal": "normal",
-    "kloptimal": "kl_optimal",
-    "alignyoursteps": "ays",
-    "ays": "ays",
-    "trailing": "trailing",
-    "k": "karras",
-}
-
-
-def pytorch_class(name: str) -> str:
-    """The name in PyTorch of a scheduler class, which ports to other frameworks write before it: FlaxDDIMScheduler."""
-    for port in PORTS:
-        plain = name.removeprefix(port)
-        if plain in CLASSES or plain in _DPM_CLASSES:
-            return plain
-    return name
-
-
-def default_sampler(config: dict[str, Any]) -> str:
-    """The sampler that a diffusers scheduler config means; BundleError for a class that this version does not know."""
-    name = _meant(config)
-    if name is None:
-        raise BundleError(
-            f"the scheduler class {shown(config.get('_class_name'))} is not known; choose one with --sampler"
-        )
-    return name
-
-
-def unknown_class(config: dict[str, Any], sampler: str) -> list[str]:
-    """A warning where the config names a class that no sampler is like, so that `sampler` only stands in for it."""
-    if config.get("_class_name") is None or _meant(config) is not None:
-        return []
-    return [
-        f"the model's scheduler class {shown(config['_class_name'])} is not known; painted with '{sampler}' instead,"
-        " the picture may differ"
-    ]
-
-
-def _meant(config: dict[str, Any]) -> str | None:
-    kind = config.get("_class_name")
-    if not isinstance(kind, str):
-        return None
-    kind = pytorch_class(kind)
-    if kind in _DPM_CLASSES:
-        third = "3m" if config.get("solver_order") == 3 else "2m"
-        return f"dpmpp_{third}" + ("_sde" if str(config.get("algorithm_type")).startswith("sde") else "")
-    return CLASSES.get(kind)
-
-
-def walker(
-    sampler: str, config: dict[str, Any], *, eta: float | None = None, s_churn: float = 0.0, s_noise: float = 1.0
-) -> Walk:
-    """The sampler as the scheduler config says and as asked: walk(denoise, x, path, noise) -> Iterator[State].
-
-    `eta` is the share of new noise (tcd: gamma), 0 to 1; `s_churn` and `s_noise` are Karras et al. 2022's. Raises
-    RequestError for an option that the sampler does not have, BundleError for a config that cannot be followed.
-    """
-    one_of("sampler", sampler, SAMPLERS)
-    found = SAMPLERS[sampler]
-    for name, value in {"eta": eta, "s_churn": s_churn, "s_noise": s_noise}.items():
-        if value == OFF[name]:
-            continue
-        if name not in found.options:
-            having = ", ".join(other for other, info in SAMPLERS.items() if name in info.options)
-            raise RequestError(f"sampler '{sampler}' has no {name}; leave it out or choose one of {having}")
-        number(name, value, *RANGES[name])
-    if _meant(config) != sampler:
-        config = {key: value for key, value in config.items() if key not in OF_ITS_CLASS}
-    walk = found.build(Wish(config, eta, s_churn))
-    if s_noise == 1.0:
-        return walk
-    return lambda denoise, x, path, noise: walk(denoise, x, path, lambda: s_noise * noise())
-
-
-def named(name: str) -> tuple[str, str | None]:
-    """(sampler, spacing or None) of a name from here, A1111, stable-diffusion.cpp, ComfyUI or InvokeAI, in any case.
-
-    Raises RequestError with the nearest name.
-    """
-    known = {_bare(own): own for own in SAMPLERS} | {_bare(info.a1111): own for own, info in SAMPLERS.items()}
-    known |= OTHER_NAMES
-    bare = _bare(one_line(name, LONGEST))
-    for suffix in ("", *sorted(SUFFIXES, key=len, reverse=True)):
-        if bare.endswith(suffix) and (found := known.get(bare.removesuffix(suffix))):
-            sampler, _, spacing = found.partition(",")
-            return sampler, SUFFIXES.get(suffix) or spacing or None
-    near = get_close_matches(bare, [own + suffix for own in known for suffix in ("", *SUFFIXES)], n=1)
-    hint = f"did you mean '{named(near[0])[0]}'? " if near else ""
-    raise RequestError(f"unknown sampler '{one_line(name, LONGEST)}'; {hint}choose from {', '.join(SAMPLERS)}")
-
-
-def _bare(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name.lower()).replace("+", "p")

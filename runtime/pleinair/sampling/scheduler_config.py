@@ -1,4 +1,4 @@
-"""A diffusers scheduler_config.json, read once into values of the kinds that the schedules and samplers count on."""
+"""A diffusers scheduler_config.json: values of the kinds that paths and solvers count on, and what they describe."""
 
 import math
 from typing import Any
@@ -48,6 +48,15 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
     Keys that are not followed here are kept as they are.
     """
     return {key: _checked(key, value) for key, value in config.items() if value is not None}
+
+
+def trained_as(config: dict[str, Any]) -> str:
+    """What lays the noise levels of a config: "betas", "flow" or "edm"; from its class, as diffusers has it."""
+    name = str(config.get("_class_name") or "")
+    if name.startswith("EDM"):
+        return "edm"
+    flow = config.get("use_flow_sigmas") or config.get("prediction_type") == "flow_prediction"
+    return "flow" if flow or name.startswith("FlowMatch") else "betas"
 
 
 def _checked(key: str, value: Any) -> Any:

@@ -1,159 +1,100 @@
-"""How noise levels are spread between the strongest and the weakest: sigma schedules, in Karras' sigma.
+"""Which spacing a path is laid with: what a caller names, and for the rest what the scheduler config says.
 
-A schedule spreads a range of sigmas, or picks from the table of those a model was trained on (rising, as `levels`):
-
-    diffusers               karras, exponential, beta, lu; on the range that the scheduler's own timesteps span
-    k-diffusion             polyexponential; on the whole trained range, as all below
-    ComfyUI and A1111       simple, normal, sgm_uniform, ddim_uniform, kl_optimal
-    Align Your Steps        ays (Stable Diffusion 1), ays_sdxl: published tables, for the betas of Stable Diffusion only
+A timestep spacing (leading, linspace, trailing) spreads the steps over the trained timesteps; a sigma schedule (karras,
+beta ...; see `sigmas`) lays noise levels of its own over their range.
 """
 
-from collections.abc import Callable
-from functools import cache, partial
-from math import atan, gamma, log
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from pleinair.errors import RequestError
+from pleinair.checks import one_of
+from pleinair.errors import BundleError, RequestError
+from pleinair.sampling.grids import EULER_LIKE, FEW_STEPS, WHOLE_TIMESTEPS
+from pleinair.sampling.scheduler_config import trained_as
+from pleinair.sampling.sigmas import SIGMA_SCHEDULES
+from pleinair.sampling.trained import train_steps
 
-RHO = 7.0  # Karras et al. 2022, table 1
-BETA_SHAPE = 0.6
-ALIGNED = {  # Sabour et al. 2024, eleven levels each; ComfyUI's digits (diffusers and A1111 round them)
-    "ays": (
-        14.6146412293, 6.4745760956, 3.8636745985, 2.6946151520, 1.8841921177, 1.3943805092,
-        0.9642583904, 0.6523686016, 0.3977456272, 0.1515232662, 0.0291671582,
-    ),
-    "ays_sdxl": (
-        14.6146412293, 6.3184485287, 3.7681790315, 2.1811480769, 1.3405244945, 0.8620721141,
-        0.5550693289, 0.3798540708, 0.2332364134, 0.1114188177, 0.0291671582,
-    ),
-}  # fmt: skip
+TIMESTEP_SPACINGS = ("leading", "linspace", "trailing")
+SPACINGS = TIMESTEP_SPACINGS + SIGMA_SCHEDULES
 
 
-@cache
-def leggauss(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points and weights (count,) of Gauss-Legendre quadrature over -1..1, worked out when first asked for."""
-    return np.polynomial.legendre.leggauss(count)
+class Switch(NamedTuple):
+    """A key of the scheduler config that turns a sigma schedule on, and the grids whose diffusers class has it."""
+
+    key: str
+    schedule: str
+    grids: tuple[str, ...]
 
 
-def karras(low: float, high: float, steps: int, rho: float = RHO) -> np.ndarray:
-    """`steps` falling sigmas from `high` to `low`, evenly spaced in sigma^(1/rho) (Karras et al. 2022, eq. 5)."""
-    ramp = np.linspace(0, 1, steps)
-    return (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+SWITCHES = (
+    Switch(key="use_karras_sigmas", schedule="karras", grids=EULER_LIKE),
+    Switch(key="use_exponential_sigmas", schedule="exponential", grids=EULER_LIKE),
+    Switch(key="use_beta_sigmas", schedule="beta", grids=EULER_LIKE),
+    Switch(key="use_lu_lambdas", schedule="lu", grids=("dpm",)),
+)
 
 
-def exponential(low: float, high: float, steps: int) -> np.ndarray:
-    """`steps` falling sigmas from `high` to `low`, evenly in log sigma; Lu et al. 2022 with rho 1 is the same."""
-    return np.exp(np.linspace(log(high), log(low), steps))
+def resolve_spacing(config: dict[str, Any], grid: str, spacing: str | None) -> tuple[str, str | None]:
+    """(timestep spacing, sigma schedule or None): what `spacing` names, and for the rest what the config says.
 
-
-def polyexponential(low: float, high: float, steps: int, rho: float = 1.0) -> np.ndarray:
-    """`steps` falling sigmas from `high` to `low`, a power of rho in log sigma (k-diffusion, whose rho is 1 too)."""
-    ramp = np.linspace(1, 0, steps) ** rho
-    return np.exp(ramp * (log(high) - log(low)) + log(low))
-
-
-def beta(low: float, high: float, steps: int) -> np.ndarray:
-    """`steps` falling sigmas from `high` to `low`, dense at both ends like Beta(0.6, 0.6) (Lee et al. 2024)."""
-    return low + (high - low) * np.array([beta_quantile(1 - share) for share in np.linspace(0, 1, steps)])
-
-
-def beta_quantile(share: float) -> float:
-    """The x in 0..1 below which Beta(0.6, 0.6) has `share` of its mass, to 1e-12: bisection on `beta_mass`."""
-    if share > 0.5:
-        return 1 - beta_quantile(1 - share)  # the density is symmetric
-    low, high = 0.0, 0.5
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if beta_mass(middle) < share else (low, middle)
-    return (low + high) / 2
-
-
-def beta_mass(x: float) -> float:
-    """The mass of Beta(0.6, 0.6) below x <= 1/2; t = w^(1/0.6) removes the pole at 0 from the integrand."""
-    points, weights = leggauss(40)
-    top = x**BETA_SHAPE
-    nodes = top / 2 * (points + 1)
-    integrand = (1 - nodes ** (1 / BETA_SHAPE)) ** (BETA_SHAPE - 1)
-    whole = gamma(BETA_SHAPE) ** 2 / gamma(2 * BETA_SHAPE)
-    return float(top / 2 * (weights @ integrand) / BETA_SHAPE / whole)
-
-
-def kl_optimal(low: float, high: float, steps: int) -> np.ndarray:
-    """`steps` falling sigmas from `high` to `low`, evenly in arctan sigma (Sabour et al. 2024, theorem 3.1; ComfyUI).
-
-    A1111 lays one more and stops at `low`, with that much noise left in the picture.
+    As diffusers' `from_config` does, a key that the class behind the grid does not have is not inherited, and where the
+    config is silent the default of that class holds. Flow and EDM models are laid alike on every grid.
     """
-    return np.tan(np.linspace(atan(high), atan(low), steps))
+    timestep_spacing, sigma_schedule = _configured(config, grid)
+    named = [one_of("spacing", part.strip().lower(), SPACINGS) for part in spacing.split(",")] if spacing else []
+    timestep_spacings = [name for name in named if name in TIMESTEP_SPACINGS]
+    sigma_schedules = [name for name in named if name in SIGMA_SCHEDULES]
+    if len(timestep_spacings) > 1 or len(sigma_schedules) > 1:
+        raise RequestError(f"spacing '{spacing}' names two of a kind; name one of each at most: trailing,karras")
+    if timestep_spacings and grid in FEW_STEPS:
+        raise RequestError(
+            f"few-step samplers have timesteps of their own, not spacing '{spacing}'; leave it out or try karras"
+        )
+    if timestep_spacing not in TIMESTEP_SPACINGS and not timestep_spacings:
+        raise BundleError(
+            f"the scheduler config asks for timestep spacing '{timestep_spacing}', which this version does not know;"
+            f" choose one with --spacing ({', '.join(SPACINGS)})"
+        )
+    return (timestep_spacings or [timestep_spacing])[0], (sigma_schedules or [sigma_schedule])[0]
 
 
-def aligned(table: tuple[float, ...], levels: np.ndarray, steps: int) -> np.ndarray:
-    """The first `steps` of steps + 1 sigmas interpolated in log sigma from a published table (Align Your Steps).
+def _configured(config: dict[str, Any], grid: str) -> tuple[str, str | None]:
+    """The timestep spacing and the sigma schedule that the config asks for on a grid."""
+    trained = trained_as(config)
+    silent = "leading" if grid in WHOLE_TIMESTEPS and trained == "betas" else "linspace"
+    # the classes behind these three have a spacing of their own
+    own = trained != "betas" or grid in ("singlestep", *FEW_STEPS)
+    timestep_spacing = silent if own else config.get("timestep_spacing", silent)
+    if trained == "edm":
+        schedule = config.get("sigma_schedule", "karras")
+        if schedule not in ("karras", "exponential"):
+            raise BundleError(f"sigma_schedule '{schedule}' is not supported; export the model with 'karras'")
+        return timestep_spacing, schedule
+    switched_on = (
+        switch.schedule for switch in SWITCHES if config.get(switch.key) and (grid in switch.grids or trained == "flow")
+    )
+    return timestep_spacing, next(switched_on, None)
 
-    Ten steps are the table itself, whose last level is replaced by what the path ends in. A1111 keeps that last level
-    and so lays ten steps at other sigmas than those published.
+
+def spaced_timesteps(
+    config: dict[str, Any], steps: int, spacing: str, extra: int, top: int | None = None
+) -> np.ndarray:
+    """n falling timesteps (n,); `extra` is 1 where the scheduler lays n+1 points and drops the smallest.
+
+    Only timesteps below `top` are used where it is given.
     """
-    shares = np.linspace(0, 1, steps + 1)[:-1]
-    return np.exp(np.interp(shares, np.linspace(0, 1, len(table)), np.log(table)))
+    count = train_steps(config)
+    top = count if top is None else top
+    if spacing == "linspace":
+        return np.linspace(0, top - 1, steps + extra)[::-1][:steps]
+    if spacing == "leading":
+        return (np.arange(steps + extra) * (top // (steps + extra)))[::-1][:steps] + config.get("steps_offset", 0)
+    # float error can make arange one longer than asked
+    return np.arange(top, 0, -count / steps).round()[:steps] - 1
 
 
-def simple(levels: np.ndarray, steps: int) -> np.ndarray:
-    """Every (N / steps)-th trained level, counted from the strongest (ComfyUI, A1111)."""
-    return levels[[-(1 + int(i * (len(levels) / steps))) for i in range(steps)]]
-
-
-def normal(levels: np.ndarray, steps: int) -> np.ndarray:
-    """Evenly in t from the strongest trained level to the weakest (ComfyUI, A1111)."""
-    return _between(levels, np.linspace(len(levels) - 1, 0, steps))
-
-
-def sgm_uniform(levels: np.ndarray, steps: int) -> np.ndarray:
-    """Evenly in t from the strongest level towards t = 0, which is left out (ComfyUI, A1111, Stability's sgm).
-
-    diffusers' `trailing` is its rounded relative: each t differs by less than 1.5.
-    """
-    return _between(levels, np.linspace(len(levels) - 1, 0, steps + 1)[:-1])
-
-
-def ddim_uniform(levels: np.ndarray, steps: int) -> np.ndarray:
-    """t = 1 and up by N // steps (ComfyUI, A1111); they walk a step more where `steps` does not divide N."""
-    rising = 1 + np.arange(steps) * (len(levels) // steps)
-    return levels[np.minimum(rising, len(levels) - 1)][::-1]
-
-
-def _between(levels: np.ndarray, timesteps: np.ndarray) -> np.ndarray:
-    return np.exp(np.interp(timesteps, np.arange(len(levels)), np.log(levels)))
-
-
-SIGMAS: dict[str, Callable[[float, float, int], np.ndarray]] = {  # low, high, steps -> falling sigmas (steps,)
-    "karras": karras,
-    "exponential": exponential,
-    "beta": beta,
-    "lu": exponential,
-}
-WHOLE_RANGE: dict[str, Callable[[float, float, int], np.ndarray]] = {
-    "polyexponential": polyexponential,
-    "kl_optimal": kl_optimal,
-}
-FROM_LEVELS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
-    "simple": simple,
-    "normal": normal,
-    "sgm_uniform": sgm_uniform,
-    "ddim_uniform": ddim_uniform,
-    **{name: partial(aligned, table) for name, table in ALIGNED.items()},
-}
-SIGMA_SCHEDULES = (*SIGMAS, *WHOLE_RANGE, *FROM_LEVELS)
-
-
-def lay(schedule: str, low: float, high: float, steps: int, levels: np.ndarray) -> np.ndarray:
-    """`steps` falling sigmas of a named schedule (steps,): between `low` and `high`, or among all rising `levels`.
-
-    Raises RequestError for more steps than there are levels to pick from.
-    """
-    if schedule in SIGMAS:
-        return SIGMAS[schedule](low, high, steps)
-    if schedule in WHOLE_RANGE:
-        return WHOLE_RANGE[schedule](float(levels[0]), float(levels[-1]), steps)
-    if steps > len(levels):
-        raise RequestError(f"{steps} steps are more than the {len(levels)} trained noise levels; use fewer")
-    return FROM_LEVELS[schedule](levels, steps)
+def sigma_range(config: dict[str, Any], sigmas: np.ndarray, obeyed: bool) -> tuple[float, float]:
+    """The lowest and highest of falling sigmas, or what the config says, where the class obeys it."""
+    low, high = (config.get("sigma_min"), config.get("sigma_max")) if obeyed else (None, None)
+    return float(sigmas[-1] if low is None else low), float(sigmas[0] if high is None else high)

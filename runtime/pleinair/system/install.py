@@ -1,7 +1,10 @@
-"""How pleinair got here, which decides what installs the rest of it."""
+"""What pleinair can do without, and the line that installs it, which depends on how pleinair itself got here."""
 
+import importlib.util
+import sys
 from pathlib import Path
 
+from pleinair.errors import EngineError
 from pleinair.version import __version__
 
 HERE = Path(__file__).parents[1]
@@ -23,3 +26,28 @@ def from_clone(package: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     return '"dir_info"' in origin
+
+
+EXPORT = ("torch", "diffusers", "transformers", "safetensors", "onnx", "onnxruntime", "openvino_tokenizers", "nncf")
+PARTS = {  # what for -> (the modules it needs, the line that installs them)
+    "OpenVINO engine": (("openvino",), "pip install openvino"),
+    "ONNX Runtime engine": (("onnxruntime",), "pip install onnxruntime"),
+    "model export": (EXPORT, line("export")),
+    "MP4 films": (("av",), "pip install av"),
+}
+NEWEST_PYTHON = {"model export": (3, 13)}  # torch's script tracer ends with 3.14
+
+
+def missing(modules: tuple[str, ...]) -> list[str]:
+    """Those of the modules that are not installed, without importing any."""
+    return [name for name in modules if importlib.util.find_spec(name) is None]
+
+
+def need(purpose: str) -> None:
+    """Raise EngineError with the line that installs what `purpose` lacks."""
+    modules, remedy = PARTS[purpose]
+    newest = NEWEST_PYTHON.get(purpose, sys.version_info)
+    if sys.version_info[:2] > newest:
+        raise EngineError(f"{purpose} needs Python {newest[0]}.{newest[1]} or older; install pleinair there")
+    if absent := missing(modules):
+        raise EngineError(f"{purpose} needs {', '.join(absent)}, not installed; install with: {remedy}")

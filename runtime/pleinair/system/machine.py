@@ -1,44 +1,13 @@
-"""What this machine is and what runs on it, for `pleinair doctor` and for peak memory."""
+"""What this machine is, and how much memory this process has held."""
 
-import importlib.util
 import os
 import platform
 import re
 import sys
 from pathlib import Path
-from typing import Any
-
-from pleinair.engines.engine import Engine, engine_named, installed
-from pleinair.engines.precision import F32, FASTEST
-from pleinair.errors import EngineError
-from pleinair.system import install
-from pleinair.version import __version__
 
 INSTRUCTION_SETS = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni",
                     "amx_int8", "amx_bf16", "neon", "asimd", "asimddp", "i8mm", "bf16", "sve")  # fmt: skip
-EXPORT = ("torch", "diffusers", "transformers", "safetensors", "onnx", "onnxruntime", "openvino_tokenizers", "nncf")
-PARTS = {  # what for -> (the modules it needs, the line that installs them)
-    "OpenVINO engine": (("openvino",), "pip install openvino"),
-    "ONNX Runtime engine": (("onnxruntime",), "pip install onnxruntime"),
-    "model export": (EXPORT, install.line("export")),
-    "MP4 films": (("av",), "pip install av"),
-}
-NEWEST_PYTHON = {"model export": (3, 13)}  # torch's script tracer ends with 3.14
-
-
-def missing(modules: tuple[str, ...]) -> list[str]:
-    """Those of the modules that are not installed, without importing any."""
-    return [name for name in modules if importlib.util.find_spec(name) is None]
-
-
-def need(purpose: str) -> None:
-    """Raise EngineError with the line that installs what `purpose` lacks."""
-    modules, line = PARTS[purpose]
-    newest = NEWEST_PYTHON.get(purpose, sys.version_info)
-    if sys.version_info[:2] > newest:
-        raise EngineError(f"{purpose} needs Python {newest[0]}.{newest[1]} or older; install pleinair there")
-    if absent := missing(modules):
-        raise EngineError(f"{purpose} needs {', '.join(absent)}, not installed; install with: {line}")
 
 
 def peak_rss_mb() -> float:
@@ -51,41 +20,6 @@ def peak_rss_mb() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
-
-
-def report() -> dict[str, Any]:
-    """CPU, memory, engines with their versions and devices, and what is missing with the line that installs it."""
-    engines: dict[str, Any] = {}
-    for name in ("openvino", "onnx"):
-        if installed(name):
-            try:
-                engine = engine_named(name)
-                engines[name] = {"version": engine.version, "devices": engine.devices(), **computing(engine)}
-            except EngineError as error:
-                engines[name] = {"error": str(error)}
-    return {
-        "pleinair": __version__,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": cpu_name(),
-        "cores": usable_cores(),
-        "instruction_sets": instruction_sets(),
-        "memory_gb": round(memory_bytes() / 2**30, 1),
-        "engines": engines,
-        "missing": {purpose: line for purpose, (modules, line) in PARTS.items() if missing(modules)},
-    }
-
-
-def computing(engine: Engine) -> dict[str, str]:
-    """What `--precision auto` means for an engine on the CPU, and why."""
-    offered = engine.offered(None)
-    row = next((row for (device, kind), row in FASTEST.items() if device == "CPU" and kind in offered), {})
-    if engine.name == "openvino" and row:
-        parts = ", ".join(f"{part} in {kind}" for part, kind in row.items())
-        return {"precision": f"{parts}, text in {F32}: this CPU computes in {' and '.join(offered)}"}
-    faster = [kind for kind in offered if kind != F32]
-    why = f"nobody has measured {' and '.join(faster)} yet" if faster else "it is all that is offered here"
-    return {"precision": f"{F32}: {why}"}
 
 
 def cpu_name() -> str:

@@ -22,7 +22,7 @@ from pleinair.network.guidance import Guide
 from pleinair.pipeline import Pipeline
 from pleinair.request.request import SEED_LIMIT, Request, resolve
 from pleinair.results import Frame
-from pleinair.sampling.noise import Noise, slerp
+from pleinair.sampling.noise import NoiseSource, slerp
 from pleinair.text.reader import MAX_CHUNKS
 
 EASES: dict[str, Callable[[float], float]] = {
@@ -44,7 +44,7 @@ class Key:
 
     request: Request
     guide: Callable[[int], Guide]
-    generators: list[Noise]  # not used for anything but encoding
+    generators: list[NoiseSource]  # not used for anything but encoding
     start: np.ndarray | None  # (1, 4, h, w) latents of the picture it starts from
     warnings: tuple[str, ...] = ()  # about its prompts
 
@@ -53,8 +53,8 @@ class Key:
 class Between:
     """Noise on the arc between two sources, draw by draw."""
 
-    a: Noise
-    b: Noise
+    a: NoiseSource
+    b: NoiseSource
     share: float
 
     def normal(self, shape: tuple[int, ...]) -> np.ndarray:

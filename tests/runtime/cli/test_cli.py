@@ -20,8 +20,8 @@ from pleinair.engines.engine import ENGINES, EngineInfo
 from pleinair.files.output import write
 from pleinair.request.options import PAINTING
 from pleinair.request.request import resolve
-from pleinair.system import install, machine
-from pleinair.system.machine import PARTS
+from pleinair.system import install
+from pleinair.system.install import PARTS
 
 FAKE = ["--engine", "fake", "--steps", "2"]
 
@@ -194,7 +194,7 @@ def test_an_installation_knows_whether_it_came_from_a_clone(tmp_path):
 
 
 def test_export_says_which_python_it_needs(run, monkeypatch):
-    monkeypatch.setitem(machine.NEWEST_PYTHON, "model export", (3, 10))
+    monkeypatch.setitem(install.NEWEST_PYTHON, "model export", (3, 10))
     refused(run("export", "a", "b"), 5, "needs Python 3.10 or older")
 
 
@@ -274,7 +274,7 @@ def test_doctor_tells_the_machine(run):
 
 
 def test_doctor_says_what_to_install(run, monkeypatch):
-    monkeypatch.setattr("pleinair.system.machine.PARTS", {"a purpose": (("no_such_package",), "pip install it")})
+    monkeypatch.setattr("pleinair.system.install.PARTS", {"a purpose": (("no_such_package",), "pip install it")})
     assert json.loads(run("doctor", "--json")[1])["missing"] == {"a purpose": "pip install it"}
 
 

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from pleinair.cli import app as cli
 from pleinair.errors import RequestError
-from pleinair.files.embedded import exif
+from pleinair.files import exif
 from pleinair.files.foreign import read_foreign
 from pleinair.files.foreign.infotext import infotext_fields
 from pleinair.files.foreign.record import Record, real, take_sampler, whole
@@ -80,7 +80,7 @@ def test_a1111(look):
 
 @pytest.mark.parametrize("kind, suffix", [("JPEG", "jpg"), ("WEBP", "webp")])
 def test_a1111_in_jpeg_and_webp(tmp_path, kind, suffix):
-    Image.new("RGB", (8, 8)).save(tmp_path / f"a.{suffix}", kind, exif=exif(A1111))
+    Image.new("RGB", (8, 8)).save(tmp_path / f"a.{suffix}", kind, exif=exif.write(A1111))
     found = read(tmp_path / f"a.{suffix}")
     assert (found.kind, found.tool, found.options()["seed"]) == (kind, "A1111", 965400086)
 

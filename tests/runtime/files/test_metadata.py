@@ -21,11 +21,12 @@ from pleinair import load, open_bundle
 from pleinair.bundle.opening import bundle_identity
 from pleinair.cli import app as cli
 from pleinair.errors import RequestError
-from pleinair.files.embedded import MAX_TEXT, SOURCE_TYPE
+from pleinair.files.embedded import MAX_TEXT
 from pleinair.files.metadata import infotext, left_out, of_picture, read, save_options
 from pleinair.files.output import write
+from pleinair.files.xmp import SOURCE_TYPE
 from pleinair.results import merged
-from pleinair.sampling.samplers import named
+from pleinair.sampling.names import named
 from pleinair.tasks.rerun import difference, plan, rerun
 
 pytestmark = pytest.mark.usefixtures("silent_storybook")

@@ -5,13 +5,28 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pleinair.bundle.manifest import GUIDANCE
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import PleinairError, RequestError
-from pleinair.network.guidance import LATENT_REACH, Guidance, Guide, along, guided, rescaled, thresholded
+from pleinair.network.denoiser import ports
+from pleinair.network.guidance import (
+    KINDS,
+    LATENT_REACH,
+    Guidance,
+    Guide,
+    Guided,
+    along,
+    rescaled,
+    thresholded,
+    with_feeds,
+)
+from pleinair.sampling.configured import make_solver
+from pleinair.sampling.laying import make_path
 from pleinair.sampling.noise import TorchNoise
-from pleinair.sampling.path_betas import Point, make_path, prediction_type
-from pleinair.sampling.samplers import SAMPLERS, TO_X0
+from pleinair.sampling.path import Point
+from pleinair.sampling.predictions import TO_X0, prediction_type
+from pleinair.sampling.samplers import SAMPLERS
 from toy import CONFIGS
 
 POINT = Point(400.0, 0.8, 0.6)
@@ -24,11 +39,14 @@ class Network:
     def __init__(self):
         self.calls = []
 
-    def __call__(self, x, t, text):
+    def __call__(self, x, point, step, told):
+        text = told["text"]
         assert len(x) == len(text)
-        self.calls.append((len(x), t, text))
+        self.calls.append((len(x), step, text))
         colour = text.mean(1)[:, : x.shape[1], None, None]  # (B, 4, 1, 1)
-        return (np.sin(1.3 * x + t / 300) * (1 + colour) + colour).astype(np.float32)
+        if "channels" in told:
+            colour = colour + 0.3 * told["channels"]
+        return (np.sin(1.3 * x + point.t / 300) * (1 + colour) + colour).astype(np.float32)
 
 
 def noise(seed, shape=SHAPE):
@@ -36,20 +54,21 @@ def noise(seed, shape=SHAPE):
 
 
 def a_guide(parts=1, weights=None, seed=5, length=6):
-    text = noise(seed, (parts, length, 8))
-    return Guide(text, weights or (1.0,) * parts, noise(seed + 1, (1, length, 8)))
+    texts = noise(seed, (parts, length, 8))
+    told = tuple({"text": text[None]} for text in texts)
+    return Guide(told, weights or (1.0,) * parts, {"text": noise(seed + 1, (1, length, 8))})
 
 
-def told(x, text):
-    """What the network says to one text."""
-    return Network()(x, POINT.t, np.repeat(text[None], len(x), axis=0))
+def said(x, told):
+    """What the network says to one row of feeds."""
+    rows = {feed: np.repeat(array, len(x) // len(array), axis=0) for feed, array in told.items()}
+    return Network()(x, POINT, 0, rows)
 
 
 def run(guide, guidance, x=None, step=0, steps=10, prediction="sample"):
     network = Network()
-    denoise = guided(network, lambda _: guide, guidance, prediction, steps)
-    denoise.step = step
-    return denoise(noise(1) if x is None else x, POINT), network, denoise
+    denoise = Guided(network, lambda _: guide, guidance, prediction, steps)
+    return denoise(noise(1) if x is None else x, POINT, step), network, denoise
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -58,8 +77,8 @@ def run(guide, guidance, x=None, step=0, steps=10, prediction="sample"):
 def test_the_formula(scale, parts, weights, together):
     guide, x = a_guide(parts, weights), noise(1)
     x0, _, _ = run(guide, Guidance(scale, together=together), x)
-    negative = told(x, guide.negative[0]).astype(np.float64)
-    toward = sum(w * (told(x, text) - negative) for w, text in zip(weights, guide.text, strict=True))
+    negative = said(x, guide.negative).astype(np.float64)
+    toward = sum(w * (said(x, part) - negative) for w, part in zip(weights, guide.parts, strict=True))
     np.testing.assert_allclose(x0, negative + max(scale, 1) * toward, rtol=0, atol=2e-5)
     assert x0.dtype == np.float32
 
@@ -68,7 +87,7 @@ def test_the_formula(scale, parts, weights, together):
 def test_what_the_network_says_is_guided_before_it_becomes_a_picture(prediction):
     guide, x = a_guide(), noise(1)
     x0, _, _ = run(guide, Guidance(5.0), x, prediction=prediction)
-    without, text = told(x, guide.negative[0]), told(x, guide.text[0])
+    without, text = said(x, guide.negative), said(x, guide.parts[0])
     np.testing.assert_allclose(x0, TO_X0[prediction](without + 5 * (text - without), x, POINT), rtol=0, atol=1e-5)
 
 
@@ -76,17 +95,17 @@ def test_what_the_network_says_is_guided_before_it_becomes_a_picture(prediction)
 def test_without_guidance_the_text_is_told_once_and_the_negative_never(scale):
     guide, x = a_guide(), noise(1)
     x0, network, denoise = run(guide, Guidance(scale, rescale=0.7, threshold=0.995, parallel=0.0), x)
-    assert [batch for batch, _, _ in network.calls] == [2] and denoise.evaluations == 1
-    np.testing.assert_allclose(x0, told(x, guide.text[0]), rtol=0, atol=1e-6)
+    assert [batch for batch, _, _ in network.calls] == [2]
+    np.testing.assert_allclose(x0, said(x, guide.parts[0]), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("weights", [(0.25, 0.75), (1.0,), (0.5, 0.5)])
 def test_parts_whose_weights_leave_the_negative_no_share_do_without_it(weights):
     guide, x = a_guide(len(weights), weights), noise(1)
     x0, network, denoise = run(guide, Guidance(1.0), x)
-    assert network.calls[0][0] == 2 * len(weights) and denoise.evaluations == len(weights)
+    assert network.calls[0][0] == 2 * len(weights)
     np.testing.assert_allclose(
-        x0, sum(w * told(x, text) for w, text in zip(weights, guide.text, strict=True)), rtol=0, atol=1e-6
+        x0, sum(w * said(x, part) for w, part in zip(weights, guide.parts, strict=True)), rtol=0, atol=1e-6
     )
 
 
@@ -94,9 +113,9 @@ def test_parts_whose_weights_leave_the_negative_no_share_do_without_it(weights):
 def test_together_is_one_call_and_apart_is_one_for_each_text(parts):
     guide, guidance = a_guide(parts), Guidance(7.5)
     one, network, denoise = run(guide, guidance)
-    assert [batch for batch, _, _ in network.calls] == [2 * (parts + 1)] and denoise.evaluations == parts + 1
+    assert [batch for batch, _, _ in network.calls] == [2 * (parts + 1)]
     other, network, denoise = run(guide, replace(guidance, together=False))
-    assert [batch for batch, _, _ in network.calls] == [2] * (parts + 1) and denoise.evaluations == 1
+    assert [batch for batch, _, _ in network.calls] == [2] * (parts + 1)
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
 
@@ -111,15 +130,14 @@ def test_each_picture_of_a_batch_is_guided_as_it_would_be_alone():
 def test_embeddings_are_laid_out_once_for_as_long_as_they_hold():
     guides = [a_guide(seed=1), a_guide(seed=20)]
     network = Network()
-    denoise = guided(network, lambda step: guides[step // 2], Guidance(7.5), "sample", 4)
+    denoise = Guided(network, lambda step: guides[step // 2], Guidance(7.5), "sample", 4)
     for step in range(4):
-        denoise.step = step
-        denoise(noise(1), POINT)
+        denoise(noise(1), POINT, step)
     first, again, other, _ = (text for _, _, text in network.calls)
     assert first is again and other is not first
-    assert np.array_equal(first[2:], np.repeat(guides[0].text, 2, axis=0))
-    assert np.array_equal(other[:2], np.repeat(guides[1].negative, 2, axis=0))
-    alone = denoise(noise(1)[:1], POINT)  # another batch size: laid out anew
+    assert np.array_equal(first[2:], np.repeat(guides[0].parts[0]["text"], 2, axis=0))
+    assert np.array_equal(other[:2], np.repeat(guides[1].negative["text"], 2, axis=0))
+    alone = denoise(noise(1)[:1], POINT, 3)  # another batch size: laid out anew
     assert alone.shape == (1, *SHAPE[1:]) and network.calls[-1][0] == 2
 
 
@@ -139,14 +157,14 @@ def test_outside_its_interval_the_network_is_told_the_text_alone(start, end, ste
     for step in range(steps):
         x0, network, _ = run(guide, Guidance(7.5, start=start, end=end), x, step, steps)
         assert sum(batch for batch, _, _ in network.calls) == (4 if step in on else 2)
-        alone = told(x, guide.text[0])
+        alone = said(x, guide.parts[0])
         assert np.allclose(x0, alone, atol=1e-5) == (step not in on)
 
 
 def test_outside_the_interval_parts_are_weighed_against_the_first_as_a1111_does():
     guide, x = a_guide(3, (1.0, 0.5, -0.3)), noise(1)
     x0, network, _ = run(guide, Guidance(7.5, end=0.5), x, step=9)
-    first, second, third = (told(x, text) for text in guide.text)
+    first, second, third = (said(x, part) for part in guide.parts)
     np.testing.assert_allclose(x0, first + 0.5 * (second - first) - 0.3 * (third - first), rtol=0, atol=1e-5)
     assert len(network.calls) == 3
 
@@ -154,14 +172,14 @@ def test_outside_the_interval_parts_are_weighed_against_the_first_as_a1111_does(
 def test_an_interval_keeps_to_one_batch_size():
     """Engines compile for a batch size; where steps differ, the texts are told one by one."""
     _, network, denoise = run(a_guide(), Guidance(7.5, start=0.2))
-    assert denoise.evaluations == 1 and {batch for batch, _, _ in network.calls} == {2}
-    _, _, denoise = run(a_guide(), Guidance(7.5, end=0.999), steps=1)  # never on: one evaluation in every step
-    assert denoise.evaluations == 1
+    assert {batch for batch, _, _ in network.calls} == {2}
+    _, network, _ = run(a_guide(), Guidance(7.5, end=0.999), steps=1)  # never on: one row in every step
+    assert [batch for batch, _, _ in network.calls] == [2]
 
 
 def test_rescale_gives_each_picture_the_spread_of_its_text():
     guide, x = a_guide(), noise(1)
-    text = told(x, guide.text[0])
+    text = said(x, guide.parts[0])
     full, _, _ = run(guide, Guidance(7.5, rescale=1.0), x)
     half, _, _ = run(guide, Guidance(7.5, rescale=0.5), x)
     none, _, _ = run(guide, Guidance(7.5), x)
@@ -173,7 +191,7 @@ def test_rescale_gives_each_picture_the_spread_of_its_text():
 
 def test_projection_leaves_out_what_lies_along_the_picture():
     guide, x = a_guide(), noise(1)
-    text = told(x, guide.text[0])
+    text = said(x, guide.parts[0])
     plain, _, _ = run(guide, Guidance(7.5), x)
     projected, _, _ = run(guide, Guidance(7.5, parallel=0.0), x)
     half, _, _ = run(guide, Guidance(7.5, parallel=0.5), x)
@@ -238,11 +256,9 @@ def test_guidance_out_of_range_is_refused_in_one_line(wrong, message):
 
 
 def walked(sampler, denoise, x, path):
-    """The latents at the end of a walk, whose loop tells the guidance which step it is."""
-    states = SAMPLERS[sampler].walk(denoise, path.start * x, path, lambda: noise(3))
-    for step, state in enumerate(states, 1):
-        denoise.step, x = step, state.x
-    return x
+    """The latents at the end of a walk."""
+    *_, last = make_solver(sampler, {})(denoise, path.start * x, path, lambda: noise(3))
+    return last.x
 
 
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2m"])
@@ -250,7 +266,7 @@ def test_apart_or_together_a_whole_walk_ends_alike(sampler):
     path = make_path(CONFIGS["epsilon"], SAMPLERS[sampler].grid, 6)
     ends = []
     for together in (True, False):
-        denoise = guided(Network(), lambda _: a_guide(2), Guidance(5.0, rescale=0.5, together=together), "epsilon", 6)
+        denoise = Guided(Network(), lambda _: a_guide(2), Guidance(5.0, rescale=0.5, together=together), "epsilon", 6)
         ends.append(walked(sampler, denoise, noise(2), path))
     np.testing.assert_allclose(*ends, rtol=0, atol=1e-4)
 
@@ -261,17 +277,54 @@ def test_apart_or_together_an_engine_paints_alike(engine, module):
     bundle = open_bundle(None)
     unet = open_graph(bundle, "unet", engine, None, None)
     width = bundle.manifest.graphs["unet"].inputs["encoder_hidden_states"].shape[-1]
-    guide = Guide(noise(5, (2, 77, width)), (1.0, 0.5), noise(6, (1, 77, width)))
+    first, second, negative = ({"text": noise(seed, (1, 77, width))} for seed in (5, 6, 7))
+    guide = Guide((first, second), (1.0, 0.5), negative)
     config = bundle.scheduler_config
     path = make_path(config, "euler", 5)
 
-    def network(x, t, text):
-        return unet(sample=x, timestep=np.array([t], np.float32), encoder_hidden_states=text)["out_sample"]
+    def network(x, point, step, told):
+        return unet(**ports(bundle.manifest.denoiser, x, point.t, told))["out_sample"]
 
     ends = []
     for together in (True, False):
         guidance = Guidance(5.0, rescale=0.3, together=together)
-        denoise = guided(network, lambda _: guide, guidance, prediction_type(config), len(path))
+        denoise = Guided(network, lambda _: guide, guidance, prediction_type(config), len(path))
         ends.append(walked("euler", denoise, noise(2, (1, 4, 16, 16)), path))
     np.testing.assert_allclose(*ends, rtol=0, atol=1e-4)
     assert ends[0].std() > 0.1
+
+
+def test_every_kind_that_a_manifest_may_name_is_known():
+    assert tuple(KINDS) == GUIDANCE
+
+
+def test_a_network_that_is_told_the_scale_is_asked_for_the_text_alone():
+    guide, x, network = a_guide(), noise(1), Network()
+    denoise = Guided(network, lambda _: guide, Guidance(8.5), "sample", 4, "embedded")
+    np.testing.assert_allclose(denoise(x, POINT, 0), said(x, guide.parts[0]), rtol=0, atol=1e-6)
+    assert [batch for batch, _, _ in network.calls] == [2]
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("scale, image", [(7.5, 1.5), (3.0, 1.0)])
+def test_a_picture_that_is_edited_has_a_scale_of_its_own(scale, image, together):
+    x, picture = noise(1), noise(2)
+    guide = with_feeds(lambda _: a_guide(), {"channels": picture})
+    guidance = Guidance(scale, image=image, together=together)
+    x0 = Guided(Network(), guide, guidance, "sample", 4, "image_text")(x, POINT, 0)
+    negative, text = guide(0).negative, guide(0).parts[0]
+    bare, base, full = (said(x, told) for told in (negative | {"channels": 0 * picture}, negative, text))
+    np.testing.assert_allclose(x0, bare + image * (base - bare) + scale * (full - base), rtol=0, atol=2e-5)
+
+
+def test_a_picture_is_edited_without_guidance_in_one_call():
+    guide, network = with_feeds(lambda _: a_guide(), {"channels": noise(2)}), Network()
+    Guided(network, guide, Guidance(1.0, image=1.5), "sample", 4, "image_text")(noise(1), POINT, 0)
+    assert [batch for batch, _, _ in network.calls] == [2]
+
+
+def test_steps_that_share_a_guide_still_do_when_they_are_told_more():
+    guides = [a_guide(seed=1), a_guide(seed=2)]
+    told = with_feeds(lambda step: guides[step // 2], {"size_ids": np.zeros((1, 6), np.float32)})
+    assert told(0) is told(1) and told(2) is told(3) and told(0) is not told(2)
+    assert set(told(0).negative) == {"text", "size_ids"}

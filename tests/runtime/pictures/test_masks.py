@@ -90,7 +90,7 @@ def test_blurring_softens_and_zero_does_not():
 
 @pytest.mark.parametrize("kind", FILLS)
 def test_fills_leave_what_is_kept(kind):
-    result = np.asarray(filled(PICTURE, MASK, kind, seed=3))
+    result = np.asarray(filled(PICTURE, MASK, kind))
     assert np.array_equal(result[~HOLE], np.asarray(PICTURE)[~HOLE])
     assert np.array_equal(result[HOLE], np.asarray(PICTURE)[HOLE]) == (kind == "original")
 
@@ -99,8 +99,8 @@ def test_blank_is_gray_and_noise_has_the_colours_of_the_rest():
     assert (np.asarray(filled(PICTURE, MASK, "blank"))[HOLE] == 128).all()
     two = np.where(HOLE[:, :, None], (0, 0, 255), (200, 30, 30)).astype(np.uint8)
     assert (np.asarray(filled(Image.fromarray(two), MASK, "noise"))[HOLE] == (200, 30, 30)).all()
-    one, again, other = (np.asarray(filled(PICTURE, MASK, "noise", seed)) for seed in (1, 1, 2))
-    assert np.array_equal(one, again) and not np.array_equal(one, other)
+    one, again = (np.asarray(filled(PICTURE, MASK, "noise")) for _ in range(2))
+    assert np.array_equal(one, again)
     everything = filled(PICTURE, Image.new("L", PICTURE.size, 255), "noise")
     assert np.asarray(everything).std() > 50
     with pytest.raises(RequestError, match="original, noise, blank"):
@@ -137,15 +137,6 @@ def test_pasting_leaves_every_byte_outside_the_mask():
     assert np.array_equal(mixed[untouched], np.asarray(PICTURE)[untouched])
 
 
-def test_a_feathered_paste_is_soft_inside_and_untouched_outside():
-    patch = Image.new("RGB", PICTURE.size, (255, 255, 255))
-    black = Image.new("RGB", PICTURE.size)
-    result = np.asarray(paste(black, patch, None, MASK, feather=3))[:, :, 0]
-    assert (result[~HOLE] == 0).all()
-    assert 0 < result[20, 22] < 255 and result[20, 30] == 255
-    assert (np.diff(result[20, 20:30].astype(int)) >= 0).all()
-
-
 def test_pasting_into_a_transparent_picture_makes_it_opaque_there():
     clear = Image.new("RGBA", PICTURE.size, (9, 9, 9, 0))
     result = np.asarray(paste(clear, PICTURE, None, MASK))
@@ -163,11 +154,11 @@ def test_bad_boxes_and_masks_are_refused(box):
 @pytest.mark.parametrize("sides", [(8, 0, 0, 0), (0, 16, 0, 0), (0, 0, 200, 0), (0, 0, 0, 304), (8, 16, 24, 32)])
 def test_outpainting_keeps_the_picture_and_marks_the_rest(sides):
     left, top, right, bottom = sides
-    canvas, mask = outpainted(PICTURE, *sides, overlap=4)
+    canvas, mask = outpainted(PICTURE, *sides)
     assert canvas.size == mask.size == (64 + left + right, 48 + top + bottom) and canvas.mode == "RGB"
     assert np.array_equal(np.asarray(canvas)[top : top + 48, left : left + 64], np.asarray(PICTURE))
     kept = np.zeros((48, 64), bool)
-    kept[4 * bool(top) : 48 - 4 * bool(bottom), 4 * bool(left) : 64 - 4 * bool(right)] = True
+    kept[8 * bool(top) : 48 - 8 * bool(bottom), 8 * bool(left) : 64 - 8 * bool(right)] = True
     assert np.array_equal(np.asarray(mask)[top : top + 48, left : left + 64] == 0, kept)
     assert (np.asarray(mask) == 0).sum() == kept.sum() and set(np.unique(mask)) == {0, 255}
 
@@ -178,15 +169,8 @@ def test_new_ground_continues_the_colours_with_noise_on_them():
     canvas = np.asarray(outpainted(Image.fromarray(halves), 32, 0, 32, 0)[0]).astype(float)
     assert np.abs(canvas[:, 112:].mean((0, 1)) - (200, 100, 50)).max() < 25
     assert canvas[:, :16].mean() < 25 and 5 < canvas[:, 112:].std(0).mean() < 40
-    one, again, other = (np.asarray(outpainted(PICTURE, 8, 0, 0, 0, seed=seed)[0]) for seed in (1, 1, 2))
-    assert np.array_equal(one, again) and not np.array_equal(one, other)
-
-
-def test_outpainted_sizes_are_rounded_up_or_explained():
-    assert outpainted(PICTURE, 5, 0, 0, 0)[0].size == (72, 48)
-    assert outpainted(PICTURE.resize((61, 45)), 5, 1, 5, 0)[0].size == (72, 48)
-    with pytest.raises(RequestError, match="45 pixels high, not a multiple of 8; fit it to 48"):
-        outpainted(PICTURE.resize((64, 45)), 8, 0, 0, 0)
+    one, again = (np.asarray(outpainted(PICTURE, 8, 0, 0, 0)[0]) for _ in range(2))
+    assert np.array_equal(one, again)
 
 
 @pytest.mark.parametrize(
@@ -204,5 +188,5 @@ def test_bad_outpainting_is_refused(sides, message):
 
 
 def test_a_single_pixel_can_be_outpainted():
-    canvas, mask = outpainted(Image.new("RGB", (1, 1), (90, 90, 90)), 3, 3, 4, 4, overlap=8)
+    canvas, mask = outpainted(Image.new("RGB", (1, 1), (90, 90, 90)), 3, 3, 4, 4)
     assert canvas.size == (8, 8) and abs(np.asarray(canvas).mean() - 90) < 10 and np.asarray(mask)[3, 3] == 0

@@ -9,7 +9,7 @@ from pleinair.engines.graphs import open_graph
 from pleinair.errors import RequestError
 from pleinair.pictures.seamless import AXES, MARGIN, seamless_decode, wrap_margins, wrapped
 from pleinair.pictures.vae import decode
-from pleinair.sampling.path_betas import Point
+from pleinair.sampling.path import Point
 
 BUNDLE = open_bundle()
 VAE = BUNDLE.manifest.vae
@@ -27,14 +27,14 @@ def points(*times):
 
 
 def test_what_each_latent_alone_decides_is_not_changed():
-    denoise = wrapped(lambda x, point: 2 * x)
-    assert np.array_equal(denoise(X, points(500)[0]), 2 * X)
+    denoise = wrapped(lambda x, point, step: 2 * x)
+    assert np.array_equal(denoise(X, points(500)[0], 0), 2 * X)
 
 
 @pytest.mark.parametrize("axes", AXES)
 def test_the_border_moves_with_the_noise_level(axes):
-    denoise = wrapped(lambda x, point: blur(x), axes)
-    borders = [np.abs(denoise(X, point) - around(X)).sum((0, 1)) > 1e-4 for point in points(*range(20, 999, 53))]
+    denoise = wrapped(lambda x, point, step: blur(x), axes)
+    borders = [np.abs(denoise(X, point, 0) - around(X)).sum((0, 1)) > 1e-4 for point in points(*range(20, 999, 53))]
     assert len({border.tobytes() for border in borders}) > 1
     stays = np.logical_and.reduce(borders)
     assert not stays[1:-1, 1:-1].any()
@@ -47,11 +47,11 @@ def around(x):
 
 
 def test_the_same_level_gives_the_same_offset_in_a_batch_and_alone():
-    denoise = wrapped(lambda x, point: blur(x))
+    denoise = wrapped(lambda x, point, step: blur(x))
     (point,) = points(321)
-    assert np.array_equal(denoise(X, point)[1:], denoise(X[1:], point))
+    assert np.array_equal(denoise(X, point, 0)[1:], denoise(X[1:], point, 0))
     (below,) = points(-1.4)  # EDM's log sigma
-    assert np.array_equal(denoise(X, below), denoise(X, below))
+    assert np.array_equal(denoise(X, below, 0), denoise(X, below, 1))
 
 
 def test_decoding_sees_the_other_side():
@@ -75,7 +75,7 @@ def test_latents_smaller_than_the_margin_wrap_more_than_once():
 @pytest.mark.parametrize("axes", ["", "z", "yx"])
 def test_unknown_axes_are_refused(axes):
     with pytest.raises(RequestError, match="choose from xy, x, y"):
-        wrapped(lambda x, point: x, axes)
+        wrapped(lambda x, point, step: x, axes)
     with pytest.raises(RequestError, match="choose from xy, x, y"):
         seamless_decode(None, X, VAE, axes=axes)
 

@@ -312,14 +312,6 @@ def test_cropping_keeps_proportions_and_the_middle():
     assert np.asarray(fitted(Image.fromarray(wide), 20, 20, "stretch")).min() == 0
 
 
-def test_padding_shows_all_of_the_picture_between_its_own_edges():
-    result = np.asarray(fitted(Image.fromarray(COLOURS), 24, 32, "pad"))
-    assert np.array_equal(result[8:24], COLOURS)
-    assert (result[:8] == COLOURS[0]).all() and (result[24:] == COLOURS[-1]).all()
-    thin = fitted(Image.fromarray(COLOURS[:1].repeat(1, 0)).resize((2000, 1)), 64, 64, "pad")
-    assert thin.size == (64, 64)
-
-
 def test_what_already_fits_is_not_touched():
     picture = Image.fromarray(COLOURS)
     assert all(np.array_equal(fitted(picture, 24, 16, how), COLOURS) for how in FITS)
@@ -327,7 +319,7 @@ def test_what_already_fits_is_not_touched():
 
 def test_bad_fits_are_refused():
     picture = Image.fromarray(COLOURS)
-    with pytest.raises(RequestError, match="choose from crop, stretch, pad"):
+    with pytest.raises(RequestError, match="choose from crop, stretch"):
         fitted(picture, 8, 8, "squash")
     with pytest.raises(RequestError, match="width"):
         fitted(picture, 0, 8)

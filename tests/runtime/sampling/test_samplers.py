@@ -7,16 +7,12 @@ import pytest
 
 import toy
 from pleinair.errors import BundleError, RequestError
-from pleinair.sampling.path_betas import SPACINGS, TIMESTEP_SPACINGS, make_path, unfollowed
-from pleinair.sampling.samplers import (
-    SAMPLERS,
-    SUFFIXES,
-    default_sampler,
-    named,
-    pytorch_class,
-    unknown_class,
-    walker,
-)
+from pleinair.sampling.configured import make_solver
+from pleinair.sampling.grids import unfollowed
+from pleinair.sampling.laying import make_path
+from pleinair.sampling.names import SUFFIXES, default_sampler, named, pytorch_class, unknown_class
+from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sampling.spacings import SPACINGS, TIMESTEP_SPACINGS
 
 PAGE = Path(__file__).parents[3] / "docs" / "samplers.md"
 CONFIG = toy.CONFIGS["epsilon"]
@@ -163,9 +159,8 @@ def test_a_flow_config_can_ask_for_new_noise_at_every_step():
         drawn.append(1)
         return np.ones(toy.SHAPE)
 
-    for state, (_, b) in zip(
-        walker("euler", config)(lambda x, p: 0.3 + 0 * x, np.zeros(toy.SHAPE), path, draw), path.strides, strict=True
-    ):
+    states = make_solver("euler", config)(lambda x, p, step: 0.3 + 0 * x, np.zeros(toy.SHAPE), path, draw)
+    for state, (_, b) in zip(states, path.strides, strict=True):
         np.testing.assert_allclose(state.x, b.alpha * 0.3 + b.sigma)
     assert len(drawn) == 4  # none for the end
 
@@ -186,7 +181,7 @@ def test_a_flow_config_can_ask_for_new_noise_at_every_step():
 )
 def test_options_that_make_no_sense_are_refused(sampler, options, message):
     with pytest.raises(RequestError, match=message):
-        walker(sampler, CONFIG, **options)
+        make_solver(sampler, CONFIG, **options)
 
 
 @pytest.mark.parametrize("sampler, options", [("euler_a", ["eta"]), ("euler", ["s_churn"]), ("tcd", ["eta"])])
@@ -195,7 +190,8 @@ def test_without_its_noise_a_sampler_draws_none(sampler, options):
         raise AssertionError("noise was drawn")
 
     path = make_path(CONFIG, SAMPLERS[sampler].grid, 6)
-    for _ in walker(sampler, CONFIG, **dict.fromkeys(options, 0.0))(lambda x, p: 0 * x, np.ones(4), path, forbidden):
+    solver = make_solver(sampler, CONFIG, **dict.fromkeys(options, 0.0))
+    for _ in solver(lambda x, p, step: 0 * x, np.ones(4), path, forbidden):
         pass
 
 
@@ -214,7 +210,7 @@ def test_without_its_noise_a_sampler_draws_none(sampler, options):
 def test_solvers_that_do_not_exist_are_named(changes, message):
     config = {**CONFIG, **changes}
     with pytest.raises(BundleError, match=message):
-        walker(default_sampler(config), config)
+        make_solver(default_sampler(config), config)
 
 
 @pytest.mark.parametrize("sampler", ["lcm", "tcd"])
@@ -239,7 +235,7 @@ def test_pndm_can_warm_up_with_fewer_steps_than_diffusers():
     config = {**CONFIG, "_class_name": "PNDMScheduler", "skip_prk_steps": False, "set_alpha_to_one": True}
     for steps in (1, 2, 4):
         path = make_path(config, "pndm", steps)
-        *_, last = walker("pndm", config)(lambda x, p: np.full(4, 0.6), np.ones(4), path, lambda: 0)
+        *_, last = make_solver("pndm", config)(lambda x, p, step: np.full(4, 0.6), np.ones(4), path, lambda: 0)
         np.testing.assert_allclose(last.x, 0.6, atol=1e-9)
 
 

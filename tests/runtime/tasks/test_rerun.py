@@ -13,8 +13,8 @@ from bundles import light_copy, light_inpaint_copy, light_upscaler, seal
 from pleinair.cli import app as cli
 from pleinair.files.metadata import read
 from pleinair.files.output import write
-from pleinair.sampling.path_betas import SPACINGS
 from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sampling.spacings import SPACINGS
 from pleinair.tasks.rerun import difference, open_pixels, rerun
 from vectors import safetensors, some_vectors
 

@@ -10,6 +10,8 @@
 What has no counterpart here is named in `Record.warnings`; nothing is guessed in silence.
 """
 
+from functools import partial
+
 from pleinair.files.foreign.comfyui import read_comfyui
 from pleinair.files.foreign.fooocus import read_fooocus
 from pleinair.files.foreign.infotext import read_infotext
@@ -28,16 +30,26 @@ BESIDE = {  # texts that only repeat a record, are for its tool alone, or say no
 
 def read_foreign(texts: dict[str, str], size: tuple[int, int] | None = None) -> tuple[Record, str] | None:
     """The record of whichever tool wrote these texts into a picture of this size, and the text it was read from."""
+    found = _recognised(texts, size)
+    if found is None:
+        return None
+    name, record = found
+    lost_fields(record, (other for other, text in texts.items() if other not in BESIDE and text), "not read")
+    return record, texts[name]
+
+
+def _recognised(texts: dict[str, str], size: tuple[int, int] | None) -> tuple[str, Record] | None:
+    """The first text that a reader makes sense of, and what it says."""
     readers = (
         ("invokeai_metadata", read_invokeai),
         ("sd-metadata", read_old_invokeai),
         ("Dream", read_dream),
         *((name, reader) for name in COMMENTS for reader in (read_fooocus, read_infotext)),
-        ("prompt", lambda text: read_comfyui(text, size)),
-        ("Comment", lambda _: read_novelai(texts)),
+        ("prompt", partial(read_comfyui, size=size)),
     )
     for name, reader in readers:
         if name in texts and (record := reader(texts[name])):
-            lost_fields(record, (other for other, text in texts.items() if other not in BESIDE and text), "not read")
-            return record, texts[name]
+            return name, record
+    if "Comment" in texts and (record := read_novelai(texts)):
+        return "Comment", record
     return None

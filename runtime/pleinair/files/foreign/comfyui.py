@@ -1,17 +1,16 @@
 """ComfyUI's `prompt`: the graph of nodes that made the picture, walked back from what it saved.
 
 A graph may save several pictures, and a picture may take several passes of sampling. The output is chosen by the file's
-size; of its passes one is read; everything else behind the output is named. A graph from a file may lead nowhere or in
-circles: no walk goes through a node twice, and a graph larger than any tool writes is not walked.
+size; of its passes one is read; everything else behind the output is named. A graph larger than any tool writes is not
+followed.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from pleinair.checks import one_line
+from pleinair.files.foreign.node_graph import SIDES, TEXTS, NodeGraph, saved, size_of
 from pleinair.files.foreign.record import (
     MAX_LISTED,
     Record,
@@ -29,24 +28,9 @@ from pleinair.files.foreign.record import (
 
 MAX_NODES = 2_000
 MAX_INPUTS = 20_000
-MAX_OUTPUTS = 16
 MAX_PASSES = 32
-MAX_SIDE = 1 << 20  # pixels
-MAX_CONSTANTS = 16  # nodes between an input and its value
-SAMPLER_NODES = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
-SAMPLED = (("steps", "cfg", "seed"), ("steps", "cfg", "noise_seed"))  # inputs by which other tools' samplers are known
 PARTS = ("noise", "guider", "sampler", "sigmas")  # inputs of SamplerCustom that lead to nodes with its settings
-TEXTS = ("text", "text_g", "text_l", "prompt", "string", "populated_text")
-CARRIES = (*TEXTS, "value", "number", "int", "float", "seed")  # of nodes of constants
 CONDITIONS = ("conditioning", "conditioning_to", "conditioning_1", "conditioning1", "cond1", "base_positive")
-PICTURES = (  # the inputs that lead back to what was painted first
-    *("images", "image", "pixels", "samples", "latent_image", "latent", "samples_to", "samples1", "destination"),
-    *("latents", "image1", "image_a", "input", "any", ""),
-)
-NO_PICTURES = ("model", "vae", "clip", "positive", "negative", "mask", "upscale_model", "control_net", "clip_vision")
-SIDES = (("width", "height"), ("empty_latent_width", "empty_latent_height"))
-FACTORS = ("scale_by", "upscale_by", "rescale_factor")
-RESIZED = re.compile(r"scale|resize|crop|pad|rotate|stitch", re.IGNORECASE)
 SCHEDULES = {
     "KarrasScheduler": "karras",
     "ExponentialScheduler": "exponential",
@@ -71,76 +55,6 @@ USUAL = {  # input -> the values with which it asks for nothing
     "clip_skip": (1,),
 }
 
-Node = dict[str, Any]
-
-
-@dataclass
-class Graph:
-    """The nodes by name, and of each the inputs that were read."""
-
-    nodes: dict[str, Node]
-    read: dict[str, set[str]] = field(default_factory=dict)
-
-    def inputs(self, name: str) -> dict[str, Any]:
-        return self.nodes[name]["inputs"]
-
-    def kind(self, name: str) -> str:
-        return self.nodes[name]["class_type"]
-
-    def mark(self, name: str, *inputs: str) -> None:
-        """Note that a node has been understood but for those of its inputs that nothing reads."""
-        self.read.setdefault(name, set()).update(inputs)
-
-    def link(self, name: str, inputs: Iterable[str]) -> str | None:
-        """The node behind the first of these inputs that has one."""
-        mine = self.inputs(name)
-        return next((found for each in inputs if (found := self.target(mine.get(each)))), None)
-
-    def target(self, value: Any) -> str | None:
-        """The node that an input is linked to; None for a value, or a link that leads nowhere."""
-        linked = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int)
-        return str(value[0]) if linked and str(value[0]) in self.nodes else None
-
-    def behind(self, start: str) -> list[str]:
-        """All nodes that `start` depends on, itself first."""
-        seen, waiting = {start: None}, [start]
-        while waiting:
-            for value in self.inputs(waiting.pop()).values():
-                found = self.target(value)
-                if found is not None and found not in seen:
-                    seen[found] = None
-                    waiting.append(found)
-        return list(seen)
-
-    def trunk(self, start: str) -> list[str]:
-        """The nodes that a picture went through, last one first; where several join, the one that is laid under."""
-        chain, current = {}, start
-        while current is not None and current not in chain:
-            chain[current] = None
-            others = (each for each in self.inputs(current) if each not in NO_PICTURES)
-            current = self.link(current, PICTURES) or self.link(current, others)
-        return list(chain)
-
-    def samples(self, name: str) -> bool:
-        """Whether a node is a pass of sampling."""
-        inputs = self.inputs(name)
-        return self.kind(name) in SAMPLER_NODES or any(all(each in inputs for each in one) for one in SAMPLED)
-
-    def value(self, name: str, wanted: str, mark: bool = True) -> Any:
-        """The value of an input, or of the node of constants behind it; None where there is neither."""
-        for _ in range(MAX_CONSTANTS):
-            value = self.inputs(name).get(wanted)
-            if mark and value is not None:
-                self.mark(name, wanted)
-            if isinstance(value, str | int | float):
-                return value
-            behind = self.target(value)
-            carried = behind and next((each for each in (wanted, *CARRIES) if each in self.inputs(behind)), None)
-            if not carried:
-                return None
-            name, wanted = behind, carried
-        return None
-
 
 def read_comfyui(text: str, size: tuple[int, int] | None = None) -> Record | None:
     """The graph of a `prompt` chunk in a picture of this size."""
@@ -148,11 +62,11 @@ def read_comfyui(text: str, size: tuple[int, int] | None = None) -> Record | Non
     nodes = {str(name): node for name, node in raw.items() if _is_node(node)} if isinstance(raw, dict) else {}
     if not nodes:
         return None
-    record, graph = Record("ComfyUI"), Graph(nodes)
+    record, graph = Record("ComfyUI"), NodeGraph(nodes)
     inputs = sum(len(node["inputs"]) for node in nodes.values())
     if len(nodes) > MAX_NODES or inputs > MAX_INPUTS:
         return _unread(graph, record, f"the graph has {len(nodes)} nodes and {inputs} inputs, more than are followed")
-    output = _output(graph, size, record)
+    output = saved(graph, size, record)
     if output is None:
         return _unread(graph, record, "the graph has no sampler node that is known here")
     every = graph.behind(output)
@@ -172,7 +86,7 @@ def read_comfyui(text: str, size: tuple[int, int] | None = None) -> Record | Non
     return record
 
 
-def _unread(graph: Graph, record: Record, why: str) -> Record:
+def _unread(graph: NodeGraph, record: Record, why: str) -> Record:
     record.lose(f"{why}; nothing was read but the names of its nodes")
     kinds = sorted({shown(node["class_type"]) for node in graph.nodes.values()})
     record.settings = {"nodes": kinds[:MAX_LISTED]}
@@ -184,64 +98,7 @@ def _is_node(node: Any) -> bool:
     return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
 
 
-def _output(graph: Graph, size: tuple[int, int] | None, record: Record) -> str | None:
-    """The node that wrote the file: the one whose picture has its size, if several wrote different pictures."""
-    ends = [name for name in graph.nodes if "save" in graph.kind(name).lower()]
-    ends += [name for name in graph.nodes if "preview" in graph.kind(name).lower()]
-    if not ends:
-        linked = {found for name in graph.nodes for found in map(graph.target, graph.inputs(name).values())}
-        ends = [name for name in graph.nodes if name not in linked]
-    first: dict[tuple[str, ...], str] = {}  # of outputs that show one picture
-    for name in ends[:MAX_OUTPUTS]:
-        trunk = graph.trunk(name)[1:]
-        if any(map(graph.samples, trunk)):
-            first.setdefault(tuple(trunk), name)
-    if len(ends) > MAX_OUTPUTS:
-        record.lose(f"the graph has {len(ends)} outputs, of which the first {MAX_OUTPUTS} are looked at")
-    if not first:
-        return next((name for name in graph.nodes if graph.samples(name)), None)
-    sizes = {name: _size(graph, list(trunk)) for trunk, name in first.items()}
-    fitting = [name for name, found in sizes.items() if found == size] if size else []
-    unknown = [name for name, found in sizes.items() if found is None]
-    likely = fitting or unknown or list(sizes)
-    if len(first) > 1 and (size is None or len(fitting) != 1):
-        record.lose(f"the graph has {len(first)} outputs, and it cannot be told which is this file; one is read")
-    return likely[0]
-
-
-def _size(graph: Graph, chain: list[str]) -> tuple[int, int] | None:
-    """Width and height of what comes out of the first node of a chain; None where that cannot be told."""
-    size: tuple[int, int] | None = None
-    for name in reversed(chain):
-        factor = next((found for each in FACTORS if (found := real(graph.value(name, each, mark=False)))), None)
-        sides = next((found for pair in SIDES if all(found := [_side(graph, name, each) for each in pair])), None)
-        if sides:
-            size = tuple(sides)
-        elif graph.kind(name) == "ImageUpscaleWithModel":
-            model = graph.link(name, ("upscale_model",))
-            named = graph.value(model, "model_name", mark=False) if model else None
-            times = re.search(r"([248])x|x([248])", str(named))
-            size = _times(size, float(times[1] or times[2]) if times else 0.0)
-        elif factor:
-            size = _times(size, factor, unit=8 if "latent" in graph.kind(name).lower() else 1)
-        elif RESIZED.search(graph.kind(name)):
-            size = None
-    return size
-
-
-def _times(size: tuple[int, int] | None, factor: float, unit: int = 1) -> tuple[int, int] | None:
-    """A size made larger in whole units of pixels; None where either is not known, or beyond any picture."""
-    if size is None or not 0 < factor <= MAX_SIDE or max(size) > MAX_SIDE:
-        return None
-    width, height = (round(side / unit * factor) * unit for side in size)
-    return width, height
-
-
-def _side(graph: Graph, name: str, wanted: str) -> int | None:
-    return whole(graph.value(name, wanted, mark=False)) if wanted in graph.inputs(name) else None
-
-
-def _chosen(graph: Graph, output: str) -> str:
+def _chosen(graph: NodeGraph, output: str) -> str:
     """The pass to read: the last one, or the first of those that follow each other with the same words and model.
 
     A pass that draws no noise goes on with the one before, whatever it says.
@@ -255,20 +112,20 @@ def _chosen(graph: Graph, output: str) -> str:
     return chosen
 
 
-def _draws_noise(graph: Graph, name: str) -> bool:
+def _draws_noise(graph: NodeGraph, name: str) -> bool:
     noise = graph.link(name, ("noise",))
     return graph.inputs(name).get("add_noise") not in ("disable", False) and not (
         noise and graph.kind(noise) == "DisableNoise"
     )
 
 
-def _meaning(graph: Graph, name: str) -> tuple[Any, ...]:
+def _meaning(graph: NodeGraph, name: str) -> tuple[Any, ...]:
     """What a pass says and with which model."""
     texts = [_text(graph, name, which, mark=False)[0] for which in ("positive", "negative")]
     return (*texts, _model(graph, name, mark=False))
 
 
-def _parts(graph: Graph, name: str) -> list[str]:
+def _parts(graph: NodeGraph, name: str) -> list[str]:
     """A sampler and the nodes that hold its settings."""
     seen, waiting = {name: None}, [name]
     while waiting:
@@ -281,7 +138,7 @@ def _parts(graph: Graph, name: str) -> list[str]:
     return list(seen)
 
 
-def _settings(graph: Graph, name: str) -> dict[str, Any]:
+def _settings(graph: NodeGraph, name: str) -> dict[str, Any]:
     """The settings of a pass, its own or those of the nodes behind it."""
     found: dict[str, Any] = {}
     parts = _parts(graph, name)
@@ -303,7 +160,7 @@ def _settings(graph: Graph, name: str) -> dict[str, Any]:
     return found
 
 
-def _read_pass(graph: Graph, name: str, record: Record) -> None:
+def _read_pass(graph: NodeGraph, name: str, record: Record) -> None:
     found = record.settings = _settings(graph, name)
     for which in ("positive", "negative"):
         text, encoder = _text(graph, name, which)
@@ -330,11 +187,11 @@ def _read_pass(graph: Graph, name: str, record: Record) -> None:
     _read_start(graph, name, record)
 
 
-def _read_start(graph: Graph, name: str, record: Record) -> None:
+def _read_start(graph: NodeGraph, name: str, record: Record) -> None:
     """Size, and what a pass started from: an empty latent, a picture from elsewhere, or another pass."""
     chain = graph.trunk(name)[1:]
     source = chain[-1] if chain else None
-    size = _size(graph, chain) if chain else None
+    size = size_of(graph, chain) if chain else None
     if size:
         record.settings |= {"width": size[0], "height": size[1]}
         record.options |= {"width": size[0], "height": size[1]}
@@ -352,11 +209,11 @@ def _read_start(graph: Graph, name: str, record: Record) -> None:
         graph.read[name].discard("denoise")
 
 
-def _encodes(graph: Graph, name: str) -> bool:
+def _encodes(graph: NodeGraph, name: str) -> bool:
     return graph.kind(name).startswith(("VAEEncode", *INPAINTING))
 
 
-def _read_picture(graph: Graph, name: str, chain: list[str], record: Record) -> None:
+def _read_picture(graph: NodeGraph, name: str, chain: list[str], record: Record) -> None:
     """A pass over a picture that no record holds; ComfyUI walks `steps` of a longer path, pleinair the end of one."""
     masked = any(graph.kind(each).startswith(INPAINTING) for each in chain)
     record.inputs = ("image", "mask") if masked else ("image",)
@@ -381,7 +238,7 @@ def _read_picture(graph: Graph, name: str, chain: list[str], record: Record) -> 
         graph.read[name].discard("denoise")
 
 
-def _text(graph: Graph, name: str, which: str, mark: bool = True) -> tuple[str, str | None]:
+def _text(graph: NodeGraph, name: str, which: str, mark: bool = True) -> tuple[str, str | None]:
     """The text behind a sampler's positive or negative input, and the node that encodes it."""
     guider = graph.link(name, ("guider",))
     current, seen = name if which in graph.inputs(name) or guider is None else guider, set()
@@ -400,7 +257,7 @@ def _text(graph: Graph, name: str, which: str, mark: bool = True) -> tuple[str, 
     return "", None
 
 
-def _encoded(graph: Graph, encoder: str, mark: bool) -> tuple[str, str | None]:
+def _encoded(graph: NodeGraph, encoder: str, mark: bool) -> tuple[str, str | None]:
     inputs = graph.inputs(encoder)
     wanted = next((each for each in TEXTS if each in inputs), None)
     if wanted is None:
@@ -411,7 +268,7 @@ def _encoded(graph: Graph, encoder: str, mark: bool) -> tuple[str, str | None]:
     return text if isinstance(text, str) else "", encoder
 
 
-def _take_clip_skip(graph: Graph, encoder: str, record: Record) -> None:
+def _take_clip_skip(graph: NodeGraph, encoder: str, record: Record) -> None:
     seen, current = set(), encoder
     while current is not None and current not in seen:
         seen.add(current)
@@ -425,7 +282,7 @@ def _take_clip_skip(graph: Graph, encoder: str, record: Record) -> None:
         current = graph.link(current, ("clip",))
 
 
-def _model(graph: Graph, name: str, mark: bool = True) -> str | None:
+def _model(graph: NodeGraph, name: str, mark: bool = True) -> str | None:
     """The file that the model of a pass was loaded from."""
     guider = graph.link(name, ("guider",))
     current, seen = name if "model" in graph.inputs(name) or guider is None else guider, set()
@@ -439,7 +296,7 @@ def _model(graph: Graph, name: str, mark: bool = True) -> str | None:
     return None
 
 
-def _name_the_rest(graph: Graph, every: list[str], chosen: str, record: Record) -> None:
+def _name_the_rest(graph: NodeGraph, every: list[str], chosen: str, record: Record) -> None:
     """Name the nodes behind the output that nothing read, and the inputs of those that were read in part."""
     whole_nodes: list[str] = []
     inputs: dict[str, list[str]] = {}

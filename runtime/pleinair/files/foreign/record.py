@@ -9,8 +9,9 @@ from typing import Any
 
 from pleinair.checks import one_line
 from pleinair.errors import RequestError
-from pleinair.sampling.path_betas import SPACINGS
-from pleinair.sampling.samplers import SAMPLERS, named
+from pleinair.sampling.names import named
+from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sampling.spacings import SPACINGS
 
 MAX_DEPTH = 64  # of JSON
 MAX_LISTED = 100  # names in one warning: more than any tool writes, and a bound

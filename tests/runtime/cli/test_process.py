@@ -50,8 +50,8 @@ def shell(script, cwd):
 @pytest.mark.parametrize(
     "module, program, number",
     [
-        ("pleinair.system.process", PLEINAIR, signal.SIGINT),
-        ("pleinair.system.process", SCRIPT, signal.SIGINT),
+        ("pleinair.cli.process", PLEINAIR, signal.SIGINT),
+        ("pleinair.cli.process", SCRIPT, signal.SIGINT),
         ("signal", PLEINAIR, signal.SIGINT),
         ("pleinair.cli.terminal", SCRIPT, signal.SIGINT),
         ("pleinair.cli.app", PLEINAIR, signal.SIGINT),

@@ -1,6 +1,6 @@
 """Noise levels: published formulas worked out a second way, explicit lists, img2img strengths, and properties.
 
-What diffusers lays is compared in tests/export/test_spacings.py and, as golden numbers, in test_sampling.py.
+What diffusers lays is compared in tests/export/test_spacings.py and, as golden numbers, in test_solvers.py.
 """
 
 from contextlib import suppress
@@ -13,10 +13,16 @@ import pytest
 
 import toy
 from pleinair.errors import BundleError, PleinairError, RequestError
+from pleinair.sampling.configured import make_solver
+from pleinair.sampling.grids import unfollowed
+from pleinair.sampling.laying import falling, make_path
 from pleinair.sampling.noise import TorchNoise
-from pleinair.sampling.path_betas import GRIDS, SPACINGS, falling, make_path, prediction_type, training, unfollowed
-from pleinair.sampling.samplers import SAMPLERS, TO_X0, walker
-from pleinair.sampling.spacings import FROM_LEVELS, SIGMA_SCHEDULES, polyexponential
+from pleinair.sampling.path_betas import GRIDS
+from pleinair.sampling.predictions import TO_X0, prediction_type
+from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sampling.sigmas import FROM_LEVELS, SIGMA_SCHEDULES, polyexponential
+from pleinair.sampling.spacings import SPACINGS
+from pleinair.sampling.trained import training
 
 EPSILON = toy.CONFIGS["epsilon"]
 FLOW = {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0}
@@ -318,8 +324,8 @@ def test_a_perfect_denoiser_is_followed_whatever_the_model_was_trained_on(sample
         path = make_path(CONFIGS[name], SAMPLERS[sampler].grid, 10, spacing)
         start = path.strides[0][0]
         x = start.alpha * image + start.sigma * noise
-        walk = walker(sampler, CONFIGS[name])(lambda x, point: image, x, path, lambda: 0)
-        for state, (_, b) in zip(walk, path.strides, strict=True):
+        states = make_solver(sampler, CONFIGS[name])(lambda x, point, step: image, x, path, lambda: 0)
+        for state, (_, b) in zip(states, path.strides, strict=True):
             np.testing.assert_allclose(state.x, b.alpha * image + b.sigma * noise, atol=1e-7)
 
 
@@ -331,11 +337,11 @@ def test_every_sampler_walks_flow_and_edm_models(sampler, name):
     for steps in (1, 2, 9):
         path = make_path(CONFIGS[name], SAMPLERS[sampler].grid, steps)
 
-        def denoise(x, p):
+        def denoise(x, p, step):
             return TO_X0[prediction](toy.network(x, p.t, np.sin), x, p)
 
         x = np.float32(path.start) * generator.normal(toy.SHAPE)
-        for state in walker(sampler, CONFIGS[name])(denoise, x, path, lambda: generator.normal(toy.SHAPE)):
+        for state in make_solver(sampler, CONFIGS[name])(denoise, x, path, lambda: generator.normal(toy.SHAPE)):
             assert np.isfinite(state.x).all() and state.x.dtype == np.float32
 
 

@@ -1,4 +1,4 @@
-"""Samplers and schedules against golden numbers of pinned diffusers, and properties that need no oracle."""
+"""Solvers on their paths against golden numbers of pinned diffusers, and properties that need no oracle."""
 
 from itertools import pairwise
 from math import log2, sqrt
@@ -9,13 +9,20 @@ import pytest
 
 import toy
 from pleinair.errors import BundleError, RequestError
+from pleinair.sampling.configured import make_solver
 from pleinair.sampling.coordinates import ancestral, langevin, move
+from pleinair.sampling.extrapolation import dpm
+from pleinair.sampling.grids import unfollowed
+from pleinair.sampling.laying import make_path
+from pleinair.sampling.names import default_sampler
 from pleinair.sampling.noise import TorchNoise, stacked
-from pleinair.sampling.path_betas import Path as NoisePath
-from pleinair.sampling.path_betas import Point, make_path, prediction_type, resolve_spacing, unfollowed
-from pleinair.sampling.samplers import SAMPLERS, TO_X0, default_sampler, walker
-from pleinair.sampling.solvers import dpm, multistep, restarted
-from pleinair.sampling.spacings import beta_quantile
+from pleinair.sampling.path import Path as NoisePath
+from pleinair.sampling.path import Point
+from pleinair.sampling.predictions import TO_X0, prediction_type
+from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sampling.sigmas import beta_quantile
+from pleinair.sampling.solvers import multistep, restarted
+from pleinair.sampling.spacings import resolve_spacing
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "trajectories.npz")
 
@@ -28,11 +35,11 @@ def walk(sampler, path, prediction, seed, shape=toy.SHAPE):
     """Final latents of our sampler on the toy network."""
     generator = TorchNoise(seed)
 
-    def denoise(x, point):
+    def denoise(x, point, step):
         return TO_X0[prediction](toy.network(x, point.t, np.sin), x, point)
 
     x = path.start * generator.normal(shape)
-    for state in walker(sampler, toy.CONFIGS[prediction])(denoise, x, path, lambda: generator.normal(shape)):
+    for state in make_solver(sampler, toy.CONFIGS[prediction])(denoise, x, path, lambda: generator.normal(shape)):
         x = state.x
     return x
 
@@ -97,7 +104,7 @@ def test_a_perfect_denoiser_is_followed_at_every_step(sampler, spacing):
     image, noise = np.full(toy.SHAPE, 0.7), TorchNoise(1).normal(toy.SHAPE).astype(np.float64)
     start = path.strides[0][0]
     x = start.alpha * image + start.sigma * noise
-    walked = walker(sampler, toy.CONFIGS["epsilon"])(lambda x, point: image, x, path, lambda: 0)
+    walked = make_solver(sampler, toy.CONFIGS["epsilon"])(lambda x, point, step: image, x, path, lambda: 0)
     for state, (_, b) in zip(walked, path.strides, strict=True):
         np.testing.assert_allclose(state.x, b.alpha * image + b.sigma * noise, atol=1e-9)
 
@@ -125,8 +132,8 @@ def test_new_noise_keeps_the_noise_level_at_every_step(sampler, options):
     image, count = 0.7, 20_000
     start = path.strides[0][0]
     x = start.alpha * image + start.sigma * rng.standard_normal(count)
-    walked = walker(sampler, toy.CONFIGS["epsilon"], **options)(
-        lambda x, point: np.full(count, image), x, path, lambda: rng.standard_normal(count)
+    walked = make_solver(sampler, toy.CONFIGS["epsilon"], **options)(
+        lambda x, point, step: np.full(count, image), x, path, lambda: rng.standard_normal(count)
     )
     for state, (_, b) in zip(walked, at_every_level(sampler, path), strict=True):
         assert state.x.mean() == pytest.approx(b.alpha * image, abs=0.03 * b.sigma + 1e-4)
@@ -143,14 +150,14 @@ def test_the_law_of_gaussian_data_comes_out(sampler, options):
     path = make_path(toy.CONFIGS["epsilon"], GRID_OF[sampler], 200, "karras")
     mean, spread, count = 0.4, 0.5, 20_000
 
-    def ideal(x, p):
+    def ideal(x, p, step):
         gain = p.alpha * spread**2 / (p.alpha**2 * spread**2 + p.sigma**2)
         return mean + gain * (x - p.alpha * mean)
 
     start = path.strides[0][0]
     x = start.alpha * (mean + spread * rng.standard_normal(count)) + start.sigma * rng.standard_normal(count)
-    walk = walker(sampler, toy.CONFIGS["epsilon"], **options)
-    *_, last = walk(ideal, x, path, lambda: rng.standard_normal(count))
+    solver = make_solver(sampler, toy.CONFIGS["epsilon"], **options)
+    *_, last = solver(ideal, x, path, lambda: rng.standard_normal(count))
     end = path.strides[-1][1]
     assert last.x.mean() == pytest.approx(end.alpha * mean, abs=0.02)
     assert last.x.std() == pytest.approx(sqrt((end.alpha * spread) ** 2 + end.sigma**2), rel=0.03)
@@ -162,20 +169,37 @@ def test_a_batch_walks_like_its_singles(sampler):
     singles = [walk(sampler, path, "epsilon", seed) for seed in (1, 2)]
     generators = [TorchNoise(1), TorchNoise(2)]
 
-    def denoise(x, point):
+    def denoise(x, point, step):
         return TO_X0["epsilon"](toy.network(x, point.t, np.sin), x, point)
 
     x = path.start * stacked(generators, toy.SHAPE[1:])
     noise = lambda: stacked(generators, toy.SHAPE[1:])  # noqa: E731
-    for state in walker(sampler, toy.CONFIGS["epsilon"])(denoise, x, path, noise):
+    for state in make_solver(sampler, toy.CONFIGS["epsilon"])(denoise, x, path, noise):
         x = state.x
     np.testing.assert_allclose(x, np.concatenate(singles), rtol=0, atol=1e-6 * np.abs(x).max())
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_network_is_told_which_step_asks(sampler):
+    """From 0, and the same for every evaluation of a step, so that a prompt may change between steps."""
+    path = make_path(toy.CONFIGS["epsilon"], GRID_OF[sampler], 21)
+    asked = []
+
+    def denoise(x, point, step):
+        asked.append(step)
+        return 0 * x
+
+    states = make_solver(sampler, toy.CONFIGS["epsilon"])(denoise, np.ones(4), path, lambda: np.zeros(4))
+    for number, _ in enumerate(states):
+        assert set(asked) == {number}
+        asked.clear()
+    assert number == len(path) - 1
 
 
 SPREAD = 0.5
 
 
-def ideal_of_zero_mean(x, p):
+def ideal_of_zero_mean(x, p, step):
     return p.alpha * SPREAD**2 / (p.alpha**2 * SPREAD**2 + p.sigma**2) * x
 
 
@@ -190,9 +214,9 @@ def even_path(steps, orders=()):
     return NoisePath(tuple(pairwise(points)), 1.0, point, orders)
 
 
-def without_noise(walk, path, denoise=ideal_of_zero_mean):
+def without_noise(solver, path, denoise=ideal_of_zero_mean):
     """Where x = 1 ends up if all new noise is zero."""
-    *_, last = walk(denoise, np.ones((1, 1, 1, 1)), path, lambda: np.zeros((1, 1, 1, 1)))
+    *_, last = solver(denoise, np.ones((1, 1, 1, 1)), path, lambda: np.zeros((1, 1, 1, 1)))
     return last.x.item()
 
 
@@ -228,7 +252,7 @@ def test_error_falls_with_the_order_of_the_solver(sampler, order):
 
     def error(steps):
         orders = (2, 1) * (steps // 2) if sampler == "dpmpp_2s" else ()
-        return without_noise(walker(sampler, {}, **options), even_path(steps, orders)) - exact
+        return without_noise(make_solver(sampler, {}, **options), even_path(steps, orders)) - exact
 
     for measured in orders_of(error):
         assert order - 0.35 < measured < order + 0.5
@@ -246,12 +270,12 @@ def test_third_order_sde_needs_the_sign_that_diffusers_has_wrong():
         near, far = (a.lam - p.lam) / h, (p.lam - q.lam) / h
         return target - ((x0 - x1) / near - (x1 - x2) / far) / (near + far) / -np.expm1(-2 * h)
 
-    def curved(x, p):
+    def curved(x, p, step):
         return np.sin(3 * p.lam) + 0.3 * np.tanh(x)
 
     def orders(aim):
-        walk = multistep(aim, langevin, memory=3)
-        return orders_of(lambda steps: without_noise(walk, even_path(steps), curved) - exact, start=128)
+        solver = multistep(aim, langevin, memory=3)
+        return orders_of(lambda steps: without_noise(solver, even_path(steps), curved) - exact, start=128)
 
     exact = without_noise(multistep(dpm(2.0), langevin, memory=3), even_path(8192), curved)
     assert min(orders(dpm(2.0))) > 1.7
@@ -262,7 +286,7 @@ def test_move_renews_exactly_the_noise_it_is_told_to():
     a, b = Point(0, 0.6, 0.8), Point(0, 0.8, 0.6)
     x0, fresh = np.full(1000, 0.3), np.full(1000, 2.0)
     x = a.alpha * x0 + a.sigma * np.full(1000, 1.0)
-    moved = move(x, x0, a, b, fresh=0.36, noise=lambda: fresh)
+    moved = move(x, x0, a, b, fresh=0.36, draw=lambda: fresh)
     np.testing.assert_allclose(moved, 0.8 * 0.3 + 0.48 * 1.0 + 0.36 * 2.0)
 
 

@@ -1,0 +1,54 @@
+"""The map of rooms is the one that the imports draw, and every path on its page exists."""
+
+import re
+
+import pytest
+
+from rooms import PAGE, REPOSITORY, RUNTIME, arrows, circles, order_of, rooms, upward
+
+TEXT = PAGE.read_text(encoding="utf-8")
+ORDER = order_of(TEXT)
+PATHS = sorted({name for name in re.findall(r"`([^`\s]+)`", TEXT) if "/" in name or name.endswith((".py", ".md"))})
+STILL_UPWARD = {("pictures", "request")}  # where a picture starts from is described by the request
+
+
+def test_the_page_has_every_room():
+    assert sorted(ORDER) == sorted(rooms(RUNTIME))
+
+
+def test_rooms_import_only_from_rooms_below_them():
+    assert set(upward(arrows(RUNTIME), ORDER)) == STILL_UPWARD
+
+
+def test_there_is_no_circle_between_rooms():
+    assert circles(set(arrows(RUNTIME)) - STILL_UPWARD) == []
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_path_on_the_page_exists(path):
+    assert (REPOSITORY / path).exists() or (RUNTIME / path).exists()
+
+
+def test_arrows_are_found_wherever_an_import_stands(tmp_path):
+    package = tmp_path / "house"
+    for name, code in {
+        "__init__.py": "",
+        "attic/__init__.py": "",
+        "attic/trunk.py": "from house.hall import door\n\n\ndef open():\n    import house.cellar.wine as wine\n",
+        "hall.py": "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    from house.attic import trunk\n",
+        "cellar/__init__.py": "",
+        "cellar/wine.py": "from house import hall\nfrom house import version\nimport os\n",
+    }.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(code)
+    drawn = arrows(package)
+    assert set(drawn) == {
+        ("attic", "hall"),
+        ("attic", "cellar"),
+        ("hall", "attic"),
+        ("cellar", "hall"),
+        ("cellar", "__init__"),
+    }
+    assert drawn["hall", "attic"] == ["hall.py"]
+    assert circles(drawn) == [{"attic", "cellar", "hall"}]
+    assert upward(drawn, ["attic", "cellar", "hall", "__init__"]) == [("hall", "attic")]
