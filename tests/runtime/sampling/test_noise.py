@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from pleinair.errors import RequestError
-from pleinair.sampling.noise import KINDS, Noise, NumpyNoise, PhiloxNoise, TorchNoise, philox, slerp, source, stacked
+from pleinair.sampling.noise import (
+    KINDS,
+    NoiseSource,
+    NumpyNoise,
+    PhiloxNoise,
+    TorchNoise,
+    philox,
+    slerp,
+    source,
+    stacked,
+)
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "noise.npz")
 DRAWS = [name.removesuffix("/last") for name in GOLDEN.files if name.endswith("/last")]
@@ -91,7 +101,7 @@ def test_numpy_noise_is_that_of_the_legacy_generator():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (4, 1, 1), (4, 5, 3), (2, 4, 8, 8)])
 def test_every_kind_gives_every_shape(kind, shape):
-    generator: Noise = source(3, kind)
+    generator: NoiseSource = source(3, kind)
     numbers = generator.normal(shape)
     assert numbers.shape == shape and numbers.dtype == np.float32 and np.isfinite(numbers).all()
     assert not np.array_equal(numbers, generator.normal(shape)) or not numbers.size
