@@ -319,7 +319,7 @@ def midway(fresh: Fresh = deterministic, of: str = "sample", churn: float = 0.0)
             down = sqrt(b.sigma**2 - new**2) / b.alpha if b.alpha else 0.0
             if down and a.alpha:
                 middle = path.level(sqrt(ratio(a) * down))
-                half = move(state.x, x0, a, middle, step)
+                half = move(state.x, x0, a, middle)
                 x0 = denoise(half, middle, step)
                 x0 = TO_X0[of](FROM_X0[of](x0, half, middle), state.x, a)
             state.x = move(state.x, x0, a, b, new, draw)
@@ -338,7 +338,7 @@ def dpmpp_sde(eta: float = 1.0) -> Solver:
     def sample(denoise: Denoise, x: np.ndarray, path: Path, draw: Draw) -> Iterator[State]:
         state = State(x)
         for step, (a, b) in enumerate(path.strides):
-            x0 = state.x0 = denoise(state.x, a)
+            x0 = state.x0 = denoise(state.x, a, step)
             if not b.sigma or not a.alpha:
                 state.x = move(state.x, x0, a, b, ancestral(a, b, eta), draw)
                 yield state
