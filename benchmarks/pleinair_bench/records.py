@@ -212,9 +212,9 @@ def newest(records: Iterable[Record]) -> list[Record]:
     return list(found.values())
 
 
-def case_key(record: Record, without: tuple[str, ...] = ()) -> str:
+def case_key(record: Record) -> str:
     """The same for all records of one case."""
-    return json.dumps({name: value for name, value in record["case"].items() if name not in without}, sort_keys=True)
+    return json.dumps(record["case"], sort_keys=True)
 
 
 def machine_key(record: Record) -> str:

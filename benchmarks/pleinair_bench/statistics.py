@@ -20,6 +20,7 @@ FLOOR = 0.02  # smaller differences are none: a machine differs that much from i
 FEWEST_ROUNDS = 3  # processes, without which nothing is known of how they differ
 LARGEST_LOG = 700.0
 FEWEST = 6  # samples whose extremes hold the median with 95 % certainty
+SLOWING = 0.08  # how much longer the end of a round takes than its beginning on a machine that gets too hot
 
 
 @dataclass(frozen=True)
@@ -74,17 +75,17 @@ def summary(rounds: Rounds) -> Summary:
     )
 
 
-def interval(rounds: Rounds, level: float = INTERVAL) -> tuple[float, float] | None:
-    """Where the median is, with certainty `level`: the wider of what the samples say and what the rounds say.
+def interval(rounds: Rounds) -> tuple[float, float] | None:
+    """Where the median is, with certainty INTERVAL: the wider of what the samples say and what the rounds say.
 
     None with fewer than FEWEST_ROUNDS.
     """
     if len(rounds) < FEWEST_ROUNDS:
         return None
     flat = [sample for each in rounds for sample in each]
-    low, high = of_samples(flat, level)
+    low, high = of_samples(flat, INTERVAL)
     if len(flat) > len(rounds):
-        across = _of_mean([float(np.median(each)) for each in rounds], level)
+        across = _of_mean([float(np.median(each)) for each in rounds], INTERVAL)
         low, high = min(low, across[0]), max(high, across[1])
     return low, high
 
@@ -142,12 +143,12 @@ def t_quantile(probability: float, freedom: float) -> float:
     return float(sqrt(freedom) * np.tan(np.interp((probability - 0.5) * 2, area / area[-1], angle)))
 
 
-def is_slowing(rounds: Rounds, by: float = 0.08) -> bool:
+def is_slowing(rounds: Rounds) -> bool:
     """Whether the last third of each round takes longer than its first, as on a machine that gets too hot."""
     thirds = [(each[: len(each) // 3], each[-(len(each) // 3) :]) for each in rounds if len(each) >= FEWEST]
     if not thirds:
         return False
-    return float(np.median([np.median(last) / np.median(first) for first, last in thirds])) > 1 + by
+    return float(np.median([np.median(last) / np.median(first) for first, last in thirds])) > SLOWING
 
 
 def _of_order(ordered: list[float], level: float) -> tuple[float, float]:

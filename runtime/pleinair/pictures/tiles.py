@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pleinair.checks import whole
 from pleinair.engines.engine import Graph
 from pleinair.engines.failures import check_finite
 from pleinair.errors import BundleError
+
+TILE, OVERLAP = 256, 32  # pixels that an upscaler is given at a time, and how far they lie over each other
 
 Run = Callable[[np.ndarray], np.ndarray]  # (B, C, h, w) -> (B, C', h * s, w * s)
 
@@ -94,14 +95,12 @@ def tiled(run: Run, x: np.ndarray, tile: tuple[int, int], overlap: int, taken: i
     return whole_picture
 
 
-def upscale_tiled(graph: Graph, picture: np.ndarray, scale: int, tile: int = 256, overlap: int = 32) -> np.ndarray:
+def upscale_tiled(graph: Graph, picture: np.ndarray, scale: int) -> np.ndarray:
     """A picture (H, W, 3) in 0..1 -> (scale * H, scale * W, 3), through an ESRGAN-type graph.
 
     The graph takes `image` (1, 3, H, W), and its one output is `scale` times as large. Raises BundleError for a graph
     of another scale.
     """
-    tile, scale = whole("tile", tile, 4, 4096), whole("scale", scale, 1, 16)
-    overlap = whole("overlap", overlap, 1, tile // 2)
     image = picture.transpose(2, 0, 1)[None].astype(np.float32)  # (1, 3, H, W)
 
     def run(piece: np.ndarray) -> np.ndarray:
@@ -113,6 +112,6 @@ def upscale_tiled(graph: Graph, picture: np.ndarray, scale: int, tile: int = 256
             )
         return larger
 
-    larger = tiled(run, image, (tile, tile), overlap, given=scale)
+    larger = tiled(run, image, (TILE, TILE), OVERLAP, given=scale)
     check_finite(larger, "when enlarging")
     return larger[0].transpose(1, 2, 0).clip(0, 1)

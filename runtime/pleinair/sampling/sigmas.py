@@ -47,10 +47,9 @@ def exponential(low: float, high: float, steps: int) -> np.ndarray:
     return np.exp(np.linspace(log(high), log(low), steps))
 
 
-def polyexponential(low: float, high: float, steps: int, rho: float = 1.0) -> np.ndarray:
-    """`steps` falling sigmas from `high` to `low`, a power of rho in log sigma (k-diffusion, whose rho is 1 too)."""
-    ramp = np.linspace(1, 0, steps) ** rho
-    return np.exp(ramp * (log(high) - log(low)) + log(low))
+def polyexponential(low: float, high: float, steps: int) -> np.ndarray:
+    """`steps` falling sigmas from `high` to `low`, evenly in log sigma (k-diffusion, with its usual rho of 1)."""
+    return np.exp(np.linspace(1, 0, steps) * (log(high) - log(low)) + log(low))
 
 
 def beta(low: float, high: float, steps: int) -> np.ndarray:

@@ -55,11 +55,11 @@ def recorded(
         seen = []
 
 
-def filmed(step: int, steps: int, most: int = MOST) -> bool:
-    """Whether step 1..steps is among the at most `most` - 1 that are filmed before the finished picture."""
-    if steps < most:
+def filmed(step: int, steps: int) -> bool:
+    """Whether step 1..steps is among the at most MOST - 1 that are filmed before the finished picture."""
+    if steps < MOST:
         return True
-    return step * (most - 1) // steps > (step - 1) * (most - 1) // steps
+    return step * (MOST - 1) // steps > (step - 1) * (MOST - 1) // steps
 
 
 @contextmanager

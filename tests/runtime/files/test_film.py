@@ -181,7 +181,7 @@ def test_seconds_are_numbers_of_every_kind(tmp_path, seconds):
     assert len(opened(film.save([painting(0), painting(1)], tmp_path / "f.gif", seconds))[0]) == 2
 
 
-def test_films_from_two_threads(pipe, tmp_path):
+def test_films_from_two_threads(tmp_path):
     names = [tmp_path / f"{place}.gif" for place in range(2)]
     threads = [threading.Thread(target=film.save, args=([painting(p) for p in range(9)], name)) for name in names]
     for thread in threads:
