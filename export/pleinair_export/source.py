@@ -13,7 +13,7 @@ from pleinair.bundle.manifest_checks import LONGEST_WORD, MOST_WORDS, is_vocabul
 from pleinair.bundle.opening import MANIFEST, Defaults, Sizes, inpaint_channels
 from pleinair.checks import number, one_line, shown, whole
 from pleinair.errors import BundleError, ExportError, RequestError
-from pleinair.request.request import MAX_SIDE, MAX_STEPS
+from pleinair.request.options import MAX_SIDE, MAX_STEPS
 from pleinair.sampling.path_betas import make_path, prediction_type
 from pleinair.sampling.samplers import SAMPLERS, default_sampler, named, walker
 from pleinair.sampling.scheduler_config import check_config

@@ -37,8 +37,10 @@ from pleinair.pictures.reading import fitted
 from pleinair.pictures.seamless import seamless_decode, wrap_margins, wrapped
 from pleinair.pictures.upscale import Upscaler, load_upscaler
 from pleinair.pictures.vae import decode, encode, resized_latents, rough, tile_shape, to_pil, to_pixels
+from pleinair.request.help import lists_options
+from pleinair.request.options import ENLARGERS, Options, Steps
 from pleinair.request.record import asked_for
-from pleinair.request.request import ENLARGERS, Options, Request, Walk, lists_options, resolve
+from pleinair.request.request import Request, resolve
 from pleinair.sampling import path_betas as schedule
 from pleinair.sampling.noise import Noise, source, stacked
 from pleinair.sampling.samplers import SAMPLERS, unknown_class, walker
@@ -103,6 +105,10 @@ class Result:
             latents=self.latents[one],
         )
 
+    def without_pixels(self) -> "Result":
+        """What is to be said of the pictures, when they are on disk and need no memory any more."""
+        return replace(self, images=[], pixels=self.pixels[:0].copy(), latents=self.latents[:0].copy())
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -120,7 +126,7 @@ class Frame:
 class Pass:
     """One walk through the noise: the first, or the one that adds detail at a larger size."""
 
-    walk: Walk
+    walk: Steps
     path: schedule.Path
     width: int
     height: int
@@ -171,7 +177,7 @@ class Pipeline:
         self.unload()
 
     @lists_options
-    def generate(self, prompt: str, negative: str = "", **options: Unpack[Options]) -> Result:
+    def generate(self, prompt: str, negative: str | None = None, **options: Unpack[Options]) -> Result:
         """Make pictures of `prompt`, one for each seed, and nothing that `negative` says.
 
         Raises RequestError for what makes no sense, BundleError for what the model cannot do, ResourceError where
@@ -180,7 +186,7 @@ class Pipeline:
         return merged([frame.result for frame in self.stream(prompt, negative, **options) if frame.result])
 
     @lists_options
-    def stream(self, prompt: str, negative: str = "", **options: Unpack[Options]) -> Iterator[Frame]:
+    def stream(self, prompt: str, negative: str | None = None, **options: Unpack[Options]) -> Iterator[Frame]:
         """Make pictures step by step, as `generate` does; leaving the loop cancels.
 
         Raises RequestError for what makes no sense before anything is loaded, and in the loop what `generate` raises.
@@ -221,7 +227,7 @@ class Pipeline:
     def read(self, request: Request, steps: int | None = None) -> Conditioning:
         """The embeddings of a request's prompts over `steps` steps, those of its first pass where it is None."""
         steps = len(self._passes(request)[0].path) if steps is None else steps
-        return self._reader(request).read(request.prompt, request.negative, steps)
+        return self._reader(request).read(request.prompt, request.negative or "", steps)
 
     @property
     def precision(self) -> str:
@@ -251,24 +257,24 @@ class Pipeline:
                 f"bundle '{self.bundle.manifest.name}' is made for inpainting and paints no seamless pictures;"
                 " choose another with --model"
             )
-        path = self._path(request.walk)
+        path = self._path(request.steps)
         if request.canvas and (request.task == "image2image" or request.canvas.strength < 1):
             path = path.after(request.canvas.strength)
-        passes = [Pass(request.walk, path, request.width, request.height)]
+        passes = [Pass(request.steps, path, request.width, request.height)]
         if hires := request.hires:
             multiple = self.bundle.manifest.latents.downsample
             width, height = (
                 round(side * hires.factor / multiple) * multiple for side in (request.width, request.height)
             )
             passes.append(
-                Pass(hires.walk, self._path(hires.walk).after(hires.strength, "hires_strength"), width, height)
+                Pass(hires.steps, self._path(hires.steps).after(hires.strength, "hires_strength"), width, height)
             )
         return passes
 
-    def _path(self, walk: Walk) -> schedule.Path:
+    def _path(self, walk: Steps) -> schedule.Path:
         config, grid = self.bundle.scheduler_config, SAMPLERS[walk.sampler].grid
         walker(walk.sampler, config, eta=walk.eta, s_churn=walk.s_churn, s_noise=walk.s_noise)
-        return schedule.make_path(config, grid, walk.steps, walk.spacing, sigmas=walk.sigmas, timesteps=walk.timesteps)
+        return schedule.make_path(config, grid, walk.count, walk.spacing, sigmas=walk.sigmas, timesteps=walk.timesteps)
 
     def _run(
         self,
@@ -451,10 +457,11 @@ class Pipeline:
         with timings.spent_on("load"):
             reader = self._reader(request)
             reader.prepare()
+        negative = request.negative or ""
         with timings.spent_on("text"):
-            conditioning = reader.read(request.prompt, None if request.guidance.scale <= 1 else request.negative, steps)
+            conditioning = reader.read(request.prompt, None if request.guidance.scale <= 1 else negative, steps)
             if request.guidance.scale <= 1 and not isclose(sum(conditioning.weights), 1.0):
-                conditioning = reader.read(request.prompt, request.negative, steps)  # AND weighs against it
+                conditioning = reader.read(request.prompt, negative, steps)  # AND weighs against it
             elif request.guidance.scale <= 1 and request.negative:
                 warnings.append("the negative prompt has no effect without guidance; use --guidance above 1")
         warnings += [each for each in conditioning.warnings if each not in warnings]
@@ -468,7 +475,7 @@ class Pipeline:
         asked = [(each.width, each.height) for each in passes]
         return [
             *request.idle,
-            *unknown_class(config, request.walk.sampler),
+            *unknown_class(config, request.steps.sampler),
             *size_warnings(self.bundle.manifest, asked, request.tile or ""),
             *(warning for grid in grids for warning in schedule.unfollowed(config, grid)),
             *(

@@ -22,6 +22,16 @@ Network = Callable[[np.ndarray, float, np.ndarray], np.ndarray]  # latents, t, t
 EACH = (1, 2, 3)  # the axes of one picture in a batch (B, 4, h, w)
 LATENT_REACH = 3.5  # latents are scaled to unit variance: next to nothing lies beyond
 TINY = 1e-20
+RANGES = {  # field of Guidance -> least, most, and what people choose
+    "scale": (0, 100, "1 turns it off, 7.5 is usual"),
+    "rescale": (0, 1, "0 is off, 0.7 is usual"),
+    "start": (0, 1),
+    "end": (0, 1),
+    "threshold": (0.5, 1, "0.995 is usual"),
+    "ceiling": (1, inf),
+    "parallel": (0, 1, "1 is ordinary guidance, 0 keeps colours calm"),
+}
+NAMES = {"scale": "guidance", "start": "guidance_start", "end": "guidance_end"}  # as errors call them
 
 
 @dataclass(frozen=True)
@@ -45,25 +55,16 @@ class Guidance:
     rescale: float = 0.0  # how far the contrast is brought back to that of the text alone, 0..1
     start: float = 0.0  # the share of the steps from which on, and up to which, guidance is on
     end: float = 1.0
-    together: bool = True  # negative and parts as one network call, rather than one call each
+    two_calls: bool = False  # one network call for the negative and each part, rather than one for all
     threshold: float | None = None  # the percentile of a picture that counts as its reach, 0.995 say
     ceiling: float | None = None
     parallel: float = 1.0  # how much is kept of the guidance along the picture itself, 0..1
 
     def __post_init__(self) -> None:
-        plain = {
-            "scale": number("guidance", self.scale, 0, 100, "1 turns it off, 7.5 is usual"),
-            "rescale": number("rescale", self.rescale, 0, 1, "0 is off, 0.7 is usual"),
-            "start": number("guidance_start", self.start, 0, 1),
-            "end": number("guidance_end", self.end, 0, 1),
-            "parallel": number("parallel", self.parallel, 0, 1, "1 is ordinary guidance, 0 keeps colours calm"),
-        }
-        if self.threshold is not None:
-            plain["threshold"] = number("threshold", self.threshold, 0.5, 1, "0.995 is usual")
-        if self.ceiling is not None:
-            plain["ceiling"] = number("ceiling", self.ceiling, 1, inf)
-        for name, value in plain.items():  # text and NumPy's numbers as Python has them
-            object.__setattr__(self, name, value)
+        for field, limits in RANGES.items():
+            value = getattr(self, field)
+            if value is not None:  # text and NumPy's numbers as Python has them
+                object.__setattr__(self, field, number(NAMES.get(field, field), value, *limits))
         if self.start >= self.end:
             raise RequestError(
                 f"guidance from {self.start:g} to {self.end:g} of the steps is never on; let the start be smaller"
@@ -91,7 +92,7 @@ class Guided:
         self._to_x0 = TO_X0[prediction]
         self._steps = steps
         told = {len(guide(step).weights) + self._contrasts(guide(step), step) for step in range(steps)}
-        self._together = guidance.together and len(told) == 1
+        self._together = len(told) == 1 and not guidance.two_calls
         self.evaluations = max(told) if self._together else 1  # samples that each picture has in one network call
         self._texts: tuple[Guide, int, bool, list[np.ndarray]] | None = None  # prepared for the last guide
 

@@ -52,12 +52,12 @@ def run(guide, guidance, x=None, step=0, steps=10, prediction="sample"):
     return denoise(noise(1) if x is None else x, POINT), network, denoise
 
 
-@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("two_calls", [True, False])
 @pytest.mark.parametrize("parts, weights", [(1, (1.0,)), (1, (0.6,)), (2, (1.0, 1.0)), (3, (1.0, -0.4, 0.7))])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1.5, 7.5])
-def test_the_formula(scale, parts, weights, together):
+def test_the_formula(scale, parts, weights, two_calls):
     guide, x = a_guide(parts, weights), noise(1)
-    x0, _, _ = run(guide, Guidance(scale, together=together), x)
+    x0, _, _ = run(guide, Guidance(scale, two_calls=two_calls), x)
     negative = told(x, guide.negative[0]).astype(np.float64)
     toward = sum(w * (told(x, text) - negative) for w, text in zip(weights, guide.text, strict=True))
     np.testing.assert_allclose(x0, negative + max(scale, 1) * toward, rtol=0, atol=2e-5)
@@ -95,7 +95,7 @@ def test_together_is_one_call_and_apart_is_one_for_each_text(parts):
     guide, guidance = a_guide(parts), Guidance(7.5)
     one, network, denoise = run(guide, guidance)
     assert [batch for batch, _, _ in network.calls] == [2 * (parts + 1)] and denoise.evaluations == parts + 1
-    other, network, denoise = run(guide, replace(guidance, together=False))
+    other, network, denoise = run(guide, replace(guidance, two_calls=True))
     assert [batch for batch, _, _ in network.calls] == [2] * (parts + 1) and denoise.evaluations == 1
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
@@ -249,8 +249,8 @@ def walked(sampler, denoise, x, path):
 def test_apart_or_together_a_whole_walk_ends_alike(sampler):
     path = make_path(CONFIGS["epsilon"], SAMPLERS[sampler].grid, 6)
     ends = []
-    for together in (True, False):
-        denoise = guided(Network(), lambda _: a_guide(2), Guidance(5.0, rescale=0.5, together=together), "epsilon", 6)
+    for two_calls in (False, True):
+        denoise = guided(Network(), lambda _: a_guide(2), Guidance(5.0, rescale=0.5, two_calls=two_calls), "epsilon", 6)
         ends.append(walked(sampler, denoise, noise(2), path))
     np.testing.assert_allclose(*ends, rtol=0, atol=1e-4)
 
@@ -269,8 +269,8 @@ def test_apart_or_together_an_engine_paints_alike(engine, module):
         return unet(sample=x, timestep=np.array([t], np.float32), encoder_hidden_states=text)["out_sample"]
 
     ends = []
-    for together in (True, False):
-        guidance = Guidance(5.0, rescale=0.3, together=together)
+    for two_calls in (False, True):
+        guidance = Guidance(5.0, rescale=0.3, two_calls=two_calls)
         denoise = guided(network, lambda _: guide, guidance, prediction_type(config), len(path))
         ends.append(walked("euler", denoise, noise(2, (1, 4, 16, 16)), path))
     np.testing.assert_allclose(*ends, rtol=0, atol=1e-4)
