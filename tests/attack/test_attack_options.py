@@ -71,7 +71,8 @@ CHANGES = {
     "sigmas": [9, 3, 1], "timesteps": [900, 500, 100], "eta": 0.5, "s_churn": 3, "s_noise": 1.2, "seed": 2,
     "noise": "philox", "subseed": 7, "subseed_strength": 0.4, "clip_skip": 2, "embeddings": ["@wobbly.safetensors"],
     "guidance": 3.5, "rescale": 0.7, "guidance_start": 0.3, "guidance_end": 0.6, "threshold": 0.9, "parallel": 0.3,
-    "two_calls": True, "image": "@other image.png", "strength": 0.5, "mask": "@other mask.png", "mask_blur": 12,
+    "two_calls": True, "image_guidance": 2,
+    "image": "@other image.png", "strength": 0.5, "mask": "@other mask.png", "mask_blur": 12,
     "fill": "noise", "only_masked": True, "padding": 4, "restore": False, "outpaint": [0, 8, 0, 8], "hires": 2,
     "hires_strength": 0.9, "hires_steps": 3, "hires_sampler": "ddim", "hires_spacing": "karras",
     "hires_eta": 0.3, "hires_s_churn": 2, "hires_s_noise": 1.1,
@@ -115,7 +116,7 @@ NUMBERS = {
     "width": 32, "height": 32, "count": 2, "batch": 2, "steps": 3, "eta": 0.5, "s_churn": 3.0, "s_noise": 1.5,
     "seed": 7, "subseed": 7, "subseed_strength": 0.5, "clip_skip": 2, "guidance": 7.5, "rescale": 0.5,
     "guidance_start": 0.25, "guidance_end": 0.5, "threshold": 0.75, "parallel": 0.5, "strength": 0.5,
-    "mask_blur": 8.0, "padding": 8, "hires": 1.5, "hires_strength": 0.5, "hires_steps": 3, "vae_tile": 64,
+    "image_guidance": 2.5, "mask_blur": 8.0, "padding": 8, "hires": 1.5, "hires_strength": 0.5, "hires_steps": 3, "vae_tile": 64,
 }  # fmt: skip
 NEEDED = {
     "eta": {"sampler": "euler_a"},
@@ -124,6 +125,7 @@ NEEDED = {
     "subseed": {"subseed_strength": 0.5},
     "subseed_strength": {"subseed": 5},
     **dict.fromkeys(("strength", "mask_blur"), {"image": "@image.png", "mask": "@mask.png"}),
+    "image_guidance": {"image": "@image.png"},
     "padding": {"image": "@image.png", "mask": "@mask.png", "only_masked": True},
     **dict.fromkeys(("hires_strength", "hires_steps"), {"hires": 1.5}),
 }

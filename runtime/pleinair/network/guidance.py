@@ -30,8 +30,14 @@ RANGES = {  # field of Guidance -> least, most, and what people choose
     "threshold": (0.5, 1, "0.995 is usual"),
     "ceiling": (1, inf),
     "parallel": (0, 1, "1 is ordinary guidance, 0 keeps colours calm"),
+    "image": (1, 100, "1.5 is usual"),
 }
-NAMES = {"scale": "guidance", "start": "guidance_start", "end": "guidance_end"}  # as errors call them
+NAMES = {  # as errors call them
+    "scale": "guidance",
+    "start": "guidance_start",
+    "end": "guidance_end",
+    "image": "image_guidance",
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,9 @@ class Guidance:
     threshold: float | None = None  # the percentile of a picture that counts as its reach, 0.995 say
     ceiling: float | None = None
     parallel: float = 1.0  # how much is kept of the guidance along the picture itself, 0..1
+    image: float | None = (
+        None  # how strictly a model that edits pictures keeps to them, 1..100; None: as it usually does
+    )
 
     def __post_init__(self) -> None:
         for field, limits in RANGES.items():

@@ -206,6 +206,14 @@ class Guiding:
     threshold: float | None = option(None, GUIDING["threshold"], "Dynamic thresholding percentile: 0.995.")
     parallel: float = option(1.0, GUIDING["parallel"], "Share kept of the guidance that only saturates.")
     two_calls: bool = option(False, Flag(), "Ask the network twice a step: less memory.")
+    image: float | None = option(
+        None,
+        GUIDING["image"],
+        "How strictly to keep to the picture, of models that edit pictures.",
+        usual=MODELS,
+        name="image_guidance",
+        needs=("image",),
+    )
 
 
 @dataclass(frozen=True)
@@ -382,6 +390,7 @@ class Options(TypedDict, total=False):
     threshold: float | None
     parallel: float
     two_calls: bool
+    image_guidance: float | None
     image: Source | None
     strength: float | None
     mask: Source | None
