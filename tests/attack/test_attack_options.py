@@ -116,7 +116,8 @@ NUMBERS = {
     "width": 32, "height": 32, "count": 2, "batch": 2, "steps": 3, "eta": 0.5, "s_churn": 3.0, "s_noise": 1.5,
     "seed": 7, "subseed": 7, "subseed_strength": 0.5, "clip_skip": 2, "guidance": 7.5, "rescale": 0.5,
     "guidance_start": 0.25, "guidance_end": 0.5, "threshold": 0.75, "parallel": 0.5, "strength": 0.5,
-    "image_guidance": 2.5, "mask_blur": 8.0, "padding": 8, "hires": 1.5, "hires_strength": 0.5, "hires_steps": 3, "vae_tile": 64,
+    "image_guidance": 2.5,
+    "mask_blur": 8.0, "padding": 8, "hires": 1.5, "hires_strength": 0.5, "hires_steps": 3, "vae_tile": 64,
 }  # fmt: skip
 NEEDED = {
     "eta": {"sampler": "euler_a"},

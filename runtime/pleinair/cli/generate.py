@@ -1,4 +1,4 @@
-"""`pleinair generate`: one picture or several of one prompt; a list of prompts is `lists`'."""
+"""`pleinair generate`: pictures of one prompt; `lists` has those of many."""
 
 from dataclasses import replace
 from pathlib import Path
