@@ -169,7 +169,7 @@ def peers(
     form: Form = "md",
 ) -> None:
     """Measure other programs on the same work: diffusers, openvino-genai, optimum, stable-diffusion.cpp."""
-    from pleinair.request.options import parse_size
+    from pleinair.request.kinds import parse_size
     from pleinair_bench import peers as others
 
     form = tables.checked_form(form)

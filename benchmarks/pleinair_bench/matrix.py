@@ -6,7 +6,7 @@ from typing import Any
 
 from pleinair.checks import one_line, one_of
 from pleinair.errors import RequestError
-from pleinair.request.options import parse_size
+from pleinair.request.kinds import parse_size
 from pleinair.sampling.names import named
 from pleinair_bench import cases, models, topologies
 from pleinair_bench.cases import PRECISIONS, TAKEN_BY, WORKS, Case, takes, value

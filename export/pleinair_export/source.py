@@ -13,7 +13,7 @@ from pleinair.bundle.manifest import MANIFEST, Defaults, Sizes
 from pleinair.bundle.manifest_checks import LONGEST_WORD, MOST_WORDS, is_vocabulary, suits
 from pleinair.checks import number, one_line, shown, whole
 from pleinair.errors import BundleError, ExportError, RequestError
-from pleinair.request.request import MAX_SIDE, MAX_STEPS
+from pleinair.request.options import MAX_SIDE, MAX_STEPS
 from pleinair.sampling.configured import make_solver
 from pleinair.sampling.laying import make_path
 from pleinair.sampling.names import default_sampler, named

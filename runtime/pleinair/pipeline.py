@@ -27,9 +27,11 @@ from pleinair.pictures.reading import fitted
 from pleinair.pictures.seamless import seamless_decode, wrap_margins, wrapped
 from pleinair.pictures.upscale import Upscalers
 from pleinair.pictures.vae import decode, encode, resized_latents, rough, tile_shape, to_pil, to_pixels
-from pleinair.request.passes import Pass, plan, warnings
+from pleinair.request.help import lists_options
+from pleinair.request.options import ENLARGERS, Options
+from pleinair.request.planning import Pass, plan, warnings
 from pleinair.request.record import asked_for
-from pleinair.request.request import ENLARGERS, Options, Request, lists_options, resolve
+from pleinair.request.request import Request, resolve
 from pleinair.results import Frame, Result, Timings, merged
 from pleinair.sampling.configured import make_solver
 from pleinair.sampling.noise import NoiseSource, source, stacked
@@ -160,7 +162,7 @@ class Pipeline:
         started, timings = perf_counter(), Timings()
         said = [*warnings(self.bundle, request, passes), *self._upscalers.elsewhere(request.upscalers)]
         guides = [guide or self._guide(request, len(each.path), timings, said) for each in passes]
-        ground = starts.lay(request.canvas, request.width, request.height) if request.canvas else None
+        ground = self._ground(request) if request.canvas else None
         encoder = cache(partial(self._encoder, request))
         job = Job(request, passes, guides, ground, encoder, timings, said, started)
         sources = self.generators(request) if generators is None else list(generators)
@@ -233,7 +235,7 @@ class Pipeline:
         denoise = self._guided(job, number, start)
         with timings.spent_on("load"):
             self._prepare_denoiser(denoise, batch.x)
-        config, steps = self.bundle.scheduler_config, stage.walk
+        config, steps = self.bundle.scheduler_config, stage.steps
         sample = make_solver(steps.sampler, config, eta=steps.eta, s_churn=steps.s_churn, s_noise=steps.s_noise)
         looked_at = wrapped(denoise, request.tile) if request.tile else denoise
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
@@ -375,9 +377,25 @@ class Pipeline:
         """The clean latents (B, C, h, w) of the picture that a request starts from, drawn as `generate` draws them."""
         if request.canvas is None:
             return None
-        ground = starts.lay(request.canvas, request.width, request.height)
+        ground = self._ground(request)
         encoding = self._encoding(request, request.seeds, list(generators))
         return self._encoder(request).latents(ground.picture, encoding)
+
+    def _ground(self, request: Request) -> starts.Ground:
+        """The picture that a request starts from, at the size that is painted."""
+        canvas = request.canvas
+        return starts.lay(
+            canvas.image,
+            canvas.mask,
+            request.width,
+            request.height,
+            outpaint=canvas.outpaint,
+            only_masked=canvas.only_masked,
+            padding=canvas.padding,
+            fill=canvas.fill,
+            mask_blur=canvas.mask_blur,
+            restore=canvas.restore,
+        )
 
     def _encoder(self, request: Request) -> starts.EncodedOnce:
         vae = self.bundle.manifest.vae

@@ -67,6 +67,10 @@ class Result:
             latents=self.latents[one],
         )
 
+    def without_pixels(self) -> "Result":
+        """What is to be said of the pictures, when they are on disk and need no memory any more."""
+        return replace(self, images=[], pixels=self.pixels[:0].copy(), latents=self.latents[:0].copy())
+
 
 @dataclass(frozen=True)
 class Frame:

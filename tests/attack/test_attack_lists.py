@@ -18,7 +18,6 @@ from pleinair.engines.fake import FakeEngine
 from pleinair.errors import BundleError, EngineError, PleinairError, RequestError, ResourceError
 from pleinair.files import film
 from pleinair.files.output import free_names, planned_files, whole_file
-from pleinair.request.request import Options
 from pleinair.tasks import lists as jobs
 from pleinair.tasks.filming import recorded
 
@@ -125,7 +124,7 @@ VALUES = {
     "null": None, "true": True, "minus": -1, "three": 3, "huge": 10**30, "infinite": float("inf"), "word": "a\0b",
     "number": "3", "surrogate": "\ud800", "numbers": [3, 1], "nested": [[[]]], "object": {"3": 1, "1": 0},
 }  # fmt: skip
-OPTIONS = [*jobs.OWN, *Options.__annotations__, "no_such_option"]
+OPTIONS = [*jobs.KEYS, "stop", "no_such_option"]
 
 
 @pytest.mark.parametrize("value", VALUES)

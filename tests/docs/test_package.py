@@ -58,7 +58,7 @@ def test_the_command_line_begins_before_anything_slow_is_imported():
 
 
 def test_starting_the_command_line_does_not_load_what_draws_the_bar():
-    assert "rich.progress" not in python("import sys, pleinair.cli.app; print(*sys.modules)").split()
+    assert "rich.progress" not in python("import sys, pleinair.cli.generate; print(*sys.modules)").split()
 
 
 def test_importing_loads_no_engine_and_nothing_heavy():

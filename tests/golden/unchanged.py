@@ -50,7 +50,7 @@ def jobs(folder: Path) -> dict[str, dict]:
         "no-negative": {"negative": ""},
         "no-guidance": {"guidance": 1.0},
         "guidance-0": {"guidance": 0.0},
-        "two-calls": {"together": False},
+        "two-calls": {"two_calls": True},
         "batch-3": {"count": 3, "batch": 3},
         "batch-2-of-3": {"count": 3, "batch": 2},
         "seeds": {"seed": [5, 2, 9]},

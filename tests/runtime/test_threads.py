@@ -169,7 +169,7 @@ def mask(width=128, height=128):
 STAGES = {  # options, and which call of which graph is interrupted
     "a long prompt": ({"prompt": "a house AND a boat AND " + "snow " * 200}, "text_encoder", 1),
     "a step": ({}, "unet", 3),
-    "half a step": ({"together": False}, "unet", 3),
+    "half a step": ({"two_calls": True}, "unet", 3),
     "a step of two calls": ({"sampler": "heun"}, "unet", 4),
     "the next picture": ({"count": 3}, "unet", 6),
     "encoding": ({"image": picture()}, "vae_encoder", 1),

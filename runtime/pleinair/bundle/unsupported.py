@@ -1,4 +1,4 @@
-"""What people look for here and do not find, each with what leads on."""
+"""Models that are not bundles, each with what leads on."""
 
 import re
 from pathlib import Path
@@ -6,35 +6,6 @@ from pathlib import Path
 from pleinair.errors import BundleError
 from pleinair.system.files import CONFIG, read_json
 
-MERGE = "merge it into the model with diffusers (load_lora_weights, fuse_lora, save_pretrained) and export that folder"
-CONTROL = "ControlNets are not supported; start from a picture with --image and --strength"
-OPTIONS = {
-    "--lora": f"LoRA files are not supported; {MERGE}",
-    "--control": CONTROL,
-    "--controlnet": CONTROL,
-    "--vae": "a VAE cannot be exchanged here; put it into the diffusers folder of the model and export that again",
-    "--refiner": "refiners are not supported; paint over the picture with --image and --strength 0.3",
-    "--ip-adapter": "IP-Adapters are not supported; start from a picture with --image and --strength",
-    "--width": "a picture's size is one option; write for example --size 512x768",
-    "--height": "a picture's size is one option; write for example --size 512x768",
-    "--prompt": 'the prompt stands alone, in quotes; write for example: pleinair generate "a red house"',
-    "--negative-prompt": 'the option is --negative; write for example --negative "night"',
-    "--scheduler": "schedulers are called samplers here; choose one with --sampler, from: pleinair samplers",
-    "--cfg-scale": "the option is --guidance; write for example --guidance 7",
-    "--guidance-scale": "the option is --guidance; write for example --guidance 7",
-    "--num-inference-steps": "the option is --steps; write for example --steps 20",
-}
-COMMANDS = {
-    "serve": "there is no server; call pleinair from Python, or paint a list with: pleinair generate --prompts FILE",
-    "pull": "pleinair downloads nothing; fetch a diffusers folder yourself, then: pleinair export FOLDER OUT",
-    "download": "pleinair downloads nothing; fetch a diffusers folder yourself, then: pleinair export FOLDER OUT",
-    "convert": "models are converted with: pleinair export FOLDER OUT",
-    "txt2img": 'pictures are painted with: pleinair generate "a red house"',
-    "img2img": 'pictures are repainted with: pleinair generate "a red house" --image FILE --strength 0.7',
-    "inpaint": 'pictures are repaired with: pleinair generate "a red house" --image FILE --mask FILE',
-    "upscale": 'pictures are enlarged with: pleinair generate "a red house" --upscale BUNDLE',
-    "train": "pleinair trains nothing; train with diffusers, then: pleinair export FOLDER OUT",
-}
 CHECKPOINTS = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
 SUPPORTED = "Stable Diffusion 1.x and 2.x"
 EXPORTABLE = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")

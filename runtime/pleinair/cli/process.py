@@ -32,7 +32,10 @@ def run() -> None:
 
     try:
         with sign_of_life():
+            from pleinair.cli.app import prepare
             from pleinair.cli.app import run as command
+
+            prepare(arguments)
         watch(unwind)
         code = command(arguments)
     except KeyboardInterrupt:

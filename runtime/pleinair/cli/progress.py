@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from statistics import fmean
 from time import perf_counter
 from types import TracebackType
 from typing import Any
 
 from pleinair.cli.terminal import printable
+from pleinair.pipeline import Pipeline, load
 from pleinair.results import Frame
 
 RECENT = 10  # steps whose mean tells how fast it goes
@@ -82,6 +84,14 @@ class Progress:
         if self._bar is None:
             self._bar, self._task = _drawn(words)
         self._bar.update(self._task, description=printable(words), completed=step or 0, total=steps)
+
+
+def loaded(progress: Progress, model: Path | None, **options: Any) -> Pipeline:
+    """An open model that says what it is loading."""
+    progress.loading("the model")
+    pipe = load(model, **options)
+    pipe.loading = progress.loading
+    return pipe
 
 
 def clock(seconds: float) -> str:

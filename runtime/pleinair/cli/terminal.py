@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import unicodedata
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 from pleinair.errors import ResourceError
@@ -41,9 +42,10 @@ def say(words: object) -> None:
         sys.stderr.flush()
 
 
-def warn(words: object) -> None:
-    """Print one warning on stderr."""
-    say(f"warning: {words}")
+def warn(*warnings: object) -> None:
+    """Print each warning as one line on stderr."""
+    for words in warnings:
+        say(f"warning: {words}")
 
 
 def complain(message: str, code: int, kind: str, as_json: bool = False) -> int:
@@ -91,6 +93,18 @@ def finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: finite(each) for key, each in value.items()}
     return [finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def aligned(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """Nested facts as indented lines, for people."""
+    width = max((len(name) for name in facts), default=0)
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            yield f"{indent}{name}"
+            yield from aligned(value, indent + "  ")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else "-" if value is None else value
+            yield f"{indent}{name:{width}}  {text}"
 
 
 def fill_streams() -> None:

@@ -3,8 +3,6 @@
 import difflib
 from typing import Any
 
-from pleinair.bundle.unsupported import COMMANDS, OPTIONS
-
 EXAMPLES = {
     "pleinair": ('pleinair generate "a red house"', "pleinair generate --help", "pleinair doctor"),
     "generate": (
@@ -23,6 +21,36 @@ EXAMPLES = {
     "rerun": ("pleinair rerun house.png", "pleinair rerun house.png -o again.png"),
     "samplers": ("pleinair samplers", "pleinair samplers --json"),
     "doctor": ("pleinair doctor",),
+}
+
+MERGE = "merge it into the model with diffusers (load_lora_weights, fuse_lora, save_pretrained) and export that folder"
+CONTROL = "ControlNets are not supported; start from a picture with --image and --strength"
+OPTIONS = {  # what people look for here and do not find -> what leads on
+    "--lora": f"LoRA files are not supported; {MERGE}",
+    "--control": CONTROL,
+    "--controlnet": CONTROL,
+    "--vae": "a VAE cannot be exchanged here; put it into the diffusers folder of the model and export that again",
+    "--refiner": "refiners are not supported; paint over the picture with --image and --strength 0.3",
+    "--ip-adapter": "IP-Adapters are not supported; start from a picture with --image and --strength",
+    "--width": "a picture's size is one option; write for example --size 512x768",
+    "--height": "a picture's size is one option; write for example --size 512x768",
+    "--prompt": 'the prompt stands alone, in quotes; write for example: pleinair generate "a red house"',
+    "--negative-prompt": 'the option is --negative; write for example --negative "night"',
+    "--scheduler": "schedulers are called samplers here; choose one with --sampler, from: pleinair samplers",
+    "--cfg-scale": "the option is --guidance; write for example --guidance 7",
+    "--guidance-scale": "the option is --guidance; write for example --guidance 7",
+    "--num-inference-steps": "the option is --steps; write for example --steps 20",
+}
+COMMANDS = {
+    "serve": "there is no server; call pleinair from Python, or paint a list with: pleinair generate --prompts FILE",
+    "pull": "pleinair downloads nothing; fetch a diffusers folder yourself, then: pleinair export FOLDER OUT",
+    "download": "pleinair downloads nothing; fetch a diffusers folder yourself, then: pleinair export FOLDER OUT",
+    "convert": "models are converted with: pleinair export FOLDER OUT",
+    "txt2img": 'pictures are painted with: pleinair generate "a red house"',
+    "img2img": 'pictures are repainted with: pleinair generate "a red house" --image FILE --strength 0.7',
+    "inpaint": 'pictures are repaired with: pleinair generate "a red house" --image FILE --mask FILE',
+    "upscale": 'pictures are enlarged with: pleinair generate "a red house" --upscale BUNDLE',
+    "train": "pleinair trains nothing; train with diffusers, then: pleinair export FOLDER OUT",
 }
 
 
@@ -55,7 +83,7 @@ def _option(option: str, message: str, context: Any, arguments: list[str]) -> st
     long = [f"-{each}" for each in arguments if f"-{each}" in known and not each.startswith("--")]
     if option not in arguments and long:  # -steps is read as -s with a value
         return f"no such option: {long[0][1:]}; write {long[0]} with two hyphens"
-    if context.parent is None and option in _options(context.command.commands["generate"]):
+    if context.parent is None and option in _options(context.command.get_command(context, "generate")):
         return f'{option} stands behind the command; write for example: pleinair generate "a red house" {option} ...'
     return f"{message}; see: {context.command_path} --help"
 
@@ -64,7 +92,7 @@ def _command(arguments: list[str], context: Any) -> str:
     words = _words(arguments)
     if words[0] in COMMANDS:
         return COMMANDS[words[0]]
-    near = difflib.get_close_matches(words[0].lower(), context.command.commands, n=1)
+    near = difflib.get_close_matches(words[0].lower(), context.command.list_commands(context), n=1)
     if near:
         return f"no such command '{words[0]}', did you mean '{near[0]}'? see: pleinair --help"
     painted = f'pleinair generate "{" ".join(words)}"'

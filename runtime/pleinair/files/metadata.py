@@ -21,6 +21,8 @@ from pleinair.errors import RequestError
 from pleinair.files import embedded, exif, foreign, xmp
 from pleinair.files.foreign.record import parsed, shown, whole
 from pleinair.files.xmp import MAX_SEGMENT
+from pleinair.request.options import OPTIONS
+from pleinair.request.record import modern
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.text.syntax import MAX_PROMPT
 
@@ -41,24 +43,24 @@ SCHEDULES = {  # spacing -> A1111's schedule type, where it is not just the name
     "kl_optimal": "KL Optimal",
     "ays": "Align Your Steps",
 }
-RNGS = {"torch": "CPU", "philox": "NV", "numpy": "NumPy"}
-ENLARGERS = {"latent": "Latent", "lanczos": "Lanczos"}
-FILLS = {"noise": "latent noise", "blank": "latent nothing"}
+A1111 = {  # option -> what A1111 calls its values; one that it has no word for is not written
+    "noise": {"torch": "CPU", "philox": "NV", "numpy": "NumPy"},
+    "fill": {"noise": "latent noise", "blank": "latent nothing"},
+    "only_masked": {True: "Only masked"},
+    "tile": {True: True},
+}
+LABELS = {name: info.a1111 for name, info in SAMPLERS.items()}
+UPSCALERS = {"latent": "Latent", "lanczos": "Lanczos"}
 PATHLIKE = re.compile(r"/|~[^\\/]*[\\/]|\\\\|[A-Za-z]:[\\/]|file:")
 FREE_TEXT = ("prompt", "negative")
 FILMED = ("film", "morph")  # what our JSON has only in a film or strip: of one picture, of several
 ABOUT = {  # of our JSON: what is not an argument of Pipeline.generate
-    *("format", "seed", "seeds", "batch", "batch_seeds", "prompt", "negative", "task"),
+    *("format", "seed", "seeds", "batch", "batch_seeds", "prompt", "negative", "negative_said", "task"),
     *("model", "bundle", "engine", "engine_version", "device", "threads", "precision", "pleinair"),
-    *("image", "image_sha256", "mask", "mask_sha256", "embeddings", "upscale", *FILMED),
+    *("image_sha256", "mask_sha256", *FILMED),
+    *(name for name, option in OPTIONS.items() if option.kind.file),
 }
 MASKED = ("inpaint", "outpaint")
-NEEDED = {  # what an option means nothing without; recorded all the same, since all resolved settings are
-    "hires": ("hires_strength", "hires_steps", "hires_sampler", "enlarger"),
-    "subseed_strength": ("subseed",),
-    "image": ("strength", "mask_blur", "fill", "only_masked"),
-    "mask": ("mask_blur", "fill", "only_masked"),
-}
 
 
 def of_picture(settings: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -90,44 +92,41 @@ def infotext(settings: dict[str, Any], seed: int) -> str:
 
 
 def _fields(settings: dict[str, Any], seed: int) -> dict[str, Any]:
-    """A1111's names and values in its order; None or nothing for what is not to be written."""
-    get = _meaningful(settings).get
-    hires, varied = get("hires"), get("subseed_strength")
-    strength = get("strength") if get("strength") is not None else get("hires_strength") if hires else None
-    return {
+    """A1111's names and values, first those that all pictures have; None or nothing for what is not to be written."""
+    fields = {
         "Steps": settings["steps"],
-        "Sampler": SAMPLERS[settings["sampler"]].a1111,
-        "Schedule type": None if get("sigmas") or get("timesteps") else _schedule(get("spacing")),
-        "CFG scale": settings["guidance"],
+        "Sampler": None,
+        "Schedule type": None,
+        "CFG scale": None,
         "Seed": seed,
         "Size": f"{settings['width']}x{settings['height']}",
-        "Model hash": (get("bundle") or {}).get("sha256", "")[:10],
+        "Model hash": (settings.get("bundle") or {}).get("sha256", "")[:10],
         "Model": settings["model"],
-        "Variation seed": get("subseed") if varied else None,
-        "Variation seed strength": varied or None,
-        "Denoising strength": strength,
-        "Clip skip": get("clip_skip") if (get("clip_skip") or 1) > 1 else None,
-        "Tiling": True if get("tile") is True else None,
-        "Init image hash": get("image_sha256"),
-        "Mask blur": get("mask_blur") or None,
-        "Masked content": FILLS.get(get("fill")),
-        "Inpaint area": "Only masked" if get("only_masked") else None,
-        "Hires upscale": hires,
-        "Hires steps": get("hires_steps") if hires else None,
-        "Hires sampler": SAMPLERS[get("hires_sampler")].a1111 if hires and get("hires_sampler") else None,
-        "Hires upscaler": ENLARGERS.get(get("enlarger", "latent"), get("enlarger")) if hires else None,
-        "Eta DDIM" if settings["sampler"] == "ddim" else "Eta": get("eta"),
-        "Sigma churn": get("s_churn") or None,
-        "Sigma noise": get("s_noise") if get("s_noise") != 1 else None,
-        "CFG rescale": get("rescale") or None,
-        "Guidance start": get("guidance_start") or None,
-        "Guidance end": get("guidance_end") if get("guidance_end") != 1 else None,
-        "Sigmas": _listed(get("sigmas")),
-        "Timesteps": _listed(get("timesteps")),
-        "TI hashes": ", ".join(f"{name}: {digest}" for name, digest in (get("embeddings") or {}).items()),
-        "RNG": RNGS[get("noise") or "torch"],
-        "Version": f"pleinair {settings['pleinair']}",
+        "Init image hash": settings.get("image_sha256"),
     }
+    listed = settings.get("sigmas") or settings.get("timesteps")
+    for name, option in OPTIONS.items():
+        if option.a1111 and not (name == "spacing" and listed) and _counts(name, settings):
+            value = option.default if settings.get(name) is None else settings[name]
+            field = "Eta DDIM" if name == "eta" and settings["sampler"] == "ddim" else option.a1111
+            if fields.get(field) is None and (option.kept or value != option.default):
+                fields[field] = _in_a1111(name, value)
+    return {**fields, "Version": f"pleinair {settings['pleinair']}"}
+
+
+def _in_a1111(name: str, value: Any) -> Any:
+    """An option's value as A1111 writes it."""
+    if name in A1111:
+        return A1111[name].get(value)
+    if name in ("sampler", "hires_sampler"):
+        return LABELS[value]
+    if name == "spacing":
+        return _schedule(value)
+    if name == "enlarger":
+        return UPSCALERS.get(value, value)
+    if isinstance(value, dict):
+        return ", ".join(f"{word}: {digest}" for word, digest in value.items())
+    return ", ".join(map(_number, value)) if isinstance(value, list | tuple) else value
 
 
 def _inputs(settings: dict[str, Any]) -> tuple[str, ...]:
@@ -138,13 +137,11 @@ def _inputs(settings: dict[str, Any]) -> tuple[str, ...]:
     return ("image",) if settings.get("image_sha256") or task not in (None, "text2image") else ()
 
 
-def _meaningful(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings without those that had no part in the picture."""
+def _counts(name: str, settings: dict[str, Any]) -> bool:
+    """Whether a setting has a part in the picture; all resolved settings may be recorded."""
+    needs = OPTIONS[name].needs if name in OPTIONS else ()
     inputs = _inputs(settings)
-    masked = "mask" in inputs or bool(settings.get("outpaint"))
-    present = {**settings, "image": "image" in inputs, "mask": masked}
-    idle = {name for needed, names in NEEDED.items() if not present.get(needed) for name in names}
-    return {name: value for name, value in settings.items() if name not in idle}
+    return not needs or any(each in inputs or settings.get(each) not in (None, OPTIONS[each].default) for each in needs)
 
 
 def _schedule(spacing: str | None) -> str | None:
@@ -153,10 +150,6 @@ def _schedule(spacing: str | None) -> str | None:
         return None
     name = spacing.rpartition(",")[2]
     return SCHEDULES.get(name) or name.replace("_", " ").capitalize()
-
-
-def _listed(numbers: Any) -> str:
-    return ", ".join(_number(number) for number in numbers) if numbers else ""
 
 
 def _number(value: Any) -> str:
@@ -245,7 +238,7 @@ class Found:
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments of Pipeline.generate that ask for this picture, as far as the record has them."""
-        return {"prompt": self.prompt, "negative": self.negative, **self.arguments}
+        return {"prompt": self.prompt, "negative": self.negative or None, **self.arguments}
 
 
 def read(file: str | Path) -> Found:
@@ -256,7 +249,7 @@ def read(file: str | Path) -> Found:
     file = Path(file)
     found = embedded.read_texts(file)
     if ours := _ours(found.texts.get("pleinair", "")):
-        arguments, warnings = _our_options(ours)
+        arguments, warnings = _our_options(modern(ours))
         version = str(ours.get("pleinair") or "") or None
         texts = ours["prompt"], ours["negative"]
         rest = found.texts["pleinair"], warnings, arguments, _inputs(ours)
@@ -287,14 +280,16 @@ def _our_options(ours: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]
         warnings.append("the record was written by a newer pleinair; what this one does not know is left out")
     listed = [name for name in ("sigmas", "timesteps") if ours.get(name)]
     implied = ("steps", "spacing") if listed else ()
-    meant = _meaningful(ours).items()
-    options = {name: value for name, value in meant if name not in (*ABOUT, *implied) and value is not None}
+    meant = {name: value for name, value in ours.items() if value is not None and _counts(name, ours)}
+    options = {name: value for name, value in meant.items() if name not in (*ABOUT, *implied)}
     odd = [name for name, value in options.items() if not _plain(value)]
     if odd:
         warnings.append(f"not followed, of no known kind: {', '.join(map(shown, odd[:8]))}")
     options = {name: value for name, value in options.items() if name not in odd}
     if whole(ours.get("seed")) is not None:
         options["seed"] = ours["seed"]
+    if ours["negative"] == "" and ours.get("negative_said") is True:
+        options["negative"] = ""
     return options, tuple(warnings)
 
 

@@ -28,6 +28,22 @@ Network = Callable[[np.ndarray, Point, int, Told], np.ndarray]  # latents, where
 EACH = (1, 2, 3)  # the axes of one picture in a batch (B, 4, h, w)
 LATENT_REACH = 3.5  # latents are scaled to unit variance: next to nothing lies beyond
 TINY = 1e-20
+RANGES = {  # field of Guidance -> least, most, and what people choose
+    "scale": (0, 100, "1 turns it off, 7.5 is usual"),
+    "rescale": (0, 1, "0 is off, 0.7 is usual"),
+    "start": (0, 1),
+    "end": (0, 1),
+    "threshold": (0.5, 1, "0.995 is usual"),
+    "ceiling": (1, inf),
+    "parallel": (0, 1, "1 is ordinary guidance, 0 keeps colours calm"),
+    "image": (1, 100, "1.5 is usual"),
+}
+NAMES = {  # as errors call them
+    "scale": "guidance",
+    "start": "guidance_start",
+    "end": "guidance_end",
+    "image": "image_guidance",
+}
 
 
 @dataclass(frozen=True)
@@ -55,28 +71,17 @@ class Guidance:
     rescale: float = 0.0  # how far the contrast is brought back to that of the text alone, 0..1
     start: float = 0.0  # the share of the steps from which on, and up to which, guidance is on
     end: float = 1.0
-    together: bool = True  # negative and parts as one network call, rather than one call each
+    two_calls: bool = False  # one network call for the negative and each part, rather than one for all
     threshold: float | None = None  # the percentile of a picture that counts as its reach, 0.995 say
     ceiling: float | None = None
     parallel: float = 1.0  # how much is kept of the guidance along the picture itself, 0..1
-    image: float | None = None  # how strictly a picture that is edited is kept to; None for models that edit none
+    image: float | None = None  # how strictly a picture that is edited is kept to, 1..100; None where none is
 
     def __post_init__(self) -> None:
-        plain = {
-            "scale": number("guidance", self.scale, 0, 100, "1 turns it off, 7.5 is usual"),
-            "rescale": number("rescale", self.rescale, 0, 1, "0 is off, 0.7 is usual"),
-            "start": number("guidance_start", self.start, 0, 1),
-            "end": number("guidance_end", self.end, 0, 1),
-            "parallel": number("parallel", self.parallel, 0, 1, "1 is ordinary guidance, 0 keeps colours calm"),
-        }
-        if self.threshold is not None:
-            plain["threshold"] = number("threshold", self.threshold, 0.5, 1, "0.995 is usual")
-        if self.ceiling is not None:
-            plain["ceiling"] = number("ceiling", self.ceiling, 1, inf)
-        if self.image is not None:
-            plain["image"] = number("image_guidance", self.image, 1, 100, "1.5 is usual")
-        for name, value in plain.items():  # text and NumPy's numbers as Python has them
-            object.__setattr__(self, name, value)
+        for field, limits in RANGES.items():
+            value = getattr(self, field)
+            if value is not None:  # text and NumPy's numbers as Python has them
+                object.__setattr__(self, field, number(NAMES.get(field, field), value, *limits))
         if self.start >= self.end:
             raise RequestError(
                 f"guidance from {self.start:g} to {self.end:g} of the steps is never on; let the start be smaller"
@@ -177,7 +182,7 @@ class Guided:
         self._to_x0 = TO_X0[prediction]
         self._steps = steps
         told = {len(self._rows(step)) for step in range(steps)}
-        self._together = guidance.together and len(told) == 1
+        self._together = len(told) == 1 and not guidance.two_calls
         self._prepared: tuple[Guide, int, bool, list[Told]] | None = None  # for the last guide
 
     def __call__(self, x: np.ndarray, point: Point, step: int) -> np.ndarray:

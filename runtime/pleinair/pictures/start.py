@@ -11,7 +11,6 @@ from pleinair.engines.engine import Graph
 from pleinair.pictures import masks
 from pleinair.pictures.reading import fitted
 from pleinair.pictures.vae import drawn, encoder_answer, scaled, to_pil, to_pixels
-from pleinair.request import request
 from pleinair.sampling.noise import NoiseSource, stacked
 from pleinair.sampling.path import Point
 
@@ -35,22 +34,34 @@ class Ground:
         return pixels[:, :height, :width]
 
 
-def lay(canvas: request.Canvas, width: int, height: int) -> Ground:
-    """Fit a canvas to the size that is painted, alike for every picture of a job."""
-    image, mask, size = canvas.image, canvas.mask, None
-    if canvas.outpaint:
-        left, top, right, bottom = canvas.outpaint
+def lay(
+    image: Image.Image,
+    mask: Image.Image | None,
+    width: int,
+    height: int,
+    *,
+    outpaint: tuple[int, int, int, int] | None,
+    only_masked: bool,
+    padding: int,
+    fill: str,
+    mask_blur: float,
+    restore: bool,
+) -> Ground:
+    """Fit a picture and its mask (white: repaint) to the size that is painted, alike for every picture of a job."""
+    size = None
+    if outpaint:
+        left, top, right, bottom = outpaint
         size = image.width + left + right, image.height + top + bottom  # what is painted may be a little larger
-        image, mask = masks.outpainted(image, left, top, right + width - size[0], bottom + height - size[1], multiple=1)
+        image, mask = masks.outpainted(image, left, top, right + width - size[0], bottom + height - size[1])
     if mask is None:
         return Ground(to_pixels([fitted(image, width, height)]), None, image, None, None)
-    box = masks.masked_region(mask, canvas.padding, width, height) if canvas.only_masked else None
+    box = masks.masked_region(mask, padding, width, height) if only_masked else None
     if box is None:
         image, mask = fitted(image, width, height), fitted(mask, width, height)
-    painted, hole = masks.filled(image, mask, canvas.fill), mask
+    painted, hole = masks.filled(image, mask, fill), mask
     if box:
         painted, hole = (each.crop(box).resize((width, height), Image.Resampling.LANCZOS) for each in (painted, mask))
-    soft = masks.blurred(mask, canvas.mask_blur) if canvas.restore or box else None
+    soft = masks.blurred(mask, mask_blur) if restore or box else None
     return Ground(to_pixels([painted]), hole, image, soft, box, size)
 
 

@@ -1,233 +1,412 @@
-"""The command-line options of everything that paints, in one table: `generate`, `morph` and `rerun` share them."""
+"""The table of options: everything that a caller may ask for, each in one line of one group.
 
-import inspect
-from collections.abc import Callable, Iterable
-from functools import wraps
+The command line, Python's keyword arguments, the lines of lists, the checks, the record in a picture, A1111's text,
+`rerun`, docs/options.md and the JSON schema are made of it. A new option is one line here and the place that uses it:
+the field of its group is a field of the request. `Options` repeats the names for editors, and a test compares the two.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, TypedDict
 
-import typer
+from PIL.Image import Image
 
+from pleinair.checks import one_of
 from pleinair.errors import RequestError
-from pleinair.pictures.masks import FILLS
-from pleinair.request.request import ENLARGERS, STRENGTH
+from pleinair.network import guidance
+from pleinair.pictures.masks import FILLS, MAX_RADIUS
+from pleinair.pictures.reading import Source
+from pleinair.pictures.vae import SIDES
+from pleinair.request.kinds import (
+    MAX_COUNT,
+    SEED_LIMIT,
+    Axes,
+    Choice,
+    Enlarger,
+    Factor,
+    Falling,
+    Files,
+    Flag,
+    Folder,
+    Function,
+    InputPicture,
+    Kind,
+    Prompt,
+    Real,
+    Seeds,
+    Sides,
+    Size,
+    Whole,
+    Words,
+)
 from pleinair.sampling.noise import KINDS
-from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sampling.samplers import RANGES, SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
 
-THE_MODELS = "the model's"
+MIN_SIDE = 8
+MAX_SIDE = 4096
+MAX_STEPS = 1000
+MAX_HIRES = 8.0
+MAX_SKIP = 100
+ENLARGERS = ("latent", "lanczos")
+STRENGTH = 0.75  # how much of a picture is repainted where the caller does not say
+
+SIDE, PASS, SHARE = Whole(MIN_SIDE, MAX_SIDE), Whole(1, MAX_STEPS), Real(0, 1)
+SAMPLER, SPACING = Words(tuple(SAMPLERS)), Words(SPACINGS)
+ETA, S_CHURN, S_NOISE = (Real(*RANGES[name]) for name in ("eta", "s_churn", "s_noise"))
+GUIDING = {name: Real(*limits) for name, limits in guidance.RANGES.items()}
+MODELS, FIRST = "the model's", "the first pass's"
+MASKED, SECOND = ("mask", "outpaint"), ("hires",)
 
 
-def option(
-    kind: Any, help: str, panel: str, *names: str, default: str | None = None, choices: Iterable[str] = ()
-) -> Any:
-    """An option that is None when not given, which `default` puts in words; a shell offers the `choices`."""
-    complete = offered(choices) if choices else None
-    words = f"{help} \\[default: {default}]" if default else help  # a backslash keeps rich from reading a style
-    return Annotated[
-        kind | None,
-        typer.Option(*names, help=words, rich_help_panel=panel, show_default=False, autocompletion=complete),
-    ]
+@dataclass(frozen=True)
+class Option:
+    """One thing that a caller may ask for."""
+
+    kind: Kind
+    help: str
+    default: Any  # where it is left out; None where that depends on something, which `usual` names
+    usual: str = ""
+    name: str = ""  # as callers say it; that of the field where none is given
+    flag: str | None = ""  # --name, --no-name for what is on by default; None where the command line has none
+    needs: tuple[str, ...] = ()  # the options without any of which it means nothing
+    a1111: str = ""  # its field in A1111's text
+    kept: bool = False  # recorded at its default too
+    by_sampler: bool = False  # whether only some samplers have it
+    group: type | None = None
+    field: str = ""  # of its group
+
+    @property
+    def panel(self) -> str:
+        """Where the command line's help shows it."""
+        return GROUPS[self.group][0]
+
+    def of(self, request: Any) -> Any:
+        """What a request has of it; its default where the request lacks its group, or holds what it stands for."""
+        path = GROUPS[self.group][1]
+        if path is None:
+            return self.default
+        for name in path:
+            request = getattr(request, name)
+            if request is None:
+                return self.default
+        return getattr(request, self.field)
 
 
-def offered(choices: Iterable[str]) -> Callable[[str], list[str]]:
-    """What a shell is told: the choices that begin as the word does, the last one of a comma-separated list."""
-    names = list(choices)
-
-    def complete(incomplete: str) -> list[str]:
-        before, comma, word = incomplete.rpartition(",")
-        return [f"{before}{comma}{name}" for name in names if name.startswith(word)]
-
-    return complete
+def option(default: Any, kind: Kind, help: str, *, compare: bool = True, **more: Any) -> Any:
+    """A field of a group that is an option; `more` are the fields of `Option`."""
+    return field(default=default, compare=compare, metadata={"option": Option(kind, help, default, **more)})
 
 
-MODEL = {
-    "model": option(Path, "Bundle folder.", "Model", default="storybook"),
-    "engine": option(
-        str,
-        "openvino or onnx.",
-        "Model",
-        default="what is installed",
-        choices=("openvino", "onnx"),
-    ),
-    "device": option(
-        str,
-        "cpu, gpu, npu (OpenVINO); cpu, dml (ONNX Runtime).",
-        "Model",
-        default="cpu",
-        choices=("cpu", "gpu", "npu", "dml"),
-    ),
-    "threads": option(int, "CPU threads.", "Model", default="the engine's choice"),
-    "precision": option(
-        str, "What is computed in: auto, f32, bf16, f16; by component: unet=bf16,vae=f32.", "Model", default="auto"
-    ),
-    "no_verify": option(bool, "Do not compare the model's files with their SHA-256.", "Model", "--no-verify"),
-}
-PICTURE = {
-    "size": option(str, "WIDTHxHEIGHT in pixels.", "Picture", default=THE_MODELS),
-    "seed": option(int, "First seed.", "Picture", default="random"),
-    "count": option(int, "How many pictures, with consecutive seeds.", "Picture", default="1"),
-    "batch": option(int, "Pictures in one network call.", "Picture", default="1"),
-    "noise": option(
-        str,
-        f"Whose random numbers: {', '.join(KINDS)} (philox: A1111's NV).",
-        "Picture",
-        default=KINDS[0],
-        choices=KINDS,
-    ),
-    "subseed": option(int, "A second seed, whose noise is mixed in.", "Picture"),
-    "subseed_strength": option(float, "How much of it: 0 to 1.", "Picture"),
-    "tile": option(bool, "A texture: all borders meet.", "Picture", "--tile"),
-    "panorama": option(bool, "Left and right meet.", "Picture", "--panorama"),
-    "vae_tile": option(int, "Side in pixels of the VAE's tiles; 0 never tiles.", "Picture", default="by size"),
-}
-STEPS = {
-    "sampler": option(
-        str,
-        f"One of: {', '.join(SAMPLERS)}; or A1111's name for it.",
-        "Steps",
-        default=THE_MODELS,
-        choices=SAMPLERS,
-    ),
-    "spacing": option(
-        str, f"Any of: {', '.join(SPACINGS)}; comma-separated.", "Steps", default=THE_MODELS, choices=SPACINGS
-    ),
-    "steps": option(int, "Denoising steps.", "Steps", default=THE_MODELS),
-    "sigmas": option(str, "Noise levels instead: 14.6,3.2,0.7.", "Steps"),
-    "timesteps": option(str, "Timesteps instead: 999,600,200.", "Steps"),
-    "eta": option(float, "Share of the noise that is renewed.", "Steps", default="the sampler's"),
-    "s_churn": option(float, "Noise added before a step (euler, heun, dpm2).", "Steps", default="0"),
-    "s_noise": option(float, "Scale of renewed noise.", "Steps", default="1"),
-}
-TEXT = {
-    "negative": option(str, "What to keep out of the picture.", "Text"),
-    "clip_skip": option(int, "1: the text encoder's last layer; 2: the one before.", "Text", default="1"),
-    "embedding": option(list[Path], "Textual inversion file; may be repeated.", "Text", "--embedding"),
-}
-GUIDANCE = {
-    "guidance": option(float, "How strictly to follow the prompt; 1 turns it off.", "Guidance", default=THE_MODELS),
-    "rescale": option(float, "Against overexposure: 0 to 1.", "Guidance", default="0"),
-    "guidance_start": option(float, "Share of the steps before guidance begins.", "Guidance", default="0"),
-    "guidance_end": option(float, "Share of the steps after which it ends.", "Guidance", default="1"),
-    "threshold": option(float, "Dynamic thresholding percentile: 0.995.", "Guidance"),
-    "parallel": option(float, "Share kept of the guidance that only saturates: 0 to 1.", "Guidance", default="1"),
-    "two_calls": option(bool, "Ask the network twice a step: less memory.", "Guidance", "--two-calls"),
-}
-CANVAS = {
-    "image": option(Path, "A picture to start from.", "Start from a picture"),
-    "strength": option(
-        float,
-        "How much of it is repainted: 0 to 1.",
-        "Start from a picture",
-        default=f"{STRENGTH}; 1 with --mask or --outpaint",
-    ),
-    "mask": option(Path, "White is repainted; of the picture's size.", "Start from a picture"),
-    "mask_blur": option(float, "Soft edge of the mask in pixels.", "Start from a picture", default="4"),
-    "fill": option(
-        str,
-        f"What lies under the mask: {', '.join(FILLS)}.",
-        "Start from a picture",
-        default=FILLS[0],
-        choices=FILLS,
-    ),
-    "only_masked": option(
-        bool, "Paint the masked region alone, in full size.", "Start from a picture", "--only-masked"
-    ),
-    "padding": option(int, "Pixels around that region.", "Start from a picture", default="32"),
-    "no_restore": option(bool, "Keep what the VAE made of unmasked pixels.", "Start from a picture", "--no-restore"),
-    "outpaint": option(str, "Pixels to add: LEFT,TOP,RIGHT,BOTTOM.", "Start from a picture"),
-}
-LARGER = {
-    "hires": option(str, "Paint again at a multiple of the size: 2x.", "Larger pictures"),
-    "hires_strength": option(float, "How much the second pass repaints.", "Larger pictures", default="0.5"),
-    "hires_steps": option(int, "Its steps.", "Larger pictures", default="the first pass's"),
-    "hires_sampler": option(str, "Its sampler.", "Larger pictures", default="the first pass's", choices=SAMPLERS),
-    "hires_spacing": option(str, "Its spacing.", "Larger pictures", default="the first pass's", choices=SPACINGS),
-    "enlarger": option(
-        str,
+@dataclass(frozen=True)
+class Shorthand:
+    """What only stands for something else: a request holds that."""
+
+    size: str = option(None, Size(), "WIDTHxHEIGHT in pixels.", usual=MODELS)
+    count: int = option(1, Whole(1, MAX_COUNT), "How many pictures, with consecutive seeds.")
+    panorama: bool = option(False, Flag(), "Left and right meet.")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """How large pictures are, and where their borders meet."""
+
+    width: int = option(None, SIDE, "Pixels from left to right.", usual=MODELS, flag=None)
+    height: int = option(None, SIDE, "Pixels from top to bottom.", usual=MODELS, flag=None)
+    tile: str | None = option(None, Axes(), "A texture: all borders meet.", a1111="Tiling")
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """Where the noise comes from: one generator for each seed."""
+
+    seeds: tuple[int, ...] = option(None, Seeds(), "First seed, or all of them: 7,3,12.", usual="random", name="seed")
+    noise: str = option(KINDS[0], Choice(KINDS), "Whose random numbers; philox is A1111's NV.", a1111="RNG", kept=True)
+    subseed: int | None = option(
+        None,
+        Whole(0, SEED_LIMIT - 1),
+        "A second seed, whose noise is mixed in.",
+        needs=("subseed_strength",),
+        a1111="Variation seed",
+    )
+    subseed_strength: float = option(0.0, SHARE, "How much of it.", needs=("subseed",), a1111="Variation seed strength")
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the work is done; but for the last bits, it changes no picture."""
+
+    batch: int = option(1, Whole(1, MAX_COUNT), "Pictures in one network call.", kept=True)
+    vae_tile: int | None = option(
+        None, Whole(0, SIDES[1]), "Side in pixels of the VAE's tiles; 0 never tiles.", usual="by size"
+    )
+    stop: Callable[[], bool] | None = option(
+        None, Function(), "A function that is asked before every network call; True cancels.", flag=None, compare=False
+    )
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How one pass goes through the noise."""
+
+    sampler: str = option(
+        None, SAMPLER, f"One of: {', '.join(SAMPLERS)}; or A1111's name for it.", usual=MODELS, a1111="Sampler"
+    )
+    spacing: str | None = option(
+        None, SPACING, f"Any of: {', '.join(SPACINGS)}; comma-separated.", usual=MODELS, a1111="Schedule type"
+    )
+    count: int = option(None, PASS, "Denoising steps.", usual=MODELS, name="steps", a1111="Steps")
+    sigmas: tuple[float, ...] | None = option(None, Falling(), "Noise levels instead: 14.6,3.2,0.7.", a1111="Sigmas")
+    timesteps: tuple[float, ...] | None = option(None, Falling(), "Timesteps instead: 999,600,200.", a1111="Timesteps")
+    eta: float | None = option(
+        None, ETA, "Share of the noise that is renewed.", usual="the sampler's", a1111="Eta", by_sampler=True
+    )
+    s_churn: float = option(0.0, S_CHURN, "Noise added before a step.", a1111="Sigma churn", by_sampler=True)
+    s_noise: float = option(1.0, S_NOISE, "Scale of renewed noise.", a1111="Sigma noise", by_sampler=True)
+
+
+@dataclass(frozen=True)
+class Text:
+    """What is painted, and how its words are read."""
+
+    prompt: str = option("", Prompt("prompt"), "What to paint.", flag=None, kept=True)
+    negative: str | None = option(None, Prompt("negative prompt"), "What to keep out of the picture.")
+    clip_skip: int = option(
+        1, Whole(1, MAX_SKIP), "1: the text encoder's last layer; 2: the one before.", a1111="Clip skip"
+    )
+    embeddings: tuple[Path, ...] = option(
+        (), Files(), "Textual inversion file; may be repeated.", flag="--embedding", a1111="TI hashes"
+    )
+
+
+@dataclass(frozen=True)
+class Guiding:
+    """How the network is made to follow the text: the fields of `network.guidance.Guidance`."""
+
+    scale: float = option(
+        None,
+        GUIDING["scale"],
+        "How strictly to follow the prompt; 1 turns it off.",
+        usual=MODELS,
+        name="guidance",
+        a1111="CFG scale",
+    )
+    rescale: float = option(0.0, GUIDING["rescale"], "Against overexposure.", a1111="CFG rescale")
+    start: float = option(
+        0.0,
+        GUIDING["start"],
+        "Share of the steps before guidance begins.",
+        name="guidance_start",
+        a1111="Guidance start",
+    )
+    end: float = option(
+        1.0, GUIDING["end"], "Share of the steps after which it ends.", name="guidance_end", a1111="Guidance end"
+    )
+    threshold: float | None = option(None, GUIDING["threshold"], "Dynamic thresholding percentile: 0.995.")
+    parallel: float = option(1.0, GUIDING["parallel"], "Share kept of the guidance that only saturates.")
+    two_calls: bool = option(False, Flag(), "Ask the network twice a step: less memory.")
+    image: float | None = option(
+        None,
+        GUIDING["image"],
+        "How strictly to keep to the picture, of models that edit pictures.",
+        usual=MODELS,
+        name="image_guidance",
+        needs=("image",),
+    )
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A picture to paint over. `mask` (white: repaint) has its size; without one, all of it is repainted."""
+
+    image: Image = option(None, InputPicture(), "A picture to start from.")
+    strength: float = option(
+        None,
+        SHARE,
+        "How much of it is repainted.",
+        usual=f"{STRENGTH}; 1 with a mask or outpaint",
+        needs=("image",),
+        a1111="Denoising strength",
+    )
+    mask: Image | None = option(None, InputPicture(), "White is repainted; of the picture's size.", needs=("image",))
+    mask_blur: float = option(
+        4.0, Real(0, MAX_RADIUS), "Soft edge of the mask in pixels.", needs=MASKED, a1111="Mask blur", kept=True
+    )
+    fill: str = option(
+        FILLS[0], Choice(FILLS), "What lies under the mask.", needs=MASKED, a1111="Masked content", kept=True
+    )
+    only_masked: bool = option(
+        False, Flag(), "Paint the masked region alone, in full size.", needs=("mask",), a1111="Inpaint area"
+    )
+    padding: int = option(32, Whole(0, MAX_SIDE), "Pixels around that region.", needs=("only_masked",), kept=True)
+    restore: bool = option(True, Flag(), "Put the unmasked pixels back as they were.", needs=MASKED, kept=True)
+    outpaint: tuple[int, int, int, int] | None = option(
+        None, Sides(MAX_SIDE), "Pixels to add: LEFT,TOP,RIGHT,BOTTOM.", needs=("image",)
+    )
+
+
+@dataclass(frozen=True)
+class Hires:
+    """A second pass at `factor` times the size."""
+
+    factor: float = option(
+        None, Factor(1, MAX_HIRES), "Paint again at a multiple of the size: 2x.", name="hires", a1111="Hires upscale"
+    )
+    strength: float = option(
+        0.5,
+        SHARE,
+        "How much the second pass repaints.",
+        name="hires_strength",
+        needs=SECOND,
+        a1111="Denoising strength",
+        kept=True,
+    )
+    enlarger: str = option(
+        ENLARGERS[0],
+        Enlarger(ENLARGERS),
         f"{', '.join(ENLARGERS)} or an upscaler bundle.",
-        "Larger pictures",
-        default=ENLARGERS[0],
-        choices=ENLARGERS,
-    ),
-    "upscale": option(Path, "Upscaler bundle for the finished picture.", "Larger pictures"),
+        needs=SECOND,
+        a1111="Hires upscaler",
+        kept=True,
+    )
+    steps: Steps = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class SecondPass:
+    """What the steps of a second pass have of their own."""
+
+    count: int = option(None, PASS, "Its steps.", usual=FIRST, name="hires_steps", needs=SECOND, a1111="Hires steps")
+    sampler: str = option(
+        None, SAMPLER, "Its sampler.", usual=FIRST, name="hires_sampler", needs=SECOND, a1111="Hires sampler"
+    )
+    spacing: str = option(None, SPACING, "Its spacing.", usual=FIRST, name="hires_spacing", needs=SECOND)
+    eta: float = option(None, ETA, "Its eta.", usual=FIRST, name="hires_eta", needs=SECOND, by_sampler=True)
+    s_churn: float = option(
+        None, S_CHURN, "Its s_churn.", usual=FIRST, name="hires_s_churn", needs=SECOND, by_sampler=True
+    )
+    s_noise: float = option(
+        None, S_NOISE, "Its s_noise.", usual=FIRST, name="hires_s_noise", needs=SECOND, by_sampler=True
+    )
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What becomes of finished pictures."""
+
+    upscale: Path | None = option(None, Folder(), "Upscaler bundle for the finished picture.")
+
+
+GROUPS = {  # group -> panel of the command line's help, and where a request has it
+    Shorthand: ("Picture", None),
+    Picture: ("Picture", ()),
+    Randomness: ("Picture", ("random",)),
+    Work: ("Picture", ()),
+    Steps: ("Steps", ("steps",)),
+    Text: ("Text", ()),
+    Guiding: ("Guidance", ("guidance",)),
+    Canvas: ("Start from a picture", ("canvas",)),
+    Hires: ("Larger pictures", ("hires",)),
+    SecondPass: ("Larger pictures", ("hires", "steps")),
+    Finish: ("Larger pictures", ()),
 }
-MASKING = ("mask_blur", "fill", "only_masked", "padding", "no_restore")
-PAINTING = {**PICTURE, **STEPS, **TEXT, **GUIDANCE, **CANVAS, **LARGER}
 
 
-def painting(without: Iterable[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the painting options: it receives `loading` and `options`, ready for `load` and `resolve`.
+def _options() -> Iterator[Option]:
+    """What the fields of the groups say, with their names and flags."""
+    for group in GROUPS:
+        for each in fields(group):
+            found = each.metadata.get("option")
+            if found:
+                name = found.name or each.name
+                negated = "no-" if found.default is True else ""
+                flag = f"--{negated}{name.replace('_', '-')}" if found.flag == "" else found.flag
+                yield replace(found, name=name, flag=flag, group=group, field=each.name)
 
-    Those it declares itself, and those named `without`, are left to it.
+
+OPTIONS = {each.name: each for each in _options()}
+BY_SAMPLER = {name: each for name, each in OPTIONS.items() if each.by_sampler and each.group is Steps}
+PARAMETERS = ("prompt", "negative")  # which Python has beside the options
+
+
+def asked(options: Mapping[str, Any], **kinds: Kind) -> dict[str, Any]:
+    """What is given of a caller's options, checked, with what shorthands stand for; RequestError for an unknown name.
+
+    `kinds` are those that a bundle narrows.
     """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        declared = inspect.signature(command).parameters.values()
-        own = [each for each in declared if each.name not in ("loading", "options")]
-        left = {each.name for each in own} | set(without)
-        shared = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-            for name, kind in {**PAINTING, **MODEL}.items()
-            if name not in left
-        ]
-
-        @wraps(command)
-        def run(**values: Any) -> None:
-            given = {each.name: values.pop(each.name) for each in shared}
-            loading = {name: given[name] for name in MODEL}
-            loading["verify"] = not loading.pop("no_verify")
-            options = wanted({name: value for name, value in given.items() if name in PAINTING})
-            command(**values, loading=loading, options=options)
-
-        every = sorted([*own, *shared], key=lambda each: each.kind is inspect.Parameter.KEYWORD_ONLY)
-        run.__signature__ = inspect.Signature(every)
-        run.__annotations__ = {each.name: each.annotation for each in every}
-        return run
-
-    return decorate
-
-
-def wanted(values: dict[str, Any]) -> dict[str, Any]:
-    """The values of PAINTING's options -> keyword arguments of `Pipeline.generate`, without what was not given."""
-    given = {name: value for name, value in values.items() if value not in (None, [])}
+    known = [name for name in OPTIONS if name not in PARAMETERS]
+    for name in options:
+        one_of("option", name, known)
+    given = {
+        name: kinds.get(name, OPTIONS[name].kind).read(name, value)
+        for name, value in options.items()
+        if value is not None
+    }
     if "size" in given:
-        given["width"], given["height"] = parse_size(given.pop("size"))
-    for name, kind in (("sigmas", float), ("timesteps", int), ("outpaint", int)):
-        if name in given:
-            given[name] = parse_list(name, given[name], kind)
-    if "hires" in given:
-        given["hires"] = parse_factor(given["hires"])
-    if "embedding" in given:
-        given["embeddings"] = given.pop("embedding")
+        if "width" in given or "height" in given:
+            raise RequestError("size stands for width and height; leave one or the other out")
+        given["width"], given["height"] = given.pop("size")
     if given.pop("panorama", False):
-        given["tile"] = "xy" if given.get("tile") else "x"
-    if given.pop("two_calls", False):
-        given["together"] = False
-    if given.pop("no_restore", False):
-        given["restore"] = False
+        given["tile"] = "x" if given.get("tile") in (None, "x") else "xy"
     return given
 
 
-def parse_size(size: str) -> tuple[int, int]:
-    """'512x768' -> (512, 768)."""
-    width, _, height = size.lower().partition("x")
-    if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit() and len(size) < 20):
-        raise RequestError(f"size '{size}' is not WIDTHxHEIGHT; write for example 512x512")
-    return int(width), int(height)
+def values(group: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Field -> value of a group's options; the default of what is not given."""
+    return {each.field: given.get(name, each.default) for name, each in OPTIONS.items() if each.group is group}
 
 
-def parse_list(name: str, text: str, kind: type) -> list:
-    """'14.6,3.2' -> [14.6, 3.2]."""
-    try:
-        return [kind(part) for part in text.split(",")]
-    except ValueError:
-        raise RequestError(f"{name} '{text[:60]}' is not a list of numbers; separate them by commas") from None
+class Options(TypedDict, total=False):
+    """Keyword arguments of `Pipeline.generate`, whose docstring says what each is; None is as good as left out."""
 
-
-def parse_factor(text: str) -> float:
-    """'2x' or '1.5' -> the number."""
-    try:
-        return float(text.lower().removesuffix("x"))
-    except ValueError:
-        raise RequestError(f"hires '{text[:20]}' is not a factor; write for example 2x") from None
+    size: str | None
+    count: int
+    panorama: bool
+    width: int | None
+    height: int | None
+    tile: bool | str
+    seed: int | Sequence[int] | str | None
+    noise: str
+    subseed: int | None
+    subseed_strength: float
+    batch: int
+    vae_tile: int | None
+    stop: Callable[[], bool] | None
+    sampler: str | None
+    spacing: str | None
+    steps: int | None
+    sigmas: Sequence[float] | str | None
+    timesteps: Sequence[float] | str | None
+    eta: float | None
+    s_churn: float
+    s_noise: float
+    clip_skip: int
+    embeddings: Sequence[str | Path]
+    guidance: float | None
+    rescale: float
+    guidance_start: float
+    guidance_end: float
+    threshold: float | None
+    parallel: float
+    two_calls: bool
+    image_guidance: float | None
+    image: Source | None
+    strength: float | None
+    mask: Source | None
+    mask_blur: float
+    fill: str
+    only_masked: bool
+    padding: int
+    restore: bool
+    outpaint: Sequence[int] | str | None
+    hires: float | str | None
+    hires_strength: float
+    enlarger: str | Path
+    hires_steps: int | None
+    hires_sampler: str | None
+    hires_spacing: str | None
+    hires_eta: float | None
+    hires_s_churn: float | None
+    hires_s_noise: float | None
+    upscale: str | Path | None

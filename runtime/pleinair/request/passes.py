@@ -1,62 +1,86 @@
-"""The passes of a request, settled and checked before anything is loaded, and what of it is not followed."""
+"""The steps of a request: its first pass, and the second one that paints larger."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
-from pleinair.bundle.opening import Bundle
-from pleinair.errors import BundleError
-from pleinair.request.request import Request, Walk
-from pleinair.sampling.configured import make_solver
-from pleinair.sampling.grids import unfollowed
-from pleinair.sampling.laying import make_path
-from pleinair.sampling.names import unknown_class
-from pleinair.sampling.path import Path
+from pleinair.bundle.opening import Bundle, open_bundle
+from pleinair.checks import whole
+from pleinair.errors import RequestError
+from pleinair.request.options import (
+    BY_SAMPLER,
+    ENLARGERS,
+    MAX_SIDE,
+    MAX_STEPS,
+    Canvas,
+    Hires,
+    SecondPass,
+    Steps,
+    values,
+)
+from pleinair.sampling.names import named
 from pleinair.sampling.samplers import SAMPLERS
-from pleinair.text.vocabulary import size_warnings
 
 
-@dataclass(frozen=True)
-class Pass:
-    """One way through the noise: the first, or the one that adds detail at a larger size."""
-
-    walk: Walk
-    path: Path
-    width: int
-    height: int
-
-
-def plan(bundle: Bundle, request: Request) -> list[Pass]:
-    """The passes of a request; raises BundleError or RequestError for what the model or the sampler cannot do."""
-    if request.tile and bundle.manifest.denoiser.channels:
-        raise BundleError(
-            f"bundle '{bundle.manifest.name}' is made to paint over pictures and paints no seamless ones;"
-            " choose another with --model"
-        )
-    path = _path(bundle, request.walk)
-    if request.canvas and (request.task == "image2image" or request.canvas.strength < 1):
-        path = path.after(request.canvas.strength)
-    passes = [Pass(request.walk, path, request.width, request.height)]
-    if hires := request.hires:
-        multiple = bundle.manifest.latents.multiple
-        width, height = (round(side * hires.factor / multiple) * multiple for side in (request.width, request.height))
-        path = _path(bundle, hires.walk).after(hires.strength, "hires_strength")
-        passes.append(Pass(hires.walk, path, width, height))
-    return passes
+def passes(
+    bundle: Bundle, given: Mapping[str, Any], canvas: Canvas | None, size: tuple[int, int]
+) -> tuple[Steps, Hires | None]:
+    """The first pass and the second, each without those options of samplers that only the other one's sampler has."""
+    first = first_pass(bundle, given)
+    hires = second_pass(bundle, given, first, canvas, size)
+    if hires is None:
+        return first, None
+    inherited = [name for name in BY_SAMPLER if f"hires_{name}" not in given]
+    steps = _without(hires.steps, first, inherited)
+    return _without(first, hires.steps, [*BY_SAMPLER]), replace(hires, steps=steps)
 
 
-def warnings(bundle: Bundle, request: Request, passes: list[Pass]) -> list[str]:
-    """What was asked for, or stands in the scheduler config, and is not followed."""
-    config = bundle.scheduler_config
-    grids = {SAMPLERS[each.walk.sampler].grid: None for each in passes}
-    sizes = [(each.width, each.height) for each in passes]
-    return [
-        *request.idle,
-        *unknown_class(config, request.walk.sampler),
-        *size_warnings(bundle.manifest, sizes, request.tile or ""),
-        *(warning for grid in grids for warning in unfollowed(config, grid)),
-    ]
+def first_pass(bundle: Bundle, given: Mapping[str, Any]) -> Steps:
+    defaults = bundle.manifest.defaults
+    found = values(Steps, {"sampler": defaults.sampler, "steps": defaults.steps, **given})
+    sampler, spacing = named(found["sampler"])
+    spacing = spacing if found["spacing"] is None else found["spacing"]
+    sigmas, timesteps, count = found["sigmas"], found["timesteps"], found["count"]
+    if sigmas and timesteps:
+        raise RequestError("sigmas and timesteps both say where the steps lie; give one of them")
+    if sigmas and sigmas[-1] > 0:
+        sigmas = (*sigmas, 0.0)  # pictures end without noise
+    if sigmas or timesteps:
+        listed = len(sigmas) - 1 if sigmas else len(timesteps)
+        if ("steps" in given and count != listed) or "spacing" in given:
+            raise RequestError("a list of sigmas or timesteps stands for steps and spacing; leave these out")
+        count, spacing = whole("steps", listed, 1, MAX_STEPS), None
+    return Steps(**{**found, "sampler": sampler, "spacing": spacing, "count": count, "sigmas": sigmas})
 
 
-def _path(bundle: Bundle, walk: Walk) -> Path:
-    config, grid = bundle.scheduler_config, SAMPLERS[walk.sampler].grid
-    make_solver(walk.sampler, config, eta=walk.eta, s_churn=walk.s_churn, s_noise=walk.s_noise)
-    return make_path(config, grid, walk.steps, walk.spacing, sigmas=walk.sigmas, timesteps=walk.timesteps)
+def second_pass(
+    bundle: Bundle, given: Mapping[str, Any], first: Steps, canvas: Canvas | None, size: tuple[int, int]
+) -> Hires | None:
+    if "hires" not in given:
+        return None
+    if canvas and (canvas.mask or canvas.outpaint):
+        raise RequestError("a second pass has no mask; inpaint first, then paint the result larger with --image")
+    hires = Hires(**values(Hires, given), steps=_second_steps(given, first))
+    multiple = bundle.manifest.latents.multiple
+    for side in size:
+        whole("hires side", round(side * hires.factor / multiple) * multiple, multiple, MAX_SIDE)
+    if hires.enlarger not in ENLARGERS:
+        open_bundle(hires.enlarger).require("upscale")
+    if hires.enlarger != "latent":
+        bundle.require("image2image")
+    return hires
+
+
+def _second_steps(given: Mapping[str, Any], first: Steps) -> Steps:
+    own = {name: value for name, value in values(SecondPass, given).items() if value is not None}
+    if "sampler" in own:
+        sampler, spacing = named(own["sampler"])
+        own = {"spacing": spacing, **own, "sampler": sampler}
+    return replace(first, sigmas=None, timesteps=None, **own)
+
+
+def _without(steps: Steps, other: Steps, names: list[str]) -> Steps:
+    """The steps without those of the options that only the other pass's sampler has."""
+    own, others = SAMPLERS[steps.sampler].options, SAMPLERS[other.sampler].options
+    off = {name: BY_SAMPLER[name].default for name in names if name not in own and name in others}
+    return replace(steps, **off)

@@ -1,6 +1,7 @@
 """A request as plain values: what is written into a picture's metadata and needed to make it again."""
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ from PIL.Image import Image
 
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.bundle.verifying import file_info
-from pleinair.network.guidance import Guidance
 from pleinair.pictures.seamless import AXES
-from pleinair.request.request import ENLARGERS, Canvas, Hires, Randomness, Request, Walk
-from pleinair.sampling.samplers import OFF, SAMPLERS
+from pleinair.request.options import BY_SAMPLER, ENLARGERS, OPTIONS, Option, Steps
+from pleinair.request.request import Request
+from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import resolve_spacing
 
 OWN_TIMESTEPS = ("lcm", "tcd")  # grids on which no timestep spacing can be named
@@ -21,71 +22,90 @@ DIGEST = 16  # hexadecimal digits that tell files apart
 
 def asked_for(bundle: Bundle, request: Request, seeds: tuple[int, ...]) -> dict[str, Any]:
     """The settings of a job, JSON values only; an option that is off or at its default is absent."""
-    return {
+    settings = {
         "prompt": request.prompt,
         "negative": request.negative or "",
+        **({"negative_said": True} if request.negative == "" and tells_empty_apart(bundle) else {}),
         "task": request.task,
-        "width": request.width,
-        "height": request.height,
         "seeds": list(seeds),
-        "batch": request.batch,
-        **of_walk(bundle, request.walk),
-        **of_fresh_noise(request.hires.walk if request.hires else request.walk),
-        **of_fresh_noise(request.walk),
-        **of_random(request.random),
-        **of_guidance(request.guidance),
-        **({"clip_skip": request.clip_skip} if request.clip_skip > 1 else {}),
-        **({"embeddings": of_embeddings(request.embeddings)} if request.embeddings else {}),
-        **(of_canvas(request.canvas) if request.canvas else {}),
-        **(of_hires(bundle, request.hires) if request.hires else {}),
-        **({"upscale": name_of(request.upscale)} if request.upscale else {}),
-        **({"tile": True if request.tile == AXES[0] else request.tile} if request.tile else {}),
-        **({"vae_tile": request.vae_tile} if request.vae_tile is not None else {}),
+        **dict(_plain_options(request)),
+        **dict(_renewed_noise(request)),
+        **_spacings(bundle, request),
+        **_files(request),
     }
+    if request.guidance.ceiling is not None:  # it is the scheduler config that asks for it
+        del settings["threshold"]
+    return settings
 
 
-def of_walk(bundle: Bundle, walk: Walk) -> dict[str, Any]:
-    return {
-        "sampler": walk.sampler,
-        **({"spacing": spacing} if (spacing := spacing_of(bundle, walk)) else {}),
-        "steps": walk.steps,
-        **({"sigmas": list(walk.sigmas)} if walk.sigmas else {}),
-        **({"timesteps": list(walk.timesteps)} if walk.timesteps else {}),
-    }
+def tells_empty_apart(bundle: Bundle) -> bool:
+    """Whether an empty negative prompt of the caller's is another one than none, as for SDXL."""
+    return any(getattr(each, "empty", "encode") == "zeros" for each in bundle.manifest.text_encoders)
 
 
-def of_fresh_noise(walk: Walk) -> dict[str, Any]:
-    """What the passes of a job share, as far as their samplers have it."""
-    return {name: value for name, off in OFF.items() if (value := getattr(walk, name)) != off}
+def modern(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a record of any age under the names and values that they have here."""
+    found = {}
+    for name, value in settings.items():
+        new, turned = OLD.get(name, (name, {}))
+        found[new] = turned[value] if isinstance(value, bool) and value in turned else value
+    return found
 
 
-def spacing_of(bundle: Bundle, walk: Walk) -> str:
+def _plain_options(request: Request) -> Iterator[tuple[str, Any]]:
+    """Every option that has a part in a request and is not at its default, as far as its value is what is written."""
+    for name, option in OPTIONS.items():
+        apart = name in APART or option.by_sampler or option.kind.file or not option.kind.json
+        if apart or not counts(option, request):
+            continue
+        value = option.of(request)
+        if option.kept or value != option.default:
+            value = WORDS[name](value) if name in WORDS else value
+            yield name, list(value) if isinstance(value, tuple) else value
+
+
+def counts(option: Option, request: Request) -> bool:
+    """Whether an option means something in a request: one of those that it needs is on."""
+    return not option.needs or any(OPTIONS[name].of(request) != OPTIONS[name].default for name in option.needs)
+
+
+def _renewed_noise(request: Request) -> Iterator[tuple[str, Any]]:
+    """What samplers renew noise by: one value for both passes, and the second one's where it has another."""
+    second = request.hires.steps if request.hires else None
+    for name, option in BY_SAMPLER.items():
+        value = getattr(request.steps, option.field)
+        if second and name not in SAMPLERS[request.steps.sampler].options:
+            value = getattr(second, option.field)
+        if value != option.default:
+            yield name, value
+        if second and name in SAMPLERS[second.sampler].options and getattr(second, option.field) != value:
+            yield f"hires_{name}", getattr(second, option.field)
+
+
+def _spacings(bundle: Bundle, request: Request) -> dict[str, str]:
+    passes = {"spacing": request.steps, **({"hires_spacing": request.hires.steps} if request.hires else {})}
+    named = {name: spacing_of(bundle, steps) for name, steps in passes.items()}
+    return {name: spacing for name, spacing in named.items() if spacing}
+
+
+def spacing_of(bundle: Bundle, steps: Steps) -> str:
     """The spacing as `make_path` takes it; few-step samplers have timesteps of their own, which have no name."""
-    grid = SAMPLERS[walk.sampler].grid
-    timesteps, sigmas = resolve_spacing(bundle.scheduler_config, grid, walk.spacing)
+    grid = SAMPLERS[steps.sampler].grid
+    timesteps, sigmas = resolve_spacing(bundle.scheduler_config, grid, steps.spacing)
     return ",".join(filter(None, [None if grid in OWN_TIMESTEPS else timesteps, sigmas]))
 
 
-def of_random(random: Randomness) -> dict[str, Any]:
-    varied = {"subseed": random.subseed, "subseed_strength": random.subseed_strength}
-    return {"noise": random.noise, **(varied if random.subseed is not None else {})}
-
-
-def of_guidance(guidance: Guidance) -> dict[str, Any]:
-    plain = Guidance(guidance.scale)
-    named = {
-        "rescale": (guidance.rescale, plain.rescale),
-        "guidance_start": (guidance.start, plain.start),
-        "guidance_end": (guidance.end, plain.end),
-        # with a ceiling it is the scheduler config that asks for it
-        "threshold": (guidance.threshold if guidance.ceiling is None else None, plain.threshold),
-        "parallel": (guidance.parallel, plain.parallel),
-        "together": (guidance.together, plain.together),
-    }
-    return {
-        "guidance": guidance.scale,
-        **{name: value for name, (value, default) in named.items() if value != default},
-    }
+def _files(request: Request) -> dict[str, Any]:
+    """Input files by their digests, upscalers by their names."""
+    facts: dict[str, Any] = {}
+    if request.canvas:
+        pictures = {"image": request.canvas.image, "mask": request.canvas.mask}
+        facts |= {f"{name}_sha256": digest_of_pixels(picture) for name, picture in pictures.items() if picture}
+    if request.embeddings:
+        facts["embeddings"] = of_embeddings(request.embeddings)
+    if request.upscale:
+        facts["upscale"] = name_of(request.upscale)
+    return facts
 
 
 def of_embeddings(files: tuple[Path, ...]) -> dict[str, str]:
@@ -95,29 +115,12 @@ def of_embeddings(files: tuple[Path, ...]) -> dict[str, str]:
     return {name: digest(file) for name, file in zip(names, files, strict=True)}
 
 
-def of_canvas(canvas: Canvas) -> dict[str, Any]:
-    facts: dict[str, Any] = {"strength": canvas.strength, "image_sha256": digest_of_pixels(canvas.image)}
-    if canvas.outpaint:
-        facts["outpaint"] = list(canvas.outpaint)
-    if canvas.mask:
-        facts["mask_sha256"] = digest_of_pixels(canvas.mask)
-        if canvas.only_masked:
-            facts |= {"only_masked": True, "padding": canvas.padding}
-    if canvas.mask or canvas.outpaint:
-        facts |= {"fill": canvas.fill, "mask_blur": canvas.mask_blur, "restore": canvas.restore}
-    return facts
+def of_enlarger(enlarger: str) -> str:
+    return enlarger if enlarger in ENLARGERS else name_of(Path(enlarger))
 
 
-def of_hires(bundle: Bundle, hires: Hires) -> dict[str, Any]:
-    spacing = spacing_of(bundle, hires.walk)
-    return {
-        "hires": hires.factor,
-        "hires_strength": hires.strength,
-        "hires_steps": hires.walk.steps,
-        "hires_sampler": hires.walk.sampler,
-        **({"hires_spacing": spacing} if spacing else {}),
-        "enlarger": hires.enlarger if hires.enlarger in ENLARGERS else name_of(Path(hires.enlarger)),
-    }
+def of_tile(axes: str) -> bool | str:
+    return True if axes == AXES[0] else axes
 
 
 def name_of(upscaler: Path) -> str:
@@ -131,3 +134,8 @@ def digest(file: Path) -> str:
 def digest_of_pixels(picture: Image) -> str:
     """Of what the picture shows, whatever file it came from."""
     return hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()[:DIGEST]
+
+
+APART = ("prompt", "negative", "seed", "spacing", "hires_spacing")  # what `asked_for` says itself
+WORDS = {"enlarger": of_enlarger, "tile": of_tile}  # option -> what the record has for its value
+OLD = {"together": ("two_calls", {True: False, False: True})}  # name in older records -> name and values here

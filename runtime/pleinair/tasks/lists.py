@@ -1,4 +1,4 @@
-"""Lists of prompts: a file or a stream, one picture job a line, painted once however often the list is run.
+"""Lists of prompts: a file or a stream, one prompt a line, painted once however often the list is run.
 
 A line is a prompt, or a JSON object of generate's options: {"prompt": "a boat", "seed": 7, "output": "boat.webp"}.
 Before a line is painted, its seeds and file names are written to a ledger beside the pictures. A picture is done when
@@ -24,35 +24,34 @@ from pleinair.checks import one_line, one_of
 from pleinair.errors import Cancelled, PleinairError, RequestError, ResourceError
 from pleinair.files.output import PICTURES, check_folder, check_free, folded, free_names, numbered, slug, write
 from pleinair.pipeline import Pipeline
-from pleinair.request.request import SEED_LIMIT, Options, resolve
+from pleinair.request.kinds import SEED_LIMIT
+from pleinair.request.options import OPTIONS, PARAMETERS, asked
+from pleinair.request.request import resolve
 from pleinair.results import Frame, Result
 from pleinair.system.files import read_file
 from pleinair.system.locks import only_one
 
 LARGEST = 1 << 26  # bytes of a list, and of a ledger
 LONGEST = 1 << 20  # bytes of a line
-LONGEST_PLAN = 1 << 22  # bytes of a line of the ledger: ten thousand seeds and file names
+LONGEST_ENTRY = 1 << 22  # bytes of a line of the ledger: ten thousand seeds and file names
 SHOWN = 400  # characters of the reason why a line is not painted
 DEVICES = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.I
 )  # what Windows takes for one
-OWN = ("prompt", "negative", "output", "size")  # keys beside generate's options
-NOT_IN_LISTS = ("stop",)
+KEYS = ("output", *(name for name, option in OPTIONS.items() if option.kind.json))  # of a line
 LEDGER = ".pictures.jsonl"
 
 
 @dataclass(frozen=True)
-class Job:
+class Line:
     """One line, understood: what to paint and where to (None: a name made of line, prompt and seed)."""
 
-    line: int
+    number: int
     prompt: str
-    negative: str = ""
+    negative: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     output: Path | None = None
-    seeds: tuple[int, ...] = field(
-        default=(), compare=False
-    )  # as they are for this run; random ones are never the same
+    seeds: tuple[int, ...] = field(default=(), compare=False)  # of this run; random ones are never the same
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Painted:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Entry:
     """What the ledger holds of a line: its key, its seeds, and the file of each in the folder of the pictures."""
 
     key: str
@@ -86,7 +85,7 @@ class Plan:
     files: tuple[str, ...]
 
 
-def read(source: Path | BinaryIO, bundle: Bundle, common: dict[str, Any] | None = None) -> Iterator[Job | BadLine]:
+def read(source: Path | BinaryIO, bundle: Bundle, common: dict[str, Any] | None = None) -> Iterator[Line | BadLine]:
     """Read a list line by line, as far as it is asked for; empty lines and those that begin with # are skipped.
 
     `common` options hold where a line says nothing. Raises ResourceError for a file that cannot be read.
@@ -94,17 +93,17 @@ def read(source: Path | BinaryIO, bundle: Bundle, common: dict[str, Any] | None 
     if isinstance(source, Path):
         remedy = "check the path, or pipe it into `--prompts -`"
         source = io.BytesIO(read_file(source, LARGEST, ResourceError, remedy))
-    for line, raw in enumerate(_lines(source), 1):
+    for number, raw in enumerate(_lines(source), 1):
         try:
-            text = _text(raw, line)
+            text = _text(raw, number)
             if text and not text.startswith("#"):
-                yield _job(text, line, bundle, common or {})
+                yield _line(text, number, bundle, common or {})
         except (PleinairError, MemoryError) as error:
-            yield _bad(line, error)
+            yield _bad(number, error)
 
 
 def run(
-    jobs: Iterable[Job | BadLine],
+    lines: Iterable[Line | BadLine],
     pipe: Pipeline,
     folder: Path,
     *,
@@ -113,7 +112,7 @@ def run(
     watch: Callable[[Iterator[Frame]], Iterable[Frame]] = iter,
     save: Callable[[Result, list[Path], bool], list[Path]] = write,
 ) -> Iterator[Painted | BadLine]:
-    """Paint the jobs one after the other into `folder`, and report each picture as soon as its file is whole.
+    """Paint the lines one after the other into `folder`, and report each picture as soon as its file is whole.
 
     What is done by the `ledger` (in `folder`; `pictures.jsonl` without it) is reported and not painted again, unless
     `overwrite`. A line that fails is reported and the others are painted; a picture that cannot be written ends the
@@ -130,27 +129,27 @@ def run(
         except OSError as error:
             raise ResourceError(f"cannot write in '{folder}' ({error.strerror or error}); choose another -o") from None
         book = Ledger(file)
-        for job in jobs:
-            if isinstance(job, BadLine):
-                yield job
+        for line in lines:
+            if isinstance(line, BadLine):
+                yield line
                 continue
-            key = _key(job, pipe.bundle)
+            key = _key(line, pipe.bundle)
             met[key] += 1
             key = f"{key}-{met[key]}"
             try:
-                plan = None if overwrite else book.plan(key, job)
-                plan = plan or _plan(job, key, folder, overwrite, taken)
-                _check_files(job, plan, folder, overwrite, taken)
+                entry = None if overwrite else book.entry(key, line)
+                entry = entry or _entry(line, key, folder, overwrite, taken)
+                _check_files(line, entry, folder, overwrite, taken)
             except PleinairError as error:
-                yield _bad(job.line, error)
+                yield _bad(line.number, error)
                 continue
-            book.add(plan, job)
+            book.add(entry, line)
             try:
-                yield from _paint(job, plan, pipe, folder, overwrite, watch, save)
+                yield from _paint(line, entry, pipe, folder, overwrite, watch, save)
             except (Unwritable, Cancelled):
                 raise
             except (PleinairError, MemoryError) as error:
-                yield _bad(job.line, error)
+                yield _bad(line.number, error)
 
 
 def _busy(folder: Path) -> str:
@@ -169,11 +168,11 @@ def ledger_of(source: Path | None, folder: Path) -> Path:
 
 
 class Ledger:
-    """A JSONL file of plans, read once and appended to; a plan that its line cannot have been given is not believed."""
+    """A JSONL file of entries, read once and appended to; one that its line cannot have been given is not believed."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._plans: dict[str, Plan] = {}
+        self._entries: dict[str, Entry] = {}
         self._owners: dict[str, str] = {}  # file -> key
         remedy = "move it away, or choose another -o"
         if file.is_symlink():
@@ -181,29 +180,29 @@ class Ledger:
         raw = read_file(file, LARGEST, ResourceError, remedy) if file.exists() else b""
         self._torn = bool(raw) and not raw.endswith(b"\n")  # by a kill or a full disk
         for line in io.BytesIO(raw):
-            if len(line) <= LONGEST_PLAN and (plan := _read_plan(line)):
-                self._keep(plan)
+            if len(line) <= LONGEST_ENTRY and (entry := _read_entry(line)):
+                self._keep(entry)
 
-    def plan(self, key: str, job: Job) -> Plan | None:
-        """The plan of a line, where there is one and it fits the line."""
-        plan = self._plans.get(key)
-        return plan if plan and _fits(plan, job) else None
+    def entry(self, key: str, line: Line) -> Entry | None:
+        """The entry of a line, where there is one and it fits the line."""
+        entry = self._entries.get(key)
+        return entry if entry and _fits(entry, line) else None
 
-    def add(self, plan: Plan, job: Job) -> None:
-        """Write a plan down for good before it is carried out."""
-        if self._plans.get(plan.key) == plan:
+    def add(self, entry: Entry, line: Line) -> None:
+        """Write an entry down for good before it is carried out."""
+        if self._entries.get(entry.key) == entry:
             return
         told = {
-            "key": plan.key,
-            "line": job.line,
-            "prompt": job.prompt[:SHOWN],
-            "seeds": plan.seeds,
-            "files": plan.files,
+            "key": entry.key,
+            "line": line.number,
+            "prompt": line.prompt[:SHOWN],
+            "seeds": entry.seeds,
+            "files": entry.files,
         }
-        entry = json.dumps(told, ensure_ascii=False).encode() + b"\n"
+        written = json.dumps(told, ensure_ascii=False).encode() + b"\n"
         try:
             with self.file.open("ab") as stream:
-                stream.write(b"\n" * self._torn + entry)
+                stream.write(b"\n" * self._torn + written)
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:
@@ -211,109 +210,109 @@ class Ledger:
                 f"cannot write '{self.file}' ({error.strerror or error}); free space or choose another -o"
             ) from None
         self._torn = False
-        self._keep(plan)
+        self._keep(entry)
 
-    def _keep(self, plan: Plan) -> None:
-        """Take a plan in; a file belongs to the plan that named it last."""
-        for name in plan.files:
-            before = self._owners.get(name, plan.key)
-            if before != plan.key:
-                self._plans.pop(before, None)
-            self._owners[name] = plan.key
-        self._plans[plan.key] = plan
+    def _keep(self, entry: Entry) -> None:
+        """Take an entry in; a file belongs to the entry that named it last."""
+        for name in entry.files:
+            before = self._owners.get(name, entry.key)
+            if before != entry.key:
+                self._entries.pop(before, None)
+            self._owners[name] = entry.key
+        self._entries[entry.key] = entry
 
 
-def _read_plan(line: bytes) -> Plan | None:
+def _read_entry(line: bytes) -> Entry | None:
     """A line of the ledger; None for one that is torn or foreign."""
     try:
-        entry = json.loads(line)
+        raw = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    key, seeds, files = (entry.get(name) if isinstance(entry, dict) else None for name in ("key", "seeds", "files"))
+    key, seeds, files = (raw.get(name) if isinstance(raw, dict) else None for name in ("key", "seeds", "files"))
     if not isinstance(key, str) or not isinstance(seeds, list) or not isinstance(files, list):
         return None
     fine = all(type(seed) is int and 0 <= seed < SEED_LIMIT for seed in seeds)
     fine = fine and all(isinstance(name, str) for name in files) and len(seeds) == len(files) == len(set(files))
-    return Plan(key, tuple(seeds), tuple(files)) if fine else None
+    return Entry(key, tuple(seeds), tuple(files)) if fine else None
 
 
-def _fits(plan: Plan, job: Job) -> bool:
-    """Whether a line can have been given such a plan: its own seeds, and names that `_plan` or `write` chooses."""
-    named = job.options.get("seed") is not None
-    if len(plan.seeds) != len(job.seeds) or (named and plan.seeds != job.seeds):
+def _fits(entry: Entry, line: Line) -> bool:
+    """Whether a line can have been given such an entry: its own seeds, and names that `_entry` or `write` chooses."""
+    named = line.options.get("seed") is not None
+    if len(entry.seeds) != len(line.seeds) or (named and entry.seeds != line.seeds):
         return False
-    if job.output is not None:
-        bases = [re.escape(file.with_suffix("").as_posix()) for file in numbered(job.output, len(job.seeds))]
-        suffix = re.escape(job.output.suffix)
+    if line.output is not None:
+        bases = [re.escape(file.with_suffix("").as_posix()) for file in numbered(line.output, len(line.seeds))]
+        suffix = re.escape(line.output.suffix)
     else:
-        bases = [f"[0-9]{{4,}}-{re.escape(slug(job.prompt))}-{seed}" for seed in plan.seeds]
+        bases = [f"[0-9]{{4,}}-{re.escape(slug(line.prompt))}-{seed}" for seed in entry.seeds]
         suffix = re.escape(".png")
-    return all(re.fullmatch(f"{base}(-[0-9]+)?{suffix}", name) for base, name in zip(bases, plan.files, strict=True))
+    return all(re.fullmatch(f"{base}(-[0-9]+)?{suffix}", name) for base, name in zip(bases, entry.files, strict=True))
 
 
-def _plan(job: Job, key: str, folder: Path, overwrite: bool, taken: dict[str, int]) -> Plan:
-    if job.output is None:
-        names = (folder / f"{job.line:04}-{slug(job.prompt)}-{seed}.png" for seed in job.seeds)
+def _entry(line: Line, key: str, folder: Path, overwrite: bool, taken: dict[str, int]) -> Entry:
+    if line.output is None:
+        names = (folder / f"{line.number:04}-{slug(line.prompt)}-{seed}.png" for seed in line.seeds)
         files = free_names(names, overwrite, taken)
     else:
-        files = [folder / file for file in numbered(job.output, len(job.seeds))]
+        files = [folder / file for file in numbered(line.output, len(line.seeds))]
         for file in files:
             check_free(file, overwrite)
-    return Plan(key, job.seeds, tuple(file.relative_to(folder).as_posix() for file in files))
+    return Entry(key, line.seeds, tuple(file.relative_to(folder).as_posix() for file in files))
 
 
-def _check_files(job: Job, plan: Plan, folder: Path, overwrite: bool, taken: dict[str, int]) -> None:
-    """RequestError or ResourceError where a plan's files lie elsewhere, are another line's, or are not pictures."""
-    files = [folder / name for name in plan.files]
+def _check_files(line: Line, entry: Entry, folder: Path, overwrite: bool, taken: dict[str, int]) -> None:
+    """RequestError or ResourceError where an entry's files lie elsewhere, are another line's, or are not pictures."""
+    files = [folder / name for name in entry.files]
     if files[0].suffix.lower() not in PICTURES:
-        raise RequestError(f"output '{job.output}' is no picture file; let it end in .png, .jpg or .webp")
+        raise RequestError(f"output '{line.output}' is no picture file; let it end in .png, .jpg or .webp")
     if files[0].parent != folder:
         check_folder(files[0].parent)
         if not Path(os.path.realpath(files[0].parent)).is_relative_to(os.path.realpath(folder)):
-            raise RequestError(f"output '{job.output}' leads out of the folder of the list; leave the path out")
+            raise RequestError(f"output '{line.output}' leads out of the folder of the list; leave the path out")
     for file in files:
-        owner = taken.setdefault(folded(file), job.line)
-        if owner != job.line:
+        owner = taken.setdefault(folded(file), line.number)
+        if owner != line.number:
             raise RequestError(f"output '{file.name}' is that of line {owner} already; name one of them differently")
         if overwrite or not file.is_file():
             check_free(file, overwrite)
 
 
 def _paint(
-    job: Job,
-    plan: Plan,
+    line: Line,
+    entry: Entry,
     pipe: Pipeline,
     folder: Path,
     overwrite: bool,
     watch: Callable[[Iterator[Frame]], Iterable[Frame]],
     save: Callable[[Result, list[Path], bool], list[Path]],
 ) -> Iterator[Painted]:
-    """The pictures of a plan whose files are not there, after those that are."""
+    """The pictures of an entry whose files are not there, after those that are."""
     left: list[tuple[int, Path]] = []
-    for seed, name in zip(plan.seeds, plan.files, strict=True):
+    for seed, name in zip(entry.seeds, entry.files, strict=True):
         if overwrite or not (folder / name).is_file():
             left.append((seed, folder / name))
         else:
-            yield Painted(job.line, folder / name, seed)
+            yield Painted(line.number, folder / name, seed)
     if not left:
         return
-    options = {name: value for name, value in job.options.items() if name != "count"}
+    options = {name: value for name, value in line.options.items() if name != "count"}
     waiting = (file for _, file in left)
-    for frame in watch(pipe.stream(job.prompt, job.negative, **options | {"seed": [seed for seed, _ in left]})):
+    for frame in watch(pipe.stream(line.prompt, line.negative, **options | {"seed": [seed for seed, _ in left]})):
         if frame.result:
             try:
                 written = save(frame.result, [next(waiting) for _ in frame.seeds], overwrite)
             except ResourceError as error:
                 raise Unwritable(str(error)) from None
             for seed, file in zip(frame.seeds, written, strict=True):
-                yield Painted(job.line, file, seed, frame.result)
+                yield Painted(line.number, file, seed, frame.result)
 
 
-def _key(job: Job, bundle: Bundle) -> str:
+def _key(line: Line, bundle: Bundle) -> str:
     """What a line asks of this model, whatever its place in the list."""
-    options = {name: value for name, value in job.options.items() if name not in NOT_IN_LISTS}
-    asked = [bundle.manifest.name, job.prompt, job.negative, options, str(job.output)]
-    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    options = {name: value for name, value in line.options.items() if OPTIONS[name].kind.json}
+    wish = [bundle.manifest.name, line.prompt, line.negative, options, str(line.output)]
+    return hashlib.sha256(json.dumps(wish, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes | None]:
@@ -342,26 +341,23 @@ def _text(raw: bytes | None, line: int) -> str:
     return text
 
 
-def _job(text: str, line: int, bundle: Bundle, common: dict[str, Any]) -> Job:
-    """A line's job; RequestError where it makes no sense."""
+def _line(text: str, number: int, bundle: Bundle, common: dict[str, Any]) -> Line:
+    """A line, understood; RequestError where it makes no sense."""
     given = _object(text) if text.startswith("{") else {"prompt": text}
-    known = [*OWN, *(name for name in Options.__annotations__ if name not in NOT_IN_LISTS)]
     for name in given:
-        one_of("option", name, known)
+        one_of("option", name, KEYS)
     given = {name: value for name, value in given.items() if value is not None}
-    own = {name: given.pop(name) for name in OWN if name in given}
-    for name, value in own.items():
-        if not isinstance(value, str):
+    prompt, negative, output = (given.pop(name, None) for name in (*PARAMETERS, "output"))
+    for name, value in {"prompt": prompt, "output": output}.items():
+        if value is not None and not isinstance(value, str):
             raise RequestError(f"{name} must be text, not {json.dumps(value)[:40]}; put it in quotes")
-    if not own.get("prompt", "").strip():
+    if not (prompt or "").strip():
         raise RequestError('the line has no prompt; write {"prompt": "a boat"}')
-    if "size" in own:
-        given |= _sides(own["size"])
-    usual = {name: value for name, value in common.items() if name not in OWN and value is not None}
-    options = usual | given
-    negative = own.get("negative", common.get("negative") or "")
-    seeds = resolve(bundle, own["prompt"], negative, **options).seeds
-    return Job(line, own["prompt"], negative, options, _output(own.get("output")), seeds)
+    usual = {name: value for name, value in common.items() if name not in PARAMETERS}
+    options = asked(usual) | asked(given)
+    negative = common.get("negative") if negative is None else negative
+    seeds = resolve(bundle, prompt, negative, **options).seeds
+    return Line(number, prompt, negative, options, _output(output), seeds)
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -380,13 +376,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if twice:
         raise RequestError(f"the line names '{twice[0][:40]}' twice; leave one of them out")
     return dict(pairs)
-
-
-def _sides(size: str) -> dict[str, int]:
-    width, _, height = size.lower().partition("x")
-    if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit() and len(size) < 20):
-        raise RequestError(f"size '{size[:40]}' is not WIDTHxHEIGHT; write for example 512x512")
-    return {"width": int(width), "height": int(height)}
 
 
 def _output(name: str | None) -> Path | None:

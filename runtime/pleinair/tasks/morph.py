@@ -20,7 +20,9 @@ from pleinair.errors import RequestError
 from pleinair.network.feeds import Told
 from pleinair.network.guidance import Guide
 from pleinair.pipeline import Pipeline
-from pleinair.request.request import SEED_LIMIT, Request, resolve
+from pleinair.request.kinds import SEED_LIMIT
+from pleinair.request.options import asked
+from pleinair.request.request import Request, resolve
 from pleinair.results import Frame
 from pleinair.sampling.noise import NoiseSource, slerp
 from pleinair.text.reader import MAX_CHUNKS
@@ -64,7 +66,7 @@ class Between:
 def morph(
     pipe: Pipeline,
     prompts: str | Sequence[str],
-    negative: str = "",
+    negative: str | None = None,
     *,
     seeds: Sequence[int] | None = None,
     images: Sequence[Any] = (),
@@ -89,7 +91,7 @@ def morph(
 def keyframes(
     pipe: Pipeline,
     prompts: str | Sequence[str],
-    negative: str,
+    negative: str | None,
     seeds: Sequence[int] | None,
     images: Sequence[Any],
     options: dict[str, Any],
@@ -100,7 +102,7 @@ def keyframes(
         "seeds": one_for_each("seeds", () if seeds is None else seeds),
         "images": one_for_each("images", images, single=getattr(images, "ndim", 4) < 4),
     }
-    prompts = lists["prompts"]
+    prompts, options = lists["prompts"], asked(options)
     count = max(map(len, lists.values()))
     if count < 2:
         raise RequestError("a morph needs two keyframes; give two prompts, two --seeds or two --image")

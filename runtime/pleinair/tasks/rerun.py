@@ -17,7 +17,9 @@ from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files.foreign.record import shown
 from pleinair.files.metadata import FILMED, Found, read
 from pleinair.pipeline import Pipeline
-from pleinair.request.request import ENLARGERS, MAX_COUNT, Options, Request, resolve
+from pleinair.request.kinds import MAX_COUNT
+from pleinair.request.options import ENLARGERS, OPTIONS
+from pleinair.request.request import Request, resolve
 from pleinair.results import Frame, Result
 from pleinair.text.syntax import WORD_AND
 
@@ -148,11 +150,7 @@ def plan(
     if "seed" not in options:
         warnings.append("the record has no seed; another picture of the same words is made")
     given = {**inputs, "embeddings": list(embeddings) or None, **{name: str(upscaler) for name in enlarged}}
-    for name, value in given.items():
-        if value is not None and name not in Options.__annotations__:
-            raise RequestError(f"this version cannot paint from {name}s; leave --{name} out, or update pleinair")
-        if value is not None:
-            options[name] = value
+    options |= {name: value for name, value in given.items() if value is not None}
     request = resolve(pipe.bundle, **options)  # what makes no sense is refused before anything is loaded
     return Plan(pipe, found, options, open_pixels(Path(file)), tuple(warnings), _much(pipe.bundle, request))
 
@@ -160,11 +158,11 @@ def plan(
 def _much(bundle: Bundle, request: Request) -> str | None:
     """One line about a request of many times the usual work, or with a prompt that takes long to read."""
     defaults = bundle.manifest.defaults
-    work = request.width * request.height * request.walk.steps
-    passes = f"{request.width}x{request.height} in {request.walk.steps} steps"
+    work = request.width * request.height * request.steps.count
+    passes = f"{request.width}x{request.height} in {request.steps.count} steps"
     if hires := request.hires:
-        work += request.width * request.height * hires.factor**2 * hires.walk.steps
-        passes += f", enlarged {hires.factor:g} times in {hires.walk.steps} steps"
+        work += request.width * request.height * hires.factor**2 * hires.steps.count
+        passes += f", enlarged {hires.factor:g} times in {hires.steps.count} steps"
     parts = len(WORD_AND.findall(request.prompt)) + 1
     times = work * len(request.seeds) * parts / (defaults.width * defaults.height * defaults.steps)
     letters = len(request.prompt) + len(request.negative or "")
@@ -232,7 +230,7 @@ def _load(
     for name, here in {"engine": pipe.engine, "device": pipe.device, "precision": pipe.precision}.items():
         if recorded.get(name) not in (None, here):
             warnings.append(f"made with {name} {shown(recorded[name])}, painted with {here}; the picture may differ")
-    version = pipe.graphs.engine.version
+    version = pipeline.engine_version(pipe.engine)
     if recorded.get("engine") == pipe.engine and recorded.get("engine_version") not in (None, version):
         was_version = shown(recorded["engine_version"])
         warnings.append(f"made with {pipe.engine} {was_version}, painted with {version}; the picture may differ")
@@ -260,16 +258,9 @@ def _other_model(pipe: Pipeline, found: Found) -> list[str]:
 
 def _accepted(options: dict[str, Any], found: Found) -> tuple[dict[str, Any], list[str]]:
     """The options this version has, and the names of the others; seeds that shared a batch are painted together."""
-    known = {"prompt", "negative", *Options.__annotations__}
-    accepted = {name: value for name, value in options.items() if name in known}
-    unknown = [name for name, value in options.items() if name not in known and not _usual(name, value)]
+    accepted = {name: value for name, value in options.items() if name in OPTIONS}
+    unknown = [name for name in options if name not in OPTIONS]
     mates = (found.ours or {}).get("batch_seeds")
     if isinstance(mates, list) and options.get("seed") in mates and len(mates) <= MAX_COUNT:
         accepted |= {"seed": mates, "batch": len(mates)}
     return accepted, unknown
-
-
-def _usual(name: str, value: Any) -> bool:
-    """Whether an option asks for nothing but what happens without it."""
-    usual = {"noise": "torch", "clip_skip": 1, "s_churn": 0, "s_noise": 1, "subseed_strength": 0, "rescale": 0}
-    return name in usual and value == usual[name]

@@ -18,7 +18,7 @@ from pleinair.cli import app as cli
 from pleinair.cli.usage import EXAMPLES
 from pleinair.engines.engine import ENGINES, EngineInfo
 from pleinair.files.output import write
-from pleinair.request.options import PAINTING
+from pleinair.request.options import OPTIONS, Hires
 from pleinair.request.request import resolve
 from pleinair.system import install
 from pleinair.system.install import PARTS
@@ -294,7 +294,7 @@ def test_interrupting_exits_130_and_keeps_what_is_done(run, monkeypatch):
         done.append(files)
         return write(result, files, overwrite, *rest)
 
-    monkeypatch.setattr("pleinair.cli.app.write", interrupted)
+    monkeypatch.setattr("pleinair.cli.generate.write", interrupted)
     refused(run("generate", "a", *FAKE, "--count", 3, "-o", "b.png"), 130, "interrupted")
     assert [path.name for path in Path().iterdir()] == ["b-1.png"]
 
@@ -304,7 +304,7 @@ def test_a_file_that_appears_while_painting_is_left_alone(run, monkeypatch):
         files[0].write_text("precious")
         return write(result, files, overwrite, *rest)
 
-    monkeypatch.setattr("pleinair.cli.app.write", late)
+    monkeypatch.setattr("pleinair.cli.generate.write", late)
     assert run("generate", "a", *FAKE, "-o", "b.png")[:2] == (0, "b-2.png\n")
     assert Path("b.png").read_text() == "precious" and Path("b-2.png").stat().st_size > 1000
 
@@ -412,34 +412,28 @@ def test_help_ends_with_examples(run, command):
     assert all(len(example) <= 78 and example in end for example in EXAMPLES[command])
 
 
-def test_defaults_in_the_help_are_those_that_are_used():
-    bundle = open_bundle()
-    request = resolve(bundle, "a", image=Image.new("RGB", (8, 8)), hires=1, seed=1)
-    used = {
-        "count": len(request.seeds),
-        "batch": request.batch,
-        "noise": request.random.noise,
-        "s_churn": request.walk.s_churn,
-        "s_noise": request.walk.s_noise,
-        "clip_skip": request.clip_skip,
-        "rescale": request.guidance.rescale,
-        "guidance_start": request.guidance.start,
-        "guidance_end": request.guidance.end,
-        "parallel": request.guidance.parallel,
-        "mask_blur": request.canvas.mask_blur,
-        "fill": request.canvas.fill,
-        "padding": request.canvas.padding,
-        "strength": request.canvas.strength,
-        "hires_strength": request.hires.strength,
-        "enlarger": request.hires.enlarger,
+def test_defaults_in_the_help_are_those_that_are_used(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    lines = run("generate", "--help")[1].splitlines()
+    request = resolve(open_bundle(), "a", image=Image.new("RGB", (8, 8)), mask=Image.new("L", (8, 8), 255), seed=1)
+    larger = resolve(open_bundle(), "a", hires=1)
+    for option in OPTIONS.values():
+        if option.flag and not isinstance(option.default, bool | None):
+            (line,) = [line for line in lines if line.lstrip("│ ").startswith(f"{option.flag} ")]
+            told = line.partition("[default: ")[2].partition("]")[0]
+            used = option.of(larger if option.group is Hires else request)
+            assert told == (used if isinstance(used, str) else f"{used:g}" if used != () else ""), option.name
+
+
+def test_every_option_has_its_flag_and_no_other_is_there(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    shown = {word for word in run("generate", "--help")[1].split() if word.startswith("--")}
+    flags = {option.flag for option in OPTIONS.values() if option.flag}
+    assert shown - flags == {
+        *("--prompts", "--film", "--output", "--force", "--no-metadata", "--json", "--help"),
+        *("--model", "--engine", "--device", "--threads", "--precision", "--no-verify"),
     }
-    for name, value in used.items():
-        told = PAINTING[name].__metadata__[0].help.partition("[default: ")[2].rstrip("]").partition(";")[0]
-        assert told == (value if isinstance(value, str) else f"{value:g}"), name
-    named = {name for name, kind in PAINTING.items() if "[default: the" not in kind.__metadata__[0].help}
-    assert {name for name in named if "[default: " in PAINTING[name].__metadata__[0].help} == {
-        *used, "seed", "vae_tile"
-    }  # fmt: skip
+    assert flags <= shown
 
 
 @pytest.mark.parametrize("words, offered", [

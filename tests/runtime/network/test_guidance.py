@@ -71,12 +71,12 @@ def run(guide, guidance, x=None, step=0, steps=10, prediction="sample"):
     return denoise(noise(1) if x is None else x, POINT, step), network, denoise
 
 
-@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("two_calls", [False, True])
 @pytest.mark.parametrize("parts, weights", [(1, (1.0,)), (1, (0.6,)), (2, (1.0, 1.0)), (3, (1.0, -0.4, 0.7))])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1.5, 7.5])
-def test_the_formula(scale, parts, weights, together):
+def test_the_formula(scale, parts, weights, two_calls):
     guide, x = a_guide(parts, weights), noise(1)
-    x0, _, _ = run(guide, Guidance(scale, together=together), x)
+    x0, _, _ = run(guide, Guidance(scale, two_calls=two_calls), x)
     negative = said(x, guide.negative).astype(np.float64)
     toward = sum(w * (said(x, part) - negative) for w, part in zip(weights, guide.parts, strict=True))
     np.testing.assert_allclose(x0, negative + max(scale, 1) * toward, rtol=0, atol=2e-5)
@@ -114,7 +114,7 @@ def test_together_is_one_call_and_apart_is_one_for_each_text(parts):
     guide, guidance = a_guide(parts), Guidance(7.5)
     one, network, denoise = run(guide, guidance)
     assert [batch for batch, _, _ in network.calls] == [2 * (parts + 1)]
-    other, network, denoise = run(guide, replace(guidance, together=False))
+    other, network, denoise = run(guide, replace(guidance, two_calls=True))
     assert [batch for batch, _, _ in network.calls] == [2] * (parts + 1)
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
@@ -265,8 +265,8 @@ def walked(sampler, denoise, x, path):
 def test_apart_or_together_a_whole_walk_ends_alike(sampler):
     path = make_path(CONFIGS["epsilon"], SAMPLERS[sampler].grid, 6)
     ends = []
-    for together in (True, False):
-        denoise = Guided(Network(), lambda _: a_guide(2), Guidance(5.0, rescale=0.5, together=together), "epsilon", 6)
+    for two_calls in (False, True):
+        denoise = Guided(Network(), lambda _: a_guide(2), Guidance(5.0, rescale=0.5, two_calls=two_calls), "epsilon", 6)
         ends.append(walked(sampler, denoise, noise(2), path))
     np.testing.assert_allclose(*ends, rtol=0, atol=1e-4)
 
@@ -286,8 +286,8 @@ def test_apart_or_together_an_engine_paints_alike(engine, module):
         return unet(**ports(bundle.manifest.denoiser, x, point.t, told))["out_sample"]
 
     ends = []
-    for together in (True, False):
-        guidance = Guidance(5.0, rescale=0.3, together=together)
+    for two_calls in (False, True):
+        guidance = Guidance(5.0, rescale=0.3, two_calls=two_calls)
         denoise = Guided(network, lambda _: guide, guidance, prediction_type(config), len(path))
         ends.append(walked("euler", denoise, noise(2, (1, 4, 16, 16)), path))
     np.testing.assert_allclose(*ends, rtol=0, atol=1e-4)
@@ -305,12 +305,12 @@ def test_a_network_that_is_told_the_scale_is_asked_for_the_text_alone():
     assert [batch for batch, _, _ in network.calls] == [2]
 
 
-@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("two_calls", [False, True])
 @pytest.mark.parametrize("scale, image", [(7.5, 1.5), (3.0, 1.0)])
-def test_a_picture_that_is_edited_has_a_scale_of_its_own(scale, image, together):
+def test_a_picture_that_is_edited_has_a_scale_of_its_own(scale, image, two_calls):
     x, picture = noise(1), noise(2)
     guide = with_feeds(lambda _: a_guide(), {"channels": picture})
-    guidance = Guidance(scale, image=image, together=together)
+    guidance = Guidance(scale, image=image, two_calls=two_calls)
     x0 = Guided(Network(), guide, guidance, "sample", 4, "image_text")(x, POINT, 0)
     negative, text = guide(0).negative, guide(0).parts[0]
     bare, base, full = (said(x, told) for told in (negative | {"channels": 0 * picture}, negative, text))

@@ -50,15 +50,15 @@ a red house
   (a cat:1.2), [a dog]
 """
     first, second, third = read(pipe, text)
-    assert first == jobs.Job(2, "a red house", "", QUICK, None)
-    assert second.line == 4 and (second.prompt, second.negative) == ("a boat", "fog")
+    assert first == jobs.Line(2, "a red house", None, QUICK, None)
+    assert second.number == 4 and (second.prompt, second.negative) == ("a boat", "fog")
     assert second.options == {"seed": 7, "steps": 3, "width": 64, "height": 32} and second.output == Path("boat.webp")
-    assert third.line == 5 and third.prompt == "(a cat:1.2), [a dog]"
+    assert third.number == 5 and third.prompt == "(a cat:1.2), [a dog]"
 
 
 def test_byte_order_mark_and_line_ends_of_windows(pipe):
     text = b'\xef\xbb\xbfa house\r\n{"prompt": "a b\xc3\xb6at"}\r\n\r\nlast'
-    assert [(job.line, job.prompt) for job in read(pipe, text)] == [(1, "a house"), (2, "a böat"), (4, "last")]
+    assert [(line.number, line.prompt) for line in read(pipe, text)] == [(1, "a house"), (2, "a böat"), (4, "last")]
 
 
 def test_common_options_hold_where_a_line_is_silent(pipe):
@@ -108,7 +108,7 @@ def test_a_bad_line_is_named_and_the_others_are_understood(pipe, line, words):
     raw = line if isinstance(line, bytes) else line.encode()
     before, bad, after = read(pipe, b"first\n" + raw.replace(b"\n", b"") + b"\nlast\n")
     assert isinstance(bad, jobs.BadLine) and bad.line == 2 and words in bad.reason, bad
-    assert len(bad.reason) < 600 and (before.prompt, after.prompt, after.line) == ("first", "last", 3)
+    assert len(bad.reason) < 600 and (before.prompt, after.prompt, after.number) == ("first", "last", 3)
 
 
 def test_lists_are_read_no_further_than_asked(pipe):
@@ -342,7 +342,7 @@ UNUSABLE = [
     {"embeddings": ["missing.safetensors"]},
     {"outpaint": 64},
     {"outpaint": 64, "image": "made.png"},
-    {"outpaint": "8,8,8,8", "image": "made.png"},
+    {"outpaint": "8,8,8", "image": "made.png"},
     {"outpaint": [8, "x", 8, 8], "image": "made.png"},
     {"outpaint": {"left": 8}, "image": "made.png"},
     {"image": "missing.png"},
@@ -372,7 +372,7 @@ UNUSABLE = [
     {"vae_tile": "big"},
     {"enlarger": "/nope", "hires": 1.5},
     {"enlarger": 5, "hires": 1.5},
-    {"hires": "2x"},
+    {"hires": "twice"},
     {"hires": 1.5, "hires_sampler": 3},
     {"seed": {}},
     {"seed": [1, "x"]},
@@ -384,7 +384,7 @@ UNUSABLE = [
     {"fill": ["noise"], "image": "made.png"},
     {"restore": "no", "image": "made.png"},
     {"only_masked": 1, "image": "made.png"},
-    {"together": "yes"},
+    {"two_calls": "yes"},
     {"width": "wide"},
     {"width": [64]},
     {"size": [64, 64]},

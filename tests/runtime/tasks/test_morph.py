@@ -347,7 +347,7 @@ def test_without_metadata_a_film_says_nothing(tmp_path, monkeypatch, suffix):
     [
         (["a"], 2, "two keyframes"),
         (["a", "b", "-o", "m.avi"], 2, ".gif"),
-        (["a", "b", "--seeds", "1;2"], 2, "commas"),
+        (["a", "b", "--seeds", "1;2"], 2, "whole number"),
         (["a", "b", "--seconds", "nan"], 2, "seconds"),
         (["a", "b", "--seconds", "-1"], 2, "seconds"),
         (["a", "b", "--frames", "2", "--seconds", "1201"], 2, "1200"),

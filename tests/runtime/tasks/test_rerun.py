@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,7 @@ JOBS = {
     "hires, a spacing": "--hires 2x --hires-spacing karras",
     "hires after sigmas": "--sampler euler --sigmas 14,5,1,0.2 --hires 2x",
     "hires after timesteps": "--timesteps 900,500,100 --hires 2x --hires-steps 5",
+    "hires, its own eta": "--sampler euler_a --eta 0.5 --hires 2x --hires-eta 0.2 --hires-s-noise 1.1",
     "hires of a picture": f"{IMAGE} --strength 0.5 --hires 1.5x",
     "upscale": "--upscale twice",
     "hires and upscale": "--hires 2x --enlarger twice --upscale twice",
@@ -221,6 +223,18 @@ def test_what_was_made_again_can_be_made_again(run, tmp_path):
     run("rerun", first, "-o", second)
     run("rerun", second, "-o", third)
     assert first.read_bytes() == second.read_bytes() == third.read_bytes()
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_records_under_older_names_are_followed(tmp_path, together):
+    pipe = pleinair.load(engine="fake")
+    result = pipe.generate("a boat", seed=3, steps=2, width=64, height=64, two_calls=not together)
+    settings = {name: value for name, value in result.settings.items() if name != "two_calls"}
+    (file,) = write(replace(result, settings={**settings, "together": together}), [tmp_path / "old.png"], False)
+    assert read(file).ours["together"] is together and read(file).options()["two_calls"] is not together
+    again = rerun(file)
+    assert again.difference.max_abs == 0 and again.warnings == ()
+    assert again.result.settings == result.settings
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])

@@ -22,6 +22,8 @@ from pleinair.files.foreign.record import (
     take_schedule,
     whole,
 )
+from pleinair.request.kinds import Real, Whole
+from pleinair.request.options import OPTIONS
 
 AUTOMATIC = {  # what A1111 means by "Automatic", where that is not its uniform one
     "dpmpp_2m": "karras",
@@ -182,16 +184,13 @@ def _take_fields(record: Record, fields: Fields) -> None:
     _take_mask(record, fields)
 
 
-NUMBERS = {
-    "Steps": ("steps", whole),
-    "CFG scale": ("guidance", real),
+NUMBERS = {  # fields that are read as they are
     "Seed": ("seed", whole),
-    "Clip skip": ("clip_skip", whole),
-    "Sigma churn": ("s_churn", real),
-    "Sigma noise": ("s_noise", real),
-    "CFG rescale": ("rescale", real),
-    "Guidance start": ("guidance_start", real),
-    "Guidance end": ("guidance_end", real),
+    **{
+        option.a1111: (name, whole if isinstance(option.kind, Whole) else real)
+        for name, option in OPTIONS.items()
+        if option.a1111 and not option.needs and type(option.kind) in (Whole, Real) and name != "eta"
+    },
 }
 
 

@@ -1,0 +1,119 @@
+"""`pleinair generate`: pictures of one prompt; `lists` has those of many."""
+
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Annotated, Any
+
+import typer
+
+from pleinair.cli.flags import Force, Json, NoMetadata, Output, takes
+from pleinair.cli.progress import Progress, loaded
+from pleinair.cli.terminal import data, document, warn
+from pleinair.cli.usage import examples
+from pleinair.errors import PleinairError, RequestError
+from pleinair.files.output import ARRAYS, check_apart, planned_files, write
+from pleinair.request.request import resolve
+from pleinair.results import Result, merged
+from pleinair.system import machine
+
+app = typer.Typer(add_completion=False)
+IMPORT_S = process_time()  # nothing but starting Python and importing has happened yet
+
+
+@app.command(epilog=examples("generate"))
+@takes()
+def generate(
+    context: typer.Context,
+    prompt: Annotated[str | None, typer.Argument(help="What to paint.", show_default=False)] = None,
+    *,
+    prompts: Annotated[Path | None, typer.Option(help="A file of prompts, text or JSONL; - is stdin.")] = None,
+    film: Annotated[
+        Path | None, typer.Option(help="How noise becomes the picture: .gif, .webp, .apng, .mp4; a strip: .png, .jpg.")
+    ] = None,
+    output: Output = None,
+    force: Force = False,
+    no_metadata: NoMetadata = False,
+    as_json: Json = False,
+    loading: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
+    """Paint a picture of PROMPT."""
+    started = perf_counter()
+    if (prompt is None) == (prompts is None):
+        raise RequestError("give a PROMPT or a file of them with --prompts, and not both")
+    if prompts is not None and film is not None:
+        raise RequestError("--film is for a single prompt; leave it out, or name the prompt")
+    progress = context.with_resource(Progress())
+    pipe = loaded(progress, **loading)
+    if prompts is not None:
+        from pleinair.cli.lists import paint_list
+
+        paint_list(pipe, progress, prompts, options, output, force, as_json, metadata=not no_metadata)
+        return
+    request = resolve(pipe.bundle, prompt, **options)
+    frames = pipe.walk(request)
+    files = planned_files(output, prompt, request.seeds, force)
+    results, written, said, write_s, waiting = [], [], [], 0.0, iter(files)
+    filmed: list[tuple[int, Path]] = []
+    failed: list[PleinairError] = []
+    if film is not None:
+        from pleinair.files.film import planned_films
+        from pleinair.tasks.filming import recorded
+
+        into = planned_films(film, request.seeds, force)
+        check_apart([*files, *into])
+        told = {"metadata": not no_metadata, "written": filmed, "warnings": said, "failed": failed}
+        frames = recorded(frames, into, overwrite=force, **told)
+    in_one_file = files[0].suffix.lower() == ARRAYS
+    for frame in progress.frames(frames, len(request.seeds)):
+        if frame.result and in_one_file:
+            results.append(frame.result)
+        elif frame.result:  # a picture is on disk as soon as it is done, and leaves memory
+            mark = perf_counter()
+            written += write(frame.result, [next(waiting) for _ in frame.seeds], force, not no_metadata, said)
+            write_s += perf_counter() - mark
+            results.append(frame.result.without_pixels())
+    result = merged(results)
+    if in_one_file:
+        mark = perf_counter()
+        written = write(result, files, force, not no_metadata, said)
+        write_s += perf_counter() - mark
+    result = replace(result, warnings=(*result.warnings, *said))
+    warn(*result.warnings)
+    if as_json:
+        facts = summary(result, written, write_s, perf_counter() - started)
+        if film is not None:
+            facts["films"] = [{"path": str(each), "seed": seed} for seed, each in filmed]
+        document(facts)
+    else:
+        data(*written)
+    if failed:
+        raise failed[0]
+
+
+def summary(result: Result, files: list[Path], write_s: float, spent_s: float) -> dict[str, Any]:
+    """What `generate --json` prints: pictures, settings, seconds by stage, peak memory, warnings."""
+    timings = result.timings
+    height, width = result.pixels.shape[1:3]
+    if len(files) == 1:
+        files = files * len(result.seeds)
+    return {
+        "images": [
+            {"path": str(file), "seed": seed, "width": width, "height": height}
+            for file, seed in zip(files, result.seeds, strict=True)
+        ],
+        "settings": result.settings,
+        "timings": {
+            "import_s": round(IMPORT_S, 4),
+            "load_s": round(timings.load, 4),
+            "text_s": round(timings.text, 4),
+            "encode_s": round(timings.encode, 4),
+            "steps_s": [round(seconds, 4) for seconds in timings.steps],
+            "decode_s": round(timings.decode, 4),
+            "write_s": round(write_s, 4),
+            "total_s": round(IMPORT_S + spent_s, 4),
+        },
+        "peak_rss_mb": round(machine.peak_rss_mb(), 1),
+        "warnings": list(result.warnings),
+    }

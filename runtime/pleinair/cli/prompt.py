@@ -1,0 +1,40 @@
+"""`pleinair prompt`: how a prompt is read."""
+
+from typing import Annotated, Any
+
+import typer
+
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.unsupported import refuse_model
+from pleinair.cli.flags import Json, takes
+from pleinair.cli.terminal import data, document, warn
+from pleinair.cli.usage import examples
+from pleinair.request.request import resolve
+from pleinair.text.reader import Reader
+from pleinair.text.report import report, report_lines
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("prompt", epilog=examples("prompt"))
+@takes(("negative", "steps", "embeddings", "clip_skip"), ("model",))
+def show_prompt(
+    text: Annotated[str, typer.Argument(help="The prompt.", show_default=False)],
+    *,
+    as_json: Json = False,
+    loading: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
+    """Show how a prompt is read: chunks, tokens, weights, steps, parts and embeddings."""
+    refuse_model(loading["model"])
+    bundle = open_bundle(loading["model"])
+    if bundle.upscales:
+        bundle.require("text2image")
+    request = resolve(bundle, text, **options)
+    reader = Reader(bundle, clip_skip=request.clip_skip, embeddings=request.embeddings)
+    found = report(reader, request.prompt, request.negative or "", request.steps.count)
+    if as_json:
+        document(found)
+        return
+    data(*report_lines(found))
+    warn(*found["warnings"])

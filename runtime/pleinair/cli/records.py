@@ -1,0 +1,76 @@
+"""`pleinair metadata` and `rerun`: what a picture says of how it was made, and the picture made again."""
+
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pleinair.cli.flags import Force, Json, Output, takes
+from pleinair.cli.progress import Progress
+from pleinair.cli.terminal import aligned, data, document, say, warn
+from pleinair.cli.usage import examples
+from pleinair.files.metadata import MAX_LINES, brief, described, read
+from pleinair.files.output import planned_files, write
+from pleinair.results import merged
+from pleinair.text.syntax import MAX_PROMPT
+
+app = typer.Typer(add_completion=False)
+AS_RECORDED = ("engine", "device", "precision")
+
+
+@app.command(epilog=examples("metadata"))
+def metadata(
+    file: Annotated[Path, typer.Argument(help="A PNG, JPEG or WebP picture, or a film.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Show what a picture says of how it was made: ours, A1111's, stable-diffusion.cpp's, InvokeAI's, ComfyUI's."""
+    found = read(file)
+    if as_json:
+        document(described(found))
+        return
+    facts = {"tool": found.tool, "version": brief(found.version)}
+    facts |= {name: brief(getattr(found, name), MAX_PROMPT) for name in ("prompt", "negative")}
+    facts["settings"] = brief({name: value for name, value in found.settings.items() if name not in facts})
+    lines = list(islice(aligned(facts), MAX_LINES + 1))
+    data(*lines[:MAX_LINES], *(["..."] if len(lines) > MAX_LINES else []))
+    warn(*found.warnings)
+
+
+@app.command(epilog=examples("rerun"))
+@takes(("image", "mask", "embeddings"), ("model", *AS_RECORDED), dict.fromkeys(AS_RECORDED, "the recorded one"))
+def rerun(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A picture that holds its record.", show_default=False)],
+    *,
+    upscaler: Annotated[Path | None, typer.Option(help="The upscaler bundle that enlarged it.")] = None,
+    output: Output = None,
+    force: Force = False,
+    as_json: Json = False,
+    loading: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
+    """Make a picture again from its record, and tell how far the two are apart."""
+    from pleinair.tasks.rerun import plan
+
+    planned = plan(file, loading.pop("model"), **loading, **options, upscaler=upscaler)
+    files = planned_files(output, "", (0,), force) if output else []
+    if planned.much:
+        say(planned.much)
+    progress = context.with_resource(Progress())
+    planned.pipe.loading = progress.loading
+    again = planned.finish(merged([frame.result for frame in progress.frames(planned.frames()) if frame.result]))
+    warnings = list(again.warnings)
+    written = write(again.result, files, force, warnings=warnings) if files else []
+    warn(*warnings)
+    apart = asdict(again.difference) if again.difference else None
+    if as_json:
+        facts = {"difference": apart, "image": str(written[0]) if written else None, "settings": again.result.settings}
+        document({**facts, "warnings": warnings})
+        return
+    if apart:
+        psnr = "infinite" if apart["psnr_db"] is None else f"{apart['psnr_db']:.1f} dB"
+        equal = f"{100 * apart['equal_share']:.4g} % of the pixels are equal"
+        data(f"largest difference {apart['max_abs']} of 255, PSNR {psnr}, {equal}")
+    data(*written)

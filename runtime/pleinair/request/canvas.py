@@ -1,0 +1,30 @@
+"""The picture that a request starts from."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pleinair.errors import RequestError
+from pleinair.pictures.masks import open_mask
+from pleinair.pictures.reading import opaque, open_picture
+from pleinair.request.options import STRENGTH, Canvas, values
+
+
+def canvas_of(given: Mapping[str, Any]) -> Canvas | None:
+    """The picture to paint over and its mask, opened; RequestError for what makes no sense without them."""
+    if "image" not in given:
+        alone = [name for name in ("strength", "mask", "outpaint") if name in given]
+        alone += ["only_masked"] if given.get("only_masked") else []
+        if alone:
+            raise RequestError(f"'{alone[0]}' is about a picture to start from; add one with --image")
+        return None
+    image = opaque(open_picture(given["image"]))
+    mask = open_mask(given["mask"], image.size) if "mask" in given else None
+    canvas = replace(Canvas(**values(Canvas, given)), image=image, mask=mask)
+    if canvas.mask and canvas.outpaint:
+        raise RequestError("a mask and outpainting cannot be had in one go; do one after the other")
+    if canvas.only_masked and not canvas.mask:
+        raise RequestError("only_masked needs to know what is masked; add --mask")
+    if canvas.strength is not None:
+        return canvas
+    return replace(canvas, strength=1.0 if canvas.mask or canvas.outpaint else STRENGTH)

@@ -1,0 +1,64 @@
+"""The table of options in words and in JSON: docstrings, docs/options.md and a schema for programs."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pleinair.request.options import OPTIONS, PARAMETERS, Option
+from pleinair.sampling.samplers import SAMPLERS
+
+PAGE = """# Options
+
+Written by `python tests/golden/options.py` from the table in `runtime/pleinair/request/options.py`; a test compares
+them.
+
+An option has one name in Python (`pipe.generate("a boat", guidance=7)`) and in lists of prompts
+(`{"prompt": "a boat", "guidance": 7}`), and nearly the same one on the command line. Numbers may be text everywhere,
+and lists of numbers too: `sigmas="14.6,3.2,0.7"`. *Without* says what holds where an option is left out, *needs*
+without which others it has no effect, and *A1111* its field in the text that A1111's web UI writes and reads.
+"""
+
+
+def lists_options(method: Callable) -> Callable:
+    """Say in a method's docstring what each option is."""
+    lines = [f"{each.name} = {each.default!r}" for each in _python()]
+    listed = "\n".join(f"{line:30}  {words(each)}" for line, each in zip(lines, _python(), strict=True))
+    head = "Options, each with what it is where it is left out; None is as good as left out."
+    method.__doc__ = "\n\n".join([inspect.getdoc(method) or "", head, listed])
+    return method
+
+
+def words(option: Option) -> str:
+    """One line about an option: what it does, what may be chosen, who has it, and what decides where nothing does."""
+    having = [name for name, info in SAMPLERS.items() if option.by_sampler and option.field in info.options]
+    facts = [option.help.removesuffix("."), option.kind.span(), f"for {', '.join(having)}" if having else ""]
+    return "; ".join(filter(None, [*facts, option.usual and f"without it {option.usual}"]))
+
+
+def page() -> str:
+    """docs/options.md."""
+    rows = ["| option | flag | | without | needs | A1111 |", "|---|---|---|---|---|---|"]
+    return "\n".join([PAGE, *rows, *map(_row, OPTIONS.values()), ""])
+
+
+def schema() -> dict[str, Any]:
+    """The options that can be written in JSON, as a JSON schema."""
+    properties = {name: _property(each) for name, each in OPTIONS.items() if each.kind.json}
+    return {"type": "object", "properties": properties, "required": ["prompt"], "additionalProperties": False}
+
+
+def _property(option: Option) -> dict[str, Any]:
+    default = {} if option.default is None else {"default": option.default}
+    return {**option.kind.schema(), "description": words(option), **default}
+
+
+def _python() -> Iterator[Option]:
+    return (each for name, each in OPTIONS.items() if name not in PARAMETERS)
+
+
+def _row(option: Option) -> str:
+    default = option.usual or ("" if option.default in (None, (), "") else f"`{option.default}`")
+    about = "; ".join(filter(None, [option.help.removesuffix("."), option.kind.span()]))
+    flag = f"`{option.flag}`" if option.flag else ""
+    needs = " or ".join(f"`{name}`" for name in option.needs)
+    return f"| `{option.name}` | {flag} | {about} | {default} | {needs} | {option.a1111} |"
