@@ -444,7 +444,7 @@ def load(
     device: str | Mapping[str, str] | None = None,
     threads: int | None = None,
     precision: str | Mapping[str, str] | None = None,
-    memory: str = "high",
+    memory: str | None = None,
     verify: bool = True,
 ) -> Pipeline:
     """Open a bundle (storybook, the one that ships with pleinair, where `model` is None) on an engine and a device.
@@ -464,7 +464,7 @@ def load(
     chosen = choose_engine(bundle, engine)
     if threads is not None:
         threads = whole("threads", threads, 1, MAX_THREADS)
-    one_of("memory", memory, MEMORY)
+    memory = MEMORY[0] if memory is None else one_of("memory", memory, MEMORY)
     pipe = Pipeline(bundle, chosen, device=device, threads=threads, precision=precision, memory=memory)
     if precision not in (None, precisions.AUTO):
         for graph in bundle.manifest.graphs:

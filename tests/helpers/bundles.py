@@ -52,6 +52,19 @@ def light_xl_copy(folder):
     return folder
 
 
+def light_edit_copy(folder):
+    """`modern_copy` of a model that edits pictures, as InstructPix2Pix does."""
+    modern_copy(folder)
+
+    def show(raw):
+        raw["graphs"]["unet"]["inputs"]["sample"]["shape"][1] = 2 * raw["latents"]["channels"]
+        raw["denoisers"][0]["channels"] = ["image"]
+        raw |= {"tasks": ["edit"], "guidance": "image_text"}
+
+    edit_manifest(folder, show)
+    return folder
+
+
 def full_copy(folder):
     shutil.copytree(default_path(), folder)
     return folder

@@ -44,6 +44,7 @@ class Bundle:
             return
         remedy = {
             ("upscale",): "give it to --upscale, and a model that paints to --model",
+            ("edit",): "give it a picture and no mask (--image), or choose another --model",
             ("inpaint",): "give it a picture and a mask (--image, --mask), or choose another --model",
         }.get(self.manifest.tasks, "choose another --model")
         raise BundleError(

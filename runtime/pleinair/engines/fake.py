@@ -99,9 +99,10 @@ class FakeGraph:
         sample = inputs.pop(port)
         if sample.shape[1] != self._info.inputs[port].shape[1]:
             raise ValueError(f"'{self._name}' takes {self._info.inputs[port].shape[1]} channels, not {sample.shape[1]}")
-        latents = sample[:, : self._channels]  # one made for inpainting is given more than these
+        latents = sample[:, : self._channels]
         colour = sum(_mean(array)[:, : self._channels] for name, array in inputs.items() if array.ndim > 1)  # (B, C)
-        return {part.output: 0.9 * latents - 0.1 * colour[:, :, None, None]}
+        out = 0.9 * latents - 0.1 * colour[:, :, None, None]
+        return {part.output: out + 0.05 * sample[:, self._channels :].mean(1, keepdims=True) if part.channels else out}
 
     def _encode(self, sample: np.ndarray) -> dict[str, np.ndarray]:
         """What `_decode` makes this picture of; the channels that it ignores are 0, and no picture is in doubt."""

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Request(Picture, Text, Work, Finish):
     guidance: Guidance
     canvas: Canvas | None
     hires: Hires | None
+    task: str  # text2image, image2image, inpaint or edit: what the bundle must be able to do
     idle: tuple[str, ...] = field(default=(), compare=False)  # warnings for options without effect
 
     def check(self) -> None:
@@ -63,13 +64,6 @@ class Request(Picture, Text, Work, Finish):
         enlarger = self.hires.enlarger if self.hires else ENLARGERS[0]
         return [*([Path(enlarger)] if enlarger not in ENLARGERS else []), *filter(None, [self.upscale])]
 
-    @property
-    def task(self) -> str:
-        """text2image, image2image or inpaint: what the bundle must be able to do."""
-        if self.canvas is None:
-            return "text2image"
-        return "inpaint" if self.canvas.mask or self.canvas.outpaint else "image2image"
-
 
 def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options: Any) -> Request:
     """Fill what is left out from the bundle's defaults and refuse what makes no sense.
@@ -80,6 +74,10 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
     skips = Whole(1, most_skipped(bundle))
     given = asked(options, clip_skip=skips)
     canvas = canvas_of(given)
+    task = task_of(bundle, canvas)
+    if task == "edit":
+        canvas = replace(canvas, strength=1.0)
+    bundle.require(task)
     size = size_of(bundle, given, canvas)
     steps, hires = passes(bundle, given, canvas, size)
     said = {"prompt": prompt, **({} if negative is None else {"negative": negative})}
@@ -87,7 +85,7 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
     picture, work, finish = (values(group, given) for group in (Picture, Work, Finish))
     if finish["upscale"]:
         open_bundle(finish["upscale"]).require("upscale")
-    request = Request(
+    return Request(
         **picture | {"width": size[0], "height": size[1]},
         **work | {"vae_tile": vae_tile_of(work["vae_tile"])},
         **values(Text, given | said),
@@ -97,10 +95,26 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
         guidance=guidance_of(bundle, given, steps.sampler),
         canvas=canvas,
         hires=hires,
-        idle=tuple(idle(given)),
+        task=task,
+        idle=(*idle(given), *idle_here(bundle, given, task)),
     )
-    bundle.require(request.task)
-    return request
+
+
+def task_of(bundle: Bundle, canvas: Canvas | None) -> str:
+    """What a request is for a bundle: one whose network is shown the picture edits it, and repaints nothing."""
+    if canvas is None:
+        return "text2image"
+    if canvas.mask or canvas.outpaint:
+        return "inpaint"
+    return "edit" if "image" in bundle.manifest.denoiser.channels else "image2image"
+
+
+def idle_here(bundle: Bundle, given: Mapping[str, Any], task: str) -> Iterator[str]:
+    """A warning for every option that does nothing with this bundle."""
+    if task == "edit" and "strength" in given:
+        yield f"'strength' has no effect, for '{bundle.manifest.name}' edits pictures; leave it out"
+    if "image_guidance" in given and bundle.manifest.guidance != "image_text":
+        yield f"'image_guidance' has no effect, for '{bundle.manifest.name}' edits no pictures; leave it out"
 
 
 def idle(given: Mapping[str, Any]) -> Iterator[str]:
@@ -134,6 +148,10 @@ def guidance_of(bundle: Bundle, given: Mapping[str, Any], sampler: str) -> Guida
     if config.get("thresholding") and found["threshold"] is None and SAMPLERS[sampler].grid in THRESHOLDED:
         found["threshold"] = config.get("dynamic_thresholding_ratio", 0.995)
         found["ceiling"] = config.get("sample_max_value", 1.0)
+    if bundle.manifest.guidance != "image_text":
+        found["image"] = None
+    elif found["image"] is None:
+        found["image"] = bundle.manifest.defaults.image_guidance
     return Guidance(**found)
 
 

@@ -202,7 +202,9 @@ def test_an_engine_that_cannot_be_loaded_is_named(run, monkeypatch, tmp_path):
     """As after a broken installation: the package is there, and importing it fails."""
     (tmp_path / "broken_engine.py").write_text("raise ImportError('DLL load failed')")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(ENGINES, "onnx", EngineInfo("broken_engine", "broken_engine", (), "pip install it", "onnx"))
+    monkeypatch.setitem(
+        ENGINES, "onnx", EngineInfo("broken_engine", "Broken", "broken_engine", (), "pip install it", "onnx")
+    )
     refused(run("generate", "a", "--engine", "onnx"), 5, "DLL load failed", "pip install it")
     assert "DLL load failed" in json.loads(run("doctor", "--json")[1])["engines"]["onnx"]["error"]
 
@@ -431,7 +433,7 @@ def test_every_option_has_its_flag_and_no_other_is_there(run, monkeypatch):
     flags = {option.flag for option in OPTIONS.values() if option.flag}
     assert shown - flags == {
         *("--prompts", "--film", "--output", "--force", "--no-metadata", "--json", "--help"),
-        *("--model", "--engine", "--device", "--threads", "--precision", "--no-verify"),
+        *("--model", "--engine", "--device", "--threads", "--precision", "--memory", "--no-verify"),
     }
     assert flags <= shown
 
