@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pleinair.request.kinds import Axes, Flag
+from pleinair.request.help import ranged
 from pleinair.request.options import OPTIONS, Option
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -72,14 +72,13 @@ PAINTING = tuple(name for name, option in OPTIONS.items() if option.flag)
 
 def flag_of(option: Option) -> Any:
     """The flag of an option of the table."""
-    help, span, usual = option.help, option.kind.span(), option.usual
-    if option.default is True:
-        help = f"Do not {help[0].lower()}{help[1:]}"
-    elif not usual and not isinstance(option.kind, Axes | Flag) and option.default not in (None, "", ()):
+    if option.kind.flag is bool:
+        help = f"Do not {option.help[0].lower()}{option.help[1:]}" if option.default is True else option.help
+        return flag(option.flag, bool, help, option.panel)
+    usual = option.usual
+    if not usual and option.default not in (None, "", ()):
         usual = f"{option.default:g}" if isinstance(option.default, float) else f"{option.default}"
-    words = f"{help.removesuffix('.')}: {span}." if span else help
-    choices = () if isinstance(option.kind, Axes) else option.kind.choices
-    return flag(option.flag, option.kind.flag, words, option.panel, usual, choices)
+    return flag(option.flag, option.kind.flag, f"{ranged(option)}.", option.panel, usual, option.kind.choices)
 
 
 def loading_flag(name: str, usual: str | None = None) -> Any:

@@ -31,8 +31,14 @@ def lists_options(method: Callable) -> Callable:
 def words(option: Option) -> str:
     """One line about an option: what it does, what may be chosen, who has it, and what decides where nothing does."""
     having = [name for name, info in SAMPLERS.items() if option.by_sampler and option.field in info.options]
-    facts = [option.help.removesuffix("."), option.kind.span(), f"for {', '.join(having)}" if having else ""]
-    return "; ".join(filter(None, [*facts, option.usual and f"without it {option.usual}"]))
+    having = f"only {', '.join(having)}" if having else ""
+    return "; ".join(filter(None, [ranged(option), having, option.usual and f"else {option.usual}"]))
+
+
+def ranged(option: Option) -> str:
+    """What an option does, and what may be chosen: "How much of it is repainted (0 to 1)"."""
+    span = option.kind.span()
+    return option.help.removesuffix(".") + (f" ({span})" if span else "")
 
 
 def page() -> str:
@@ -58,7 +64,6 @@ def _python() -> Iterator[Option]:
 
 def _row(option: Option) -> str:
     default = option.usual or ("" if option.default in (None, (), "") else f"`{option.default}`")
-    about = "; ".join(filter(None, [option.help.removesuffix("."), option.kind.span()]))
     flag = f"`{option.flag}`" if option.flag else ""
     needs = " or ".join(f"`{name}`" for name in option.needs)
-    return f"| `{option.name}` | {flag} | {about} | {default} | {needs} | {option.a1111} |"
+    return f"| `{option.name}` | {flag} | {ranged(option)} | {default} | {needs} | {option.a1111} |"

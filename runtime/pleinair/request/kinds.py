@@ -49,7 +49,7 @@ class Whole(Kind):
         return whole(name, value, self.low, self.high)
 
     def span(self) -> str:
-        return f"{self.low} to {self.high}"
+        return f"{self.low} to {self.high}" if self.high < SEED_LIMIT - 1 else f"{self.low} or more"
 
     def schema(self) -> dict[str, Any]:
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
@@ -144,6 +144,9 @@ class Axes(Kind):
         if isinstance(value, str):
             return one_of(name, value, self.choices)
         return self.choices[0] if flag(name, value) else None
+
+    def span(self) -> str:
+        return ", ".join(["True", *self.choices])
 
     def schema(self) -> dict[str, Any]:
         return {"enum": [True, False, *self.choices]}

@@ -122,7 +122,9 @@ class Randomness:
     """Where the noise comes from: one generator for each seed."""
 
     seeds: tuple[int, ...] = option(None, Seeds(), "First seed, or all of them: 7,3,12.", usual="random", name="seed")
-    noise: str = option(KINDS[0], Choice(KINDS), "Whose random numbers; philox is A1111's NV.", a1111="RNG", kept=True)
+    noise: str = option(
+        KINDS[0], Choice(KINDS), "Whose random numbers, philox being A1111's NV.", a1111="RNG", kept=True
+    )
     subseed: int | None = option(
         None,
         Whole(0, SEED_LIMIT - 1),
@@ -139,7 +141,7 @@ class Work:
 
     batch: int = option(1, Whole(1, MAX_COUNT), "Pictures in one network call.", kept=True)
     vae_tile: int | None = option(
-        None, Whole(0, SIDES[1]), "Side in pixels of the VAE's tiles; 0 never tiles.", usual="by size"
+        None, Whole(0, SIDES[1]), "Side in pixels of the VAE's tiles, 0 to cut none.", usual="by size"
     )
     stop: Callable[[], bool] | None = option(
         None, Function(), "A function that is asked before every network call; True cancels.", flag=None, compare=False
@@ -172,9 +174,7 @@ class Text:
 
     prompt: str = option("", Prompt("prompt"), "What to paint.", flag=None, kept=True)
     negative: str | None = option(None, Prompt("negative prompt"), "What to keep out of the picture.")
-    clip_skip: int = option(
-        1, Whole(1, MAX_SKIP), "1: the text encoder's last layer; 2: the one before.", a1111="Clip skip"
-    )
+    clip_skip: int = option(1, Whole(1, MAX_SKIP), "The text encoder's layer, counted from its end.", a1111="Clip skip")
     embeddings: tuple[Path, ...] = option(
         (), Files(), "Textual inversion file; may be repeated.", flag="--embedding", a1111="TI hashes"
     )
@@ -203,7 +203,9 @@ class Guiding:
     end: float = option(
         1.0, GUIDING["end"], "Share of the steps after which it ends.", name="guidance_end", a1111="Guidance end"
     )
-    threshold: float | None = option(None, GUIDING["threshold"], "Dynamic thresholding percentile: 0.995.")
+    threshold: float | None = option(
+        None, GUIDING["threshold"], "Dynamic thresholding: the percentile that counts as the reach."
+    )
     parallel: float = option(1.0, GUIDING["parallel"], "Share kept of the guidance that only saturates.")
     two_calls: bool = option(False, Flag(), "Ask the network twice a step: less memory.")
     image: float | None = option(

@@ -83,7 +83,7 @@ except pleinair.RequestError as error:
 
 Path("list").write_text('{"prompt": "a boat", "novelty": 1, "output": "c.png"}')
 assert app.run(["generate", "--prompts", "list", *usual]) == 0 and read("c.png").ours["novelty"] == 1.0
-assert "| `novelty` | `--novelty` | Something new; 0 to 5 | `0.0` |  | Novelty |" in page()
+assert "| `novelty` | `--novelty` | Something new (0 to 5) | `0.0` |  | Novelty |" in page()
 assert schema()["properties"]["novelty"]["maximum"] == 5
 assert "novelty = 0.0" in pipe.generate.__doc__
 """
