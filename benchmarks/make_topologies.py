@@ -22,7 +22,7 @@ from torch import nn
 
 from pleinair.bundle.describing import TEXT, Described, autoencoder, generation
 from pleinair.bundle.families import STABLE_DIFFUSION, Part
-from pleinair.bundle.opening import FileInfo
+from pleinair.bundle.verifying import FileInfo
 from pleinair_bench import topologies
 from pleinair_bench.fill import pack
 from pleinair_bench.strip import strip

@@ -32,8 +32,8 @@ from pleinair.bundle.manifest import (
     Port,
     TextEncoder,
 )
-from pleinair.bundle.opening import Bundle, FileInfo, default_path, open_bundle
-from pleinair.bundle.verifying import file_info
+from pleinair.bundle.opening import Bundle, default_path, open_bundle
+from pleinair.bundle.verifying import FileInfo, file_info
 from pleinair.errors import BundleError, RequestError, ResourceError
 from pleinair_bench.fill import unpack
 

@@ -25,6 +25,7 @@ from pleinair_export import check, graphs, picture
 from pleinair_export.parts import WORK, Converted, convert_graph, convert_part, trial_file
 from pleinair_export.preview import read_rgb
 from pleinair_export.progress import Progress
+from pleinair_export.quantize import BYTES
 from pleinair_export.small_files import origin, write_configs
 from pleinair_export.source import Source, absent, open_source, own_sampler
 from pleinair_export.staging import check_apart, staged
@@ -32,8 +33,6 @@ from pleinair_export.tokenizer import write_tokenizer
 from pleinair_export.tracing import FORMATS
 from pleinair_export.trials import Arrays, read_trial
 from pleinair_export.upscaler import Upscaler, open_upscaler
-
-BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
 def export(

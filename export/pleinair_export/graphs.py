@@ -113,23 +113,23 @@ class UNet(nn.Module):
 class VaeEncoder(nn.Module):
     """sample (B, 3, H, W) in [-1, 1] -> latent_parameters (B, 8, h, w): mean and log variance, unscaled."""
 
-    def __init__(self, vae: nn.Module) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.vae = vae
+        self.model = model
 
     def forward(self, sample: torch.Tensor) -> tuple[torch.Tensor]:
-        return (self.vae.encode(sample, return_dict=False)[0].parameters,)
+        return (self.model.encode(sample, return_dict=False)[0].parameters,)
 
 
 class VaeDecoder(nn.Module):
     """latent_sample (B, 4, h, w), already divided by the scaling factor -> sample (B, 3, H, W) in about [-1, 1]."""
 
-    def __init__(self, vae: nn.Module) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.vae = vae
+        self.model = model
 
     def forward(self, latent_sample: torch.Tensor) -> tuple[torch.Tensor]:
-        return self.vae.decode(latent_sample, return_dict=False)
+        return self.model.decode(latent_sample, return_dict=False)
 
 
 def text_encoder(name: str, model: nn.Module, context: Context) -> Spec:
@@ -171,7 +171,7 @@ def final_norm(model: nn.Module) -> np.ndarray:
 
     With clip skip the runtime applies it to an earlier one.
     """
-    norm = next(module for name, module in model.named_modules() if name.endswith("final_layer_norm"))
+    norm = next(module for name, module in model.named_modules() if name.endswith("final_layer_norm")).float()
     return np.stack([norm.weight.numpy(), norm.bias.numpy()]).astype(np.float32)
 
 

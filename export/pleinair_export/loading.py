@@ -5,12 +5,13 @@ import torch
 from pleinair.bundle.families import Part
 from pleinair.checks import one_line
 from pleinair.errors import ExportError, PleinairError, ResourceError
+from pleinair_export.narrow import widen_at_use
 from pleinair_export.quiet import quiet
 from pleinair_export.source import DOWNLOAD, Source
 
 
 def load(model: Source, part: Part) -> torch.nn.Module:
-    """One component in float32 (a half-precision source is widened), ready for tracing.
+    """One component that computes in float32, its weights as the folder has them, ready for tracing.
 
     Raises ExportError when the weights do not fill the model: the rest would be random.
     """
@@ -24,7 +25,7 @@ def load(model: Source, part: Part) -> torch.nn.Module:
             check_weight(owner, model, component)
             module, report = owner.from_pretrained(
                 model.path / component,
-                torch_dtype=torch.float32,
+                torch_dtype="auto",
                 variant=model.variants[component],
                 use_safetensors=True,
                 local_files_only=True,
@@ -42,7 +43,7 @@ def load(model: Source, part: Part) -> torch.nn.Module:
     absent = [key for key in report["missing_keys"] if "position_ids" not in key]
     if absent:
         raise ExportError(f"'{component}' of '{name}' lacks {len(absent)} weights ({sorted(absent)[0]}); {DOWNLOAD}")
-    return module.eval().requires_grad_(False)
+    return widen_at_use(module.eval().requires_grad_(False))
 
 
 def check_weight(owner: type, model: Source, component: str) -> None:

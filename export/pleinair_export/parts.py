@@ -56,11 +56,14 @@ def convert_graph(
     (stage / WORK).mkdir(exist_ok=True)
     trial = Trial([*spec.cases, *spec.unsteady], answers(spec), len(spec.cases))
     write_trial(trial_file(stage, spec.name), trial)
-    files = {}
+    files, placed = {}, {}
     for form in formats:
         yield Progress(spec.name, f"{form}: convert")
-        files[form] = tuple(f"{spec.name}/{file}" for file in WRITE[form](spec, folder, weights))
-    return Converted(spec.inputs, spec.outputs, files, {})
+        written = WRITE[form](spec, folder, weights)
+        files[form] = tuple(f"{spec.name}/{file}" for file in written.files)
+        for path, place in written.placed.items():
+            placed.setdefault(path, {})[form] = place
+    return Converted(spec.inputs, spec.outputs, files, placed)
 
 
 def trial_file(stage: Path, graph: str) -> Path:

@@ -2,20 +2,34 @@
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from pleinair_export import attention, extra, quantize
+from pleinair.bundle.manifest import Placed
+from pleinair_export import attention, extra, onnx_files, quantize
 from pleinair_export.graphs import Spec
 from pleinair_export.quiet import quiet
 
+if TYPE_CHECKING:
+    import onnx
+    import openvino
+
 FORMATS = ("openvino", "onnx")
 OPSET = 17  # the newest that DirectML runs
-EXTERNAL = 1_500_000_000  # bytes of weights beyond which they lie beside model.onnx: protobuf ends at 2 GiB
+WEIGHT = ".weight"
+MODEL = "model."  # what Specs call the component that they wrap
 
 
-def write_openvino(spec: Spec, folder: Path, weights: str) -> tuple[str, ...]:
-    """Trace `spec` into openvino_model.xml and .bin; returns the file names."""
+class Written(NamedTuple):
+    """File names of a graph, and where in it the weights of layers lie, by layer path."""
+
+    files: tuple[str, ...]
+    placed: dict[str, Placed]
+
+
+def write_openvino(spec: Spec, folder: Path, weights: str) -> Written:
+    """Trace `spec` into openvino_model.xml and .bin."""
     with quiet():
         import openvino
 
@@ -33,17 +47,46 @@ def write_openvino(spec: Spec, folder: Path, weights: str) -> tuple[str, ...]:
         for port, name in zip(model.outputs, spec.outputs, strict=True):
             port.get_tensor().set_names({name})
         model.validate_nodes_and_infer_types()
-        if weights != "fp32":
-            model = quantize.compress_openvino(model, weights)
+        model = quantize.compress_openvino(model, weights)
         try:
             openvino.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
         except RuntimeError as error:
             raise OSError(f"OpenVINO could not save {spec.name}: {error}") from error
-    return "openvino_model.xml", "openvino_model.bin"
+    return Written(("openvino_model.xml", "openvino_model.bin"), placed_constants(model, spec))
 
 
-def write_onnx(spec: Spec, folder: Path, weights: str) -> tuple[str, ...]:
-    """Trace `spec` into model.onnx (and model.onnx_data where it is large); returns the file names."""
+def placed_constants(model: "openvino.Model", spec: Spec) -> dict[str, Placed]:
+    """Layer path -> the constant of its weight; OpenVINO calls it as torch does, behind "self."."""
+    names = {node.get_friendly_name() for node in model.get_ops() if node.get_type_name() == "Constant"}
+    return {path: Placed(f"self.{key}") for key, path in layers(spec).items() if f"self.{key}" in names}
+
+
+def layers(spec: Spec) -> dict[str, str]:
+    """Name of a weight of two axes or more, as torch has it -> the path of its layer within the component."""
+    weights = (name for name, each in spec.module.named_parameters() if name.endswith(WEIGHT) and each.ndim > 1)
+    return {name: name.removeprefix(MODEL).removesuffix(WEIGHT) for name in weights}
+
+
+def write_onnx(spec: Spec, folder: Path, weights: str) -> Written:
+    """Trace `spec` into model.onnx, and model.onnx_data where it is large."""
+    model = traced_onnx(spec, folder)
+    state = dict(spec.module.named_parameters()) | dict(spec.module.named_buffers())
+    transposed = onnx_files.take_parameters(model, {name: tuple(each.shape) for name, each in state.items()})
+    if extra.IDS in spec.inputs:
+        extra.take_extra(model)
+
+    def values(name: str) -> torch.Tensor:
+        return state[name].T if name in transposed else state[name]
+
+    names, files = onnx_files.write(model, folder, weights, lambda name: values(name).contiguous())
+    known = layers(spec)
+    return Written(
+        files, {known[name]: Placed(kept, name in transposed) for name, kept in names.items() if name in known}
+    )
+
+
+def traced_onnx(spec: Spec, folder: Path) -> "onnx.ModelProto":
+    """The graph, whose parameters are among its inputs and have no values: a model in memory is there once."""
     import onnx
 
     scratch = folder / "scratch"
@@ -61,19 +104,13 @@ def write_onnx(spec: Spec, folder: Path, weights: str) -> tuple[str, ...]:
                 for name, port in ports.items()
             },
             opset_version=OPSET,
+            export_params=False,
+            do_constant_folding=False,
             dynamo=False,
         )
     model = onnx.load(scratch / "model.onnx")
     shutil.rmtree(scratch)
-    if extra.IDS in spec.inputs:
-        extra.take_extra(model)
-    if weights != "fp32":
-        quantize.compress_onnx(model, weights)
-    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < EXTERNAL:
-        onnx.save(model, folder / "model.onnx")
-        return ("model.onnx",)
-    onnx.save(model, folder / "model.onnx", save_as_external_data=True, location="model.onnx_data")
-    return "model.onnx", "model.onnx_data"
+    return model
 
 
 WRITE = {"openvino": write_openvino, "onnx": write_onnx}

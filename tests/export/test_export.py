@@ -22,7 +22,7 @@ from pleinair.bundle.manifest import Autoencoder, Sizes
 from pleinair.bundle.opening import open_bundle
 from pleinair.errors import BundleError, QualityError
 from pleinair.sampling.samplers import CLASSES, SAMPLERS, default_sampler
-from pleinair_export import check, convert, export, families, graphs, picture, preview, quantize, tracing
+from pleinair_export import check, convert, export, families, graphs, onnx_files, picture, preview, quantize
 from pleinair_export.tokenizer import PROMPTS
 from tiny_pipeline import write_tiny_pipeline
 
@@ -383,7 +383,7 @@ def test_a_bundle_that_paints_something_else_is_not_accepted(tiny_sources, tmp_p
 
 def test_large_onnx_graphs_keep_their_weights_beside_them(tmp_path, tiny_sources, monkeypatch):
     """protobuf ends at 2 GiB; the limit is lowered here."""
-    monkeypatch.setattr(tracing, "EXTERNAL", 100_000)
+    monkeypatch.setattr(onnx_files, "EXTERNAL", 100_000)
     for _ in convert.export(tiny_sources["sd1"], tmp_path / "out", formats=("onnx",), weights="int8"):
         pass
     bundle = open_bundle(tmp_path / "out")

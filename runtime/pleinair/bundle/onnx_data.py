@@ -5,7 +5,7 @@ function and in training information: all are walked.
 """
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from pleinair.errors import BundleError
@@ -21,8 +21,10 @@ INSIDE: dict[int, dict[int, int]] = {  # message -> field -> the message that it
     ATTRIBUTE: {5: TENSOR, 6: GRAPH, 10: TENSOR, 11: GRAPH, 22: SPARSE, 23: SPARSE},
     SPARSE: {1: TENSOR, 2: TENSOR},
 }
+GRAPH_OF_MODEL, TENSOR_OF_GRAPH = 7, 5
 EXTERNAL_DATA, KEY, VALUE = 13, 1, 2  # fields of TensorProto and of the pairs it lists
-DIMENSIONS, DATA_TYPE, NAME = 1, 2, 8  # further ones of TensorProto
+DIMENSIONS, DATA_TYPE, NAME, DATA_LOCATION = 1, 2, 8, 14  # further ones of TensorProto
+ELSEWHERE = 1  # a DATA_LOCATION
 DEEPEST = 100  # messages in each other, as protobuf itself allows
 MOST_FIELDS = 3_000_000  # some seconds; the UNet of SDXL has less than a tenth of it
 
@@ -47,11 +49,64 @@ def initializers(path: Path) -> dict[str, tuple[int, tuple[int, ...]]]:
     left = [MOST_FIELDS]
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            graphs = [span for place, *span in _fields(data, 0, len(data), left) if place == 7]
-            tensors = [span for a, b in graphs for place, *span in _fields(data, a, b, left) if place == 5]
+            graphs = [span for place, *span in _fields(data, 0, len(data), left) if place == GRAPH_OF_MODEL]
+            spans = [span for a, b in graphs for span in _fields(data, a, b, left)]
+            tensors = [span for place, *span in spans if place == TENSOR_OF_GRAPH]
             return dict(_described(data, a, b, left) for a, b in tensors)
     except (OSError, ValueError, IndexError) as error:
         raise BundleError(f"'{path}' is not an ONNX file ({error}); restore it or export the model again") from None
+
+
+def without_values(path: Path, names: Collection[str]) -> bytes | None:
+    """An ONNX file whose initializers of these names lie elsewhere; None where they all do so already.
+
+    Raises BundleError as `locations` does.
+    """
+    left, kept, at = [MOST_FIELDS], [], 0
+    try:
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            ((start, end),) = [span for place, *span in _fields(data, 0, len(data), left) if place == GRAPH_OF_MODEL]
+            at = start
+            for place, a, b in _fields(data, start, end, left):
+                if place != TENSOR_OF_GRAPH or any(field == EXTERNAL_DATA for field, _, _ in _fields(data, a, b, left)):
+                    continue
+                name, (kind, shape) = _described(data, a, b, left)
+                if name in names:
+                    kept += [data[at : _head(a, b)], _message(TENSOR_OF_GRAPH, _elsewhere(name, kind, shape))]
+                    at = b
+            if not kept:
+                return None
+            graph = b"".join([*kept, data[at:end]])
+            return data[: _head(start, end)] + _message(GRAPH_OF_MODEL, graph) + data[end:]
+    except (OSError, ValueError, IndexError) as error:
+        raise BundleError(f"'{path}' is not an ONNX file ({error}); restore it or export the model again") from None
+
+
+def _head(start: int, end: int) -> int:
+    """Where the field begins whose content this is: before its length, and its number, which is below 16."""
+    return start - len(_encoded(end - start)) - 1
+
+
+def _elsewhere(name: str, kind: int, shape: tuple[int, ...]) -> bytes:
+    """A TensorProto whose values are not in the file."""
+    dimensions = b"".join(_encoded(DIMENSIONS << 3) + _encoded(side) for side in shape)
+    pair = _message(KEY, LOCATION) + _message(VALUE, b"given")
+    numbers = dimensions + _encoded(DATA_TYPE << 3) + _encoded(kind)
+    where = _message(EXTERNAL_DATA, pair) + _encoded(DATA_LOCATION << 3) + _encoded(ELSEWHERE)
+    return numbers + _message(NAME, name.encode()) + where
+
+
+def _message(place: int, content: bytes) -> bytes:
+    return _encoded(place << 3 | 2) + _encoded(len(content)) + content
+
+
+def _encoded(value: int) -> bytes:
+    """A varint."""
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
 
 
 def _described(data: mmap.mmap, start: int, end: int, left: list[int]) -> tuple[str, tuple[int, tuple[int, ...]]]:

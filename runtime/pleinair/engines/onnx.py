@@ -23,6 +23,7 @@ with without_telemetry():
 PROVIDERS = {"cpu": "CPUExecutionProvider", "dml": "DmlExecutionProvider"}
 DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(int32)": "int32"}
 ELEMENTS = {1: np.float32, 10: np.float16}  # TensorProto.DataType
+BESIDE = "session.model_external_initializers_file_folder_path"  # of a graph that is no file
 SILENT = 3  # errors only; they reach the caller as exceptions
 OLDEST = (1, 24)  # earlier ones read weights from anywhere on the disk
 INTEL_MAC = (sys.platform, platform.machine()) == ("darwin", "x86_64")  # has none later than 1.23
@@ -111,9 +112,12 @@ class OnnxGraph:
                 options.add_free_dimension_override_by_name(name, size)
         file = self._bundle.graph_file(self._name, "onnx")
         self._replaced = replacements(options, file, self._name, self._edits)
+        model = onnx_data.without_values(file, {edit.name for edit in self._edits}) if self._edits else None
+        if model:
+            options.add_session_config_entry(BESIDE, str(file.parent))
         try:
             # its own fallback would go on with another device, and say so on stdout only
-            session = ort.InferenceSession(file, options, providers=provider, enable_fallback=0)
+            session = ort.InferenceSession(model or file, options, providers=provider, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's own exceptions share no base
             raise unreadable(file, error) from None
         if session.get_providers()[0] != PROVIDERS[self._device]:

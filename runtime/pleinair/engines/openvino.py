@@ -27,7 +27,7 @@ CAPABILITIES = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
 DTYPES = {"f32": "float32", "i64": "int64", "i32": "int32"}
 BF16_SETS = ("BF16", "FP16", "AMX", "ALL", "DEFAULT")  # in the names of instruction sets that have bf16
 XML = b"<?xml"
-STORED_SMALL = "decompression_0"  # OpenVINO's own mark of what makes a weight as wide as it is computed with
+MARK = "decompression_0"  # OpenVINO's own mark of what makes a weight as wide as it is computed with
 
 
 class OpenVINOEngine:
@@ -252,7 +252,7 @@ def mark_stored_small(model: ov.Model) -> None:
         if node.get_type_name() == "Convert" and node.get_output_element_type(0) == ov.Type.f32:
             stored = node.input_value(0).get_node()
             if stored.get_type_name() == "Constant" and stored.get_output_element_type(0) == ov.Type.f16:
-                node.set_rt_info("", STORED_SMALL)
+                node.set_rt_info("", MARK)
 
 
 def widen_timestep(model: ov.Model) -> None:
