@@ -12,11 +12,13 @@ import argparse
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDIMScheduler, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
-from make_topologies import MODELS, wake
+from make_topologies import MODELS, network, wake
+from pleinair.bundle.families import STABLE_DIFFUSION
+from pleinair_export.architectures import ARCHITECTURES
 
 TOKENIZER = Path(__file__).parents[1] / "models" / "storybook" / "source" / "tokenizer"
 FORMAT = {"format": "pt"}
@@ -25,20 +27,17 @@ BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", choices=list(MODELS))
+    parser.add_argument("model", choices=MODELS)
     parser.add_argument("folder", type=Path)
     asked = parser.parse_args()
-    model = MODELS[asked.model]
+    model = ARCHITECTURES[asked.model]
     torch.manual_seed(0)
-    text, unet = CLIPTextModel(CLIPTextConfig(**model["text_encoder"])), UNet2DConditionModel(**model["unet"])
-    vae = AutoencoderKL(**model["vae_decoder"])
-    for network in (text, unet, vae):
-        wake(network)
+    networks = {part.folder: network(part, model[part.folder]) for part in STABLE_DIFFUSION.parts}
+    for each in networks.values():
+        wake(each)
     pipe = StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=text,
+        **networks,
         tokenizer=CLIPTokenizer.from_pretrained(TOKENIZER),
-        unet=unet,
         scheduler=DDIMScheduler(**BETAS, steps_offset=1, clip_sample=False, set_alpha_to_one=False),
         safety_checker=None,
         feature_extractor=None,

@@ -12,8 +12,8 @@ from pleinair.bundle.verifying import Files, file_info
 from pleinair.checks import one_line
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import BundleError, EngineError, QualityError
-from pleinair_export.graphs import Arrays, Spec
 from pleinair_export.quiet import quiet
+from pleinair_export.trials import Arrays, Trial
 
 
 class Gate(NamedTuple):
@@ -57,26 +57,25 @@ def channel_error(expected: np.ndarray, actual: np.ndarray) -> float:
     return float(np.max(missed / np.maximum(wanted, floor)))
 
 
-def measure(stage: Path, spec: Spec, info: GraphInfo, form: str, expected: list[Arrays]) -> Fidelity:
-    """Open a graph below `stage` as the runtime does, run its cases on the CPU, and compare with torch's answers.
+def measure(stage: Path, graph: str, info: GraphInfo, form: str, trial: Trial) -> Fidelity:
+    """Open a graph below `stage` as the runtime does, run its trial on the CPU, and compare with torch's answers.
 
-    `expected` are those to `spec.cases` and after them to `spec.unsteady`. Raises QualityError, naming the graph, where
-    it cannot be opened or run, or is nowhere near torch on the unsteady ones.
+    Raises QualityError, naming the graph, where it cannot be opened or run, or is nowhere near torch on the unsteady
+    cases.
     """
-    graph = spec.name
     bundle = lone_bundle(stage, graph, info, form)
     try:
         with quiet():
             opened = open_graph(bundle, graph, form, "cpu")
-            actual = [opened(**case) for case in (*spec.cases, *spec.unsteady)]
+            actual = [opened(**case) for case in trial.cases]
             opened.unload()
     except (BundleError, EngineError) as error:
         raise QualityError(
             f"{graph} ({form}, {info.weights}) cannot be run ({one_line(error, 160)}); nothing was written:"
             f" {remedy(info.weights)}"
         ) from error
-    count = len(spec.cases)
-    if spec.unsteady and fidelity(info.weights, expected[count:], actual[count:]).psnr_db < NEAR_DB:
+    count, expected = trial.unsteady, trial.answers
+    if expected[count:] and fidelity(info.weights, expected[count:], actual[count:]).psnr_db < NEAR_DB:
         raise QualityError(
             f"{graph} ({form}, {info.weights}) is nowhere near torch at the default size; nothing was written:"
             f" {remedy(info.weights)}"

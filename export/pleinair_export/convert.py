@@ -1,44 +1,38 @@
-"""The export, top to bottom: look at the source, then for each component load, trace, shrink, compare, and let go."""
+"""The export, top to bottom: look at the source, then for each component load, ask, trace, compare, and let go."""
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from pleinair.bundle.manifest import MANIFEST, Fidelity, GraphInfo, Manifest
+from pleinair.bundle.describing import (
+    Described,
+    Made,
+    Tokens,
+    conditioning,
+    painter_manifest,
+    text_encoders,
+    upscaler_manifest,
+)
+from pleinair.bundle.families import Part
+from pleinair.bundle.manifest import MANIFEST, Fidelity, GraphInfo, Manifest, Placed
 from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.verifying import list_files
 from pleinair.checks import one_line
-from pleinair.errors import ExportError, PleinairError, RequestError, ResourceError
-from pleinair.text.encoders import NORM
-from pleinair_export import attention, check, extra, graphs, picture, quantize
-from pleinair_export.manifest import make_manifest, make_upscaler_manifest, write_configs
-from pleinair_export.preview import fit_rgb
-from pleinair_export.quiet import quiet
-from pleinair_export.source import DOWNLOAD, Source, absent, open_source, own_sampler
+from pleinair.errors import RequestError, ResourceError
+from pleinair.network.feeds import joined
+from pleinair_export import check, graphs, picture
+from pleinair_export.parts import WORK, Converted, convert_graph, convert_part, trial_file
+from pleinair_export.preview import read_rgb
+from pleinair_export.progress import Progress
+from pleinair_export.quantize import BYTES
+from pleinair_export.small_files import origin, write_configs
+from pleinair_export.source import Source, absent, open_source, own_sampler
 from pleinair_export.staging import check_apart, staged
-from pleinair_export.tokenizer import Tokens, write_tokenizer
+from pleinair_export.tokenizer import write_tokenizer
+from pleinair_export.tracing import FORMATS
+from pleinair_export.trials import Arrays, read_trial
 from pleinair_export.upscaler import Upscaler, open_upscaler
-
-FORMATS = ("openvino", "onnx")
-BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
-OPSET = 17  # the newest that DirectML runs
-EXTERNAL = 1_500_000_000  # bytes of weights beyond which they lie beside model.onnx: protobuf ends at 2 GiB
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What is about to happen: `stage` of `graph`, step `done` of `total`; `fidelity` follows each comparison."""
-
-    graph: str
-    stage: str
-    done: int = 0
-    total: int = 0
-    fidelity: Fidelity | None = None
 
 
 def export(
@@ -96,11 +90,12 @@ def room_needed(model: Source | Upscaler, formats: tuple[str, ...], weights: str
 
 def count_steps(model: Source | Upscaler, formats: tuple[str, ...]) -> int:
     """How many times `build` yields: three times for every graph and format; the bundle; and for a folder of models
-    the tokenizer, the preview, each load, torch's picture, and two times for that of each format."""
+    the tokenizers, the preview, each load, torch's picture, and two times for that of each format."""
     if isinstance(model, Upscaler):
         return 1 + 3 * len(formats)
-    parts = model.family.components.values()
-    return 4 + len(parts) + len(formats) * (2 + 3 * sum(len(names) for _, names in parts))
+    parts = model.family.parts
+    once = 3 + len(model.family.readers) + len(parts)
+    return once + len(formats) * (2 + 3 * sum(len(part.graphs) for part in parts))
 
 
 def build(model: Source | Upscaler, stage: Path, formats: tuple[str, ...], weights: str) -> Iterator[Progress]:
@@ -110,17 +105,8 @@ def build(model: Source | Upscaler, stage: Path, formats: tuple[str, ...], weigh
     (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     open_bundle(stage)
     if isinstance(model, Source):
-        size = tuple(side * model.factor for side in graphs.steady_size(model.configs["unet"], model.size))
-        for step in picture.compare(stage, formats, weights, owners(model), size):
-            yield Progress("picture", step)
-
-
-def owners(model: Source) -> dict[str, Callable[[], torch.nn.Module]]:
-    """For every graph, what loads the component that it is part of, which lets go of the one before."""
-    loaded = picture.one_at_a_time(lambda component: load(model, component, model.family.components[component][0]))
-    return {
-        name: partial(loaded, component) for component, (_, names) in model.family.components.items() for name in names
-    }
+        yield from compare_pictures(model, stage, formats, weights)
+    shutil.rmtree(stage / WORK)
 
 
 def build_upscaler(
@@ -128,183 +114,96 @@ def build_upscaler(
 ) -> Generator[Progress, None, Manifest]:
     """The one graph of an upscaler; returns what its bundle.json is to say."""
     spec = graphs.upscaler(model.network, model.scale)
-    expected = graphs.answers(spec)
-    info = yield from export_graph(spec, expected, stage, formats, weights)
+    made = yield from convert_graph(spec, stage, formats, weights)
+    info = yield from check_graph(stage, spec.name, made, weights)
     yield Progress("bundle", "write")
-    return make_upscaler_manifest(model, stage, info, weights)
+    whence = origin(model, info, (), weights)
+    return upscaler_manifest(model.name, model.scale, info, list_files(stage), whence)
 
 
 def build_painter(
     model: Source, stage: Path, formats: tuple[str, ...], weights: str
 ) -> Generator[Progress, None, Manifest]:
     """Everything that paints, one component in memory at a time; returns what bundle.json is to say."""
-    yield Progress("tokenizer", "convert")
-    tokens = write_tokenizer(model.path / "tokenizer", stage / "tokenizer", model.length, "openvino" in formats)
-    infos: dict[str, GraphInfo] = {}
-    text = np.empty(0)
-    for component, (kind, names) in model.family.components.items():
-        yield Progress(component, "load")
-        module = load(model, component, kind)
-        for name in names:
-            spec = make_spec(name, module, model.size, tokens, text)
-            expected = graphs.answers(spec)
-            if name == "text_encoder":
-                text = expected[-1]["last_hidden_state"]
-            infos[name] = yield from export_graph(spec, expected, stage, formats, weights)
-            if name == "text_encoder":
-                np.save(stage / name / NORM, graphs.final_norm(module))
-            shutil.copyfile(model.path / component / "config.json", stage / name / "config.json")
-        if component == "vae":
-            yield Progress("preview", "fit")
-            rgb = fit_rgb(module)
-        del module, spec
+    readers = model.family.readers
+    tokens, ids = {}, {}
+    for part in readers:
+        yield Progress(part.tokenizer, "convert")
+        source, target = model.path / part.tokenizer, stage / part.tokenizer
+        tokens[part.tokenizer], texts = write_tokenizer(source, target, model.length(part), "openvino" in formats)
+        ids |= dict.fromkeys(part.graphs, texts)
+    how = (stage, formats, weights)
+    infos, placed = yield from export_parts(model, readers, graphs.Context(model.size, ids), *how)
+    context = graphs.Context(model.size, ids, feeds_of(model, tokens, stage))
+    others = tuple(part for part in model.family.parts if part not in readers)
+    more, places = yield from export_parts(model, others, context, *how)
     yield Progress("bundle", "write")
     write_configs(model, stage)
-    return make_manifest(model, stage, infos, tokens, rgb, weights)
+    return painter_manifest(
+        model,
+        Made(
+            name=model.name,
+            graphs=infos | more,
+            files=list_files(stage),
+            origin=origin(model, more["unet"], ("diffusers", "transformers"), weights),
+            defaults=model.defaults,
+            tokens=tokens,
+            rgb=read_rgb(stage / WORK),
+            vocabulary=model.settings.vocabulary,
+            sizes=model.settings.sizes,
+            weights=placed | places,
+        ),
+    )
 
 
-def export_graph(
-    spec: graphs.Spec, expected: list[graphs.Arrays], stage: Path, formats: tuple[str, ...], weights: str
-) -> Generator[Progress, None, GraphInfo]:
-    """Write one graph in every format and hold what is on disk against torch's answers.
+Weights = dict[str, dict[str, dict[str, Placed]]]
 
-    Raises QualityError, naming the graph, when one is below the gate.
-    """
-    folder = stage / spec.name
-    folder.mkdir()
-    files, measured = {}, {}
-    for form in formats:
-        yield Progress(spec.name, f"{form}: convert")
-        names = WRITE[form](spec, folder, weights)
-        files[form] = tuple(f"{spec.name}/{file}" for file in names)
-        yield Progress(spec.name, f"{form}: compare with torch")
-        info = GraphInfo(files, weights, "fp32", spec.inputs, spec.outputs, measured)
-        measured[form] = check.measure(stage, spec, info, form, expected)
-        check.require(spec.name, form, weights, measured[form])
-        yield Progress(spec.name, f"{form}: accepted", fidelity=measured[form])
+
+def export_parts(
+    model: Source, parts: tuple[Part, ...], context: graphs.Context, stage: Path, formats: tuple[str, ...], weights: str
+) -> Generator[Progress, None, tuple[dict[str, GraphInfo], Weights]]:
+    """Convert components and check what is on disk; returns their graphs, and where the weights lie in these."""
+    infos: dict[str, GraphInfo] = {}
+    placed: Weights = {}
+    for part in parts:
+        made = yield from convert_part(model, part, context, stage, formats, weights)
+        for graph, each in made.items():
+            infos[graph] = yield from check_graph(stage, graph, each, weights)
+            placed[graph] = each.weights
+    return infos, placed
+
+
+def check_graph(stage: Path, graph: str, made: Converted, weights: str) -> Generator[Progress, None, GraphInfo]:
+    """Hold what is on disk against torch's answers; raises QualityError, naming the graph, for one below the gate."""
+    measured: dict[str, Fidelity] = {}
+    info = GraphInfo(made.files, weights, "fp32", made.inputs, made.outputs, measured)
+    trial = read_trial(trial_file(stage, graph))
+    for form in made.files:
+        yield Progress(graph, f"{form}: compare with torch")
+        measured[form] = check.measure(stage, graph, info, form, trial)
+        check.require(graph, form, weights, measured[form])
+        yield Progress(graph, f"{form}: accepted", fidelity=measured[form])
     return info
 
 
-def load(model: Source, component: str, kind: str) -> torch.nn.Module:
-    """One component in float32 (a half-precision source is widened), ready for tracing.
-
-    Raises ExportError when the weights do not fill the model: the rest would be random.
-    """
-    name = one_line(model.name, 80)
-    with quiet():
-        import diffusers
-        import transformers
-
-        owner = getattr(transformers if component.startswith("text_encoder") else diffusers, kind)
-        try:
-            check_weight(owner, model, component)
-            module, report = owner.from_pretrained(
-                model.path / component,
-                torch_dtype=torch.float32,
-                variant=model.variants[component],
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-        except PleinairError:
-            raise
-        except (
-            Exception
-        ) as error:  # a config that no model has raises anything, from AssertionError to ZeroDivisionError
-            reason = one_line((str(error).splitlines() or [type(error).__name__])[0], 160)
-            if "memory" in reason:
-                raise ResourceError(f"no memory to load '{component}' ({reason}); close other programs") from error
-            raise ExportError(f"cannot load '{component}' of '{name}' ({reason}); {DOWNLOAD}") from error
-    absent = [key for key in report["missing_keys"] if "position_ids" not in key]
-    if absent:
-        raise ExportError(f"'{component}' of '{name}' lacks {len(absent)} weights ({sorted(absent)[0]}); {DOWNLOAD}")
-    return module.eval().requires_grad_(False)
-
-
-def check_weight(owner: type, model: Source, component: str) -> None:
-    """Raise ExportError where a config describes a network far larger than the weights, before memory is taken."""
-    config = model.configs[component]
-    with torch.device("meta"):
-        made = owner.from_config(config) if hasattr(owner, "load_config") else owner(owner.config_class(**config))
-    described, stored = sum(each.numel() for each in made.parameters()), model.sizes[component]
-    if described > 2 * stored:
-        raise ExportError(
-            f"the config of '{component}' of '{one_line(model.name, 80)}' describes {described:,} numbers and its"
-            f" weights are {stored:,}; {DOWNLOAD}"
+def feeds_of(model: Described, tokens: dict[str, Tokens], stage: Path) -> Arrays:
+    """What the denoiser is told of the prompts that the text encoders were tried on, (3, ...) each."""
+    encoders = {encoder.graph: encoder for encoder in text_encoders(model, tokens)}
+    heard = {graph: read_trial(trial_file(stage, graph)).answers[-1] for graph in encoders}
+    return {
+        feed: joined(
+            [heard[name][encoders[name].pooled if made.pooled else encoders[name].output] for name in made.encoders]
         )
+        for feed, made in conditioning(tuple(encoders.values())).items()
+    }
 
 
-def make_spec(
-    name: str, module: torch.nn.Module, size: tuple[int, int], tokens: Tokens, text: np.ndarray
-) -> graphs.Spec:
-    """The Spec of a graph, given what came before it: token ids for the text encoder, its output for the UNet."""
-    if name == "text_encoder":
-        return graphs.text_encoder(module, [tokens.prompts[:1], tokens.prompts])
-    if name == "unet":
-        return graphs.unet(module, size, text)
-    return {"vae_encoder": graphs.vae_encoder, "vae_decoder": graphs.vae_decoder}[name](module, size)
-
-
-def write_openvino(spec: graphs.Spec, folder: Path, weights: str) -> tuple[str, ...]:
-    """Trace `spec` into openvino_model.xml and .bin; returns the file names."""
-    with quiet():
-        import openvino
-
-        example = {name: torch.from_numpy(value) for name, value in spec.example.items()}
-        if "timestep" in example:
-            example["timestep"] = example["timestep"].long()  # openvino-genai sets an int64 tensor on that port
-        # convert_model traces by itself too, but runs the module three times more to compare traces.
-        traced = torch.jit.trace(spec.module, tuple(example.values()), strict=False, check_trace=False)
-        model = openvino.convert_model(traced, example_input=tuple(example.values()))
-        for port, (name, info) in zip(model.inputs, spec.inputs.items(), strict=True):
-            port.get_tensor().set_names({name})
-            port.get_node().set_partial_shape(
-                openvino.PartialShape([n if isinstance(n, int) else -1 for n in info.shape])
-            )
-        for port, name in zip(model.outputs, spec.outputs, strict=True):
-            port.get_tensor().set_names({name})
-        model.validate_nodes_and_infer_types()
-        if weights != "fp32":
-            model = quantize.compress_openvino(model, weights)
-        try:
-            openvino.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
-        except RuntimeError as error:
-            raise OSError(f"OpenVINO could not save {spec.name}: {error}") from error
-    return "openvino_model.xml", "openvino_model.bin"
-
-
-def write_onnx(spec: graphs.Spec, folder: Path, weights: str) -> tuple[str, ...]:
-    """Trace `spec` into model.onnx (and model.onnx_data where it is large); returns the file names."""
-    import onnx
-
-    scratch = folder / "scratch"
-    scratch.mkdir()
-    ports = spec.inputs | spec.outputs
-    with quiet(), attention.fused(OPSET):
-        torch.onnx.export(
-            spec.module,
-            tuple(torch.from_numpy(spec.example[name]) for name in spec.inputs),
-            str(scratch / "model.onnx"),
-            input_names=list(spec.inputs),
-            output_names=list(spec.outputs),
-            dynamic_axes={
-                name: {axis: size for axis, size in enumerate(port.shape) if isinstance(size, str)}
-                for name, port in ports.items()
-            },
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    model = onnx.load(scratch / "model.onnx")
-    shutil.rmtree(scratch)
-    if extra.IDS in spec.inputs:
-        extra.take_extra(model)
-    if weights != "fp32":
-        quantize.compress_onnx(model, weights)
-    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < EXTERNAL:
-        onnx.save(model, folder / "model.onnx")
-        return ("model.onnx",)
-    onnx.save(model, folder / "model.onnx", save_as_external_data=True, location="model.onnx_data")
-    return "model.onnx", "model.onnx_data"
-
-
-WRITE = {"openvino": write_openvino, "onnx": write_onnx}
+def compare_pictures(model: Source, stage: Path, formats: tuple[str, ...], weights: str) -> Iterator[Progress]:
+    """Paint with torch, then on the engine of each format; raises QualityError for a picture below its gate."""
+    size = tuple(side * model.factor for side in graphs.steady_size(model.unet, model.size))
+    yield Progress("picture", "torch: paint")
+    expected = picture.paint_by_torch(model, stage, size)
+    for form in formats:
+        yield Progress("picture", f"{form}: paint")
+        near = picture.require(form, weights, expected, picture.paint_by_engine(stage, form, weights, size))
+        yield Progress("picture", f"{form}: accepted  {near:.1f} dB")

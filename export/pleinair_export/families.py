@@ -1,40 +1,19 @@
-"""What each family of pipelines consists of, as data: a new family is a row here and, at most, a Spec in graphs.py."""
+"""What diffusers' pipelines do to a scheduler config, and how a model is painted with unless told."""
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from pleinair.bundle.describing import Described, guidance_kind
 from pleinair.sampling.names import pytorch_class
 from pleinair_export.quiet import quiet
 
-
-@dataclass(frozen=True)
-class Family:
-    """Diffusers pipeline classes of equal parts: component folder -> the class it must have, and its graphs."""
-
-    pipelines: tuple[str, ...]
-    components: dict[str, tuple[str, tuple[str, ...]]]
-    tokenizers: tuple[str, ...]
-
-
-STABLE_DIFFUSION = Family(
-    pipelines=("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"),
-    components={
-        "text_encoder": ("CLIPTextModel", ("text_encoder",)),
-        "unet": ("UNet2DConditionModel", ("unet",)),
-        "vae": ("AutoencoderKL", ("vae_encoder", "vae_decoder")),
-    },
-    tokenizers=("tokenizer",),
-)
-
-FAMILIES = {pipeline: family for family in (STABLE_DIFFUSION,) for pipeline in family.pipelines}
-
-STEPS, GUIDANCE = 20, 7.5
+STEPS = 20
 FEW_STEPS = {  # scheduler class of a distilled model -> its steps and guidance: most of the guidance is trained in
     "LCMScheduler": (4, 1.5),
     "TCDScheduler": (4, 1.0),
 }
+EMBEDDED = (4, 8.5)  # where the network itself is told the guidance
 
 # Key -> whether a value is one that diffusers' pipelines write over, and what with. They compare as written here.
 OVERWRITTEN: dict[str, tuple[Callable[[Any], bool], Any]] = {
@@ -50,20 +29,11 @@ OVERWRITES = {  # pipeline class -> the keys that its constructor sees to; those
 }
 
 
-def generation(unet: dict[str, Any]) -> str:
-    """ "sd1" or "sd2" from the UNet's config: SD 2 projects with linear layers and reads a text of width 1024."""
-    second = unet.get("use_linear_projection") or unet.get("cross_attention_dim", 0) == 1024
-    return "sd2" if second else "sd1"
-
-
-def tasks(unet: dict[str, Any], latents: int) -> tuple[str, ...]:
-    """What a UNet can do: any repaints under a mask, and one that reads the mask itself does only that."""
-    return ("text2image", "image2image", "inpaint") if unet.get("in_channels", 4) == latents else ("inpaint",)
-
-
-def habits(scheduler: dict[str, Any], sampler: str) -> tuple[str, int, float]:
-    """(sampler, steps, guidance) to paint with unless told, for the scheduler config a model was published with."""
-    return sampler, *FEW_STEPS.get(str(scheduler.get("_class_name")), (STEPS, GUIDANCE))
+def habits(model: Described, scheduler: dict[str, Any]) -> tuple[int, float]:
+    """Steps and guidance to paint with unless told, for the scheduler config that a model was published with."""
+    if guidance_kind(model) == "embedded":
+        return EMBEDDED
+    return FEW_STEPS.get(str(scheduler.get("_class_name")), (STEPS, model.family.guidance))
 
 
 def as_walked(config: dict[str, Any], pipeline: str, entry: Any) -> dict[str, Any]:

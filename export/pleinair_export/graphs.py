@@ -1,7 +1,7 @@
 """The graphs of a bundle: for each the torch module that is traced, its ports, and the inputs it is tried on."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,10 +9,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from pleinair.bundle.manifest import Port
+from pleinair.bundle.describing import unet_feeds, unet_ports
+from pleinair.bundle.manifest import LATENTS, TIMESTEP, Port
 from pleinair.bundle.manifest_checks import UPSCALER
+from pleinair.network.feeds import MAKERS, Known
+from pleinair_export.trials import Arrays
 
-Arrays = dict[str, np.ndarray]
+TRIED = Known(width=768, height=512, guidance=7.5)  # what a UNet is told of the request where it is tried
+
+
+@dataclass(frozen=True)
+class Context:
+    """What graphs are tried on: latents of the default `size` (h, w), and three texts.
+
+    `ids` has these for each text encoder's graph, (3, length) int64, and `feeds` what the UNet is told of them.
+    """
+
+    size: tuple[int, int]
+    ids: Arrays = field(default_factory=dict)
+    feeds: Arrays = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,62 +71,99 @@ class TextEncoder(nn.Module):
         return out.last_hidden_state, out.pooler_output, *out.hidden_states
 
 
-class UNet(nn.Module):
-    """sample (B, 4 or 9, h, w), timestep (1,), encoder_hidden_states (B, S, D) -> out_sample (B, 4, h, w)."""
+class ProjectedTextEncoder(nn.Module):
+    """input_ids (B, 77) -> text_embeds (B, P), last_hidden_state (B, 77, D), hidden_states.0 .. N (B, 77, D)."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
+    def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        out = self.model(input_ids=input_ids, output_hidden_states=True, return_dict=True)
+        return out.text_embeds, out.last_hidden_state, *out.hidden_states
+
+
+class UNet(nn.Module):
+    """sample (B, C, h, w), timestep (1,), encoder_hidden_states (B, S, D) and others -> out_sample (B, 4, h, w)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        _, _, _, *self.more = unet_feeds(model.config)
+
     def forward(
-        self, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        *more: torch.Tensor,
     ) -> tuple[torch.Tensor]:
-        return self.model(sample, timestep, encoder_hidden_states, return_dict=False)
+        given = dict(zip(self.more, more, strict=True))
+        condition = given.pop("timestep_cond", None)
+        return self.model(
+            sample,
+            timestep,
+            encoder_hidden_states,
+            timestep_cond=condition,
+            added_cond_kwargs=given or None,
+            return_dict=False,
+        )
 
 
 class VaeEncoder(nn.Module):
     """sample (B, 3, H, W) in [-1, 1] -> latent_parameters (B, 8, h, w): mean and log variance, unscaled."""
 
-    def __init__(self, vae: nn.Module) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.vae = vae
+        self.model = model
 
     def forward(self, sample: torch.Tensor) -> tuple[torch.Tensor]:
-        return (self.vae.encode(sample, return_dict=False)[0].parameters,)
+        return (self.model.encode(sample, return_dict=False)[0].parameters,)
 
 
 class VaeDecoder(nn.Module):
     """latent_sample (B, 4, h, w), already divided by the scaling factor -> sample (B, 3, H, W) in about [-1, 1]."""
 
-    def __init__(self, vae: nn.Module) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.vae = vae
+        self.model = model
 
     def forward(self, latent_sample: torch.Tensor) -> tuple[torch.Tensor]:
-        return self.vae.decode(latent_sample, return_dict=False)
+        return self.model.decode(latent_sample, return_dict=False)
 
 
-FORWARD: dict[str, type[nn.Module]] = {
-    "text_encoder": TextEncoder,
-    "unet": UNet,
-    "vae_encoder": VaeEncoder,
-    "vae_decoder": VaeDecoder,
-}
+def text_encoder(name: str, model: nn.Module, context: Context) -> Spec:
+    """Compared on one text, and on all of the context's."""
+    width = model.config.hidden_size
+    outputs = {"last_hidden_state": hidden_state(model), "pooler_output": Port("float32", ("batch", width))}
+    return reading(name, TextEncoder(model), context, outputs)
 
 
-def text_encoder(model: nn.Module, ids: list[np.ndarray]) -> Spec:
-    """`ids`: token id batches (B, 77) to compare on."""
-    width, length = model.config.hidden_size, model.config.max_position_embeddings
-    hidden = Port("float32", ("batch", length, width))
-    states = {f"hidden_states.{n}": hidden for n in range(model.config.num_hidden_layers + 1)}
+def projected_text_encoder(name: str, model: nn.Module, context: Context) -> Spec:
+    """Compared as `text_encoder` is."""
+    outputs = {
+        "text_embeds": Port("float32", ("batch", model.config.projection_dim)),
+        "last_hidden_state": hidden_state(model),
+    }
+    return reading(name, ProjectedTextEncoder(model), context, outputs)
+
+
+def reading(name: str, wrapped: nn.Module, context: Context, outputs: dict[str, Port]) -> Spec:
+    """A text encoder whose hidden states follow its other outputs, where other programs look for them."""
+    config, ids = wrapped.model.config, context.ids[name]
+    hidden = hidden_state(wrapped.model)
     return Spec(
-        "text_encoder",
-        TextEncoder(model),
-        inputs={"input_ids": Port("int64", ("batch", length))},
-        outputs={"last_hidden_state": hidden, "pooler_output": Port("float32", ("batch", width)), **states},
-        example={"input_ids": np.concatenate(ids)[:2]},
-        cases=[{"input_ids": batch} for batch in ids],
+        name,
+        wrapped,
+        inputs={"input_ids": Port("int64", ("batch", config.max_position_embeddings))},
+        outputs=outputs | {f"hidden_states.{n}": hidden for n in range(config.num_hidden_layers + 1)},
+        example={"input_ids": ids[:2]},
+        cases=[{"input_ids": ids[:1]}, {"input_ids": ids}],
     )
+
+
+def hidden_state(model: nn.Module) -> Port:
+    return Port("float32", ("batch", model.config.max_position_embeddings, model.config.hidden_size))
 
 
 def final_norm(model: nn.Module) -> np.ndarray:
@@ -119,34 +171,33 @@ def final_norm(model: nn.Module) -> np.ndarray:
 
     With clip skip the runtime applies it to an earlier one.
     """
-    norm = next(module for name, module in model.named_modules() if name.endswith("final_layer_norm"))
+    norm = next(module for name, module in model.named_modules() if name.endswith("final_layer_norm")).float()
     return np.stack([norm.weight.numpy(), norm.bias.numpy()]).astype(np.float32)
 
 
-def unet(model: nn.Module, size: tuple[int, int], text: np.ndarray) -> Spec:
-    """`size`: default latents (h, w); `text`: embeddings (3, S, D). Cases: noise levels, a pair, an odd size."""
-    channels = model.config.in_channels
+def unet(name: str, model: nn.Module, context: Context) -> Spec:
+    """Cases: noise levels, a pair, an odd size; told the feeds of the context's texts, (3, ...) each, and of TRIED."""
+    inputs, outputs = unet_ports(model.config)
+    feeds = unet_feeds(model.config)
     rng = np.random.default_rng(0)
+    told = context.feeds | {
+        feed: np.repeat(MAKERS[feed](TRIED, inputs[port].shape[-1]), 3, axis=0)
+        for port, feed in feeds.items()
+        if feed in MAKERS
+    }
 
     def case(t: float, batch: int, height: int, width: int) -> Arrays:
-        latents = rng.standard_normal((batch, channels, height, width), dtype=np.float32)
-        return {
-            "sample": latents,
-            "timestep": np.array([t], dtype=np.float32),
-            "encoder_hidden_states": np.ascontiguousarray(text[:batch]),
-        }
+        latents = rng.standard_normal((batch, inputs["sample"].shape[1], height, width), dtype=np.float32)
+        given = {LATENTS: latents, TIMESTEP: np.array([t], dtype=np.float32)}
+        given |= {feed: np.ascontiguousarray(rows[:batch]) for feed, rows in told.items()}
+        return {port: given[feed] for port, feed in feeds.items()}
 
-    latents = Port("float32", ("batch", channels, "height", "width"))
-    steady = steady_size(model.config, size)
+    size, steady = context.size, steady_size(model.config, context.size)
     return Spec(
-        "unet",
+        name,
         UNet(model),
-        inputs={
-            "sample": latents,
-            "timestep": Port("float32", (1,)),
-            "encoder_hidden_states": Port("float32", ("batch", "tokens", text.shape[-1])),
-        },
-        outputs={"out_sample": Port("float32", ("batch", model.config.out_channels, "height", "width"))},
+        inputs=inputs,
+        outputs=outputs,
         # A size that no level divides makes diffusers trace the path that upsamples to the skip connection's size.
         example=case(500.5, 2, 9, 7),
         cases=[
@@ -175,13 +226,13 @@ def steady_size(config: Mapping[str, Any], size: tuple[int, int]) -> tuple[int, 
     return height, width
 
 
-def vae_encoder(model: nn.Module, size: tuple[int, int]) -> Spec:
+def vae_encoder(name: str, model: nn.Module, context: Context) -> Spec:
     """Compared on smooth random pictures: the default size, and a batch of an odd number of latent pixels."""
     factor, latent = factor_of(model), model.config.latent_channels
     rng = np.random.default_rng(1)
-    small = {"sample": picture(rng, 2, 9 * factor, 7 * factor)}
+    small, size = {"sample": picture(rng, 2, 9 * factor, 7 * factor)}, context.size
     return Spec(
-        "vae_encoder",
+        name,
         VaeEncoder(model),
         inputs={"sample": Port("float32", ("batch", 3, "image_height", "image_width"))},
         outputs={"latent_parameters": Port("float32", ("batch", 2 * latent, "height", "width"))},
@@ -190,7 +241,7 @@ def vae_encoder(model: nn.Module, size: tuple[int, int]) -> Spec:
     )
 
 
-def vae_decoder(model: nn.Module, size: tuple[int, int]) -> Spec:
+def vae_decoder(name: str, model: nn.Module, context: Context) -> Spec:
     """Compared on normal latents of the scale the scaling factor promises, at the default size and an odd one."""
     channels = model.config.latent_channels
     rng = np.random.default_rng(2)
@@ -201,12 +252,12 @@ def vae_decoder(model: nn.Module, size: tuple[int, int]) -> Spec:
 
     small = case(2, 9, 7)
     return Spec(
-        "vae_decoder",
+        name,
         VaeDecoder(model),
         inputs={"latent_sample": Port("float32", ("batch", channels, "height", "width"))},
         outputs={"sample": Port("float32", ("batch", 3, "image_height", "image_width"))},
         example=small,
-        cases=[case(1, *size), small],
+        cases=[case(1, *context.size), small],
     )
 
 
@@ -223,6 +274,22 @@ def upscaler(model: nn.Module, scale: int) -> Spec:
         example=cases[1],
         cases=cases,
     )
+
+
+SPECS: dict[str, Callable[[str, nn.Module, Context], Spec]] = {  # kind of a graph -> what makes the Spec of one
+    "text_encoder": text_encoder,
+    "projected_text_encoder": projected_text_encoder,
+    "unet": unet,
+    "vae_encoder": vae_encoder,
+    "vae_decoder": vae_decoder,
+}
+FORWARD: dict[str, type[nn.Module]] = {
+    "text_encoder": TextEncoder,
+    "projected_text_encoder": ProjectedTextEncoder,
+    "unet": UNet,
+    "vae_encoder": VaeEncoder,
+    "vae_decoder": VaeDecoder,
+}
 
 
 def factor_of(vae: nn.Module) -> int:

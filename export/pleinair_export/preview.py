@@ -1,5 +1,8 @@
 """A linear map from latents to colours, so that a step can be shown without running the VAE."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import nn
@@ -11,7 +14,19 @@ EACH = 4  # pictures of every kind
 SHAPES = 12
 RIDGE = 1e-3  # of a unit variance; keeps the map of an untrained VAE, whose latents hardly vary, from growing
 
+FILE = "preview.json"
+
 Rgb = tuple[tuple[float, ...], ...]
+
+
+def write_rgb(vae: nn.Module, folder: Path) -> None:
+    """Leave `fit_rgb` of a VAE in a folder, for `read_rgb`."""
+    (folder / FILE).write_text(json.dumps(fit_rgb(vae)), encoding="utf-8")
+
+
+def read_rgb(folder: Path) -> Rgb | None:
+    found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    return found and tuple(map(tuple, found))
 
 
 def fit_rgb(vae: nn.Module) -> Rgb | None:

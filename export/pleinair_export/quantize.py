@@ -2,15 +2,20 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 if TYPE_CHECKING:
     import openvino
 
+Arrays = dict[str, np.ndarray]
+
+BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
+LARGEST_HALF = float(np.finfo(np.float16).max)
 SMALLEST = 1024  # elements; below that nothing is saved
 WEIGHT_INPUT = {"MatMul": 1, "Gemm": 1, "Conv": 1, "ConvTranspose": 1, "Gather": 0}
 
@@ -22,7 +27,7 @@ def is_weight(shape: Sequence[int]) -> bool:
 
 
 def compress_openvino(model: "openvino.Model", weights: str) -> "openvino.Model":
-    """An openvino.Model with its large float weights as `weights` ("fp16", or "int8" by NNCF), for saving as it is.
+    """An openvino.Model with its large float weights as `weights` ("fp32", "fp16", or "int8" by NNCF), to be saved.
 
     openvino's own compress_to_fp16 also rounds the table of timestep frequencies, where half a thousandth is half a
     radian at t = 999; here vectors stay float32.
@@ -35,18 +40,56 @@ def compress_openvino(model: "openvino.Model", weights: str) -> "openvino.Model"
         return model
     from openvino import Type
     from openvino.op import Constant
+
+    floats = (Type.f32, Type.f16, Type.bf16)
+    for node in model.get_ordered_ops():
+        if isinstance(node, Constant) and node.get_element_type() in floats and is_weight(node.get_output_shape(0)):
+            store(node, weights)
+    return model
+
+
+def store(constant: "openvino.op.Constant", weights: str) -> None:
+    """Put another constant in a weight's place, "fp32" or "fp16" where it has the range, and what widens it behind."""
+    from openvino import Type
+    from openvino.op import Constant
     from openvino.opset1 import convert
 
-    for node in model.get_ordered_ops():
-        if isinstance(node, Constant) and node.get_element_type() == Type.f32 and is_weight(node.data.shape):
-            if np.abs(node.data).max() > np.finfo(np.float16).max:
-                continue
-            half = Constant(node.data.astype(np.float16))
-            half.set_friendly_name(node.get_friendly_name())
-            wide = convert(half, "f32")
-            for target in node.output(0).get_target_inputs():
-                target.replace_source_output(wide.output(0))
-    return model
+    kind = constant.get_element_type()
+    if kind == {"fp32": Type.f32, "fp16": Type.f16}[weights]:
+        return
+    values = constant.get_data(dtype=np.float32)
+    fits = weights == "fp16" and np.abs(values).max() <= LARGEST_HALF
+    if kind == Type.f32 and not fits:
+        return
+    kept = Constant(values.astype(np.float16) if fits else values)
+    kept.set_friendly_name(constant.get_friendly_name())
+    wide = kept
+    if fits:
+        wide = convert(kept, "f32")
+        wide.set_rt_info(*mark())
+    # a 16-bit weight of the source is widened already
+    ends = [constant] if kind == Type.f32 else [target.get_node() for target in constant.output(0).get_target_inputs()]
+    for end in ends:
+        for target in end.output(0).get_target_inputs():
+            target.replace_source_output(wide.output(0))
+
+
+@cache
+def mark() -> tuple["openvino.OVAny", str]:
+    """OpenVINO's own mark of a conversion that widens a stored weight, which its files keep, and the mark's name.
+
+    It cannot be made from Python, so it is taken from what OpenVINO compresses itself.
+    """
+    from openvino import Model
+    from openvino._offline_transformations import compress_model_transformation
+    from openvino.opset1 import constant, matmul, parameter
+
+    from pleinair.engines.openvino import MARK
+
+    taken = parameter([1, 32], np.float32)
+    model = Model([matmul(taken, constant(np.ones((32, 32), np.float32)), False, False)], [taken])
+    compress_model_transformation(model)
+    return next(node.rt_info[MARK] for node in model.get_ops() if node.get_type_name() == "Convert"), MARK
 
 
 def flatten_kernels(model: "openvino.Model") -> None:
@@ -77,23 +120,23 @@ def flatten_kernels(model: "openvino.Model") -> None:
         node.input(1).replace_source_output(kernel.output(0))
 
 
-def compress_onnx(model: onnx.ModelProto, weights: str) -> None:
-    """Store the large float weights of `model` as `weights` ("fp16" or "int8"), in place.
+def stored(name: str, values: np.ndarray, weights: str, axis: int | None) -> tuple[Arrays, list[onnx.NodeProto]]:
+    """What an ONNX graph holds of a float weight: initializers, that of the weight first, and the nodes that widen it.
 
-    fp16 is followed by Cast and int8 by DequantizeLinear, so that every kernel still computes in float32.
+    fp16 is followed by Cast and int8, where the weight has an `axis` of output channels, by DequantizeLinear, so that
+    every kernel still computes in float32.
     """
-    graph = model.graph
-    axes = output_axes(graph)
-    nodes = []
-    for tensor in list(graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or not is_weight(tensor.dims):
-            continue
+    if values.dtype == np.float32 and is_weight(values.shape):
         if weights == "fp16":
-            nodes += halve(graph, tensor)
-        elif tensor.name in axes:
-            nodes += quantize(graph, tensor, axes[tensor.name])
-    for node in reversed(nodes):
-        graph.node.insert(0, node)
+            return halve(name, values)
+        if weights == "int8" and axis is not None:
+            return quantize(name, values, axis)
+    return {name: values}, []
+
+
+def stored_size(shape: Sequence[int], weights: str) -> int:
+    """Bytes that a float weight takes."""
+    return math.prod(shape) * (BYTES[weights] if is_weight(shape) else 4)
 
 
 def output_axes(graph: onnx.GraphProto) -> dict[str, int]:
@@ -122,27 +165,19 @@ def output_axis(node: onnx.NodeProto, rank: int) -> int:
     return 1 if node.op_type == "ConvTranspose" else 0
 
 
-def halve(graph: onnx.GraphProto, tensor: TensorProto) -> list[onnx.NodeProto]:
-    """Replace an initializer by its fp16 form and a Cast; one whose values leave fp16's range stays as it is."""
-    values = numpy_helper.to_array(tensor)
-    if np.abs(values).max() > np.finfo(np.float16).max:
-        return []
-    replace(graph, tensor, numpy_helper.from_array(values.astype(np.float16), tensor.name + "_fp16"))
-    return [helper.make_node("Cast", [tensor.name + "_fp16"], [tensor.name], to=TensorProto.FLOAT)]
+def halve(name: str, values: np.ndarray) -> tuple[Arrays, list[onnx.NodeProto]]:
+    """As fp16 and a Cast; an array whose values leave fp16's range stays as it is."""
+    if np.abs(values).max() > LARGEST_HALF:
+        return {name: values}, []
+    small = f"{name}_fp16"
+    return {small: values.astype(np.float16)}, [helper.make_node("Cast", [small], [name], to=TensorProto.FLOAT)]
 
 
-def quantize(graph: onnx.GraphProto, tensor: TensorProto, axis: int) -> list[onnx.NodeProto]:
-    """Replace an initializer by symmetric int8 (-127 .. 127), a scale per slice of `axis`, and a DequantizeLinear."""
-    values, name = numpy_helper.to_array(tensor), tensor.name
+def quantize(name: str, values: np.ndarray, axis: int) -> tuple[Arrays, list[onnx.NodeProto]]:
+    """As symmetric int8 (-127 .. 127), a scale per slice of `axis`, and a DequantizeLinear."""
     others = tuple(n for n in range(values.ndim) if n != axis)
     scale = np.abs(values).max(axis=others, keepdims=True) / np.float32(127)
     scale[scale == 0] = 1
-    replace(graph, tensor, numpy_helper.from_array(np.rint(values / scale).astype(np.int8), name + "_int8"))
-    graph.initializer.append(numpy_helper.from_array(scale.reshape(-1), name + "_scale"))
-    return [helper.make_node("DequantizeLinear", [name + "_int8", name + "_scale"], [name], axis=axis)]
-
-
-def replace(graph: onnx.GraphProto, old: TensorProto, new: TensorProto) -> None:
-    """Swap one initializer for another."""
-    graph.initializer.remove(old)
-    graph.initializer.append(new)
+    small, scales = f"{name}_int8", f"{name}_scale"
+    arrays = {small: np.rint(values / scale).astype(np.int8), scales: scale.reshape(-1)}
+    return arrays, [helper.make_node("DequantizeLinear", [small, scales], [name], axis=axis)]

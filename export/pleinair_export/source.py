@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pleinair.bundle.describing import ADDED, Described, channels_behind, pooled_width
+from pleinair.bundle.families import FAMILIES, PROJECTED, SUPPORTED, Family, Part
 from pleinair.bundle.manifest import MANIFEST, Defaults, Sizes
 from pleinair.bundle.manifest_checks import LONGEST_WORD, MOST_WORDS, is_vocabulary, suits
 from pleinair.checks import number, one_line, shown, whole
@@ -21,11 +23,11 @@ from pleinair.sampling.predictions import prediction_type
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.scheduler_config import check_config
 from pleinair.system.files import CONFIG, read_file, read_json
-from pleinair_export.families import FAMILIES, Family, as_walked, habits
+from pleinair_export.families import as_walked, habits
 
 DOWNLOAD = "download the model again"
-STEMS = {"text_encoder": "model", "unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
-FOREIGN_PORTS = ("class_embed_type", "num_class_embeds", "addition_embed_type", "time_cond_proj_dim", "encoder_hid_dim")
+STEMS = {"transformers": "model", "diffusers": "diffusion_pytorch_model"}  # of the files of weights, by library
+FOREIGN_PORTS = ("class_embed_type", "num_class_embeds", "encoder_hid_dim")
 GRAPHS = ("openvino_model.xml", "model.onnx")
 SETTINGS = "pleinair.json"
 CARD, HEADER, TEXT = 1 << 24, 1 << 24, 1 << 26  # bytes: the largest README, safetensors header, tokenizer file
@@ -49,15 +51,13 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(Described):
     """A pipeline folder that can be exported; `variants` is "fp16" or None, `sizes` counts parameters.
 
     `scheduler` is the config as diffusers walks it; `sampler` is what was named to paint with, if anything was.
     """
 
     path: Path
-    family: Family
-    configs: dict[str, dict[str, Any]]
     scheduler: dict[str, Any]
     variants: dict[str, str | None]
     sizes: dict[str, int]
@@ -70,20 +70,9 @@ class Source:
     def name(self) -> str:
         return self.settings.name
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Default height and width of the latents."""
-        return latent_size(self.configs["unet"])
-
-    @property
-    def factor(self) -> int:
-        """Image pixels per latent pixel along one side."""
-        return 2 ** (len(self.configs["vae"]["block_out_channels"]) - 1)
-
-    @property
-    def length(self) -> int:
-        """Tokens that the text encoder reads at once."""
-        return self.configs["text_encoder"].get("max_position_embeddings", 77)
+    def length(self, part: Part) -> int:
+        """Tokens that a text encoder reads at once."""
+        return text_length(self.configs[part.folder])
 
 
 def open_source(path: Path, sampler: str | None = None) -> Source:
@@ -94,21 +83,33 @@ def open_source(path: Path, sampler: str | None = None) -> Source:
     check_kind(path)
     index = read_config(path / "model_index.json")
     family = family_of(path, index)
-    check_files(path, ("scheduler", *family.tokenizers, *family.components))
+    readers = [part.tokenizer for part in family.readers]
+    check_files(path, ("scheduler", *readers, *(part.folder for part in family.parts)))
     configs, variants, sizes = {}, {}, {}
-    for component, (kind, _) in family.components.items():
-        check_class(path, component, index.get(component), kind)
-        configs[component] = read_config(path / component / "config.json")
-        check_numbers(path, component, configs[component])
-        variants[component], sizes[component] = check_weights(path / component, STEMS[component])
-    check_configs(path, configs)
+    for part in family.parts:
+        name = part.folder
+        check_class(path, name, index.get(name), part.kind)
+        configs[name] = read_config(path / name / "config.json")
+        check_numbers(path, name, configs[name])
+        variants[name], sizes[name] = check_weights(path / name, STEMS[part.library])
+    model = Described(family, index, configs)
+    check_configs(path, model)
     config = read_config(path / "scheduler" / "scheduler_config.json")
     scheduler = as_walked(config, index["_class_name"], index.get("scheduler"))
     settings = read_settings(path)
-    defaults = settled(path, scheduler, configs, settings.defaults | ({"sampler": sampler} if sampler else {}))
+    defaults = settled(path, model, scheduler, settings.defaults | ({"sampler": sampler} if sampler else {}))
     check_sides(settings.sizes, defaults)
-    card = licence(path / "README.md")
-    return Source(path, family, configs, scheduler, variants, sizes, card, defaults, settings, sampler)
+    return Source(
+        **vars(model),
+        path=path,
+        scheduler=scheduler,
+        variants=variants,
+        sizes=sizes,
+        licence=licence(path / "README.md"),
+        defaults=defaults,
+        settings=settings,
+        sampler=sampler,
+    )
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -156,8 +157,12 @@ def family_of(path: Path, index: dict[str, Any]) -> Family:
     family = FAMILIES.get(kind) if isinstance(kind, str) else None
     if family is None:
         raise ExportError(
-            f"'{one_line(path.name, 80)}' is a {one_line(kind, 80)}, which cannot be exported yet; choose a Stable"
-            f" Diffusion 1.x or 2.x model, whose model_index.json says {' or '.join(FAMILIES)}"
+            f"'{one_line(path.name, 80)}' is a {one_line(kind, 80)}, which cannot be exported yet; choose a model of"
+            f" {SUPPORTED}, whose model_index.json says {' or '.join(FAMILIES)}"
+        )
+    if index.get("requires_aesthetics_score"):
+        raise ExportError(
+            f"'{one_line(path.name, 80)}' is a refiner, which cannot be exported yet; choose the base model beside it"
         )
     return family
 
@@ -213,36 +218,86 @@ def check_numbers(path: Path, component: str, config: dict[str, Any]) -> None:
             )
 
 
-def check_configs(path: Path, configs: dict[str, dict[str, Any]]) -> None:
-    """Raise ExportError for what a text-to-image bundle has no port for, and for values of a wrong kind."""
-    unet, vae, text = configs["unet"], configs["vae"], configs["text_encoder"]
-    name, length = one_line(path.name, 80), text.get("max_position_embeddings", 77)
+def check_configs(path: Path, model: Described) -> None:
+    """Raise ExportError for what a bundle has no port for, and for values of a wrong kind."""
+    unet, vae = model.unet, model.configs["vae"]
+    texts = {part.folder: model.configs[part.folder] for part in model.family.readers}
     levels, sides = vae.get("block_out_channels"), unet.get("sample_size")
     sides = sides if isinstance(sides, list) and len(sides) == 2 else [64 if sides is None else sides]
     scale, shift = vae.get("scaling_factor", 0.18215), vae.get("shift_factor") or 0.0
     widths = [vae.get("latent_channels", 4), unet.get("in_channels", 4), unet.get("out_channels", 4)]
+    told, joined = unet.get("time_cond_proj_dim"), unet.get("cross_attention_dim", 1280)
     checks = {
         "block_out_channels of its vae": isinstance(levels, list) and 1 <= len(levels) <= 7 and wholes(levels),
         "sample_size of its unet": wholes(sides, LATENTS),
         "scaling_factor of its vae": is_number(scale) and scale != 0,
         "shift_factor of its vae": is_number(shift),
+        "latents_mean and latents_std of its vae": are_moments(vae),
         "channels of its vae and unet": wholes(widths, 256),
-        "max_position_embeddings of its text_encoder": wholes([length], 4096) and length >= 3,
+        "time_cond_proj_dim of its unet": told is None or (wholes([told]) and told > 3),
+        "cross_attention_dim of its unet": wholes([joined]),
     }
+    if model.family.pools:
+        added = [unet.get(key) for key in ("projection_class_embeddings_input_dim", "addition_time_embed_dim")]
+        added += [model.configs[part.folder].get("projection_dim", 512) for part in pooling(model.family)]
+        checks["numbers that its unet is told beside the text"] = wholes(added)
+    for name, text in texts.items():
+        lengths = [text_length(text), text.get("hidden_size", 512), text.get("num_hidden_layers", 12)]
+        checks[f"max_position_embeddings of its {name}"] = wholes(lengths[:1], 4096) and lengths[0] >= 3
+        checks[f"hidden_size and num_hidden_layers of its {name}"] = wholes(lengths[1:])
     wrong = [what for what, fine in checks.items() if not fine]
     if wrong:
-        raise ExportError(f"'{name}' has impossible {wrong[0]}; {DOWNLOAD}")
-    latents, read, made = widths
-    if read not in (latents, 2 * latents + 1) or made != latents:
+        raise ExportError(f"'{one_line(path.name, 80)}' has impossible {wrong[0]}; {DOWNLOAD}")
+    check_ports(path, model)
+
+
+def check_ports(path: Path, model: Described) -> None:
+    """Raise ExportError for a UNet that does not fit its latents, or is told what nothing here tells it."""
+    name, unet = one_line(path.name, 80), model.unet
+    read, made = unet.get("in_channels", 4), unet.get("out_channels", 4)
+    if channels_behind(model.family, read, model.channels) is None or made != model.channels:
         raise ExportError(
-            f"'{name}' has a UNet of {read} channels in and {made} out for latents of {latents};"
-            " choose a model for text to image or inpainting"
+            f"'{name}' has a UNet of {read} channels in and {made} out for latents of {model.channels};"
+            " choose a model for text to image, inpainting or editing"
         )
+    texts = sum(model.configs[part.folder].get("hidden_size", 512) for part in model.family.readers)
+    if texts != unet.get("cross_attention_dim", 1280):
+        raise ExportError(f"'{name}' has a UNet that reads another width than its text is ({texts}); {DOWNLOAD}")
     foreign = [key for key in FOREIGN_PORTS if unet.get(key) is not None]
+    if unet.get("addition_embed_type") != (ADDED if model.family.pools else None):
+        foreign.append("addition_embed_type")
+    if unet.get("time_cond_proj_dim") and "image" in model.behind:
+        foreign.append("time_cond_proj_dim")
     if foreign:
         raise ExportError(
-            f"'{name}' has a UNet with {foreign[0]}, which is not supported; choose a plain SD 1.x or 2.x model"
+            f"'{name}' has a UNet with {foreign[0]} {shown(unet.get(foreign[0]))}, which is not supported; choose a"
+            f" plain model of {SUPPORTED}"
         )
+    pooled = sum(model.configs[part.folder].get("projection_dim", 512) for part in pooling(model.family))
+    if pooled and pooled != pooled_width(unet):
+        raise ExportError(
+            f"'{name}' has a UNet that is told other numbers than a text and its sizes, as refiners are, which is not"
+            f" supported; choose a plain model of {SUPPORTED}"
+        )
+
+
+def pooling(family: Family) -> list[Part]:
+    """The text encoders whose pooled output the UNet is told."""
+    return [part for part in family.readers if part.kind == PROJECTED]
+
+
+def text_length(config: dict[str, Any]) -> Any:
+    return config.get("max_position_embeddings", 77)
+
+
+def are_moments(vae: dict[str, Any]) -> bool:
+    """Whether a VAE's config has no mean and deviation of its latents, or a number of each for every channel."""
+    lists = [vae.get(name) for name in ("latents_mean", "latents_std")]
+    if lists == [None, None]:
+        return True
+    count = vae.get("latent_channels", 4)
+    sized = all(isinstance(each, list) and len(each) == count and all(map(is_number, each)) for each in lists)
+    return sized and all(lists[1])
 
 
 def is_number(value: Any) -> bool:
@@ -252,12 +307,6 @@ def is_number(value: Any) -> bool:
 def wholes(values: list[Any], most: int = LARGEST) -> bool:
     """Whether all are whole numbers from 1 to `most`."""
     return all(type(value) is int and 1 <= value <= most for value in values)
-
-
-def latent_size(unet: dict[str, Any]) -> tuple[int, int]:
-    """Height and width of the latents that a UNet's config names."""
-    side = unet.get("sample_size")
-    return tuple(side) if isinstance(side, list) else (side or 64, side or 64)
 
 
 def read_settings(path: Path) -> Settings:
@@ -307,20 +356,18 @@ def check_sides(sizes: Sizes | None, defaults: Defaults) -> None:
         )
 
 
-def settled(
-    path: Path, scheduler: dict[str, Any], configs: dict[str, dict[str, Any]], wishes: dict[str, Any]
-) -> Defaults:
+def settled(path: Path, model: Described, scheduler: dict[str, Any], wishes: dict[str, Any]) -> Defaults:
     """What a bundle paints with unless told: the model's habits and the `wishes` of its maker, tried out on a path.
 
     Raises ExportError for wishes that every picture would fail with, and for scheduler configs that cannot be walked.
     """
     check_wishes(wishes)
-    factor = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
-    height, width = (side * factor for side in latent_size(configs["unet"]))
+    factor = model.factor
+    height, width = (side * factor for side in model.size)
     try:
         scheduler = check_config(scheduler)
         sampler = own_sampler(wishes["sampler"]) if "sampler" in wishes else known_sampler(path, scheduler)
-        sampler, steps, guidance = habits(scheduler, sampler)
+        steps, guidance = habits(model, scheduler)
         prediction_type(scheduler)
         defaults = Defaults(
             pixels("width", wishes.get("width", width), factor),
@@ -328,6 +375,7 @@ def settled(
             sampler,
             whole("steps", wishes.get("steps", steps), 1, MAX_STEPS),
             number("guidance", wishes.get("guidance", guidance), 0, 100),
+            number("image_guidance", wishes.get("image_guidance", Defaults.image_guidance), 1, 100),
         )
         make_solver(sampler, scheduler)
         make_path(scheduler, SAMPLERS[sampler].grid, defaults.steps, None)

@@ -2,12 +2,12 @@
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pleinair.bundle.describing import Tokens
 from pleinair.checks import one_line
 from pleinair.errors import BundleError, ExportError
 from pleinair.system.files import read_file
@@ -20,21 +20,11 @@ if TYPE_CHECKING:
 PROMPTS = ["a red fox sitting in the snow at dawn, oil on canvas", "", "Two boats; (a lighthouse:1.2) & 30 gulls!"]
 
 
-@dataclass(frozen=True)
-class Tokens:
-    """What the manifest says about a tokenizer, and PROMPTS as it encodes them: (3, length) int64."""
-
-    length: int
-    bos_id: int
-    eos_id: int
-    pad_id: int
-    prompts: np.ndarray
-
-
-def write_tokenizer(source: Path, target: Path, length: int, openvino: bool) -> Tokens:
+def write_tokenizer(source: Path, target: Path, length: int, openvino: bool) -> tuple[Tokens, np.ndarray]:
     """Copy a CLIP tokenizer, adding whichever of tokenizer.json, vocab.json and merges.txt the source lacks.
 
-    With `openvino`, also the IR form that openvino-genai loads. Raises ExportError when it cannot be read.
+    With `openvino`, also the IR form that openvino-genai loads. Returns what the manifest says of it, and PROMPTS as it
+    encodes them, (3, length) int64. Raises ExportError when it cannot be read.
     """
     check_source(source / "tokenizer.json")
     with quiet():
@@ -57,7 +47,8 @@ def write_tokenizer(source: Path, target: Path, length: int, openvino: bool) -> 
     if openvino:
         write_openvino_tokenizer(tokenizer, target)
     ids = tokenizer(PROMPTS, padding="max_length", truncation=True, max_length=length, return_tensors="np")["input_ids"]
-    return Tokens(length, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, ids.astype(np.int64))
+    tokens = Tokens(length, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return tokens, ids.astype(np.int64)
 
 
 def check_source(file: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from pleinair.engines.telemetry import without_telemetry
 from pleinair_export import export
-from tiny_pipeline import write_tiny_pipeline
+from tiny_pipeline import FAMILIES, write_tiny_pipeline
 
 with without_telemetry():
     import nncf  # noqa: F401
@@ -21,7 +21,7 @@ BOTH = ("openvino", "onnx")
 def tiny_sources(tmp_path_factory) -> dict[str, Path]:
     """Family -> a diffusers folder with random weights."""
     root = tmp_path_factory.mktemp("sources")
-    return {family: write_tiny_pipeline(root / f"tiny-{family}", family) for family in ("sd1", "sd2", "sd1-inpaint")}
+    return {family: write_tiny_pipeline(root / f"tiny-{family}", family) for family in FAMILIES}
 
 
 @pytest.fixture(scope="session")

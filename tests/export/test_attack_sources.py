@@ -9,7 +9,7 @@ import pytest
 
 from odd_files import circle, dangling, directory, outside, pipe, sparse, zeros
 from pleinair.errors import ExportError, PleinairError, ResourceError
-from pleinair_export import convert, export
+from pleinair_export import export, parts
 from pleinair_export.source import open_source
 from pleinair_export.upscaler import open_upscaler
 from tiny_pipeline import write_index
@@ -34,7 +34,7 @@ def source(pristine, tmp_path):
 
 @pytest.fixture(autouse=True)
 def nothing_is_loaded(monkeypatch):
-    monkeypatch.setattr(convert, "load", lambda *_: pytest.fail("weights were loaded"))
+    monkeypatch.setattr(parts, "load", lambda *_: pytest.fail("weights were loaded"))
 
 
 def refused(source, match=".", kind=ExportError):
@@ -262,8 +262,12 @@ def onnx_folder(path):
     (path / "unet" / "model.onnx").touch()
 
 
-def xl_folder(path):
-    write_index(path, "EulerDiscreteScheduler", "StableDiffusionXLPipeline")
+def sd3_folder(path):
+    write_index(path, "FlowMatchEulerDiscreteScheduler", "StableDiffusion3Pipeline")
+
+
+def refiner_folder(path):
+    write_index(path, "EulerDiscreteScheduler", "StableDiffusionXLImg2ImgPipeline", requires_aesthetics_score=True)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +276,11 @@ def xl_folder(path):
         (bundle, "is a bundle already; give its folder to --model"),
         (openvino_folder, "graphs of another tool .*export the diffusers folder"),
         (onnx_folder, "graphs of another tool .*export the diffusers folder"),
-        (xl_folder, "StableDiffusionXLPipeline, which cannot be exported yet; choose a Stable Diffusion 1.x or 2.x"),
+        (
+            sd3_folder,
+            "StableDiffusion3Pipeline, which cannot be exported yet; choose a model of Stable",
+        ),
+        (refiner_folder, "is a refiner, which cannot be exported yet; choose the base model"),
     ],
 )
 def test_folders_of_other_kinds_are_led_on(tmp_path, make, match):

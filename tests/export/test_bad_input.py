@@ -7,7 +7,7 @@ import pytest
 
 from pleinair.bundle.manifest import Sizes
 from pleinair.errors import ExportError, RequestError, ResourceError
-from pleinair_export import convert, export
+from pleinair_export import export, parts
 from pleinair_export.source import open_source
 from tiny_pipeline import write_tiny_pipeline
 
@@ -22,7 +22,7 @@ def source(tiny_sources, tmp_path):
 def nothing_is_loaded(request, monkeypatch):
     """Fail when weights are read, but for tests marked to get that far by taking `loads`."""
     if "loads" not in request.fixturenames:
-        monkeypatch.setattr(convert, "load", lambda *_: pytest.fail("weights were loaded"))
+        monkeypatch.setattr(parts, "load", lambda *_: pytest.fail("weights were loaded"))
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ def test_damaged_index(source, tmp_path, text, match):
 
 
 def test_other_pipelines(source, tmp_path):
-    edit(source / "model_index.json", _class_name="StableDiffusionXLPipeline")
-    refused(ExportError, "StableDiffusionXLPipeline, which .* says StableDiffusionPipeline", source, tmp_path / "out")
+    edit(source / "model_index.json", _class_name="FluxPipeline")
+    refused(ExportError, "FluxPipeline, which .* says StableDiffusionPipeline", source, tmp_path / "out")
 
 
 def test_other_components(source, tmp_path):
@@ -81,8 +81,22 @@ def test_unets_with_inputs_of_their_own(source, tmp_path):
     refused(ExportError, "8 channels in and 4 out for latents of 4; choose", source, tmp_path / "out")
     edit(source / "unet" / "config.json", in_channels=9, out_channels=9)
     refused(ExportError, "9 channels in and 9 out", source, tmp_path / "out")
-    edit(source / "unet" / "config.json", in_channels=4, out_channels=4, time_cond_proj_dim=256)
-    refused(ExportError, "time_cond_proj_dim, which is not supported", source, tmp_path / "out")
+    plain = {"in_channels": 4, "out_channels": 4}
+    edit(source / "unet" / "config.json", **plain, class_embed_type="timestep")
+    refused(ExportError, "class_embed_type 'timestep', which is not supported", source, tmp_path / "out")
+    edit(source / "unet" / "config.json", class_embed_type=None, addition_embed_type="text_time")
+    refused(ExportError, "addition_embed_type 'text_time', which is not supported", source, tmp_path / "out")
+    edit(source / "unet" / "config.json", addition_embed_type=None, cross_attention_dim=48)
+    refused(ExportError, "reads another width than its text is .32.; download", source, tmp_path / "out")
+
+
+def test_refiners(tiny_sources, tmp_path):
+    """They are told five numbers beside the text, where base models are told six."""
+    source = shutil.copytree(tiny_sources["sdxl"], tmp_path / "model")
+    edit(source / "unet" / "config.json", projection_class_embeddings_input_dim=64)
+    refused(ExportError, "as refiners are, which is not supported; choose", source, tmp_path / "out")
+    edit(source / "model_index.json", text_encoder=[None, None])
+    refused(ExportError, "nothing as text_encoder; choose", source, tmp_path / "out")
 
 
 def test_other_predictions(source, tmp_path):

@@ -16,12 +16,14 @@ from onnx import TensorProto
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import pleinair
-from pleinair.bundle.manifest import Sizes
+from pleinair.bundle.describing import Described
+from pleinair.bundle.families import STABLE_DIFFUSION
+from pleinair.bundle.manifest import Autoencoder, Sizes
 from pleinair.bundle.opening import open_bundle
 from pleinair.errors import BundleError, QualityError
 from pleinair.sampling.names import CLASSES, default_sampler
 from pleinair.sampling.samplers import SAMPLERS
-from pleinair_export import check, convert, export, families, graphs, picture, preview, quantize
+from pleinair_export import check, convert, export, families, graphs, onnx_files, picture, preview, quantize
 from pleinair_export.tokenizer import PROMPTS
 from tiny_pipeline import write_tiny_pipeline
 
@@ -43,17 +45,21 @@ def tokens(source, prompts):
 
 def specs(source):
     """The four Specs of a source, put together without convert.py."""
-    ids = tokens(source, PROMPTS)
-    text = graphs.text_encoder(CLIPTextModel.from_pretrained(source / "text_encoder").eval(), [ids[:1], ids])
+    context = graphs.Context((8, 8), {"text_encoder": tokens(source, PROMPTS)})
+    text = graphs.text_encoder("text_encoder", CLIPTextModel.from_pretrained(source / "text_encoder").eval(), context)
     embeddings = graphs.run_torch(text, text.cases[1])["last_hidden_state"]
-    vae = AutoencoderKL.from_pretrained(source / "vae").eval()
-    unet = graphs.unet(UNet2DConditionModel.from_pretrained(source / "unet").eval(), (8, 8), embeddings)
-    return {spec.name: spec for spec in (text, unet, graphs.vae_encoder(vae, (8, 8)), graphs.vae_decoder(vae, (8, 8)))}
+    vae, unet = AutoencoderKL.from_pretrained(source / "vae"), UNet2DConditionModel.from_pretrained(source / "unet")
+    made = [
+        graphs.unet("unet", unet.eval(), dataclasses.replace(context, feeds={"text": embeddings})),
+        graphs.vae_encoder("vae_encoder", vae.eval(), context),
+        graphs.vae_decoder("vae_decoder", vae, context),
+    ]
+    return {spec.name: spec for spec in (text, *made)}
 
 
 @pytest.fixture(scope="session")
 def torch_specs(tiny_sources):
-    return {family: specs(source) for family, source in tiny_sources.items()}
+    return {family: specs(tiny_sources[family]) for family in CHANNELS}
 
 
 def run(path, form, case):
@@ -144,7 +150,8 @@ def test_ports(exported, family, weights):
     assert list(unet.inputs) == ["sample", "timestep", "encoder_hidden_states"]
     assert unet.inputs["sample"].shape == ("batch", CHANNELS[family], "height", "width")
     assert unet.outputs["out_sample"].shape == ("batch", 4, "height", "width")
-    assert bundle.inpaints_by_input == (family == "sd1-inpaint")
+    shown = ("mask", "masked_image") if family == "sd1-inpaint" else ()
+    assert bundle.manifest.denoiser.channels == shown
     assert unet.inputs["timestep"].shape == (1,)
     text = bundle.manifest.graphs["text_encoder"].outputs
     assert list(text) == ["last_hidden_state", "pooler_output", *(f"hidden_states.{n}" for n in range(4))]
@@ -198,8 +205,9 @@ def test_manifest(exported, tiny_sources, family, weights):
     assert bundle.formats == ("onnx", "openvino")
     assert (manifest.name, manifest.family) == (source.name, family.removesuffix("-inpaint"))
     paints = ("text2image", "image2image", "inpaint")
-    assert manifest.tasks == bundle.tasks == (("inpaint",) if family == "sd1-inpaint" else paints)
-    assert (manifest.latents.channels, manifest.latents.downsample, manifest.latents.scale) == (4, 8, 0.18215)
+    assert manifest.tasks == (("inpaint",) if family == "sd1-inpaint" else paints)
+    assert (manifest.latents.channels, manifest.latents.multiple) == (4, 8)
+    assert manifest.vaes == {"default": Autoencoder("vae_decoder", "vae_encoder", 8, 0.18215)}
     assert (manifest.defaults.width, manifest.defaults.height) == (64, 64)
     assert manifest.defaults.sampler == default_sampler(bundle.scheduler_config)
     assert np.abs(manifest.latents.rgb).max() < 10 and np.shape(manifest.latents.rgb) == (5, 3)
@@ -358,22 +366,17 @@ def test_a_graph_that_an_engine_cannot_run_is_not_accepted(one_pixel, tmp_path, 
 
 def test_a_bundle_that_paints_something_else_is_not_accepted(tiny_sources, tmp_path, monkeypatch):
     """Every graph is right, and what the manifest says of the latents is not."""
-    make = convert.make_manifest
+    by_torch = picture.paint_by_torch
 
-    def wrong(*args):
-        manifest = make(*args)
-        return dataclasses.replace(manifest, latents=dataclasses.replace(manifest.latents, scale=1.0))
+    def scaled(manifest, scale):
+        return dataclasses.replace(manifest, vaes={"default": dataclasses.replace(manifest.vae, scale=scale)})
 
-    paints = picture.TorchPipeline.__init__
+    def right_and_then_wrong(model, stage, size):
+        expected, manifest = by_torch(model, stage, size), open_bundle(stage).manifest
+        (stage / "bundle.json").write_text(scaled(manifest, 1.0).to_json())
+        return expected
 
-    def right(self, bundle, graphs):
-        latents = dataclasses.replace(bundle.manifest.latents, scale=0.18215)
-        paints(
-            self, dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, latents=latents)), graphs
-        )
-
-    monkeypatch.setattr(convert, "make_manifest", wrong)
-    monkeypatch.setattr(picture.TorchPipeline, "__init__", right)
+    monkeypatch.setattr(picture, "paint_by_torch", right_and_then_wrong)
     with pytest.raises(QualityError, match="a picture .* dB from torch's and the gate is 55 dB"):
         list(convert.export(tiny_sources["sd1"], tmp_path / "out", formats=("onnx",), weights="fp32"))
     assert not (tmp_path / "out").exists()
@@ -381,7 +384,7 @@ def test_a_bundle_that_paints_something_else_is_not_accepted(tiny_sources, tmp_p
 
 def test_large_onnx_graphs_keep_their_weights_beside_them(tmp_path, tiny_sources, monkeypatch):
     """protobuf ends at 2 GiB; the limit is lowered here."""
-    monkeypatch.setattr(convert, "EXTERNAL", 100_000)
+    monkeypatch.setattr(onnx_files, "EXTERNAL", 100_000)
     for _ in convert.export(tiny_sources["sd1"], tmp_path / "out", formats=("onnx",), weights="int8"):
         pass
     bundle = open_bundle(tmp_path / "out")
@@ -429,6 +432,7 @@ def test_every_scheduler_of_diffusers_means_its_own_sampler_or_none():
     """A distilled model is given few steps."""
     import diffusers
 
+    model = Described(STABLE_DIFFUSION, {}, {"unet": {}, "vae": {}})
     for name in sorted(name for name in vars(diffusers.schedulers) if name.endswith("Scheduler")):
         config = {"_class_name": name}
         ours = [kind for kind, info in SAMPLERS.items() if info.diffusers == name]
@@ -436,7 +440,7 @@ def test_every_scheduler_of_diffusers_means_its_own_sampler_or_none():
             assert not ours or default_sampler(config) in ours, name
         except BundleError:
             assert not ours and name not in CLASSES
-        _, steps, guidance = families.habits(config, "euler")
+        steps, guidance = families.habits(model, config)
         assert (steps, 1 <= guidance <= 2) == ((4, True) if name in ("LCMScheduler", "TCDScheduler") else (20, False))
     multistep = {"_class_name": "DPMSolverMultistepScheduler"}
     assert default_sampler(multistep) == "dpmpp_2m"

@@ -195,11 +195,9 @@ def test_a_lock_that_is_no_file(old, make):
 def test_gate_names_the_graph_and_leaves_the_old_bundle(tiny_sources, old, monkeypatch, form):
     before, quantized = snapshot(old.parent), []
 
-    def spoil_onnx(model, weights):
+    def spoil_onnx(name, values, weights, axis):
         quantized.append(weights)
-        for tensor in model.graph.initializer:
-            if len(tensor.dims) > 1:
-                tensor.raw_data = bytes(len(tensor.raw_data))
+        return {name: values * 0 if values.ndim > 1 else values}, []
 
     def spoil_openvino(model, weights):
         from openvino import op
@@ -212,11 +210,11 @@ def test_gate_names_the_graph_and_leaves_the_old_bundle(tiny_sources, old, monke
                     target.replace_source_output(blank.output(0))
         return model
 
-    monkeypatch.setattr(quantize, "compress_onnx", spoil_onnx)
+    monkeypatch.setattr(quantize, "stored", spoil_onnx)
     monkeypatch.setattr(quantize, "compress_openvino", spoil_openvino)
     with pytest.raises(QualityError, match=rf"^text_encoder \({form}, int8\) is .* gate is 35 dB.*--weights fp16$"):
         list(export(tiny_sources["sd1"], old, formats=(form,), weights="int8", force=True))
-    assert quantized == ["int8"]
+    assert set(quantized) == {"int8"}
     assert snapshot(old.parent) == before
 
 

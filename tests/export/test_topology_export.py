@@ -21,8 +21,6 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "make_topologies.py"
 GRAPHS = ("text_encoder", "unet", "vae_decoder")
 FORMATS = ("openvino", "onnx")
 TINY = {
-    "family": "sd2",
-    "size": (8, 8),
     "text_encoder": {
         "vocab_size": 600,
         "hidden_size": 32,
@@ -44,7 +42,7 @@ TINY = {
         "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
         "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
     },
-    "vae_decoder": {
+    "vae": {
         "sample_size": 64,
         "block_out_channels": (16, 16, 16, 32),
         "layers_per_block": 1,
@@ -149,7 +147,7 @@ def test_the_script_makes_what_the_benchmark_fills(script, tmp_path, monkeypatch
         answer, other = (list(graph(**feed(component)).values())[0] for graph in graphs)
         assert np.isfinite(answer).all()
         assert 0.2 < answer.std() / other.std() < 5
-    assert (bundle.manifest.latents.downsample, bundle.manifest.defaults.width) == (8, 64)
+    assert (bundle.manifest.vae.downsample, bundle.manifest.defaults.width) == (8, 64)
     before = {file: file.read_bytes() for file in shipped.iterdir()}
     script.make("tiny", TINY, "unet", tmp_path / "ordinary")  # again, from what was kept
     assert {file: file.read_bytes() for file in shipped.iterdir()} == before
@@ -170,7 +168,7 @@ def test_the_shipped_ones_are_those_of_the_script(script):
     keys = {
         (name, component, weights, form)
         for name in script.MODELS
-        for component in script.BUILD
+        for component in script.GRAPHS
         for weights in script.WEIGHTS
         for form in FORMATS
     }

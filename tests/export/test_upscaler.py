@@ -146,7 +146,7 @@ def test_both_formats_answer_like_torch(tmp_path, name):
     steps = list(export(written(tmp_path, weights), tmp_path / "out", formats=("openvino", "onnx"), weights="fp32"))
     assert [step.done for step in steps] == list(range(steps[-1].total + 1))
     bundle, network = open_bundle(tmp_path / "out"), esrgan.build(weights)
-    assert (bundle.manifest.scale, bundle.tasks, bundle.formats) == (scale, ("upscale",), ("onnx", "openvino"))
+    assert (bundle.manifest.scale, bundle.manifest.tasks, bundle.formats) == (scale, ("upscale",), ("onnx", "openvino"))
     for engine in bundle.formats:
         graph = open_graph(bundle, "upscaler", engine, None, 1)
         for shape in SIZES:

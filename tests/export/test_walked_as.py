@@ -2,18 +2,20 @@
 
 import json
 import shutil
+from inspect import Parameter, signature
 
 import diffusers
 import pytest
 
+from pleinair.bundle.families import FAMILIES
 from pleinair.bundle.opening import open_bundle
 from pleinair.errors import ExportError, RequestError
 from pleinair.sampling.laying import make_path
 from pleinair.sampling.names import default_sampler, unknown_class
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair_export import convert
-from pleinair_export.families import FAMILIES, as_walked
-from pleinair_export.manifest import write_configs
+from pleinair_export.families import as_walked
+from pleinair_export.small_files import write_configs
 from pleinair_export.source import open_source
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
@@ -34,8 +36,9 @@ SAID = {
 def diffusers_scheduler(config, kind, pipeline):
     """The scheduler of a diffusers pipeline made from a config whose class model_index.json names."""
     scheduler = getattr(diffusers, kind).from_config(config)
-    parts = dict.fromkeys(("vae", "text_encoder", "tokenizer", "unet", "safety_checker", "feature_extractor"))
-    return getattr(diffusers, pipeline)(**parts, scheduler=scheduler, requires_safety_checker=False).scheduler
+    made = getattr(diffusers, pipeline)
+    parts = {name: None for name, each in signature(made).parameters.items() if each.default is Parameter.empty}
+    return made(**{**parts, "scheduler": scheduler}).scheduler
 
 
 @pytest.fixture

@@ -2,11 +2,16 @@
 
 "sd1" is epsilon, quick_gelu, conv projections, and a tokenizer folder as the hub has it (no tokenizer.json); "sd2" is
 v_prediction, gelu, linear projections, "!" as padding, and a tokenizer folder as transformers 5 writes it;
-"sd1-inpaint" is "sd1" with a UNet of 9 channels.
+"sd1-inpaint" is "sd1" with a UNet of 9 channels, "pix2pix" with one of 8, "lcm" with one that is told the guidance;
+"sdxl" has two text encoders of different widths.
 """
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from pleinair.bundle import families
 
 MERGES = [("t", "h"), ("th", "e</w>"), ("a", "n"), ("an", "d</w>"), ("r", "e"), ("re", "d</w>"), ("o", "n</w>")]
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
@@ -33,71 +38,148 @@ def write_tokenizer(folder: Path, pad: str) -> int:
     return len(tokens)
 
 
-def write_tiny_pipeline(folder: str | Path, family: str = "sd1", *, seed: int = 0, dtype: str = "float32") -> Path:
-    """Write a Stable Diffusion folder of under a million random parameters; the same bytes for the same seed."""
-    import torch
-    from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+TEXT = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 77,
+    "hidden_act": "quick_gelu",
+    "projection_dim": 32,
+}
+UNET = {
+    "sample_size": 8,
+    "cross_attention_dim": 32,
+    "attention_head_dim": 4,
+    "layers_per_block": 1,
+    "block_out_channels": (32, 48),
+    "norm_num_groups": 16,
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+}
+VAE = {
+    "sample_size": 64,
+    "block_out_channels": (16, 16, 16, 32),
+    "layers_per_block": 1,
+    "norm_num_groups": 8,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "scaling_factor": 0.18215,
+}
+SD1 = {"text_encoder": TEXT, "unet": UNET, "vae": VAE}
+SECOND = {"hidden_act": "gelu"}
+XL_UNET = {  # texts of 32 and 48 side by side, and beside them 24 pooled numbers and 6 of 8 sinusoids
+    "cross_attention_dim": 80,
+    "attention_head_dim": (2, 4),
+    "use_linear_projection": True,
+    "transformer_layers_per_block": (1, 2),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 8,
+    "projection_class_embeddings_input_dim": 72,
+}
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+PNDM = ("PNDMScheduler", {"set_alpha_to_one": False, "skip_prk_steps": True, "steps_offset": 1})
+DDIM_V = ("DDIMScheduler", {"set_alpha_to_one": False, "prediction_type": "v_prediction", "clip_sample": False,
+                            "steps_offset": 1})  # fmt: skip
 
-    folder, second, inpaint = Path(folder), family == "sd2", family == "sd1-inpaint"
-    size = write_tokenizer(folder / "tokenizer", "!" if second else EOS)
-    if second:
+
+@dataclass(frozen=True)
+class Tiny:
+    """A tiny model: its pipeline class, its components' configs, its scheduler, and what model_index.json says more."""
+
+    pipeline: str
+    configs: dict[str, dict]
+    scheduler: tuple[str, dict] = PNDM
+    index: dict = field(default_factory=dict)
+    pads: dict[str, str] = field(default_factory=lambda: {"tokenizer": EOS})
+    modern: bool = False  # a tokenizer folder as transformers 5 writes it
+
+
+FAMILIES = {
+    "sd1": Tiny("StableDiffusionPipeline", SD1),
+    "sd2": Tiny(
+        "StableDiffusionPipeline",
+        {
+            "text_encoder": TEXT | SECOND,
+            "unet": UNET | {"attention_head_dim": [2, 4], "use_linear_projection": True},
+            "vae": VAE,
+        },
+        DDIM_V,
+        pads={"tokenizer": "!"},
+        modern=True,
+    ),
+    "sd1-inpaint": Tiny("StableDiffusionInpaintPipeline", SD1 | {"unet": UNET | {"in_channels": 9}}),
+    "sdxl": Tiny(
+        "StableDiffusionXLPipeline",
+        {
+            "text_encoder": TEXT,
+            "text_encoder_2": TEXT | SECOND | {"hidden_size": 48, "projection_dim": 24, "num_hidden_layers": 4},
+            "unet": UNET | XL_UNET,
+            "vae": VAE | {"scaling_factor": 0.13025},
+        },
+        ("EulerDiscreteScheduler", {"timestep_spacing": "leading", "steps_offset": 1}),
+        index={"force_zeros_for_empty_prompt": True},
+        pads={"tokenizer": EOS, "tokenizer_2": "!"},
+    ),
+    "lcm": Tiny(
+        "LatentConsistencyModelPipeline",
+        SD1 | {"unet": UNET | {"time_cond_proj_dim": 16}},
+        ("LCMScheduler", {"steps_offset": 0, "set_alpha_to_one": True, "original_inference_steps": 50}),
+    ),
+    "pix2pix": Tiny(
+        "StableDiffusionInstructPix2PixPipeline",
+        SD1 | {"unet": UNET | {"in_channels": 8}},
+        ("EulerAncestralDiscreteScheduler", {"timestep_spacing": "linspace", "steps_offset": 1}),
+    ),
+}
+
+
+def write_tiny_pipeline(folder: str | Path, family: str = "sd1", *, seed: int = 0, dtype: str = "float32") -> Path:
+    """Write a folder of under a million random parameters, of FAMILIES; the same bytes for the same seed."""
+    import torch
+
+    folder, model = Path(folder), FAMILIES[family]
+    parts = {part.folder: part for part in families.FAMILIES[model.pipeline].parts}
+    sizes = {name: write_tokenizer(folder / name, pad) for name, pad in model.pads.items()}
+    if model.modern:
         modernize_tokenizer(folder / "tokenizer")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        text_encoder = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=size,
-                hidden_size=32,
-                intermediate_size=64,
-                num_hidden_layers=3,
-                num_attention_heads=4,
-                max_position_embeddings=77,
-                hidden_act="gelu" if second else "quick_gelu",
-                projection_dim=32,
-                bos_token_id=size - 2,
-                eos_token_id=size - 1,
-                pad_token_id=0 if second else size - 1,
-            )
-        )
-        unet = UNet2DConditionModel(
-            sample_size=8,
-            in_channels=9 if inpaint else 4,
-            cross_attention_dim=32,
-            attention_head_dim=[2, 4] if second else 4,
-            use_linear_projection=second,
-            layers_per_block=1,
-            block_out_channels=(32, 48),
-            norm_num_groups=16,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        )
-        vae = AutoencoderKL(
-            sample_size=64,
-            block_out_channels=(16, 16, 16, 32),
-            layers_per_block=1,
-            norm_num_groups=8,
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            scaling_factor=0.18215,
-        )
-        norm = next(part for name, part in text_encoder.named_modules() if name.endswith("final_layer_norm"))
-        norm.weight.data.uniform_(0.5, 1.5)  # as if trained: a fresh one leaves embeddings whose mean is zero
-        norm.bias.data.normal_(0.2, 0.2)
-    unet.conv_out.weight.data.mul_(3.0)  # predictions of about unit size, as a trained UNet makes
-    for name, module in (("text_encoder", text_encoder), ("unet", unet), ("vae", vae)):
+        modules = {name: made(parts[name], config, model, sizes) for name, config in model.configs.items()}
+        for name, module in modules.items():
+            if parts[name].tokenizer:
+                norm = next(each for path, each in module.named_modules() if path.endswith("final_layer_norm"))
+                norm.weight.data.uniform_(0.5, 1.5)  # as if trained: a fresh one leaves embeddings of mean zero
+                norm.bias.data.normal_(0.2, 0.2)
+    modules["unet"].conv_out.weight.data.mul_(3.0)  # predictions of about unit size, as a trained UNet makes
+    for name, module in modules.items():
         if dtype != "float32":
             module.to(getattr(torch, dtype))
         module.save_pretrained(folder / name)
-    betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "set_alpha_to_one": False}
-    if second:
-        scheduler = DDIMScheduler(**betas, prediction_type="v_prediction", clip_sample=False, steps_offset=1)
-    else:
-        scheduler = PNDMScheduler(**betas, skip_prk_steps=True, steps_offset=1)
-    scheduler.save_pretrained(folder / "scheduler")
-    pipeline = "StableDiffusionInpaintPipeline" if inpaint else "StableDiffusionPipeline"
-    write_index(folder, type(scheduler).__name__, pipeline)
+    write_scheduler(folder, *model.scheduler)
+    write_index(folder, model.scheduler[0], model.pipeline, **model.index)
     return folder
+
+
+def made(part: families.Part, config: dict, model: Tiny, sizes: dict[str, int]) -> Any:
+    """A component with random weights."""
+    import diffusers
+    import transformers
+
+    if part.library == "diffusers":
+        return getattr(diffusers, part.kind)(**config)
+    kind, size = getattr(transformers, part.kind), sizes[part.tokenizer]
+    pad = 0 if model.pads[part.tokenizer] == "!" else size - 1
+    ids = {"vocab_size": size, "bos_token_id": size - 2, "eos_token_id": size - 1, "pad_token_id": pad}
+    return kind(kind.config_class(**config, **ids))
+
+
+def write_scheduler(folder: Path, kind: str, config: dict) -> None:
+    import diffusers
+
+    getattr(diffusers, kind)(**BETAS, **config).save_pretrained(folder / "scheduler")
 
 
 def modernize_tokenizer(folder: Path) -> None:
@@ -110,22 +192,22 @@ def modernize_tokenizer(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def write_index(folder: Path, scheduler: str, pipeline: str) -> None:
+def write_index(folder: Path, scheduler: str, pipeline: str, **more: Any) -> None:
     """Write model_index.json and a README.md whose front matter names a licence."""
+    family = families.FAMILIES.get(pipeline, families.STABLE_DIFFUSION)
     index = {
         "_class_name": pipeline,
         "_diffusers_version": "0.42.1",
         "feature_extractor": [None, None],
         "image_encoder": [None, None],
-        "requires_safety_checker": False,
-        "safety_checker": [None, None],
         "scheduler": ["diffusers", scheduler],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
+        **{part.folder: [part.library, part.kind] for part in family.parts},
+        **{part.tokenizer: ["transformers", "CLIPTokenizer"] for part in family.readers},
+        **more,
     }
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    if family is not families.SDXL:
+        index |= {"requires_safety_checker": False, "safety_checker": [None, None]}
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\nRandom weights, for tests.\n")
 
 

@@ -46,6 +46,17 @@ class GraphInfo:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """Where a layer's weight lies in a graph: the name of a constant or an initializer, and whether it is transposed.
+
+    A weight is (out, in, ...) as torch has it, and (in, out) where it is transposed.
+    """
+
+    name: str
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
 class TextEncoder:
     """Which graph reads the prompt, with which tokenizer folder, and which of its outputs are used.
 
@@ -161,8 +172,7 @@ class Manifest:
 
     `family` is for people. `guidance`, one of GUIDANCE, is how the text steers. `vocabulary` holds all the words that a
     model knows, in lower case and the telling ones first; where it is empty there is no telling, and likewise without
-    `sizes`. `weights` says where a layer's weight lies: graph -> layer path -> format -> the name of a constant or an
-    initializer.
+    `sizes`. `weights` says where a layer's weight lies: graph -> layer path, as torch names it -> format.
     """
 
     format: int
@@ -183,7 +193,7 @@ class Manifest:
     scheduler: str | None = None
     vocabulary: tuple[str, ...] = ()
     sizes: Sizes | None = None
-    weights: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+    weights: dict[str, dict[str, dict[str, Placed]]] = field(default_factory=dict)
 
     @property
     def denoiser(self) -> Denoiser:

@@ -3,12 +3,11 @@
 import re
 from pathlib import Path
 
+from pleinair.bundle.families import FAMILIES, SUPPORTED
 from pleinair.errors import BundleError
 from pleinair.system.files import CONFIG, read_json
 
 CHECKPOINTS = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
-SUPPORTED = "Stable Diffusion 1.x and 2.x"
-EXPORTABLE = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
 EXPORT = "pleinair export FOLDER OUT"
 HUB_ID = re.compile(r"(https?:/{1,2}[^/]+/)?[\w.-]+/[\w.-]+/?", re.ASCII)
 
@@ -69,10 +68,8 @@ def _foreign(path: Path, kind: str) -> str:
 def _of_diffusers(path: Path) -> str:
     index = read_json(path / "model_index.json", CONFIG, BundleError, "check the folder")
     kind = str(index.get("_class_name"))[:60]
-    if kind in EXPORTABLE:
+    if kind in FAMILIES:
         return f"'{path}' is a diffusers folder and not yet a bundle; convert it with: pleinair export '{path}' OUT"
-    if "XL" in kind:
-        return f"'{path}' is an SDXL model, which is not supported; take a model of {SUPPORTED}"
     return f"'{path}' is a model of the class {kind}, which is not supported; take a model of {SUPPORTED}"
 
 

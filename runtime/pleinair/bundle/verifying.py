@@ -145,6 +145,16 @@ def file_info(path: Path) -> FileInfo:
     return FileInfo(path.stat().st_size, digest.hexdigest())
 
 
+def list_files(folder: Path) -> dict[str, FileInfo]:
+    """Every file below a folder, but for what is hidden, with its size and hash."""
+    files = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        name.as_posix(): file_info(path)
+        for name, path in files.items()
+        if not any(part.startswith(".") for part in name.parts)
+    }
+
+
 def check_references(path: Path, beside: Iterable[str]) -> None:
     """Raise BundleError where an ONNX graph wants weights from anywhere but the listed files `beside` it."""
     allowed = set(beside)

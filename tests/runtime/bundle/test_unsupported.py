@@ -24,9 +24,9 @@ def holding(folder, *names):
 
 
 CASES = {
-    "sdxl": (lambda at: diffusers(at / "m", "StableDiffusionXLPipeline"), "is an SDXL model"),
+    "sdxl": (lambda at: diffusers(at / "m", "StableDiffusionXLPipeline"), "convert it with: pleinair export"),
     "sd3": (lambda at: diffusers(at / "m", "StableDiffusion3Pipeline"), "StableDiffusion3Pipeline"),
-    "flux": (lambda at: diffusers(at / "m", "FluxPipeline"), "Stable Diffusion 1.x and 2.x"),
+    "flux": (lambda at: diffusers(at / "m", "FluxPipeline"), "Stable Diffusion 1.x, 2.x and XL"),
     "diffusers": (lambda at: diffusers(at / "m", "StableDiffusionPipeline"), "convert it with: pleinair export"),
     "openvino of optimum": (
         lambda at: holding(diffusers(at / "m", "StableDiffusionPipeline"), "unet/openvino_model.xml"),

@@ -1,0 +1,59 @@
+"""A component of a diffusers folder as a torch module."""
+
+import torch
+
+from pleinair.bundle.families import Part
+from pleinair.checks import one_line
+from pleinair.errors import ExportError, PleinairError, ResourceError
+from pleinair_export.narrow import widen_at_use
+from pleinair_export.quiet import quiet
+from pleinair_export.source import DOWNLOAD, Source
+
+
+def load(model: Source, part: Part) -> torch.nn.Module:
+    """One component that computes in float32, its weights as the folder has them, ready for tracing.
+
+    Raises ExportError when the weights do not fill the model: the rest would be random.
+    """
+    name, component = one_line(model.name, 80), part.folder
+    with quiet():
+        import diffusers
+        import transformers
+
+        owner = getattr({"diffusers": diffusers, "transformers": transformers}[part.library], part.kind)
+        try:
+            check_weight(owner, model, component)
+            module, report = owner.from_pretrained(
+                model.path / component,
+                torch_dtype="auto",
+                variant=model.variants[component],
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except PleinairError:
+            raise
+        except (
+            Exception
+        ) as error:  # a config that no model has raises anything, from AssertionError to ZeroDivisionError
+            reason = one_line((str(error).splitlines() or [type(error).__name__])[0], 160)
+            if "memory" in reason:
+                raise ResourceError(f"no memory to load '{component}' ({reason}); close other programs") from error
+            raise ExportError(f"cannot load '{component}' of '{name}' ({reason}); {DOWNLOAD}") from error
+    absent = [key for key in report["missing_keys"] if "position_ids" not in key]
+    if absent:
+        raise ExportError(f"'{component}' of '{name}' lacks {len(absent)} weights ({sorted(absent)[0]}); {DOWNLOAD}")
+    return widen_at_use(module.eval().requires_grad_(False))
+
+
+def check_weight(owner: type, model: Source, component: str) -> None:
+    """Raise ExportError where a config describes a network far larger than the weights, before memory is taken."""
+    config = model.configs[component]
+    with torch.device("meta"):
+        made = owner.from_config(config) if hasattr(owner, "load_config") else owner(owner.config_class(**config))
+    described, stored = sum(each.numel() for each in made.parameters()), model.sizes[component]
+    if described > 2 * stored:
+        raise ExportError(
+            f"the config of '{component}' of '{one_line(model.name, 80)}' describes {described:,} numbers and its"
+            f" weights are {stored:,}; {DOWNLOAD}"
+        )

@@ -1,0 +1,116 @@
+"""An ONNX graph and its weights on disk, written one by one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from pleinair_export import quantize
+
+EXTERNAL = 1_500_000_000  # bytes of weights beyond which they lie beside model.onnx: protobuf ends at 2 GiB
+GRAPH, DATA = "model.onnx", "model.onnx_data"
+ALIGNED = 4096  # bytes, as pages of memory are
+SWAPPED = [1, 0]
+
+
+def take_parameters(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> set[str]:
+    """Make parameters, which are inputs of the graph, initializers without values, in place; returns those transposed.
+
+    A parameter is widened and transposed before it is stored, so that the graph need not do it.
+    """
+    graph, transposed = model.graph, set()
+    for port in [port for port in graph.input if port.name in shapes]:
+        shape = shapes[port.name]
+        graph.input.remove(port)
+        skip(graph, port.name, is_widening)
+        if len(shape) == 2 and all(map(is_transpose, readers(graph, port.name))):
+            skip(graph, port.name, is_transpose)
+            transposed.add(port.name)
+            shape = shape[::-1]
+        kind = TensorProto.FLOAT if port.type.tensor_type.elem_type in FLOATS else port.type.tensor_type.elem_type
+        graph.initializer.append(TensorProto(name=port.name, data_type=kind, dims=shape))
+    return transposed
+
+
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
+def readers(graph: onnx.GraphProto, name: str) -> list[onnx.NodeProto]:
+    return [node for node in graph.node if name in node.input]
+
+
+def skip(graph: onnx.GraphProto, name: str, idle: Callable[[onnx.NodeProto], bool]) -> None:
+    """Remove the nodes that do to a value what is done to it already, in place."""
+    for node in [node for node in readers(graph, name) if idle(node)]:
+        for reader in readers(graph, node.output[0]):
+            for place, each in enumerate(reader.input):
+                if each == node.output[0]:
+                    reader.input[place] = name
+        graph.node.remove(node)
+
+
+def is_widening(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT
+
+
+def is_transpose(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Transpose" and list(node.attribute[0].ints) == SWAPPED
+
+
+def write(
+    model: onnx.ModelProto, folder: Path, weights: str, values: Callable[[str], torch.Tensor]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Give a graph's empty initializers their `values`, stored as `weights`, and write it.
+
+    One array is in memory at a time where the weights lie beside the graph. Returns the name of each initializer as it
+    is stored, and the names of the files.
+    """
+    graph = model.graph
+    empty = [tensor for tensor in graph.initializer if is_empty(tensor)]
+    axes = quantize.output_axes(graph)
+    large = sum(quantize.stored_size(tensor.dims, weights) for tensor in empty) >= EXTERNAL
+    names, nodes = {}, []
+    with (folder / DATA).open("wb") as stream:
+        for tensor in empty:
+            graph.initializer.remove(tensor)
+            array = numbers(values(tensor.name), tensor.data_type)
+            arrays, behind = quantize.stored(tensor.name, array, weights, axes.get(tensor.name))
+            names[tensor.name] = next(iter(arrays))
+            nodes += behind
+            for name, each in arrays.items():
+                beside = large and quantize.is_weight(each.shape)
+                graph.initializer.append(outside(stream, name, each) if beside else numpy_helper.from_array(each, name))
+    for node in reversed(nodes):
+        graph.node.insert(0, node)
+    onnx.save(model, folder / GRAPH)
+    if large:
+        return names, (GRAPH, DATA)
+    (folder / DATA).unlink()
+    return names, (GRAPH,)
+
+
+def is_empty(tensor: TensorProto) -> bool:
+    """Whether an initializer waits for its values."""
+    return not tensor.raw_data and not any((tensor.float_data, tensor.int64_data, tensor.int32_data))
+
+
+def numbers(values: torch.Tensor, kind: int) -> np.ndarray:
+    return (values.float() if kind == TensorProto.FLOAT else values).numpy()
+
+
+def outside(stream: BinaryIO, name: str, array: np.ndarray) -> TensorProto:
+    """An initializer whose numbers are appended to a file."""
+    stream.write(bytes(-stream.tell() % ALIGNED))
+    place = {"location": DATA, "offset": str(stream.tell()), "length": str(array.nbytes)}
+    stream.write(array.data)
+    return TensorProto(
+        name=name,
+        data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
+        dims=array.shape,
+        data_location=TensorProto.EXTERNAL,
+        external_data=[onnx.StringStringEntryProto(key=key, value=value) for key, value in place.items()],
+    )

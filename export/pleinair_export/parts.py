@@ -1,0 +1,91 @@
+"""One component of a model: loaded, asked by torch, and written as graphs in every format."""
+
+import shutil
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pleinair.bundle.families import PROJECTED, Part
+from pleinair.bundle.manifest import Placed, Port
+from pleinair.text.encoders import NORM
+from pleinair_export.graphs import SPECS, Context, Spec, answers, final_norm
+from pleinair_export.loading import load
+from pleinair_export.preview import write_rgb
+from pleinair_export.progress import Progress
+from pleinair_export.source import Source
+from pleinair_export.tracing import WRITE
+from pleinair_export.trials import Trial, write_trial
+
+WORK = ".work"  # a folder of the stage for what is no part of the bundle
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A graph on disk, as bundle.json describes it."""
+
+    inputs: dict[str, Port]
+    outputs: dict[str, Port]
+    files: dict[str, tuple[str, ...]]
+    weights: dict[str, dict[str, Placed]]  # layer path -> format -> where its weight lies
+
+
+def convert_part(
+    model: Source, part: Part, context: Context, stage: Path, formats: tuple[str, ...], weights: str
+) -> Generator[Progress, None, dict[str, Converted]]:
+    """Write the graphs of a component."""
+    yield Progress(part.folder, "load")
+    module = load(model, part)
+    made = {}
+    for name, kind in part.graphs.items():
+        made[name] = yield from convert_graph(SPECS[kind](name, module, context), stage, formats, weights)
+        shutil.copyfile(model.path / part.folder / "config.json", stage / name / "config.json")
+    if part.kind in BESIDE:
+        yield from BESIDE[part.kind](module, part, stage)
+    return made
+
+
+def convert_graph(
+    spec: Spec, stage: Path, formats: tuple[str, ...], weights: str
+) -> Generator[Progress, None, Converted]:
+    """Write one graph in every format, and what torch says to its cases."""
+    folder = stage / spec.name
+    folder.mkdir()
+    (stage / WORK).mkdir(exist_ok=True)
+    trial = Trial([*spec.cases, *spec.unsteady], answers(spec), len(spec.cases))
+    write_trial(trial_file(stage, spec.name), trial)
+    files, placed = {}, {}
+    for form in formats:
+        yield Progress(spec.name, f"{form}: convert")
+        written = WRITE[form](spec, folder, weights)
+        files[form] = tuple(f"{spec.name}/{file}" for file in written.files)
+        for path, place in written.placed.items():
+            placed.setdefault(path, {})[form] = place
+    return Converted(spec.inputs, spec.outputs, files, placed)
+
+
+def trial_file(stage: Path, graph: str) -> Path:
+    return stage / WORK / f"{graph}.npz"
+
+
+def write_norm(module: torch.nn.Module, part: Part, stage: Path) -> Generator[Progress, None, None]:
+    """Beside a text encoder's graph, the norm that its hidden states are without."""
+    for graph in part.graphs:
+        np.save(stage / graph / NORM, final_norm(module))
+    yield from ()
+
+
+def write_preview(module: torch.nn.Module, part: Part, stage: Path) -> Generator[Progress, None, None]:
+    """What shows latents without the VAE."""
+    yield Progress("preview", "fit")
+    write_rgb(module, stage / WORK)
+
+
+# What is left beside the graphs of a component of this class
+BESIDE: dict[str, Callable[[torch.nn.Module, Part, Path], Generator[Progress, None, None]]] = {
+    "CLIPTextModel": write_norm,
+    PROJECTED: write_norm,
+    "AutoencoderKL": write_preview,
+}

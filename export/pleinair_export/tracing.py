@@ -1,0 +1,116 @@
+"""A torch module as graph files: OpenVINO's IR, and ONNX."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from pleinair.bundle.manifest import Placed
+from pleinair_export import attention, extra, onnx_files, quantize
+from pleinair_export.graphs import Spec
+from pleinair_export.quiet import quiet
+
+if TYPE_CHECKING:
+    import onnx
+    import openvino
+
+FORMATS = ("openvino", "onnx")
+OPSET = 17  # the newest that DirectML runs
+WEIGHT = ".weight"
+MODEL = "model."  # what Specs call the component that they wrap
+
+
+class Written(NamedTuple):
+    """File names of a graph, and where in it the weights of layers lie, by layer path."""
+
+    files: tuple[str, ...]
+    placed: dict[str, Placed]
+
+
+def write_openvino(spec: Spec, folder: Path, weights: str) -> Written:
+    """Trace `spec` into openvino_model.xml and .bin."""
+    with quiet():
+        import openvino
+
+        example = {name: torch.from_numpy(value) for name, value in spec.example.items()}
+        if "timestep" in example:
+            example["timestep"] = example["timestep"].long()  # openvino-genai sets an int64 tensor on that port
+        # convert_model traces by itself too, but runs the module three times more to compare traces.
+        traced = torch.jit.trace(spec.module, tuple(example.values()), strict=False, check_trace=False)
+        model = openvino.convert_model(traced, example_input=tuple(example.values()))
+        for port, (name, info) in zip(model.inputs, spec.inputs.items(), strict=True):
+            port.get_tensor().set_names({name})
+            port.get_node().set_partial_shape(
+                openvino.PartialShape([n if isinstance(n, int) else -1 for n in info.shape])
+            )
+        for port, name in zip(model.outputs, spec.outputs, strict=True):
+            port.get_tensor().set_names({name})
+        model.validate_nodes_and_infer_types()
+        model = quantize.compress_openvino(model, weights)
+        try:
+            openvino.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
+        except RuntimeError as error:
+            raise OSError(f"OpenVINO could not save {spec.name}: {error}") from error
+    return Written(("openvino_model.xml", "openvino_model.bin"), placed_constants(model, spec))
+
+
+def placed_constants(model: "openvino.Model", spec: Spec) -> dict[str, Placed]:
+    """Layer path -> the constant of its weight; OpenVINO calls it as torch does, behind "self."."""
+    names = {node.get_friendly_name() for node in model.get_ops() if node.get_type_name() == "Constant"}
+    return {path: Placed(f"self.{key}") for key, path in layers(spec).items() if f"self.{key}" in names}
+
+
+def layers(spec: Spec) -> dict[str, str]:
+    """Name of a weight of two axes or more, as torch has it -> the path of its layer within the component."""
+    weights = (name for name, each in spec.module.named_parameters() if name.endswith(WEIGHT) and each.ndim > 1)
+    return {name: name.removeprefix(MODEL).removesuffix(WEIGHT) for name in weights}
+
+
+def write_onnx(spec: Spec, folder: Path, weights: str) -> Written:
+    """Trace `spec` into model.onnx, and model.onnx_data where it is large."""
+    model = traced_onnx(spec, folder)
+    state = dict(spec.module.named_parameters()) | dict(spec.module.named_buffers())
+    transposed = onnx_files.take_parameters(model, {name: tuple(each.shape) for name, each in state.items()})
+    if extra.IDS in spec.inputs:
+        extra.take_extra(model)
+
+    def values(name: str) -> torch.Tensor:
+        return state[name].T if name in transposed else state[name]
+
+    names, files = onnx_files.write(model, folder, weights, lambda name: values(name).contiguous())
+    known = layers(spec)
+    return Written(
+        files, {known[name]: Placed(kept, name in transposed) for name, kept in names.items() if name in known}
+    )
+
+
+def traced_onnx(spec: Spec, folder: Path) -> "onnx.ModelProto":
+    """The graph, whose parameters are among its inputs and have no values: a model in memory is there once."""
+    import onnx
+
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    ports = spec.inputs | spec.outputs
+    with quiet(), attention.fused(OPSET):
+        torch.onnx.export(
+            spec.module,
+            tuple(torch.from_numpy(spec.example[name]) for name in spec.inputs),
+            str(scratch / "model.onnx"),
+            input_names=list(spec.inputs),
+            output_names=list(spec.outputs),
+            dynamic_axes={
+                name: {axis: size for axis, size in enumerate(port.shape) if isinstance(size, str)}
+                for name, port in ports.items()
+            },
+            opset_version=OPSET,
+            export_params=False,
+            do_constant_folding=False,
+            dynamo=False,
+        )
+    model = onnx.load(scratch / "model.onnx")
+    shutil.rmtree(scratch)
+    return model
+
+
+WRITE = {"openvino": write_openvino, "onnx": write_onnx}

@@ -1,0 +1,109 @@
+"""Names of weights: bundle.json says where every layer's lies, and another array put there is another layer."""
+
+import numpy as np
+import onnx
+import openvino
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from onnx import numpy_helper
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+from pleinair.bundle.opening import open_bundle
+from pleinair.engines.edits import NewWeight
+from pleinair.engines.graphs import open_graph
+from pleinair.errors import BundleError
+
+COMPONENTS = {
+    "text_encoder": ("text_encoder", CLIPTextModel),
+    "text_encoder_2": ("text_encoder_2", CLIPTextModelWithProjection),
+    "unet": ("unet", UNet2DConditionModel),
+    "vae_encoder": ("vae", AutoencoderKL),
+    "vae_decoder": ("vae", AutoencoderKL),
+}
+BLOCK = "down_blocks.1.attentions.0.transformer_blocks.0"
+LAYERS = [f"{BLOCK}.attn1.to_q", f"{BLOCK}.ff.net.2", "conv_in", "time_embedding.linear_2", "add_embedding.linear_1"]
+engines = pytest.mark.parametrize("engine", ["openvino", "onnx"])
+
+
+@pytest.fixture(scope="module")
+def source(tiny_sources):
+    return tiny_sources["sdxl"]
+
+
+@pytest.fixture(scope="module")
+def bundle(exported):
+    return open_bundle(exported("sdxl", "fp32"))
+
+
+def component(source, graph):
+    folder, kind = COMPONENTS[graph]
+    return kind.from_pretrained(source / folder).eval()
+
+
+def stored(bundle, graph, form):
+    """Name -> array, of all weights of a graph."""
+    file = bundle.graph_file(graph, form)
+    if form == "onnx":
+        return {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(file).graph.initializer}
+    nodes = openvino.Core().read_model(file).get_ops()
+    return {node.get_friendly_name(): node.data for node in nodes if node.get_type_name() == "Constant"}
+
+
+@engines
+@pytest.mark.parametrize("graph", COMPONENTS)
+def test_named_weights_hold_the_layers(bundle, source, graph, engine):
+    module, arrays = component(source, graph), stored(bundle, graph, engine)
+    weights = dict(module.named_parameters())
+    placed = bundle.manifest.weights[graph]
+    half = {"vae_encoder": ("encoder.", "quant_conv"), "vae_decoder": ("decoder.", "post_quant_conv")}.get(graph, "")
+    layers = {name.removesuffix(".weight") for name, each in weights.items() if name.endswith(".weight")}
+    layers = {path for path in layers if path.startswith(half) and weights[f"{path}.weight"].ndim > 1}
+    assert set(placed) == layers
+    for path, places in placed.items():
+        place, weight = places[engine], weights[f"{path}.weight"].detach().numpy()
+        assert np.array_equal(arrays[place.name], weight.T if place.transposed else weight), path
+
+
+def asked(bundle):
+    rng = np.random.default_rng(1)
+    sizes = {"batch": 2, "height": 8, "width": 8, "tokens": 77}
+    ports = bundle.manifest.graphs["unet"].inputs
+    shapes = {name: [sizes.get(side, side) for side in port.shape] for name, port in ports.items()}
+    return {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()} | {
+        "timestep": np.array([500], np.float32)
+    }
+
+
+def answer(unet, given):
+    sample, timestep, text, pooled, ids = (torch.from_numpy(array) for array in given.values())
+    with torch.no_grad():
+        return unet(sample, timestep, text, added_cond_kwargs={"text_embeds": pooled, "time_ids": ids})[0].numpy()
+
+
+@engines
+def test_other_weights_change_what_torch_changes(bundle, source, engine):
+    """All kinds of layers at once: a product of tokens, of vectors, a kernel."""
+    unet, given = component(source, "unet"), asked(bundle)
+    before, edits = answer(unet, given), []
+    for path in LAYERS:
+        weight = unet.get_submodule(path).weight
+        with torch.no_grad():
+            weight += 0.3 * weight.std() * torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(path)))
+        place = bundle.manifest.weights["unet"][path][engine]
+        array = weight.detach().numpy()
+        edits.append(NewWeight(place.name, np.ascontiguousarray(array.T if place.transposed else array)))
+    expected = answer(unet, given)
+    assert np.abs(expected - before).max() > 0.05
+    edited = open_graph(bundle, "unet", engine, None, 1, edits=edits)(**given)["out_sample"]
+    plain = open_graph(bundle, "unet", engine, None, 1)(**given)["out_sample"]
+    assert np.abs(edited - expected).max() < 1e-4
+    assert np.abs(plain - before).max() < 1e-4
+
+
+@engines
+def test_a_weight_that_is_not_there_is_told(bundle, engine):
+    place = bundle.manifest.weights["unet"]["conv_in"][engine]
+    for edit in (NewWeight("conv_inn", np.zeros((3, 3), np.float32)), NewWeight(place.name, np.zeros(3, np.float32))):
+        with pytest.raises(BundleError, match=f"'unet' has no weight '{edit.name}' of that shape; export"):
+            open_graph(bundle, "unet", engine, None, 1, edits=[edit])(**asked(bundle))
