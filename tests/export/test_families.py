@@ -140,3 +140,22 @@ def test_manifests_say_what_the_families_are(exported):
     lcm = open_bundle(exported("lcm", "fp32")).manifest
     assert (lcm.guidance, lcm.defaults.steps, lcm.defaults.guidance) == ("embedded", 4, 8.5)
     assert lcm.denoiser.feeds == feeds | {"timestep_cond": "guidance_embedding"}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("guidance, image_guidance", [(7.5, 1.5), (3.0, 1.0), (1.0, 1.5)])
+def test_editing_a_picture_equals_diffusers(painter, reference, guidance, image_guidance, size):
+    (width, height), seeds = SIZES[size], (3, 8)
+    theirs = reference("pix2pix", "StableDiffusionInstructPix2PixPipeline")(
+        ["the red one"] * 2,
+        image=[sketch(width, height)] * 2,
+        negative_prompt=["and on"] * 2,
+        num_inference_steps=STEPS,
+        guidance_scale=guidance,
+        image_guidance_scale=image_guidance,
+        generator=drawn(seeds),
+        output_type="np",
+    )
+    how = {"steps": STEPS, "guidance": guidance, "image_guidance": image_guidance, "seed": seeds, "batch": 2}
+    how |= {"image": sketch(width, height), "width": width, "height": height}
+    assert far(painter("pix2pix").generate("the red one", "and on", **how), theirs) < TOLERANCE
