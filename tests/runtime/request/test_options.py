@@ -120,7 +120,7 @@ ALIKE = [
 ]
 
 
-@pytest.mark.parametrize("one, other", ALIKE, ids=str)
+@pytest.mark.parametrize("one, other", ALIKE)
 def test_what_can_be_said_in_two_ways_means_the_same(pipe, one, other):
     image = {"image": one["image"]} if "image" in one else {}
     requests = [resolve(pipe.bundle, "a boat", **{"seed": 1, **image, **given}) for given in (one, other)]
