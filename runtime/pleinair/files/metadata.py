@@ -238,7 +238,8 @@ class Found:
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments of Pipeline.generate that ask for this picture, as far as the record has them."""
-        return {"prompt": self.prompt, "negative": self.negative or None, **self.arguments}
+        said = {"negative": self.negative} if self.negative else {}
+        return {"prompt": self.prompt, **said, **self.arguments}
 
 
 def read(file: str | Path) -> Found:

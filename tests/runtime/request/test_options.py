@@ -174,7 +174,7 @@ def test_a_record_of_such_a_model_tells_them_apart(pipe, tmp_path, monkeypatch, 
     result = pipe.generate("a boat", said, **BASE)
     assert result.settings.get("negative_said") == (True if said == "" else None)
     (file,) = result.save(tmp_path / "made.png")
-    assert read(file).options()["negative"] == said
+    assert read(file).options().get("negative") == said
     assert rerun(file).result.settings == result.settings
 
 
