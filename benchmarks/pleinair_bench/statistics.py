@@ -148,7 +148,7 @@ def is_slowing(rounds: Rounds) -> bool:
     thirds = [(each[: len(each) // 3], each[-(len(each) // 3) :]) for each in rounds if len(each) >= FEWEST]
     if not thirds:
         return False
-    return float(np.median([np.median(last) / np.median(first) for first, last in thirds])) > SLOWING
+    return float(np.median([np.median(last) / np.median(first) for first, last in thirds])) > 1 + SLOWING
 
 
 def _of_order(ordered: list[float], level: float) -> tuple[float, float]:
