@@ -1,7 +1,7 @@
 """Write the golden numbers of the torch-free tests: `python tests/golden/make.py` (needs the `export` extra).
 
-trajectories.npz   final latents of pinned diffusers schedulers on the toy network of tests/helpers/toy.py; only these with
-                   `python tests/golden/make.py trajectories`
+trajectories.npz   final latents of pinned diffusers schedulers on the toy network of tests/helpers/toy.py; these alone
+                   with `python tests/golden/make.py trajectories`
 noise.npz          torch.randn on the CPU for several seeds and sizes
 noise.npz          torch.randn on the CPU (AVX2 or AVX-512) for several seeds and sizes, and variations of it
 storybook.npz      pictures of diffusers' pipeline from models/storybook/source: write it again after a retraining
