@@ -159,9 +159,13 @@ def test_painting_needs_no_streams(tmp_path, streams, engine):
         (tmp_path / "a.png").unlink()
 
 
-@pytest.mark.parametrize("streams", [">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize(
-    "arguments", ["samplers", "doctor --json", "--help", "generate --help", "info", "bench --help"]
+    "arguments, streams",
+    [
+        *((command, "<&- >&- 2>&-") for command in ("samplers", "doctor --json", "generate --help", "bench --help")),
+        *(("info", streams) for streams in (">&-", "2>&-", "<&- >&- 2>&-")),
+        ("--help", ">&-"),
+    ],
 )
 def test_no_command_needs_streams(tmp_path, streams, arguments):
     done = shell(f"'{sys.executable}' -m pleinair {arguments} {streams}", tmp_path)
@@ -222,10 +226,11 @@ def test_a_terminal_is_told_what_is_loading_and_how_long_it_takes(tmp_path):
 
 
 def test_a_terminal_counts_frames_and_pictures_of_a_list(tmp_path):
-    shown = on_a_terminal(tmp_path, "morph", "a", "b", "--frames", "3", "--steps", "9", "-o", "m.gif")[2]
+    slow = ["--engine", "onnx", "--threads", "1", "--steps", "9"]
+    shown = on_a_terminal(tmp_path, "morph", "a", "b", "--frames", "3", *slow, "-o", "m.gif")[2]
     assert "frame 1 of 3" in shown and "frame 3 of 3" in shown
     (tmp_path / "list.txt").write_text("a\nb\n")
-    shown = on_a_terminal(tmp_path, "generate", "--prompts", "list.txt", "--steps", "9")[2]
+    shown = on_a_terminal(tmp_path, "generate", "--prompts", "list.txt", *slow)[2]
     assert "picture 1 " in shown and "picture 2 " in shown
 
 
