@@ -14,6 +14,7 @@ missing = [name for name in HEAVY if importlib.util.find_spec(name) is None]
 collect_ignore = ["export"] if missing else []
 collect_ignore.append("peers")  # has environments of its own: python tests/peers/run.py
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # torch's threads, here and in what tests start, would wait for each other's cores
 
 
 def pytest_report_header():

@@ -9,34 +9,54 @@ from pathlib import Path
 
 import pytest
 
+from pleinair.engines import openvino
+
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line.strip()]
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
+COMMANDS = [line for line in SHELL if line.startswith("pleinair ")]
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """A folder that looks like the repository's root to the commands, and takes what they write."""
-    folder = tmp_path_factory.mktemp("readme")
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A working folder that looks like the repository's root to the commands, and takes what they write."""
     for name in ("models", "docs"):
-        (folder / name).symlink_to(REPOSITORY / name, target_is_directory=True)
-    return folder
+        (tmp_path / name).symlink_to(REPOSITORY / name, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-@pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("pleinair ")])
-def test_command_works(clone, line):
-    if importlib.util.find_spec("torch") is None and "my-bundle" in line:
-        pytest.skip("the line needs the export extra, and this environment is without it")
-    command = [sys.executable, "-m", *shlex.split(line)]
-    outcome = subprocess.run(command, cwd=clone, capture_output=True, text=True, timeout=300)
-    assert outcome.returncode == 0, outcome.stderr
+@pytest.fixture
+def compiled_once(monkeypatch):
+    """Graphs stay open from one command to the next: compiling them is most of what a small picture costs."""
+    opened, open_graph = {}, openvino.open_graph
+
+    def keep(bundle, graph, *how):
+        return opened.setdefault((bundle.path, graph, *how), open_graph(bundle, graph, *how))
+
+    monkeypatch.setattr(openvino, "open_graph", keep)
 
 
-@pytest.mark.parametrize("code", PYTHON)
-def test_example_works(clone, code):
-    outcome = subprocess.run([sys.executable, "-c", code], cwd=clone, capture_output=True, text=True, timeout=300)
-    assert outcome.returncode == 0, outcome.stderr
+@pytest.mark.usefixtures("clone", "compiled_once")
+def test_commands_and_examples_work(typed):
+    for each in [*(line for line in COMMANDS if "my-bundle" not in line), *PYTHON]:
+        typed(each)
+
+
+@pytest.mark.usefixtures("clone")
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="exporting needs the export extra")
+def test_commands_about_an_export_work(typed):
+    exporting = [line for line in COMMANDS if "my-bundle" in line]
+    assert exporting[0].startswith("pleinair export ")
+    for line in exporting:
+        typed(line)
+
+
+def test_the_first_command_and_the_example_work_in_processes_of_their_own(clone):
+    for command in (["-m", *shlex.split(COMMANDS[0])], ["-c", PYTHON[0]]):
+        outcome = subprocess.run([sys.executable, *command], cwd=clone, capture_output=True, text=True, timeout=300)
+        assert outcome.returncode == 0, outcome.stderr
 
 
 def test_every_other_command_is_run_by_ci():
@@ -47,8 +67,7 @@ def test_every_other_command_is_run_by_ci():
     contributing = re.findall(r"```sh\n(.*?)```", (REPOSITORY / "CONTRIBUTING.md").read_text(), re.S)
     assert contributing == ["".join(f"{line}\n" for line in work)]
     assert work[2].removeprefix("pip install ") in ci and "\npytest\n" in ci and "python3 -m venv" in ci
-    first = next(line for line in SHELL if line.startswith("pleinair "))
-    assert first.removeprefix("pleinair ") in (REPOSITORY / "tests" / "install" / "check.sh").read_text()
+    assert COMMANDS[0].removeprefix("pleinair ") in (REPOSITORY / "tests" / "install" / "check.sh").read_text()
 
 
 def test_every_picture_on_show_can_be_painted_again():

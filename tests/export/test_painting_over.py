@@ -1,6 +1,7 @@
 """img2img and inpainting against diffusers' pipelines: same folder, same seed, same picture and mask."""
 
 import itertools
+from functools import cache
 
 import diffusers
 import numpy as np
@@ -30,13 +31,34 @@ def mask(width, height):
     return Image.fromarray(shape)
 
 
-def painted(kind, source, sampler, **arguments):
-    pipe = getattr(diffusers, kind).from_pretrained(source, safety_checker=None)
-    pipe.set_progress_bar_config(disable=True)
-    pipe.scheduler = oracle.scheduler(pipe.scheduler.config, sampler, None)
-    return pipe(
-        "the red one", negative_prompt="and on", num_inference_steps=STEPS, output_type="np", **arguments
-    ).images
+@pytest.fixture(scope="module")
+def painted(tiny_sources):
+    """`painted(kind, family, sampler, strength)`: the picture of a diffusers pipeline, made once for both engines."""
+
+    @cache
+    def opened(kind, family):
+        pipe = getattr(diffusers, kind).from_pretrained(tiny_sources[family], safety_checker=None)
+        pipe.set_progress_bar_config(disable=True)
+        return pipe, pipe.scheduler.config
+
+    @cache
+    def made(kind, family, sampler, strength):
+        pipe, config = opened(kind, family)
+        pipe.scheduler = oracle.scheduler(config, sampler, None)
+        hole = {"mask_image": mask(72, 56), "width": 72, "height": 56} if "Inpaint" in kind else {}
+        return pipe(
+            "the red one",
+            negative_prompt="and on",
+            image=picture(72, 56),
+            strength=strength,
+            guidance_scale=4.0,
+            num_inference_steps=STEPS,
+            generator=torch.Generator().manual_seed(5),
+            output_type="np",
+            **hole,
+        ).images
+
+    return made
 
 
 def cases(*strengths):
@@ -61,43 +83,22 @@ def inpainter(engine, exported):
 
 
 @pytest.mark.parametrize("sampler, strength", cases(1.0, 0.6, 0.34))
-def test_image_to_image_equals_diffusers(pipe, tiny_sources, sampler, strength):
-    image = picture(72, 56)
-    expected = painted(
-        "StableDiffusionImg2ImgPipeline",
-        tiny_sources["sd1"],
-        sampler,
-        image=image,
-        strength=strength,
-        guidance_scale=4.0,
-        generator=torch.Generator().manual_seed(5),
-    )
+def test_image_to_image_equals_diffusers(pipe, painted, sampler, strength):
+    expected = painted("StableDiffusionImg2ImgPipeline", "sd1", sampler, strength)
     ours = pipe.generate(
-        "the red one", "and on", image=image, strength=strength, steps=STEPS, sampler=sampler, guidance=4.0, seed=5,
-        width=72, height=56,
+        "the red one", "and on", image=picture(72, 56), strength=strength, steps=STEPS, sampler=sampler, guidance=4.0,
+        seed=5, width=72, height=56,
     )  # fmt: skip
     assert np.abs(ours.pixels - expected).max() < TOLERANCE
 
 
 @pytest.mark.parametrize("family", ["sd1", "sd1-inpaint"])
 @pytest.mark.parametrize("sampler, strength", cases(1.0, 0.6))
-def test_inpainting_equals_diffusers(pipe, inpainter, tiny_sources, sampler, strength, family):
+def test_inpainting_equals_diffusers(pipe, inpainter, painted, sampler, strength, family):
     """With a UNet of 4 channels, whose picture is mixed in at every step, and one of 9, which is shown it."""
-    image, hole = picture(72, 56), mask(72, 56)
-    expected = painted(
-        "StableDiffusionInpaintPipeline",
-        tiny_sources[family],
-        sampler,
-        image=image,
-        mask_image=hole,
-        width=72,
-        height=56,
-        strength=strength,
-        guidance_scale=4.0,
-        generator=torch.Generator().manual_seed(5),
-    )
+    expected = painted("StableDiffusionInpaintPipeline", family, sampler, strength)
     ours = (pipe if family == "sd1" else inpainter).generate(
-        "the red one", "and on", image=image, mask=hole, strength=strength, steps=STEPS, sampler=sampler, guidance=4.0,
-        seed=5, width=72, height=56, restore=False,
+        "the red one", "and on", image=picture(72, 56), mask=mask(72, 56), strength=strength, steps=STEPS,
+        sampler=sampler, guidance=4.0, seed=5, width=72, height=56, restore=False,
     )  # fmt: skip
     assert np.abs(ours.pixels - expected).max() < TOLERANCE

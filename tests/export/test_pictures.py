@@ -1,6 +1,7 @@
 """Whole pictures against diffusers: same folder, same seeds, every sampler and spacing, both engines."""
 
 import itertools
+from functools import cache, lru_cache
 
 import diffusers
 import numpy as np
@@ -9,51 +10,50 @@ import torch
 
 import oracle
 import pleinair
+from pairwise import all_pairs
 
 TOLERANCE = 2e-3
 STEPS = 4
 torch.set_num_threads(1)  # tiny graphs run fastest so
-CASES = {  # 72x56 makes 252 latent numbers, no multiple of the 16 that torch makes noise in
+SIZES = {  # 72x56 makes 252 latent numbers, no multiple of the 16 that torch makes noise in
     "cfg": {"guidance": 7.5, "seed": (3,), "width": 64, "height": 64, "batch": 1},
     "batch-of-3-without-cfg": {"guidance": 1.0, "seed": (5, 9, 4), "width": 72, "height": 56, "batch": 3},
     "batch-of-2-and-1": {"guidance": 4.0, "seed": (8, 1, 2), "width": 56, "height": 96, "batch": 2},
 }
-
-
 EVERY_SPACING = ("ddim", "euler", "euler_a", "dpmpp_2m")
 ASKED = [*itertools.product(EVERY_SPACING, oracle.SPACINGS), *((sampler, None) for sampler in oracle.SAMPLERS)]
-
-
-@pytest.fixture(scope="module", params=["sd1", "sd2"])
-def family(request):
-    return request.param
-
-
-@pytest.fixture(scope="module", params=CASES)
-def case(request):
-    return CASES[request.param]
+# what samplers make of spacings is proven in test_parity and test_spacings: here they meet each size, model and engine
+PAIRS = sorted(all_pairs(("sd1", "sd2"), [*SIZES], ("openvino", "onnx"), ASKED), key=lambda pair: pair[:3])
+CASES = [(*where, *asked) for *where, asked in PAIRS]
 
 
 @pytest.fixture(scope="module")
-def reference(family, tiny_sources):
-    """The diffusers pipeline and the scheduler config its folder has."""
-    pipe = diffusers.StableDiffusionPipeline.from_pretrained(tiny_sources[family], safety_checker=None)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe, pipe.scheduler.config
+def reference(tiny_sources):
+    """`reference(family)`: the diffusers pipeline and the scheduler config its folder has."""
+
+    @cache
+    def opened(family):
+        pipe = diffusers.StableDiffusionPipeline.from_pretrained(tiny_sources[family], safety_checker=None)
+        pipe.set_progress_bar_config(disable=True)
+        return pipe, pipe.scheduler.config
+
+    return opened
 
 
 @pytest.fixture(scope="module")
-def engines(family, case, exported):
-    """Our pipelines, made anew for each case: graphs are compiled for its shapes once."""
-    return [
-        pleinair.load(exported(family, "fp32"), engine=engine, threads=1, precision="f32")
-        for engine in ("openvino", "onnx")
-    ]
+def painter(exported):
+    """`painter(family, size, engine)`: a pipeline for each, whose graphs are compiled for its shapes once."""
+
+    @lru_cache(maxsize=1)  # cases come in this order
+    def opened(family, size, engine):
+        return pleinair.load(exported(family, "fp32"), engine=engine, threads=1, precision="f32")
+
+    return opened
 
 
-@pytest.mark.parametrize("sampler, spacing", ASKED)
-def test_pictures_equal_diffusers(reference, engines, case, sampler, spacing):
-    theirs, config = reference
+@pytest.mark.parametrize("family, size, engine, sampler, spacing", CASES)
+def test_pictures_equal_diffusers(reference, painter, family, size, engine, sampler, spacing):
+    (theirs, config), case = reference(family), SIZES[size]
     theirs.scheduler = oracle.scheduler(config, sampler, spacing)
     expected = theirs(
         ["the red one"] * len(case["seed"]),
@@ -66,7 +66,7 @@ def test_pictures_equal_diffusers(reference, engines, case, sampler, spacing):
         generator=[torch.Generator().manual_seed(seed) for seed in case["seed"]],
         output_type="np",
     ).images
-    for pipe in engines:
-        ours = pipe.generate("the red one", "and on", sampler=sampler, spacing=spacing, steps=STEPS, **case)
-        assert ours.pixels.shape == expected.shape == (len(case["seed"]), case["height"], case["width"], 3)
-        assert np.abs(ours.pixels - expected).max() < TOLERANCE, pipe.engine
+    pipe = painter(family, size, engine)
+    ours = pipe.generate("the red one", "and on", sampler=sampler, spacing=spacing, steps=STEPS, **case)
+    assert ours.pixels.shape == expected.shape == (len(case["seed"]), case["height"], case["width"], 3)
+    assert np.abs(ours.pixels - expected).max() < TOLERANCE

@@ -1,9 +1,10 @@
 """Prove that optimum-intel and optimum-onnx open our bundles, each in an environment of its own.
 
-    python tests/peers/run.py [PEER ...] [--environments FOLDER]
+    python tests/peers/run.py [PEER ...] [--environments FOLDER [--install]]
 
 Run with the Python that has pleinair[export]. The two peers exclude each other and hold transformers back, so each gets
-a fresh virtual environment from its constraints file; --environments keeps them for the next time.
+a fresh virtual environment from its constraints file; --environments keeps them for the next time, and with --install
+nothing else is done, which any Python can do.
 """
 
 import argparse
@@ -41,7 +42,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("peers", nargs="*", metavar="PEER", help=f"{' or '.join(PEERS)}; both when not given")
     parser.add_argument("--environments", type=Path, help="folder that keeps the environments")
+    parser.add_argument("--install", action="store_true", help="only make the environments")
     arguments = parser.parse_args()
+    if arguments.install and not arguments.environments:
+        parser.error("--install makes what is to be kept; name a folder with --environments")
     if unknown := set(arguments.peers) - set(PEERS):
         parser.error(f"unknown peer {', '.join(unknown)}; choose from: {', '.join(PEERS)}")
     peers = arguments.peers or list(PEERS)
@@ -49,6 +53,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         environments, bundles = (arguments.environments or Path(folder)).absolute(), Path(folder) / "bundles"
         pythons = {peer: pool.submit(environment, environments / peer, peer) for peer in peers}
+        if arguments.install:
+            for python in pythons.values():
+                python.result()
+            return 0
         if timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles]):
             return 1
         for peer in peers:
@@ -60,7 +68,7 @@ def main() -> int:
 def timed(what: str, command: list) -> int:
     """Run a command offline with its noise hidden unless it fails; 1 when it failed."""
     start = time.perf_counter()
-    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=offline, capture_output=True, text=True)
     shown = [line for line in done.stdout.splitlines() if line.startswith(("pass", "FAIL"))]
     print("\n".join([*shown, f"{what}: {time.perf_counter() - start:.0f} s"]), flush=True)

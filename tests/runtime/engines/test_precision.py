@@ -9,6 +9,7 @@ import pleinair
 from pleinair.bundle.opening import open_bundle
 from pleinair.cli import app as cli
 from pleinair.engines import openvino, precision
+from pleinair.engines.fake import FakeEngine
 from pleinair.engines.openvino import OpenVINOEngine
 from pleinair.errors import RequestError
 from pleinair.tasks.rerun import rerun
@@ -71,7 +72,16 @@ def with_bf16(monkeypatch):
     monkeypatch.setattr(OpenVINOEngine, "offered", lambda engine, device: ("f32", "bf16"))
 
 
-def test_a_picture_records_what_was_computed_in(with_bf16, monkeypatch):
+@pytest.fixture
+def without_networks(monkeypatch):
+    """An OpenVINO whose graphs are the fake engine's: what is computed in is asked for and recorded all the same."""
+    monkeypatch.setattr(
+        OpenVINOEngine, "open_graph", lambda engine, *what, **how: FakeEngine().open_graph(*what, **how)
+    )
+
+
+@pytest.mark.usefixtures("with_bf16", "without_networks")
+def test_a_picture_records_what_was_computed_in(monkeypatch):
     monkeypatch.setattr(precision, "FASTEST", {("CPU", "bf16"): {"unet": "bf16", "vae": "bf16"}})
     settings = pleinair.load(engine="openvino").generate("a boat", seed=1, steps=1).settings
     assert settings["precision"] == "text=f32,unet=bf16,vae=bf16"
@@ -117,7 +127,8 @@ def test_bf16_is_near_f32_where_the_cpu_has_it():
     assert -10 * np.log10(np.mean((exact - fast) ** 2)) > 40
 
 
-def test_rerun_computes_in_what_the_picture_was_made_with(with_bf16, monkeypatch, tmp_path, capsys):
+@pytest.mark.usefixtures("with_bf16", "without_networks")
+def test_rerun_computes_in_what_the_picture_was_made_with(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(precision, "FASTEST", {("CPU", "bf16"): {"unet": "bf16"}})
     assert cli.run(["generate", "a boat", "--seed", "1", "--steps", "1", "--precision", "f32", "-o", "a.png"]) == 0
@@ -135,6 +146,7 @@ def test_doctor_says_which_and_why(monkeypatch, capsys, offered, words):
     assert words in json.loads(capsys.readouterr().out)["engines"]["openvino"]["precision"]
 
 
+@pytest.mark.usefixtures("without_networks")
 def test_rerun_says_where_a_precision_is_not_here(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as elsewhere:

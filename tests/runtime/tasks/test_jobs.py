@@ -326,7 +326,19 @@ def test_bad_commands_are_one_line(capsys, arguments, code, words):
 
 def test_storybook_paints_a_list():
     Path("list.txt").write_text("a red house\na blue boat on the sea\n")
-    arguments = ["generate", "--prompts", "list.txt", "--engine", "onnx", "--steps", "4", "--seed", "1"]
+    arguments = [
+        "generate",
+        "--prompts",
+        "list.txt",
+        "--engine",
+        "onnx",
+        "--threads",
+        "1",
+        "--steps",
+        "4",
+        "--seed",
+        "1",
+    ]
     assert cli.run(arguments) == 0 and files() == ["0001-a-red-house-1.png", "0002-a-blue-boat-on-the-sea-1.png"]
     times = [Path(name).stat().st_mtime_ns for name in files()]
     assert cli.run(arguments) == 0 and [Path(name).stat().st_mtime_ns for name in files()] == times

@@ -232,7 +232,7 @@ def test_cancelling_leaves_the_pipeline_usable(pipe):
 
 
 def test_storybook_walks_from_picture_to_picture():
-    pipe = pleinair.load(engine="onnx")
+    pipe = pleinair.load(engine="onnx", threads=1)
     unevenness = {}
     for ease in ("linear", "even"):
         found = pictures(pipe, [HOUSE, BOAT], ease=ease, seeds=[1, 2], frames=10, steps=6)

@@ -269,11 +269,11 @@ def test_a_list_without_metadata(run, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        f"{IMAGE} --strength 0.5 --count 1",
-        f"{HOLE} --fill noise --size 64x48 --steps 2",
-        "--tile --sampler euler_a --steps 2",
-        "--subseed 9 --subseed-strength 0.4 --count 1",
+        f"--engine openvino {IMAGE} --strength 0.5 --count 1",
+        f"--engine onnx --threads 1 {HOLE} --fill noise --size 64x48 --steps 2",
+        "--engine onnx --threads 1 --tile --sampler euler_a --steps 2",
+        "--engine onnx --threads 1 --subseed 9 --subseed-strength 0.4 --count 1",
     ],
 )
 def test_storybook_makes_its_pictures_again(run, tmp_path, options):
-    repeated(run, tmp_path, "a red house on a snowy hill", ["--engine", "openvino", *shlex.split(options)])
+    repeated(run, tmp_path, "a red house on a snowy hill", shlex.split(options))

@@ -1,0 +1,21 @@
+"""What pages tell their readers to type, run in this process."""
+
+import shlex
+
+import pytest
+
+from pleinair.cli import app as cli
+
+
+@pytest.fixture
+def typed(capsys):
+    """`typed(line)` runs a command, `typed(code)` an example; what fails there fails here."""
+
+    def run(text):
+        if text.startswith("pleinair "):
+            code = cli.run(shlex.split(text)[1:])
+            assert code == 0, (text, capsys.readouterr().err)
+        else:
+            exec(compile(text, "<example>", "exec"), {"__name__": "__main__"})
+
+    return run
