@@ -30,6 +30,7 @@ from pleinair_export import graphs
 from pleinair_export.architectures import ARCHITECTURES, Config
 from pleinair_export.quiet import quiet
 from pleinair_export.tracing import FORMATS, WRITE
+from pleinair_export.trials import Context
 
 WEIGHTS = ("fp32", "int8")
 MODELS = ("sd15", "sd21")  # of ARCHITECTURES
@@ -125,7 +126,7 @@ def build(graph: str, model: dict[str, Config]) -> graphs.Spec:
     part = STABLE_DIFFUSION.part(GRAPHS[graph])
     ids = np.full((3, TOKENS), model["text_encoder"]["eos_token_id"], np.int64)
     text = np.zeros((3, TOKENS, described.unet["cross_attention_dim"]), np.float32)
-    context = graphs.Context(described.size, {"text_encoder": ids}, {TEXT: text})
+    context = Context(described.size, {"text_encoder": ids}, {TEXT: text})
     return graphs.SPECS[part.graphs[graph]](graph, network(part, model[part.folder]), context)
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pleinair.system.machine import cpu_name, instruction_sets, memory_bytes, usable_cores
+from pleinair.system.machine import cpu_name, instruction_sets, memory_bytes, memory_left, usable_cores
 
 CPUS = "/sys/devices/system/cpu"
 RAM_KINDS = {0x18: "DDR3", 0x1A: "DDR4", 0x1E: "LPDDR4", 0x22: "DDR5", 0x23: "LPDDR5"}  # SMBIOS, table 17
@@ -80,7 +80,7 @@ def pss_mb() -> float | None:
 
 def available_bytes() -> int | None:
     """Memory that programs can still have without swapping; None where the system does not say."""
-    return _best(_available, None)
+    return _best(memory_left, None)
 
 
 def oom_kills() -> int | None:
@@ -310,20 +310,6 @@ def _energy() -> dict[str, tuple[float, float]]:
         if now.isdigit() and limit.isdigit():
             found[domain.name] = (int(now) / 1e6, int(limit) / 1e6)
     return found
-
-
-def _available() -> int | None:
-    if sys.platform == "win32":
-        numbers = (ctypes.c_ulonglong * 8)()
-        ctypes.cast(numbers, ctypes.POINTER(ctypes.c_ulong))[0] = ctypes.sizeof(numbers)
-        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(numbers))
-        return numbers[2]
-    match = re.search(r"^MemAvailable:\s*(\d+) kB", _read("/proc/meminfo"), re.M)
-    if not match:
-        return None
-    limit, used = _read("/sys/fs/cgroup/memory.max"), _read("/sys/fs/cgroup/memory.current")
-    free = int(limit) - int(used) if limit.isdigit() and used.isdigit() else int(match[1]) * 1024
-    return min(free, int(match[1]) * 1024)
 
 
 def _windows_topology() -> Iterator[tuple[int, bytes]]:

@@ -30,7 +30,7 @@ ENOUGH = 0.02  # half the interval, as a share of the median: then no more round
 NOISY = 0.05  # spread above which a case is flagged
 OTHERS = 0.1  # share of the cores that other programs had, above which it is
 SPARE_ROUNDS = 3  # more than a case's most, to make up for disturbed ones
-UNITS = {"peak_rss_mb": "MB", "pss_mb": "MB", "cpu_s": "s", "joules": "J"}
+UNITS = {"peak_rss_mb": "MB", "peak_anonymous_mb": "MB", "pss_mb": "MB", "cpu_s": "s", "joules": "J"}
 QUIET = {  # what workers are told, those of other programs as well: nothing is sent, nothing is fetched
     "ORT_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",

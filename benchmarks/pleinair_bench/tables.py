@@ -156,7 +156,7 @@ def flat(record: Record) -> dict[str, Any]:
     for name in STAGES:
         measure = record["measures"].get(name, {})
         row |= {f"{name}_{figure}": measure.get(figure) for figure in ("median", "mad", "low", "high")}
-    for name in ("peak_rss_mb", "pss_mb", "cpu_s", "joules"):
+    for name in ("peak_rss_mb", "peak_anonymous_mb", "pss_mb", "cpu_s", "joules"):
         row[name] = record["usage"].get(name, {}).get("median")
     row |= {f"picture_{name}": (record["picture"] or {}).get(name) for name in ("sha256", "psnr_db", "ssim")}
     row |= {"rounds_left_out": len(record["left_out"])}

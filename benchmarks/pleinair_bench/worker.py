@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from time import perf_counter, process_time
 from typing import Any, NamedTuple
 
@@ -71,6 +72,7 @@ def case(case: dict[str, Any], spawned: float | None, seconds: float, count: boo
     from pleinair_bench import models, yardstick
     from pleinair_bench.cases import Case
 
+    watch()
     begun = spawned if spawned is not None and 0 <= STARTED - spawned < 60 else STARTED
     asked = Case.from_dict(case)
     engine_named(asked.engine)
@@ -186,14 +188,23 @@ def used(found: dict[str, Any], samples: int) -> dict[str, Any]:
     from pleinair_bench import machine
 
     joules, others, wall = found.pop("joules"), found.pop("others_s"), found.pop("wall_s")
-    pss = machine.pss_mb()
+    pss, anonymous = machine.pss_mb(), watch().peak_mb()
     return {
         "cpu_s": found["cpu_s"] / samples,
         "joules": joules / samples if joules is not None else None,
         "others": round(others / wall / usable_cores(), 3) if others is not None and wall > 0.2 else None,
         "peak_rss_mb": round(peak_rss_mb(), 1),
+        "peak_anonymous_mb": round(anonymous, 1) if anonymous is not None else None,
         "pss_mb": round(pss, 1) if pss is not None else None,
     }
+
+
+@cache
+def watch() -> Any:
+    """What watches this process's memory, from the first call on."""
+    from pleinair_bench.anonymous import Watch
+
+    return Watch()
 
 
 def inputs(asked: Any, bundle: Any) -> dict[str, Any]:

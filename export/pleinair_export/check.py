@@ -1,19 +1,31 @@
 """The fidelity gate: every graph, read back from disk by the runtime's own engines, must answer like torch does."""
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from pleinair.bundle.manifest import FORMAT, Fidelity, GraphInfo, Manifest, Origin
+from pleinair.bundle.manifest import FORMAT, Fidelity, GraphInfo, Manifest, Origin, Placed, Port
 from pleinair.bundle.opening import Bundle
 from pleinair.bundle.verifying import Files, file_info
 from pleinair.checks import one_line
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import BundleError, EngineError, QualityError
+from pleinair_export.progress import Progress
 from pleinair_export.quiet import quiet
-from pleinair_export.trials import Arrays, Trial
+from pleinair_export.trials import Arrays, Trial, read_trial, trial_file
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A graph on disk, as bundle.json describes it."""
+
+    inputs: dict[str, Port]
+    outputs: dict[str, Port]
+    files: dict[str, tuple[str, ...]]
+    weights: dict[str, dict[str, Placed]]  # layer path -> format -> where its weight lies
 
 
 class Gate(NamedTuple):
@@ -55,6 +67,14 @@ def channel_error(expected: np.ndarray, actual: np.ndarray) -> float:
     missed = np.sqrt(np.sum((expected.astype(np.float64) - actual) ** 2, axis=others))
     floor = max(QUIET * float(np.median(wanted)), 1e-6)
     return float(np.max(missed / np.maximum(wanted, floor)))
+
+
+def check_form(stage: Path, graph: str, info: GraphInfo, form: str) -> Generator[Progress, None, Fidelity]:
+    """Hold a graph on disk against torch's answers; raises QualityError, naming it, where it is below the gate."""
+    yield Progress(graph, f"{form}: compare with torch")
+    measured = measure(stage, graph, info, form, read_trial(trial_file(stage, graph)))
+    require(graph, form, info.weights, measured)
+    return measured
 
 
 def measure(stage: Path, graph: str, info: GraphInfo, form: str, trial: Trial) -> Fidelity:

@@ -21,8 +21,11 @@ from pleinair.bundle.verifying import list_files
 from pleinair.checks import one_line
 from pleinair.errors import RequestError, ResourceError
 from pleinair.network.feeds import joined
-from pleinair_export import check, graphs, picture
-from pleinair_export.parts import WORK, Converted, convert_graph, convert_part, trial_file
+from pleinair_export import graphs, picture
+from pleinair_export.apart import do
+from pleinair_export.check import Converted
+from pleinair_export.memory import check_memory, memory_needed
+from pleinair_export.parts import convert_graph
 from pleinair_export.preview import read_rgb
 from pleinair_export.progress import Progress
 from pleinair_export.quantize import BYTES
@@ -31,7 +34,7 @@ from pleinair_export.source import Source, absent, open_source, own_sampler
 from pleinair_export.staging import check_apart, staged
 from pleinair_export.tokenizer import write_tokenizer
 from pleinair_export.tracing import FORMATS
-from pleinair_export.trials import Arrays, read_trial
+from pleinair_export.trials import WORK, Arrays, Context, read_trial, steady_size, trial_file, tried
 from pleinair_export.upscaler import Upscaler, open_upscaler
 
 
@@ -63,6 +66,7 @@ def export(
         raise ResourceError(f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their permissions") from error
     if isinstance(model, Upscaler) and sampler is not None:
         raise RequestError("an upscaler paints nothing; leave --sampler out")
+    check_memory(memory_needed(model.sizes))
     total = count_steps(model, formats)
     with staged(out, force, room_needed(model, formats, weights)) as stage:
         for line in stage.tidied:
@@ -115,7 +119,7 @@ def build_upscaler(
     """The one graph of an upscaler; returns what its bundle.json is to say."""
     spec = graphs.upscaler(model.network, model.scale)
     made = yield from convert_graph(spec, stage, formats, weights)
-    info = yield from check_graph(stage, spec.name, made, weights)
+    info = yield from check_graph(stage, spec.name, made, weights, model.sizes[spec.name])
     yield Progress("bundle", "write")
     whence = origin(model, info, (), weights)
     return upscaler_manifest(model.name, model.scale, info, list_files(stage), whence)
@@ -133,8 +137,8 @@ def build_painter(
         tokens[part.tokenizer], texts = write_tokenizer(source, target, model.length(part), "openvino" in formats)
         ids |= dict.fromkeys(part.graphs, texts)
     how = (stage, formats, weights)
-    infos, placed = yield from export_parts(model, readers, graphs.Context(model.size, ids), *how)
-    context = graphs.Context(model.size, ids, feeds_of(model, tokens, stage))
+    infos, placed = yield from export_parts(model, readers, Context(tried(model.size), ids), *how)
+    context = Context(tried(model.size), ids, feeds_of(model, tokens, stage))
     others = tuple(part for part in model.family.parts if part not in readers)
     more, places = yield from export_parts(model, others, context, *how)
     yield Progress("bundle", "write")
@@ -160,28 +164,28 @@ Weights = dict[str, dict[str, dict[str, Placed]]]
 
 
 def export_parts(
-    model: Source, parts: tuple[Part, ...], context: graphs.Context, stage: Path, formats: tuple[str, ...], weights: str
+    model: Source, parts: tuple[Part, ...], context: Context, stage: Path, formats: tuple[str, ...], weights: str
 ) -> Generator[Progress, None, tuple[dict[str, GraphInfo], Weights]]:
     """Convert components and check what is on disk; returns their graphs, and where the weights lie in these."""
     infos: dict[str, GraphInfo] = {}
     placed: Weights = {}
     for part in parts:
-        made = yield from convert_part(model, part, context, stage, formats, weights)
+        size = model.sizes[part.folder]
+        made = yield from do("convert", model, part, context, stage, formats, weights, parameters=size)
         for graph, each in made.items():
-            infos[graph] = yield from check_graph(stage, graph, each, weights)
+            infos[graph] = yield from check_graph(stage, graph, each, weights, size)
             placed[graph] = each.weights
     return infos, placed
 
 
-def check_graph(stage: Path, graph: str, made: Converted, weights: str) -> Generator[Progress, None, GraphInfo]:
-    """Hold what is on disk against torch's answers; raises QualityError, naming the graph, for one below the gate."""
+def check_graph(
+    stage: Path, graph: str, made: Converted, weights: str, parameters: int
+) -> Generator[Progress, None, GraphInfo]:
+    """Hold a graph in every format against torch's answers; raises QualityError for one below the gate."""
     measured: dict[str, Fidelity] = {}
     info = GraphInfo(made.files, weights, "fp32", made.inputs, made.outputs, measured)
-    trial = read_trial(trial_file(stage, graph))
     for form in made.files:
-        yield Progress(graph, f"{form}: compare with torch")
-        measured[form] = check.measure(stage, graph, info, form, trial)
-        check.require(graph, form, weights, measured[form])
+        measured[form] = yield from do("check", stage, graph, info, form, parameters=parameters)
         yield Progress(graph, f"{form}: accepted", fidelity=measured[form])
     return info
 
@@ -200,10 +204,10 @@ def feeds_of(model: Described, tokens: dict[str, Tokens], stage: Path) -> Arrays
 
 def compare_pictures(model: Source, stage: Path, formats: tuple[str, ...], weights: str) -> Iterator[Progress]:
     """Paint with torch, then on the engine of each format; raises QualityError for a picture below its gate."""
-    size = tuple(side * model.factor for side in graphs.steady_size(model.unet, model.size))
-    yield Progress("picture", "torch: paint")
-    expected = picture.paint_by_torch(model, stage, size)
+    size = tuple(side * model.factor for side in steady_size(model.unet, tried(model.size)))
+    parameters = sum(model.sizes.values())
+    expected = yield from do("paint by torch", model, stage, size, parameters=parameters)
     for form in formats:
-        yield Progress("picture", f"{form}: paint")
-        near = picture.require(form, weights, expected, picture.paint_by_engine(stage, form, weights, size))
+        found = yield from do("paint by engine", stage, form, weights, size, parameters=parameters)
+        near = picture.require(form, weights, expected, found)
         yield Progress("picture", f"{form}: accepted  {near:.1f} dB")

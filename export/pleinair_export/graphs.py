@@ -1,9 +1,7 @@
 """The graphs of a bundle: for each the torch module that is traced, its ports, and the inputs it is tried on."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,21 +11,9 @@ from pleinair.bundle.describing import unet_feeds, unet_ports
 from pleinair.bundle.manifest import LATENTS, TIMESTEP, Port
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.network.feeds import MAKERS, Known
-from pleinair_export.trials import Arrays
+from pleinair_export.trials import Arrays, Context, steady_size
 
 TRIED = Known(width=768, height=512, guidance=7.5)  # what a UNet is told of the request where it is tried
-
-
-@dataclass(frozen=True)
-class Context:
-    """What graphs are tried on: latents of the default `size` (h, w), and three texts.
-
-    `ids` has these for each text encoder's graph, (3, length) int64, and `feeds` what the UNet is told of them.
-    """
-
-    size: tuple[int, int]
-    ids: Arrays = field(default_factory=dict)
-    feeds: Arrays = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -209,21 +195,6 @@ def unet(name: str, model: nn.Module, context: Context) -> Spec:
         ],
         unsteady=[] if steady == size else [case(999, 1, *size), case(750, 2, *size)],
     )
-
-
-def steady_size(config: Mapping[str, Any], size: tuple[int, int]) -> tuple[int, int]:
-    """The default size of the latents, doubled until every group that the UNet normalises has four numbers or more.
-
-    Of two numbers it makes their signs: no rounding of weights is small there, and torch and an engine are 34 dB apart.
-    """
-    groups, widths = config.get("norm_num_groups", 32), config["block_out_channels"]
-    height, width = size
-    while groups and any(
-        channels // groups * math.ceil(height / 2**level) * math.ceil(width / 2**level) < 4
-        for level, channels in enumerate(widths)
-    ):
-        height, width = 2 * height, 2 * width
-    return height, width
 
 
 def vae_encoder(name: str, model: nn.Module, context: Context) -> Spec:

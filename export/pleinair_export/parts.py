@@ -2,34 +2,21 @@
 
 import shutil
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from pleinair.bundle.families import PROJECTED, Part
-from pleinair.bundle.manifest import Placed, Port
 from pleinair.text.encoders import NORM
-from pleinair_export.graphs import SPECS, Context, Spec, answers, final_norm
+from pleinair_export.check import Converted
+from pleinair_export.graphs import SPECS, Spec, answers, final_norm
 from pleinair_export.loading import load
 from pleinair_export.preview import write_rgb
 from pleinair_export.progress import Progress
 from pleinair_export.source import Source
 from pleinair_export.tracing import WRITE
-from pleinair_export.trials import Trial, write_trial
-
-WORK = ".work"  # a folder of the stage for what is no part of the bundle
-
-
-@dataclass(frozen=True)
-class Converted:
-    """A graph on disk, as bundle.json describes it."""
-
-    inputs: dict[str, Port]
-    outputs: dict[str, Port]
-    files: dict[str, tuple[str, ...]]
-    weights: dict[str, dict[str, Placed]]  # layer path -> format -> where its weight lies
+from pleinair_export.trials import WORK, Context, Trial, trial_file, write_trial
 
 
 def convert_part(
@@ -53,7 +40,6 @@ def convert_graph(
     """Write one graph in every format, and what torch says to its cases."""
     folder = stage / spec.name
     folder.mkdir()
-    (stage / WORK).mkdir(exist_ok=True)
     trial = Trial([*spec.cases, *spec.unsteady], answers(spec), len(spec.cases))
     write_trial(trial_file(stage, spec.name), trial)
     files, placed = {}, {}
@@ -64,10 +50,6 @@ def convert_graph(
         for path, place in written.placed.items():
             placed.setdefault(path, {})[form] = place
     return Converted(spec.inputs, spec.outputs, files, placed)
-
-
-def trial_file(stage: Path, graph: str) -> Path:
-    return stage / WORK / f"{graph}.npz"
 
 
 def write_norm(module: torch.nn.Module, part: Part, stage: Path) -> Generator[Progress, None, None]:

@@ -1,92 +1,40 @@
-"""A whole picture: what a finished bundle paints on each engine, beside the same flow with torch for an engine."""
+"""A whole picture: what a finished bundle paints on each engine, to be held against torch's."""
 
-from collections.abc import Callable
-from functools import lru_cache, partial
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
-from pleinair.bundle.manifest import GraphInfo
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import one_line
-from pleinair.engines.engine import Graph, Shapes, engine_named
-from pleinair.engines.fake import FakeEngine
+from pleinair.engines.engine import engine_named
 from pleinair.errors import BundleError, EngineError, QualityError
 from pleinair.pipeline import Pipeline
 from pleinair_export.check import GATES, psnr, remedy
-from pleinair_export.graphs import FORWARD, Arrays
-from pleinair_export.loading import load
+from pleinair_export.progress import Progress
 from pleinair_export.quiet import quiet
-from pleinair_export.source import Source
 from pleinair_export.tokenizer import PROMPTS
 
 STEPS = 3
 
 
-class TorchGraph:
-    """A graph that torch runs; `load` gives the module it was traced from, and may give up another's memory for it."""
-
-    def __init__(self, info: GraphInfo, load: Callable[[], torch.nn.Module]) -> None:
-        self._info, self._load = info, load
-
-    def prepare(self, shapes: Shapes) -> None:
-        pass
-
-    def __call__(self, **inputs: np.ndarray) -> Arrays:
-        with torch.no_grad():
-            outputs = self._load()(*(torch.from_numpy(inputs[name]) for name in self._info.inputs))
-        return {name: value.numpy() for name, value in zip(self._info.outputs, outputs, strict=True)}
-
-    def unload(self) -> None:
-        pass
-
-
-class TorchEngine(FakeEngine):
-    """An engine whose graphs torch runs; `owners` has, for every graph, what loads the module it was traced from."""
-
-    name = "torch"
-
-    def __init__(self, owners: dict[str, Callable[[], torch.nn.Module]]) -> None:
-        self.version = torch.__version__
-        self._owners = owners
-
-    def open_graph(self, bundle: Bundle, graph: str, **how: Any) -> Graph:
-        return TorchGraph(bundle.manifest.graphs[graph], self._owners[graph])
-
-
-def owners(model: Source) -> dict[str, Callable[[], torch.nn.Module]]:
-    """For every graph, what loads the module it was traced from, which lets go of the component before."""
-
-    @lru_cache(maxsize=1)
-    def component(folder: str) -> torch.nn.Module:
-        return load(model, model.family.part(folder))
-
-    def wrapped(folder: str, kind: str) -> torch.nn.Module:
-        return FORWARD[kind](component(folder))
-
-    return {
-        graph: partial(wrapped, part.folder, kind) for part in model.family.parts for graph, kind in part.graphs.items()
-    }
-
-
-def paint_by_torch(model: Source, stage: Path, size: tuple[int, int]) -> np.ndarray:
-    """The picture (1, height, width, 3) that the bundle is to paint."""
-    return paint(Pipeline(open_bundle(stage), TorchEngine(owners(model))), size)
-
-
-def paint_by_engine(stage: Path, form: str, weights: str, size: tuple[int, int]) -> np.ndarray:
-    """The same picture painted on the engine of a format, after one of the default size.
+def paint_by_engine(
+    stage: Path, form: str, weights: str, size: tuple[int, int]
+) -> Generator[Progress, None, np.ndarray]:
+    """The picture (1, height, width, 3) of a bundle on the engine of a format, after one of the default size.
 
     Raises QualityError where there is none.
     """
+    yield Progress("picture", f"{form}: paint")
     bundle = open_bundle(stage)
     usual = bundle.manifest.defaults.height, bundle.manifest.defaults.width
     try:
-        pipe = Pipeline(bundle, engine_named(form), precision="f32")
-        return [paint(pipe, shape) for shape in dict.fromkeys((usual, size))][-1]
+        pipe = Pipeline(bundle, engine_named(form), precision="f32", memory="low")
+        if usual != size:
+            paint(pipe, usual, steps=1)
+        return paint(pipe, size)
     except (BundleError, EngineError) as error:
         raise QualityError(
             f"the bundle cannot paint on {form} ({one_line(error, 160)}); nothing was written: {remedy(weights)}"
@@ -104,11 +52,11 @@ def require(form: str, weights: str, expected: np.ndarray, found: np.ndarray) ->
     return near
 
 
-def paint(pipe: Pipeline, size: tuple[int, int]) -> np.ndarray:
+def paint(pipe: Pipeline, size: tuple[int, int], steps: int = STEPS) -> np.ndarray:
     """A picture (1, height, width, 3) in few steps."""
     height, width = size
     with quiet():
-        made = pipe.generate(PROMPTS[0], seed=1, steps=STEPS, width=width, height=height, **ground(pipe.bundle, size))
+        made = pipe.generate(PROMPTS[0], seed=1, steps=steps, width=width, height=height, **ground(pipe.bundle, size))
     return made.pixels
 
 

@@ -23,7 +23,18 @@ from pleinair.bundle.opening import open_bundle
 from pleinair.errors import BundleError, QualityError
 from pleinair.sampling.names import CLASSES, default_sampler
 from pleinair.sampling.samplers import SAMPLERS
-from pleinair_export import check, convert, export, families, graphs, onnx_files, picture, preview, quantize
+from pleinair_export import (
+    check,
+    convert,
+    export,
+    families,
+    graphs,
+    onnx_files,
+    preview,
+    quantize,
+    torch_picture,
+    trials,
+)
 from pleinair_export.tokenizer import PROMPTS
 from tiny_pipeline import write_tiny_pipeline
 
@@ -45,7 +56,7 @@ def tokens(source, prompts):
 
 def specs(source):
     """The four Specs of a source, put together without convert.py."""
-    context = graphs.Context((8, 8), {"text_encoder": tokens(source, PROMPTS)})
+    context = trials.Context((8, 8), {"text_encoder": tokens(source, PROMPTS)})
     text = graphs.text_encoder("text_encoder", CLIPTextModel.from_pretrained(source / "text_encoder").eval(), context)
     embeddings = graphs.run_torch(text, text.cases[1])["last_hidden_state"]
     vae, unet = AutoencoderKL.from_pretrained(source / "vae"), UNet2DConditionModel.from_pretrained(source / "unet")
@@ -319,10 +330,10 @@ def test_a_channel_that_is_lost_beside_a_loud_one_is_seen():
 
 def test_groups_of_two_numbers_are_compared_at_a_larger_size():
     deep = {"norm_num_groups": 32, "block_out_channels": [32, 64, 64, 64]}
-    assert graphs.steady_size(deep, (8, 8)) == (16, 16)
-    assert graphs.steady_size({**deep, "block_out_channels": [32, 64, 64]}, (8, 8)) == (8, 8)
-    assert graphs.steady_size({**deep, "block_out_channels": [320, 640, 1280, 1280]}, (8, 8)) == (8, 8)
-    assert graphs.steady_size({**deep, "norm_num_groups": None}, (1, 1)) == (1, 1)
+    assert trials.steady_size(deep, (8, 8)) == (16, 16)
+    assert trials.steady_size({**deep, "block_out_channels": [32, 64, 64]}, (8, 8)) == (8, 8)
+    assert trials.steady_size({**deep, "block_out_channels": [320, 640, 1280, 1280]}, (8, 8)) == (8, 8)
+    assert trials.steady_size({**deep, "norm_num_groups": None}, (1, 1)) == (1, 1)
 
 
 @pytest.fixture(scope="session")
@@ -366,17 +377,18 @@ def test_a_graph_that_an_engine_cannot_run_is_not_accepted(one_pixel, tmp_path, 
 
 def test_a_bundle_that_paints_something_else_is_not_accepted(tiny_sources, tmp_path, monkeypatch):
     """Every graph is right, and what the manifest says of the latents is not."""
-    by_torch = picture.paint_by_torch
+    by_torch = torch_picture.paint_by_torch
 
     def scaled(manifest, scale):
         return dataclasses.replace(manifest, vaes={"default": dataclasses.replace(manifest.vae, scale=scale)})
 
     def right_and_then_wrong(model, stage, size):
-        expected, manifest = by_torch(model, stage, size), open_bundle(stage).manifest
+        expected = yield from by_torch(model, stage, size)
+        manifest = open_bundle(stage).manifest
         (stage / "bundle.json").write_text(scaled(manifest, 1.0).to_json())
         return expected
 
-    monkeypatch.setattr(picture, "paint_by_torch", right_and_then_wrong)
+    monkeypatch.setattr(torch_picture, "paint_by_torch", right_and_then_wrong)
     with pytest.raises(QualityError, match="a picture .* dB from torch's and the gate is 55 dB"):
         list(convert.export(tiny_sources["sd1"], tmp_path / "out", formats=("onnx",), weights="fp32"))
     assert not (tmp_path / "out").exists()

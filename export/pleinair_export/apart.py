@@ -1,0 +1,87 @@
+"""Work in a process of its own, which gives all its memory back when it ends; small work is done here.
+
+A process takes a task and its arguments from its standard input, and tells of its steps and its result on its standard
+output, all pickled. It ends when that input does, which is when this process does.
+"""
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Generator
+from importlib import import_module
+from typing import Any
+
+from pleinair.checks import one_line
+from pleinair.engines.failures import out_of_memory
+from pleinair.errors import ExportError, PleinairError, ResourceError
+from pleinair_export.progress import Progress
+
+SMALL = 100_000_000  # parameters; up to here a second process takes longer to start than it is worth
+MEMORY = "close other programs, or export on a machine with more memory"
+TASKS = {  # functions that yield Progress and return what they found
+    "convert": ("pleinair_export.parts", "convert_part"),
+    "check": ("pleinair_export.check", "check_form"),
+    "paint by torch": ("pleinair_export.torch_picture", "paint_by_torch"),
+    "paint by engine": ("pleinair_export.picture", "paint_by_engine"),
+}
+
+Steps = Generator[Progress, None, Any]
+
+
+def begun(task: str, arguments: tuple[Any, ...]) -> Steps:
+    """A task's own generator."""
+    module, function = TASKS[task]
+    return getattr(import_module(module), function)(*arguments)
+
+
+def do(task: str, *arguments: Any, parameters: int) -> Steps:
+    """Do a task on a network of so many parameters; raises what it raises, and ResourceError where memory ends."""
+    try:
+        return (yield from (begun if parameters <= SMALL else begun_apart)(task, arguments))
+    except PleinairError:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise ResourceError(f"not enough memory to {task} ({one_line(error, 120)}); {MEMORY}") from error
+
+
+def begun_apart(task: str, arguments: tuple[Any, ...]) -> Steps:
+    """The same, in a process of its own, which does not outlive this generator."""
+    command = [sys.executable, "-P", "-m", "pleinair_export.worker"]
+    paths = os.pathsep.join(filter(None, sys.path))
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": paths},
+    ) as process:
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it has ended, which is told of below
+                pickle.dump((task, arguments), process.stdin)
+                process.stdin.flush()
+            while True:
+                kind, value = received(process, task)
+                if kind == "failed":
+                    raise value
+                if kind == "found":
+                    return value
+                yield value
+        finally:
+            process.kill()
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+
+
+def received(process: subprocess.Popen, task: str) -> tuple[str, Any]:
+    """The next thing that a process tells; raises for one that has ended without a word."""
+    try:
+        return pickle.load(process.stdout)
+    except (EOFError, pickle.UnpicklingError):
+        code = process.wait()
+    if code == -9:
+        raise ResourceError(f"the system ended the process that was to {task}, most likely for memory; {MEMORY}")
+    raise ExportError(f"the process that was to {task} ended with code {code}; {MEMORY}, or report it with the model")
