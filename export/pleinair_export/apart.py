@@ -18,7 +18,7 @@ from pleinair.engines.failures import out_of_memory
 from pleinair.errors import ExportError, PleinairError, ResourceError
 from pleinair_export.progress import Progress
 
-SMALL = 100_000_000  # parameters; up to here a second process takes longer to start than it is worth
+SMALL = 50_000_000  # parameters; up to here a second process takes longer to start than it is worth
 MEMORY = "close other programs, or export on a machine with more memory"
 TASKS = {  # functions that yield Progress and return what they found
     "convert": ("pleinair_export.parts", "convert_part"),

@@ -37,6 +37,8 @@ from pleinair_export.tracing import FORMATS
 from pleinair_export.trials import WORK, Arrays, Context, read_trial, steady_size, trial_file, tried
 from pleinair_export.upscaler import Upscaler, open_upscaler
 
+ANSWERS = 100_000_000  # bytes of what torch says to the trials of large models
+
 
 def export(
     source: str | Path,
@@ -87,9 +89,9 @@ def check_request(formats: tuple[str, ...], weights: str) -> None:
 
 
 def room_needed(model: Source | Upscaler, formats: tuple[str, ...], weights: str) -> int:
-    """Bytes of disk: every graph in every format, and the float32 scratch copy of the largest one."""
-    scratch = 4 * max(model.sizes.values()) if "onnx" in formats else 0
-    return sum(model.sizes.values()) * BYTES[weights] * len(formats) + scratch + 10_000_000
+    """Bytes of disk: every graph in every format, and torch's answers."""
+    parameters = sum(model.sizes.values())
+    return parameters * BYTES[weights] * len(formats) + min(4 * parameters, ANSWERS) + 10_000_000
 
 
 def count_steps(model: Source | Upscaler, formats: tuple[str, ...]) -> int:

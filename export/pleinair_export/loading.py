@@ -7,7 +7,9 @@ from pleinair.checks import one_line
 from pleinair.errors import ExportError, PleinairError, ResourceError
 from pleinair_export.narrow import widen_at_use
 from pleinair_export.quiet import quiet
-from pleinair_export.source import DOWNLOAD, Source
+from pleinair_export.source import DOWNLOAD, STEMS, Source, stored_kind
+
+KINDS = {"F16": torch.float16, "BF16": torch.bfloat16}  # those that weights are kept in
 
 
 def load(model: Source, part: Part) -> torch.nn.Module:
@@ -25,7 +27,7 @@ def load(model: Source, part: Part) -> torch.nn.Module:
             check_weight(owner, model, component)
             module, report = owner.from_pretrained(
                 model.path / component,
-                torch_dtype="auto",
+                torch_dtype=KINDS.get(stored_kind(model.path / component, STEMS[part.library]), torch.float32),
                 variant=model.variants[component],
                 use_safetensors=True,
                 local_files_only=True,

@@ -30,6 +30,7 @@ STEMS = {"transformers": "model", "diffusers": "diffusion_pytorch_model"}  # of 
 FOREIGN_PORTS = ("class_embed_type", "num_class_embeds", "encoder_hid_dim")
 GRAPHS = ("openvino_model.xml", "model.onnx")
 SETTINGS = "pleinair.json"
+WHOLES = ("I64", "I32", "BOOL")  # kinds of position ids and the like
 CARD, HEADER, TEXT = 1 << 24, 1 << 24, 1 << 26  # bytes: the largest README, safetensors header, tokenizer file
 LARGEST = 1_000_000  # of the numbers in a component's config: its widths, its vocabulary
 DEEPEST = 48  # layers in a row
@@ -432,17 +433,30 @@ def pixels(name: str, value: int, factor: int) -> int:
 
 def check_weights(folder: Path, stem: str) -> tuple[str | None, int]:
     """(variant, number of parameters) of a component's safetensors; raises ExportError: none, or truncated."""
+    variant, files = weight_files(folder, stem)
+    return variant, sum(map(count_parameters, files))
+
+
+def weight_files(folder: Path, stem: str) -> tuple[str | None, list[Path]]:
+    """(variant, files) of a component's safetensors; raises ExportError where there are none."""
     for variant in (None, "fp16"):
         dot = f".{variant}" if variant else ""
         single, index = folder / f"{stem}{dot}.safetensors", folder / f"{stem}.safetensors.index{dot}.json"
         if single.exists():
-            return variant, count_parameters(single)
+            return variant, [single]
         if index.exists():
-            return variant, sum(count_parameters(folder / shard) for shard in shards(index))
+            return variant, [folder / shard for shard in sorted(shards(index))]
     raise ExportError(
         f"'{one_line(folder, 120, end=True)}' has no {stem}.safetensors; {DOWNLOAD}, with its .safetensors files"
         " (.bin and .ckpt are not read)"
     )
+
+
+def stored_kind(folder: Path, stem: str) -> str:
+    """What safetensors calls the numbers that a component's weights are; "F32" where there are several kinds."""
+    _, files = weight_files(folder, stem)
+    kinds = {str(entry.get("dtype")) for file in files for entry in read_header(file)[0].values()} - set(WHOLES)
+    return kinds.pop() if len(kinds) == 1 else "F32"
 
 
 def shards(index: Path) -> set[str]:
