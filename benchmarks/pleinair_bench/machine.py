@@ -155,7 +155,7 @@ def _cores() -> dict[str, int | None]:
     for cpu in Path(CPUS).glob("cpu[0-9]*"):
         siblings = _read(cpu / "topology/core_cpus_list") or _read(cpu / "topology/thread_siblings_list") or cpu.name
         cores[siblings] = (_read(f"/sys/bus/cpu/devices/{cpu.name}/cpu_capacity") or "0", int(cpu.name[3:]))
-    small = _numbers(_read("/sys/devices/cpu_atom/cpus"))
+    small = numbers(_read("/sys/devices/cpu_atom/cpus"))
     if small:
         slow = sum(number in small for _, number in cores.values())
     else:
@@ -167,7 +167,7 @@ def _cores() -> dict[str, int | None]:
     return {"physical": len(cores) or None, **mixed}
 
 
-def _numbers(ranges: str) -> set[int]:
+def numbers(ranges: str) -> set[int]:
     """'0-3,8' -> {0, 1, 2, 3, 8}."""
     pairs = [part.partition("-") for part in ranges.split(",") if part]
     return {number for first, _, last in pairs for number in range(int(first), int(last or first) + 1)}
@@ -194,11 +194,11 @@ def _caches() -> dict[str, int]:
             continue
         seen.add((level, kind, shared))
         name = "L1d" if level == "1" else f"L{level}"
-        sizes[name] = sizes.get(name, 0) + _kib(_read(cache / "size"))
+        sizes[name] = sizes.get(name, 0) + kib(_read(cache / "size"))
     return dict(sorted(sizes.items()))
 
 
-def _kib(size: str) -> int:
+def kib(size: str) -> int:
     """'32K' or '8M' -> KiB."""
     return int(size[:-1]) * {"K": 1, "M": 1024, "G": 2**20}[size[-1]]
 

@@ -109,7 +109,7 @@ class Run:
     def steps(self) -> Iterator[tuple[str, Record | None]]:
         """What is going to be done, in words, then once for each case its record, when its last round is over."""
         started, number = perf_counter(), 0
-        yield from self._limits()
+        yield from self.machine_limits()
         while waiting := [each for each in self.cases if not each.written]:
             for progress in waiting if number % 2 == 0 else reversed(waiting):
                 yield f"round {number + 1}: {progress.case.name}", None
@@ -123,7 +123,7 @@ class Run:
         """Records of the cases that were begun and are not finished, flagged as interrupted."""
         return [self._record(each, "interrupted") for each in self.cases if each.outcomes and not each.written]
 
-    def _limits(self) -> Iterator[tuple[str, None]]:
+    def machine_limits(self) -> Iterator[tuple[str, None]]:
         """Measure what this machine can do at most, on each device and number of threads."""
         places = dict.fromkeys((each.case.device, each.case.threads) for each in self.cases)
         used = list(dict.fromkeys(each.case.engine for each in self.cases))

@@ -9,7 +9,6 @@ from time import perf_counter
 from typing import Any, Self, Unpack
 
 import numpy as np
-from PIL.Image import Image
 
 from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
 from pleinair.bundle.unsupported import refuse_model
@@ -23,10 +22,11 @@ from pleinair.network.denoiser import known_feeds, ports
 from pleinair.network.feeds import CHANNELS, Known, Told
 from pleinair.network.guidance import Guide, Guided
 from pleinair.pictures import start as starts
-from pleinair.pictures.reading import fitted
-from pleinair.pictures.seamless import seamless_decode, wrap_margins, wrapped
+from pleinair.pictures.decoding import Decoding
+from pleinair.pictures.seamless import wrapped
 from pleinair.pictures.upscale import Upscalers
-from pleinair.pictures.vae import decode, encode, resized_latents, rough, tile_shape, to_pil, to_pixels
+from pleinair.pictures.vae import resized_latents, rough, to_pil
+from pleinair.request.canvas import ground_of
 from pleinair.request.help import lists_options
 from pleinair.request.options import ENLARGERS, Options
 from pleinair.request.planning import Pass, plan, warnings
@@ -65,6 +65,7 @@ class Job:
     guides: list[Callable[[int], Guide]]  # one for each pass
     ground: starts.Ground | None
     encoder: Callable[[], starts.EncodedOnce]
+    decoding: Decoding
     timings: Timings
     warnings: list[str]
     started: float
@@ -162,9 +163,13 @@ class Pipeline:
         started, timings = perf_counter(), Timings()
         said = [*warnings(self.bundle, request, passes), *self._upscalers.elsewhere(request.upscalers)]
         guides = [guide or self._guide(request, len(each.path), timings, said) for each in passes]
-        ground = self._ground(request) if request.canvas else None
+        canvas = request.canvas
+        ground = ground_of(canvas, request.width, request.height) if canvas else None
         encoder = cache(partial(self._encoder, request))
-        job = Job(request, passes, guides, ground, encoder, timings, said, started)
+        decoding = Decoding(
+            self.graphs.open, self.bundle.manifest.vae, request.tile or "", request.vae_tile, request.check
+        )
+        job = Job(request, passes, guides, ground, encoder, decoding, timings, said, started)
         sources = self.generators(request) if generators is None else list(generators)
         batches = []
         for first in range(0, len(request.seeds), request.batch):
@@ -248,7 +253,7 @@ class Pipeline:
             check_finite(state.x, f"at step {done} of {job.steps}")
             timings.steps.append(perf_counter() - mark)
             shown = (
-                partial(self._preview, request, state.x0),
+                partial(job.decoding.preview, state.x0),
                 partial(rough, state.x0, manifest.latents.rgb, manifest.vae.downsample),
             )
             yield Frame(done, job.steps, batch.seeds, *shown)
@@ -304,36 +309,22 @@ class Pipeline:
 
     def _enlarged(self, job: Job, x: np.ndarray, stage: Pass) -> np.ndarray:
         """The latents of a finished pass at the size of the next one."""
-        request, enlarger = job.request, job.request.hires.enlarger
+        enlarger = job.request.hires.enlarger
         if enlarger == "latent":
             return resized_latents(x, *self._shape(stage.width, stage.height)[1:])
         pixels = self._decoded(job, x)
         if enlarger not in ENLARGERS:
-            pixels = self._larger(request, Path(enlarger), pixels)
-        request.check()
+            pixels = self._larger(job.request, Path(enlarger), pixels)
+        job.request.check()
         with job.timings.spent_on("encode"):
-            larger = to_pixels([fitted(one, stage.width, stage.height, "stretch") for one in to_pil(pixels)])
-            vae = self.bundle.manifest.vae
-            return encode(self._asking(request, vae.encoder), larger, vae, tile=request.vae_tile)
+            return job.decoding.again(pixels, stage.width, stage.height)
 
     def _decoded(self, job: Job, x: np.ndarray) -> np.ndarray:
-        vae, request = self.bundle.manifest.vae, job.request
-        down, across = wrap_margins(request.tile) if request.tile else (0, 0)
         with job.timings.spent_on("load"):
-            shape = tile_shape(x.shape[2] + 2 * down, x.shape[3] + 2 * across, vae, request.vae_tile)
-            self.graphs.open(vae.decoder).prepare({"latent_sample": (1, x.shape[1], *shape)})
-        request.check()
+            job.decoding.prepare(x.shape)
+        job.request.check()
         with job.timings.spent_on("decode"):
-            return self._pixels(request, x, self._asking(request, vae.decoder))
-
-    def _pixels(self, request: Request, x: np.ndarray, decoder: Graph) -> np.ndarray:
-        """Latents (B, C, h, w) -> pictures (B, H, W, 3), one at a time, as the request wants them decoded."""
-        how = partial(seamless_decode, axes=request.tile) if request.tile else decode
-        vae = self.bundle.manifest.vae
-        return np.concatenate([how(decoder, one[None], vae, tile=request.vae_tile) for one in x])
-
-    def _preview(self, request: Request, x0: np.ndarray) -> list[Image]:
-        return to_pil(self._pixels(request, x0, self.graphs.open(self.bundle.manifest.vae.decoder)))
+            return job.decoding.pixels(x)
 
     def _larger(self, request: Request, folder: Path, pixels: np.ndarray) -> np.ndarray:
         return self._upscalers.open(folder)(pixels, request.tile or "", request.check)
@@ -377,25 +368,9 @@ class Pipeline:
         """The clean latents (B, C, h, w) of the picture that a request starts from, drawn as `generate` draws them."""
         if request.canvas is None:
             return None
-        ground = self._ground(request)
+        ground = ground_of(request.canvas, request.width, request.height)
         encoding = self._encoding(request, request.seeds, list(generators))
         return self._encoder(request).latents(ground.picture, encoding)
-
-    def _ground(self, request: Request) -> starts.Ground:
-        """The picture that a request starts from, at the size that is painted."""
-        canvas = request.canvas
-        return starts.lay(
-            canvas.image,
-            canvas.mask,
-            request.width,
-            request.height,
-            outpaint=canvas.outpaint,
-            only_masked=canvas.only_masked,
-            padding=canvas.padding,
-            fill=canvas.fill,
-            mask_blur=canvas.mask_blur,
-            restore=canvas.restore,
-        )
 
     def _encoder(self, request: Request) -> starts.EncodedOnce:
         vae = self.bundle.manifest.vae

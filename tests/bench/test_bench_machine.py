@@ -53,9 +53,9 @@ def test_messages_lose_their_folders(text, expected):
 
 
 def test_core_lists():
-    assert machine._numbers("0-3,8") == {0, 1, 2, 3, 8}
-    assert machine._numbers("") == set()
-    assert [machine._kib(size) for size in ("32K", "8M", "1G")] == [32, 8192, 2**20]
+    assert machine.numbers("0-3,8") == {0, 1, 2, 3, 8}
+    assert machine.numbers("") == set()
+    assert [machine.kib(size) for size in ("32K", "8M", "1G")] == [32, 8192, 2**20]
 
 
 def test_energy_counters_may_wrap_around():

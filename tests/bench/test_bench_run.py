@@ -14,7 +14,7 @@ import pytest
 
 from bench_records import PEAKS, case, outcome, record, worker
 from pleinair.bundle.opening import open_bundle
-from pleinair.engines import graphs as engines
+from pleinair.engines import engine as engines
 from pleinair.errors import EngineError, RequestError
 from pleinair_bench import cases, models, reference, run
 from pleinair_bench import commit as commits
@@ -252,7 +252,7 @@ def test_a_real_case_with_sockets_blocked(work, engine, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", path)
     picture = {"batch": 1, "steps": 20, "sampler": "dpmpp_2m"} if work != "unet" else {}
     running = Run([case(work=work, engine=engine, **picture)], Limits(rounds=1, round_s=0.05))
-    running._limits = lambda: iter(())  # measured in test_bench_machine
+    running.machine_limits = lambda: iter(())  # measured in test_bench_machine
     found = rows(running)[0]
     assert found["status"] == "ok", found["reason"]
     assert list(problems(found)) == []

@@ -143,7 +143,9 @@ def write_storybook():
             row = {"name": "tiny", "component": component, "precision": "fp16", "format": form, "files": infos}
             (topologies.TOPOLOGIES / f"tiny-{component}-fp16-{form}.xz").write_bytes(pack(outlines))
             made.append(row)
-    model = {"family": "sd1", "latents": vars(story.latents), "width": 128, "height": 128, "graphs": graphs}
+    scaling = {"downsample": story.vae.downsample, "scale": story.vae.scale, "shift": story.vae.shift}
+    latents = {"channels": story.latents.channels, **scaling}
+    model = {"family": "sd1", "latents": latents, "width": 128, "height": 128, "graphs": graphs}
     topologies.write_index({"models": {"tiny": model | {"tools": {}}}, "topologies": made})
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bench_records import outcome, worker
-from pleinair.engines import fake, openvino
+from pleinair.engines.fake import FakeEngine
+from pleinair.engines.openvino import OpenVINOEngine
 from pleinair_bench import run as bench
 from vectors import safetensors, some_vectors
 
@@ -32,7 +33,8 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", [page for page in PAGES if [*told(page)]])
 def test_what_a_page_tells_to_type_works(page, typed, monkeypatch):
     """On the fake engine: what networks and a benchmark's workers do is proven elsewhere, here it is what pages say."""
-    monkeypatch.setattr(openvino, "open_graph", fake.open_graph)
+    fake = FakeEngine()
+    monkeypatch.setattr(OpenVINOEngine, "open_graph", lambda engine, *what, **how: fake.open_graph(*what, **how))
     monkeypatch.setattr(bench, "WORKER", worker(f"json.dump({outcome([0.1, 0.1])!r}, sys.stdout)"))
     monkeypatch.setattr(bench.yardstick, "pace", lambda: 0.0025)
     for each in told(page):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pleinair.engines import openvino
+from pleinair.engines.openvino import OpenVINOEngine
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -30,12 +30,15 @@ def clone(tmp_path, monkeypatch):
 @pytest.fixture
 def compiled_once(monkeypatch):
     """Graphs stay open from one command to the next: compiling them is most of what a small picture costs."""
-    opened, open_graph = {}, openvino.open_graph
+    opened, open_graph = {}, OpenVINOEngine.open_graph
 
-    def keep(bundle, graph, *how):
-        return opened.setdefault((bundle.path, graph, *how), open_graph(bundle, graph, *how))
+    def keep(engine, bundle, graph, **how):
+        key = bundle.path, graph, str(how)
+        if key not in opened:
+            opened[key] = open_graph(engine, bundle, graph, **how)
+        return opened[key]
 
-    monkeypatch.setattr(openvino, "open_graph", keep)
+    monkeypatch.setattr(OpenVINOEngine, "open_graph", keep)
 
 
 @pytest.mark.usefixtures("clone", "compiled_once")

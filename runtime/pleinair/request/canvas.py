@@ -7,6 +7,7 @@ from typing import Any
 from pleinair.errors import RequestError
 from pleinair.pictures.masks import open_mask
 from pleinair.pictures.reading import opaque, open_picture
+from pleinair.pictures.start import Ground, lay
 from pleinair.request.options import STRENGTH, Canvas, values
 
 
@@ -28,3 +29,19 @@ def canvas_of(given: Mapping[str, Any]) -> Canvas | None:
     if canvas.strength is not None:
         return canvas
     return replace(canvas, strength=1.0 if canvas.mask or canvas.outpaint else STRENGTH)
+
+
+def ground_of(canvas: Canvas, width: int, height: int) -> Ground:
+    """The picture that a request starts from, at the size that is painted."""
+    return lay(
+        canvas.image,
+        canvas.mask,
+        width,
+        height,
+        outpaint=canvas.outpaint,
+        only_masked=canvas.only_masked,
+        padding=canvas.padding,
+        fill=canvas.fill,
+        mask_blur=canvas.mask_blur,
+        restore=canvas.restore,
+    )
