@@ -21,6 +21,7 @@ OURS = ["pleinair openvino", "pleinair onnx"]
 
 def test_ours_and_a_peer_that_fails(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(peers.yardstick, "pace", lambda: 0.0025)
     broken = f"optimum-onnx={sys.executable}"  # this environment has no optimum
     names = ",".join([*OURS, "optimum-onnx"])
     options = ["--steps", "3", "--size", "64x64", "--rounds", "2", "--peer", names, "--python", broken]

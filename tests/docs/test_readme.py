@@ -2,9 +2,6 @@
 
 import importlib.util
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -54,12 +51,6 @@ def test_commands_about_an_export_work(typed):
     assert exporting[0].startswith("pleinair export ")
     for line in exporting:
         typed(line)
-
-
-def test_the_first_command_and_the_example_work_in_processes_of_their_own(clone):
-    for command in (["-m", *shlex.split(COMMANDS[0])], ["-c", PYTHON[0]]):
-        outcome = subprocess.run([sys.executable, *command], cwd=clone, capture_output=True, text=True, timeout=300)
-        assert outcome.returncode == 0, outcome.stderr
 
 
 def test_every_other_command_is_run_by_ci():

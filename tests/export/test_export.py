@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ from pleinair_export import (
 from pleinair_export.tokenizer import PROMPTS
 from tiny_pipeline import write_tiny_pipeline
 
-BUNDLES = [("sd1", "fp32"), ("sd1", "fp16"), ("sd2", "fp16"), ("sd2", "int8"), ("sd1-inpaint", "fp16")]
+BUNDLES = [("sd1", "fp32"), ("sd1", "fp16"), ("sd2", "fp16"), ("sd2", "int8"), ("sd1-inpaint", "fp32")]
 CHANNELS = {"sd1": 4, "sd2": 4, "sd1-inpaint": 9}
 GATE = {"fp32": 60, "fp16": 68, "int8": 35}
 ELSEWHERE = {"fp32": 60, "fp16": 60, "int8": 35}  # sizes and texts that the gate does not try
@@ -73,18 +74,20 @@ def torch_specs(tiny_sources):
     return {family: specs(tiny_sources[family]) for family in CHANNELS}
 
 
-def run(path, form, case):
-    """A graph as a stranger would run it, but for the timestep that our runtime widens."""
+@cache
+def opened(path, form):
+    """A graph as a stranger would run it, but for the timestep that our runtime widens: arrays in, arrays out."""
     if form == "onnx":
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        return dict(zip([o.name for o in session.get_outputs()], session.run(None, case), strict=True))
+        names = [output.name for output in session.get_outputs()]
+        return lambda case: dict(zip(names, session.run(None, case), strict=True))
     model = openvino.Core().read_model(path)
     for port in model.inputs:
         if port.get_any_name() == "timestep":
             port.get_node().set_element_type(openvino.Type.f32)
     model.validate_nodes_and_infer_types()
-    result = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(case)
-    return {output.get_any_name(): value for output, value in result.items()}
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda case: {output.get_any_name(): value for output, value in compiled(case).items()}
 
 
 def decibel(expected, actual):
@@ -102,7 +105,7 @@ def test_stored_fidelity_is_what_is_measured(exported, torch_specs, family, weig
         worst = np.inf
         for case in spec.cases:
             expected = graphs.run_torch(spec, case)
-            actual = run(bundle.graph_file(name, form), form, case)
+            actual = opened(bundle.graph_file(name, form), form)(case)
             assert list(actual) == list(info.outputs)
             worst = min(worst, *(decibel(expected[output], actual[output]) for output in expected))
         stored = info.fidelity[form]
@@ -132,7 +135,7 @@ def test_other_sizes_batches_and_times(exported, torch_specs, family, weights, f
         cases.append(("unet", {**sample, "encoder_hidden_states": normal(batch, length, 32)}))
     for name, case in cases:
         expected = graphs.run_torch(torch_specs[family][name], case)
-        actual = run(bundle.graph_file(name, form), form, case)
+        actual = opened(bundle.graph_file(name, form), form)(case)
         for output, value in expected.items():
             assert value.shape == actual[output].shape
             assert decibel(value, actual[output]) > ELSEWHERE[weights], (name, output)
@@ -257,7 +260,7 @@ def test_configs_are_the_sources(exported, tiny_sources):
     index = json.loads((path / "model_index.json").read_text())
     assert set(index) == set(json.loads((source / "model_index.json").read_text()))
     assert index["safety_checker"] == [None, None]
-    index = json.loads((exported("sd1-inpaint", "fp16") / "model_index.json").read_text())
+    index = json.loads((exported("sd1-inpaint", "fp32") / "model_index.json").read_text())
     assert index["_class_name"] == "StableDiffusionInpaintPipeline"  # whose loaders know what nine channels are
 
 

@@ -59,7 +59,7 @@ def test_inpainting_models_open(exported):
     """Nine channels, and the pipeline class that says so in model_index.json."""
     import openvino
 
-    pipe = genai.InpaintingPipeline(str(exported("sd1-inpaint", "fp16")), "CPU", INFERENCE_PRECISION_HINT="f32")
+    pipe = genai.InpaintingPipeline(str(exported("sd1-inpaint", "fp32")), "CPU", INFERENCE_PRECISION_HINT="f32")
     photo = np.random.default_rng(1).integers(0, 256, (1, SIZE, SIZE, 3), dtype=np.uint8)
     hole = np.zeros_like(photo)
     hole[:, 16:48, 16:48] = 255

@@ -7,6 +7,7 @@ import torch
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
+from pairwise import all_pairs
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.graphs import open_graph
 from pleinair.pictures import masks
@@ -73,9 +74,7 @@ def test_regions_hold_what_the_processors_regions_hold(padding, output):
     assert np.abs(np.subtract(ours, theirs)).max() <= 2
 
 
-@pytest.mark.parametrize("engine", ["openvino", "onnx"])
-@pytest.mark.parametrize("family", ["sd1", "sd2"])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("engine, family, size", all_pairs(("openvino", "onnx"), ("sd1", "sd2"), SIZES))
 def test_encoding_draws_what_diffusers_draws(tiny_sources, exported, family, engine, size):
     vae = diffusers.AutoencoderKL.from_pretrained(tiny_sources[family], subfolder="vae")
     bundle = open_bundle(exported(family, "fp32"))

@@ -219,23 +219,23 @@ def test_gate_names_the_graph_and_leaves_the_old_bundle(tiny_sources, old, monke
 
 
 @pytest.mark.skipif(os.name == "nt", reason="RLIMIT_FSIZE")
-@pytest.mark.parametrize("form", ["openvino", "onnx"])
-def test_disk_that_fills_up(tiny_sources, tmp_path, form):
+def test_disk_that_fills_up(tiny_sources, tmp_path):
     """A file size limit stands for a full disk: both make writes fail halfway."""
-    script = f"""
+    script = """
 import resource, signal, sys
 from pleinair.errors import ResourceError
 from pleinair_export import export
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-try:
-    list(export(sys.argv[1], sys.argv[2], formats=({form!r},)))
-except ResourceError as error:
-    print(error)
+for form in ("openvino", "onnx"):
+    try:
+        list(export(sys.argv[1], sys.argv[2], formats=(form,)))
+    except ResourceError as error:
+        print(error)
 """
     out = tmp_path / "place" / "out"
     done = subprocess.run([sys.executable, "-c", script, tiny_sources["sd1"], out], capture_output=True, text=True)
-    assert "free some disk space" in done.stdout, done.stderr
+    assert done.stdout.count("free some disk space") == 2, done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
