@@ -86,7 +86,7 @@ def measure(stage: Path, graph: str, info: GraphInfo, form: str, trial: Trial) -
     bundle = lone_bundle(stage, graph, info, form)
     try:
         with quiet():
-            opened = open_graph(bundle, graph, form, "cpu")
+            opened = open_graph(bundle, graph, form, "cpu", kept=1)
             actual = [opened(**case) for case in trial.cases]
             opened.unload()
     except (BundleError, EngineError) as error:
