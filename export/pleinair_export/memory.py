@@ -4,8 +4,8 @@ from pleinair.errors import ResourceError
 from pleinair.system.machine import memory_left
 from pleinair_export.apart import MEMORY, SMALL
 
-EACH = 5  # bytes for each parameter of the largest component: float32 on an engine, and what it lays out anew
-BESIDE = 2_000_000_000  # bytes for what networks work with, and the libraries
+EACH = 6  # bytes for each parameter of the largest component: float32 on an engine, and 16 bits as they are read
+BESIDE = 1_000_000_000  # bytes for what networks work with, and the libraries
 
 
 def memory_needed(sizes: dict[str, int]) -> int:

@@ -101,8 +101,8 @@ def test_leaving_early_ends_the_process_and_leaves_nothing(half, tmp_path, proce
 
 def test_memory_is_asked_for_before_anything_is_read(half, tmp_path, processes_for_all, monkeypatch):
     monkeypatch.setattr(memory, "SMALL", 0)
-    monkeypatch.setattr(memory, "memory_left", lambda: 1_000_000_000)
-    with pytest.raises(ResourceError, match=r"needs about 2\.0 GB of memory and 1\.0 GB are left; close"):
+    monkeypatch.setattr(memory, "memory_left", lambda: 500_000_000)
+    with pytest.raises(ResourceError, match=r"needs about 1\.0 GB of memory and 0\.5 GB are left; close"):
         next(export(half, tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
 
