@@ -16,11 +16,12 @@ SHAPE = (2, 4, 8, 8)
 STEPS = 7
 X = source(0).normal(SHAPE)
 TEXT, WITHOUT = source(1).normal(SHAPE), source(2).normal(SHAPE)
-GUIDE = Guide(np.ones((1, 1, 1), np.float32), (1.0,), np.zeros((1, 1, 1), np.float32))
+GUIDE = Guide(({"text": np.ones((1, 1, 1), np.float32)},), (1.0,), {"text": np.zeros((1, 1, 1), np.float32)})
 
 
-def network(x, t, text):
+def network(x, point, step, told):
     """Says TEXT to an embedding of 1, WITHOUT to one of 0."""
+    text = told["text"]
     return np.where(
         text[:, :, :, None] == 1, np.tile(TEXT, (len(x) // 2, 1, 1, 1)), np.tile(WITHOUT, (len(x) // 2, 1, 1, 1))
     )
