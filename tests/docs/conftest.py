@@ -8,8 +8,9 @@ from pleinair.cli import app as cli
 
 
 @pytest.fixture
-def typed(capsys):
+def typed(capsys, monkeypatch):
     """`typed(line)` runs a command, `typed(code)` an example; what fails there fails here."""
+    monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))  # none is above some test runs
 
     def run(text):
         if text.startswith("pleinair "):
