@@ -8,7 +8,7 @@ import numpy as np
 
 from pleinair.bundle.manifest import GraphInfo
 from pleinair.bundle.opening import Bundle
-from pleinair.engines import placement
+from pleinair.engines import components, placement
 from pleinair.engines import precision as precisions
 from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Engine, Graph, Shapes, engine_named
@@ -141,12 +141,12 @@ class Graphs:
     @property
     def device(self) -> str:
         """As `placement.parse` reads it."""
-        return placement.written(self._by_component(self.device_of))
+        return components.written(self._by_component(self.device_of))
 
     @property
     def precision(self) -> str:
         """As `precision.parse` reads it: "f32", or by component "text=f32,unet=bf16,vae=bf16"."""
-        return precisions.written(self._by_component(self.precision_of))
+        return components.written(self._by_component(self.precision_of))
 
     def _by_component(self, of: Callable[[str], str]) -> dict[str, str]:
         """The decoder speaks for the VAE, whose encoder not every picture needs."""
@@ -155,7 +155,7 @@ class Graphs:
         return {self._component(name): of(name) for name in manifest.graphs if name not in encoders}
 
     def _component(self, name: str) -> str:
-        return precisions.component(self.bundle, name)
+        return components.component(self.bundle, name)
 
 
 def open_graph(

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from pleinair.bundle.opening import Bundle
 from pleinair.checks import one_of, shown
+from pleinair.engines.components import by_component, component
 from pleinair.errors import RequestError
 from pleinair.system.files import CONFIG, parse_json
 
 F32, AUTO = "f32", "auto"
 PRECISIONS = (F32, "bf16", "f16")
-COMPONENTS = ("text", "unet", "vae", "upscaler")
 # What `auto` takes on OpenVINO, by device and by what it says that it computes in; f32 where nothing stands here. Each
 # row is above 40 dB a call against f32 (docs/performance.md#precision). Text encoders stay in f32: they run once.
 FASTEST: dict[tuple[str, str], dict[str, str]] = {
@@ -26,41 +26,13 @@ def parse(value: str | Mapping[str, str] | None) -> dict[str, str]:
 
     Raises RequestError for unknown components and precisions.
     """
-    if value is None:
-        value = AUTO
-    if isinstance(value, str) and "=" not in value:
-        return dict.fromkeys(COMPONENTS, _known(value))
-    if isinstance(value, str):
-        pairs = [part.partition("=")[::2] for part in value.split(",")]
-    elif isinstance(value, Mapping):
-        pairs = list(value.items())
-    else:
-        raise RequestError(f"precision must be text like bf16 or unet=bf16,vae=f32, not {shown(value)}")
-    named = {one_of("component", str(name).strip(), COMPONENTS): _known(kind) for name, kind in pairs}
-    if len(named) < len(pairs):
-        raise RequestError("a component is named twice in the precision; name each once: unet=bf16,vae=f32")
-    return dict.fromkeys(COMPONENTS, AUTO) | named
+    return by_component("precision", AUTO if value is None else value, AUTO, _known, "unet=bf16,vae=f32")
 
 
 def _known(kind: str) -> str:
     if not isinstance(kind, str):
         raise RequestError(f"precision must be text, not {shown(kind)}; choose from {AUTO}, {', '.join(PRECISIONS)}")
     return one_of("precision", kind.strip().lower(), (AUTO, *PRECISIONS))
-
-
-def written(precisions: Mapping[str, str]) -> str:
-    """Component -> precision as `parse` reads it, as short as it goes: "f32" or "text=f32,unet=bf16,vae=bf16"."""
-    kinds = set(precisions.values())
-    if len(kinds) == 1:
-        return kinds.pop()
-    return ",".join(f"{name}={precisions[name]}" for name in COMPONENTS if name in precisions)
-
-
-def component(bundle: Bundle, graph: str) -> str:
-    """Which of COMPONENTS a graph of the bundle is part of."""
-    if graph in (encoder.graph for encoder in bundle.manifest.text_encoders):
-        return "text"
-    return "vae" if graph.startswith("vae") else graph
 
 
 def fastest(bundle: Bundle, graph: str, device: str, offered: tuple[str, ...]) -> str:

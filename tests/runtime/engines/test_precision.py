@@ -9,6 +9,7 @@ import pleinair
 from pleinair.bundle.opening import open_bundle
 from pleinair.cli import app as cli
 from pleinair.engines import openvino, precision
+from pleinair.engines.components import written
 from pleinair.engines.fake import FakeEngine
 from pleinair.engines.openvino import OpenVINOEngine
 from pleinair.errors import RequestError
@@ -44,8 +45,8 @@ def test_what_makes_no_sense_is_refused(asked):
 @pytest.mark.parametrize("asked", ["f32", "bf16", "text=f32,unet=bf16,vae=f32"])
 def test_what_is_written_is_read_again(asked):
     found = precision.parse(asked)
-    assert precision.parse(precision.written(found)) == found
-    assert precision.written({"text": "f32", "unet": "bf16", "vae": "bf16"}) == "text=f32,unet=bf16,vae=bf16"
+    assert precision.parse(written(found)) == found
+    assert written({"text": "f32", "unet": "bf16", "vae": "bf16"}) == "text=f32,unet=bf16,vae=bf16"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""The components of a model, for what may differ between them: where each runs, and what it computes in."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pleinair.bundle.opening import Bundle
+from pleinair.checks import one_of, shown
+from pleinair.errors import RequestError
+
+COMPONENTS = ("text", "unet", "vae", "upscaler")
+
+
+def component(bundle: Bundle, graph: str) -> str:
+    """Which of COMPONENTS a graph of the bundle is part of."""
+    if graph in (encoder.graph for encoder in bundle.manifest.text_encoders):
+        return "text"
+    return "vae" if graph.startswith("vae") else graph
+
+
+def by_component(
+    name: str, value: str | Mapping[str, Any], usual: str, known: Callable[[Any], str], example: str
+) -> dict[str, str]:
+    """ "gpu", "unet=npu,vae=gpu" or {"unet": "npu"} -> a value for every component, `usual` where none is named.
+
+    `known` checks a value; `name` and `example` are for errors. Raises RequestError, also for unknown components.
+    """
+    if isinstance(value, str) and "=" not in value:
+        return dict.fromkeys(COMPONENTS, known(value))
+    if isinstance(value, str):
+        pairs = [part.partition("=")[::2] for part in value.split(",")]
+    elif isinstance(value, Mapping):
+        pairs = list(value.items())
+    else:
+        raise RequestError(f"{name} must be text, not {shown(value)}; write for example {example}")
+    named = {one_of("component", str(part).strip(), COMPONENTS): known(kind) for part, kind in pairs}
+    if len(named) < len(pairs):
+        raise RequestError(f"a component is named twice in the {name}; name each once: {example}")
+    return dict.fromkeys(COMPONENTS, usual) | named
+
+
+def written(values: Mapping[str, str]) -> str:
+    """Component -> value as `by_component` reads it, as short as it goes: "cpu" or "text=cpu,unet=npu,vae=gpu"."""
+    kinds = set(values.values())
+    if len(kinds) == 1:
+        return kinds.pop()
+    return ",".join(f"{name}={values[name]}" for name in COMPONENTS if name in values)
