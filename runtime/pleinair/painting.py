@@ -1,0 +1,323 @@
+"""The flow of one job, top to bottom: text -> path -> noise -> loop -> picture."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from math import isclose
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from pleinair.bundle.opening import Bundle
+from pleinair.engines.engine import Graph
+from pleinair.engines.failures import check_finite
+from pleinair.engines.graphs import Asking, Graphs
+from pleinair.network import guidance
+from pleinair.network.denoiser import known_feeds, ports
+from pleinair.network.feeds import CHANNELS, Known, Told
+from pleinair.network.guidance import Guide, Guided
+from pleinair.pictures import start as starts
+from pleinair.pictures.decoding import Decoding
+from pleinair.pictures.seamless import wrapped
+from pleinair.pictures.upscale import Upscalers
+from pleinair.pictures.vae import resized_latents, rough, to_pil
+from pleinair.request.canvas import ground_of
+from pleinair.request.options import ENLARGERS, Randomness
+from pleinair.request.planning import Pass, plan, warnings
+from pleinair.request.request import Request
+from pleinair.results import Frame, Result, Timings
+from pleinair.sampling.configured import make_solver
+from pleinair.sampling.noise import NoiseSource, source, stacked
+from pleinair.sampling.path import Point
+from pleinair.sampling.predictions import prediction_type
+from pleinair.text.encoders import Encoders
+from pleinair.text.reader import Conditioning, Reader
+
+Guides = Callable[[int], Guide]  # step -> what the network is told at it
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What stays loaded between the jobs of a pipeline."""
+
+    bundle: Bundle
+    graphs: Graphs
+    encoders: Encoders
+    upscalers: Upscalers
+
+    def release(self) -> None:
+        self.graphs.release()
+        self.upscalers.release()
+        self.encoders.forget()
+
+
+@dataclass
+class Batch:
+    """Pictures that share the network's calls, on their way from noise."""
+
+    seeds: tuple[int, ...]
+    generators: list[NoiseSource]
+    given: np.ndarray | None  # clean start latents (B, C, h, w) of the caller's own
+    x: np.ndarray = field(default_factory=lambda: np.empty(0))  # (B, C, h, w)
+    steps: int = 0  # done
+
+
+class Painting:
+    """One job: a resolved request, and what its batches share.
+
+    `settings` tells what made the pictures of some seeds. Raises BundleError or RequestError for what the model, the
+    sampler or an upscaler cannot do, before a graph is loaded.
+    """
+
+    def __init__(self, kept: Kept, request: Request, settings: Callable[[tuple[int, ...]], dict[str, Any]]) -> None:
+        self.request = request
+        self.passes = plan(kept.bundle, request)
+        self.timings = Timings()
+        self._kept = kept
+        self._settings = settings
+        self._manifest = kept.bundle.manifest
+        self._said: list[str] = []  # warnings
+        self._started = 0.0
+        for folder in request.upscalers:
+            kept.upscalers.open(folder)
+
+    @property
+    def steps(self) -> int:
+        return sum(len(each.path) for each in self.passes)
+
+    def run(
+        self,
+        *,
+        generators: Sequence[NoiseSource] | None = None,
+        guide: Guides | None = None,
+        start: np.ndarray | None = None,
+        sparing: bool = False,
+    ) -> Iterator[Frame]:
+        """Paint; `sparing` does each stage for all batches, and then lets it leave memory."""
+        self._started = perf_counter()
+        request, kept = self.request, self._kept
+        self._said = [
+            *warnings(kept.bundle, request, self.passes),
+            *kept.upscalers.elsewhere(request.upscalers),
+        ]
+        guides = [guide or self._guide(len(each.path)) for each in self.passes]
+        batches = self._batches(sources(request.random, request.seeds) if generators is None else generators, start)
+        if sparing:
+            kept.graphs.release(*(encoder.graph for encoder in self._manifest.text_encoders))
+        for together in [batches] if sparing else [[each] for each in batches]:
+            for number, stage in enumerate(self.passes):
+                begun = [self._again(stage, each) if number else self._begin(stage, each) for each in together]
+                for batch, where in zip(together, begun, strict=True):
+                    yield from self._denoise(stage, guides[number], batch, where)
+                if sparing:
+                    kept.graphs.release(self._manifest.denoiser.graph)
+            for batch in together:
+                yield self._finished(batch)
+            if sparing:
+                kept.graphs.release(self._manifest.vae.decoder)
+
+    def _batches(self, generators: Sequence[NoiseSource], given: np.ndarray | None) -> list[Batch]:
+        size, seeds = self.request.batch, self.request.seeds
+        batches = []
+        for first in range(0, len(seeds), size):
+            these = slice(first, first + size)
+            batches.append(Batch(seeds[these], list(generators[these]), None if given is None else given[these]))
+        return batches
+
+    def read(self, steps: int) -> Conditioning:
+        """What the network is told of the prompts over `steps` steps."""
+        return self._reader().read(self.asking, self.request.prompt, self.request.negative, steps)
+
+    def _guide(self, steps: int) -> Guides:
+        """What the network is told of the prompts, as far as guidance makes use of it."""
+        request = self.request
+        request.check()
+        with self.timings.spent_on("load"):
+            reader = self._reader()
+            reader.prepare(self.asking)
+        scale = guidance.KINDS[self._manifest.guidance].scale(request.guidance)
+        with self.timings.spent_on("text"):
+            read = partial(reader.read, self.asking, request.prompt, request.negative, steps)
+            conditioning = read(contrast=scale > 1)
+            if scale <= 1 and not isclose(sum(conditioning.weights), 1.0):
+                conditioning = read()  # AND weighs against it
+            elif scale <= 1 and request.negative:
+                self._said.append("the negative prompt has no effect without guidance; use --guidance above 1")
+        self._said += [each for each in conditioning.warnings if each not in self._said]
+        return conditioning.at
+
+    def _reader(self) -> Reader:
+        how = {"clip_skip": self.request.clip_skip, "embeddings": self.request.embeddings}
+        return Reader(self._kept.bundle, encoders=self._kept.encoders, **how)
+
+    def _begin(self, stage: Pass, batch: Batch) -> starts.Start | None:
+        """Set a batch to where the first pass begins; returns the picture below it, where that is not noise alone."""
+        request = self.request
+        if self._ground is None and batch.given is None:
+            noise = stacked(batch.generators, self.shape(stage.width, stage.height))
+            batch.x = (stage.path.start * noise).astype(np.float32)
+            return None
+        start = self._start(batch)
+        new = request.task in ("inpaint", "edit") and request.canvas.strength == 1
+        batch.x = (stage.path.start * start.noise if new else start.at(stage.path.strides[0][0])).astype(np.float32)
+        return start
+
+    def _start(self, batch: Batch) -> starts.Start:
+        """The picture that the first pass starts from."""
+        request = self.request
+        if batch.given is not None:
+            return starts.Start(batch.given, stacked(batch.generators, batch.given.shape[1:]))
+        request.check()
+        with self.timings.spent_on("load"):
+            encoder = self._encoder
+        with self.timings.spent_on("encode"):
+            return starts.start(
+                self._ground,
+                encoder,
+                self.shape(request.width, request.height),
+                batch.generators,
+                encoding(request.random, batch.seeds, batch.generators),
+                strength=request.canvas.strength,
+                channels=self._manifest.denoiser.channels,
+            )
+
+    def _again(self, stage: Pass, batch: Batch) -> starts.Start:
+        """Set a batch to where a later pass begins: its picture so far at a larger size, hidden by new noise."""
+        batch.generators = sources(self.request.random, batch.seeds)
+        latents = self._enlarged(batch.x, stage)
+        start = starts.Start(latents, stacked(batch.generators, latents.shape[1:]))
+        batch.x = start.at(stage.path.strides[0][0]).astype(np.float32)
+        return start
+
+    def _denoise(self, stage: Pass, guide: Guides, batch: Batch, start: starts.Start | None) -> Iterator[Frame]:
+        """One way through the noise."""
+        request, steps = self.request, stage.steps
+        denoise = self._guided(stage, guide, start)
+        with self.timings.spent_on("load"):
+            self._prepare_denoiser(denoise, batch.x)
+        config = self._kept.bundle.scheduler_config
+        sample = make_solver(steps.sampler, config, eta=steps.eta, s_churn=steps.s_churn, s_noise=steps.s_noise)
+        looked_at = wrapped(denoise, request.tile) if request.tile else denoise
+        draw = partial(stacked, batch.generators, batch.x.shape[1:])
+        levels = [a for a, _ in stage.path.strides[1:]] + [None]  # where each step leads; None: out of the noise
+        mark = perf_counter()
+        for level, state in zip(levels, sample(looked_at, batch.x, stage.path, draw), strict=True):
+            if start is not None:
+                state.x = start.kept(state.x, level and (state.at or level))
+            done = batch.steps + 1
+            check_finite(state.x, f"at step {done} of {self.steps}")
+            self.timings.steps.append(perf_counter() - mark)
+            show = partial(self._decoding.preview, state.x0)
+            show_rough = partial(rough, state.x0, self._manifest.latents.rgb, self._manifest.vae.downsample)
+            yield Frame(done, self.steps, batch.seeds, show, show_rough)
+            request.check()
+            batch.steps = done
+            batch.x, mark = state.x, perf_counter()
+
+    def _guided(self, stage: Pass, guide: Guides, start: starts.Start | None) -> Guided:
+        """The network of a pass, made to listen to its text."""
+        request, part = self.request, self._manifest.denoiser
+        graph = self._kept.graphs.open(part.graph)
+
+        def network(x: np.ndarray, point: Point, step: int, told: Told) -> np.ndarray:
+            request.check()
+            return graph(**ports(part, x, point.t, told))[part.output]
+
+        known = Known(stage.width, stage.height, request.guidance.scale)
+        more = known_feeds(part, self._manifest.graphs[part.graph], known)
+        if start is not None and start.behind is not None:
+            more[CHANNELS] = start.behind
+        told = guidance.with_feeds(guide, more)
+        prediction = prediction_type(self._kept.bundle.scheduler_config)
+        return Guided(network, told, request.guidance, prediction, len(stage.path), self._manifest.guidance)
+
+    def _prepare_denoiser(self, denoise: Guided, x: np.ndarray) -> None:
+        """Compile the denoiser for the shapes of a pass's first call."""
+        part, told = self._manifest.denoiser, denoise.calls(0, len(x))[0]
+        rows = len(next(iter(told.values())))
+        given = ports(part, np.empty((rows, *x.shape[1:]), np.float32), 0.0, told)
+        self._kept.graphs.open(part.graph).prepare({port: array.shape for port, array in given.items()})
+
+    def _enlarged(self, x: np.ndarray, stage: Pass) -> np.ndarray:
+        """The latents of a finished pass at the size of the next one."""
+        enlarger = self.request.hires.enlarger
+        if enlarger == "latent":
+            return resized_latents(x, *self.shape(stage.width, stage.height)[1:])
+        pixels = self._decoded(x)
+        if enlarger not in ENLARGERS:
+            pixels = self._larger(Path(enlarger), pixels)
+        self.request.check()
+        with self.timings.spent_on("encode"):
+            return self._decoding.again(pixels, stage.width, stage.height)
+
+    def _finished(self, batch: Batch) -> Frame:
+        """A batch's pictures, with everything that made them."""
+        pixels = self._decoded(batch.x)
+        if self._ground:
+            pixels = self._ground.finished(pixels)
+        if self.request.upscale:
+            pixels = self._larger(self.request.upscale, pixels)
+        self.timings.total = perf_counter() - self._started
+        result = Result(
+            images=to_pil(pixels),
+            seeds=batch.seeds,
+            settings=self._settings(batch.seeds),
+            timings=replace(self.timings, steps=list(self.timings.steps)),
+            warnings=tuple(self._said),
+            pixels=pixels,
+            latents=batch.x,
+        )
+        show = partial(to_pil, pixels)
+        return Frame(self.steps, self.steps, batch.seeds, show, show, result)
+
+    def _decoded(self, x: np.ndarray) -> np.ndarray:
+        with self.timings.spent_on("load"):
+            self._decoding.prepare(x.shape)
+        self.request.check()
+        with self.timings.spent_on("decode"):
+            return self._decoding.pixels(x)
+
+    def _larger(self, folder: Path, pixels: np.ndarray) -> np.ndarray:
+        return self._kept.upscalers.open(folder)(pixels, self.request.tile or "", self.request.check)
+
+    def encoded(self, generators: Sequence[NoiseSource]) -> np.ndarray | None:
+        """The clean latents (B, C, h, w) of the picture that is painted over, if there is one."""
+        if self._ground is None:
+            return None
+        drawn_from = encoding(self.request.random, self.request.seeds, list(generators))
+        return self._encoder.latents(self._ground.picture, drawn_from)
+
+    @cached_property
+    def _ground(self) -> starts.Ground | None:
+        request = self.request
+        return ground_of(request.canvas, request.width, request.height) if request.canvas else None
+
+    @cached_property
+    def _encoder(self) -> starts.EncodedOnce:
+        return starts.EncodedOnce(self.asking(self._manifest.vae.encoder), self._manifest.vae, self.request.vae_tile)
+
+    @cached_property
+    def _decoding(self) -> Decoding:
+        request, graphs = self.request, self._kept.graphs
+        return Decoding(graphs.open, self._manifest.vae, request.tile or "", request.vae_tile, request.check)
+
+    def asking(self, name: str) -> Graph:
+        """A graph that asks before every call whether the caller wants to stop."""
+        return Asking(self._kept.graphs.open(name), self.request.check)
+
+    def shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Of one picture's latents (C, h, w)."""
+        factor = self._manifest.vae.downsample
+        return self._manifest.latents.channels, height // factor, width // factor
+
+
+def sources(random: Randomness, seeds: tuple[int, ...]) -> list[NoiseSource]:
+    """The source of each picture's noise, not used yet."""
+    return [source(seed, random.noise, random.subseed, random.subseed_strength) for seed in seeds]
+
+
+def encoding(random: Randomness, seeds: tuple[int, ...], generators: list[NoiseSource]) -> list[NoiseSource]:
+    """What the VAE draws from: a subseed is mixed into the first draw, which must be the noise of the loop."""
+    return generators if random.subseed is None else [source(seed, random.noise) for seed in seeds]
