@@ -24,13 +24,14 @@ from pleinair.network.feeds import joined
 from pleinair_export import graphs, picture
 from pleinair_export.apart import do
 from pleinair_export.check import Converted
+from pleinair_export.defaults import own_sampler
 from pleinair_export.memory import check_memory, memory_needed
 from pleinair_export.parts import convert_graph
 from pleinair_export.preview import read_rgb
 from pleinair_export.progress import Progress
 from pleinair_export.quantize import BYTES
 from pleinair_export.small_files import origin, write_configs
-from pleinair_export.source import Source, absent, open_source, own_sampler
+from pleinair_export.source import Source, absent, open_source
 from pleinair_export.staging import check_apart, staged
 from pleinair_export.tokenizer import write_tokenizer
 from pleinair_export.tracing import FORMATS

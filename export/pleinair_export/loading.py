@@ -7,7 +7,8 @@ from pleinair.checks import one_line
 from pleinair.errors import ExportError, PleinairError, ResourceError
 from pleinair_export.narrow import widen_at_use
 from pleinair_export.quiet import quiet
-from pleinair_export.source import DOWNLOAD, STEMS, Source, stored_kind
+from pleinair_export.source import STEMS, Source
+from pleinair_export.weight_files import DOWNLOAD, stored_kind
 
 KINDS = {"F16": torch.float16, "BF16": torch.bfloat16}  # those that weights are kept in
 

@@ -48,6 +48,16 @@ def scalar(value: Any) -> Any:
     return plain
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value read from a file is a number, which True is not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def wholes(values: list[Any], most: int) -> bool:
+    """Whether all values read from a file are whole numbers from 1 to `most`."""
+    return all(type(value) is int and 1 <= value <= most for value in values)
+
+
 def items(value: Any, most: int) -> list[Any]:
     """The first `most` + 1 of a row of values; TypeError for what is none, as text, mappings and sets are not."""
     if isinstance(value, str | bytes | bytearray | Mapping | Set):

@@ -1,0 +1,82 @@
+"""What a bundle paints with unless told: a model's habits and its maker's wishes, tried out on a path."""
+
+from pathlib import Path
+from typing import Any
+
+from pleinair.bundle.describing import Described
+from pleinair.bundle.manifest import Defaults
+from pleinair.checks import number, one_line, shown, whole
+from pleinair.errors import BundleError, ExportError, RequestError
+from pleinair.request.options import MAX_SIDE, MAX_STEPS
+from pleinair.sampling.configured import make_solver
+from pleinair.sampling.laying import make_path
+from pleinair.sampling.names import default_sampler, named
+from pleinair.sampling.predictions import prediction_type
+from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sampling.scheduler_config import check_config
+from pleinair_export.families import habits
+from pleinair_export.settings import check_wishes
+from pleinair_export.weight_files import DOWNLOAD
+
+
+def settled(path: Path, model: Described, scheduler: dict[str, Any], wishes: dict[str, Any]) -> Defaults:
+    """What a bundle paints with unless told: the model's habits and the `wishes` of its maker, tried out on a path.
+
+    Raises ExportError for wishes that every picture would fail with, and for scheduler configs that cannot be walked.
+    """
+    check_wishes(wishes)
+    factor = model.factor
+    height, width = (side * factor for side in model.size)
+    try:
+        scheduler = check_config(scheduler)
+        sampler = own_sampler(wishes["sampler"]) if "sampler" in wishes else known_sampler(path, scheduler)
+        steps, guidance = habits(model, scheduler)
+        prediction_type(scheduler)
+        defaults = Defaults(
+            pixels("width", wishes.get("width", width), factor),
+            pixels("height", wishes.get("height", height), factor),
+            sampler,
+            whole("steps", wishes.get("steps", steps), 1, MAX_STEPS),
+            number("guidance", wishes.get("guidance", guidance), 0, 100),
+            number("image_guidance", wishes.get("image_guidance", Defaults.image_guidance), 1, 100),
+        )
+        make_solver(sampler, scheduler)
+        make_path(scheduler, SAMPLERS[sampler].grid, defaults.steps, None)
+    except ExportError:
+        raise
+    except (RequestError, BundleError) as error:
+        why, _, hint = str(error).rpartition("; ")
+        raise ExportError(
+            f"a bundle of '{one_line(path.name, 80)}' could not paint: {one_line(why, 160)}; {one_line(hint, 300)}"
+        ) from None
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        raise ExportError(
+            f"the scheduler config of '{one_line(path.name, 80)}' cannot be read ({one_line(error, 80)}); {DOWNLOAD}"
+        ) from None
+    return defaults
+
+
+def known_sampler(path: Path, scheduler: dict[str, Any]) -> str:
+    """The sampler of a scheduler config; ExportError, with how to name one, for a class that is not known."""
+    try:
+        return default_sampler(scheduler)
+    except BundleError:
+        raise ExportError(
+            f"the scheduler class of '{one_line(path.name, 80)}', {shown(scheduler.get('_class_name'))}, is not known;"
+            " name the sampler to paint with: --sampler dpmpp_2m"
+        ) from None
+
+
+def own_sampler(name: str) -> str:
+    """A sampler by its own name or another tool's; RequestError for none, and for one that names a spacing too."""
+    sampler, spacing = named(name)
+    if spacing:
+        raise RequestError(f"a default sampler has no spacing, as '{one_line(name, 40)}' has; choose {sampler}")
+    return sampler
+
+
+def pixels(name: str, value: int, factor: int) -> int:
+    """Pixels along one side of a picture; RequestError for what is no multiple of `factor`."""
+    if whole(name, value, factor, MAX_SIDE) % factor:
+        raise RequestError(f"{name} {shown(value)} is not a multiple of {factor}; choose one that is")
+    return value

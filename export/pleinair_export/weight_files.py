@@ -1,0 +1,93 @@
+"""The safetensors files of a component's weights, judged by their headers before gigabytes are read."""
+
+import json
+import math
+import re
+import stat
+import struct
+from pathlib import Path
+from typing import Any
+
+from pleinair.checks import one_line, shown, wholes
+from pleinair.errors import ExportError
+from pleinair.system.files import read_json
+
+DOWNLOAD = "download the model again"
+COUNTED = ("I64", "I32", "BOOL")  # kinds of position ids and the like
+HEADER, INDEX = 1 << 24, 1 << 24  # bytes: the largest header, and index of shards
+
+
+def check_weights(folder: Path, stem: str) -> tuple[str | None, int]:
+    """(variant, number of parameters) of a component's safetensors; raises ExportError: none, or truncated."""
+    variant, files = weight_files(folder, stem)
+    return variant, sum(map(count_parameters, files))
+
+
+def weight_files(folder: Path, stem: str) -> tuple[str | None, list[Path]]:
+    """(variant, files) of a component's safetensors; raises ExportError where there are none."""
+    for variant in (None, "fp16"):
+        dot = f".{variant}" if variant else ""
+        single, index = folder / f"{stem}{dot}.safetensors", folder / f"{stem}.safetensors.index{dot}.json"
+        if single.exists():
+            return variant, [single]
+        if index.exists():
+            return variant, [folder / shard for shard in sorted(shards(index))]
+    raise ExportError(
+        f"'{one_line(folder, 120, end=True)}' has no {stem}.safetensors; {DOWNLOAD}, with its .safetensors files"
+        " (.bin and .ckpt are not read)"
+    )
+
+
+def stored_kind(folder: Path, stem: str) -> str:
+    """What safetensors calls the numbers that a component's weights are; "F32" where there are several kinds."""
+    _, files = weight_files(folder, stem)
+    kinds = {str(entry.get("dtype")) for file in files for entry in read_header(file)[0].values()} - set(COUNTED)
+    return kinds.pop() if len(kinds) == 1 else "F32"
+
+
+def shards(index: Path) -> set[str]:
+    """The files that an index of shards names, all beside it; ExportError for names that lead elsewhere."""
+    table = read_json(index, INDEX, ExportError, DOWNLOAD).get("weight_map")
+    if not isinstance(table, dict) or not table:
+        raise ExportError(f"'{one_line(index, 120, end=True)}' has no weight_map; {DOWNLOAD}")
+    for name in table.values():
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]{1,200}\.safetensors", name):
+            raise ExportError(
+                f"'{one_line(index, 120, end=True)}' names {shown(name)}, which is no file beside it; {DOWNLOAD}"
+            )
+    return set(table.values())
+
+
+def count_parameters(file: Path) -> int:
+    """Numbers stored in a safetensors file, from its header; raises ExportError when the file is cut short."""
+    header, size, data = read_header(file)
+    where = one_line(file, 120, end=True)
+    try:
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=-1)
+        shapes = [entry["shape"] for entry in header.values()]
+        count = sum(math.prod(shape) for shape in shapes if len(shape) < 9 and wholes(shape, size))
+    except (KeyError, TypeError, IndexError) as error:
+        raise ExportError(f"'{where}' is not a safetensors file ({one_line(error, 80)}); {DOWNLOAD}") from None
+    if data != end or not 0 < count <= 2 * size:  # two numbers to a byte at most
+        raise ExportError(f"'{where}' is damaged or cut short ({size} bytes); {DOWNLOAD}")
+    return count
+
+
+def read_header(file: Path) -> tuple[dict[str, dict[str, Any]], int, int]:
+    """(tensors, bytes of the file, bytes behind the header) of a safetensors file; raises ExportError."""
+    where = one_line(file, 120, end=True)
+    try:
+        facts = file.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise ExportError(f"'{where}' is not an ordinary file; {DOWNLOAD}")
+        with file.open("rb") as stream:
+            length = struct.unpack("<Q", stream.read(8))[0]
+            if length > min(HEADER, facts.st_size - 8):
+                raise ExportError(f"'{where}' is damaged or cut short ({facts.st_size} bytes); {DOWNLOAD}")
+            header = json.loads(stream.read(length))
+        header.pop("__metadata__", None)
+        return header, facts.st_size, facts.st_size - 8 - length
+    except FileNotFoundError:
+        raise ExportError(f"'{where}' is missing; {DOWNLOAD}") from None
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, struct.error) as error:
+        raise ExportError(f"'{where}' is not a safetensors file ({one_line(error, 80)}); {DOWNLOAD}") from None
