@@ -24,6 +24,7 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "dml": "DmlExecutionProvider"}
 DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(int32)": "int32"}
 ELEMENTS = {1: np.float32, 10: np.float16}  # TensorProto.DataType
 BESIDE = "session.model_external_initializers_file_folder_path"  # where a model of bytes finds its weights
+LARGE = 1_000_000_000  # bytes of a graph's files, from which its convolutions are not laid out anew
 SILENT = 3  # errors only; they reach the caller as exceptions
 OLDEST = (1, 24)  # earlier ones read weights from anywhere on the disk
 INTEL_MAC = (sys.platform, platform.machine()) == ("darwin", "x86_64")  # has none later than 1.23
@@ -103,6 +104,9 @@ class OnnxGraph:
         options.log_severity_level = SILENT
         if self._threads:
             options.intra_op_num_threads = self._threads
+        if self._size() >= LARGE:
+            # laying out SD 1.5's UNet in blocks takes 2.4 GB and 7 s more to open, for steps that are 1 to 5 % faster
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         provider: list = [PROVIDERS[self._device]]
         if self._device == "dml":
             options.enable_mem_pattern = False  # DirectML refuses both of these otherwise
@@ -142,6 +146,11 @@ class OnnxGraph:
 
     def unload(self) -> None:
         self._session = None
+
+    def _size(self) -> int:
+        """Bytes of the graph's files."""
+        manifest = self._bundle.manifest
+        return sum(manifest.files[file].size for file in manifest.graphs[self._name].files["onnx"])
 
     def _edited(self, file: Path, options: ort.SessionOptions) -> bytes:
         """The model with other weights: those that stand in the file are written over, others handed to the session.
