@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from pleinair.bundle.describing import TEXT, Described, autoencoder, generation
-from pleinair.bundle.families import STABLE_DIFFUSION, Part
 from pleinair.bundle.verifying import FileInfo
+from pleinair.sources.architectures import ARCHITECTURES, Config
+from pleinair.sources.describing import TEXT, Described, autoencoder, generation
+from pleinair.sources.families import STABLE_DIFFUSION, Part
 from pleinair_bench import topologies
 from pleinair_bench.fill import pack
 from pleinair_bench.strip import strip
 from pleinair_export import graphs
-from pleinair_export.architectures import ARCHITECTURES, Config
 from pleinair_export.quiet import quiet
 from pleinair_export.tracing import FORMATS, WRITE
 from pleinair_export.trials import Context

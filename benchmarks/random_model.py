@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
 from make_topologies import MODELS, network, wake
-from pleinair.bundle.families import STABLE_DIFFUSION
-from pleinair_export.architectures import ARCHITECTURES
+from pleinair.sources.architectures import ARCHITECTURES
+from pleinair.sources.families import STABLE_DIFFUSION
 
 TOKENIZER = Path(__file__).parents[1] / "models" / "storybook" / "source" / "tokenizer"
 FORMAT = {"format": "pt"}

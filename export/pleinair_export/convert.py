@@ -5,7 +5,14 @@ import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-from pleinair.bundle.describing import (
+from pleinair.bundle.manifest import MANIFEST, Fidelity, GraphInfo, Manifest, Placed
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.verifying import list_files
+from pleinair.checks import one_line
+from pleinair.errors import RequestError, ResourceError
+from pleinair.network.feeds import joined
+from pleinair.sources.defaults import own_sampler
+from pleinair.sources.describing import (
     Described,
     Made,
     Tokens,
@@ -14,24 +21,17 @@ from pleinair.bundle.describing import (
     text_encoders,
     upscaler_manifest,
 )
-from pleinair.bundle.families import Part
-from pleinair.bundle.manifest import MANIFEST, Fidelity, GraphInfo, Manifest, Placed
-from pleinair.bundle.opening import open_bundle
-from pleinair.bundle.verifying import list_files
-from pleinair.checks import one_line
-from pleinair.errors import RequestError, ResourceError
-from pleinair.network.feeds import joined
+from pleinair.sources.families import Part
+from pleinair.sources.folder import Source, absent, open_source
 from pleinair_export import graphs, picture
 from pleinair_export.apart import do
 from pleinair_export.check import Converted
-from pleinair_export.defaults import own_sampler
 from pleinair_export.memory import check_memory, memory_needed
 from pleinair_export.parts import convert_graph
 from pleinair_export.preview import read_rgb
 from pleinair_export.progress import Progress
 from pleinair_export.quantize import BYTES
 from pleinair_export.small_files import origin, write_configs
-from pleinair_export.source import Source, absent, open_source
 from pleinair_export.staging import check_apart, staged
 from pleinair_export.tokenizer import write_tokenizer
 from pleinair_export.tracing import FORMATS

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from pleinair.bundle.describing import unet_feeds, unet_ports
 from pleinair.bundle.manifest import LATENTS, TIMESTEP, Port
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.network.feeds import MAKERS, Known
+from pleinair.sources.describing import unet_feeds, unet_ports
 from pleinair_export.trials import Arrays, Context, steady_size
 
 TRIED = Known(width=768, height=512, guidance=7.5)  # what a UNet is told of the request where it is tried

@@ -2,13 +2,13 @@
 
 import torch
 
-from pleinair.bundle.families import Part
 from pleinair.checks import one_line
 from pleinair.errors import ExportError, PleinairError, ResourceError
+from pleinair.sources.families import Part
+from pleinair.sources.folder import STEMS, Source
+from pleinair.sources.weight_files import DOWNLOAD, stored_kind
 from pleinair_export.narrow import widen_at_use
 from pleinair_export.quiet import quiet
-from pleinair_export.source import STEMS, Source
-from pleinair_export.weight_files import DOWNLOAD, stored_kind
 
 KINDS = {"F16": torch.float16, "BF16": torch.bfloat16}  # those that weights are kept in
 

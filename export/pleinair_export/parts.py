@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pleinair.bundle.families import PROJECTED, Part
+from pleinair.sources.families import PROJECTED, Part
+from pleinair.sources.folder import Source
 from pleinair.text.encoders import NORM
 from pleinair_export.check import Converted
 from pleinair_export.graphs import SPECS, Spec, answers, final_norm
 from pleinair_export.loading import load
 from pleinair_export.preview import write_rgb
 from pleinair_export.progress import Progress
-from pleinair_export.source import Source
 from pleinair_export.tracing import WRITE
 from pleinair_export.trials import WORK, Context, Trial, trial_file, write_trial
 

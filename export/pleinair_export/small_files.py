@@ -9,7 +9,7 @@ from typing import Any
 import pleinair
 from pleinair.bundle.manifest import GraphInfo, Origin
 from pleinair.checks import one_line
-from pleinair_export.source import Source
+from pleinair.sources.folder import Source
 from pleinair_export.upscaler import Upscaler
 
 

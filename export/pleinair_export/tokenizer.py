@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pleinair.bundle.describing import Tokens
 from pleinair.checks import one_line
 from pleinair.errors import BundleError, ExportError
+from pleinair.sources.describing import Tokens
 from pleinair.system.files import read_file
 from pleinair.text.tokenizer import LARGEST, read_tokenizer
 from pleinair_export.quiet import quiet

@@ -13,11 +13,11 @@ from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.engines.engine import Graph, Shapes
 from pleinair.engines.fake import FakeEngine
 from pleinair.pipeline import Pipeline
+from pleinair.sources.folder import Source
 from pleinair_export.graphs import FORWARD
 from pleinair_export.loading import load
 from pleinair_export.picture import paint
 from pleinair_export.progress import Progress
-from pleinair_export.source import Source
 from pleinair_export.trials import Arrays
 
 

@@ -10,8 +10,8 @@ from torch import nn
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.checks import one_line
 from pleinair.errors import ExportError
+from pleinair.sources.weight_files import DOWNLOAD, count_parameters, read_header
 from pleinair_export.esrgan import build
-from pleinair_export.weight_files import DOWNLOAD, count_parameters, read_header
 
 LARGEST = 1_000_000_000  # bytes; ESRGAN has 67 million, and a whole Stable Diffusion in one file is beyond this
 KINDS = (".safetensors", ".pth", ".pt")

@@ -103,7 +103,9 @@ class Painting:
             *kept.upscalers.elsewhere(request.upscalers),
         ]
         guides = [guide or self._guide(len(each.path)) for each in self.passes]
-        batches = self._batches(sources(request.random, request.seeds) if generators is None else generators, start)
+        batches = self._batches(
+            noise_sources(request.random, request.seeds) if generators is None else generators, start
+        )
         if sparing:
             kept.graphs.release(*(encoder.graph for encoder in self._manifest.text_encoders))
         for together in [batches] if sparing else [[each] for each in batches]:
@@ -185,7 +187,7 @@ class Painting:
 
     def _again(self, stage: Pass, batch: Batch) -> starts.Start:
         """Set a batch to where a later pass begins: its picture so far at a larger size, hidden by new noise."""
-        batch.generators = sources(self.request.random, batch.seeds)
+        batch.generators = noise_sources(self.request.random, batch.seeds)
         latents = self._enlarged(batch.x, stage)
         start = starts.Start(latents, stacked(batch.generators, latents.shape[1:]))
         batch.x = start.at(stage.path.strides[0][0]).astype(np.float32)
@@ -313,7 +315,7 @@ class Painting:
         return self._manifest.latents.channels, height // factor, width // factor
 
 
-def sources(random: Randomness, seeds: tuple[int, ...]) -> list[NoiseSource]:
+def noise_sources(random: Randomness, seeds: tuple[int, ...]) -> list[NoiseSource]:
     """The source of each picture's noise, not used yet."""
     return [source(seed, random.noise, random.subseed, random.subseed_strength) for seed in seeds]
 

@@ -7,12 +7,11 @@ from typing import Any, Self, Unpack
 import numpy as np
 
 from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
-from pleinair.bundle.unsupported import refuse_model
 from pleinair.checks import one_of, whole
 from pleinair.engines import precision as precisions
 from pleinair.engines.engine import Engine, choose_engine
 from pleinair.engines.graphs import KEPT, Graphs
-from pleinair.painting import Guides, Kept, Painting, sources
+from pleinair.painting import Guides, Kept, Painting, noise_sources
 from pleinair.pictures.upscale import Upscalers
 from pleinair.request.help import lists_options
 from pleinair.request.options import Options
@@ -20,6 +19,7 @@ from pleinair.request.record import asked_for
 from pleinair.request.request import Request, resolve
 from pleinair.results import Frame, Result, merged
 from pleinair.sampling.noise import NoiseSource
+from pleinair.sources.unsupported import refuse_model
 from pleinair.text.encoders import Encoders
 from pleinair.text.reader import Conditioning
 from pleinair.version import __version__
@@ -110,7 +110,7 @@ class Pipeline:
 
     def generators(self, request: Request) -> list[NoiseSource]:
         """The source of each picture's noise, not used yet."""
-        return sources(request.random, request.seeds)
+        return noise_sources(request.random, request.seeds)
 
     def encoded(self, request: Request, generators: Sequence[NoiseSource]) -> np.ndarray | None:
         """The clean latents (B, C, h, w) of the picture that a request starts from, drawn as `generate` draws them."""

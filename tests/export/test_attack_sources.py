@@ -9,8 +9,8 @@ import pytest
 
 from odd_files import circle, dangling, directory, outside, pipe, sparse, zeros
 from pleinair.errors import ExportError, PleinairError, ResourceError
+from pleinair.sources.folder import open_source
 from pleinair_export import export, parts
-from pleinair_export.source import open_source
 from pleinair_export.upscaler import open_upscaler
 from tiny_pipeline import write_index
 

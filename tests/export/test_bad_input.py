@@ -7,8 +7,8 @@ import pytest
 
 from pleinair.bundle.manifest import Sizes
 from pleinair.errors import ExportError, RequestError, ResourceError
+from pleinair.sources.folder import open_source
 from pleinair_export import export, parts
-from pleinair_export.source import open_source
 from tiny_pipeline import write_tiny_pipeline
 
 

@@ -17,13 +17,13 @@ from onnx import TensorProto
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import pleinair
-from pleinair.bundle.describing import Described
-from pleinair.bundle.families import STABLE_DIFFUSION
 from pleinair.bundle.manifest import Autoencoder, Sizes
 from pleinair.bundle.opening import open_bundle
 from pleinair.errors import BundleError, QualityError
 from pleinair.sampling.names import CLASSES, default_sampler
 from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sources.describing import Described
+from pleinair.sources.families import STABLE_DIFFUSION
 from pleinair_export import (
     check,
     convert,

@@ -7,9 +7,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel
 
 from pleinair.engines.openvino import MARK
+from pleinair.sources.folder import open_source
 from pleinair_export import graphs
 from pleinair_export.loading import load
-from pleinair_export.source import open_source
 from pleinair_export.tracing import write_openvino
 from pleinair_export.trials import Context, tried
 from tiny_pipeline import write_tiny_pipeline

@@ -7,16 +7,16 @@ from inspect import Parameter, signature
 import diffusers
 import pytest
 
-from pleinair.bundle.families import FAMILIES
 from pleinair.bundle.opening import open_bundle
 from pleinair.errors import ExportError, RequestError
 from pleinair.sampling.laying import make_path
 from pleinair.sampling.names import default_sampler, unknown_class
 from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sources.families import FAMILIES
+from pleinair.sources.folder import open_source
+from pleinair.sources.schedulers import DEFAULTS, OVERWRITTEN, as_walked
 from pleinair_export import convert
-from pleinair_export.families import as_walked
 from pleinair_export.small_files import write_configs
-from pleinair_export.source import open_source
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
 PUBLISHED = {**BETAS, "_class_name": "PNDMScheduler", "skip_prk_steps": True, "trained_betas": None}
@@ -53,6 +53,16 @@ def describe(folder, config, entry=None, pipeline="StableDiffusionPipeline"):
     changed = {"scheduler": entry or ["diffusers", config["_class_name"]], "_class_name": pipeline}
     (folder / "model_index.json").write_text(json.dumps({**index, **changed}))
     return folder
+
+
+def test_the_table_of_defaults_is_diffusers_own():
+    """All of its classes of schedulers, whether a sampler follows them or not."""
+    found = {}
+    for kind in {name for name in dir(diffusers) if name.endswith("Scheduler")} - {TORCHSDE}:
+        parameters = signature(getattr(diffusers, kind).__init__).parameters
+        found[kind] = {key: parameters[key].default for key in OVERWRITTEN if key in parameters}
+    ours = {kind: said for kind, said in DEFAULTS.items() if kind != TORCHSDE}
+    assert ours == {kind: said for kind, said in found.items() if said}
 
 
 @pytest.mark.parametrize("pipeline", FAMILIES)

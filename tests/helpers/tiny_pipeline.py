@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pleinair.bundle import families
+from pleinair.sources import families
 
 MERGES = [("t", "h"), ("th", "e</w>"), ("a", "n"), ("an", "d</w>"), ("r", "e"), ("re", "d</w>"), ("o", "n</w>")]
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from pleinair.bundle.opening import Bundle, open_bundle
-from pleinair.bundle.unsupported import refuse_model
 from pleinair.cli import sandbox as sandboxes
 from pleinair.cli.flags import Json
 from pleinair.cli.terminal import aligned, complain, data, document, failure
@@ -17,6 +16,7 @@ from pleinair.engines.engine import ENGINES, installed
 from pleinair.errors import BundleError, RequestError
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
+from pleinair.sources.unsupported import refuse_model
 from pleinair.system import machine
 
 app = typer.Typer(add_completion=False)

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 import typer
 
 from pleinair.bundle.opening import open_bundle
-from pleinair.bundle.unsupported import refuse_model
 from pleinair.cli.flags import Json, takes
 from pleinair.cli.terminal import data, document, warn
 from pleinair.cli.usage import examples
 from pleinair.request.request import resolve
+from pleinair.sources.unsupported import refuse_model
 from pleinair.text.reader import Reader
 from pleinair.text.report import report, report_lines
 

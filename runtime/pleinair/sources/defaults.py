@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from pleinair.bundle.describing import Described
 from pleinair.bundle.manifest import Defaults
 from pleinair.checks import number, one_line, shown, whole
 from pleinair.errors import BundleError, ExportError, RequestError
@@ -14,9 +13,10 @@ from pleinair.sampling.names import default_sampler, named
 from pleinair.sampling.predictions import prediction_type
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.scheduler_config import check_config
-from pleinair_export.families import habits
-from pleinair_export.settings import check_wishes
-from pleinair_export.weight_files import DOWNLOAD
+from pleinair.sources.describing import Described
+from pleinair.sources.schedulers import habits
+from pleinair.sources.settings import check_wishes
+from pleinair.sources.weight_files import DOWNLOAD
 
 
 def settled(path: Path, model: Described, scheduler: dict[str, Any], wishes: dict[str, Any]) -> Defaults:

@@ -1,12 +1,10 @@
 """What diffusers' pipelines do to a scheduler config, and how a model is painted with unless told."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
-from pleinair.bundle.describing import Described, guidance_kind
 from pleinair.sampling.names import pytorch_class
-from pleinair_export.quiet import quiet
+from pleinair.sources.describing import Described, guidance_kind
 
 STEPS = 20
 FEW_STEPS = {  # scheduler class of a distilled model -> its steps and guidance: most of the guidance is trained in
@@ -21,7 +19,33 @@ OVERWRITTEN: dict[str, tuple[Callable[[Any], bool], Any]] = {
     "clip_sample": (lambda value: value is True, False),
     "skip_prk_steps": (lambda value: value is False, True),
 }
-WITHOUT_PACKAGES = {"DPMSolverSDEScheduler": {"steps_offset": 0}}  # diffusers hides it where torchsde is absent
+OFFSET = {"steps_offset": 0}
+DEFAULTS: dict[str, dict[str, Any]] = {  # what a class of diffusers takes for OVERWRITTEN where its config is silent
+    "CogVideoXDDIMScheduler": OFFSET | {"clip_sample": True},
+    "CogVideoXDPMScheduler": OFFSET | {"clip_sample": True},
+    "DDIMInverseScheduler": OFFSET | {"clip_sample": True},
+    "DDIMParallelScheduler": OFFSET | {"clip_sample": True},
+    "DDIMScheduler": OFFSET | {"clip_sample": True},
+    "DDPMParallelScheduler": OFFSET | {"clip_sample": True},
+    "DDPMScheduler": OFFSET | {"clip_sample": True},
+    "DEISMultistepScheduler": OFFSET,
+    "DPMSolverMultistepInverseScheduler": OFFSET,
+    "DPMSolverMultistepScheduler": OFFSET,
+    "DPMSolverSDEScheduler": OFFSET,
+    "EulerAncestralDiscreteScheduler": OFFSET,
+    "EulerDiscreteScheduler": OFFSET,
+    "HeunDiscreteScheduler": OFFSET | {"clip_sample": False},
+    "KDPM2AncestralDiscreteScheduler": OFFSET,
+    "KDPM2DiscreteScheduler": OFFSET,
+    "LCMScheduler": OFFSET | {"clip_sample": False},
+    "LMSDiscreteScheduler": OFFSET,
+    "PNDMScheduler": OFFSET | {"skip_prk_steps": False},
+    "RePaintScheduler": {"clip_sample": True},
+    "SASolverScheduler": OFFSET,
+    "TCDScheduler": OFFSET | {"clip_sample": False},
+    "UnCLIPScheduler": {"clip_sample": True},
+    "UniPCMultistepScheduler": OFFSET,
+}
 OVERWRITES = {  # pipeline class -> the keys that its constructor sees to; those of other families leave them alone
     "StableDiffusionPipeline": ("steps_offset", "clip_sample"),
     "StableDiffusionImg2ImgPipeline": ("steps_offset", "clip_sample"),
@@ -47,22 +71,10 @@ def as_walked(config: dict[str, Any], pipeline: str, entry: Any) -> dict[str, An
     if not isinstance(kind, str):
         return config
     kind = pytorch_class(kind)
-    said = {**class_defaults(kind), **config}
+    said = {**DEFAULTS.get(kind, {}), **config}
     wrong = {key: OVERWRITTEN[key] for key in OVERWRITES.get(pipeline, ()) if key in said}
     return {
         **config,
         "_class_name": kind,
         **{key: right for key, (is_wrong, right) in wrong.items() if is_wrong(said[key])},
     }
-
-
-def class_defaults(kind: str) -> dict[str, Any]:
-    """What a scheduler class of diffusers takes where its config is silent; nothing for other names."""
-    if kind in WITHOUT_PACKAGES:
-        return WITHOUT_PACKAGES[kind]
-    with quiet():
-        from diffusers import schedulers
-
-        found = getattr(schedulers, kind, None) if kind.endswith("Scheduler") else None
-        parameters = inspect.signature(found.__init__).parameters if inspect.isclass(found) else {}
-    return {name: each.default for name, each in parameters.items() if each.default is not inspect.Parameter.empty}

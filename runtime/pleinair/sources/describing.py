@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pleinair.bundle.families import PROJECTED, Family
 from pleinair.bundle.manifest import (
     FORMAT,
     LATENTS,
@@ -24,6 +23,7 @@ from pleinair.bundle.manifest import (
 )
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.bundle.verifying import FileInfo
+from pleinair.sources.families import PROJECTED, Family
 
 Config = Mapping[str, Any]
 

@@ -6,8 +6,8 @@ import pytest
 
 import pleinair
 from bundles import light_copy
-from pleinair.bundle.unsupported import refuse_model
 from pleinair.cli import app as cli
+from pleinair.sources.unsupported import refuse_model
 
 
 def diffusers(folder, kind):

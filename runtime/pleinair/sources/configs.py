@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from pleinair.bundle.describing import ADDED, Described, channels_behind, pooled_width
-from pleinair.bundle.families import PROJECTED, SUPPORTED, Family, Part
 from pleinair.checks import is_number, one_line, shown, wholes
 from pleinair.errors import ExportError
-from pleinair_export.weight_files import DOWNLOAD
+from pleinair.sources.describing import ADDED, Described, channels_behind, pooled_width
+from pleinair.sources.families import PROJECTED, SUPPORTED, Family, Part
+from pleinair.sources.weight_files import DOWNLOAD
 
 FOREIGN_PORTS = ("class_embed_type", "num_class_embeds", "encoder_hid_dim")
 LARGEST = 1_000_000  # of the numbers in a component's config: its widths, its vocabulary

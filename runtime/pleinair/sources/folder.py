@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pleinair.bundle.describing import Described
-from pleinair.bundle.families import FAMILIES, SUPPORTED, Family, Part
 from pleinair.bundle.manifest import MANIFEST, Defaults
 from pleinair.checks import one_line
 from pleinair.errors import ExportError, RequestError
+from pleinair.sources.configs import check_configs, check_numbers, text_length
+from pleinair.sources.defaults import settled
+from pleinair.sources.describing import Described
+from pleinair.sources.families import FAMILIES, SUPPORTED, Family, Part
+from pleinair.sources.schedulers import as_walked
+from pleinair.sources.settings import SETTINGS, Settings, check_sides, read_settings
+from pleinair.sources.weight_files import DOWNLOAD, check_weights
 from pleinair.system.files import CONFIG, read_file, read_json
-from pleinair_export.configs import check_configs, check_numbers, text_length
-from pleinair_export.defaults import settled
-from pleinair_export.families import as_walked
-from pleinair_export.settings import SETTINGS, Settings, check_sides, read_settings
-from pleinair_export.weight_files import DOWNLOAD, check_weights
 
 STEMS = {"transformers": "model", "diffusers": "diffusion_pytorch_model"}  # of the files of weights, by library
 GRAPHS = ("openvino_model.xml", "model.onnx")

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from pleinair.bundle.families import FAMILIES, SUPPORTED
 from pleinair.errors import BundleError
+from pleinair.sources.families import FAMILIES, SUPPORTED
 from pleinair.system.files import CONFIG, read_json
 
 CHECKPOINTS = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}

@@ -1,0 +1,1 @@
+"""Models that people bring: what they are, told from small files and headers, without PyTorch."""
