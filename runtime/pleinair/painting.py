@@ -15,7 +15,7 @@ from pleinair.engines.engine import Graph
 from pleinair.engines.failures import check_finite
 from pleinair.engines.graphs import Asking, Graphs
 from pleinair.network import guidance
-from pleinair.network.denoiser import known_feeds, ports
+from pleinair.network.denoiser import answer, known_feeds, ports
 from pleinair.network.feeds import CHANNELS, Known, Told
 from pleinair.network.guidance import Guide, Guided
 from pleinair.pictures import start as starts
@@ -225,7 +225,7 @@ class Painting:
 
         def network(x: np.ndarray, point: Point, step: int, told: Told) -> np.ndarray:
             request.check()
-            return graph(**ports(part, x, point.t, told))[part.output]
+            return answer(part, graph(**ports(part, x, point.t, told)), x)
 
         known = Known(stage.width, stage.height, request.guidance.scale)
         more = known_feeds(part, self._manifest.graphs[part.graph], known)

@@ -205,7 +205,7 @@ def write_index(folder: Path, scheduler: str, pipeline: str, **more: Any) -> Non
         **{part.tokenizer: ["transformers", "CLIPTokenizer"] for part in family.readers},
         **more,
     }
-    if family is not families.SDXL:
+    if family in (families.STABLE_DIFFUSION, families.PIX2PIX):
         index |= {"requires_safety_checker": False, "safety_checker": [None, None]}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\nRandom weights, for tests.\n")

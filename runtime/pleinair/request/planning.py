@@ -32,14 +32,14 @@ def plan(bundle: Bundle, request: Request) -> list[Pass]:
             f"bundle '{bundle.manifest.name}' is made to paint over pictures and paints no seamless ones;"
             " choose another with --model"
         )
-    path = _path(bundle, request.steps)
+    path = _path(bundle, request.steps, request.width, request.height)
     if request.canvas and (request.task == "image2image" or request.canvas.strength < 1):
         path = path.after(request.canvas.strength)
     passes = [Pass(request.steps, path, request.width, request.height)]
     if hires := request.hires:
         multiple = bundle.manifest.latents.multiple
         width, height = (round(side * hires.factor / multiple) * multiple for side in (request.width, request.height))
-        path = _path(bundle, hires.steps).after(hires.strength, "hires_strength")
+        path = _path(bundle, hires.steps, width, height).after(hires.strength, "hires_strength")
         passes.append(Pass(hires.steps, path, width, height))
     return passes
 
@@ -57,7 +57,9 @@ def warnings(bundle: Bundle, request: Request, passes: list[Pass]) -> list[str]:
     ]
 
 
-def _path(bundle: Bundle, steps: Steps) -> Path:
-    config, grid = bundle.scheduler_config, SAMPLERS[steps.sampler].grid
+def _path(bundle: Bundle, steps: Steps, width: int, height: int) -> Path:
+    config, grid, latents = bundle.scheduler_config, SAMPLERS[steps.sampler].grid, bundle.manifest.latents
+    patches = (width // latents.multiple) * (height // latents.multiple)
     make_solver(steps.sampler, config, eta=steps.eta, s_churn=steps.s_churn, s_noise=steps.s_noise)
-    return make_path(config, grid, steps.count, steps.spacing, sigmas=steps.sigmas, timesteps=steps.timesteps)
+    given = {"sigmas": steps.sigmas, "timesteps": steps.timesteps}
+    return make_path(config, grid, steps.count, steps.spacing, **given, patches=patches)

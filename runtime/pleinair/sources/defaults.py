@@ -33,15 +33,16 @@ def settled(path: Path, model: Described, scheduler: dict[str, Any], wishes: dic
         steps, guidance = habits(model, scheduler)
         prediction_type(scheduler)
         defaults = Defaults(
-            pixels("width", wishes.get("width", width), factor),
-            pixels("height", wishes.get("height", height), factor),
+            pixels("width", wishes.get("width", width), model.multiple),
+            pixels("height", wishes.get("height", height), model.multiple),
             sampler,
             whole("steps", wishes.get("steps", steps), 1, MAX_STEPS),
             number("guidance", wishes.get("guidance", guidance), 0, 100),
             number("image_guidance", wishes.get("image_guidance", Defaults.image_guidance), 1, 100),
         )
         make_solver(sampler, scheduler)
-        make_path(scheduler, SAMPLERS[sampler].grid, defaults.steps, None)
+        patches = (defaults.width // model.multiple) * (defaults.height // model.multiple)
+        make_path(scheduler, SAMPLERS[sampler].grid, defaults.steps, None, patches=patches)
     except ExportError:
         raise
     except (RequestError, BundleError) as error:

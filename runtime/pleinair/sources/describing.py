@@ -23,7 +23,9 @@ from pleinair.bundle.manifest import (
 )
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.bundle.verifying import FileInfo
-from pleinair.sources.families import PROJECTED, Family
+from pleinair.sources import transformers
+from pleinair.sources.families import T5_KIND, Family
+from pleinair.sources.transformers import TRANSFORMERS, Transformer
 
 Config = Mapping[str, Any]
 
@@ -53,25 +55,42 @@ class Described:
         return self.configs["unet"]
 
     @property
+    def network(self) -> Config:
+        """The config of the network of the loop."""
+        return self.configs[self.family.denoiser.folder]
+
+    @property
+    def transformer(self) -> Transformer | None:
+        """What is known of that network where it is no UNet."""
+        return TRANSFORMERS.get(self.family.denoiser.kind)
+
+    @property
     def channels(self) -> int:
         """Of the latents."""
         return self.configs["vae"].get("latent_channels", 4)
 
     @property
     def behind(self) -> tuple[str, ...]:
-        """What the UNet reads behind the latents."""
+        """What the network reads behind the latents."""
+        if self.transformer is not None:
+            return ()
         return channels_behind(self.family, self.unet.get("in_channels", 4), self.channels) or ()
 
     @property
     def size(self) -> tuple[int, int]:
         """Default height and width of the latents."""
-        side = self.unet.get("sample_size")
-        return tuple(side) if isinstance(side, list | tuple) else (side or 64, side or 64)
+        side, usual = self.network.get("sample_size"), 64 if self.transformer is None else transformers.SIZE
+        return tuple(side) if isinstance(side, list | tuple) else (side or usual, side or usual)
 
     @property
     def factor(self) -> int:
         """Image pixels per latent pixel along one side."""
         return 2 ** (len(self.configs["vae"]["block_out_channels"]) - 1)
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of a picture are multiples of."""
+        return self.factor * (1 if self.transformer is None else self.transformer.side(self.network))
 
 
 @dataclass(frozen=True)
@@ -79,7 +98,7 @@ class Tokens:
     """What a tokenizer folder and its text encoder's config say."""
 
     length: int
-    bos_id: int
+    bos_id: int | None
     eos_id: int
     pad_id: int
 
@@ -106,14 +125,14 @@ def painter_manifest(model: Described, made: Made) -> Manifest:
     return Manifest(
         format=FORMAT,
         name=made.name,
-        family=generation(model.unet),
+        family=generation(model.unet) if model.transformer is None else model.transformer.family,
         tasks=TASKS[model.behind],
-        latents=Latents(model.channels, model.factor, made.rgb),
+        latents=Latents(model.channels, model.multiple, made.rgb),
         vaes={"default": autoencoder(model)},
         defaults=made.defaults,
         text_encoders=encoders,
-        conditioning=conditioning(encoders),
-        denoisers=(Denoiser("unet", unet_feeds(model.unet), "out_sample", model.behind),),
+        conditioning=conditioning(model, encoders),
+        denoisers=(denoiser(model),),
         guidance=guidance_kind(model),
         scheduler="scheduler/scheduler_config.json",
         graphs=made.graphs,
@@ -156,7 +175,15 @@ def channels_behind(family: Family, read: int, latents: int) -> tuple[str, ...] 
 
 def guidance_kind(model: Described) -> str:
     """One of GUIDANCE of the manifest."""
+    if model.transformer is not None:
+        return model.transformer.guidance(model.network)
     return "embedded" if model.unet.get("time_cond_proj_dim") else STEERED.get(model.behind, "cfg")
+
+
+def denoiser(model: Described) -> Denoiser:
+    if model.transformer is not None:
+        return model.transformer.denoiser(model.network)
+    return Denoiser("unet", unet_feeds(model.unet), "out_sample", model.behind)
 
 
 def unet_feeds(unet: Config) -> dict[str, str]:
@@ -192,6 +219,7 @@ def pooled_width(unet: Config) -> int:
 
 def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEncoder, ...]:
     zeros = model.index.get("force_zeros_for_empty_prompt", model.family.zeros)
+    told = {name for group in model.family.groups for name in group}
     encoders = []
     for part in model.family.readers:
         (graph,) = part.graphs
@@ -205,8 +233,10 @@ def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEnco
                 eos_id=ids.eos_id,
                 pad_id=ids.pad_id,
                 output=read_output(model, part.folder),
-                pooled="text_embeds" if part.kind == PROJECTED else None,
+                pooled=part.pooled,
                 empty="zeros" if zeros else "encode",
+                cut=part.kind == T5_KIND or (bool(told) and graph not in told),
+                emphasis="plain" if part.kind == T5_KIND else "mean",
             )
         )
     return tuple(encoders)
@@ -214,13 +244,15 @@ def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEnco
 
 def read_output(model: Described, folder: str) -> str:
     """The output of a text encoder that the denoiser is told."""
-    if not model.family.skipped:
+    if not model.family.skipped or model.family.part(folder).kind == T5_KIND:
         return "last_hidden_state"
     return f"hidden_states.{model.configs[folder]['num_hidden_layers'] - model.family.skipped}"
 
 
-def conditioning(encoders: tuple[TextEncoder, ...]) -> dict[str, Joined]:
+def conditioning(model: Described, encoders: tuple[TextEncoder, ...]) -> dict[str, Joined]:
     """The feeds that text encoders make."""
+    if model.family.groups:
+        return transformers.joined(model.family, encoders, model.network)
     pooled = tuple(encoder.graph for encoder in encoders if encoder.pooled)
     made = {TEXT: Joined(tuple(encoder.graph for encoder in encoders))}
     return made | ({POOLED: Joined(pooled, pooled=True)} if pooled else {})

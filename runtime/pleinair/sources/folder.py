@@ -14,6 +14,7 @@ from pleinair.sources.describing import Described
 from pleinair.sources.families import FAMILIES, SUPPORTED, Family, Part
 from pleinair.sources.schedulers import as_walked
 from pleinair.sources.settings import SETTINGS, Settings, check_sides, read_settings
+from pleinair.sources.transformers import tokens_read
 from pleinair.sources.weight_files import DOWNLOAD, check_weights
 from pleinair.system.files import CONFIG, read_file, read_json
 
@@ -44,7 +45,7 @@ class Source(Described):
 
     def length(self, part: Part) -> int:
         """Tokens that a text encoder reads at once."""
-        return text_length(self.configs[part.folder])
+        return tokens_read(part, self.network) or text_length(self.configs[part.folder])
 
 
 def open_source(path: Path, sampler: str | None = None) -> Source:
@@ -54,7 +55,7 @@ def open_source(path: Path, sampler: str | None = None) -> Source:
     """
     check_kind(path)
     index = read_config(path / "model_index.json")
-    family = family_of(path, index)
+    family = family_of(path, index).found_in(index)
     readers = [part.tokenizer for part in family.readers]
     check_files(path, ("scheduler", *readers, *(part.folder for part in family.parts)))
     configs, variants, sizes = {}, {}, {}
@@ -161,7 +162,7 @@ def check_files(path: Path, folders: tuple[str, ...]) -> None:
             raise ExportError(f"'{where}' is a link that leaves the model's folder; put a copy of the file there")
         if not real.is_dir() and not real.is_file():
             raise ExportError(f"'{where}' is not an ordinary file; {DOWNLOAD}")
-        if entry.suffix in (".json", ".txt") and real.stat().st_size > TEXT:
+        if entry.suffix in (".json", ".txt", ".model") and real.stat().st_size > TEXT:
             raise ExportError(f"'{where}' is too large ({real.stat().st_size:,} bytes, at most {TEXT:,}); {DOWNLOAD}")
 
 

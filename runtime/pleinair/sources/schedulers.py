@@ -51,10 +51,13 @@ OVERWRITES = {  # pipeline class -> the keys that its constructor sees to; those
     "StableDiffusionImg2ImgPipeline": ("steps_offset", "clip_sample"),
     "StableDiffusionInpaintPipeline": ("steps_offset", "skip_prk_steps"),
 }
+SPACED = {"FluxPipeline": "trailing"}  # pipelines that lay FlowMatchEuler's sigmas themselves
 
 
 def habits(model: Described, scheduler: dict[str, Any]) -> tuple[int, float]:
     """Steps and guidance to paint with unless told, for the scheduler config that a model was published with."""
+    if model.transformer is not None:
+        return model.transformer.defaults(model.network, scheduler)
     if guidance_kind(model) == "embedded":
         return EMBEDDED
     return FEW_STEPS.get(str(scheduler.get("_class_name")), (STEPS, model.family.guidance))
@@ -71,6 +74,9 @@ def as_walked(config: dict[str, Any], pipeline: str, entry: Any) -> dict[str, An
     if not isinstance(kind, str):
         return config
     kind = pytorch_class(kind)
+    if kind.startswith("FlowMatch"):  # which has no timestep spacing of its own
+        laid = {"timestep_spacing": SPACED[pipeline]} if pipeline in SPACED else {}
+        config = {key: value for key, value in config.items() if key != "timestep_spacing"} | laid
     said = {**DEFAULTS.get(kind, {}), **config}
     wrong = {key: OVERWRITTEN[key] for key in OVERWRITES.get(pipeline, ()) if key in said}
     return {
