@@ -12,6 +12,9 @@ from tiny_pipeline import EOS, TEXT, VAE, write_index, write_tokenizer
 WIDTH = 64  # of T5 and of what the transformers read
 VAE_16 = VAE | {
     "latent_channels": 16,
+    "block_out_channels": (16, 16),  # one latent for 2 x 2 pixels, which is quick to trace
+    "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
     "scaling_factor": 1.5305,
     "shift_factor": 0.0609,
     "use_quant_conv": False,
