@@ -4,6 +4,7 @@
 shifts its noise by the size of the picture.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ PACKED = SHARED | {
     "axes_dims_rope": (2, 2, 4),
 }
 SECOND = TEXT | {"hidden_act": "gelu", "hidden_size": 24, "projection_dim": 24, "num_hidden_layers": 4}
-DYNAMIC = {"shift": 3.0, "use_dynamic_shifting": True, "base_image_seq_len": 4, "max_image_seq_len": 64}
+DYNAMIC = {"shift": 3.0, "use_dynamic_shifting": True}
 
 
 def write_tiny_transformer(folder: str | Path, family: str, *, seed: int = 0) -> Path:
@@ -63,12 +64,19 @@ def write_tiny_transformer(folder: str | Path, family: str, *, seed: int = 0) ->
         )
         network.proj_out.weight.data.mul_(3.0)  # predictions of about unit size, as a trained one makes
         network.save_pretrained(folder / "transformer")
+        if not joint:
+            set_size(folder / "transformer" / "config.json")
         diffusers.AutoencoderKL(**VAE_16).save_pretrained(folder / "vae")
     config = DYNAMIC if dynamic else {"shift": 3.0 if joint else 1.0}
     diffusers.FlowMatchEulerDiscreteScheduler(**config).save_pretrained(folder / "scheduler")
     pipeline = "StableDiffusion3Pipeline" if joint else "FluxPipeline"
     write_index(folder, "FlowMatchEulerDiscreteScheduler", pipeline, **index_of(family, len(kinds) + 1))
     return folder
+
+
+def set_size(file: Path) -> None:
+    """A default size, which FLUX's config does not have: its pipeline's would be slow to try."""
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"sample_size": 8}))
 
 
 def index_of(family: str, place: int) -> dict[str, Any]:
