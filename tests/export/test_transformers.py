@@ -126,6 +126,7 @@ def test_manifests_say_what_transformers_are(bundle):
     text = sd3.conditioning["text"]
     assert (text.encoders, text.then) == (("text_encoder", "text_encoder_2"), ("text_encoder_3",))
     assert (text.width, text.zeros) == (64, 0)
+    assert sd3.tasks == flux.tasks == ("text2image", "image2image")
     assert (sd3.defaults.steps, sd3.defaults.guidance, sd3.latents.multiple) == (28, 7.0, 4)
     assert (sd3.vae.scale, sd3.vae.shift, sd3.latents.channels) == (1.5305, 0.0609, 16)
     assert flux.conditioning["text"].encoders == ("text_encoder_2",)

@@ -126,7 +126,7 @@ def painter_manifest(model: Described, made: Made) -> Manifest:
         format=FORMAT,
         name=made.name,
         family=generation(model.unet) if model.transformer is None else model.transformer.family,
-        tasks=TASKS[model.behind],
+        tasks=TASKS[model.behind] if model.transformer is None else transformers.TASKS,
         latents=Latents(model.channels, model.multiple, made.rgb),
         vaes={"default": autoencoder(model)},
         defaults=made.defaults,

@@ -13,6 +13,7 @@ GRAPH = "transformer"
 OUTPUT = "out_sample"
 TEXT, POOLED = "text", "pooled"  # feeds that text encoders make
 JOINT, POOLED_TEXT = "joint_attention_dim", "pooled_projection_dim"  # keys of both classes: widths of these
+TASKS = ("text2image", "image2image")
 SIZE = 128  # latents along one side, where a config is silent
 
 
