@@ -147,7 +147,11 @@ def write_tiny_pipeline(folder: str | Path, family: str = "sd1", *, seed: int = 
         modernize_tokenizer(folder / "tokenizer")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        modules = {name: made(parts[name], config, model, sizes) for name, config in model.configs.items()}
+        modules = {}
+        for name, config in model.configs.items():
+            if name == "vae":
+                torch.manual_seed(seed + 1)  # one for all families, whatever their UNets drew
+            modules[name] = made(parts[name], config, model, sizes)
         for name, module in modules.items():
             if parts[name].tokenizer:
                 norm = next(each for path, each in module.named_modules() if path.endswith("final_layer_norm"))
