@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pleinair.library.pulling import Brought, Step
 
 SLOW_START_S = 1.0  # before that there is no telling how fast it comes
+BETWEEN_S = 0.1  # two changes of what a terminal shows
 app = typer.Typer(add_completion=False)
 
 
@@ -49,7 +50,7 @@ def pull(
 
 def followed(id: str, steps: "Iterable[Step]") -> "Brought":
     """Do the steps of a download and show how far it is; raises Cancelled, with how to go on, at a Ctrl-C."""
-    begun, first, last = monotonic(), None, ""
+    begun, shown, first, last = monotonic(), 0.0, None, ""
     try:
         with Progress() as progress, closing(steps) as running:
             for step in running:
@@ -58,8 +59,9 @@ def followed(id: str, steps: "Iterable[Step]") -> "Brought":
                 first = step.done if first is None else first
                 if not sys.stderr.isatty() and step.file != last:
                     say(f"[{megabytes(step.done)} of {megabytes(step.total)}] {step.file}")
-                last = step.file
-                progress.show(words(step, step.done - first, monotonic() - begun), step.done, step.total)
+                if step.file != last or monotonic() - shown > BETWEEN_S:
+                    shown, last = monotonic(), step.file
+                    progress.show(words(step, step.done - first, shown - begun), step.done, step.total)
     except KeyboardInterrupt:
         raise Cancelled(
             f"interrupted; what has come of '{id}' is kept, and the same command goes on from there"

@@ -64,6 +64,7 @@ def test_a_path_is_never_looked_for_on_the_hub(hub, run, exported, tmp_path):
     (here / "org" / "turbo").mkdir(parents=True)
     assert run("export", ID, "out")[0] == 0 and exported[0][0].resolve() == here / "org" / "turbo"
     assert run("export", ID, "out", "--revision", "main")[0] == 2
+    assert run("generate", "a", "--model", "org/other")[0] == run("info", "org/other")[0] == 3
     for source in ("org/turbp", "./org2/turbo", "turbo", "/org/turbo"):
         with pytest.raises(AssertionError):
             run("export", source, "out")
