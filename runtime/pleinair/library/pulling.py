@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from glob import escape
 from pathlib import Path, PurePosixPath
 
 from pleinair.bundle.manifest import MANIFEST
@@ -71,32 +70,45 @@ def pull(
         raise RequestError(f"'{one_line(id, 80)}' is no name on the hub; write OWNER/NAME")
     if file is not None and not leads_down(file):
         raise RequestError(f"'{one_line(file, 80)}' is no file of a repository; write --file NAME.safetensors")
-    if hub.offline():
-        repository = hub.cached(name, revision, *([file] if file else [MANIFEST, choosing.INDEX]))
-    else:
-        repository = hub.listed(name, revision)
-    kind = choosing.FILE if file else choosing.kind_of(repository, preferred(kinds))
-    folder = new_folder(to) if to else usual_folder(name, kind, file)
-    origin = Pulled(name, repository.commit)
+    places = {kind: folder_for(name, kind, to, file) for kind in ([choosing.FILE] if file else preferred(kinds))}
+    found = at_hand(places, name, revision, file) if hub.offline() else None
+    if found is None:
+        repository = looked_up(name, revision, file)
+        kind = choosing.FILE if file else choosing.kind_of(repository, places)
+        folder = places[kind]
+        found = at_hand({kind: folder}, name, repository.commit, file)
+    if found:
+        yield Step("", found.size, found.size, found)
+        return
     try:
-        if here(folder, origin, escape(file) if file else choosing.LANDMARKS[kind]):
-            size = size_on_disk(folder)
-            yield Step("", size, size, Brought(folder, kind, origin, size, before=True))
-            return
-        with staged(folder, origin) as stage:
-            read = partial(brought, repository, stage)
-            names = choosing.of_file(repository, file) if file else choosing.files_of(repository, kind, read)
-            check_room(repository, names, stage)
-            done, total = 0, sum(repository.files[each].size for each in names)
-            for each in names:
-                for have in bring(repository, each, stage):
-                    yield Step(each, done + have, total)
-                done += repository.files[each].size
-            tidy(stage, {*names})
-            write_origin(stage, origin)
-        yield Step("", total, total, Brought(folder, kind, origin, total))
+        check_free(folder)
+        yield from whole_model(repository, kind, folder, file)
     except OSError as error:
         raise unwritable(folder, error) from error
+
+
+def looked_up(id: str, revision: str | None, file: str | None) -> Repository:
+    """A repository as the hub lists it, or offline as its cache on this machine has it."""
+    if hub.offline():
+        return hub.cached(id, revision, *([file] if file else [MANIFEST, choosing.INDEX]))
+    return hub.listed(id, revision)
+
+
+def whole_model(repository: Repository, kind: str, folder: Path, file: str | None) -> Iterator[Step]:
+    """Bring every file that a model needs, and make `folder` of them."""
+    origin = Pulled(repository.id, repository.commit)
+    with staged(folder, origin) as stage:
+        read = partial(brought, repository, stage)
+        names = choosing.of_file(repository, file) if file else choosing.files_of(repository, kind, read)
+        check_room(repository, names, stage)
+        done, total = 0, sum(repository.files[name].size for name in names)
+        for name in names:
+            for have in bring(repository, name, stage):
+                yield Step(name, done + have, total)
+            done += repository.files[name].size
+        tidy(stage, {*names})
+        write_origin(stage, origin)
+    yield Step("", total, total, Brought(folder, kind, origin, total))
 
 
 def preferred(kinds: tuple[str, ...]) -> list[str]:
@@ -105,8 +117,10 @@ def preferred(kinds: tuple[str, ...]) -> list[str]:
     return sorted(kinds, key=lambda kind: kind in choosing.GRAPHS and kind not in ready)
 
 
-def usual_folder(id: str, kind: str, file: str | None) -> Path:
-    """Where a model goes unless told: what paints, among the models; what becomes a model, among the downloads."""
+def folder_for(id: str, kind: str, to: Path | None, file: str | None) -> Path:
+    """Where a model goes: to `to`, or, what paints, among the models; what becomes a model, among the downloads."""
+    if to:
+        return new_folder(to)
     owner, _, name = id.partition("/")
     if kind == choosing.BUNDLE or kind in choosing.GRAPHS:
         return models_folder() / name
@@ -121,16 +135,25 @@ def new_folder(to: Path) -> Path:
     return folder
 
 
-def here(folder: Path, origin: Pulled, landmark: str) -> bool:
-    """Whether a folder has the wanted model already; ResourceError where it is something else, which stays as it is.
+def at_hand(places: dict[str, Path], id: str, revision: str | None, file: str | None) -> Brought | None:
+    """What an earlier download has brought of a model, at this commit, or at any where `revision` is None."""
+    for kind, folder in places.items():
+        found = read_origin(folder)
+        if found and found.id == id and revision in (None, found.revision) and has(folder, kind, file):
+            return Brought(folder, kind, found, size_on_disk(folder), before=True)
+    return None
 
-    `landmark` is a file, or a pattern, that every model of the kind has.
-    """
+
+def has(folder: Path, kind: str, file: str | None) -> bool:
+    """Whether a folder holds a model of a kind."""
+    return (folder / file).is_file() if file else any(folder.glob(choosing.LANDMARKS[kind]))
+
+
+def check_free(folder: Path) -> None:
+    """Raise ResourceError for a folder that holds anything: it stays as it is."""
     if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
-        return False
+        return
     found = read_origin(folder)
-    if found == origin and any(folder.glob(landmark)):
-        return True
     what = f"holds {found.id} at {found.revision[:12]}" if found else "exists"
     raise ResourceError(
         f"'{one_line(folder, 120, end=True)}' {what} and is left alone; choose another --to, or remove it"

@@ -251,6 +251,8 @@ def test_offline_the_cache_of_the_hub_is_enough(hub, turbo, cache, refused, fact
     folder = Path(found["folder"])
     assert content(folder)[0] == wanted(turbo.files) and not [file for file in folder.rglob("*") if file.is_symlink()]
     assert "HF_HUB_OFFLINE" in refused(6, "pull", "org/other")
+    shutil.rmtree(cache)
+    assert facts("pull", ID)["before"] and facts("pull", ID, "--revision", COMMIT)["folder"] == str(folder)
     assert "HF_HUB_OFFLINE" in refused(6, "pull", ID, "--revision", "v2", "--to", "b")
 
 
