@@ -11,6 +11,7 @@ from pleinair.checks import one_line
 from pleinair.errors import BundleError, PleinairError, RequestError
 from pleinair.library.speed import Speed, remembered
 from pleinair.sources.origins import Pulled, read_origin
+from pleinair.sources.unsupported import refuse_model
 from pleinair.system.home import downloads_folder, is_name, models_folder
 
 UNFINISHED = ".pulling-"  # begins the name of a folder that is being downloaded
@@ -63,7 +64,9 @@ def checked_folder(name: str) -> Path:
 
 
 def kept(name: str, folder: Path) -> Kept:
+    """What there is to say of a folder, whether it is a model or not."""
     try:
+        refuse_model(folder)
         bundle, problem = open_bundle(folder, verify=False), None
     except (PleinairError, OSError) as error:
         bundle, problem = None, str(error)
@@ -78,6 +81,7 @@ def downloads() -> list[Download]:
 
 
 def download(folder: Path) -> Download:
+    """What there is to say of a downloaded folder; one that is not whole goes by the name it had on the hub."""
     origin, whole = read_origin(folder), not folder.name.startswith(UNFINISHED)
     name = f"{folder.parent.name}/{folder.name}" if whole or origin is None else origin.id
     return Download(name, folder, size_on_disk(folder), origin, whole)

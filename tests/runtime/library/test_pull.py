@@ -81,6 +81,7 @@ def test_graphs_and_single_files_say_what_is_next(hub, facts, refused, home, tmp
     found = facts("pull", "org/graphs")
     assert found["kind"] == "openvino" and found["next"] == f"pleinair adopt {home / 'models' / 'graphs'}"
     assert content(home / "models" / "graphs")[0] == {"model_index.json": b"{}", **graphs}
+    assert "OpenVINO" in refused(3, "models", "info", "graphs")
 
     hub.repos["org/files"] = Repo({"a.safetensors": b"a" * 2000, "b.safetensors": b"b" * 2000})
     found = facts("pull", "org/files", "--file", "a.safetensors", "--to", tmp_path / "one")
