@@ -313,7 +313,7 @@ def test_files_of_other_kinds_are_led_on(tmp_path, name, weight, match):
 @pytest.mark.parametrize("name", ["stabilityai/sd-turbo", "https://huggingface.co/stabilityai/sd-turbo", "hf://a/b"])
 def test_a_hub_id_is_told_what_fetches_it(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(PleinairError, match="hf download [a-z]+/[a-z-]+ --local-dir"):
+    with pytest.raises(PleinairError, match="pleinair pull [a-z]+/[a-z-]+$"):
         list(export(name, tmp_path / "out"))
 
 

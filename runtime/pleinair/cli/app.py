@@ -17,6 +17,8 @@ COMMANDS = {  # command -> the module of this folder that has it
     "generate": "generate",
     "morph": "morph",
     "export": "export",
+    "pull": "pull",
+    "models": "library",
     "info": "models",
     "prompt": "prompt",
     "metadata": "records",

@@ -12,6 +12,7 @@ from pleinair.sources.configs import check_configs, check_numbers, text_length
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described
 from pleinair.sources.families import FAMILIES, SUPPORTED, Family, Part
+from pleinair.sources.hub_ids import hub_id
 from pleinair.sources.schedulers import as_walked
 from pleinair.sources.settings import SETTINGS, Settings, check_sides, read_settings
 from pleinair.sources.weight_files import DOWNLOAD, check_weights
@@ -93,14 +94,11 @@ def read_config(file: Path) -> dict[str, Any]:
 
 def absent(source: str) -> RequestError:
     """The error for a SOURCE that is not there; a hub id, which looks like a path, is told with what fetches it."""
-    where = one_line(source, 120, end=True)
-    hub = re.fullmatch(r"(?:https://huggingface\.co/|hf://)?([\w-][\w.-]*/[\w-][\w.-]*?)/?", source)
-    if hub is None:
+    where, id = one_line(source, 120, end=True), hub_id(source)
+    if id is None:
         return RequestError(f"no folder or file '{where}'; check the path (SOURCE is on this disk)")
-    folder = hub[1].partition("/")[2]
     return RequestError(
-        f"no folder or file '{where}'; a model of the Hugging Face hub is downloaded first: hf download {hub[1]}"
-        f" --local-dir {folder}, and then exported from '{folder}'"
+        f"no folder or file '{where}'; if it is a model of the Hugging Face hub, fetch it with: pleinair pull {id}"
     )
 
 

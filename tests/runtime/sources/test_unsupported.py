@@ -41,8 +41,8 @@ CASES = {
     "another file": (lambda at: holding(at, "m.txt") / "m.txt", "a model is a folder"),
     "manifest": (lambda at: light_copy(at / "m") / "bundle.json", "give the folder"),
     "folder of a bundle": (lambda at: light_copy(at / "outer" / "m").parent, "outer/m"),
-    "hub id": (lambda at: "org/some-model", "downloads nothing"),
-    "hub address": (lambda at: "https://example.org/org/some-model", "downloads nothing"),
+    "hub id": (lambda at: "org/some-model", "pleinair pull org/some-model"),
+    "hub address": (lambda at: "https://huggingface.co/org/some-model", "pleinair pull org/some-model"),
     "broken index": (lambda at: holding(at / "m", "model_index.json"), "malformed"),
 }
 
