@@ -24,11 +24,11 @@ from pleinair.sampling.names import CLASSES, default_sampler
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sources.describing import Described
 from pleinair.sources.families import STABLE_DIFFUSION
+from pleinair.sources.schedulers import habits
 from pleinair_export import (
     check,
     convert,
     export,
-    families,
     graphs,
     onnx_files,
     preview,
@@ -455,7 +455,7 @@ def test_every_scheduler_of_diffusers_means_its_own_sampler_or_none():
             assert not ours or default_sampler(config) in ours, name
         except BundleError:
             assert not ours and name not in CLASSES
-        found = families.habits(model, config)
+        found = habits(model, config)
         assert (found.steps, 1 <= found.guidance <= 2) == (
             (4, True) if name in ("LCMScheduler", "TCDScheduler") else (20, False)
         )
