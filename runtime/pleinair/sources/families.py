@@ -88,7 +88,9 @@ SDXL_REFINER = replace(
 )
 
 ROWS = (STABLE_DIFFUSION, PIX2PIX, SDXL, SDXL_PIX2PIX, SDXL_REFINER)  # of those that fit a folder, the first is its own
-FAMILIES = {pipeline: family for family in reversed(ROWS) for pipeline in family.pipelines}
+FAMILIES = {  # pipeline class -> the first of its rows
+    pipeline: next(row for row in ROWS if pipeline in row.pipelines) for family in ROWS for pipeline in family.pipelines
+}
 SUPPORTED = "Stable Diffusion 1.x, 2.x and XL"
 
 
