@@ -157,6 +157,7 @@ IMPOSSIBLE_IN_FORMAT_2 = [
     *(((*ENCODER, "empty"), value) for value in ("", "nothing", None, 1)),
     *(((*ENCODER, "pooled"), value) for value in ("nowhere", "last_hidden_state", 1)),
     *((("defaults", "image_guidance"), value) for value in (0, -1, 1e9, "2", None)),
+    *((("defaults", "timesteps"), value) for value in ([], [500, 800], [800], [-1] * 20, "800", [None])),
     *((("weights",), value) for value in ([], None, {"unet": []}, {"unet": {"conv_in": 1}})),
     *((("format",), value) for value in (1, 3, 0, -1, "2", None)),
 ]

@@ -266,10 +266,6 @@ def sd3_folder(path):
     write_index(path, "FlowMatchEulerDiscreteScheduler", "StableDiffusion3Pipeline")
 
 
-def refiner_folder(path):
-    write_index(path, "EulerDiscreteScheduler", "StableDiffusionXLImg2ImgPipeline", requires_aesthetics_score=True)
-
-
 @pytest.mark.parametrize(
     "make, match",
     [
@@ -280,7 +276,6 @@ def refiner_folder(path):
             sd3_folder,
             "StableDiffusion3Pipeline, which cannot be exported yet; choose a model of Stable",
         ),
-        (refiner_folder, "is a refiner, which cannot be exported yet; choose the base model"),
     ],
 )
 def test_folders_of_other_kinds_are_led_on(tmp_path, make, match):

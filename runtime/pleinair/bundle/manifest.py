@@ -8,8 +8,13 @@ from pleinair.bundle.verifying import FileInfo
 FORMAT = 2
 MANIFEST = "bundle.json"
 LATENTS, TIMESTEP = "latents", "timestep"  # feeds that the loop gives
-BEHIND = ("mask", "masked_image", "image")  # what a denoiser may be shown behind the latents
-KNOWN_FEEDS = {"size_ids": 6, "guidance_embedding": None}  # made of the request alone: numbers in a row, None for any
+EDITED = ("image", "scaled_image")  # a picture that is edited, its latents as the VAE has them or as the loop has
+BEHIND = ("mask", "masked_image", *EDITED)  # what a denoiser may be shown behind the latents
+KNOWN_FEEDS = {  # made of the request alone: numbers in a row, None for any
+    "size_ids": 6,
+    "scored_size_ids": 5,
+    "guidance_embedding": None,
+}
 GUIDANCE = ("cfg", "embedded", "image_text")  # see pleinair.network.guidance
 
 
@@ -99,6 +104,11 @@ class Denoiser:
     output: str
     channels: tuple[str, ...] = ()
 
+    @property
+    def edits(self) -> bool:
+        """Whether it is shown a picture to edit."""
+        return any(name in EDITED for name in self.channels)
+
 
 @dataclass(frozen=True)
 class Autoencoder:
@@ -142,6 +152,7 @@ class Defaults:
     steps: int
     guidance: float
     image_guidance: float = 1.5  # of models that edit pictures
+    timesteps: tuple[float, ...] | None = None  # of models that walk these and no others; as many as `steps`
 
 
 @dataclass(frozen=True)

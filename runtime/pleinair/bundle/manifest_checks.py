@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from pleinair.bundle.manifest import (
     BEHIND,
@@ -143,6 +144,7 @@ def _painter_values(manifest: Manifest) -> dict[str, bool]:
         "defaults": 1 <= defaults.steps <= MOST_STEPS
         and 0 <= defaults.guidance <= 100
         and 1 <= defaults.image_guidance <= 100
+        and (defaults.timesteps is None or walks(defaults.timesteps, defaults.steps))
         and all(0 < side <= LARGEST_SIDE and not side % max(latents.multiple, 1) for side in sides),
         "sizes": manifest.sizes is None or suits(manifest.sizes, *sides),
         "guidance": manifest.guidance in GUIDANCE and _steered_as_said(manifest),
@@ -159,6 +161,12 @@ def _painter_values(manifest: Manifest) -> dict[str, bool]:
             for name, ports in _painter_ports(manifest).items()
         },
     }
+
+
+def walks(timesteps: tuple[float, ...], steps: int) -> bool:
+    """As many timesteps as steps, each below the one before and none below 0."""
+    ends = [math.inf, *timesteps, -1.0]
+    return len(timesteps) == steps and all(high > low for high, low in pairwise(ends))
 
 
 def is_autoencoder(vae: Autoencoder, channels: int) -> bool:
@@ -193,9 +201,8 @@ def _has_pooled(manifest: Manifest, names: Sequence[str]) -> bool:
 def _steered_as_said(manifest: Manifest) -> bool:
     """What a kind of guidance needs is there, and what needs it is not there without it."""
     part = manifest.denoiser
-    return ("guidance_embedding" in part.feeds.values()) == (manifest.guidance == "embedded") and (
-        "image" in part.channels
-    ) == (manifest.guidance == "image_text")
+    embedded = "guidance_embedding" in part.feeds.values()
+    return embedded == (manifest.guidance == "embedded") and part.edits == (manifest.guidance == "image_text")
 
 
 def _painter_ports(manifest: Manifest) -> dict[str, tuple[dict, dict]]:

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from pleinair.bundle.manifest import EDITED
 from pleinair.checks import is_number, one_line, shown, wholes
 from pleinair.errors import ExportError
-from pleinair.sources.describing import ADDED, Described, channels_behind, pooled_width
-from pleinair.sources.families import PROJECTED, SUPPORTED, Family, Part
+from pleinair.sources.describing import ADDED, Described, channels_behind, size_feed, vae_levels
+from pleinair.sources.families import SUPPORTED
 from pleinair.sources.weight_files import DOWNLOAD
 
 FOREIGN_PORTS = ("class_embed_type", "num_class_embeds", "encoder_hid_dim")
@@ -34,7 +35,7 @@ def check_configs(path: Path, model: Described) -> None:
     """Raise ExportError for what a bundle has no port for, and for values of a wrong kind."""
     unet, vae = model.unet, model.configs["vae"]
     texts = {part.folder: model.configs[part.folder] for part in model.family.readers}
-    levels, sides = vae.get("block_out_channels"), unet.get("sample_size")
+    levels, sides = vae_levels(vae), unet.get("sample_size")
     sides = sides if isinstance(sides, list) and len(sides) == 2 else [64 if sides is None else sides]
     scale, shift = vae.get("scaling_factor", 0.18215), vae.get("shift_factor") or 0.0
     widths = [vae.get("latent_channels", 4), unet.get("in_channels", 4), unet.get("out_channels", 4)]
@@ -49,9 +50,9 @@ def check_configs(path: Path, model: Described) -> None:
         "time_cond_proj_dim of its unet": told is None or (wholes([told], LARGEST) and told > 3),
         "cross_attention_dim of its unet": wholes([joined], LARGEST),
     }
-    if model.family.pools:
+    if model.family.pooling:
         added = [unet.get(key) for key in ("projection_class_embeddings_input_dim", "addition_time_embed_dim")]
-        added += [model.configs[part.folder].get("projection_dim", 512) for part in pooling(model.family)]
+        added += [texts[part.folder].get("projection_dim", 512) for part in model.family.pooling]
         checks["numbers that its unet is told beside the text"] = wholes(added, LARGEST)
     for name, text in texts.items():
         lengths = [text_length(text), text.get("hidden_size", 512), text.get("num_hidden_layers", 12)]
@@ -76,26 +77,20 @@ def check_ports(path: Path, model: Described) -> None:
     if texts != unet.get("cross_attention_dim", 1280):
         raise ExportError(f"'{name}' has a UNet that reads another width than its text is ({texts}); {DOWNLOAD}")
     foreign = [key for key in FOREIGN_PORTS if unet.get(key) is not None]
-    if unet.get("addition_embed_type") != (ADDED if model.family.pools else None):
+    if unet.get("addition_embed_type") != (ADDED if model.family.pooling else None):
         foreign.append("addition_embed_type")
-    if unet.get("time_cond_proj_dim") and "image" in model.behind:
+    if unet.get("time_cond_proj_dim") and set(EDITED) & set(model.behind):
         foreign.append("time_cond_proj_dim")
     if foreign:
         raise ExportError(
             f"'{name}' has a UNet with {foreign[0]} {shown(unet.get(foreign[0]))}, which is not supported; choose a"
             f" plain model of {SUPPORTED}"
         )
-    pooled = sum(model.configs[part.folder].get("projection_dim", 512) for part in pooling(model.family))
-    if pooled and pooled != pooled_width(unet):
+    if model.pooled and size_feed(unet, model.pooled) is None:
         raise ExportError(
-            f"'{name}' has a UNet that is told other numbers than a text and its sizes, as refiners are, which is not"
-            f" supported; choose a plain model of {SUPPORTED}"
+            f"'{name}' has a UNet that is told other numbers than a text and its sizes, which is not supported;"
+            f" choose a plain model of {SUPPORTED}"
         )
-
-
-def pooling(family: Family) -> list[Part]:
-    """The text encoders whose pooled output the UNet is told."""
-    return [part for part in family.readers if part.kind == PROJECTED]
 
 
 def text_length(config: dict[str, Any]) -> Any:

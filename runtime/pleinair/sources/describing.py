@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pleinair.bundle.manifest import (
+    EDITED,
     FORMAT,
+    KNOWN_FEEDS,
     LATENTS,
     TIMESTEP,
     Autoencoder,
@@ -28,16 +30,20 @@ from pleinair.sources.families import PROJECTED, Family
 Config = Mapping[str, Any]
 
 TEXT, POOLED = "text", "pooled"  # feeds that text encoders make
-SIZE_IDS, GUIDANCE = "size_ids", "guidance_embedding"  # feeds that follow from the request
-SIZES = 6  # numbers in a row of SIZE_IDS
+SIZE_IDS, SCORED, GUIDANCE = "size_ids", "scored_size_ids", "guidance_embedding"  # feeds that follow from the request
+SIZES = {KNOWN_FEEDS[feed]: feed for feed in (SIZE_IDS, SCORED)}  # count of numbers beside the text -> their feed
 ADDED = "text_time"  # SDXL's way to tell the UNet more: a pooled text, and sizes
 TASKS = {
     (): ("text2image", "image2image", "inpaint"),
     ("mask", "masked_image"): ("inpaint",),
     ("image",): ("edit",),
+    ("scaled_image",): ("edit",),
 }
-STEERED = {("image",): "image_text"}  # channels behind the latents -> how the text steers, where it is no plain cfg
-SCALE = 0.18215  # diffusers' default for an autoencoder
+REFINING = ("image2image", "inpaint")  # of a model that scores pictures: it goes on with them, and begins none
+VAES = {  # class -> the kind of its encoder's answer, and the scale of its latents where a config is silent
+    "AutoencoderKL": ("gaussian", 0.18215),
+    "AutoencoderTiny": ("plain", 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,18 @@ class Described:
     @property
     def behind(self) -> tuple[str, ...]:
         """What the UNet reads behind the latents."""
-        return channels_behind(self.family, self.unet.get("in_channels", 4), self.channels) or ()
+        names = channels_behind(self.family, self.unet.get("in_channels", 4), self.channels) or ()
+        return ("scaled_image",) if names == ("image",) and self.index.get("is_cosxl_edit") else names
+
+    @property
+    def pooled(self) -> int:
+        """Numbers of the pooled texts that the UNet is told."""
+        return sum(self.configs[part.folder].get("projection_dim", 512) for part in self.family.pooling)
+
+    @property
+    def scored(self) -> bool:
+        """Whether the UNet is told how well a picture is scored."""
+        return SCORED in unet_feeds(self.unet, self.pooled).values()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -71,7 +88,7 @@ class Described:
     @property
     def factor(self) -> int:
         """Image pixels per latent pixel along one side."""
-        return 2 ** (len(self.configs["vae"]["block_out_channels"]) - 1)
+        return vae_factor(self.configs["vae"])
 
 
 @dataclass(frozen=True)
@@ -106,14 +123,14 @@ def painter_manifest(model: Described, made: Made) -> Manifest:
     return Manifest(
         format=FORMAT,
         name=made.name,
-        family=generation(model.unet),
-        tasks=TASKS[model.behind],
+        family=f"{generation(model.unet)}-refiner" if model.scored else generation(model.unet),
+        tasks=REFINING if model.scored and not model.behind else TASKS[model.behind],
         latents=Latents(model.channels, model.factor, made.rgb),
         vaes={"default": autoencoder(model)},
         defaults=made.defaults,
         text_encoders=encoders,
         conditioning=conditioning(encoders),
-        denoisers=(Denoiser("unet", unet_feeds(model.unet), "out_sample", model.behind),),
+        denoisers=(Denoiser("unet", unet_feeds(model.unet, model.pooled), "out_sample", model.behind),),
         guidance=guidance_kind(model),
         scheduler="scheduler/scheduler_config.json",
         graphs=made.graphs,
@@ -156,38 +173,41 @@ def channels_behind(family: Family, read: int, latents: int) -> tuple[str, ...] 
 
 def guidance_kind(model: Described) -> str:
     """One of GUIDANCE of the manifest."""
-    return "embedded" if model.unet.get("time_cond_proj_dim") else STEERED.get(model.behind, "cfg")
+    if model.unet.get("time_cond_proj_dim"):
+        return "embedded"
+    return "image_text" if set(EDITED) & set(model.behind) else "cfg"
 
 
-def unet_feeds(unet: Config) -> dict[str, str]:
-    """Port of a UNet's graph -> the feed that it takes."""
+def unet_feeds(unet: Config, pooled: int = 0) -> dict[str, str]:
+    """Port of a UNet's graph -> the feed that it takes, where the pooled text has `pooled` numbers."""
     feeds = {"sample": LATENTS, "timestep": TIMESTEP, "encoder_hidden_states": TEXT}
     if unet.get("addition_embed_type") == ADDED:
-        feeds |= {"text_embeds": POOLED, "time_ids": SIZE_IDS}
+        feeds |= {"text_embeds": POOLED, "time_ids": size_feed(unet, pooled) or SIZE_IDS}
     if unet.get("time_cond_proj_dim"):
         feeds |= {"timestep_cond": GUIDANCE}
     return feeds
 
 
-def unet_ports(unet: Config) -> tuple[dict[str, Port], dict[str, Port]]:
+def unet_ports(unet: Config, pooled: int = 0) -> tuple[dict[str, Port], dict[str, Port]]:
     """Inputs and outputs of a UNet's graph."""
     shapes: dict[str, tuple[int | str, ...]] = {
         LATENTS: ("batch", unet.get("in_channels", 4), "height", "width"),
         TIMESTEP: (1,),
         TEXT: ("batch", "tokens", unet.get("cross_attention_dim", 1280)),
-        POOLED: ("batch", pooled_width(unet)),
-        SIZE_IDS: ("batch", SIZES),
+        POOLED: ("batch", pooled),
+        **{feed: ("batch", numbers) for numbers, feed in SIZES.items()},
         GUIDANCE: ("batch", unet.get("time_cond_proj_dim") or 0),
     }
-    inputs = {port: Port("float32", shapes[feed]) for port, feed in unet_feeds(unet).items()}
+    inputs = {port: Port("float32", shapes[feed]) for port, feed in unet_feeds(unet, pooled).items()}
     made = Port("float32", ("batch", unet.get("out_channels", 4), "height", "width"))
     return inputs, {"out_sample": made}
 
 
-def pooled_width(unet: Config) -> int:
-    """Numbers of the pooled text that an SDXL UNet is told, beside SIZES others in `addition_time_embed_dim` each."""
+def size_feed(unet: Config, pooled: int) -> str | None:
+    """The feed of the numbers that an SDXL UNet is told beside the pooled text; None for a count that no feed has."""
     both = unet.get("projection_class_embeddings_input_dim") or 0
-    return both - SIZES * (unet.get("addition_time_embed_dim") or 0)
+    count, left = divmod(both - pooled, unet.get("addition_time_embed_dim") or 1)
+    return None if left else SIZES.get(count)
 
 
 def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEncoder, ...]:
@@ -227,8 +247,23 @@ def conditioning(encoders: tuple[TextEncoder, ...]) -> dict[str, Joined]:
 
 
 def autoencoder(model: Described) -> Autoencoder:
-    vae = model.configs["vae"]
+    return autoencoder_of(model.configs["vae"], model.family.part("vae").kind)
+
+
+def autoencoder_of(vae: Config, kind: str) -> Autoencoder:
+    """The graphs and numbers of an autoencoder of the diffusers class `kind`."""
+    answer, silent = VAES[kind]
     mean, std = vae.get("latents_mean"), vae.get("latents_std")
     own = {"mean": tuple(map(float, mean)), "std": tuple(map(float, std))} if mean and std else {}
-    scale, shift = vae.get("scaling_factor", SCALE), vae.get("shift_factor") or 0.0
-    return Autoencoder("vae_decoder", "vae_encoder", model.factor, float(scale), float(shift), **own)
+    scale, shift = vae.get("scaling_factor", silent), vae.get("shift_factor") or 0.0
+    return Autoencoder("vae_decoder", "vae_encoder", vae_factor(vae), float(scale), float(shift), **own, kind=answer)
+
+
+def vae_levels(vae: Config) -> Any:
+    """The widths of an autoencoder's levels, each half as large as the one before."""
+    return vae.get("block_out_channels", vae.get("encoder_block_out_channels"))
+
+
+def vae_factor(vae: Config) -> int:
+    """Image pixels per latent pixel along one side."""
+    return 2 ** (len(vae_levels(vae)) - 1)

@@ -1,6 +1,8 @@
 """Families of models as rows: the classes that a diffusers pipeline is made of, and the graphs that each becomes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 PROJECTED = "CLIPTextModelWithProjection"  # a text encoder whose pooled output is the denoiser's too
 
@@ -45,9 +47,9 @@ class Family:
         return tuple(part for part in self.parts if part.tokenizer is not None)
 
     @property
-    def pools(self) -> bool:
-        """Whether the denoiser is told a pooled output."""
-        return any(part.kind == PROJECTED for part in self.parts)
+    def pooling(self) -> tuple[Part, ...]:
+        """The text encoders whose pooled output the denoiser is told."""
+        return tuple(part for part in self.parts if part.kind == PROJECTED)
 
 
 TEXT = Part("text_encoder", "transformers", "CLIPTextModel", {"text_encoder": "text_encoder"}, "tokenizer")
@@ -56,6 +58,10 @@ PROJECTED_TEXT = Part(
 )
 UNET = Part("unet", "diffusers", "UNet2DConditionModel", {"unet": "unet"})
 VAE = Part("vae", "diffusers", "AutoencoderKL", {"vae_encoder": "vae_encoder", "vae_decoder": "vae_decoder"})
+TINY_VAE = replace(
+    VAE, kind="AutoencoderTiny", graphs={"vae_encoder": "tiny_vae_encoder", "vae_decoder": "vae_decoder"}
+)
+STAND_INS = {part.kind: part for part in (TINY_VAE,)}  # parts that a pipeline may have in place of its own, by class
 
 STABLE_DIFFUSION = Family(
     pipelines=(
@@ -74,6 +80,41 @@ SDXL = Family(
     zeros=True,
     guidance=5.0,
 )
+SDXL_PIX2PIX = replace(SDXL, pipelines=("StableDiffusionXLInstructPix2PixPipeline",), behind=(("image",),))
+SDXL_REFINER = replace(
+    SDXL,
+    pipelines=("StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
+    parts=(PROJECTED_TEXT, UNET, VAE),
+)
 
-FAMILIES = {pipeline: family for family in (STABLE_DIFFUSION, PIX2PIX, SDXL) for pipeline in family.pipelines}
+ROWS = (STABLE_DIFFUSION, PIX2PIX, SDXL, SDXL_PIX2PIX, SDXL_REFINER)  # of those that fit a folder, the first is its own
+FAMILIES = {  # pipeline class -> the first of its rows
+    pipeline: next(row for row in ROWS if pipeline in row.pipelines) for family in ROWS for pipeline in family.pipelines
+}
 SUPPORTED = "Stable Diffusion 1.x, 2.x and XL"
+
+
+def family_of(index: Mapping[str, Any]) -> Family | None:
+    """The row of a model_index.json, by its pipeline class and the components that are there; None for no such class.
+
+    Where no row has all its components there, it is the first of the class, so that what is missing can be named.
+    """
+    kind = index.get("_class_name")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        return None
+    fitting = (row for row in ROWS if kind in row.pipelines and all(class_in(index, part.folder) for part in row.parts))
+    family = next(fitting, FAMILIES[kind])
+    parts = tuple(_as_found(part, class_in(index, part.folder)) for part in family.parts)
+    return family if parts == family.parts else replace(family, parts=parts)
+
+
+def class_in(index: Mapping[str, Any], folder: str) -> str | None:
+    """The class that a model_index.json gives for a component; None for one that is absent."""
+    entry = index.get(folder)
+    found = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+    return found if isinstance(found, str) else None
+
+
+def _as_found(part: Part, kind: str | None) -> Part:
+    other = STAND_INS.get(kind)
+    return other if other is not None and other.folder == part.folder else part
