@@ -15,6 +15,7 @@ EXAMPLES = {
         "pleinair export models/storybook/source my-bundle --weights int8",
         "pleinair export models/storybook/source for-both-engines --format both",
     ),
+    "adopt": ("pleinair adopt stable-diffusion-v1-5-int8-ov", "pleinair adopt sd-turbo-openvino --vae taesd-ov"),
     "info": ("pleinair info", "pleinair info my-bundle --verify"),
     "prompt": ('pleinair prompt "a (red:1.3) house BREAK night" --negative "snow"',),
     "metadata": ("pleinair metadata house.png", "pleinair metadata house.png --json"),
