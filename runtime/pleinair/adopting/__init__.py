@@ -1,1 +1,1 @@
-"""Graphs that other tools have exported, made to open as a bundle: judged by small files, described, left as they are."""
+"""Folders of graphs that other tools have exported: judged by small files, described, and left as they are."""

@@ -10,7 +10,8 @@ from pleinair.checks import one_line
 from pleinair.errors import BundleError
 from pleinair.system.files import read_file
 
-LARGEST = 128 << 20  # bytes; the UNet of SDXL with int8 weights has some 15 million
+LARGEST = 64 << 20  # bytes; the UNet of SDXL with int8 weights has some 15 million
+DEEPEST = 100  # elements in each other
 AGAIN = "download the model again"
 NUMBERS = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32", "boolean": "bool"}
 PRECISIONS = {"FP32": "f32", "FP16": "f16", "FP64": "f64", "I64": "i64", "I32": "i32", "BOOL": "boolean"}
@@ -25,6 +26,7 @@ STORED = {  # element type of a constant -> what it is called here, and its bits
     "nf4": ("nf4", 4),
 }
 LAYER = ["net", "layers", "layer"]  # where the layers of the graph itself stand; those of loops lie deeper
+EDGE = ["net", "edges", "edge"]
 
 
 def read_ir(path: Path) -> Outline:
@@ -38,7 +40,7 @@ def read_ir(path: Path) -> Outline:
     try:
         parser.Parse(content, True)
         return reader.outline()
-    except (expat.ExpatError, ValueError, KeyError, OverflowError) as error:
+    except (expat.ExpatError, ValueError, LookupError, OverflowError) as error:
         raise BundleError(
             f"'{one_line(path, 120, end=True)}' is not an OpenVINO graph ({one_line(error, 80)}); {AGAIN}"
         ) from None
@@ -60,7 +62,7 @@ class Reader:
         self._sides: list[int | None] = []
         self._precision = ""
         self._parameters: list[FoundPort] = []
-        self._results: list[tuple[str, str, str, Shape]] = []  # layer, names, precision, shape
+        self._results: dict[str, tuple[str, str, Shape]] = {}  # layer -> names, precision, shape
         self._names: dict[tuple[str, str], str] = {}  # (layer, port) -> the names of what leaves there
         self._sources: dict[str, tuple[str, str]] = {}  # layer of a result -> where it comes from
         self._stored: Counter[str] = Counter()
@@ -68,6 +70,8 @@ class Reader:
 
     def begin(self, tag: str, said: dict[str, str]) -> None:
         self._place.append(tag)
+        if len(self._place) > DEEPEST:
+            raise ValueError("nested too deeply")
         if self._place == LAYER:
             self._layer, self._sides, self._precision = said, [], ""
         elif self._place == [*LAYER, "data"]:
@@ -76,7 +80,7 @@ class Reader:
             self._leaving(said)
         elif self._place == [*LAYER, "input", "port"]:
             self._precision = said.get("precision", "")
-        elif self._place == ["net", "edges", "edge"]:
+        elif self._place == EDGE and said.get("to-layer") in self._results:
             self._sources[said["to-layer"]] = said["from-layer"], said["from-port"]
         self._digits = ""
 
@@ -88,7 +92,7 @@ class Reader:
             self._sides.append(size(self._digits))
         if self._place == LAYER and self._layer.get("type") == "Result":
             names = self._layer.get("output_names", "")
-            self._results.append((self._layer["id"], names, self._precision, tuple(self._sides)))
+            self._results[self._layer["id"]] = names, self._precision, tuple(self._sides)
         self._place.pop()
 
     def _data(self, said: dict[str, str]) -> None:
@@ -115,7 +119,7 @@ class Reader:
         if not self._parameters or not self._results:
             raise ValueError("it has no inputs or no outputs")
         outputs = []
-        for layer, names, precision, shape in self._results:
+        for layer, (names, precision, shape) in self._results.items():
             kind = PRECISIONS.get(precision, precision)
             names = names or self._names.get(self._sources.get(layer, ("", "")), f"number {len(outputs)}")
             outputs.append(FoundPort(split(names), NUMBERS.get(kind, kind), shape))

@@ -11,12 +11,13 @@ from pleinair.adopting.layout import shown, small_json
 from pleinair.adopting.outline import Outline
 from pleinair.errors import BundleError
 from pleinair.sources.configs import check_configs, check_numbers
-from pleinair.sources.describing import ADDED, POOLED, SCALE, SIZES, Described, unet_feeds
+from pleinair.sources.describing import ADDED, SCALE, Described
 from pleinair.sources.families import Family
 from pleinair.sources.folder import family_of
 
 WRITERS = re.compile(r"^(OV|ORT|Onnx)|(?<=StableDiffusion)Onnx(?=Pipeline)")  # what tools put into a pipeline's class
 TINY = "AutoencoderTiny"  # decodes the latents of the loop as they are
+LAYERS = 12  # of a CLIP text encoder whose config does not say, as in transformers
 XL_SCALE = 0.13025
 XL_SIDE = 128  # latents along one side
 
@@ -66,7 +67,7 @@ def text_config(root: Path, folder: str, outline: Outline) -> Config:
     """A text encoder's config, or as much of one as its graph tells."""
     config = config_of(root, folder)
     if config is not None:
-        return config
+        return {"num_hidden_layers": LAYERS, **config}
     last, pooled = outline.output("last_hidden_state"), outline.output("text_embeds")
     table = outline.weight("token_embedding.weight") or (0, 0)
     positions = outline.weight("position_embedding.weight") or (77, 0)
@@ -75,7 +76,7 @@ def text_config(root: Path, folder: str, outline: Outline) -> Config:
     return {
         "hidden_size": (last and last.side(2)) or table[1],
         "max_position_embeddings": (ids and ids.side(1)) or positions[0],
-        "num_hidden_layers": states - 1 if states else 12,
+        "num_hidden_layers": states - 1 if states else LAYERS,
         **({"projection_dim": pooled.side(1) or table[1]} if pooled else {}),
     }
 
@@ -89,11 +90,11 @@ def unet_config(outline: Outline, texts: Mapping[str, Config]) -> Config:
         "out_channels": (made and made.side(1)) or last[0],
         "cross_attention_dim": (read and read.side(2)) or sum(text["hidden_size"] for text in texts.values()),
     }
-    pooled, told = outline.input("text_embeds"), outline.input("timestep_cond")
+    pooled, ids, told = (outline.input(name) for name in ("text_embeds", "time_ids", "timestep_cond"))
     if pooled:
         width = pooled.side(1) or sum(text.get("projection_dim", 0) for text in texts.values())
         config |= {"addition_embed_type": ADDED, "addition_time_embed_dim": 256}
-        config["projection_class_embeddings_input_dim"] = width + SIZES * 256
+        config["projection_class_embeddings_input_dim"] = width + 256 * ((ids and ids.side(1)) or 6)
     if told:
         config["time_cond_proj_dim"] = told.side(1) or 256
     sides = [sample.side(axis) for axis in (2, 3)] if sample else [None]
@@ -113,7 +114,7 @@ def vae_config(decoder: Outline, unet: Config) -> Config:
     return {
         "latent_channels": (latents and latents.side(1)) or first[1],
         "block_out_channels": [128] * factor.bit_length(),
-        "scaling_factor": XL_SCALE if POOLED in unet_feeds(unet).values() else SCALE,
+        "scaling_factor": XL_SCALE if unet.get("addition_embed_type") == ADDED else SCALE,
     }
 
 

@@ -63,9 +63,8 @@ def rebuilt(root: Path, folder: str, names: dict[str, str]) -> bytes:
     vocabulary, merges = (read_file(inside(root, f"{folder}/{name}"), LARGEST, BundleError, AGAIN) for name in FILES)
     tokens = parse_json(vocabulary, root / folder / FILES[0], BundleError, AGAIN)
     try:
-        lines = (
-            merges.decode("utf-8").strip().split("\n")[1 : MOST_MERGES + 1]
-        )  # the first line is the format's version
+        listed = merges.decode("utf-8").strip().split("\n")
+        lines = listed[1 : MOST_MERGES + 1]  # the first is the format's version
         pairs = [tuple(line.split()) for line in lines if line.strip()]
         if len(tokens) > MOST_TOKENS or not all(type(number) is int and number >= 0 for number in tokens.values()):
             raise ValueError("vocab.json does not number tokens")

@@ -46,9 +46,7 @@ def vae_encoder(model: Described, graph: str, outline: Outline) -> Wanted:
     return {"sample": Port("float32", PICTURE)}, {called(outline, PARAMETERS): answer}
 
 
-KINDS: Mapping[str, Callable[[Described, str, Outline], Wanted]] = {  # kind of graph -> its ports
-    "text_encoder": text_encoder,
-    "projected_text_encoder": text_encoder,
+OTHERS: Mapping[str, Callable[[Described, str, Outline], Wanted]] = {  # graphs that are no text encoders -> their ports
     "unet": unet,
     "vae_decoder": vae_decoder,
     "vae_encoder": vae_encoder,
@@ -57,8 +55,7 @@ KINDS: Mapping[str, Callable[[Described, str, Outline], Wanted]] = {  # kind of 
 
 def wanted(model: Described, graph: str, outline: Outline) -> Wanted:
     """The ports of a graph of the model."""
-    kind = next(part.graphs[graph] for part in model.family.parts if graph in part.graphs)
-    return KINDS[kind](model, graph, outline)
+    return OTHERS.get(graph, text_encoder)(model, graph, outline)
 
 
 def called(outline: Outline, usual: str) -> str:
