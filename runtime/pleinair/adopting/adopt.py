@@ -38,6 +38,7 @@ from pleinair.text.encoders import NORM
 from pleinair.version import __version__
 
 README = "README.md"
+DIFFERENT = "the {form} graphs have other ports and are left out; to use them instead: --force --format {form}"
 UNKNOWN = FileInfo(0, "0" * 64)  # of a file that is still to be hashed
 
 
@@ -45,15 +46,15 @@ UNKNOWN = FileInfo(0, "0" * 64)  # of a file that is still to be hashed
 class Adoption:
     """A folder that can be adopted: its manifest, without the hashes of `files`, and the `new` files to be written.
 
-    New ones are given as their content, or as a file of another folder to copy. `left_out` are formats whose graphs
-    have other ports than those that are used.
+    New ones are given as their content, or as a file of another folder to copy. `warnings` tell of graphs that are left
+    out.
     """
 
     root: Path
     manifest: Manifest
     files: Mapping[str, Path]
     new: Mapping[str, bytes | Path]
-    left_out: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     @property
     def size(self) -> int:
@@ -89,11 +90,13 @@ def judged(
 ) -> Adoption:
     """What adopting a folder would write, told from its small files and its graphs' ports; raises as `adopt` does."""
     root, other = Path(folder).resolve(), None if vae is None else Path(vae).resolve()
-    check_folder(root, force)
+    check_folder(root, other, force)
     index, family = read_index(root)
-    found = find_graphs(root, other, family, FORMATS if format is None else (one_of("format", format, FORMATS),))
+    forms = FORMATS if format is None else (one_of("format", format, FORMATS),)
+    found, warnings = find_graphs(root, other, family, forms)
     model = described(root, index, family, outlines(found), other)
-    graphs, left_out = together({form: infos(root, model, form, each) for form, each in found.items()})
+    graphs, different = together({form: infos(root, model, form, each) for form, each in found.items()})
+    warnings += tuple(DIFFERENT.format(form=form) for form in different)
     scheduler, walked = scheduler_of(root, index)
     tokens, new = tokenizers(root, model)
     new |= {WALKED: as_json(walked)} if scheduler == WALKED else {}
@@ -103,7 +106,7 @@ def judged(
     manifest = fitted(root, model, manifest, found, scheduler)
     check_manifest(replace(manifest, files=dict.fromkeys([*files, *new], UNKNOWN)))
     copies = {name: path for name, path in files.items() if name.startswith(OWN_VAE)}
-    return Adoption(root, manifest, files, {**copies, **new}, left_out)
+    return Adoption(root, manifest, files, {**copies, **new}, warnings)
 
 
 def written(adoption: Adoption) -> Bundle:

@@ -22,10 +22,11 @@ NPU_MARK = "time_proj_constants.npy"  # beside the UNet of FastSD's LCM for NPUs
 Graphs = dict[str, FoundGraph]  # by name
 
 
-def check_folder(root: Path, force: bool) -> None:
+def check_folder(root: Path, vae: Path | None, force: bool) -> None:
     """Raise RequestError, BundleError or ResourceError for what is no folder to adopt; with `force`, again."""
-    if not root.is_dir():
-        raise RequestError(f"no folder '{shown(root)}'; check the path")
+    absent = next((each for each in (root, vae) if each is not None and not each.is_dir()), None)
+    if absent is not None:
+        raise RequestError(f"no folder '{shown(absent)}'; check the path")
     if has(root, MANIFEST):
         check_adopted(root, force)
     elif has(root, NPU_MARK) or any(root.glob(f"*/{NPU_MARK}")):
@@ -57,28 +58,41 @@ def check_adopted(root: Path, force: bool) -> None:
         )
 
 
-def find_graphs(root: Path, vae: Path | None, family: Family, formats: Sequence[str]) -> dict[str, Graphs]:
-    """The model's graphs in each format that has all it needs; those of the VAE from the folder `vae`, if given.
+def find_graphs(
+    root: Path, vae: Path | None, family: Family, formats: Sequence[str]
+) -> tuple[dict[str, Graphs], tuple[str, ...]]:
+    """The model's graphs in each format that has all it needs, and warnings of formats that are damaged.
 
-    Raises BundleError where no format has them, and for graphs that are damaged.
+    Those of the VAE are taken from the folder `vae`, if given. Raises BundleError where no format can be used.
     """
     names = [name for part in family.parts for name in part.graphs]
     found: dict[str, Graphs] = {}
     missing: dict[str, str] = {}
+    damaged: dict[str, BundleError] = {}
     for form in formats:
-        graphs = {}
-        for name in names:
-            elsewhere = vae is not None and name in (ENCODER, DECODER)
-            graph = find_graph(vae, name, form, OWN_VAE) if elsewhere else find_graph(root, name, form)
-            graphs |= {name: graph} if graph is not None else {}
+        try:
+            graphs = graphs_of(root, vae, names, form)
+        except BundleError as error:
+            damaged[form] = error
+            continue
         lacking = [name for name in names if name not in graphs and name != ENCODER]
         if not lacking:
             found[form] = graphs
         elif graphs:
             missing[form] = lacking[0]
     if not found:
-        raise BundleError(incomplete(root, formats, missing))
-    return found
+        raise next(iter(damaged.values()), BundleError(incomplete(root, formats, missing)))
+    return found, tuple(f"the {form} graphs are left out: {error}" for form, error in damaged.items())
+
+
+def graphs_of(root: Path, vae: Path | None, names: Sequence[str], form: str) -> Graphs:
+    """The graphs of one format that are there, by name."""
+    graphs = {}
+    for name in names:
+        elsewhere = vae is not None and name in (ENCODER, DECODER)
+        graph = find_graph(vae, name, form, OWN_VAE) if elsewhere else find_graph(root, name, form)
+        graphs |= {name: graph} if graph is not None else {}
+    return graphs
 
 
 def incomplete(root: Path, formats: Sequence[str], missing: dict[str, str]) -> str:

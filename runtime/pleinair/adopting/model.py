@@ -17,7 +17,9 @@ from pleinair.sources.folder import family_of
 
 WRITERS = re.compile(r"^(OV|ORT|Onnx)|(?<=StableDiffusion)Onnx(?=Pipeline)")  # what tools put into a pipeline's class
 TINY = "AutoencoderTiny"  # decodes the latents of the loop as they are
-LAYERS = 12  # of a CLIP text encoder whose config does not say, as in transformers
+LAYERS, LENGTH = 12, 77  # of a CLIP text encoder whose config does not say, as in transformers
+CHANNELS, FACTOR = 4, 8  # of latents
+SINUSOIDS, SIZES = 256, 6  # numbers that each of SDXL's sizes is told in, and how many sizes
 XL_SCALE = 0.13025
 XL_SIDE = 128  # latents along one side
 
@@ -68,51 +70,51 @@ def text_config(root: Path, folder: str, outline: Outline) -> Config:
     config = config_of(root, folder)
     if config is not None:
         return {"num_hidden_layers": LAYERS, **config}
-    last, pooled = outline.output("last_hidden_state"), outline.output("text_embeds")
-    table = outline.weight("token_embedding.weight") or (0, 0)
-    positions = outline.weight("position_embedding.weight") or (77, 0)
     states = sum(any(name.startswith("hidden_states.") for name in port.names) for port in outline.outputs)
-    ids = outline.input("input_ids")
+    width = outline.side("last_hidden_state", 2) or outline.weight_side("token_embedding.weight", 1) or 0
+    length = outline.side("input_ids", 1) or outline.weight_side("position_embedding.weight", 0) or LENGTH
     return {
-        "hidden_size": (last and last.side(2)) or table[1],
-        "max_position_embeddings": (ids and ids.side(1)) or positions[0],
+        "hidden_size": width,
+        "max_position_embeddings": length,
         "num_hidden_layers": states - 1 if states else LAYERS,
-        **({"projection_dim": pooled.side(1) or table[1]} if pooled else {}),
+        "projection_dim": outline.side("text_embeds", 1) or width,
     }
 
 
 def unet_config(outline: Outline, texts: Mapping[str, Config]) -> Config:
     """As much of a UNet's config as its graph tells."""
-    sample, made, read = outline.input("sample"), outline.output("out_sample"), outline.input("encoder_hidden_states")
-    first, last = outline.weight("conv_in.weight") or (0, 4), outline.weight("conv_out.weight") or (4, 0)
-    config = {
-        "in_channels": (sample and sample.side(1)) or first[1],
-        "out_channels": (made and made.side(1)) or last[0],
-        "cross_attention_dim": (read and read.side(2)) or sum(text["hidden_size"] for text in texts.values()),
+    config: Config = {
+        "in_channels": outline.side("sample", 1) or outline.weight_side("conv_in.weight", 1) or CHANNELS,
+        "out_channels": outline.side("out_sample", 1) or outline.weight_side("conv_out.weight", 0) or CHANNELS,
+        "cross_attention_dim": outline.side("encoder_hidden_states", 2) or total(texts, "hidden_size"),
     }
-    pooled, ids, told = (outline.input(name) for name in ("text_embeds", "time_ids", "timestep_cond"))
-    if pooled:
-        width = pooled.side(1) or sum(text.get("projection_dim", 0) for text in texts.values())
-        config |= {"addition_embed_type": ADDED, "addition_time_embed_dim": 256}
-        config["projection_class_embeddings_input_dim"] = width + 256 * ((ids and ids.side(1)) or 6)
-    if told:
-        config["time_cond_proj_dim"] = told.side(1) or 256
-    sides = [sample.side(axis) for axis in (2, 3)] if sample else [None]
+    sides = [outline.side("sample", axis) for axis in (2, 3)]
     if all(sides):
         config["sample_size"] = sides
-    elif pooled:
-        config["sample_size"] = XL_SIDE
+    if outline.input("text_embeds"):
+        width = outline.side("text_embeds", 1) or total(texts, "projection_dim")
+        told = width + SINUSOIDS * (outline.side("time_ids", 1) or SIZES)
+        config |= {"addition_embed_type": ADDED, "addition_time_embed_dim": SINUSOIDS}
+        config = {"sample_size": XL_SIDE, **config, "projection_class_embeddings_input_dim": told}
+    if outline.input("timestep_cond"):
+        config["time_cond_proj_dim"] = outline.side("timestep_cond", 1) or SINUSOIDS
     return config
+
+
+def total(texts: Mapping[str, Config], key: str) -> int:
+    """A number of all text encoders together; 0 where one is none."""
+    numbers = [text.get(key) for text in texts.values()]
+    return sum(numbers) if all(type(each) is int for each in numbers) else 0
 
 
 def vae_config(decoder: Outline, unet: Config) -> Config:
     """As much of a VAE's config as its decoder tells."""
-    latents, picture = decoder.input("latent_sample"), decoder.output("sample")
-    first = decoder.weight("post_quant_conv.weight") or decoder.weight("decoder.conv_in.weight") or (0, 4)
-    sides = (latents and latents.side(2)), (picture and picture.side(2))
-    factor = sides[1] // sides[0] if all(sides) else 8
+    small, large = decoder.side("latent_sample", 2), decoder.output("sample")
+    channels = decoder.side("latent_sample", 1) or decoder.weight_side("post_quant_conv.weight", 1)
+    large = large and large.side(2)
+    factor = large // small if large and small else FACTOR
     return {
-        "latent_channels": (latents and latents.side(1)) or first[1],
+        "latent_channels": channels or decoder.weight_side("decoder.conv_in.weight", 1) or CHANNELS,
         "block_out_channels": [128] * factor.bit_length(),
         "scaling_factor": XL_SCALE if unet.get("addition_embed_type") == ADDED else SCALE,
     }

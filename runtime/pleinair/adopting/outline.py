@@ -37,10 +37,16 @@ class Outline:
     def output(self, name: str) -> FoundPort | None:
         return next((each for each in self.outputs if name in each.names), None)
 
-    def weight(self, name: str) -> tuple[int, ...] | None:
-        """The shape of a weight by the end of its name; tools write the path to it before."""
+    def side(self, port: str, axis: int) -> int | None:
+        """The fixed size of one side of an input or output, if it is there and has one."""
+        found = self.input(port) or self.output(port)
+        return found and found.side(axis)
+
+    def weight_side(self, name: str, axis: int) -> int | None:
+        """The size of one side of a weight by the end of its name; tools write the path to it before."""
         fitting = [each for each in self.weights if each == name or each.endswith(f".{name}")]
-        return self.weights[min(fitting, key=len)] if fitting else None
+        shape = self.weights[min(fitting, key=len)] if fitting else ()
+        return shape[axis] if axis < len(shape) else None
 
     @property
     def mostly(self) -> str:

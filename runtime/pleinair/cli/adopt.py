@@ -49,8 +49,7 @@ def adopt(
     if adoption.size > LONG:
         say(f"reading {adoption.size / 1e9:.1f} GB once, for their SHA-256")
     bundle = written(adoption)
-    for left in adoption.left_out:
-        warn(f"the {left} graphs have other ports and are left out; to use those instead: --force --format {left}")
+    warn(*adoption.warnings)
     if as_json:
         document(description(bundle))
     else:

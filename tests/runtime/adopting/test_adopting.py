@@ -14,8 +14,12 @@ from hostile import external, onnx_model, operator
 from odd_files import circle, dangling, outside, pipe, sparse
 from pleinair.bundle.opening import default_path, open_bundle
 from pleinair.cli import app as cli
+from pleinair.engines.telemetry import without_telemetry
 from pleinair.request.request import resolve
 from pleinair_bench.onnx_file import field, number, text
+
+with without_telemetry():
+    import openvino as ov
 
 HOW = {"seed": 3, "steps": 2, "size": "64x64", "guidance": 4.0}
 PROMPT = "a red house"
@@ -123,6 +127,43 @@ def test_another_vae_is_copied_and_takes_the_latents_of_the_loop(tmp_path):
     painted = pipe.generate(PROMPT, **HOW)
     decoded = pipe.graphs.open("vae_decoder")(latent_sample=painted.latents)["sample"]
     assert np.allclose(painted.pixels, (decoded / 2 + 0.5).clip(0, 1).transpose(0, 2, 3, 1), atol=1e-6)
+
+
+def rewritten(folder, change):
+    """Save a changed model in a graph's place; its weights are mapped while it is read."""
+    file = folder / "openvino_model.xml"
+    ov.save_model(change(ov.Core().read_model(file)), folder / "new.xml", compress_to_fp16=False)
+    (folder / "new.xml").replace(file)
+    (folder / "new.bin").replace(file.with_suffix(".bin"))
+
+
+def half_and_fixed(model):
+    """Latents in float16, and no text but one chunk, as newer exports have it."""
+    model.reshape({"sample": [-1, 4, -1, -1], "timestep": [1], "encoder_hidden_states": [-1, 77, 128]})
+    ports = ov.preprocess.PrePostProcessor(model)
+    ports.input("sample").tensor().set_element_type(ov.Type.f16)
+    ports.output("out_sample").tensor().set_element_type(ov.Type.f16)
+    return ports.build()
+
+
+def small_ids(model):
+    ports = ov.preprocess.PrePostProcessor(model)
+    ports.input("input_ids").tensor().set_element_type(ov.Type.i32)
+    return ports.build()
+
+
+def test_openvino_graphs_with_ports_in_other_numbers(tmp_path, storybook):
+    folder = as_optimum(default_path(), tmp_path / "model", "openvino")
+    rewritten(folder / "unet", half_and_fixed)
+    rewritten(folder / "text_encoder", small_ids)
+    graphs = pleinair.adopt(folder).manifest.graphs
+    assert graphs["text_encoder"].inputs["input_ids"].dtype == "int32"
+    assert {port.dtype for port in (graphs["unet"].inputs["sample"], graphs["unet"].outputs["out_sample"])} == {
+        "float16"
+    }
+    assert np.abs(paint(folder, "openvino") - storybook("openvino")).max() < 2e-2
+    long = " and ".join(["a red house"] * 40)  # three chunks
+    assert pleinair.load(folder).generate(long, **HOW).pixels.dtype == np.float32
 
 
 def test_graphs_of_two_formats_with_other_ports_are_not_mixed(tmp_path, capsys):
