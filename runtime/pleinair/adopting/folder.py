@@ -34,7 +34,7 @@ def check_folder(root: Path, vae: Path | None, force: bool) -> None:
             f"'{shown(root)}' is FastSD's LCM for NPUs, whose UNet is told the time in another way; adopt its"
             " LCM-dreamshaper-v7-openvino instead"
         )
-    elif not has(root, INDEX) and (root / DECODER).is_dir():
+    elif not has(root, INDEX) and (root / DECODER).is_dir() and not (root / "unet").is_dir():
         raise BundleError(
             f"'{shown(root)}' holds a VAE and no model; adopt the model that it is for, with: {COMMAND} MODEL --vae"
             f" '{shown(root)}'"

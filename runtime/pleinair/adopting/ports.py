@@ -22,12 +22,12 @@ def graph_info(where: Path, form: str, found: FoundGraph, inputs: Ports, outputs
 
     Raises BundleError, which names `where` it lies, for a graph that wants or gives something else, or other numbers.
     """
-    made = given(where, found.outline, outputs)
+    taking, made = taken(where, form, found.outline, inputs), given(where, found.outline, outputs)
     return GraphInfo(
         files={form: tuple(found.files)},
         weights=found.outline.mostly,
         activations="fp16" if any(port.dtype == "float16" for port in made.values()) else "fp32",
-        inputs=taken(where, form, found.outline, inputs),
+        inputs=taking,
         outputs=made,
         fidelity={},
     )
