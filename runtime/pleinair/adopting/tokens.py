@@ -93,7 +93,7 @@ def clip(tokens: dict[str, int], merges: list[tuple[str, str]], names: dict[str,
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )
-    tokenizer.add_special_tokens([bos, eos])
+    tokenizer.add_special_tokens([bos, eos, names["pad_token"]])  # "!" of SD 2, which then ends no word
     ends = [(name, tokenizer.token_to_id(name)) for name in (eos, bos)]
     tokenizer.post_processor = processors.RobertaProcessing(*ends, trim_offsets=False, add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

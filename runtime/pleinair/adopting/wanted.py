@@ -9,9 +9,9 @@ from pleinair.bundle.manifest_checks import ANSWERS
 from pleinair.sources.configs import text_length
 from pleinair.sources.describing import Described, read_output, unet_ports
 from pleinair.sources.families import PROJECTED
+from pleinair.text.encoders import HIDDEN, LAST
 
 PICTURE = ("batch", 3, "image_height", "image_width")
-HIDDEN = "hidden_states."
 MADE, PARAMETERS = "out_sample", "latent_parameters"  # outputs that tools call otherwise where they have only one
 
 Wanted = tuple[Ports, Ports]  # inputs, outputs
@@ -23,8 +23,8 @@ def text_encoder(model: Described, graph: str, outline: Outline) -> Wanted:
     config = model.configs[part.folder]
     length = text_length(config)
     states = Port("float32", ("batch", length, config.get("hidden_size", 512)))
-    hidden = [name for port in outline.outputs for name in port.names if name.startswith(HIDDEN)]
-    outputs = {name: states for name in (*hidden, read_output(model, part.folder))}
+    there = [name for port in outline.outputs for name in port.names if name == LAST or name.startswith(HIDDEN)]
+    outputs = {name: states for name in (*there, read_output(model, part.folder))}
     if part.kind == PROJECTED:
         outputs["text_embeds"] = Port("float32", ("batch", config.get("projection_dim", 512)))
     return {"input_ids": Port("int64", ("batch", length))}, outputs
