@@ -14,20 +14,21 @@ import torch
 
 SOURCE = "sd1-fp16/source"
 SEED = 11
+WEIGHTS = {"optimum-intel": ("fp32", "int8"), "optimum-onnx": ("fp32",)}
 
 
 def export(peer: str, source: Path, weights: str, out: Path) -> None:
-    if peer == "optimum-intel":
-        from optimum.intel import OVStableDiffusionPipeline
-
-        pipe = OVStableDiffusionPipeline.from_pretrained(
-            source, export=True, compile=False, load_in_8bit=weights == "int8"
-        )
-    else:
+    """Export a diffusers folder, or, to int8, make the weights of an OpenVINO one smaller."""
+    if peer == "optimum-onnx":
         from optimum.onnxruntime import ORTStableDiffusionPipeline
 
-        pipe = ORTStableDiffusionPipeline.from_pretrained(source, export=True)
-    pipe.save_pretrained(out)
+        ORTStableDiffusionPipeline.from_pretrained(str(source), export=True).save_pretrained(out)
+        return
+    from optimum.intel import OVStableDiffusionPipeline, OVWeightQuantizationConfig
+
+    how = {"quantization_config": OVWeightQuantizationConfig(bits=8)} if weights == "int8" else {"load_in_8bit": False}
+    exporting = not (source / "vae_decoder").is_dir()
+    OVStableDiffusionPipeline.from_pretrained(str(source), export=exporting, compile=False, **how).save_pretrained(out)
 
 
 if __name__ == "__main__":
@@ -35,9 +36,11 @@ if __name__ == "__main__":
 
     peer, root = sys.argv[1], Path(sys.argv[2])
     request = json.loads((root / "request.json").read_text())
-    for weights in ("fp32", "int8") if peer == "optimum-intel" else ("fp32",):
+    source = root / SOURCE
+    for weights in WEIGHTS[peer]:
         folder = root / f"{peer}-{weights}"
-        export(peer, root / SOURCE, weights, folder / "exported")
+        export(peer, source, weights, folder / "exported")
+        source = folder / "exported"  # so that the second need not be traced
         pipe = load(peer, folder / "exported")
         pipe.set_progress_bar_config(disable=True)
         generator = torch.Generator().manual_seed(SEED)
