@@ -10,6 +10,7 @@ AGAIN = "check the bundle with: pleinair info BUNDLE --verify"
 
 Dtypes = dict[str, str]  # port -> the NumPy name of its numbers
 Arrays = dict[str, np.ndarray]
+CHOSEN = {4: (0, 2, 3), 3: (0, 1), 2: (0,)}  # rank of an input -> the sides that follow from what a caller asks for
 
 
 def check_opened(graph: str, info: GraphInfo, inputs: Dtypes, outputs: Dtypes) -> None:
@@ -49,7 +50,8 @@ def check_sizes(graph: str, info: GraphInfo, shapes: dict[str, tuple[int, ...]])
     """Raise RequestError where a graph was exported for other sizes than it is to be called with."""
     for name, shape in shapes.items():
         port = info.inputs.get(name)
-        if port is not None and len(port.shape) == len(shape) and not _of_shape(shape, port, {}):
+        chosen = CHOSEN.get(len(shape), ()) if port is not None and len(port.shape) == len(shape) else ()
+        if any(isinstance(port.shape[axis], int) and port.shape[axis] != shape[axis] for axis in chosen):
             raise RequestError(
                 f"'{graph}' was exported for a '{name}' of {_sides(port.shape)} only and is asked for {_sides(shape)};"
                 " choose the --size that it was made for, shorter prompts and --batch 1, if need be --two-calls, or"
