@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from export_model import SEED
+from export_model import MORE, SEED
 
 import pleinair
 
@@ -25,7 +25,7 @@ def painted(folder: Path, request: dict) -> np.ndarray:
 
 
 def main(root: Path) -> int:
-    request = json.loads((root / "request.json").read_text())
+    request = json.loads((root / "request.json").read_text()) | MORE
     failed = 0
     for picture in sorted(root.glob("*/picture.npy")):
         ours, theirs = painted(picture.parent / "exported", request), np.load(picture)

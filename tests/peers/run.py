@@ -61,7 +61,6 @@ def main() -> int:
             return 1
         for peer in peers:
             failed += timed(peer, [pythons[peer].result(), HERE / "open_bundle.py", peer, bundles])
-            failed += timed(f"{peer} exports", [pythons[peer].result(), HERE / "export_model.py", peer, bundles])
         failed += timed("adopt what they exported", [sys.executable, HERE / "adopt_folders.py", bundles])
     print("FAIL" if failed else "pass", flush=True)
     return failed
