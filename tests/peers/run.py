@@ -1,4 +1,4 @@
-"""Prove that optimum-intel and optimum-onnx open our bundles, each in an environment of its own.
+"""Prove that optimum-intel and optimum-onnx open our bundles, and we what they export, each in its own environment.
 
     python tests/peers/run.py [PEER ...] [--environments FOLDER [--install]] [--tested FOLDER]
 
@@ -71,6 +71,7 @@ def main() -> int:
             return 1
         for peer in peers:
             failed += timed(peer, [pythons[peer].result(), HERE / "open_bundle.py", peer, bundles])
+        failed += timed("adopt what they exported", [sys.executable, HERE / "adopt_folders.py", bundles])
     print("FAIL" if failed else "pass", flush=True)
     return failed
 

@@ -115,8 +115,8 @@ class Autoencoder:
     """Graphs between pictures and latents: picture = decode(latents / scale + shift).
 
     Latents that have a `mean` and a `std` of their own, a number for each channel, are decoded from
-    latents * std / scale + mean. The encoder answers with a mean and a log variance ("gaussian"), or with the latents
-    ("plain"). One latent covers `downsample` x `downsample` pixels.
+    latents * std / scale + mean. The encoder answers, at its port `answer`, with a mean and a log variance
+    ("gaussian"), or with the latents ("plain"). One latent covers `downsample` x `downsample` pixels.
     """
 
     decoder: str
@@ -127,6 +127,7 @@ class Autoencoder:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     kind: str = "gaussian"
+    answer: str = "latent_parameters"
 
 
 @dataclass(frozen=True)

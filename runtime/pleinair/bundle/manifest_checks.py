@@ -29,7 +29,8 @@ MOST_WORDS = 10_000  # of a vocabulary
 LONGEST_WORD = 40  # characters
 MOST_STEPS = 1000
 LARGEST_ID = 1 << 31
-DTYPES = {"input_ids": "int64"}  # of ports; all others are float32
+REAL, WHOLE = ("float32", "float16"), ("int64", "int32")
+NUMBERS = {"input_ids": WHOLE, "timestep": (*REAL, "float64", *WHOLE)}  # of ports; all others are REAL
 AGAIN = "export the model again"
 ANSWERS = {"gaussian": 2, "plain": 1}  # kind of an encoder -> numbers that it says of each latent
 
@@ -210,24 +211,25 @@ def _painter_ports(manifest: Manifest) -> dict[str, tuple[dict, dict]]:
     channels = manifest.latents.channels
     ports = {}
     for part in manifest.denoisers:
-        wanted = {port: _feed_port(manifest, part, feed) for port, feed in part.feeds.items()}
+        wanted = {port: _feed_port(manifest, part, port, feed) for port, feed in part.feeds.items()}
         ports[part.graph] = (wanted, {part.output: (4, {1: channels})})
     for vae in manifest.vaes.values():
         ports[vae.decoder] = ({"latent_sample": (4, {1: channels})}, {"sample": (4, {1: 3})})
         if vae.encoder is not None:
             answer = (4, {1: ANSWERS[vae.kind] * channels}) if vae.kind in ANSWERS else (4, {})
-            ports[vae.encoder] = ({"sample": (4, {1: 3})}, {"latent_parameters": answer})
+            ports[vae.encoder] = ({"sample": (4, {1: 3})}, {vae.answer: answer})
     return ports
 
 
-def _feed_port(manifest: Manifest, part: Denoiser, feed: str) -> tuple[int, dict[int, int]] | None:
-    """Rank and sizes of the port that takes a feed; None for a feed that nothing makes."""
+def _feed_port(manifest: Manifest, part: Denoiser, port: str, feed: str) -> tuple[int, dict[int, int]] | None:
+    """Rank and sizes of the `port` that takes a feed; None for a feed that nothing makes."""
     channels = manifest.latents.channels
     if feed == LATENTS:
         behind = sum(1 if name == "mask" else channels for name in part.channels)
         return 4, {1: channels + behind}
-    if feed == TIMESTEP:
-        return 1, {}
+    if feed == TIMESTEP:  # a row of one, or a number alone
+        inputs = manifest.graphs[part.graph].inputs
+        return 0 if port in inputs and not inputs[port].shape else 1, {}
     if feed in KNOWN_FEEDS:
         columns = KNOWN_FEEDS[feed]
         return 2, {} if columns is None else {1: columns}
@@ -254,9 +256,14 @@ def has_ports(graph: GraphInfo, inputs: dict, outputs: dict) -> bool:
     )
 
 
+def numbers(port: str) -> tuple[str, ...]:
+    """The kinds of numbers that a port of this name may take or give."""
+    return NUMBERS.get(port, REAL)
+
+
 def fits(name: str, port: Port, rank: int, sizes: dict[int, int]) -> bool:
     """A port of this rank, of the numbers that belong there, whose fixed sizes are those it must have."""
-    if port.dtype != DTYPES.get(name, "float32") or len(port.shape) != rank:
+    if port.dtype not in numbers(name) or len(port.shape) != rank:
         return False
     return all(
         isinstance(side, str) or (0 < side < LARGEST_ID and side == sizes.get(axis, side))

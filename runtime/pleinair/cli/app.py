@@ -19,6 +19,7 @@ COMMANDS = {  # command -> the module of this folder that has it
     "export": "export",
     "pull": "pull",
     "models": "library",
+    "adopt": "adopt",
     "info": "models",
     "prompt": "prompt",
     "metadata": "records",

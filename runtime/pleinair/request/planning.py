@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from pleinair.bundle.manifest import TIMESTEP
 from pleinair.bundle.opening import Bundle
 from pleinair.errors import BundleError, RequestError
 from pleinair.request.options import Steps
@@ -98,7 +99,18 @@ def warnings(bundle: Bundle, request: Request, passes: list[Pass]) -> list[str]:
         *unknown_class(config, request.steps.sampler),
         *size_warnings(bundle.manifest, sizes, request.tile or ""),
         *(warning for grid in grids for warning in unfollowed(config, grid)),
+        *whole_timesteps(bundle, passes),
     ]
+
+
+def whole_timesteps(bundle: Bundle, passes: list[Pass]) -> list[str]:
+    """A warning where a path has fractions of timesteps and the denoiser's graph takes none."""
+    part = bundle.manifest.denoiser
+    port = next(port for port, feed in part.feeds.items() if feed == TIMESTEP)
+    whole = bundle.manifest.graphs[part.graph].inputs[port].dtype.startswith("int")
+    if not whole or not any(point.t % 1 for each in passes for point, _ in each.path.strides):
+        return []
+    return ["this model's graph takes whole timesteps, and fractions are cut off; --spacing leading has none"]
 
 
 def _path(bundle: Bundle, steps: Steps) -> Path:

@@ -111,8 +111,8 @@ def check_kind(path: Path) -> None:
         raise ExportError(f"'{where}' is a bundle already; give its folder to --model, or an upscaler's to --upscale")
     if any((path / folder / name).is_file() for folder in ("unet", "transformer", ".") for name in GRAPHS):
         raise ExportError(
-            f"'{where}' holds OpenVINO or ONNX graphs of another tool (no {MANIFEST}), which are not read yet;"
-            " export the diffusers folder that they were made from"
+            f"'{where}' holds OpenVINO or ONNX graphs of another tool (no {MANIFEST}); adopt them: pleinair adopt"
+            f" '{where}', or export the diffusers folder that they were made from"
         )
     if not (path / "model_index.json").exists():
         raise ExportError(

@@ -59,10 +59,7 @@ def _of_folder(path: Path) -> str | None:
 
 def _foreign(path: Path, kind: str) -> str:
     """What is said of the graphs of another tool."""
-    return (
-        f"'{path}' holds {kind} files of another tool and no bundle.json, which says how they are used;"
-        f" export the diffusers folder that they were made of: {EXPORT}"
-    )
+    return f"'{path}' holds {kind} files of another tool and no bundle.json; adopt it first: pleinair adopt '{path}'"
 
 
 def _of_diffusers(path: Path) -> str:

@@ -30,10 +30,13 @@ CASES = {
     "diffusers": (lambda at: diffusers(at / "m", "StableDiffusionPipeline"), "convert it with: pleinair export"),
     "openvino of optimum": (
         lambda at: holding(diffusers(at / "m", "StableDiffusionPipeline"), "unet/openvino_model.xml"),
-        "holds OpenVINO files",
+        "adopt it first: pleinair adopt '",
     ),
     "openvino": (lambda at: holding(at / "m", "openvino_model.xml"), "holds OpenVINO files"),
-    "onnx": (lambda at: holding(at / "m", "unet/model.onnx"), "holds ONNX files"),
+    "onnx": (
+        lambda at: holding(at / "m", "unet/model.onnx"),
+        "holds ONNX files of another tool and no bundle.json; adopt it",
+    ),
     "checkpoint": (lambda at: holding(at, "m.safetensors") / "m.safetensors", "from_single_file"),
     "old checkpoint": (lambda at: holding(at, "m.ckpt") / "m.ckpt", "from_single_file"),
     "folder of a checkpoint": (lambda at: holding(at / "m", "m.safetensors"), "from_single_file"),
