@@ -17,6 +17,7 @@ COMMANDS = {  # command -> the module of this folder that has it
     "generate": "generate",
     "morph": "morph",
     "export": "export",
+    "pour": "pour",
     "info": "models",
     "prompt": "prompt",
     "metadata": "records",

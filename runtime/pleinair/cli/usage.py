@@ -15,6 +15,10 @@ EXAMPLES = {
         "pleinair export models/storybook/source my-bundle --weights int8",
         "pleinair export models/storybook/source for-both-engines --format both",
     ),
+    "pour": (
+        "pleinair pour model.safetensors my-model",
+        "pleinair pour v2-model.safetensors my-model --prediction v_prediction --weights int8 --format both",
+    ),
     "info": ("pleinair info", "pleinair info my-bundle --verify"),
     "prompt": ('pleinair prompt "a (red:1.3) house BREAK night" --negative "snow"',),
     "metadata": ("pleinair metadata house.png", "pleinair metadata house.png --json"),
