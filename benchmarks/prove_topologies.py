@@ -62,27 +62,28 @@ def main() -> None:
     parser.add_argument("--format", nargs="+", default=FORMATS)
     parser.add_argument("--scratch", type=Path, help="a folder with room for two models")
     asked = parser.parse_args()
+    stored = [(weights, form) for weights in asked.weights for form in asked.format]
     for name in asked.models:
         for graph in asked.graph or MODELS[name]:
-            for weights in asked.weights:
-                for form in asked.format:
-                    make(name, ARCHITECTURES[name], graph, weights, form, asked.scratch)
+            make(name, ARCHITECTURES[name], graph, stored, asked.scratch)
 
 
-def make(name: str, model: dict[str, Config], graph: str, weights: str, form: str, scratch: Path | None = None) -> None:
-    """Export a graph of two models, and write what they share."""
-    mark = perf_counter()
+def make(
+    name: str, model: dict[str, Config], graph: str, stored: list[tuple[str, str]], scratch: Path | None = None
+) -> None:
+    """Export a graph of two models in each kind of weights and format, and write what the two share."""
     part = next(part for part in STABLE_DIFFUSION.parts if graph in part.graphs)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         specs = [specified(graph, part, model, sparse(part, model, Path(folder) / f"{n}", n)) for n in (1, 2)]
-        topology = proved(specs, weights, form, Path(folder))
-        row = dict(zip(KEY, (name, graph, weights, form), strict=True))
-        packed = pack(topology)
-        file_of(row).write_bytes(packed)
-        enter(row)
-        del specs
-        gc.collect()
-    print(f"{file_of(row).name}: {len(packed) / 1e3:.0f} kB, {perf_counter() - mark:.0f} s", flush=True)
+        for weights, form in stored:
+            mark = perf_counter()
+            row = dict(zip(KEY, (name, graph, weights, form), strict=True))
+            with tempfile.TemporaryDirectory(dir=folder) as out:
+                packed = pack(proved(specs, weights, form, Path(out)))
+            file_of(row).write_bytes(packed)
+            enter(row)
+            gc.collect()
+            print(f"{file_of(row).name}: {len(packed) / 1e3:.0f} kB, {perf_counter() - mark:.0f} s", flush=True)
 
 
 def proved(specs: list[Spec], weights: str, form: str, folder: Path) -> Topology:

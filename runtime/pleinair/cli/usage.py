@@ -17,7 +17,7 @@ EXAMPLES = {
     ),
     "pour": (
         "pleinair pour model.safetensors my-model",
-        "pleinair pour v2-model.safetensors my-model --prediction v_prediction --weights int8 --format both",
+        "pleinair pour v2.safetensors my-model --prediction v_prediction",
     ),
     "info": ("pleinair info", "pleinair info my-bundle --verify"),
     "prompt": ('pleinair prompt "a (red:1.3) house BREAK night" --negative "snow"',),
