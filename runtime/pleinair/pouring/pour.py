@@ -4,7 +4,7 @@ import hashlib
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from pleinair.pouring.opened import Opened, opened
 from pleinair.pouring.topologies import Hole, Topology, find, plain
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
 from pleinair.sources.defaults import own_sampler
-from pleinair.sources.describing import Made, painter_manifest
+from pleinair.sources.describing import Made, Tokens, painter_manifest
 from pleinair.sources.families import Part
 from pleinair.sources.small_files import write_configs, write_json
 from pleinair.text.encoders import NORM
@@ -125,48 +125,50 @@ def left_over(found: Opened, plans: list[Plan]) -> list[str]:
     return [f"not used: {', '.join(one_line(name, 80) for name in names[:3])}{more}"]
 
 
+@dataclass
+class Written:
+    """What is on the disk so far: graphs, where the weights lie in these, and the files with their hashes."""
+
+    graphs: dict[str, GraphInfo] = field(default_factory=dict)
+    weights: dict[str, dict[str, dict[str, Placed]]] = field(default_factory=dict)
+    files: dict[str, FileInfo] = field(default_factory=dict)
+
+    def enter(self, plan: Plan, weights: str) -> None:
+        """Note a graph that is written."""
+        topology, graph = plan.topology, plan.graph
+        before = self.graphs[graph].files if graph in self.graphs else {}
+        files = before | {plan.form: tuple(f"{graph}/{name}" for name in topology.files)}
+        self.graphs[graph] = GraphInfo(
+            files, weights, "fp32", dict(topology.inputs), dict(topology.outputs), fidelity={}
+        )
+        for path, place in places(plan).items():
+            self.weights.setdefault(graph, {}).setdefault(path, {})[plan.form] = place
+
+
 def build(found: Opened, plans: list[Plan], stage: Path, weights: str) -> Iterator[Progress]:
     """Fill `stage` with a whole bundle, and read its manifest back."""
+    written = Written()
     done, total = 0, sum(plan.size for plan in plans)
-    infos: dict[str, GraphInfo] = {}
-    placed: dict[str, dict[str, dict[str, Placed]]] = {}
-    written: dict[str, FileInfo] = {}
     for plan in plans:
         yield Progress(f"{plan.graph} {plan.form}", done, total)
-        folder = stage / plan.graph
-        folder.mkdir(exist_ok=True)
-        for size in write(plan, found.weights[plan.part.folder], folder, written):
+        for size in write(plan, found.weights[plan.part.folder], stage / plan.graph, written.files):
             done += size
             yield Progress(f"{plan.graph} {plan.form}", done, total)
-        files = {plan.form: tuple(f"{plan.graph}/{name}" for name in plan.topology.files)}
-        before = infos[plan.graph].files if plan.graph in infos else {}
-        ports = dict(plan.topology.inputs), dict(plan.topology.outputs)
-        infos[plan.graph] = GraphInfo(before | files, weights, "fp32", *ports, fidelity={})
-        for path, place in places(plan).items():
-            placed.setdefault(plan.graph, {}).setdefault(path, {})[plan.form] = place
+        written.enter(plan, weights)
+    tokens = write_small(found, stage)
     model = found.model
-    tokens = {
-        part.tokenizer: write_tokenizer(
-            found.tokenizers[part.tokenizer],
-            stage / part.tokenizer,
-            model.length(part),
-            found.pads.get(part.tokenizer, EOS),
-        )
-        for part in model.family.readers
-    }
-    write_small(found, stage)
     manifest = painter_manifest(
         model,
         Made(
             name=model.name,
-            graphs=infos,
-            files=files_of(stage, written),
+            graphs=written.graphs,
+            files=files_of(stage, written.files),
             origin=origin(found, plans, weights),
             defaults=model.defaults,
             tokens=tokens,
             vocabulary=model.settings.vocabulary,
             sizes=model.settings.sizes,
-            weights=placed,
+            weights=written.weights,
         ),
     )
     (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
@@ -175,6 +177,7 @@ def build(found: Opened, plans: list[Plan], stage: Path, weights: str) -> Iterat
 
 def write(plan: Plan, weights: Named, folder: Path, written: dict[str, FileInfo]) -> Iterator[int]:
     """Write the files of a graph from first byte to last, yielding how many; enters their sizes and hashes."""
+    folder.mkdir(exist_ok=True)
     for name in plan.topology.files:
         digest, size, since = hashlib.sha256(), 0, 0
         with (folder / name).open("wb") as stream:
@@ -222,20 +225,27 @@ def places(plan: Plan) -> dict[str, Placed]:
     return found
 
 
-def write_small(found: Opened, stage: Path) -> None:
-    """The configs of a bundle, and beside a text encoder's graph the norm that its hidden states are without."""
+def write_small(found: Opened, stage: Path) -> dict[str, Tokens]:
+    """Write tokenizers and configs, and beside a text encoder's graph the norm that its hidden states are without.
+
+    Returns what the manifest says of the tokenizers.
+    """
     model = found.model
     write_configs(model, stage)
     for part in model.family.parts:
         for graph in part.graphs:
-            config = model.path / part.folder / "config.json"
             if model.path.is_dir():
-                shutil.copyfile(config, stage / graph / "config.json")
+                shutil.copyfile(model.path / part.folder / "config.json", stage / graph / "config.json")
             else:
                 write_json(stage / graph / "config.json", model.configs[part.folder])
+    tokens = {}
     for part in model.family.readers:
         for graph in part.graphs:
             np.save(stage / graph / NORM, final_norm(found.weights[part.folder]))
+        name = part.tokenizer
+        pad = found.pads.get(name, EOS)
+        tokens[name] = write_tokenizer(found.tokenizers[name], stage / name, model.length(part), pad)
+    return tokens
 
 
 def final_norm(weights: Named) -> np.ndarray:
