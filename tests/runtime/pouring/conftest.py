@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import original_names
@@ -25,8 +26,8 @@ def shelf(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def weights():
-    """Of storybook under original names, by tensor."""
-    return original_names.single_file(parameters(SOURCE))
+    """Of storybook under original names, by tensor, in 16 bits."""
+    return {name: each.astype(np.float16) for name, each in original_names.single_file(parameters(SOURCE)).items()}
 
 
 @pytest.fixture

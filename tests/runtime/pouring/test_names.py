@@ -8,7 +8,7 @@ import pytest
 
 from pleinair.pouring import names
 
-GOLDEN = json.loads(lzma.decompress((Path(__file__).parents[2] / "golden" / "original_names.json.xz").read_bytes()))
+GOLDEN = json.loads(lzma.decompress((Path(__file__).parents[2] / "golden" / "converted_names.json.xz").read_bytes()))
 RULES = {"unet": names.unet, "vae": names.vae, "open_clip": names.open_clip}
 
 

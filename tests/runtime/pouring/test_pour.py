@@ -50,25 +50,6 @@ def test_a_folder_becomes_the_bytes_of_its_export_and_paints_the_same(tmp_path):
     assert np.array_equal(np.asarray(wanted), np.asarray(found))
 
 
-def test_where_weights_lie_is_found_again_in_the_graphs(tmp_path):
-    """Adapters look there."""
-    from pleinair.bundle.onnx_data import initializers
-
-    poured(SOURCE, tmp_path / "out", formats=("openvino", "onnx"))
-    manifest = open_bundle(tmp_path / "out").manifest
-    text = (tmp_path / "out" / "unet" / "openvino_model.xml").read_text()
-    stored = initializers(tmp_path / "out" / "unet" / "model.onnx")
-    places = manifest.weights["unet"]
-    assert len(places) > 100
-    shapes = {"conv_in": (48, 4, 3, 3)}
-    for path, forms in places.items():
-        assert f'name="{forms["openvino"].name}"' in text
-        assert forms["onnx"].name in stored
-        assert forms["openvino"].name == f"self.model.{path}.weight"
-    for path, shape in shapes.items():
-        assert stored[places[path]["onnx"].name].shape == shape
-
-
 def test_a_single_file_becomes_the_same_bytes_as_the_folder(tmp_path, single):
     def add(tensors):
         tensors["model_ema.diffusion_modelinput_blocks00weight"] = np.zeros(3, np.float32)
@@ -122,7 +103,7 @@ def test_a_vae_of_its_own_takes_the_place_of_the_models(tmp_path, single, weight
 
 def spoil(value):
     def change(tensors):
-        tensors[CONV_IN] = tensors[CONV_IN].copy()
+        tensors[CONV_IN] = tensors[CONV_IN].astype(np.float32)
         tensors[CONV_IN].flat[5] = value
 
     return change
@@ -153,7 +134,7 @@ def test_bad_weights_are_one_line_and_nothing_on_the_disk(tmp_path, single, chan
 
 
 FILES = {
-    "cut short": (lambda whole: whole[:-1000], "damaged or cut short"),
+    "cut short": (lambda whole: whole[:-100], "impossible 'weight' in its header"),
     "longer": (lambda whole: whole + b"x", "damaged or cut short"),
     "a header of 4 GB": (lambda whole: (1 << 32).to_bytes(8, "little") + whole[8:], "damaged or cut short"),
     "a header of no object": (lambda whole: framed(b"[1, 2]"), "not a safetensors file"),
@@ -168,14 +149,14 @@ FILES = {
     ),
     "empty": (lambda whole: b"", "not a safetensors file"),
     "a pickle in disguise": (lambda whole: b"\x80\x02}q\x00." + bytes(64), "damaged or cut short"),
-    "another model": (lambda whole: safetensors({"weight": np.zeros(4, np.float32)}), "no model that is known by"),
+    "another model": (lambda whole: whole, "no model that is known by"),
 }
 
 
 @pytest.mark.parametrize("change, words", FILES.values(), ids=FILES)
-def test_files_that_are_no_checkpoints_are_one_line(tmp_path, single, change, words):
-    file = single()
-    file.write_bytes(change(file.read_bytes()))
+def test_files_that_are_no_checkpoints_are_one_line(tmp_path, change, words):
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(change(safetensors({"weight": np.zeros(100, np.float32)})))
     with pytest.raises(ExportError, match=words) as caught:
         poured(file, tmp_path / "out")
     assert "\n" not in str(caught.value) and "; " in str(caught.value)
@@ -183,16 +164,16 @@ def test_files_that_are_no_checkpoints_are_one_line(tmp_path, single, change, wo
 
 
 def test_what_is_not_poured_is_told_what_leads_on(tmp_path, single, capsys):
-    pickled = tmp_path / "model.ckpt"
+    pickled, file = tmp_path / "model.ckpt", single()
     pickled.write_bytes(b"x")
     for arguments, words in (
         ([pickled, "out"], "is a pickle, which can run programs of its maker"),
         ([tmp_path / "absent.safetensors", "out"], "no folder or file"),
-        ([single(), "out", "--weights", "int4"], "unknown weights 'int4'"),
-        ([single(), "out", "--format", "gguf"], "unknown format 'gguf'; choose openvino, onnx or both"),
-        ([single(), "out", "--prediction", "noise"], "unknown prediction 'noise'"),
-        ([single(), "out", "--vae", tmp_path / "absent"], "no file"),
-        ([single(), "out", "--weights", "int8"], "no topology ships for its text_encoder"),
+        ([file, "out", "--weights", "int4"], "unknown weights 'int4'"),
+        ([file, "out", "--format", "gguf"], "unknown format 'gguf'; choose openvino, onnx or both"),
+        ([file, "out", "--prediction", "noise"], "unknown prediction 'noise'"),
+        ([file, "out", "--vae", tmp_path / "absent"], "no file"),
+        ([file, "out", "--weights", "int8"], "no topology ships for its text_encoder"),
         ([SOURCE.parent, "out"], "not a diffusers folder"),
         ([SOURCE, SOURCE / "out"], "overlap"),
     ):
@@ -225,7 +206,7 @@ def test_another_network_of_the_same_shapes_is_refused(tmp_path):
     "error, kind, words",
     [
         (OSError(errno.ENOSPC, "No space left on device"), ResourceError, "free some disk space"),
-        (KeyboardInterrupt(), KeyboardInterrupt, ""),
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
     ],
     ids=["full disk", "Ctrl-C"],
 )

@@ -1,6 +1,6 @@
-"""Write original_names.json.xz: what diffusers' converters make of the names in single files.
+"""Write converted_names.json.xz: what diffusers' converters make of the names in single files.
 
-    python tests/golden/original_names.py        (needs the `export` extra)
+    python tests/golden/converted_names.py        (needs the `export` extra)
 
 Models of real depth and small widths are named as single files are, given to diffusers, and found again by their
 values: parameter -> [name in the file, which of three, whether transposed].
@@ -23,7 +23,7 @@ from make_topologies import network  # noqa: E402
 from pleinair.sources.architectures import ARCHITECTURES  # noqa: E402
 from pleinair.sources.families import STABLE_DIFFUSION  # noqa: E402
 
-GOLDEN = HERE / "original_names.json.xz"
+GOLDEN = HERE / "converted_names.json.xz"
 HEADS = {"attention_head_dim": 4}
 TEXT = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 4, "projection_dim": 16, "vocab_size": 50}
 NARROW = {  # component -> what it has otherwise than its architecture
