@@ -5,24 +5,36 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import original_names
-from pleinair.bundle.opening import open_bundle
-from pleinair.pouring import kinds, opened, topologies
-from pleinair.pouring.kinds import FIRST, Kind, Mark
-from pleinair.pouring.pour import pour
+from pleinair.pouring import names
+from pleinair.pouring.checkpoints import Checkpoint
+from pleinair.pouring.names import Named
+from pleinair.pouring.pour import Plan, places, write
+from pleinair.pouring.topologies import misfits, pack, unpack
 from pleinair.sources.families import STABLE_DIFFUSION
 from pleinair.sources.folder import STEMS, open_source
 from pleinair_export.loading import load
-from pleinair_export.tracing import FORMATS, WRITE
+from pleinair_export.tracing import WRITE
 from tiny_pipeline import write_tiny_pipeline
+from vectors import safetensors
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-FAMILIES = {"sd1": ("fp32", "int8"), "sd2": ("fp16",)}  # between them every kind of weights
+CASES = [  # every kind of weights in every format on a UNet, and the other graphs in one each
+    ("sd1", "unet", "fp32", "openvino"),
+    ("sd1", "unet", "fp16", "onnx"),
+    ("sd1", "unet", "int8", "openvino"),
+    ("sd2", "unet", "fp32", "onnx"),
+    ("sd2", "unet", "fp16", "openvino"),
+    ("sd2", "unet", "int8", "onnx"),
+    ("sd2", "text_encoder", "int8", "onnx"),
+    ("sd1", "text_encoder", "fp16", "openvino"),
+    ("sd1", "vae_encoder", "fp16", "onnx"),
+    ("sd1", "vae_decoder", "int8", "openvino"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,75 +46,62 @@ def script():
     return module
 
 
-def trained(folder, family, seed):
-    """A tiny folder with no parameter at the value that it is made with."""
-    write_tiny_pipeline(folder, family, seed=seed)
-    rng = torch.Generator().manual_seed(seed)
-    for part in STABLE_DIFFUSION.parts:
-        file = folder / part.folder / f"{STEMS[part.library]}.safetensors"
-        tensors = load_file(file)
-        moved = {name: each + 0.05 * torch.randn(each.shape, generator=rng) for name, each in tensors.items()}
-        save_file(moved, file, {"format": "pt"})
-    return folder
-
-
-def configs(folder):
-    files = {part.folder: folder / part.folder / "config.json" for part in STABLE_DIFFUSION.parts}
-    return {name: json.loads(file.read_text()) for name, file in files.items()}
-
-
 @pytest.fixture(scope="module")
-def made(script, tmp_path_factory):
-    """Family -> a folder of weights, and the graphs that the export makes of them, with topologies of two others."""
+def folders(tmp_path_factory):
+    """Family -> a tiny folder with no parameter at the value that it is made with, as trained ones are."""
     root = tmp_path_factory.mktemp("pouring")
-    (root / "topologies").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(topologies, "TOPOLOGIES", root / "topologies")
-        for family in FAMILIES:
-            folder = trained(root / family, family, seed=3)
-            model, others = open_source(folder), configs(folder)
-            for part in STABLE_DIFFUSION.parts:
-                third = load(model, part)
-                for graph in part.graphs:
-                    stored = [(weights, form) for weights in FAMILIES[family] for form in FORMATS]
-                    script.make(family, others, graph, stored, root)
-                    spec = script.specified(graph, part, others, third)
-                    for weights, form in stored:
-                        target = root / f"{family}-{weights}" / graph
-                        target.mkdir(parents=True, exist_ok=True)
-                        WRITE[form](spec, target, weights)
+    rng = torch.Generator().manual_seed(3)
+    for family in ("sd1", "sd2"):
+        write_tiny_pipeline(root / family, family, seed=3)
+        for part in STABLE_DIFFUSION.parts:
+            file = root / family / part.folder / f"{STEMS[part.library]}.safetensors"
+            moved = {
+                name: each + 0.05 * torch.randn(each.shape, generator=rng) for name, each in load_file(file).items()
+            }
+            save_file(moved, file, {"format": "pt"})
     return root
 
 
-@pytest.mark.parametrize("family, weights", [(family, each) for family, kind in FAMILIES.items() for each in kind])
-def test_poured_is_exported_to_the_byte(made, monkeypatch, tmp_path, family, weights):
-    monkeypatch.setattr(topologies, "TOPOLOGIES", made / "topologies")
-    list(pour(made / family, tmp_path / "out", formats=FORMATS, weights=weights))
-    bundle = open_bundle(tmp_path / "out")
-    for graph in bundle.manifest.graphs:
-        exported = {file.name: file.read_bytes() for file in (made / f"{family}-{weights}" / graph).iterdir()}
-        names = [Path(name).name for files in bundle.manifest.graphs[graph].files.values() for name in files]
-        assert sorted(names) == sorted(exported)
-        for name in names:
-            assert (bundle.path / graph / name).read_bytes() == exported[name], (graph, name)
-
-
-def test_a_single_file_in_original_names_is_poured_to_the_same_bytes(made, monkeypatch, tmp_path):
-    """With OpenCLIP's names, as SD 2 has them."""
-    monkeypatch.setattr(topologies, "TOPOLOGIES", made / "topologies")
-    monkeypatch.setitem(opened.ARCHITECTURES, "tiny", configs(made / "sd2"))
-    monkeypatch.setattr(kinds, "KINDS", (Kind("tiny", (Mark(FIRST),), "tiny"), *kinds.KINDS))
+def in_one_file(folder, file):
+    """The weights of a folder of SD 2 in a single file, under the names that these have."""
     parts = {
         part.folder: {
             name: each.numpy()
-            for name, each in load_file(made / "sd2" / part.folder / f"{STEMS[part.library]}.safetensors").items()
+            for name, each in load_file(folder / part.folder / f"{STEMS[part.library]}.safetensors").items()
         }
         for part in STABLE_DIFFUSION.parts
     }
     tensors = original_names.single_file(parts, opened=True)
-    file = tmp_path / "tiny.safetensors"
-    save_file({name: torch.from_numpy(np.ascontiguousarray(each)) for name, each in tensors.items()}, file)
-    list(pour(file, tmp_path / "out", formats=FORMATS))
-    for graph in open_bundle(tmp_path / "out").manifest.graphs:
-        for exported in (made / "sd2-fp16" / graph).iterdir():
-            assert (tmp_path / "out" / graph / exported.name).read_bytes() == exported.read_bytes(), exported
+    file.write_bytes(safetensors(tensors))
+    return Checkpoint([file])
+
+
+@pytest.mark.parametrize("family, graph, weights, form", CASES, ids=lambda value: value)
+def test_poured_is_exported_to_the_byte(script, folders, tmp_path, family, graph, weights, form):
+    """Into the graph of another model; that of SD 2 from a single file in original names."""
+    folder = folders / family
+    part = next(part for part in STABLE_DIFFUSION.parts if graph in part.graphs)
+    configs = {
+        each.folder: json.loads((folder / each.folder / "config.json").read_text()) for each in STABLE_DIFFUSION.parts
+    }
+    modules = script.sparse(part, configs, tmp_path / "other", 1), load(open_source(folder), part)
+    specs = [script.specified(graph, part, configs, module) for module in modules]
+    topology = unpack(pack(script.proved(specs, weights, form, tmp_path)))
+    if family == "sd2":
+        checkpoint = in_one_file(folder, tmp_path / "single.safetensors")
+        rules, prefix = {
+            "unet": (names.unet, "model.diffusion_model."),
+            "text_encoder": (names.open_clip, "cond_stage_model.model."),
+        }[part.folder]
+        stored = Named(checkpoint, rules, prefix)
+    else:
+        stored = Named(Checkpoint([folder / part.folder / f"{STEMS[part.library]}.safetensors"]))
+    assert misfits(topology, stored.shapes) == []
+    plan = Plan(part, graph, form, topology)
+    infos = {}
+    assert sum(write(plan, stored, tmp_path / "poured", infos)) == plan.size
+    exported = {file.name: file.read_bytes() for file in (tmp_path / "out1").iterdir()}
+    assert {file.name: file.read_bytes() for file in (tmp_path / "poured").iterdir()} == exported
+    assert {name.partition("/")[2] for name in infos} == set(exported)
+    again = WRITE[form](specs[1], tmp_path / "poured", weights) if graph == "text_encoder" else None
+    assert again is None or places(plan) == again.placed
