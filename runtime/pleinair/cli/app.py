@@ -20,6 +20,7 @@ COMMANDS = {  # command -> the module of this folder that has it
     "pull": "pull",
     "models": "library",
     "adopt": "adopt",
+    "pour": "pour",
     "info": "models",
     "prompt": "prompt",
     "metadata": "records",

@@ -89,10 +89,10 @@ def usual_out(source: Path) -> Path:
 def fetched(id: str, revision: str | None, out: Path, weights: str, force: bool) -> Path:
     """The diffusers folder of a model on the hub, downloaded when all else is known to be right."""
     install.need("downloads from the hub")
+    from pleinair.bundle.staging import check_target
     from pleinair.cli.pull import followed
     from pleinair.library.choosing import FOLDER
     from pleinair.library.pulling import pull
-    from pleinair_export.staging import check_target
 
     one_of("weights", weights, WEIGHTS)
     check_target(out.resolve(), force)

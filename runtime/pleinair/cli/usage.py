@@ -18,6 +18,10 @@ EXAMPLES = {
     "pull": ("pleinair pull OWNER/NAME", "pleinair pull OWNER/NAME --to my-folder --revision v1.0"),
     "models": ("pleinair models", "pleinair models info storybook", "pleinair models rm my-bundle"),
     "adopt": ("pleinair adopt stable-diffusion-v1-5-int8-ov", "pleinair adopt sd-turbo-openvino --vae taesd-ov"),
+    "pour": (
+        "pleinair pour model.safetensors my-model",
+        "pleinair pour v2.safetensors my-model --prediction v_prediction",
+    ),
     "info": ("pleinair info", "pleinair info my-bundle --verify"),
     "prompt": ('pleinair prompt "a (red:1.3) house BREAK night" --negative "snow"',),
     "metadata": ("pleinair metadata house.png", "pleinair metadata house.png --json"),

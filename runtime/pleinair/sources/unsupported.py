@@ -33,6 +33,8 @@ def refuse_model(model: str | Path | None) -> None:
 def _of_file(path: Path) -> str:
     if path.name == "bundle.json":
         return f"'{path}' is a file of a bundle; give the folder that it lies in"
+    if path.suffix.lower() == ".safetensors":
+        return f"'{path}' is a single file and not yet a bundle; make one of it with: pleinair pour '{path}' OUT"
     if path.suffix.lower() in CHECKPOINTS:
         return (
             f"'{path}' is a single file, and pleinair needs a bundle; make a diffusers folder of it with diffusers"
