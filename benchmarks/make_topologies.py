@@ -101,7 +101,7 @@ def describe(name: str, model: dict[str, Config], spec: graphs.Spec, made: topol
     row = index["models"].setdefault(name, {"graphs": {}})
     described = Described(STABLE_DIFFUSION, {}, model)
     vae = autoencoder(described)
-    row["family"] = generation(described.unet)
+    row["family"] = generation(described)
     row["latents"] = {
         "channels": described.channels,
         "downsample": vae.downsample,
@@ -121,13 +121,18 @@ def describe(name: str, model: dict[str, Config], spec: graphs.Spec, made: topol
 
 
 def build(graph: str, model: dict[str, Config]) -> graphs.Spec:
-    """The Spec of a graph with random weights, tried on texts of nothing."""
-    described = Described(STABLE_DIFFUSION, {}, model)
+    """The Spec of a graph with random weights."""
     part = STABLE_DIFFUSION.part(GRAPHS[graph])
+    return specified(graph, part, model, network(part, model[part.folder]))
+
+
+def specified(graph: str, part: Part, model: dict[str, Config], module: nn.Module) -> graphs.Spec:
+    """The Spec of a graph of a component, tried on texts of nothing."""
+    described = Described(STABLE_DIFFUSION, {}, model)
     ids = np.full((3, TOKENS), model["text_encoder"]["eos_token_id"], np.int64)
     text = np.zeros((3, TOKENS, described.unet["cross_attention_dim"]), np.float32)
     context = Context(described.size, {"text_encoder": ids}, {TEXT: text})
-    return graphs.SPECS[part.graphs[graph]](graph, network(part, model[part.folder]), context)
+    return graphs.SPECS[part.graphs[graph]](graph, module, context)
 
 
 def network(part: Part, config: Config) -> nn.Module:

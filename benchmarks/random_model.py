@@ -9,16 +9,18 @@ The tokenizer is storybook's; its ids all lie in the real model's table.
 """
 
 import argparse
+import inspect
 from pathlib import Path
+from typing import Any
 
+import diffusers
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
-from make_topologies import MODELS, network, wake
-from pleinair.sources.architectures import ARCHITECTURES
-from pleinair.sources.families import STABLE_DIFFUSION
+from make_topologies import network, wake
+from pleinair.sources.architectures import ARCHITECTURES, SAID, family
+from pleinair.sources.families import TEXT
 
 TOKENIZER = Path(__file__).parents[1] / "models" / "storybook" / "source" / "tokenizer"
 FORMAT = {"format": "pt"}
@@ -27,24 +29,33 @@ BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", choices=MODELS)
+    parser.add_argument("model", choices=ARCHITECTURES)
     parser.add_argument("folder", type=Path)
     asked = parser.parse_args()
-    model = ARCHITECTURES[asked.model]
     torch.manual_seed(0)
-    networks = {part.folder: network(part, model[part.folder]) for part in STABLE_DIFFUSION.parts}
-    for each in networks.values():
-        wake(each)
-    pipe = StableDiffusionPipeline(
-        **networks,
-        tokenizer=CLIPTokenizer.from_pretrained(TOKENIZER),
-        scheduler=DDIMScheduler(**BETAS, steps_offset=1, clip_sample=False, set_alpha_to_one=False),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+    pipeline(asked.model).save_pretrained(asked.folder)
+    for part in family(asked.model).readers:
+        if part.kind == TEXT.kind:
+            name_as_published(asked.folder / part.folder / "model.safetensors")
+
+
+def pipeline(model: str) -> Any:
+    """The diffusers pipeline of a model, its weights random and 16-bit; components that it does not have are None."""
+    row, components = family(model), {}
+    for part in row.parts:
+        made = network(part, ARCHITECTURES[model][part.folder])
+        wake(made)
+        components[part.folder] = made.half()  # one component of 32 bits at a time
+        if part.tokenizer:
+            components[part.tokenizer] = CLIPTokenizer.from_pretrained(TOKENIZER)
+    components["scheduler"] = diffusers.DDIMScheduler(
+        **BETAS, steps_offset=1, clip_sample=False, set_alpha_to_one=False
     )
-    pipe.to(dtype=torch.float16).save_pretrained(asked.folder)
-    name_as_published(asked.folder / "text_encoder" / "model.safetensors")
+    kind = getattr(diffusers, row.pipelines[0])
+    wanted = inspect.signature(kind).parameters
+    absent = [name for name, each in wanted.items() if each.default is each.empty and name not in components]
+    said = SAID.get(model, {}) | ({"requires_safety_checker": False} if "requires_safety_checker" in wanted else {})
+    return kind(**components, **dict.fromkeys(absent), **said)
 
 
 def name_as_published(file: Path) -> None:

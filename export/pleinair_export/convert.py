@@ -10,6 +10,7 @@ import numpy as np
 
 from pleinair.bundle.manifest import MANIFEST, Fidelity, GraphInfo, Joined, Manifest, Placed
 from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.staging import check_apart, staged
 from pleinair.bundle.verifying import list_files
 from pleinair.checks import one_line
 from pleinair.errors import RequestError, ResourceError
@@ -27,16 +28,16 @@ from pleinair.sources.describing import (
 )
 from pleinair.sources.families import Part
 from pleinair.sources.folder import Source, absent, open_source
+from pleinair.sources.small_files import write_configs
 from pleinair_export import graphs, picture
 from pleinair_export.apart import do
 from pleinair_export.check import Converted
 from pleinair_export.memory import check_memory, memory_needed
+from pleinair_export.origins import origin
 from pleinair_export.parts import convert_graph
 from pleinair_export.preview import read_rgb
 from pleinair_export.progress import Progress
 from pleinair_export.quantize import BYTES
-from pleinair_export.small_files import origin, write_configs
-from pleinair_export.staging import check_apart, staged
 from pleinair_export.tokenizer import write_tokenizer
 from pleinair_export.tracing import FORMATS
 from pleinair_export.trials import WORK, Arrays, Context, read_trial, steady_size, trial_file, tried

@@ -10,7 +10,7 @@ from torch import nn
 from pleinair.bundle.manifest import LATENTS, TIMESTEP, Port
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.network.feeds import MAKERS, Known
-from pleinair.sources.describing import unet_feeds, unet_ports
+from pleinair.sources.describing import POOLED, unet_feeds, unet_ports, vae_factor
 from pleinair_export.trials import Arrays, Context, steady_size
 
 TRIED = Known(width=768, height=512, guidance=7.5)  # what a UNet is told of the request where it is tried
@@ -109,6 +109,17 @@ class VaeEncoder(nn.Module):
         return (self.model.encode(sample, return_dict=False)[0].parameters,)
 
 
+class TinyVaeEncoder(nn.Module):
+    """sample (B, 3, H, W) in [-1, 1] -> latent_parameters (B, 4, h, w): the latents themselves, unscaled."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, sample: torch.Tensor) -> tuple[torch.Tensor]:
+        return self.model.encode(sample, return_dict=False)
+
+
 class VaeDecoder(nn.Module):
     """latent_sample (B, 4, h, w), already divided by the scaling factor -> sample (B, 3, H, W) in about [-1, 1]."""
 
@@ -165,8 +176,9 @@ def final_norm(model: nn.Module) -> np.ndarray:
 
 def unet(name: str, model: nn.Module, context: Context) -> Spec:
     """Cases: noise levels, a pair, an odd size; told the feeds of the context's texts, (3, ...) each, and of TRIED."""
-    inputs, outputs = unet_ports(model.config)
-    feeds = unet_feeds(model.config)
+    pooled = context.feeds[POOLED].shape[-1] if POOLED in context.feeds else 0
+    inputs, outputs = unet_ports(model.config, pooled)
+    feeds = unet_feeds(model.config, pooled)
     rng = np.random.default_rng(0)
     told = context.feeds | {
         feed: np.repeat(MAKERS[feed](TRIED, inputs[port].shape[-1]), 3, axis=0)
@@ -201,15 +213,25 @@ def unet(name: str, model: nn.Module, context: Context) -> Spec:
 
 
 def vae_encoder(name: str, model: nn.Module, context: Context) -> Spec:
+    """Compared as `encoding` is; a mean and a log variance for each channel."""
+    return encoding(name, VaeEncoder(model), context, 2 * model.config.latent_channels)
+
+
+def tiny_vae_encoder(name: str, model: nn.Module, context: Context) -> Spec:
+    """Compared as `encoding` is."""
+    return encoding(name, TinyVaeEncoder(model), context, model.config.latent_channels)
+
+
+def encoding(name: str, wrapped: nn.Module, context: Context, answers: int) -> Spec:
     """Compared on smooth random pictures: the default size, and a batch of an odd number of latent pixels."""
-    factor, latent = factor_of(model), model.config.latent_channels
+    factor = vae_factor(wrapped.model.config)
     rng = np.random.default_rng(1)
     small, size = {"sample": picture(rng, 2, 9 * factor, 7 * factor)}, context.size
     return Spec(
         name,
-        VaeEncoder(model),
+        wrapped,
         inputs={"sample": Port("float32", ("batch", 3, "image_height", "image_width"))},
-        outputs={"latent_parameters": Port("float32", ("batch", 2 * latent, "height", "width"))},
+        outputs={"latent_parameters": Port("float32", ("batch", answers, "height", "width"))},
         example=small,
         cases=[{"sample": picture(rng, 1, size[0] * factor, size[1] * factor)}, small],
     )
@@ -255,6 +277,7 @@ SPECS: dict[str, Callable[[str, nn.Module, Context], Spec]] = {  # kind of a gra
     "projected_text_encoder": projected_text_encoder,
     "unet": unet,
     "vae_encoder": vae_encoder,
+    "tiny_vae_encoder": tiny_vae_encoder,
     "vae_decoder": vae_decoder,
 }
 FORWARD: dict[str, type[nn.Module]] = {
@@ -262,13 +285,9 @@ FORWARD: dict[str, type[nn.Module]] = {
     "projected_text_encoder": ProjectedTextEncoder,
     "unet": UNet,
     "vae_encoder": VaeEncoder,
+    "tiny_vae_encoder": TinyVaeEncoder,
     "vae_decoder": VaeDecoder,
 }
-
-
-def factor_of(vae: nn.Module) -> int:
-    """Image pixels per latent pixel along one side: 8 for every SD autoencoder."""
-    return 2 ** (len(vae.config.block_out_channels) - 1)
 
 
 def picture(rng: np.random.Generator, batch: int, height: int, width: int) -> np.ndarray:

@@ -71,4 +71,5 @@ BESIDE: dict[str, Callable[[torch.nn.Module, Part, Path], Generator[Progress, No
     "CLIPTextModel": write_norm,
     PROJECTED: write_norm,
     "AutoencoderKL": write_preview,
+    "AutoencoderTiny": write_preview,
 }

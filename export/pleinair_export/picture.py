@@ -61,13 +61,15 @@ def paint(pipe: Pipeline, size: tuple[int, int], steps: int = STEPS) -> np.ndarr
 
 
 def ground(bundle: Bundle, size: tuple[int, int]) -> dict[str, Any]:
-    """For a model made to paint over pictures, one of gradients and, where it takes one, a mask over its left half."""
-    behind = bundle.manifest.denoiser.channels
-    if not behind:
+    """For a model made to paint over pictures, one of gradients and, where it wants one, a mask over its left half."""
+    tasks = bundle.manifest.tasks
+    if "text2image" in tasks:
         return {}
     height, width = size
-    given = {"image": Image.radial_gradient("L").resize((width, height)).convert("RGB")}
-    if "mask" in behind:
+    given: dict[str, Any] = {"image": Image.radial_gradient("L").resize((width, height)).convert("RGB")}
+    if "image2image" in tasks:
+        given["strength"] = 1.0
+    elif "inpaint" in tasks:
         given["mask"] = Image.new("L", (width, height))
         given["mask"].paste(255, (0, 0, width // 2, height))
     return given

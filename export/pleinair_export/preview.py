@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from pleinair_export.graphs import factor_of, picture
+from pleinair.pictures.vae import scaled
+from pleinair.sources.describing import autoencoder_of, vae_factor
+from pleinair_export.graphs import picture
 
 SIDE = 16  # latent pixels along one side of a picture; thousands of samples for a map of a dozen numbers
 EACH = 4  # pictures of every kind
@@ -35,7 +37,7 @@ def fit_rgb(vae: nn.Module) -> Rgb | None:
     Latents are scaled, as the UNet sees them; colours are 0..1, the mean over what a latent pixel covers. None where
     the VAE encodes nothing finite.
     """
-    factor = factor_of(vae)
+    factor = vae_factor(vae.config)
     pictures = synthetic(np.random.default_rng(3), SIDE * factor)  # (N, 3, H, W) in 0..1
     latents = np.concatenate([encode(vae, one[None]) for one in pictures])  # (N, c, h, w)
     colours = pictures.reshape(*pictures.shape[:2], SIDE, factor, SIDE, factor).mean((3, 5))  # (N, 3, h, w)
@@ -53,9 +55,9 @@ def fit_rgb(vae: nn.Module) -> Rgb | None:
 def encode(vae: nn.Module, pictures: np.ndarray) -> np.ndarray:
     """Pictures (B, 3, H, W) in 0..1 -> the mean of their latents (B, c, h, w), scaled as the UNet sees them."""
     with torch.no_grad():
-        mean = vae.encode(torch.from_numpy(pictures * 2 - 1)).latent_dist.mean.numpy()
-    shift = getattr(vae.config, "shift_factor", None) or 0.0
-    return (mean - shift) * vae.config.scaling_factor
+        answer = vae.encode(torch.from_numpy(pictures * 2 - 1))
+    mean = answer.latents if "latents" in answer else answer.latent_dist.mean
+    return scaled(mean.numpy(), autoencoder_of(vae.config, type(vae).__name__))
 
 
 def pixels(maps: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A torch module as graph files: OpenVINO's IR, and ONNX."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,7 @@ FORMATS = ("openvino", "onnx")
 OPSET = 17  # the newest that DirectML runs
 WEIGHT = ".weight"
 MODEL = "model."  # what Specs call the component that they wrap
+NUMBERED = re.compile(r"[A-Za-z]+_\d+|\d+")  # names that OpenVINO gives
 
 
 class Written(NamedTuple):
@@ -47,11 +49,23 @@ def write_openvino(spec: Spec, folder: Path, weights: str) -> Written:
             port.get_tensor().set_names({name})
         model.validate_nodes_and_infer_types()
         model = quantize.compress_openvino(model, weights)
+        name_nodes(model, spec.name)
         try:
             openvino.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
         except RuntimeError as error:
             raise OSError(f"OpenVINO could not save {spec.name}: {error}") from error
     return Written(("openvino_model.xml", "openvino_model.bin"), placed_constants(model, spec))
+
+
+def name_nodes(model: "openvino.Model", name: str) -> None:
+    """Number nodes that nobody named from the start of the graph: OpenVINO does it from that of the process.
+
+    So that equal graphs become equal files.
+    """
+    model.set_friendly_name(name)
+    for number, node in enumerate(model.get_ordered_ops()):
+        if NUMBERED.fullmatch(node.get_friendly_name()):
+            node.set_friendly_name(f"{node.get_type_name()}_{number}")
 
 
 def placed_constants(model: "openvino.Model", spec: Spec) -> dict[str, Placed]:

@@ -4,6 +4,7 @@ from pleinair.version import __version__
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing costs milliseconds
 if TYPE_CHECKING:
+    from pleinair.adopting.adopt import adopt
     from pleinair.bundle.opening import Bundle, open_bundle
     from pleinair.engines.fake import FakeEngine
     from pleinair.errors import (
@@ -39,11 +40,12 @@ __all__ = [
     "Timings",
     "Upscaler",
     "__version__",
+    "adopt",
     "load",
     "load_upscaler",
     "open_bundle",
 ]
-HOMES = ("errors", "bundle.opening", "results", "pipeline", "pictures.upscale", "engines.fake")
+HOMES = ("errors", "bundle.opening", "results", "pipeline", "pictures.upscale", "engines.fake", "adopting.adopt")
 
 
 def __getattr__(name: str) -> object:

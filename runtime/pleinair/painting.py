@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from pleinair.bundle.opening import Bundle
 from pleinair.engines.engine import Graph
 from pleinair.engines.failures import check_finite
-from pleinair.engines.graphs import Asking, Graphs
+from pleinair.engines.graphs import Asking
+from pleinair.model import Model, Refiners
 from pleinair.network import guidance
 from pleinair.network.denoiser import answer, known_feeds, ports
 from pleinair.network.feeds import CHANNELS, Known, Told
@@ -29,10 +29,10 @@ from pleinair.request.planning import Pass, plan, warnings
 from pleinair.request.request import Request
 from pleinair.results import Frame, Result, Timings
 from pleinair.sampling.configured import make_solver
+from pleinair.sampling.coordinates import Denoise
 from pleinair.sampling.noise import NoiseSource, source, stacked
 from pleinair.sampling.path import Point
 from pleinair.sampling.predictions import prediction_type
-from pleinair.text.encoders import Encoders
 from pleinair.text.reader import Conditioning, Reader
 
 Guides = Callable[[int], Guide]  # step -> what the network is told at it
@@ -42,15 +42,14 @@ Guides = Callable[[int], Guide]  # step -> what the network is told at it
 class Kept:
     """What stays loaded between the jobs of a pipeline."""
 
-    bundle: Bundle
-    graphs: Graphs
-    encoders: Encoders
+    model: Model
+    refiners: Refiners
     upscalers: Upscalers
 
     def release(self) -> None:
-        self.graphs.release()
+        self.model.release()
+        self.refiners.release()
         self.upscalers.release()
-        self.encoders.forget()
 
 
 @dataclass
@@ -73,11 +72,12 @@ class Painting:
 
     def __init__(self, kept: Kept, request: Request, settings: Callable[[tuple[int, ...]], dict[str, Any]]) -> None:
         self.request = request
-        self.passes = plan(kept.bundle, request)
+        self._refiner = kept.refiners.open(request.refining.bundle) if request.refining else None
+        self.passes = plan(kept.model.bundle, request, self._refiner and self._refiner.bundle)
         self.timings = Timings()
         self._kept = kept
         self._settings = settings
-        self._manifest = kept.bundle.manifest
+        self._manifest = kept.model.bundle.manifest
         self._said: list[str] = []  # warnings
         self._started = 0.0
         for folder in request.upscalers:
@@ -99,26 +99,30 @@ class Painting:
         self._started = perf_counter()
         request, kept = self.request, self._kept
         self._said = [
-            *warnings(kept.bundle, request, self.passes),
+            *warnings(kept.model.bundle, request, self.passes),
             *kept.upscalers.elsewhere(request.upscalers),
         ]
-        guides = [guide or self._guide(len(each.path)) for each in self.passes]
+        guides = [guide or self._guide(each) for each in self.passes]
         batches = self._batches(
             noise_sources(request.random, request.seeds) if generators is None else generators, start
         )
         if sparing:
-            kept.graphs.release(*(encoder.graph for encoder in self._manifest.text_encoders))
+            for model in filter(None, (kept.model, self._refiner)):
+                model.graphs.release(*(encoder.graph for encoder in model.bundle.manifest.text_encoders))
         for together in [batches] if sparing else [[each] for each in batches]:
+            begun: list[starts.Start | None] = []
             for number, stage in enumerate(self.passes):
-                begun = [self._again(stage, each) if number else self._begin(stage, each) for each in together]
+                if not stage.refines:
+                    begun = [self._again(stage, each) if number else self._begin(stage, each) for each in together]
                 for batch, where in zip(together, begun, strict=True):
                     yield from self._denoise(stage, guides[number], batch, where)
                 if sparing:
-                    kept.graphs.release(self._manifest.denoiser.graph)
+                    model = self._model(stage)
+                    model.graphs.release(model.bundle.manifest.denoiser.graph)
             for batch in together:
                 yield self._finished(batch)
             if sparing:
-                kept.graphs.release(self._manifest.vae.decoder)
+                kept.model.graphs.release(self._manifest.vae.decoder)
 
     def _batches(self, generators: Sequence[NoiseSource], given: np.ndarray | None) -> list[Batch]:
         size, seeds = self.request.batch, self.request.seeds
@@ -128,31 +132,37 @@ class Painting:
             batches.append(Batch(seeds[these], list(generators[these]), None if given is None else given[these]))
         return batches
 
+    def _model(self, stage: Pass) -> Model:
+        """The one that does a pass."""
+        return self._refiner if stage.refines else self._kept.model
+
     def read(self, steps: int) -> Conditioning:
         """What the network is told of the prompts over `steps` steps."""
-        return self._reader().read(self.asking, self.request.prompt, self.request.negative, steps)
+        model, request = self._kept.model, self.request
+        return self._reader(model).read(partial(self.asking, model), request.prompt, request.negative, steps)
 
-    def _guide(self, steps: int) -> Guides:
-        """What the network is told of the prompts, as far as guidance makes use of it."""
-        request = self.request
+    def _guide(self, stage: Pass) -> Guides:
+        """What the network of a pass is told of the prompts, as far as guidance makes use of it."""
+        request, model = self.request, self._model(stage)
         request.check()
+        asking = partial(self.asking, model)
         with self.timings.spent_on("load"):
-            reader = self._reader()
-            reader.prepare(self.asking)
-        scale = guidance.KINDS[self._manifest.guidance].scale(request.guidance)
+            reader = self._reader(model)
+            reader.prepare(asking)
+        scale = guidance.KINDS[model.bundle.manifest.guidance].scale(request.guidance)
         with self.timings.spent_on("text"):
-            read = partial(reader.read, self.asking, request.prompt, request.negative, steps)
+            read = partial(reader.read, asking, request.prompt, request.negative, stage.whole)
             conditioning = read(contrast=scale > 1)
             if scale <= 1 and not isclose(sum(conditioning.weights), 1.0):
                 conditioning = read()  # AND weighs against it
-            elif scale <= 1 and request.negative:
+            elif scale <= 1 and request.negative and not stage.refines:
                 self._said.append("the negative prompt has no effect without guidance; use --guidance above 1")
         self._said += [each for each in conditioning.warnings if each not in self._said]
         return conditioning.at
 
-    def _reader(self) -> Reader:
+    def _reader(self, model: Model) -> Reader:
         how = {"clip_skip": self.request.clip_skip, "embeddings": self.request.embeddings}
-        return Reader(self._kept.bundle, encoders=self._kept.encoders, **how)
+        return Reader(model.bundle, encoders=model.encoders, **how)
 
     def _begin(self, stage: Pass, batch: Batch) -> starts.Start | None:
         """Set a batch to where the first pass begins; returns the picture below it, where that is not noise alone."""
@@ -198,12 +208,13 @@ class Painting:
         request, steps = self.request, stage.steps
         denoise = self._guided(stage, guide, start)
         with self.timings.spent_on("load"):
-            self._prepare_denoiser(denoise, batch.x)
-        config = self._kept.bundle.scheduler_config
+            self._prepare_denoiser(stage, denoise, batch.x)
+        config = self._model(stage).bundle.scheduler_config
         sample = make_solver(steps.sampler, config, eta=steps.eta, s_churn=steps.s_churn, s_noise=steps.s_noise)
-        looked_at = wrapped(denoise, request.tile) if request.tile else denoise
+        looked_at = going_on(denoise, stage.before) if stage.before else denoise
+        looked_at = wrapped(looked_at, request.tile) if request.tile else looked_at
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
-        levels = [a for a, _ in stage.path.strides[1:]] + [None]  # where each step leads; None: out of the noise
+        levels = [a for a, _ in stage.path.strides[1:]] + [stage.until]  # where each step leads
         mark = perf_counter()
         for level, state in zip(levels, sample(looked_at, batch.x, stage.path, draw), strict=True):
             if start is not None:
@@ -220,27 +231,29 @@ class Painting:
 
     def _guided(self, stage: Pass, guide: Guides, start: starts.Start | None) -> Guided:
         """The network of a pass, made to listen to its text."""
-        request, part = self.request, self._manifest.denoiser
-        graph = self._kept.graphs.open(part.graph)
+        request, model = self.request, self._model(stage)
+        manifest, part = model.bundle.manifest, model.bundle.manifest.denoiser
+        graph = model.graphs.open(part.graph)
 
         def network(x: np.ndarray, point: Point, step: int, told: Told) -> np.ndarray:
             request.check()
             return answer(part, graph(**ports(part, x, point.t, told)), x)
 
         known = Known(stage.width, stage.height, request.guidance.scale)
-        more = known_feeds(part, self._manifest.graphs[part.graph], known)
-        if start is not None and start.behind is not None:
-            more[CHANNELS] = start.behind
-        told = guidance.with_feeds(guide, more)
-        prediction = prediction_type(self._kept.bundle.scheduler_config)
-        return Guided(network, told, request.guidance, prediction, len(stage.path), self._manifest.guidance)
+        behind = {} if start is None or start.behind is None else {CHANNELS: start.behind}
+        info = manifest.graphs[part.graph]
+        more, negative = (known_feeds(part, info, replace(known, wanted=wanted)) | behind for wanted in (True, False))
+        told = guidance.with_feeds(guide, more, negative)
+        prediction = prediction_type(model.bundle.scheduler_config)
+        return Guided(network, told, request.guidance, prediction, stage.whole, manifest.guidance)
 
-    def _prepare_denoiser(self, denoise: Guided, x: np.ndarray) -> None:
+    def _prepare_denoiser(self, stage: Pass, denoise: Guided, x: np.ndarray) -> None:
         """Compile the denoiser for the shapes of a pass's first call."""
-        part, told = self._manifest.denoiser, denoise.calls(0, len(x))[0]
+        model = self._model(stage)
+        part, told = model.bundle.manifest.denoiser, denoise.calls(stage.before, len(x))[0]
         rows = len(next(iter(told.values())))
         given = ports(part, np.empty((rows, *x.shape[1:]), np.float32), 0.0, told)
-        self._kept.graphs.open(part.graph).prepare({port: array.shape for port, array in given.items()})
+        model.graphs.open(part.graph).prepare({port: array.shape for port, array in given.items()})
 
     def _enlarged(self, x: np.ndarray, stage: Pass) -> np.ndarray:
         """The latents of a finished pass at the size of the next one."""
@@ -298,21 +311,31 @@ class Painting:
 
     @cached_property
     def _encoder(self) -> starts.EncodedOnce:
-        return starts.EncodedOnce(self.asking(self._manifest.vae.encoder), self._manifest.vae, self.request.vae_tile)
+        vae = self._manifest.vae
+        return starts.EncodedOnce(self.asking(self._kept.model, vae.encoder), vae, self.request.vae_tile)
 
     @cached_property
     def _decoding(self) -> Decoding:
-        request, graphs = self.request, self._kept.graphs
+        request, graphs = self.request, self._kept.model.graphs
         return Decoding(graphs.open, self._manifest.vae, request.tile or "", request.vae_tile, request.check)
 
-    def asking(self, name: str) -> Graph:
+    def asking(self, model: Model, name: str) -> Graph:
         """A graph that asks before every call whether the caller wants to stop."""
-        return Asking(self._kept.graphs.open(name), self.request.check)
+        return Asking(model.graphs.open(name), self.request.check)
 
     def shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Of one picture's latents (C, h, w)."""
         factor = self._manifest.vae.downsample
         return self._manifest.latents.channels, height // factor, width // factor
+
+
+def going_on(denoise: Denoise, before: int) -> Denoise:
+    """`denoise` for a solver that counts its steps from 0, where `before` steps of the way were done by another one."""
+
+    def later(x: np.ndarray, point: Point, step: int) -> np.ndarray:
+        return denoise(x, point, step + before)
+
+    return later
 
 
 def noise_sources(random: Randomness, seeds: tuple[int, ...]) -> list[NoiseSource]:

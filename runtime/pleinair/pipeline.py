@@ -11,6 +11,7 @@ from pleinair.checks import one_of, whole
 from pleinair.engines import precision as precisions
 from pleinair.engines.engine import Engine, choose_engine
 from pleinair.engines.graphs import KEPT, Graphs
+from pleinair.model import Model, Refiners
 from pleinair.painting import Guides, Kept, Painting, noise_sources
 from pleinair.pictures.upscale import Upscalers
 from pleinair.request.help import lists_options
@@ -49,7 +50,8 @@ class Pipeline:
         kept = 1 if memory == "low" else KEPT
         self.graphs = Graphs(bundle, engine, kept=kept, opening=lambda what: self.loading(what), **how)
         upscalers = Upscalers(bundle, engine, lambda what: self.loading(what), **how)
-        self._kept = Kept(bundle, self.graphs, Encoders(bundle), upscalers)
+        refiners = Refiners(engine, bundle.files.hashed, lambda what: self.loading(what), kept=kept, **how)
+        self._kept = Kept(Model(bundle, self.graphs, Encoders(bundle)), refiners, upscalers)
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +108,7 @@ class Pipeline:
     def read(self, request: Request, steps: int | None = None) -> Conditioning:
         """What the network is told of a request's prompts over `steps` steps, those of its first pass if None."""
         painting = self._painting(request)
-        return painting.read(len(painting.passes[0].path) if steps is None else steps)
+        return painting.read(painting.passes[0].whole if steps is None else steps)
 
     def generators(self, request: Request) -> list[NoiseSource]:
         """The source of each picture's noise, not used yet."""

@@ -107,7 +107,7 @@ IMPOSSIBLE = [
     *(((*UNET, "files", "openvino"), files) for files in ([], ["unet/model.onnx"], [SCHEDULER, TOKENIZER], "x")),
     *(((*UNET, "files", "onnx"), files) for files in ([], ["unet/openvino_model.xml"], ["/etc/passwd"], ["../x.onnx"])),
     *(((*UNET, "inputs", "sample", "shape"), shape) for shape in ([], ["b", 5, "h", "w"], ["b", 4], [1, 4, 0, 8], "x")),
-    *(((*UNET, "inputs", "sample", "dtype"), dtype) for dtype in ("float16", "string", "", 1)),
+    *(((*UNET, "inputs", "sample", "dtype"), dtype) for dtype in ("float64", "string", "", 1)),
     *(((*UNET, "outputs", "out_sample", "dtype"), dtype) for dtype in ("int64", "bool")),
     *(((*UNET, "outputs", "out_sample", "shape"), shape) for shape in (["b", 8, "h", "w"], [])),
     ((*UNET, "inputs", "encoder_hidden_states", "shape"), ["batch", "tokens", 129]),
@@ -158,6 +158,7 @@ IMPOSSIBLE_IN_FORMAT_2 = [
     *(((*ENCODER, "empty"), value) for value in ("", "nothing", None, 1)),
     *(((*ENCODER, "pooled"), value) for value in ("nowhere", "last_hidden_state", 1)),
     *((("defaults", "image_guidance"), value) for value in (0, -1, 1e9, "2", None)),
+    *((("defaults", "timesteps"), value) for value in ([], [500, 800], [800], [-1] * 20, "800", [None])),
     *((("weights",), value) for value in ([], None, {"unet": []}, {"unet": {"conv_in": 1}})),
     *((("format",), value) for value in (1, 3, 0, -1, "2", None)),
 ]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import pleinair
-from bundles import light_upscaler
+from bundles import light_copy, light_upscaler
 from pleinair.errors import PleinairError, RequestError
 from pleinair.request.options import OPTIONS, PARAMETERS
 from pleinair.request.request import resolve
@@ -35,6 +35,7 @@ def files(tmp_path_factory):
         mask.paste(255, box)
         mask.save(folder / f"{name}.png")
     light_upscaler(folder / "twice")
+    light_copy(folder / "finisher")
     width = pleinair.open_bundle().manifest.graphs["text_encoder"].outputs["last_hidden_state"].shape[-1]
     (folder / "wobbly.safetensors").write_bytes(safetensors({"emb_params": some_vectors(2, width)}))
     return folder
@@ -64,6 +65,7 @@ COMPANY = {
     "a subseed and a picture": {"subseed": 5, "image": "@image.png"},
     "a subseed of 0 and its strength": {"subseed": 0, "subseed_strength": 0.5},
     "no guidance": {"guidance": 1},
+    "a refiner": {"refiner": "@finisher", "refiner_start": 0.5},
 }
 CHANGES = {
     "size": "96x32", "panorama": True,
@@ -76,6 +78,7 @@ CHANGES = {
     "fill": "noise", "only_masked": True, "padding": 4, "restore": False, "outpaint": [0, 8, 0, 8], "hires": 2,
     "hires_strength": 0.9, "hires_steps": 3, "hires_sampler": "ddim", "hires_spacing": "karras",
     "hires_eta": 0.3, "hires_s_churn": 2, "hires_s_noise": 1.1,
+    "refiner": "@finisher", "refiner_start": 0.4,
     "enlarger": "lanczos", "upscale": "@twice", "tile": True, "vae_tile": 64,
 }  # fmt: skip
 PROMPT = "a wobbly boat on the sea"
@@ -106,6 +109,7 @@ def test_what_changes_the_picture_stands_in_its_record(pipe, files, tmp_path, op
     changed.picture(0).save(tmp_path / "made.png")
     inputs = {name: options[name] for name in ("image", "mask") if options.get(name)}
     given = {"embeddings": options.get("embeddings", ()), "upscaler": options.get("upscale")}
+    given["refiner"] = options.get("refiner")
     again = rerun(tmp_path / "made.png", **inputs, **given)
     assert again.difference.max_abs == 0, again.warnings
 

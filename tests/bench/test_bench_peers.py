@@ -24,7 +24,7 @@ def test_ours_and_a_peer_that_fails(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(peers.yardstick, "pace", lambda: 0.0025)
     broken = f"optimum-onnx={sys.executable}"  # this environment has no optimum
     names = ",".join([*OURS, "optimum-onnx"])
-    options = ["--steps", "3", "--size", "64x64", "--rounds", "2", "--peer", names, "--python", broken]
+    options = ["--steps", "3", "--size", "64x64", "--rounds", "1", "--peer", names, "--python", broken]
     code = cli.run(["bench", "peers", str(SOURCE), str(default_path()), *options])
     out = capsys.readouterr().out
     assert code == 0
@@ -35,8 +35,8 @@ def test_ours_and_a_peer_that_fails(tmp_path, monkeypatch, capsys):
     assert [each["case"]["weights"] for each in found] == ["fp16"] * 6
     assert all(each["engine"]["precision"] == "f32" for each in found[3:5])
     assert found[3]["picture"]["same"] and found[4]["picture"]["psnr_db"] > 60  # held against ours in float32
-    assert found[0]["measures"]["step"]["low"] is None  # of two rounds
-    assert len(found[0]["measures"]["step"]["rounds"]) == 2 and len(found[0]["measures"]["step"]["rounds"][0]) == 2
+    assert found[0]["measures"]["step"]["low"] is None  # of one round
+    assert [len(each) for each in found[0]["measures"]["step"]["rounds"]] == [2]
     assert "ModuleNotFoundError" in found[2]["reason"] and "optimum-onnx" in out
     assert len({each["run"] for each in found}) == 1
     assert "Computing in what each chooses by itself:" in out and "All asked to compute in float32:" in out

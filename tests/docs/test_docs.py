@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 
 from bench_records import outcome, worker
+from bundles import light_copy
+from hub_server import Hub, Repo, diffusers_files, is_the_hub
 from pleinair.engines.fake import FakeEngine
 from pleinair.engines.openvino import OpenVINOEngine
+from pleinair.library import memory
+from pleinair.system import install
 from pleinair_bench import run as bench
 from vectors import safetensors, some_vectors
 
@@ -25,11 +29,33 @@ def told(page):
 def folder(tmp_path, monkeypatch):
     """Where a page's commands run: with the files they speak of, and what earlier commands wrote."""
     (tmp_path / "docs").symlink_to(REPOSITORY / "docs", target_is_directory=True)
+    monkeypatch.setenv("PLEINAIR_HOME", str(tmp_path / "home"))
     (tmp_path / "watercolour.safetensors").write_bytes(safetensors({"<watercolour>": some_vectors(2, 128)}))
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.usefixtures("folder")
+def exported(source, out, **how):
+    """An export without PyTorch, and without weights."""
+    light_copy(out)
+    return []
+
+
+@pytest.fixture
+def hub(folder, tmp_path, monkeypatch):
+    """What docs/models.md downloads from, and an export that needs no PyTorch."""
+    import pleinair_export
+
+    server = Hub()
+    is_the_hub(server, tmp_path, monkeypatch)
+    server.repos["stabilityai/sd-turbo"] = Repo(diffusers_files())
+    server.repos["example/single-file"] = Repo({"model.safetensors": bytes(2000)})
+    monkeypatch.setitem(install.PARTS, "model export", ((), ""))
+    monkeypatch.setattr(pleinair_export, "export", exported, raising=False)
+    yield
+    server.close()
+
+
+@pytest.mark.usefixtures("folder", "hub")
 @pytest.mark.parametrize("page", [page for page in PAGES if [*told(page)]])
 def test_what_a_page_tells_to_type_works(page, typed, monkeypatch):
     """On the fake engine: what networks and a benchmark's workers do is proven elsewhere, here it is what pages say."""
@@ -51,3 +77,21 @@ def test_shell_blocks_hold_commands_alone(page):
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)\)", PAGES[page]):
         assert target.startswith("http") or (REPOSITORY / "docs" / target).exists(), target
+
+
+def test_what_models_take_is_what_the_rule_says():
+    """The table of docs/models.md: int8 weights at the size in its second column, and with --memory low."""
+    rows = [
+        line.split("|")[1:-1] for line in PAGES["models.md"].splitlines() if re.search(r"\| \d+x\d+ \| \d+ \|", line)
+    ]
+    assert len(rows) > 3
+    for name, size, *parts, disk, needed in rows:
+        width, height = map(int, size.split("x"))
+        parameters = [float(part) * 1e6 for part in parts]
+        rest = memory.BASE + memory.PIXEL * width * height
+        each = [(memory.STORED["int8"] + memory.COMPUTED) * count for count in parameters]
+        expected = [(rest + sum(each)) / 1e9, (rest + max(each)) / 1e9]
+        assert [float(cell) for cell in needed.split("/")] == pytest.approx(expected, abs=0.06), name
+        with_encoder = sum(parameters) + 34e6
+        stored = [with_encoder * memory.STORED[kind] / 1e9 for kind in ("int8", "fp16")]
+        assert [float(cell) for cell in disk.split("/")] == pytest.approx(stored, abs=0.06), name

@@ -1,6 +1,12 @@
-"""Tiny sources and their exports, each made once a run, by whichever process asks first."""
+"""Tiny sources and their exports, each made once a run, by whichever process asks first.
 
+Components that tiny models share, to the byte, are converted and compared with torch once: see `shared`.
+"""
+
+import hashlib
 import os
+import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +14,8 @@ import torch
 from filelock import FileLock
 
 from pleinair.engines.telemetry import without_telemetry
-from pleinair_export import export
+from pleinair_export import convert, export
+from quietly import export_quietly
 from tiny_pipeline import write_tiny_pipeline
 
 with without_telemetry():
@@ -17,6 +24,7 @@ with without_telemetry():
 
 torch.set_num_threads(1)  # networks this small only wait for a second thread
 BOTH = ("openvino", "onnx")
+QUIETLY = ("sd2", "int8")  # the one bundle that is made in a process of its own
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +67,57 @@ def exported(tiny_sources, once):
 
     def bundle(family: str, weights: str) -> Path:
         def make(folder: Path) -> None:
-            for _ in export(tiny_sources[family], folder, formats=BOTH, weights=weights):
-                pass
+            if (family, weights) == QUIETLY:
+                return export_quietly(tiny_sources[family], folder, weights)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(convert, "do", shared(once, convert.do))
+                for _ in export(tiny_sources[family], folder, formats=BOTH, weights=weights):
+                    pass
 
         return once(f"bundles/{family}-{weights}", make)
 
     return bundle
+
+
+def shared(once, do):
+    """`do` of the export, with what was done to equal bytes before taken from there: a VAE is in many tiny models."""
+
+    def done(task, *arguments, parameters):
+        if task == "convert":
+            model, part, context, stage, formats, weights = arguments
+            tried_on = context if part.tokenizer or part.folder == "unet" else context.size
+            taken = folder_bytes(model.path / part.folder), part, tried_on, formats, weights
+        elif task == "check":
+            stage, graph, info, form = arguments
+            taken = folder_bytes(stage / graph), (stage / ".work" / f"{graph}.npz").read_bytes(), info, form
+        else:
+            return (yield from do(task, *arguments, parameters=parameters))
+        steps = []
+
+        def make(folder):
+            before = set(stage.rglob("*"))
+            running = do(task, *arguments, parameters=parameters)
+            try:
+                while True:
+                    steps.append(next(running))
+            except StopIteration as end:
+                found = end.value
+            for file in set(stage.rglob("*")) - before:
+                if file.is_file():
+                    (folder / "files" / file.relative_to(stage)).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, folder / "files" / file.relative_to(stage))
+            folder.mkdir(exist_ok=True)
+            (folder / "found").write_bytes(pickle.dumps((steps, found)))
+
+        kept = once(f"shared/{task}-{hashlib.sha256(pickle.dumps(taken)).hexdigest()[:32]}", make)
+        if (kept / "files").exists():
+            shutil.copytree(kept / "files", stage, dirs_exist_ok=True)
+        steps, found = pickle.loads((kept / "found").read_bytes())
+        yield from steps
+        return found
+
+    return done
+
+
+def folder_bytes(folder):
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()}

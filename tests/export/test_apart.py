@@ -11,6 +11,7 @@ import pytest
 
 from pleinair.bundle.opening import open_bundle
 from pleinair.errors import ExportError, ResourceError
+from pleinair.sources.folder import open_source
 from pleinair_export import apart, export, memory
 from tiny_pipeline import write_tiny_pipeline
 
@@ -35,8 +36,10 @@ def half(tmp_path_factory):
 
 
 def test_a_bundle_is_the_same_wherever_it_is_made(half, tmp_path, monkeypatch):
-    steps = {}
-    for name, small in (("here", apart.SMALL), ("apart", 0)):
+    """The UNet and the pictures are made apart, each kind of task once or twice: a process takes seconds to start."""
+    sizes, steps = open_source(half).sizes, {}
+    assert sizes["unet"] > sizes["vae"] > sizes["text_encoder"]
+    for name, small in (("here", apart.SMALL), ("apart", sizes["vae"])):
         monkeypatch.setattr(apart, "SMALL", small)
         made = export(half, tmp_path / name, formats=("onnx",))
         steps[name] = [(step.done, step.graph, step.stage.partition("  ")[0]) for step in made]

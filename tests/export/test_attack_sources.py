@@ -266,10 +266,6 @@ def aura_folder(path):
     write_index(path, "FlowMatchEulerDiscreteScheduler", "AuraFlowPipeline")
 
 
-def refiner_folder(path):
-    write_index(path, "EulerDiscreteScheduler", "StableDiffusionXLImg2ImgPipeline", requires_aesthetics_score=True)
-
-
 @pytest.mark.parametrize(
     "make, match",
     [
@@ -280,7 +276,6 @@ def refiner_folder(path):
             aura_folder,
             "AuraFlowPipeline, which cannot be exported yet; choose a model of Stable",
         ),
-        (refiner_folder, "is a refiner, which cannot be exported yet; choose the base model"),
     ],
 )
 def test_folders_of_other_kinds_are_led_on(tmp_path, make, match):
@@ -313,7 +308,7 @@ def test_files_of_other_kinds_are_led_on(tmp_path, name, weight, match):
 @pytest.mark.parametrize("name", ["stabilityai/sd-turbo", "https://huggingface.co/stabilityai/sd-turbo", "hf://a/b"])
 def test_a_hub_id_is_told_what_fetches_it(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(PleinairError, match="hf download [a-z]+/[a-z-]+ --local-dir"):
+    with pytest.raises(PleinairError, match="pleinair pull [a-z]+/[a-z-]+$"):
         list(export(name, tmp_path / "out"))
 
 

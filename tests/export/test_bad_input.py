@@ -90,11 +90,12 @@ def test_unets_with_inputs_of_their_own(source, tmp_path):
     refused(ExportError, "reads another width than its text is .32.; download", source, tmp_path / "out")
 
 
-def test_refiners(tiny_sources, tmp_path):
-    """They are told five numbers beside the text, where base models are told six."""
+def test_networks_that_are_told_other_numbers(tiny_sources, tmp_path):
+    """SDXL's are told six numbers beside the text, and its refiner's five."""
     source = shutil.copytree(tiny_sources["sdxl"], tmp_path / "model")
-    edit(source / "unet" / "config.json", projection_class_embeddings_input_dim=64)
-    refused(ExportError, "as refiners are, which is not supported; choose", source, tmp_path / "out")
+    for width in (56, 71, 8):
+        edit(source / "unet" / "config.json", projection_class_embeddings_input_dim=width)
+        refused(ExportError, "other numbers than a text and its sizes, which is not", source, tmp_path / "out")
     edit(source / "model_index.json", text_encoder=[None, None])
     refused(ExportError, "nothing as text_encoder; choose", source, tmp_path / "out")
 

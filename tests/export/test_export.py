@@ -24,11 +24,11 @@ from pleinair.sampling.names import CLASSES, default_sampler
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sources.describing import Described
 from pleinair.sources.families import STABLE_DIFFUSION
+from pleinair.sources.schedulers import habits
 from pleinair_export import (
     check,
     convert,
     export,
-    families,
     graphs,
     onnx_files,
     preview,
@@ -437,9 +437,9 @@ def test_the_map_to_colours_shows_what_the_vae_shows():
 
 def test_the_map_of_a_vae_that_says_nothing_is_none_and_of_a_dull_one_is_small():
     vae = AutoencoderKL.from_pretrained(STORYBOOK / "vae", torch_dtype=torch.float32).eval()
-    vae.config.scaling_factor = 1e-6
+    vae.register_to_config(scaling_factor=1e-6)
     assert np.abs(preview.fit_rgb(vae)).max() < 1
-    vae.config.scaling_factor = float("inf")
+    vae.register_to_config(scaling_factor=float("inf"))
     assert preview.fit_rgb(vae) is None
 
 
@@ -455,8 +455,10 @@ def test_every_scheduler_of_diffusers_means_its_own_sampler_or_none():
             assert not ours or default_sampler(config) in ours, name
         except BundleError:
             assert not ours and name not in CLASSES
-        steps, guidance = families.habits(model, config)
-        assert (steps, 1 <= guidance <= 2) == ((4, True) if name in ("LCMScheduler", "TCDScheduler") else (20, False))
+        found = habits(model, config)
+        assert (found.steps, 1 <= found.guidance <= 2) == (
+            (4, True) if name in ("LCMScheduler", "TCDScheduler") else (20, False)
+        )
     multistep = {"_class_name": "DPMSolverMultistepScheduler"}
     assert default_sampler(multistep) == "dpmpp_2m"
     assert default_sampler({**multistep, "solver_order": 3}) == "dpmpp_3m"

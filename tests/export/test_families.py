@@ -1,5 +1,9 @@
 """Families as data: a tiny folder of each, exported by its row, paints what diffusers paints, on both engines."""
 
+import json
+import shutil
+from dataclasses import replace
+
 import diffusers
 import numpy as np
 import pytest
@@ -7,29 +11,38 @@ import torch
 from PIL import Image
 
 import pleinair
+from pairwise import all_pairs
 from pleinair.bundle.manifest import Denoiser, Joined
 from pleinair.bundle.opening import open_bundle
+from pleinair.engines.engine import engine_named
+from pleinair.errors import BundleError
+from pleinair.pipeline import Pipeline
+from pleinair.sampling.scheduler_config import check_config
+from pleinair.sources.architectures import ARCHITECTURES, family
+from pleinair.sources.describing import Made, Tokens, painter_manifest, unet_ports
+from pleinair.sources.folder import open_source
+from pleinair_export.torch_picture import TorchEngine, owners
+from tiny_pipeline import write_scheduler
 
 TOLERANCE = 2e-3
 STEPS = 4
 torch.set_num_threads(1)
-SIZES = {"square": (64, 64), "wide": (72, 56)}
-
-
-@pytest.fixture(scope="module", params=["openvino", "onnx"])
-def engine(request):
-    return request.param
+ENGINES = ("openvino", "onnx")
+WIDE = {"width": 72, "height": 56}
+SIZES = {"square": {"width": 64, "height": 64}, "wide": WIDE}
+XL, XL_REPAINTS = "StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline"
 
 
 @pytest.fixture(scope="module")
-def painter(engine, exported):
-    """`painter(family)`: our pipeline, kept loaded."""
+def painter(exported):
+    """`painter(family, engine)`: our pipeline, kept loaded."""
     pipes = {}
 
-    def opened(family):
-        if family not in pipes:
-            pipes[family] = pleinair.load(exported(family, "fp32"), engine=engine, threads=1, precision="f32")
-        return pipes[family]
+    def opened(family, engine):
+        if (family, engine) not in pipes:
+            path = exported(family, "fp32")
+            pipes[family, engine] = pleinair.load(path, engine=engine, threads=1, precision="f32")
+        return pipes[family, engine]
 
     return opened
 
@@ -41,11 +54,16 @@ def reference(tiny_sources):
 
     def opened(family, kind):
         if (family, kind) not in pipes:
-            pipes[family, kind] = getattr(diffusers, kind).from_pretrained(tiny_sources[family])
-            pipes[family, kind].set_progress_bar_config(disable=True)
+            pipes[family, kind] = theirs_of(tiny_sources[family], kind)
         return pipes[family, kind]
 
     return opened
+
+
+def theirs_of(folder, kind):
+    pipe = getattr(diffusers, kind).from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 def drawn(seeds):
@@ -58,69 +76,62 @@ def sketch(width, height):
     return Image.fromarray(((np.stack(waves, -1) / 2 + 0.5) * 255).astype(np.uint8))
 
 
+def hole(width, height):
+    mask = Image.new("L", (width, height))
+    mask.paste(255, (20, 16, 56, 40))
+    return mask
+
+
 def far(ours, theirs):
-    assert ours.pixels.shape == theirs.images.shape
+    assert ours.pixels.shape == theirs.images.shape and theirs.images.std() > 0.02
     return np.abs(ours.pixels - theirs.images).max()
 
 
-XL = {
-    "nothing-said": {"negative": None},
-    "an-empty-text": {"negative": ""},
-    "a-negative-prompt": {"negative": "and on"},
-    "without-guidance": {"negative": None, "guidance": 1.0},
+def both(pipe, theirs, seeds=(5,), negative=None, *, ours=None, **asked):
+    """How far a job of a picture for each seed is from diffusers, which is asked for `asked`, and we for `ours` too."""
+    names = {"num_inference_steps": "steps", "guidance_scale": "guidance", "image_guidance_scale": "image_guidance"}
+    names |= {"mask_image": "mask"} | {name: name for name in ("width", "height", "image", "strength", "timesteps")}
+    repeated = {name: [asked[name]] * len(seeds) for name in ("image",) if name in asked and len(seeds) > 1}
+    expected = theirs(
+        ["the red one"] * len(seeds),
+        negative_prompt=negative if negative is None else [negative] * len(seeds),
+        generator=drawn(seeds),
+        output_type="np",
+        **asked | repeated,
+    )
+    told = {names[name]: value for name, value in asked.items()} | (ours or {})
+    made = pipe.generate("the red one", negative, seed=seeds, batch=len(seeds), **told)
+    return far(made, expected)
+
+
+SAID = {
+    "nothing-said": {"negative": None, "guidance_scale": 5.0},
+    "an-empty-text": {"negative": "", "guidance_scale": 5.0},
+    "a-negative-prompt": {"negative": "and on", "guidance_scale": 5.0},
+    "without-guidance": {"negative": None, "guidance_scale": 1.0},
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("case", XL)
-def test_sdxl_equals_diffusers(painter, reference, case, size):
+@pytest.mark.parametrize("said, size, engine", all_pairs(tuple(SAID), tuple(SIZES), ENGINES))
+def test_sdxl_equals_diffusers(painter, reference, said, size, engine):
     """Two pictures at once; zeros for a negative prompt that was not given, and only for that."""
-    (width, height), guidance, seeds = SIZES[size], XL[case].get("guidance", 5.0), (3, 8)
-    negative = XL[case]["negative"]
-    theirs = reference("sdxl", "StableDiffusionXLPipeline")(
-        ["the red one"] * 2,
-        negative_prompt=negative if negative is None else [negative] * 2,
-        num_inference_steps=STEPS,
-        guidance_scale=guidance,
-        width=width,
-        height=height,
-        generator=drawn(seeds),
-        output_type="np",
-    )
-    how = {"steps": STEPS, "guidance": guidance, "seed": seeds, "batch": 2, "width": width, "height": height}
-    assert far(painter("sdxl").generate("the red one", negative, **how), theirs) < TOLERANCE
+    asked = {"num_inference_steps": STEPS, **SIZES[size], **SAID[said]}
+    assert both(painter("sdxl", engine), reference("sdxl", XL), (3, 8), **asked) < TOLERANCE
 
 
-def test_sdxl_repaints_as_diffusers_does(painter, reference):
-    image = sketch(72, 56)
-    theirs = reference("sdxl", "StableDiffusionXLImg2ImgPipeline")(
-        "the red one",
-        image=image,
-        strength=0.6,
-        num_inference_steps=6,
-        guidance_scale=4.0,
-        generator=drawn([5]),
-        output_type="np",
-    )
-    how = {"image": image, "strength": 0.6, "steps": 6, "guidance": 4.0, "seed": 5, "width": 72, "height": 56}
-    assert far(painter("sdxl").generate("the red one", **how), theirs) < 5e-3
+@pytest.mark.parametrize("engine", ENGINES)
+def test_sdxl_repaints_as_diffusers_does(painter, reference, engine):
+    asked = {"image": sketch(72, 56), "strength": 0.6, "num_inference_steps": 6, "guidance_scale": 4.0}
+    assert both(painter("sdxl", engine), reference("sdxl", XL_REPAINTS), ours=WIDE, **asked) < 5e-3
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("guidance", [1.0, 8.5])
-def test_a_network_that_is_told_the_guidance_equals_diffusers(painter, reference, guidance, size):
-    (width, height), seeds = SIZES[size], (3, 8)
-    theirs = reference("lcm", "LatentConsistencyModelPipeline")(
-        ["the red one"] * 2,
-        num_inference_steps=STEPS,
-        guidance_scale=guidance,
-        width=width,
-        height=height,
-        generator=drawn(seeds),
-        output_type="np",
-    )
-    how = {"steps": STEPS, "guidance": guidance, "seed": seeds, "batch": 2, "width": width, "height": height}
-    assert far(painter("lcm").generate("the red one", **how), theirs) < TOLERANCE
+@pytest.mark.parametrize("guidance, size, engine", all_pairs((1.0, 8.5), tuple(SIZES), ENGINES))
+def test_a_network_that_is_told_the_guidance_equals_diffusers(painter, reference, guidance, size, engine):
+    theirs = reference("lcm", "LatentConsistencyModelPipeline")
+    expected = theirs(["the red one"] * 2, num_inference_steps=STEPS, guidance_scale=guidance, generator=drawn((3, 8)),
+                      output_type="np", **SIZES[size])  # fmt: skip
+    how = {"steps": STEPS, "guidance": guidance, "seed": (3, 8), "batch": 2, **SIZES[size]}
+    assert far(painter("lcm", engine).generate("the red one", **how), expected) < TOLERANCE
 
 
 def test_manifests_say_what_the_families_are(exported):
@@ -140,22 +151,191 @@ def test_manifests_say_what_the_families_are(exported):
     lcm = open_bundle(exported("lcm", "fp32")).manifest
     assert (lcm.guidance, lcm.defaults.steps, lcm.defaults.guidance) == ("embedded", 4, 8.5)
     assert lcm.denoiser.feeds == feeds | {"timestep_cond": "guidance_embedding"}
+    refiner = open_bundle(exported("sdxl-refiner", "fp32")).manifest
+    assert (refiner.family, refiner.tasks) == ("sdxl-refiner", ("image2image", "inpaint"))
+    assert refiner.denoiser.feeds == feeds | {"text_embeds": "pooled", "time_ids": "scored_size_ids"}
+    assert [(each.graph, each.empty) for each in refiner.text_encoders] == [("text_encoder_2", "encode")]
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("guidance, image_guidance", [(7.5, 1.5), (3.0, 1.0), (1.0, 1.5)])
-def test_editing_a_picture_equals_diffusers(painter, reference, guidance, image_guidance, size):
-    (width, height), seeds = SIZES[size], (3, 8)
-    theirs = reference("pix2pix", "StableDiffusionInstructPix2PixPipeline")(
-        ["the red one"] * 2,
-        image=[sketch(width, height)] * 2,
-        negative_prompt=["and on"] * 2,
-        num_inference_steps=STEPS,
-        guidance_scale=guidance,
-        image_guidance_scale=image_guidance,
-        generator=drawn(seeds),
-        output_type="np",
+STEERED = ((7.5, 1.5), (3.0, 1.0), (1.0, 1.5))  # by the text, by the picture
+
+
+@pytest.mark.parametrize("steered, size, engine", all_pairs(STEERED, tuple(SIZES), ENGINES))
+def test_editing_a_picture_equals_diffusers(painter, reference, steered, size, engine):
+    theirs = reference("pix2pix", "StableDiffusionInstructPix2PixPipeline")
+    asked = {"image": sketch(**SIZES[size]), "num_inference_steps": STEPS}
+    asked |= {"guidance_scale": steered[0], "image_guidance_scale": steered[1]}
+    assert both(painter("pix2pix", engine), theirs, (3, 8), "and on", ours=SIZES[size], **asked) < TOLERANCE
+
+
+# ---- shapes of networks ----
+
+
+@pytest.mark.parametrize("engine, size, seeds", [("openvino", "square", (3, 8)), ("onnx", "wide", (5,))])
+def test_no_middle_and_a_tiny_autoencoder(painter, reference, engine, size, seeds):
+    """BK-SDM and SDXS, which a trailing scheduler paints in few steps and without guidance, unless told."""
+    asked = {"guidance_scale": 0.0, **SIZES[size]}
+    theirs = reference("sdxs", "StableDiffusionPipeline")
+    ours = painter("sdxs", engine).generate("the red one", seed=seeds, batch=len(seeds), **SIZES[size])
+    expected = theirs(["the red one"] * len(seeds), num_inference_steps=4, generator=drawn(seeds), output_type="np",
+                      **asked)  # fmt: skip
+    assert far(ours, expected) < TOLERANCE
+
+
+@pytest.mark.parametrize("kind, engine", zip(("Img2Img", "Inpaint"), ENGINES, strict=True))
+def test_an_encoder_that_answers_with_latents_draws_no_noise(painter, reference, kind, engine):
+    theirs, masked = reference("sdxs", f"StableDiffusion{kind}Pipeline"), kind == "Inpaint"
+    asked = {"image": sketch(72, 56), "strength": 0.6, "num_inference_steps": 5, "guidance_scale": 1.0}
+    asked |= {"mask_image": hole(72, 56), **WIDE} if masked else {}
+    ours = {**WIDE, **({"mask_blur": 0, "restore": False} if masked else {})}
+    assert both(painter("sdxs", engine), theirs, ours=ours, **asked) < TOLERANCE
+
+
+PUBLISHED = {  # millions of parameters of the UNet
+    "sdxl": 2567.5,
+    "sdxl-refiner": 2259.5,
+    "ssd-1b": 1331.3,
+    "vega": 745.2,
+    "bk-sdm-base": 579.4,
+    "bk-sdm-small": 482.3,
+    "bk-sdm-tiny": 323.4,
+}
+
+
+@pytest.mark.parametrize("model", PUBLISHED)
+def test_architectures_have_their_published_sizes(model):
+    with torch.device("meta"):
+        unet = diffusers.UNet2DConditionModel(**ARCHITECTURES[model]["unet"])
+    assert round(sum(each.numel() for each in unet.parameters()) / 1e6, 1) == PUBLISHED[model]
+    assert [part.folder for part in family(model).parts] == [*ARCHITECTURES[model]]
+
+
+# ---- what only the small files say ----
+
+
+def described(folder, base, engine=None):
+    """A pipeline of a folder, described from its small files alone: the graphs are `base`'s, or torch's of the folder.
+
+    The tokenizers are `base`'s.
+    """
+    model, old = open_source(folder), base.manifest
+    inputs, outputs = unet_ports(model.unet, model.pooled)
+    graphs = old.graphs | {"unet": replace(old.graphs["unet"], inputs=inputs, outputs=outputs)}
+    tokens = {each.tokenizer: Tokens(each.length, each.bos_id, each.eos_id, each.pad_id) for each in old.text_encoders}
+    made = Made(model.name, graphs, old.files, old.origin, model.defaults, tokens)
+    bundle = replace(base, manifest=painter_manifest(model, made), scheduler_config=check_config(model.scheduler))
+    if engine is None:
+        return Pipeline(bundle, TorchEngine(owners(model)))
+    return Pipeline(bundle, engine_named(engine), threads=1, precision="f32")
+
+
+def copied(source, folder, **changed):
+    """A copy of a folder with other values in the configs of its components, and in model_index.json ("index")."""
+    shutil.copytree(source, folder)
+    places = {"index": "model_index.json", "scheduler": "scheduler/scheduler_config.json", "vae": "vae/config.json"}
+    for place, more in changed.items():
+        file = folder / places[place]
+        file.write_text(json.dumps(json.loads(file.read_text()) | more))
+    return folder
+
+
+MOMENTS = {"latents_mean": [-1.6, 1.1, 3.2, -2.6], "latents_std": [8.4, 5.2, 5.9, 5.2], "scaling_factor": 0.5}
+TRAILING = {"timestep_spacing": "trailing"}
+ZERO_SNR = TRAILING | {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "clip_sample": False}
+UNTOLD = {"num_inference_steps": 20, "guidance_scale": 5.0}  # what any SDXL is painted with
+MADE_OF_SDXL = {  # scheduler, what diffusers is asked for, the VAE's config, the engine
+    "turbo": (("EulerAncestralDiscreteScheduler", TRAILING), {"num_inference_steps": 4}, {}, "openvino"),
+    "lightning, one step": (
+        ("EulerDiscreteScheduler", TRAILING | {"prediction_type": "sample"}),
+        {"num_inference_steps": 1},
+        {},
+        "onnx",
+    ),
+    "hyper": (("LCMScheduler", {"original_inference_steps": 50}), {"timesteps": [800]}, {}, "openvino"),
+    "playground": (("EDMDPMSolverMultistepScheduler", {"sigma_data": 0.5}), UNTOLD, MOMENTS, "onnx"),
+    "zero-snr": (("DDIMScheduler", ZERO_SNR), UNTOLD, {}, "openvino"),
+}
+
+
+@pytest.mark.parametrize("name", MADE_OF_SDXL)
+def test_a_model_is_painted_as_its_configs_say(name, tiny_sources, exported, tmp_path):
+    """Without a flag: the graphs are SDXL's, the scheduler and the autoencoder's numbers are not."""
+    (kind, config), asked, vae, engine = MADE_OF_SDXL[name]
+    index, listed = {"scheduler": ["diffusers", kind]}, {name: asked[name] for name in asked if name == "timesteps"}
+    write_scheduler(tmp_path, kind, config)
+    scheduler = json.loads((tmp_path / "scheduler" / "scheduler_config.json").read_text()) | listed
+    folder = copied(tiny_sources["sdxl"], tmp_path / "model", index=index, vae=vae)
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
+    expected = theirs_of(folder, XL)(
+        "the red one", generator=drawn([5]), output_type="np", **{"guidance_scale": 0.0} | asked | WIDE
     )
-    how = {"steps": STEPS, "guidance": guidance, "image_guidance": image_guidance, "seed": seeds, "batch": 2}
-    how |= {"image": sketch(width, height), "width": width, "height": height}
-    assert far(painter("pix2pix").generate("the red one", "and on", **how), theirs) < TOLERANCE
+    pipe = described(folder, open_bundle(exported("sdxl", "fp32")), engine)
+    ours = pipe.generate("the red one", seed=5, **WIDE)
+    assert far(ours, expected) < TOLERANCE
+    assert ours.settings["steps"] == asked.get("num_inference_steps", 1)
+
+
+@pytest.fixture(scope="module")
+def in_torch(tiny_sources, exported):
+    """`in_torch(folder)`: our pipeline with torch in the engine's place, where one convolution differs from SDXL's."""
+    return lambda folder: described(folder, open_bundle(exported("sdxl", "fp32")))
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+def test_sdxl_made_for_inpainting(tiny_sources, in_torch, strength):
+    folder = tiny_sources["sdxl-inpaint"]
+    asked = {"image": sketch(72, 56), "mask_image": hole(72, 56), "strength": strength, **WIDE}
+    asked |= {"num_inference_steps": STEPS, "guidance_scale": 5.0}
+    theirs = theirs_of(folder, "StableDiffusionXLInpaintPipeline")
+    assert both(in_torch(folder), theirs, ours={"mask_blur": 0, "restore": False}, **asked) < TOLERANCE
+
+
+@pytest.mark.parametrize("cosxl", [True, False])
+def test_sdxl_that_edits(tiny_sources, in_torch, tmp_path, cosxl):
+    """CosXL is shown the picture's latents at the scale of the loop."""
+    folder = copied(tiny_sources["cosxl-edit"], tmp_path / "edit", index={"is_cosxl_edit": cosxl})
+    asked = {"image": sketch(72, 56), "image_guidance_scale": 1.5, **UNTOLD, "num_inference_steps": STEPS, **WIDE}
+    theirs, pipe = theirs_of(folder, "StableDiffusionXLInstructPix2PixPipeline"), in_torch(folder)
+    assert pipe.bundle.manifest.denoiser.channels == (("scaled_image",) if cosxl else ("image",))
+    assert both(pipe, theirs, (3, 8), **asked) < TOLERANCE
+
+
+def test_sdxl_that_is_told_the_guidance(tiny_sources, in_torch):
+    folder = tiny_sources["sdxl-lcm"]
+    asked = {"num_inference_steps": STEPS, "guidance_scale": 8.5, **WIDE}
+    assert both(in_torch(folder), theirs_of(folder, XL), **asked) < TOLERANCE
+
+
+# ---- refiners ----
+
+
+@pytest.mark.parametrize("engine, guidance, negative", [("openvino", 5.0, "and on"), ("onnx", 1.0, None)])
+def test_a_refiner_repaints_as_diffusers_does(painter, reference, engine, guidance, negative):
+    """Its ways down and up differ, and its middle has no attention, as those of SSD-1B and Vega."""
+    asked = {"image": sketch(72, 56), "strength": 0.6, "num_inference_steps": 6, "guidance_scale": guidance}
+    pipe, theirs = painter("sdxl-refiner", engine), reference("sdxl-refiner", XL_REPAINTS)
+    assert both(pipe, theirs, negative=negative, ours=WIDE, **asked) < TOLERANCE
+    with pytest.raises(BundleError, match="not text2image; give it a picture"):
+        pipe.generate("the red one")
+
+
+@pytest.mark.parametrize(
+    "engine, sampler, size, seeds, start",
+    [("openvino", "euler", "square", (3, 8), 0.6), ("onnx", "euler_a", "wide", (5,), 0.8)],
+)
+def test_a_refiner_takes_over_where_diffusers_hands_over(
+    painter, exported, tiny_sources, engine, sampler, size, seeds, start
+):
+    """By timestep; the refiner of diffusers is given the model's own VAE, as its documentation says."""
+    kind = {"euler": diffusers.EulerDiscreteScheduler, "euler_a": diffusers.EulerAncestralDiscreteScheduler}[sampler]
+    base, refine = theirs_of(tiny_sources["sdxl"], XL), theirs_of(tiny_sources["sdxl-refiner"], XL_REPAINTS)
+    refine.vae = base.vae
+    for each in (base, refine):
+        each.scheduler = kind.from_config(each.scheduler.config)
+    common = {"prompt": ["the red one"] * len(seeds), "negative_prompt": ["and on"] * len(seeds)}
+    common |= {"num_inference_steps": 7, "guidance_scale": 5.0, "generator": drawn(seeds)}
+    begun = base(**common, **SIZES[size], denoising_end=start, output_type="latent").images
+    theirs = refine(**common, image=begun, denoising_start=start, output_type="np")
+    how = {"sampler": sampler, "steps": 7, "guidance": 5.0, "seed": seeds, "batch": len(seeds), **SIZES[size]}
+    how |= {"refiner": exported("sdxl-refiner", "fp32"), "refiner_start": start}
+    assert far(painter("sdxl", engine).generate("the red one", "and on", **how), theirs) < TOLERANCE

@@ -6,36 +6,12 @@ import sys
 import pytest
 
 from pleinair_export.quiet import quiet
-
-SCRIPT = """
-import logging, socket, sys, warnings
-
-def forbidden(*args, **kwargs):
-    attempts.append(args)
-    raise OSError("no network")
-
-attempts = []
-socket.socket.connect = socket.socket.connect_ex = forbidden
-socket.create_connection = socket.getaddrinfo = forbidden
-import pleinair_export
-
-before = sys.stdout, sys.stderr, list(warnings.filters), logging.root.manager.disable
-steps = pleinair_export.export(sys.argv[1], sys.argv[2], formats=("openvino", "onnx"), weights="int8")
-for step in steps:
-    assert (sys.stdout, sys.stderr) == before[:2]
-assert logging.root.manager.disable == before[3]
-assert "openvino_telemetry" not in sys.modules, "telemetry was loaded"
-assert not attempts, attempts
-"""
+from quietly import outcome_of
 
 
-def test_export_is_silent_and_offline(tiny_sources, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-W", "default", "-c", SCRIPT, tiny_sources["sd2"], tmp_path / "out"],
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+def test_export_is_silent_and_offline(exported):
+    """In a process of its own that warns of everything and has no network: see tests/helpers/quietly.py."""
+    assert outcome_of(exported("sd2", "int8")) == {"out": "", "err": ""}
 
 
 def test_telemetry_that_is_loaded_already_is_muted_and_restored():

@@ -12,9 +12,9 @@ import time
 import pytest
 
 from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.staging import beside, locked, staged, unwritable
 from pleinair.errors import QualityError, ResourceError
 from pleinair_export import convert, export, quantize
-from pleinair_export.staging import beside, locked, staged, unwritable
 
 CHILD = """
 import sys
@@ -89,7 +89,7 @@ def test_killed_export_leaves_the_old_bundle_and_the_next_one_tidies_up(tiny_sou
     for line in child.stdout:
         if line.startswith("unet openvino: convert"):
             break
-    with pytest.raises(ResourceError, match="another export"):
+    with pytest.raises(ResourceError, match="another process"):
         next(export(tiny_sources["sd1"], old, force=True))
     child.send_signal(signal.SIGKILL)
     child.wait()
@@ -108,7 +108,7 @@ def test_a_kill_between_the_two_renames_is_undone(old):
     old.rename(old.with_name(".old.replaced"))
     with pytest.raises(RuntimeError), staged(old, force=True, room=0) as stage:
         assert snapshot(old) == before
-        assert stage.tidied == ("put back 'old', which a killed export had set aside",)
+        assert stage.tidied == ("put back 'old', which a killed process had set aside",)
         raise RuntimeError
     assert snapshot(old.parent) == {f"old/{name}": digest for name, digest in before.items()}
 
@@ -132,8 +132,8 @@ def test_what_killed_exports_to_the_same_folder_left_is_removed_and_said(tiny_so
         steps = export(tiny_sources["sd1"], old, force=True)
         said = [next(steps) for _ in range(3)]
         assert [step.stage for step in said[:2]] == [
-            "removed '.old.exporting' of a killed export (2 MB)",
-            "removed '.other.exporting' of a killed export (2 MB)",
+            "removed '.old.exporting' of a killed process (2 MB)",
+            "removed '.other.exporting' of a killed process (2 MB)",
         ]
         assert (said[2].graph, said[2].done) == ("tokenizer", 0)
         steps.close()

@@ -15,6 +15,7 @@ from pleinair.bundle.opening import open_bundle
 from pleinair.cli.app import run
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import ExportError, QualityError, RequestError
+from pleinair.sources.origins import Pulled, write_origin
 from pleinair_export import esrgan, export
 from tiny_pipeline import compact_weights, rrdb_weights
 
@@ -180,9 +181,11 @@ def constants(file):
 
 def test_the_command_line_exports_and_shows_it(tmp_path, capsys):
     file, out = written(tmp_path, rrdb_weights()), tmp_path / "out"
+    write_origin(tmp_path, Pulled("org/fox", "0123456789" * 4))
     assert run(["export", str(file), str(out), "--weights", "fp32", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["family"], facts["scale"], facts["tasks"]) == ("upscaler", 2, ["upscale"])
+    assert (facts["origin"]["source"], facts["origin"]["revision"]) == ("org/fox", "0123456789" * 4)
     assert run(["info", str(out), "--verify"]) == 0
     assert run(["generate", "a fox", "--model", str(out)]) == 3
     assert "give it to --upscale" in capsys.readouterr().err

@@ -15,8 +15,8 @@ from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sources.families import FAMILIES
 from pleinair.sources.folder import open_source
 from pleinair.sources.schedulers import DEFAULTS, OVERWRITTEN, as_walked
+from pleinair.sources.small_files import write_configs
 from pleinair_export import convert
-from pleinair_export.small_files import write_configs
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
 PUBLISHED = {**BETAS, "_class_name": "PNDMScheduler", "skip_prk_steps": True, "trained_betas": None}

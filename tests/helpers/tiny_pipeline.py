@@ -3,7 +3,9 @@
 "sd1" is epsilon, quick_gelu, conv projections, and a tokenizer folder as the hub has it (no tokenizer.json); "sd2" is
 v_prediction, gelu, linear projections, "!" as padding, and a tokenizer folder as transformers 5 writes it;
 "sd1-inpaint" is "sd1" with a UNet of 9 channels, "pix2pix" with one of 8, "lcm" with one that is told the guidance;
-"sdxl" has two text encoders of different widths.
+"sdxl" has two text encoders of different widths; "sdxl-refiner" the second alone, a score in place of a size, and, as
+SSD-1B, a UNet whose ways down and up differ and whose middle has no attention; "sdxs" is "sd1" without a middle, as
+BK-SDM, with TAESD for its VAE.
 """
 
 import json
@@ -79,10 +81,43 @@ XL_UNET = {  # texts of 32 and 48 side by side, and beside them 24 pooled number
     "addition_time_embed_dim": 8,
     "projection_class_embeddings_input_dim": 72,
 }
+XL = {
+    "text_encoder": TEXT,
+    "text_encoder_2": TEXT | SECOND | {"hidden_size": 48, "projection_dim": 24, "num_hidden_layers": 4},
+    "unet": UNET | XL_UNET,
+    "vae": VAE | {"scaling_factor": 0.13025},
+}
+REFINER_UNET = {  # the second text alone, and beside it 24 pooled numbers and 5 of 8 sinusoids
+    "cross_attention_dim": 48,
+    "attention_head_dim": (2, 2, 4),
+    "block_out_channels": (32, 32, 48),
+    "transformer_layers_per_block": [1, [2], 1],
+    "reverse_transformer_layers_per_block": [1, [2, 1], 1],
+    "mid_block_type": "UNetMidBlock2D",
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "projection_class_embeddings_input_dim": 64,
+}
+SDXS_UNET = {
+    "mid_block_type": None,
+    "down_block_types": ("CrossAttnDownBlock2D",) * 2,
+    "up_block_types": ("CrossAttnUpBlock2D",) * 2,
+}
+TAESD = {
+    "encoder_block_out_channels": (8,) * 4,
+    "decoder_block_out_channels": (8,) * 4,
+    "num_encoder_blocks": (1,) * 4,
+    "num_decoder_blocks": (1,) * 4,
+}
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 PNDM = ("PNDMScheduler", {"set_alpha_to_one": False, "skip_prk_steps": True, "steps_offset": 1})
 DDIM_V = ("DDIMScheduler", {"set_alpha_to_one": False, "prediction_type": "v_prediction", "clip_sample": False,
                             "steps_offset": 1})  # fmt: skip
+EULER = ("EulerDiscreteScheduler", {"timestep_spacing": "leading", "steps_offset": 1})
+TRAILING = ("EulerDiscreteScheduler", {"timestep_spacing": "trailing", "steps_offset": 1})
+EULER_A = ("EulerAncestralDiscreteScheduler", {"timestep_spacing": "linspace", "steps_offset": 1})
+LCM = ("LCMScheduler", {"steps_offset": 0, "set_alpha_to_one": True, "original_inference_steps": 50})
+XL_PADS = {"tokenizer": EOS, "tokenizer_2": "!"}
 
 
 @dataclass(frozen=True)
@@ -95,6 +130,7 @@ class Tiny:
     index: dict = field(default_factory=dict)
     pads: dict[str, str] = field(default_factory=lambda: {"tokenizer": EOS})
     modern: bool = False  # a tokenizer folder as transformers 5 writes it
+    kinds: dict[str, str] = field(default_factory=dict)  # components of another class than usual
 
 
 FAMILIES = {
@@ -111,27 +147,46 @@ FAMILIES = {
         modern=True,
     ),
     "sd1-inpaint": Tiny("StableDiffusionInpaintPipeline", SD1 | {"unet": UNET | {"in_channels": 9}}),
-    "sdxl": Tiny(
-        "StableDiffusionXLPipeline",
-        {
-            "text_encoder": TEXT,
-            "text_encoder_2": TEXT | SECOND | {"hidden_size": 48, "projection_dim": 24, "num_hidden_layers": 4},
-            "unet": UNET | XL_UNET,
-            "vae": VAE | {"scaling_factor": 0.13025},
-        },
-        ("EulerDiscreteScheduler", {"timestep_spacing": "leading", "steps_offset": 1}),
-        index={"force_zeros_for_empty_prompt": True},
-        pads={"tokenizer": EOS, "tokenizer_2": "!"},
+    "sdxl": Tiny("StableDiffusionXLPipeline", XL, EULER, index={"force_zeros_for_empty_prompt": True}, pads=XL_PADS),
+    "sdxl-lcm": Tiny(
+        "StableDiffusionXLPipeline", XL | {"unet": UNET | XL_UNET | {"time_cond_proj_dim": 16}}, LCM, pads=XL_PADS
+    ),
+    "sdxl-inpaint": Tiny(
+        "StableDiffusionXLInpaintPipeline", XL | {"unet": UNET | XL_UNET | {"in_channels": 9}}, EULER, pads=XL_PADS
+    ),
+    "cosxl-edit": Tiny(
+        "StableDiffusionXLInstructPix2PixPipeline",
+        XL | {"unet": UNET | XL_UNET | {"in_channels": 8}},
+        (
+            "EDMEulerScheduler",
+            {"sigma_min": 0.002, "sigma_max": 120.0, "sigma_data": 1.0, "prediction_type": "v_prediction"},
+        ),
+        index={"is_cosxl_edit": True, "force_zeros_for_empty_prompt": True},
+        pads=XL_PADS,
+    ),
+    "sdxl-refiner": Tiny(
+        "StableDiffusionXLImg2ImgPipeline",
+        {name: config for name, config in XL.items() if name != "text_encoder"}
+        | {"unet": UNET | XL_UNET | REFINER_UNET},
+        EULER,
+        index={"requires_aesthetics_score": True, "force_zeros_for_empty_prompt": False},
+        pads={"tokenizer_2": "!"},
+    ),
+    "sdxs": Tiny(
+        "StableDiffusionPipeline",
+        SD1 | {"unet": UNET | SDXS_UNET, "vae": TAESD},
+        TRAILING,
+        kinds={"vae": "AutoencoderTiny"},
     ),
     "lcm": Tiny(
         "LatentConsistencyModelPipeline",
         SD1 | {"unet": UNET | {"time_cond_proj_dim": 16}},
-        ("LCMScheduler", {"steps_offset": 0, "set_alpha_to_one": True, "original_inference_steps": 50}),
+        LCM,
     ),
     "pix2pix": Tiny(
         "StableDiffusionInstructPix2PixPipeline",
         SD1 | {"unet": UNET | {"in_channels": 8}},
-        ("EulerAncestralDiscreteScheduler", {"timestep_spacing": "linspace", "steps_offset": 1}),
+        EULER_A,
     ),
 }
 
@@ -141,26 +196,45 @@ def write_tiny_pipeline(folder: str | Path, family: str = "sd1", *, seed: int = 
     import torch
 
     folder, model = Path(folder), FAMILIES[family]
-    parts = {part.folder: part for part in families.FAMILIES[model.pipeline].parts}
+    parts = {part.folder: part for part in family_of(model).parts}
     sizes = {name: write_tokenizer(folder / name, pad) for name, pad in model.pads.items()}
     if model.modern:
         modernize_tokenizer(folder / "tokenizer")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        modules = {name: made(parts[name], config, model, sizes) for name, config in model.configs.items()}
+        modules = {}
+        for name, config in model.configs.items():
+            if name == "vae":
+                torch.manual_seed(seed + 1)  # one for all families, whatever their UNets drew
+            modules[name] = made(parts[name], config, model, sizes)
         for name, module in modules.items():
             if parts[name].tokenizer:
                 norm = next(each for path, each in module.named_modules() if path.endswith("final_layer_norm"))
                 norm.weight.data.uniform_(0.5, 1.5)  # as if trained: a fresh one leaves embeddings of mean zero
                 norm.bias.data.normal_(0.2, 0.2)
     modules["unet"].conv_out.weight.data.mul_(3.0)  # predictions of about unit size, as a trained UNet makes
+    if "vae" in model.kinds:
+        modules["vae"].decoder.layers[-1].bias.data.fill_(0.5)  # pictures of grey, not all of them black
     for name, module in modules.items():
         if dtype != "float32":
             module.to(getattr(torch, dtype))
         module.save_pretrained(folder / name)
     write_scheduler(folder, *model.scheduler)
-    write_index(folder, model.scheduler[0], model.pipeline, **model.index)
+    write_index(folder, model.scheduler[0], model.pipeline, **entries(model), **model.index)
     return folder
+
+
+def entries(model: Tiny) -> dict[str, list]:
+    """What model_index.json says of the components: those that a class has and the model has not are absent."""
+    usual = families.FAMILIES[model.pipeline]
+    parts = {part.folder: [part.library, model.kinds.get(part.folder, part.kind)] for part in usual.parts}
+    readers = {part.tokenizer: ["transformers", "CLIPTokenizer"] for part in usual.readers}
+    return {name: entry if name in {**model.configs, **model.pads} else [None, None]
+            for name, entry in {**parts, **readers}.items()}  # fmt: skip
+
+
+def family_of(model: Tiny) -> families.Family:
+    return families.family_of({"_class_name": model.pipeline, **entries(model)})
 
 
 def made(part: families.Part, config: dict, model: Tiny, sizes: dict[str, int]) -> Any:
@@ -179,7 +253,8 @@ def made(part: families.Part, config: dict, model: Tiny, sizes: dict[str, int]) 
 def write_scheduler(folder: Path, kind: str, config: dict) -> None:
     import diffusers
 
-    getattr(diffusers, kind)(**BETAS, **config).save_pretrained(folder / "scheduler")
+    betas = {} if kind.startswith("EDM") else BETAS
+    getattr(diffusers, kind)(**betas, **config).save_pretrained(folder / "scheduler")
 
 
 def modernize_tokenizer(folder: Path) -> None:
@@ -205,7 +280,7 @@ def write_index(folder: Path, scheduler: str, pipeline: str, **more: Any) -> Non
         **{part.tokenizer: ["transformers", "CLIPTokenizer"] for part in family.readers},
         **more,
     }
-    if family in (families.STABLE_DIFFUSION, families.PIX2PIX):
+    if not family.pooling:
         index |= {"requires_safety_checker": False, "safety_checker": [None, None]}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\nRandom weights, for tests.\n")

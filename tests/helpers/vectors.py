@@ -9,13 +9,13 @@ NAMES = {"float64": "F64", "float32": "F32", "float16": "F16", "uint16": "BF16",
 
 def safetensors(arrays, metadata=None):
     """The bytes of a safetensors file; uint16 arrays are taken for bfloat16."""
-    header, data = {"__metadata__": metadata} if metadata else {}, b""
+    header, data = {"__metadata__": metadata} if metadata else {}, bytearray()
     for key, array in arrays.items():
-        numbers = np.ascontiguousarray(array).tobytes()
-        offsets = [len(data), len(data) + len(numbers)]
-        header[key] = {"dtype": NAMES[str(array.dtype)], "shape": list(array.shape), "data_offsets": offsets}
-        data += numbers
-    return framed(json.dumps(header).encode(), data)
+        start = len(data)
+        data += np.ascontiguousarray(array).tobytes()
+        kind = NAMES[str(array.dtype)]
+        header[key] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [start, len(data)]}
+    return framed(json.dumps(header).encode(), bytes(data))
 
 
 def framed(header, data=b""):

@@ -22,6 +22,7 @@ assert picture.size == (report["images"][0]["width"], report["images"][0]["heigh
 assert min(ImageStat.Stat(picture.convert("RGB")).stddev) > 10, "the picture is nearly empty"
 print("painted", picture.size, "in", report["timings"]["total_s"], "s")
 PYTHON
+"$bin/pleinair" models
 unshare --net --map-root-user "$bin/pleinair" bench run --model storybook --work vae_decoder,cold --rounds 1 -o json >bench.json
 "$bin/python" - <<'PYTHON'
 import json

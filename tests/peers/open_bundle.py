@@ -1,4 +1,6 @@
-"""Open the bundles of prepare.py with optimum and compare the pictures with diffusers' (runs in a peer's environment).
+"""Open the bundles of prepare.py with optimum, compare the pictures with diffusers', and export a model of its own.
+
+Runs in a peer's environment:
 
 python tests/peers/open_bundle.py optimum-intel|optimum-onnx FOLDER
 """
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from export_model import export_all
 
 GATES_DB = {"fp16": 50, "int8": 28}  # of the picture, after four guided steps
 
@@ -26,7 +29,7 @@ def load(peer: str, bundle: Path):
 def main(peer: str, root: Path) -> int:
     request = json.loads((root / "request.json").read_text())
     failed = 0
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+    for folder in sorted(file.parent for file in root.glob("*/reference.npz")):
         reference = np.load(folder / "reference.npz")
         pipe = load(peer, folder / "bundle")
         pipe.set_progress_bar_config(disable=True)
@@ -39,4 +42,7 @@ def main(peer: str, root: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2])))
+    peer, root = sys.argv[1], Path(sys.argv[2])
+    failed = main(peer, root)
+    export_all(peer, root, load)
+    sys.exit(failed)

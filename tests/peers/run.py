@@ -1,16 +1,18 @@
-"""Prove that optimum-intel and optimum-onnx open our bundles, each in an environment of its own.
+"""Prove that optimum-intel and optimum-onnx open our bundles, and we what they export, each in its own environment.
 
-    python tests/peers/run.py [PEER ...] [--environments FOLDER [--install]]
+    python tests/peers/run.py [PEER ...] [--environments FOLDER [--install]] [--tested FOLDER]
 
 Run with the Python that has pleinair[export]. The two peers exclude each other and hold transformers back, so each gets
-a fresh virtual environment from its constraints file; --environments keeps them for the next time, and with --install
-nothing else is done, which any Python can do.
+a fresh virtual environment from its constraints file, which holds what differs from the packages of that Python;
+--environments keeps them for the next time, and with --install nothing else is done. --tested is the --basetemp of a
+run of the tests, whose bundles are taken.
 """
 
 import argparse
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import venv
@@ -30,6 +32,7 @@ def environment(folder: Path, peer: str) -> Path:
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not (folder / "complete").exists():
         venv.create(folder, with_pip=True, clear=True)
+        (own_packages(python) / "lent.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
         constraints = HERE / f"constraints-{peer}.txt"
         install = [python, "-m", "pip", "install", "-q", "--no-compile", "-c", constraints, *PEERS[peer]]
         subprocess.run(install, check=True)
@@ -38,18 +41,25 @@ def environment(folder: Path, peer: str) -> Path:
     return python
 
 
+def own_packages(python: Path) -> Path:
+    """Where a virtual environment keeps its packages; those in paths that a .pth file there names come after them."""
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    return Path(subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("peers", nargs="*", metavar="PEER", help=f"{' or '.join(PEERS)}; both when not given")
     parser.add_argument("--environments", type=Path, help="folder that keeps the environments")
     parser.add_argument("--install", action="store_true", help="only make the environments")
+    parser.add_argument("--tested", type=Path, help="folder of a run of the tests, which has the bundles")
     arguments = parser.parse_args()
     if arguments.install and not arguments.environments:
         parser.error("--install makes what is to be kept; name a folder with --environments")
     if unknown := set(arguments.peers) - set(PEERS):
         parser.error(f"unknown peer {', '.join(unknown)}; choose from: {', '.join(PEERS)}")
     peers = arguments.peers or list(PEERS)
-    failed = 0
+    failed, tested = 0, [arguments.tested] if arguments.tested else []
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         environments, bundles = (arguments.environments or Path(folder)).absolute(), Path(folder) / "bundles"
         pythons = {peer: pool.submit(environment, environments / peer, peer) for peer in peers}
@@ -57,10 +67,11 @@ def main() -> int:
             for python in pythons.values():
                 python.result()
             return 0
-        if timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles]):
+        if timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles, *tested]):
             return 1
         for peer in peers:
             failed += timed(peer, [pythons[peer].result(), HERE / "open_bundle.py", peer, bundles])
+        failed += timed("adopt what they exported", [sys.executable, HERE / "adopt_folders.py", bundles])
     print("FAIL" if failed else "pass", flush=True)
     return failed
 

@@ -8,8 +8,13 @@ from pleinair.bundle.verifying import FileInfo
 FORMAT = 2
 MANIFEST = "bundle.json"
 LATENTS, TIMESTEP = "latents", "timestep"  # feeds that the loop gives
-BEHIND = ("mask", "masked_image", "image")  # what a denoiser may be shown behind the latents
-KNOWN_FEEDS = {"size_ids": 6, "guidance_embedding": None}  # made of the request alone: numbers in a row, None for any
+EDITED = ("image", "scaled_image")  # a picture that is edited, its latents as the VAE has them or as the loop has
+BEHIND = ("mask", "masked_image", *EDITED)  # what a denoiser may be shown behind the latents
+KNOWN_FEEDS = {  # made of the request alone: numbers in a row, None for any
+    "size_ids": 6,
+    "scored_size_ids": 5,
+    "guidance_embedding": None,
+}
 SCALE = "guidance"  # a feed: how strictly to follow the prompt, a number for each row
 PLACES = ("image_ids", "text_ids")  # feeds: where each patch of the latents lies, and each token of the text
 EMPHASIS = ("mean", "plain")  # see TextEncoder
@@ -131,14 +136,19 @@ class Denoiser:
     time_scale: float = 1.0
     patch: int = 1
 
+    @property
+    def edits(self) -> bool:
+        """Whether it is shown a picture to edit."""
+        return any(name in EDITED for name in self.channels)
+
 
 @dataclass(frozen=True)
 class Autoencoder:
     """Graphs between pictures and latents: picture = decode(latents / scale + shift).
 
     Latents that have a `mean` and a `std` of their own, a number for each channel, are decoded from
-    latents * std / scale + mean. The encoder answers with a mean and a log variance ("gaussian"), or with the latents
-    ("plain"). One latent covers `downsample` x `downsample` pixels.
+    latents * std / scale + mean. The encoder answers, at its port `answer`, with a mean and a log variance
+    ("gaussian"), or with the latents ("plain"). One latent covers `downsample` x `downsample` pixels.
     """
 
     decoder: str
@@ -149,6 +159,7 @@ class Autoencoder:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     kind: str = "gaussian"
+    answer: str = "latent_parameters"
 
 
 @dataclass(frozen=True)
@@ -174,6 +185,7 @@ class Defaults:
     steps: int
     guidance: float
     image_guidance: float = 1.5  # of models that edit pictures
+    timesteps: tuple[float, ...] | None = None  # of models that walk these and no others; as many as `steps`
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from pleinair.bundle.manifest import (
     BEHIND,
@@ -35,7 +36,8 @@ LARGEST_ID = 1 << 31
 LARGEST_LENGTH = 4096  # tokens of a text
 LARGEST_PATCH = 8  # latents along one side
 LARGEST_WIDTH = 1 << 14  # numbers that are said of a token
-DTYPES = {"input_ids": "int64"}  # of ports; all others are float32
+REAL, WHOLE = ("float32", "float16"), ("int64", "int32")
+NUMBERS = {"input_ids": WHOLE, "timestep": (*REAL, "float64", *WHOLE)}  # of ports; all others are REAL
 AGAIN = "export the model again"
 ANSWERS = {"gaussian": 2, "plain": 1}  # kind of an encoder -> numbers that it says of each latent
 
@@ -151,6 +153,7 @@ def _painter_values(manifest: Manifest) -> dict[str, bool]:
         "defaults": 1 <= defaults.steps <= MOST_STEPS
         and 0 <= defaults.guidance <= 100
         and 1 <= defaults.image_guidance <= 100
+        and (defaults.timesteps is None or walks(defaults.timesteps, defaults.steps))
         and all(0 < side <= LARGEST_SIDE and not side % max(latents.multiple, 1) for side in sides),
         "sizes": manifest.sizes is None or suits(manifest.sizes, *sides),
         "guidance": manifest.guidance in GUIDANCE and _steered_as_said(manifest),
@@ -168,6 +171,12 @@ def _painter_values(manifest: Manifest) -> dict[str, bool]:
             for name, ports in _painter_ports(manifest).items()
         },
     }
+
+
+def walks(timesteps: tuple[float, ...], steps: int) -> bool:
+    """As many timesteps as steps, each below the one before and none below 0."""
+    ends = [math.inf, *timesteps, -1.0]
+    return len(timesteps) == steps and all(high > low for high, low in pairwise(ends))
 
 
 def is_autoencoder(vae: Autoencoder, channels: int) -> bool:
@@ -204,9 +213,7 @@ def _steered_as_said(manifest: Manifest) -> bool:
     """What a kind of guidance needs is there, and what needs it is not there without it."""
     part = manifest.denoiser
     told = {"guidance_embedding", SCALE} & set(part.feeds.values())
-    return bool(told) == (manifest.guidance == "embedded") and ("image" in part.channels) == (
-        manifest.guidance == "image_text"
-    )
+    return bool(told) == (manifest.guidance == "embedded") and part.edits == (manifest.guidance == "image_text")
 
 
 def _is_laid(part: Denoiser) -> bool:
@@ -241,13 +248,13 @@ def _painter_ports(manifest: Manifest) -> dict[str, tuple[dict, dict]]:
     channels = manifest.latents.channels
     ports = {}
     for part in manifest.denoisers:
-        wanted = {port: _feed_port(manifest, part, feed) for port, feed in part.feeds.items()}
+        wanted = {port: _feed_port(manifest, part, port, feed) for port, feed in part.feeds.items()}
         ports[part.graph] = (wanted, {part.output: _latents_port(part, channels)})
     for vae in manifest.vaes.values():
         ports[vae.decoder] = ({"latent_sample": (4, {1: channels})}, {"sample": (4, {1: 3})})
         if vae.encoder is not None:
             answer = (4, {1: ANSWERS[vae.kind] * channels}) if vae.kind in ANSWERS else (4, {})
-            ports[vae.encoder] = ({"sample": (4, {1: 3})}, {"latent_parameters": answer})
+            ports[vae.encoder] = ({"sample": (4, {1: 3})}, {vae.answer: answer})
     return ports
 
 
@@ -256,13 +263,16 @@ def _latents_port(part: Denoiser, channels: int) -> tuple[int, dict[int, int]]:
     return (4, {1: channels}) if part.patch == 1 else (3, {2: channels * part.patch**2})
 
 
-def _feed_port(manifest: Manifest, part: Denoiser, feed: str) -> tuple[int, dict[int, int]] | None:
-    """Rank and sizes of the port that takes a feed; None for a feed that nothing makes."""
+def _feed_port(manifest: Manifest, part: Denoiser, port: str, feed: str) -> tuple[int, dict[int, int]] | None:
+    """Rank and sizes of the `port` that takes a feed; None for a feed that nothing makes."""
     channels = manifest.latents.channels
     if feed == LATENTS:
         behind = sum(1 if name == "mask" else channels for name in part.channels)
         return _latents_port(part, channels + behind)
-    if feed in (TIMESTEP, SCALE):
+    if feed == TIMESTEP:  # a row of one, or a number alone
+        inputs = manifest.graphs[part.graph].inputs
+        return 0 if port in inputs and not inputs[port].shape else 1, {}
+    if feed == SCALE:
         return 1, {}
     if feed in PLACES:
         return 2, {1: 3}
@@ -294,9 +304,14 @@ def has_ports(graph: GraphInfo, inputs: dict, outputs: dict) -> bool:
     )
 
 
+def numbers(port: str) -> tuple[str, ...]:
+    """The kinds of numbers that a port of this name may take or give."""
+    return NUMBERS.get(port, REAL)
+
+
 def fits(name: str, port: Port, rank: int, sizes: dict[int, int]) -> bool:
     """A port of this rank, of the numbers that belong there, whose fixed sizes are those it must have."""
-    if port.dtype != DTYPES.get(name, "float32") or len(port.shape) != rank:
+    if port.dtype not in numbers(name) or len(port.shape) != rank:
         return False
     return all(
         isinstance(side, str) or (0 < side < LARGEST_ID and side == sizes.get(axis, side))

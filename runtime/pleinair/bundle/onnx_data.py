@@ -1,4 +1,4 @@
-"""What an ONNX file says of its weights, read from its bytes without the onnx package.
+"""What an ONNX file says of its ports and weights, read from its bytes without the onnx package.
 
 The field numbers are those of onnx.proto. A weight can stand in a graph, in an attribute of a node at any depth, in a
 function and in training information: all are walked.
@@ -24,6 +24,10 @@ INSIDE: dict[int, dict[int, int]] = {  # message -> field -> the message that it
 }
 EXTERNAL_DATA, KEY, VALUE = 13, 1, 2  # fields of TensorProto and of the pairs it lists
 DIMENSIONS, DATA_TYPE, NAME, RAW_DATA = 1, 2, 8, 9  # further ones of TensorProto
+INPUT, OUTPUT = 11, 12  # of GraphProto
+VALUE_NAME, VALUE_TYPE, TENSOR_TYPE, ELEMENT, SHAPE = 1, 2, 1, 1, 2  # of ValueInfoProto and down into its type
+DIMENSION, SIZE, SIZE_NAME = 1, 1, 2  # of a shape
+NUMBER, BYTES, FIXED = 0, 2, {1: 8, 5: 4}  # how fields are written: a varint, a length and as many bytes, 8 or 4 bytes
 DEEPEST = 100  # messages in each other, as protobuf itself allows
 MOST_FIELDS = 3_000_000  # some seconds; the UNet of SDXL has less than a tenth of it
 
@@ -38,7 +42,7 @@ def locations(path: Path) -> set[str]:
             if data.find(LOCATION) < 0:  # the key stands in the bytes as it is: most graphs need no walk
                 return set()
             spans = _walk(data, 0, len(data), MODEL, [MOST_FIELDS], 0)
-            return {data[a:b].decode("utf-8", "backslashreplace") for a, b in spans}
+            return {_text(data, a, b) for a, b in spans}
     except (OSError, ValueError, IndexError) as error:
         raise BundleError(f"'{path}' is not an ONNX file ({error}); restore it or export the model again") from None
 
@@ -64,30 +68,78 @@ def initializers(path: Path) -> dict[str, Initializer]:
         raise BundleError(f"'{path}' is not an ONNX file ({error}); restore it or export the model again") from None
 
 
+@dataclass(frozen=True)
+class Value:
+    """An input or output of a graph: its TensorProto.DataType, and its sides, where the file says them.
+
+    A side without a size has a name, "" where it has none.
+    """
+
+    kind: int
+    shape: tuple[int | str, ...] | None
+
+
+def ports(path: Path) -> tuple[dict[str, Value], dict[str, Value]]:
+    """Inputs and outputs of an ONNX file's graph, by name, weights among the inputs; raises as `locations` does."""
+    left = [MOST_FIELDS]
+    found: dict[int, dict[str, Value]] = {INPUT: {}, OUTPUT: {}}
+    try:
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            graphs = [span for place, *span in _fields(data, 0, len(data), left) if place == 7]
+            for place, *span in (field for a, b in graphs for field in _fields(data, a, b, left)):
+                if place in found:
+                    name, value = _value(data, *span, left)
+                    found[place][name] = value
+    except (OSError, ValueError, IndexError) as error:
+        raise BundleError(f"'{path}' is not an ONNX file ({error}); restore it or export the model again") from None
+    return found[INPUT], found[OUTPUT]
+
+
+def _value(data: mmap.mmap, start: int, end: int, left: list[int]) -> tuple[str, Value]:
+    """Name and facts of a ValueInfoProto; what is no tensor has the kind 0."""
+    spans = {place: span for place, *span in _fields(data, start, end, left)}
+    name = _text(data, *spans.get(VALUE_NAME, (start, start)))
+    kinds = dict((place, span) for place, *span in _fields(data, *spans.get(VALUE_TYPE, (start, start)), left))
+    if TENSOR_TYPE not in kinds:
+        return name, Value(0, None)
+    kind, shape = 0, None
+    for place, wire, a, b in _parts(data, *kinds[TENSOR_TYPE], left):
+        if (place, wire) == (ELEMENT, NUMBER):
+            kind = a
+        if (place, wire) == (SHAPE, BYTES):
+            shape = tuple(_side(data, c, d, left) for place, c, d in _fields(data, a, b, left) if place == DIMENSION)
+    return name, Value(kind, shape)
+
+
+def _side(data: mmap.mmap, start: int, end: int, left: list[int]) -> int | str:
+    """The size of a dimension, or its name."""
+    for place, wire, a, b in _parts(data, start, end, left):
+        if (place, wire) == (SIZE, NUMBER) and 0 < a < 1 << 31:
+            return a
+        if (place, wire) == (SIZE_NAME, BYTES):
+            return _text(data, a, b)
+    return ""
+
+
+def _text(data: mmap.mmap, start: int, end: int) -> str:
+    return data[start:end].decode("utf-8", "backslashreplace")
+
+
 def _described(data: mmap.mmap, start: int, end: int, left: list[int]) -> tuple[str, Initializer]:
     """Name and facts of a TensorProto; its dimensions stand one by one, or packed into one field."""
-    name, kind, shape, span, at = "", 0, [], None, start
-    while at < end:
-        left[0] -= 1
-        tag, at = _varint(data, at, end)
-        place, wire = tag >> 3, tag & 7
-        if wire == 0:
-            value, at = _varint(data, at, end)
-            kind = value if place == DATA_TYPE else kind
-            shape += [value] if place == DIMENSIONS else []
-            continue
-        length, at = _varint(data, at, end) if wire == 2 else (8 if wire == 1 else 4, at)
-        if at + length > end or not left[0]:
-            raise ValueError("cut short")
-        if place == NAME:
-            name = data[at : at + length].decode("utf-8", "backslashreplace")
-        if place == RAW_DATA:
-            span = at, at + length
-        inside = at
-        while place == DIMENSIONS and inside < at + length:
-            value, inside = _varint(data, inside, at + length)
-            shape.append(value)
-        at += length
+    name, kind, shape, span = "", 0, [], None
+    for place, wire, a, b in _parts(data, start, end, left):
+        if wire == NUMBER:
+            kind = a if place == DATA_TYPE else kind
+            shape += [a] if place == DIMENSIONS else []
+        elif place == NAME:
+            name = _text(data, a, b)
+        elif place == RAW_DATA:
+            span = a, b
+        elif place == DIMENSIONS:
+            while a < b:
+                value, a = _varint(data, a, b)
+                shape.append(value)
     return name, Initializer(kind, tuple(shape), span)
 
 
@@ -109,6 +161,11 @@ def _walk(
 
 def _fields(data: mmap.mmap, start: int, end: int, left: list[int]) -> Iterator[tuple[int, int, int]]:
     """(field, start, end) of everything in a message that has a length."""
+    return ((place, a, b) for place, wire, a, b in _parts(data, start, end, left) if wire == BYTES)
+
+
+def _parts(data: mmap.mmap, start: int, end: int, left: list[int]) -> Iterator[tuple[int, int, int, int]]:
+    """(field, kind, start, end) of everything in a message; of a NUMBER, (field, kind, its value, where it ends)."""
     at = start
     while at < end:
         left[0] -= 1
@@ -116,18 +173,20 @@ def _fields(data: mmap.mmap, start: int, end: int, left: list[int]) -> Iterator[
             raise ValueError("more parts than any model has")
         tag, at = _varint(data, at, end)
         kind = tag & 7
-        if kind == 0:
-            _, at = _varint(data, at, end)
-        elif kind == 2:
+        if kind == NUMBER:
+            value, at = _varint(data, at, end)
+            yield tag >> 3, kind, value, at
+            continue
+        if kind == BYTES:
             length, at = _varint(data, at, end)
-            if at + length > end:
-                raise ValueError("cut short")
-            yield tag >> 3, at, at + length
-            at += length
-        elif kind in (1, 5):
-            at += 8 if kind == 1 else 4
+        elif kind in FIXED:
+            length = FIXED[kind]
         else:
             raise ValueError("an unknown kind of field")
+        if at + length > end:
+            raise ValueError("cut short")
+        yield tag >> 3, kind, at, at + length
+        at += length
 
 
 def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:

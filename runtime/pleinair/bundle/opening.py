@@ -1,6 +1,7 @@
 """A bundle on disk: its folder opened, and its parts as code asks for them."""
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,9 @@ from pleinair.bundle.verifying import Files, check_references
 from pleinair.errors import BundleError
 from pleinair.sampling.scheduler_config import check_config
 from pleinair.system.files import CONFIG, parse_json, read_json
+from pleinair.system.home import is_name, models_folder
 
+STORYBOOK = "storybook"
 LARGEST_MANIFEST = 8 << 20  # bytes; one file for each tensor of a large model makes about one million
 RESTORE = "restore the file or export the model again"
 
@@ -45,6 +48,7 @@ class Bundle:
         remedy = {
             ("upscale",): "give it to --upscale, and a model that paints to --model",
             ("edit",): "give it a picture and no mask (--image), or choose another --model",
+            ("image2image", "inpaint"): "give it a picture (--image), or give it to --refiner and another to --model",
             ("inpaint",): "give it a picture and a mask (--image, --mask), or choose another --model",
         }.get(self.manifest.tasks, "choose another --model")
         raise BundleError(
@@ -88,13 +92,29 @@ def default_path() -> Path:
     return Path(__file__).parents[3] / "models" / "storybook" / "bundle"
 
 
+def located(model: str | Path | None) -> Path:
+    """The folder of a model: storybook's where `model` is None, else that path, or what is kept under that name.
+
+    A path that exists comes before a name.
+    """
+    if model is None:
+        return default_path()
+    path, name = Path(model), str(model)
+    if os.path.lexists(path) or not is_name(name):
+        return path
+    kept = models_folder() / name
+    if os.path.lexists(kept):
+        return kept
+    return default_path() if name == STORYBOOK else path
+
+
 def open_bundle(path: str | Path | None = None, *, verify: bool = True) -> Bundle:
-    """Read a model folder's `bundle.json` (storybook where `path` is None) without loading any graph.
+    """Read the `bundle.json` of a model (see `located`) without loading any graph.
 
     Files are compared with their SHA-256 in it when they are opened; `verify` False compares nothing but sizes. Raises
     BundleError: no such folder, not a bundle, malformed, altered, or written by a newer pleinair.
     """
-    root = default_path() if path is None else Path(path)
+    root = located(path)
     manifest = read_manifest(root)
     check_manifest(manifest)
     files = Files(root, manifest.files, verify)
@@ -112,7 +132,10 @@ def read_manifest(root: Path) -> Manifest:
     except OSError:  # a name too long, or a folder that may not be looked into
         found = False
     if not found:
-        raise BundleError(f"no model folder '{root}'; check the path, or make one with: pleinair export SOURCE OUT")
+        raise BundleError(
+            f"no model folder '{root}'; check the path, see the names with: pleinair models, or make a model with:"
+            " pleinair export SOURCE OUT"
+        )
     if not (root / MANIFEST).exists():
         hint = "it is a diffusers folder: convert it" if (root / "model_index.json").exists() else "make a bundle"
         raise BundleError(f"'{root}' has no {MANIFEST}; {hint} with: pleinair export SOURCE OUT")

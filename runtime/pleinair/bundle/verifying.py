@@ -145,6 +145,11 @@ def file_info(path: Path) -> FileInfo:
     return FileInfo(path.stat().st_size, digest.hexdigest())
 
 
+def info_of(content: bytes) -> FileInfo:
+    """Size and SHA-256 of a file of this content."""
+    return FileInfo(len(content), hashlib.sha256(content).hexdigest())
+
+
 def list_files(folder: Path) -> dict[str, FileInfo]:
     """Every file below a folder, but for what is hidden, with its size and hash."""
     files = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -6,13 +6,16 @@ from typing import Annotated
 import typer
 
 from pleinair.bundle.opening import open_bundle
+from pleinair.checks import one_line, one_of
 from pleinair.cli.flags import Json, offered
 from pleinair.cli.models import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
 from pleinair.errors import RequestError
 from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sources.hub_ids import hub_id
 from pleinair.system import install
+from pleinair.system.home import is_name, models_folder
 
 app = typer.Typer(add_completion=False)
 FORMATS = {"openvino": ("openvino",), "onnx": ("onnx",), "both": ("openvino", "onnx")}
@@ -21,8 +24,11 @@ WEIGHTS = ("fp32", "fp16", "int8")
 
 @app.command(epilog=examples("export"))
 def export(
-    source: Annotated[Path, typer.Argument(help="A diffusers folder, or an upscaler's file.", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="The bundle to write.", show_default=False)],
+    source: Annotated[
+        str,
+        typer.Argument(help="A diffusers folder, an upscaler's file, or a name on the hub.", show_default=False),
+    ],
+    out: Annotated[Path | None, typer.Argument(help="The bundle to write.", show_default="among the models")] = None,
     form: Annotated[
         str,
         typer.Option("--format", help="openvino, onnx or both.", autocompletion=offered(FORMATS)),
@@ -39,6 +45,9 @@ def export(
             autocompletion=offered(SAMPLERS),
         ),
     ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Of a model on the hub: a branch, tag or commit.", show_default="main")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -49,10 +58,43 @@ def export(
     install.need("model export")
     from pleinair_export import export as export_model
 
-    for progress in export_model(source, out, formats=formats, weights=weights, sampler=sampler, force=force):
+    id = on_the_hub(source)
+    if id is None and revision is not None:
+        raise RequestError("--revision is of a model on the hub, and SOURCE is on this disk; leave it out")
+    out = out or usual_out(Path(source))
+    folder = fetched(id, revision, out, weights, force) if id else Path(source)
+    for progress in export_model(folder, out, formats=formats, weights=weights, sampler=sampler, force=force):
         found = f"  {progress.fidelity.psnr_db:.1f} dB" if progress.fidelity else ""
         say(f"[{progress.done:2}/{progress.total}] {progress.graph:12} {progress.stage}{found}")
     if as_json:
         document(description(open_bundle(out)))
     else:
         data(out)
+
+
+def on_the_hub(source: str) -> str | None:
+    """The name on the hub that SOURCE must be: nothing of that name is here, nor a folder that it would lie in."""
+    id, path = hub_id(source), Path(source)
+    return None if id is None or path.exists() or path.parent.exists() else id
+
+
+def usual_out(source: Path) -> Path:
+    """The model of SOURCE's name; raises RequestError for a name that no model can have."""
+    name = source.resolve().stem if source.is_file() else source.resolve().name
+    if not is_name(name):
+        raise RequestError(f"no model can be called '{one_line(name, 80)}'; say where to write it: SOURCE OUT")
+    return models_folder() / name
+
+
+def fetched(id: str, revision: str | None, out: Path, weights: str, force: bool) -> Path:
+    """The diffusers folder of a model on the hub, downloaded when all else is known to be right."""
+    install.need("downloads from the hub")
+    from pleinair.bundle.staging import check_target
+    from pleinair.cli.pull import followed
+    from pleinair.library.choosing import FOLDER
+    from pleinair.library.pulling import pull
+
+    one_of("weights", weights, WEIGHTS)
+    check_target(out.resolve(), force)
+    say(f"'{id}' is not on this disk, so it is fetched from the hub")
+    return followed(id, pull(id, revision=revision, kinds=(FOLDER,))).folder

@@ -40,7 +40,7 @@ def offered(choices: Iterable[str]) -> Callable[[str], list[str]]:
 
 
 MODEL = {  # keyword arguments of `load`, and no_verify
-    "model": {"kind": Path, "help": "Bundle folder.", "usual": "storybook"},
+    "model": {"kind": Path, "help": "Bundle folder, or a name that `pleinair models` lists.", "usual": "storybook"},
     "engine": {
         "kind": str,
         "help": "openvino or onnx.",

@@ -13,6 +13,7 @@ from pleinair.cli.terminal import data, document, warn
 from pleinair.cli.usage import examples
 from pleinair.errors import PleinairError, RequestError
 from pleinair.files.output import ARRAYS, check_apart, planned_files, write
+from pleinair.library.speed import Speed, remember
 from pleinair.request.request import resolve
 from pleinair.results import Result, merged
 from pleinair.system import machine
@@ -79,6 +80,7 @@ def generate(
         mark = perf_counter()
         written = write(result, files, force, not no_metadata, said)
         write_s += perf_counter() - mark
+    remember(pipe.bundle.path, speed_of(result))
     result = replace(result, warnings=(*result.warnings, *said))
     warn(*result.warnings)
     if as_json:
@@ -117,3 +119,20 @@ def summary(result: Result, files: list[Path], write_s: float, spent_s: float) -
         "peak_rss_mb": round(machine.peak_rss_mb(), 1),
         "warnings": list(result.warnings),
     }
+
+
+def speed_of(result: Result) -> Speed:
+    """What one of the pictures took, without loading."""
+    timings, settings = result.timings, result.settings
+    height, width = result.pixels.shape[1:3]
+    spent = timings.text + timings.encode + sum(timings.steps) + timings.decode
+    return Speed(
+        seconds=round(spent / len(result.seeds), 3),
+        width=width,
+        height=height,
+        steps=settings.get("steps") or len(timings.steps),
+        engine=settings["engine"],
+        device=settings["device"],
+        precision=settings["precision"],
+        peak_mb=round(machine.peak_rss_mb(), 1),
+    )

@@ -18,13 +18,14 @@ from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
 from pleinair.sources.unsupported import refuse_model
 from pleinair.system import machine
+from pleinair.system.home import models_folder
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command(epilog=examples("info"))
 def info(
-    bundle: Annotated[Path | None, typer.Argument(help="Bundle folder; storybook when not given.")] = None,
+    bundle: Annotated[Path | None, typer.Argument(help="Bundle folder or name; storybook when not given.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check every file against its SHA-256.")] = False,
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Paint one step in a process of limited time and memory.")
@@ -35,7 +36,7 @@ def info(
     refuse_model(bundle)
     opened = open_bundle(bundle, verify=not verify)  # damage() looks at all files, and names more than the first
     damaged = opened.damage() if verify else []
-    facts = description(opened)
+    facts = {**description(opened), "models_folder": str(models_folder())}
     if verify:
         facts["verified"] = not damaged
         facts["damaged"] = damaged
@@ -141,7 +142,7 @@ def samplers(as_json: Json = False) -> None:
 @app.command(epilog=examples("doctor"))
 def doctor(as_json: Json = False) -> None:
     """Tell what this machine is, which engines and devices it has, and what to install for what is missing."""
-    facts = diagnosis()
+    facts = {**diagnosis(), "models_folder": str(models_folder())}
     if as_json:
         document(facts)
     else:

@@ -37,7 +37,7 @@ class Progress:
 
     def loading(self, what: str) -> None:
         """Say that something is being loaded."""
-        self._show(f"loading {what} ...", None, None)
+        self.show(f"loading {what} ...", None, None)
 
     def frames(self, frames: Iterable[Frame], count: int | None = None) -> Iterator[Frame]:
         """The same frames; `count` is how many pictures they become, where that is known."""
@@ -50,7 +50,7 @@ class Progress:
                 else:
                     if mark is not None:
                         seconds = [*seconds[1 - RECENT :], perf_counter() - mark]
-                    self._show(self._words(frame, count, seconds), frame.step, frame.steps)
+                    self.show(self._words(frame, count, seconds), frame.step, frame.steps)
                     mark = perf_counter()
                     if frame.step == frame.steps:
                         self.done += len(frame.seeds)
@@ -78,12 +78,13 @@ class Progress:
                 words += f"  {clock(fmean(seconds) * (frame.steps - frame.step + later))} left"
         return words
 
-    def _show(self, words: str, step: int | None, steps: int | None) -> None:
+    def show(self, words: str, done: int | None, total: int | None) -> None:
+        """Put words and a bar on the screen; None where there is no telling how far it is."""
         if not sys.stderr.isatty():
             return
         if self._bar is None:
             self._bar, self._task = _drawn(words)
-        self._bar.update(self._task, description=printable(words), completed=step or 0, total=steps)
+        self._bar.update(self._task, description=printable(words), completed=done or 0, total=total)
 
 
 def loaded(progress: Progress, model: Path | None, **options: Any) -> Pipeline:

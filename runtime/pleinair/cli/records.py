@@ -39,7 +39,9 @@ def metadata(
 
 
 @app.command(epilog=examples("rerun"))
-@takes(("image", "mask", "embeddings"), ("model", *AS_RECORDED), dict.fromkeys(AS_RECORDED, "the recorded one"))
+@takes(
+    ("image", "mask", "embeddings", "refiner"), ("model", *AS_RECORDED), dict.fromkeys(AS_RECORDED, "the recorded one")
+)
 def rerun(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A picture that holds its record.", show_default=False)],

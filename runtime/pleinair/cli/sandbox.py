@@ -81,8 +81,9 @@ def main(path: str, engine: str, memory_mb: str, seconds: str) -> None:
     problem = None
     try:
         pipe = load(path, engine=engine)
-        given = {} if "text2image" in pipe.bundle.manifest.tasks else {"image": GRAY, "mask": GRAY}
-        pipe.generate("", seed=0, steps=1, **given)
+        tasks = pipe.bundle.manifest.tasks
+        given = {} if "text2image" in tasks else {"image": GRAY}
+        pipe.generate("", seed=0, steps=1, **given | ({"mask": GRAY} if given and "inpaint" in tasks else {}))
     except PleinairError as error:
         problem = one_line(error, 1000)
     except MemoryError:

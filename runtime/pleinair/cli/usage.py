@@ -15,6 +15,13 @@ EXAMPLES = {
         "pleinair export models/storybook/source my-bundle --weights int8",
         "pleinair export models/storybook/source for-both-engines --format both",
     ),
+    "pull": ("pleinair pull OWNER/NAME", "pleinair pull OWNER/NAME --to my-folder --revision v1.0"),
+    "models": ("pleinair models", "pleinair models info storybook", "pleinair models rm my-bundle"),
+    "adopt": ("pleinair adopt stable-diffusion-v1-5-int8-ov", "pleinair adopt sd-turbo-openvino --vae taesd-ov"),
+    "pour": (
+        "pleinair pour model.safetensors my-model",
+        "pleinair pour v2.safetensors my-model --prediction v_prediction",
+    ),
     "info": ("pleinair info", "pleinair info my-bundle --verify"),
     "prompt": ('pleinair prompt "a (red:1.3) house BREAK night" --negative "snow"',),
     "metadata": ("pleinair metadata house.png", "pleinair metadata house.png --json"),
@@ -43,8 +50,8 @@ OPTIONS = {  # what people look for here and do not find -> what leads on
 }
 COMMANDS = {
     "serve": "there is no server; call pleinair from Python, or paint a list with: pleinair generate --prompts FILE",
-    "pull": "pleinair downloads nothing; fetch a diffusers folder yourself, then: pleinair export FOLDER OUT",
-    "download": "pleinair downloads nothing; fetch a diffusers folder yourself, then: pleinair export FOLDER OUT",
+    "download": "models are fetched with: pleinair pull OWNER/NAME",
+    "list": "models are listed with: pleinair models",
     "convert": "models are converted with: pleinair export FOLDER OUT",
     "txt2img": 'pictures are painted with: pleinair generate "a red house"',
     "img2img": 'pictures are repainted with: pleinair generate "a red house" --image FILE --strength 0.7',

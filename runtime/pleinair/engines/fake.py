@@ -77,7 +77,7 @@ class FakeGraph:
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         self._on_call(self._name, inputs)
-        return self._run(**inputs)
+        return {name: array.astype(self._info.outputs[name].dtype) for name, array in self._run(**inputs).items()}
 
     def unload(self) -> None:
         pass
@@ -122,8 +122,8 @@ class FakeGraph:
         latents = np.zeros((batch, channels, *colours.shape[2:]), np.float32)
         latents[:, : min(3, channels)] = np.arctanh(colours)[:, :channels]
         if vae.kind == "plain":
-            return {"latent_parameters": latents}
-        return {"latent_parameters": np.concatenate([latents, np.full_like(latents, -30)], 1)}
+            return {vae.answer: latents}
+        return {vae.answer: np.concatenate([latents, np.full_like(latents, -30)], 1)}
 
     def _decode(self, latent_sample: np.ndarray) -> dict[str, np.ndarray]:
         size = self._vaes[self._name].downsample

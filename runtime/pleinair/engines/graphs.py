@@ -12,7 +12,7 @@ from pleinair.engines import components, placement
 from pleinair.engines import precision as precisions
 from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Engine, Graph, Shapes, engine_named
-from pleinair.engines.ports import check_answer
+from pleinair.engines.ports import check_answer, check_sizes, given, taken
 
 KEPT = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
 
@@ -39,19 +39,28 @@ class OneAtATime:
 
 @dataclass(frozen=True)
 class Checked:
-    """A graph whose answers are held against the manifest: BundleError for others."""
+    """A graph that is called in the numbers and sizes of its manifest, and whose answers are held against it.
+
+    Raises RequestError for sizes that the graph does not take, BundleError for answers that it should not give.
+    """
 
     graph: Graph
     name: str
     info: GraphInfo
 
     def prepare(self, shapes: Shapes) -> None:
-        self.graph.prepare(shapes)
+        check_sizes(self.name, self.info, shapes)
+        self.graph.prepare({name: shape if self._has_sides(name) else () for name, shape in shapes.items()})
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        outputs = self.graph(**inputs)
-        check_answer(self.name, self.info, inputs, outputs)
-        return outputs
+        check_sizes(self.name, self.info, {name: array.shape for name, array in inputs.items()})
+        feeds = taken(self.info, inputs)
+        outputs = self.graph(**feeds)
+        check_answer(self.name, self.info, feeds, outputs)
+        return given(outputs)
+
+    def _has_sides(self, name: str) -> bool:
+        return name not in self.info.inputs or bool(self.info.inputs[name].shape)
 
     def unload(self) -> None:
         self.graph.unload()

@@ -21,7 +21,13 @@ with without_telemetry():
     import onnxruntime as ort
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "dml": "DmlExecutionProvider"}
-DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(int32)": "int32"}
+DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+}
 ELEMENTS = {1: np.float32, 10: np.float16}  # TensorProto.DataType
 BESIDE = "session.model_external_initializers_file_folder_path"  # where a model of bytes finds its weights
 LARGE = 1_000_000_000  # bytes of a graph's files, from which its convolutions are not laid out anew

@@ -24,7 +24,7 @@ with without_telemetry():
 
 LATENCY = {"PERFORMANCE_HINT": "LATENCY"}
 CAPABILITIES = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
-DTYPES = {"f32": "float32", "i64": "int64", "i32": "int32"}
+DTYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32"}
 BF16_SETS = ("BF16", "FP16", "AMX", "ALL", "DEFAULT")  # in the names of instruction sets that have bf16
 XML = b"<?xml"
 MARK = "decompression_0"  # OpenVINO's own mark of what makes a weight as wide as it is computed with

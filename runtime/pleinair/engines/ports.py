@@ -3,12 +3,14 @@
 import numpy as np
 
 from pleinair.bundle.manifest import GraphInfo, Port
-from pleinair.errors import BundleError
+from pleinair.errors import BundleError, RequestError
 
 EXTRA = "extra_embeddings"  # an input that text encoders may take beside input_ids, see Graph
 AGAIN = "check the bundle with: pleinair info BUNDLE --verify"
 
 Dtypes = dict[str, str]  # port -> the NumPy name of its numbers
+Arrays = dict[str, np.ndarray]
+CHOSEN = {4: (0, 2, 3), 3: (0, 1), 2: (0,)}  # rank of an input -> the sides that follow from what a caller asks for
 
 
 def check_opened(graph: str, info: GraphInfo, inputs: Dtypes, outputs: Dtypes) -> None:
@@ -24,6 +26,41 @@ def check_opened(graph: str, info: GraphInfo, inputs: Dtypes, outputs: Dtypes) -
     unfed = [name for name in inputs if name not in (*info.inputs, EXTRA)]
     if unfed:
         raise BundleError(f"'{graph}' wants an input '{unfed[0]}', which bundle.json does not know of; {AGAIN}")
+
+
+def taken(info: GraphInfo, inputs: Arrays) -> Arrays:
+    """Arrays as a graph's ports take them: in their numbers, a number alone where a port has no sides.
+
+    Fractions are cut off for whole numbers, as diffusers and optimum do with timesteps.
+    """
+    return {name: _taken(array, info.inputs[name]) if name in info.inputs else array for name, array in inputs.items()}
+
+
+def _taken(array: np.ndarray, port: Port) -> np.ndarray:
+    alone = array.reshape(()) if not port.shape and array.size == 1 else array
+    return alone.astype(port.dtype, copy=False)
+
+
+def given(outputs: Arrays) -> Arrays:
+    """Arrays as everything here counts with them: real numbers in float32."""
+    return {name: array.astype(np.float32, copy=False) for name, array in outputs.items()}
+
+
+def check_sizes(graph: str, info: GraphInfo, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raise RequestError where a graph was exported for other sizes than it is to be called with."""
+    for name, shape in shapes.items():
+        port = info.inputs.get(name)
+        chosen = CHOSEN.get(len(shape), ()) if port is not None and len(port.shape) == len(shape) else ()
+        if any(isinstance(port.shape[axis], int) and port.shape[axis] != shape[axis] for axis in chosen):
+            raise RequestError(
+                f"'{graph}' was exported for a '{name}' of {_sides(port.shape)} only and is asked for {_sides(shape)};"
+                " choose the --size that it was made for, shorter prompts and --batch 1, if need be --two-calls, or"
+                " another --model"
+            )
+
+
+def _sides(shape: tuple[int | str, ...]) -> str:
+    return "x".join("any" if isinstance(side, str) else str(side) for side in shape)
 
 
 def check_answer(graph: str, info: GraphInfo, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:

@@ -57,7 +57,7 @@ FILMED = ("film", "morph")  # what our JSON has only in a film or strip: of one 
 ABOUT = {  # of our JSON: what is not an argument of Pipeline.generate
     *("format", "seed", "seeds", "batch", "batch_seeds", "prompt", "negative", "negative_said", "task"),
     *("model", "bundle", "engine", "engine_version", "device", "threads", "precision", "pleinair"),
-    *("image_sha256", "mask_sha256", *FILMED),
+    *("image_sha256", "mask_sha256", "refiner_sha256", *FILMED),
     *(name for name, option in OPTIONS.items() if option.kind.file),
 }
 MASKED = ("inpaint", "outpaint")

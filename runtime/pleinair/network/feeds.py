@@ -12,6 +12,7 @@ Told = dict[str, np.ndarray]  # feed -> (1, ...), the same for every picture, or
 
 CHANNELS = "channels"  # what the latents' port takes behind the latents (B, k, h, w)
 LARGEST_PERIOD = 10_000.0  # of the sinusoids that a number is told in
+SCORE, LOW_SCORE = 6.0, 2.5  # of what is wanted and of what is not, diffusers' `aesthetic_score` and its negative
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Known:
     width: int
     height: int
     guidance: float
+    wanted: bool = True  # whether it is the prompt that is told, and not the negative one
 
 
 def size_ids(known: Known, columns: int) -> np.ndarray:
@@ -32,6 +34,11 @@ def size_ids(known: Known, columns: int) -> np.ndarray:
     return np.array([[*size, 0, 0, *size]], np.float32)
 
 
+def scored_size_ids(known: Known, columns: int) -> np.ndarray:
+    """Height and width of the original, where it is cropped, and how its beauty is scored, of 10 (SDXL's refiner)."""
+    return np.array([[known.height, known.width, 0, 0, SCORE if known.wanted else LOW_SCORE]], np.float32)
+
+
 def guidance_embedding(known: Known, columns: int) -> np.ndarray:
     """Sinusoids of a thousand times the guidance less 1 (diffusers `get_guidance_scale_embedding`; Luo et al. 2023)."""
     half = columns // 2
@@ -41,7 +48,11 @@ def guidance_embedding(known: Known, columns: int) -> np.ndarray:
     return row[None].astype(np.float32)
 
 
-MAKERS = {"size_ids": size_ids, "guidance_embedding": guidance_embedding}  # a row (1, columns) of what is known
+MAKERS = {  # a row (1, columns) of what is known
+    "size_ids": size_ids,
+    "scored_size_ids": scored_size_ids,
+    "guidance_embedding": guidance_embedding,
+}
 
 
 def joined(rows: list[np.ndarray]) -> np.ndarray:

@@ -54,9 +54,9 @@ class Guide:
     weights: tuple[float, ...]  # of the parts
     negative: Told
 
-    def with_feeds(self, more: Told) -> "Guide":
-        """This guide with feeds that are the same for all its rows."""
-        return Guide(tuple(part | more for part in self.parts), self.weights, self.negative | more)
+    def with_feeds(self, more: Told, negative: Told) -> "Guide":
+        """This guide with more feeds for all its parts, and for the negative one."""
+        return Guide(tuple(part | more for part in self.parts), self.weights, self.negative | negative)
 
 
 @dataclass(frozen=True)
@@ -236,14 +236,18 @@ class Guided:
         return thresholded(x0, share, LATENT_REACH) if ceiling is None else thresholded(x0, share, 1.0, ceiling)
 
 
-def with_feeds(guide: Callable[[int], Guide], more: Told) -> Callable[[int], Guide]:
-    """A guide whose rows are all told more; steps that share a Guide still do."""
+def with_feeds(guide: Callable[[int], Guide], more: Told, negative: Told | None = None) -> Callable[[int], Guide]:
+    """A guide whose rows are all told more, the negative one `negative` where that differs.
+
+    Steps that share a Guide still do.
+    """
     made: dict[int, tuple[Guide, Guide]] = {}
 
     def at(step: int) -> Guide:
         plain = guide(step)
         if id(plain) not in made:
-            made[id(plain)] = plain, plain.with_feeds(more)  # held, so that no other object takes its id
+            fed = plain.with_feeds(more, more if negative is None else negative)
+            made[id(plain)] = plain, fed  # held, so that no other object takes its id
         return made[id(plain)][1]
 
     return at

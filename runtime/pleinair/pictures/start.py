@@ -103,6 +103,10 @@ class EncodedOnce:
         """The mean of a picture's latents (1, C, h, w), as the VAE has them."""
         return drawn(self._answer(picture), None, self.vae)
 
+    def scaled_mean(self, picture: np.ndarray) -> np.ndarray:
+        """The mean of a picture's latents (1, C, h, w), at the scale of the loop."""
+        return scaled(self.mean(picture), self.vae)
+
     def _answer(self, picture: np.ndarray) -> np.ndarray:
         key = hashlib.sha256(np.ascontiguousarray(picture)).digest()
         if key not in self._answers:
@@ -127,10 +131,10 @@ def start(
     the manifest's Denoiser.
     """
     count = len(generators)
-    if channels == ("image",):
+    edited = {("image",): encoder.mean, ("scaled_image",): encoder.scaled_mean}.get(channels)
+    if edited:
         noise = stacked(generators, shape)
-        behind = np.repeat(encoder.mean(ground.picture), count, 0)
-        return Start(np.zeros_like(noise), noise, behind=behind)
+        return Start(np.zeros_like(noise), noise, behind=np.repeat(edited(ground.picture), count, 0))
     # diffusers does not encode what is repainted whole by a network made for it: no noise is drawn
     unseen = bool(channels) and ground.mask is not None and strength == 1
     latents = np.zeros((count, *shape), np.float32) if unseen else encoder.latents(ground.picture, encoding)
@@ -139,7 +143,8 @@ def start(
         return Start(latents, noise)
     small = masks.latent_mask(ground.mask, *shape[1:])
     if not channels:
-        stacked(encoding, shape)  # diffusers encodes the masked picture for every UNet, which costs a draw
+        if encoder.vae.kind == "gaussian":
+            stacked(encoding, shape)  # diffusers encodes the masked picture for every UNet, which costs a draw
         return Start(latents, noise, small)
     marked = masks.repainted(ground.mask)[:, :, None]
     hidden = encoder.latents(np.where(marked, np.float32(0.5), ground.picture), encoding)  # mid gray: the VAE's zero

@@ -46,7 +46,7 @@ def encoder_answer(encoder: Graph, picture: np.ndarray, vae: Autoencoder, tile: 
     size, overlap = _tiling(height // vae.downsample, width // vae.downsample, vae, tile)
 
     def answer(x: np.ndarray) -> np.ndarray:
-        numbers = encoder(sample=x)["latent_parameters"]
+        numbers = encoder(sample=x)[vae.answer]
         _check_scale(numbers.shape, x.shape, vae)
         return numbers
 

@@ -235,7 +235,7 @@ class Files(Kind):
 
 @dataclass(frozen=True)
 class Folder(Kind):
-    """The folder of an upscaler bundle."""
+    """The folder of another bundle."""
 
     flag: ClassVar[type] = Path
     file: ClassVar[bool] = True
@@ -287,7 +287,7 @@ def text(name: str, value: Any) -> str:
 
 def folder(name: str, value: Any) -> str | Path:
     if not isinstance(value, str | Path):
-        raise RequestError(f"{name} must be the folder of an upscaler bundle, not {shown(value)}; pass its path")
+        raise RequestError(f"{name} must be the folder of a bundle, not {shown(value)}; pass its path")
     return value
 
 

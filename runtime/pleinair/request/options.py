@@ -294,6 +294,16 @@ class SecondPass:
 
 
 @dataclass(frozen=True)
+class Refining:
+    """A second model that takes over where little noise is left."""
+
+    bundle: Path = option(None, Folder(), "Bundle that paints the last steps, as SDXL's refiner.", name="refiner")
+    start: float = option(
+        0.8, SHARE, "Share of the timesteps before it takes over.", name="refiner_start", needs=("refiner",), kept=True
+    )
+
+
+@dataclass(frozen=True)
 class Finish:
     """What becomes of finished pictures."""
 
@@ -311,6 +321,7 @@ GROUPS = {  # group -> panel of the command line's help, and where a request has
     Canvas: ("Start from a picture", ("canvas",)),
     Hires: ("Larger pictures", ("hires",)),
     SecondPass: ("Larger pictures", ("hires", "steps")),
+    Refining: ("Steps", ("refining",)),
     Finish: ("Larger pictures", ()),
 }
 
@@ -411,4 +422,6 @@ class Options(TypedDict, total=False):
     hires_eta: float | None
     hires_s_churn: float | None
     hires_s_noise: float | None
+    refiner: str | Path | None
+    refiner_start: float
     upscale: str | Path | None

@@ -1,4 +1,4 @@
-"""The steps of a request: its first pass, and the second one that paints larger."""
+"""The steps of a request: its first pass, the second one that paints larger, and the model that finishes it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,7 +6,7 @@ from typing import Any
 
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import whole
-from pleinair.errors import RequestError
+from pleinair.errors import BundleError, RequestError
 from pleinair.request.options import (
     BY_SAMPLER,
     ENLARGERS,
@@ -14,6 +14,7 @@ from pleinair.request.options import (
     MAX_STEPS,
     Canvas,
     Hires,
+    Refining,
     SecondPass,
     Steps,
     values,
@@ -37,8 +38,11 @@ def passes(
 
 def first_pass(bundle: Bundle, given: Mapping[str, Any]) -> Steps:
     defaults = bundle.manifest.defaults
-    found = values(Steps, {"sampler": defaults.sampler, "steps": defaults.steps, **given})
-    sampler, spacing = named(found["sampler"])
+    sampler, spacing = named(given.get("sampler", defaults.sampler))
+    usual = {"sampler": sampler, "steps": defaults.steps}
+    if not spacing and not {"steps", "sigmas", "timesteps", "spacing"} & set(given):
+        usual["timesteps"] = defaults.timesteps
+    found = values(Steps, usual | given)
     spacing = spacing if found["spacing"] is None else found["spacing"]
     sigmas, timesteps, count = found["sigmas"], found["timesteps"], found["count"]
     if sigmas and timesteps:
@@ -69,6 +73,32 @@ def second_pass(
     if hires.enlarger != "latent":
         bundle.require("image2image")
     return hires
+
+
+def refining_of(bundle: Bundle, given: Mapping[str, Any]) -> Refining | None:
+    """The model that finishes what this one begins; RequestError or BundleError for one that cannot go on from it."""
+    if "refiner" not in given:
+        return None
+    refining = Refining(**values(Refining, given))
+    refiner = open_bundle(refining.bundle)
+    refiner.require("image2image")
+    if "hires" in given:
+        raise RequestError("a refiner and a second pass cannot be had in one go; paint larger afterwards, with --image")
+    if bundle.manifest.denoiser.channels:
+        raise RequestError(
+            f"'{bundle.manifest.name}' is made to paint over pictures, and no refiner goes on from it; leave it out"
+        )
+    if latents_of(refiner) != latents_of(bundle):
+        raise BundleError(
+            f"the latents of '{refiner.manifest.name}' are others than those of '{bundle.manifest.name}'; give a"
+            " --refiner that was made for the model"
+        )
+    return refining
+
+
+def latents_of(bundle: Bundle) -> tuple[int, int]:
+    """What two models must share to go on from each other: channels, and pixels along one side of a latent."""
+    return bundle.manifest.latents.channels, bundle.manifest.vae.downsample
 
 
 def _second_steps(given: Mapping[str, Any], first: Steps) -> Steps:

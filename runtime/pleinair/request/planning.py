@@ -1,32 +1,47 @@
 """The passes of a request, settled and checked before anything is loaded, and what of it is not followed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pleinair.bundle.manifest import TIMESTEP
 from pleinair.bundle.opening import Bundle
-from pleinair.errors import BundleError
+from pleinair.errors import BundleError, RequestError
 from pleinair.request.options import Steps
 from pleinair.request.request import Request
 from pleinair.sampling.configured import make_solver
 from pleinair.sampling.grids import unfollowed
 from pleinair.sampling.laying import make_path
 from pleinair.sampling.names import unknown_class
-from pleinair.sampling.path import Path
+from pleinair.sampling.path import Path, Point
 from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sampling.scheduler_config import trained_as
+from pleinair.sampling.trained import train_steps
 from pleinair.text.vocabulary import size_warnings
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One way through the noise: the first, or the one that adds detail at a larger size."""
+    """One way through the noise: the first, or the one that adds detail at a larger size; or a model's part of a way.
+
+    Of a way that two models share, the first leaves off at the noise level `until`, from which the second `refines`.
+    """
 
     steps: Steps
     path: Path
     width: int
     height: int
+    refines: bool = False
+    before: int = 0  # steps of the way that another model has done
+    after: int = 0  # steps of the way that are left to another model
+    until: Point | None = None  # None: out of the noise
+
+    @property
+    def whole(self) -> int:
+        """Steps of the way."""
+        return self.before + len(self.path) + self.after
 
 
-def plan(bundle: Bundle, request: Request) -> list[Pass]:
-    """The passes of a request; raises BundleError or RequestError for what the model or the sampler cannot do."""
+def plan(bundle: Bundle, request: Request, refiner: Bundle | None = None) -> list[Pass]:
+    """The passes of a request; raises BundleError or RequestError for what a model or the sampler cannot do."""
     if request.tile and bundle.manifest.denoiser.channels:
         raise BundleError(
             f"bundle '{bundle.manifest.name}' is made to paint over pictures and paints no seamless ones;"
@@ -36,12 +51,42 @@ def plan(bundle: Bundle, request: Request) -> list[Pass]:
     if request.canvas and (request.task == "image2image" or request.canvas.strength < 1):
         path = path.after(request.canvas.strength)
     passes = [Pass(request.steps, path, request.width, request.height)]
+    if refiner is not None:
+        passes = shared(passes[0], bundle, refiner, request.refining.start)
     if hires := request.hires:
         multiple = bundle.manifest.latents.multiple
         width, height = (round(side * hires.factor / multiple) * multiple for side in (request.width, request.height))
         path = _path(bundle, hires.steps, width, height).after(hires.strength, "hires_strength")
         passes.append(Pass(hires.steps, path, width, height))
     return passes
+
+
+def shared(whole: Pass, bundle: Bundle, refiner: Bundle, start: float) -> list[Pass]:
+    """A way of two models: the second takes over below the timestep where a share `start` of all timesteps is behind.
+
+    diffusers' `denoising_end` and `denoising_start`. Deviation: of a step that asks the network twice, diffusers' base
+    does the first half, and its refiner does all of it again; here it is the base's.
+    """
+    names = f"'{refiner.manifest.name}'", f"'{bundle.manifest.name}'"
+    if trained_as(bundle.scheduler_config) == "edm":
+        raise RequestError(f"{names[1]} has no timesteps at which a refiner could take over; leave --refiner out")
+    path = _path(refiner, whole.steps, whole.width, whole.height)
+    if abs(path.level(1.0).t - whole.path.level(1.0).t) >= 1:
+        raise BundleError(
+            f"{names[0]} was trained on other noise levels than {names[1]}; give a --refiner that was made for it"
+        )
+    count = train_steps(bundle.scheduler_config)
+    cutoff = round(count - start * count)
+    first, second = whole.path.above(cutoff), path.below(cutoff)
+    if not len(first) or not len(second):
+        raise RequestError(
+            f"refiner_start {start:g} leaves {names[0] if len(first) else names[1]} no step of {len(whole.path)};"
+            " choose one further from 0 and 1, or more steps"
+        )
+    return [
+        replace(whole, path=first, after=len(second), until=second.strides[0][0]),
+        replace(whole, path=second, refines=True, before=len(first)),
+    ]
 
 
 def warnings(bundle: Bundle, request: Request, passes: list[Pass]) -> list[str]:
@@ -54,7 +99,18 @@ def warnings(bundle: Bundle, request: Request, passes: list[Pass]) -> list[str]:
         *unknown_class(config, request.steps.sampler),
         *size_warnings(bundle.manifest, sizes, request.tile or ""),
         *(warning for grid in grids for warning in unfollowed(config, grid)),
+        *whole_timesteps(bundle, passes),
     ]
+
+
+def whole_timesteps(bundle: Bundle, passes: list[Pass]) -> list[str]:
+    """A warning where a path has fractions of timesteps and the denoiser's graph takes none."""
+    part = bundle.manifest.denoiser
+    port = next(port for port, feed in part.feeds.items() if feed == TIMESTEP)
+    whole = bundle.manifest.graphs[part.graph].inputs[port].dtype.startswith("int")
+    if not whole or not any(point.t % 1 for each in passes for point, _ in each.path.strides):
+        return []
+    return ["this model's graph takes whole timesteps, and fractions are cut off; --spacing leading has none"]
 
 
 def _path(bundle: Bundle, steps: Steps, width: int, height: int) -> Path:

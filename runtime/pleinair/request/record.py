@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
-from pleinair.bundle.opening import Bundle, open_bundle
+from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
 from pleinair.bundle.verifying import file_info
 from pleinair.pictures.seamless import AXES
 from pleinair.request.options import BY_SAMPLER, ENLARGERS, OPTIONS, Option, Steps
@@ -105,6 +105,9 @@ def _files(request: Request) -> dict[str, Any]:
         facts["embeddings"] = of_embeddings(request.embeddings)
     if request.upscale:
         facts["upscale"] = name_of(request.upscale)
+    if request.refining:
+        refiner = bundle_identity(open_bundle(request.refining.bundle))
+        facts |= {"refiner": refiner["name"], "refiner_sha256": refiner["sha256"][:DIGEST]}
     return facts
 
 

@@ -24,6 +24,7 @@ from pleinair.request.options import (
     Hires,
     Picture,
     Randomness,
+    Refining,
     Shorthand,
     Steps,
     Text,
@@ -31,7 +32,7 @@ from pleinair.request.options import (
     asked,
     values,
 )
-from pleinair.request.passes import passes
+from pleinair.request.passes import passes, refining_of
 from pleinair.sampling.grids import THRESHOLDED
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.text.encoders import most_skipped
@@ -46,6 +47,7 @@ class Request(Picture, Text, Work, Finish):
     guidance: Guidance
     canvas: Canvas | None
     hires: Hires | None
+    refining: Refining | None
     task: str  # text2image, image2image, inpaint or edit: what the bundle must be able to do
     idle: tuple[str, ...] = field(default=(), compare=False)  # warnings for options without effect
 
@@ -95,6 +97,7 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
         guidance=guidance_of(bundle, given, steps.sampler),
         canvas=canvas,
         hires=hires,
+        refining=refining_of(bundle, given),
         task=task,
         idle=(*idle(given), *idle_here(bundle, given, task)),
     )
@@ -106,7 +109,7 @@ def task_of(bundle: Bundle, canvas: Canvas | None) -> str:
         return "text2image"
     if canvas.mask or canvas.outpaint:
         return "inpaint"
-    return "edit" if "image" in bundle.manifest.denoiser.channels else "image2image"
+    return "edit" if bundle.manifest.denoiser.edits else "image2image"
 
 
 def idle_here(bundle: Bundle, given: Mapping[str, Any], task: str) -> Iterator[str]:

@@ -79,6 +79,18 @@ class Path:
         count = len(self)
         return count - int(max(count - count * share, 0)) if self.in_part else min(int(count * share), count)
 
+    def above(self, t: float) -> "Path":
+        """The strides that start at timestep `t` or above it."""
+        kept = self._above(t)
+        return replace(self, strides=self.strides[:kept], last_orders=self.last_orders[len(self) - kept :])
+
+    def below(self, t: float) -> "Path":
+        """The strides that start below timestep `t`."""
+        return replace(self, strides=self.strides[self._above(t) :])
+
+    def _above(self, t: float) -> int:
+        return sum(start.t >= t for start, _ in self.strides)
+
 
 def karras_point(t: float, sigma: float, data: float = 1.0) -> Point:
     """A point from t and Karras' sigma (noise per unit of image), of variance 1 for images of deviation `data`."""

@@ -5,6 +5,8 @@ Topologies, random models and single files are made of these.
 
 from typing import Any
 
+from pleinair.sources.families import ROWS, Family, family_of
+
 Config = dict[str, Any]
 
 CLIP: Config = {
@@ -66,13 +68,59 @@ UNET_SDXL: Config = {
     "addition_time_embed_dim": 256,
     "projection_class_embeddings_input_dim": 2816,
 }
-ARCHITECTURES: dict[str, dict[str, Config]] = {  # model -> component folder -> its config
-    "sd15": {"text_encoder": CLIP_L, "unet": UNET_SD15, "vae": VAE},
-    "sd21": {"text_encoder": CLIP_H, "unet": UNET_SD21, "vae": VAE},
-    "sdxl": {
-        "text_encoder": CLIP_L,
-        "text_encoder_2": CLIP_BIG_G,
-        "unet": UNET_SDXL,
-        "vae": VAE | {"sample_size": 1024, "scaling_factor": 0.13025},
-    },
+UNET_SDXL_REFINER = UNET_SDXL | {
+    "cross_attention_dim": 1280,
+    "attention_head_dim": (6, 12, 24, 24),
+    "block_out_channels": (384, 768, 1536, 1536),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": 4,
+    "projection_class_embeddings_input_dim": 2560,
 }
+UNET_SSD_1B = UNET_SDXL | {
+    "mid_block_type": "UNetMidBlock2D",
+    "transformer_layers_per_block": [1, [2, 2], [4, 4]],
+    "reverse_transformer_layers_per_block": [[4, 4, 10], [2, 1, 1], 1],
+}
+UNET_VEGA = UNET_SDXL | {"mid_block_type": "UNetMidBlock2D", "transformer_layers_per_block": (1, 1, 2)}
+UNET_BK_BASE = UNET_SD15 | {"layers_per_block": 1}
+UNET_BK_SMALL = UNET_BK_BASE | {"mid_block_type": None}
+UNET_BK_TINY = UNET_BK_SMALL | {
+    "block_out_channels": (320, 640, 1280),
+    "down_block_types": ("CrossAttnDownBlock2D",) * 3,
+    "up_block_types": ("CrossAttnUpBlock2D",) * 3,
+}
+UNET_SDXS = UNET_BK_TINY | {
+    "cross_attention_dim": 1024,
+    "attention_head_dim": (5, 10, 20),
+    "use_linear_projection": True,
+}
+VAE_SDXL = VAE | {"sample_size": 1024, "scaling_factor": 0.13025}
+TAESD: Config = {"encoder_block_out_channels": (64,) * 4, "decoder_block_out_channels": (64,) * 4}
+SD15 = {"text_encoder": CLIP_L, "unet": UNET_SD15, "vae": VAE}
+SDXL = {"text_encoder": CLIP_L, "text_encoder_2": CLIP_BIG_G, "unet": UNET_SDXL, "vae": VAE_SDXL}
+ARCHITECTURES: dict[str, dict[str, Config]] = {  # model -> component folder -> its config
+    "sd15": SD15,
+    "sd21": {"text_encoder": CLIP_H, "unet": UNET_SD21, "vae": VAE},
+    "bk-sdm-base": SD15 | {"unet": UNET_BK_BASE},
+    "bk-sdm-small": SD15 | {"unet": UNET_BK_SMALL},
+    "bk-sdm-tiny": SD15 | {"unet": UNET_BK_TINY},
+    "sdxs": {"text_encoder": CLIP_H, "unet": UNET_SDXS, "vae": TAESD},
+    "sdxl": SDXL,
+    "sdxl-refiner": {"text_encoder_2": CLIP_BIG_G, "unet": UNET_SDXL_REFINER, "vae": VAE_SDXL},
+    "ssd-1b": SDXL | {"unet": UNET_SSD_1B},
+    "vega": SDXL | {"unet": UNET_VEGA},
+}
+STAND_INS = {"sdxs": {"vae": "AutoencoderTiny"}}  # model -> component folder -> a class other than its family's
+SAID = {  # model -> what its model_index.json says besides its components
+    "sdxl-refiner": {"requires_aesthetics_score": True, "force_zeros_for_empty_prompt": False}
+}
+
+
+def family(model: str) -> Family:
+    """The row of families whose components a model has."""
+    folders = set(ARCHITECTURES[model])
+    row = next(row for row in ROWS if {part.folder for part in row.parts} == folders)
+    classes = {part.folder: part.kind for part in row.parts} | STAND_INS.get(model, {})
+    index = {folder: [None, kind] for folder, kind in classes.items()}
+    return family_of({"_class_name": row.pipelines[0], **index})

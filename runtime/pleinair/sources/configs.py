@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from pleinair.bundle.manifest import EDITED
 from pleinair.checks import is_number, one_line, shown, wholes
 from pleinair.errors import ExportError
 from pleinair.sources import transformer_checks
-from pleinair.sources.describing import ADDED, Described, channels_behind, pooled_width
-from pleinair.sources.families import SUPPORTED, Family, Part
+from pleinair.sources.describing import ADDED, Described, channels_behind, size_feed, vae_levels
+from pleinair.sources.families import SUPPORTED
 from pleinair.sources.weight_files import DOWNLOAD
 
 FOREIGN_PORTS = ("class_embed_type", "num_class_embeds", "encoder_hid_dim")
@@ -53,7 +54,7 @@ def check_configs(path: Path, model: Described) -> None:
 
 def plausible_vae(vae: dict[str, Any]) -> dict[str, bool]:
     """What a VAE's config says, and whether a model can have it."""
-    levels = vae.get("block_out_channels")
+    levels = vae_levels(vae)
     scale, shift = vae.get("scaling_factor", 0.18215), vae.get("shift_factor") or 0.0
     return {
         "block_out_channels of its vae": isinstance(levels, list) and 1 <= len(levels) <= 7 and wholes(levels, LARGEST),
@@ -76,10 +77,9 @@ def plausible_unet(model: Described) -> dict[str, bool]:
         "time_cond_proj_dim of its unet": told is None or (wholes([told], LARGEST) and told > 3),
         "cross_attention_dim of its unet": wholes([joined], LARGEST),
     }
-    if model.family.pools:
+    if model.family.pooling:
         added = [unet.get(key) for key in ("projection_class_embeddings_input_dim", "addition_time_embed_dim")]
-        added += [model.configs[part.folder].get("projection_dim", 512) for part in pooling(model.family)]
-        checks["numbers that its unet is told beside the text"] = wholes(added, LARGEST)
+        checks["numbers that its unet is told beside the text"] = wholes(added + model.pooled_widths, LARGEST)
     return checks
 
 
@@ -96,26 +96,20 @@ def check_ports(path: Path, model: Described) -> None:
     if texts != unet.get("cross_attention_dim", 1280):
         raise ExportError(f"'{name}' has a UNet that reads another width than its text is ({texts}); {DOWNLOAD}")
     foreign = [key for key in FOREIGN_PORTS if unet.get(key) is not None]
-    if unet.get("addition_embed_type") != (ADDED if model.family.pools else None):
+    if unet.get("addition_embed_type") != (ADDED if model.family.pooling else None):
         foreign.append("addition_embed_type")
-    if unet.get("time_cond_proj_dim") and "image" in model.behind:
+    if unet.get("time_cond_proj_dim") and set(EDITED) & set(model.behind):
         foreign.append("time_cond_proj_dim")
     if foreign:
         raise ExportError(
             f"'{name}' has a UNet with {foreign[0]} {shown(unet.get(foreign[0]))}, which is not supported; choose a"
             f" plain model of {SUPPORTED}"
         )
-    pooled = sum(model.configs[part.folder].get("projection_dim", 512) for part in pooling(model.family))
-    if pooled and pooled != pooled_width(unet):
+    if model.pooled and size_feed(unet, model.pooled) is None:
         raise ExportError(
-            f"'{name}' has a UNet that is told other numbers than a text and its sizes, as refiners are, which is not"
-            f" supported; choose a plain model of {SUPPORTED}"
+            f"'{name}' has a UNet that is told other numbers than a text and its sizes, which is not supported;"
+            f" choose a plain model of {SUPPORTED}"
         )
-
-
-def pooling(family: Family) -> list[Part]:
-    """The text encoders whose pooled output the UNet is told."""
-    return [part for part in family.readers if part.pooled]
 
 
 def text_length(config: dict[str, Any]) -> Any:

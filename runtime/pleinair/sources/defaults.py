@@ -8,7 +8,7 @@ from pleinair.checks import number, one_line, shown, whole
 from pleinair.errors import BundleError, ExportError, RequestError
 from pleinair.request.options import MAX_SIDE, MAX_STEPS
 from pleinair.sampling.configured import make_solver
-from pleinair.sampling.laying import make_path
+from pleinair.sampling.laying import falling, make_path
 from pleinair.sampling.names import default_sampler, named
 from pleinair.sampling.predictions import prediction_type
 from pleinair.sampling.samplers import SAMPLERS
@@ -30,19 +30,27 @@ def settled(path: Path, model: Described, scheduler: dict[str, Any], wishes: dic
     try:
         scheduler = check_config(scheduler)
         sampler = own_sampler(wishes["sampler"]) if "sampler" in wishes else known_sampler(path, scheduler)
-        steps, guidance = habits(model, scheduler)
+        own = habits(model, scheduler)
         prediction_type(scheduler)
+        timesteps = wishes.get("timesteps", None if "steps" in wishes else own.timesteps)
+        timesteps = None if timesteps is None else tuple(map(float, falling("timesteps", timesteps)))
+        steps = wishes.get("steps", own.steps if timesteps is None else len(timesteps))
         defaults = Defaults(
-            pixels("width", wishes.get("width", width), model.multiple),
-            pixels("height", wishes.get("height", height), model.multiple),
-            sampler,
-            whole("steps", wishes.get("steps", steps), 1, MAX_STEPS),
-            number("guidance", wishes.get("guidance", guidance), 0, 100),
-            number("image_guidance", wishes.get("image_guidance", Defaults.image_guidance), 1, 100),
+            width=pixels("width", wishes.get("width", width), model.multiple),
+            height=pixels("height", wishes.get("height", height), model.multiple),
+            sampler=sampler,
+            steps=whole("steps", steps, 1, MAX_STEPS),
+            guidance=number("guidance", wishes.get("guidance", own.guidance), 0, 100),
+            image_guidance=number("image_guidance", wishes.get("image_guidance", Defaults.image_guidance), 1, 100),
+            timesteps=timesteps,
         )
+        if timesteps and len(timesteps) != steps:
+            raise RequestError(
+                f"{len(timesteps)} timesteps and {steps} steps contradict each other; leave the steps out"
+            )
         make_solver(sampler, scheduler)
         patches = (defaults.width // model.multiple) * (defaults.height // model.multiple)
-        make_path(scheduler, SAMPLERS[sampler].grid, defaults.steps, None, patches=patches)
+        make_path(scheduler, SAMPLERS[sampler].grid, defaults.steps, None, timesteps=timesteps, patches=patches)
     except ExportError:
         raise
     except (RequestError, BundleError) as error:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pleinair.bundle.manifest import (
+    EDITED,
     FORMAT,
+    KNOWN_FEEDS,
     LATENTS,
     TIMESTEP,
     Autoencoder,
@@ -24,22 +26,26 @@ from pleinair.bundle.manifest import (
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.bundle.verifying import FileInfo
 from pleinair.sources import transformers
-from pleinair.sources.families import T5_KIND, Family
+from pleinair.sources.families import PROJECTED, T5_KIND, Family, Part
 from pleinair.sources.transformers import TRANSFORMERS, Transformer
 
 Config = Mapping[str, Any]
 
 TEXT, POOLED = "text", "pooled"  # feeds that text encoders make
-SIZE_IDS, GUIDANCE = "size_ids", "guidance_embedding"  # feeds that follow from the request
-SIZES = 6  # numbers in a row of SIZE_IDS
+SIZE_IDS, SCORED, GUIDANCE = "size_ids", "scored_size_ids", "guidance_embedding"  # feeds that follow from the request
+SIZES = {KNOWN_FEEDS[feed]: feed for feed in (SIZE_IDS, SCORED)}  # count of numbers beside the text -> their feed
 ADDED = "text_time"  # SDXL's way to tell the UNet more: a pooled text, and sizes
 TASKS = {
     (): ("text2image", "image2image", "inpaint"),
     ("mask", "masked_image"): ("inpaint",),
     ("image",): ("edit",),
+    ("scaled_image",): ("edit",),
 }
-STEERED = {("image",): "image_text"}  # channels behind the latents -> how the text steers, where it is no plain cfg
-SCALE = 0.18215  # diffusers' default for an autoencoder
+REFINING = ("image2image", "inpaint")  # of a model that scores pictures: it goes on with them, and begins none
+VAES = {  # class -> the kind of its encoder's answer, and the scale of its latents where a config is silent
+    "AutoencoderKL": ("gaussian", 0.18215),
+    "AutoencoderTiny": ("plain", 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,23 @@ class Described:
         """What the network reads behind the latents."""
         if self.transformer is not None:
             return ()
-        return channels_behind(self.family, self.unet.get("in_channels", 4), self.channels) or ()
+        names = channels_behind(self.family, self.unet.get("in_channels", 4), self.channels) or ()
+        return ("scaled_image",) if names == ("image",) and self.index.get("is_cosxl_edit") else names
+
+    @property
+    def pooled_widths(self) -> list[Any]:
+        """Numbers of each pooled text that the network is told."""
+        return [pooled_width(part, self.configs[part.folder]) for part in self.family.pooling]
+
+    @property
+    def pooled(self) -> int:
+        """Numbers of the pooled texts together."""
+        return sum(self.pooled_widths)
+
+    @property
+    def scored(self) -> bool:
+        """Whether the network is told how well a picture is scored."""
+        return SCORED in denoiser(self).feeds.values()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -85,7 +107,7 @@ class Described:
     @property
     def factor(self) -> int:
         """Image pixels per latent pixel along one side."""
-        return 2 ** (len(self.configs["vae"]["block_out_channels"]) - 1)
+        return vae_factor(self.configs["vae"])
 
     @property
     def multiple(self) -> int:
@@ -125,8 +147,8 @@ def painter_manifest(model: Described, made: Made) -> Manifest:
     return Manifest(
         format=FORMAT,
         name=made.name,
-        family=generation(model.unet) if model.transformer is None else model.transformer.family,
-        tasks=TASKS[model.behind] if model.transformer is None else transformers.TASKS,
+        family=generation(model),
+        tasks=tasks(model),
         latents=Latents(model.channels, model.multiple, made.rgb),
         vaes={"default": autoencoder(model)},
         defaults=made.defaults,
@@ -158,12 +180,21 @@ def upscaler_manifest(name: str, scale: int, graph: GraphInfo, files: dict[str, 
     )
 
 
-def generation(unet: Config) -> str:
-    """ "sdxl", or from the UNet's text "sd1" or "sd2": SD 2 projects with linear layers and reads a width of 1024."""
-    if unet.get("addition_embed_type") == ADDED:
-        return "sdxl"
-    second = unet.get("use_linear_projection") or unet.get("cross_attention_dim", 0) == 1024
+def generation(model: Described) -> str:
+    """What a bundle calls its family: SD 2 projects with linear layers and reads a width of 1024."""
+    if model.transformer is not None:
+        return model.transformer.family
+    if model.unet.get("addition_embed_type") == ADDED:
+        return "sdxl-refiner" if model.scored else "sdxl"
+    second = model.unet.get("use_linear_projection") or model.unet.get("cross_attention_dim", 0) == 1024
     return "sd2" if second else "sd1"
+
+
+def tasks(model: Described) -> tuple[str, ...]:
+    """What a model can be asked for."""
+    if model.transformer is not None:
+        return transformers.TASKS
+    return REFINING if model.scored and not model.behind else TASKS[model.behind]
 
 
 def channels_behind(family: Family, read: int, latents: int) -> tuple[str, ...] | None:
@@ -177,44 +208,52 @@ def guidance_kind(model: Described) -> str:
     """One of GUIDANCE of the manifest."""
     if model.transformer is not None:
         return model.transformer.guidance(model.network)
-    return "embedded" if model.unet.get("time_cond_proj_dim") else STEERED.get(model.behind, "cfg")
+    if model.unet.get("time_cond_proj_dim"):
+        return "embedded"
+    return "image_text" if set(EDITED) & set(model.behind) else "cfg"
 
 
 def denoiser(model: Described) -> Denoiser:
     if model.transformer is not None:
         return model.transformer.denoiser(model.network)
-    return Denoiser("unet", unet_feeds(model.unet), "out_sample", model.behind)
+    return Denoiser("unet", unet_feeds(model.unet, model.pooled), "out_sample", model.behind)
 
 
-def unet_feeds(unet: Config) -> dict[str, str]:
-    """Port of a UNet's graph -> the feed that it takes."""
+def pooled_width(part: Part, config: Config) -> Any:
+    """Numbers that a text encoder says of a text as a whole."""
+    return config.get("projection_dim" if part.kind == PROJECTED else "hidden_size", 512)
+
+
+def unet_feeds(unet: Config, pooled: int = 0) -> dict[str, str]:
+    """Port of a UNet's graph -> the feed that it takes, where the pooled text has `pooled` numbers."""
     feeds = {"sample": LATENTS, "timestep": TIMESTEP, "encoder_hidden_states": TEXT}
     if unet.get("addition_embed_type") == ADDED:
-        feeds |= {"text_embeds": POOLED, "time_ids": SIZE_IDS}
+        feeds |= {"text_embeds": POOLED, "time_ids": size_feed(unet, pooled) or SIZE_IDS}
     if unet.get("time_cond_proj_dim"):
         feeds |= {"timestep_cond": GUIDANCE}
     return feeds
 
 
-def unet_ports(unet: Config) -> tuple[dict[str, Port], dict[str, Port]]:
+def unet_ports(unet: Config, pooled: int = 0) -> tuple[dict[str, Port], dict[str, Port]]:
     """Inputs and outputs of a UNet's graph."""
     shapes: dict[str, tuple[int | str, ...]] = {
         LATENTS: ("batch", unet.get("in_channels", 4), "height", "width"),
         TIMESTEP: (1,),
         TEXT: ("batch", "tokens", unet.get("cross_attention_dim", 1280)),
-        POOLED: ("batch", pooled_width(unet)),
-        SIZE_IDS: ("batch", SIZES),
+        POOLED: ("batch", pooled),
+        **{feed: ("batch", numbers) for numbers, feed in SIZES.items()},
         GUIDANCE: ("batch", unet.get("time_cond_proj_dim") or 0),
     }
-    inputs = {port: Port("float32", shapes[feed]) for port, feed in unet_feeds(unet).items()}
+    inputs = {port: Port("float32", shapes[feed]) for port, feed in unet_feeds(unet, pooled).items()}
     made = Port("float32", ("batch", unet.get("out_channels", 4), "height", "width"))
     return inputs, {"out_sample": made}
 
 
-def pooled_width(unet: Config) -> int:
-    """Numbers of the pooled text that an SDXL UNet is told, beside SIZES others in `addition_time_embed_dim` each."""
+def size_feed(unet: Config, pooled: int) -> str | None:
+    """The feed of the numbers that an SDXL UNet is told beside the pooled text; None for a count that no feed has."""
     both = unet.get("projection_class_embeddings_input_dim") or 0
-    return both - SIZES * (unet.get("addition_time_embed_dim") or 0)
+    count, left = divmod(both - pooled, unet.get("addition_time_embed_dim") or 1)
+    return None if left else SIZES.get(count)
 
 
 def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEncoder, ...]:
@@ -259,8 +298,23 @@ def conditioning(model: Described, encoders: tuple[TextEncoder, ...]) -> dict[st
 
 
 def autoencoder(model: Described) -> Autoencoder:
-    vae = model.configs["vae"]
+    return autoencoder_of(model.configs["vae"], model.family.part("vae").kind)
+
+
+def autoencoder_of(vae: Config, kind: str) -> Autoencoder:
+    """The graphs and numbers of an autoencoder of the diffusers class `kind`."""
+    answer, silent = VAES[kind]
     mean, std = vae.get("latents_mean"), vae.get("latents_std")
     own = {"mean": tuple(map(float, mean)), "std": tuple(map(float, std))} if mean and std else {}
-    scale, shift = vae.get("scaling_factor", SCALE), vae.get("shift_factor") or 0.0
-    return Autoencoder("vae_decoder", "vae_encoder", model.factor, float(scale), float(shift), **own)
+    scale, shift = vae.get("scaling_factor", silent), vae.get("shift_factor") or 0.0
+    return Autoencoder("vae_decoder", "vae_encoder", vae_factor(vae), float(scale), float(shift), **own, kind=answer)
+
+
+def vae_levels(vae: Config) -> Any:
+    """The widths of an autoencoder's levels, each half as large as the one before."""
+    return vae.get("block_out_channels", vae.get("encoder_block_out_channels"))
+
+
+def vae_factor(vae: Config) -> int:
+    """Image pixels per latent pixel along one side."""
+    return 2 ** (len(vae_levels(vae)) - 1)

@@ -14,8 +14,7 @@ class Part:
     """A component of a pipeline: its folder, its class and the library of that, its graphs by name with their kinds.
 
     Text encoders have a `tokenizer`, which is a folder too, and the output that is `pooled` for the denoiser, if any.
-    `lengths` are the numbers of tokens that one may read at once whose config does not say. A folder may lack what is
-    `optional`.
+    `lengths` are the numbers of tokens that one may read at once whose config does not say.
     """
 
     folder: str
@@ -25,7 +24,6 @@ class Part:
     tokenizer: str | None = None
     pooled: str | None = None
     lengths: tuple[int, ...] = ()
-    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Family:
     output `skipped` layers before a text encoder's last, which lacks the final norm. `zeros` is what
     model_index.json's "force_zeros_for_empty_prompt" means where it is silent. `guidance` is how strictly to follow
     the prompt unless told. `groups` are the text encoders whose tokens are told: one group's side by side, one group's
-    behind the other's; all side by side where there are none. `absent` are the optional parts that a folder lacks.
+    behind the other's; all side by side where there are none. `absent` are text encoders whose tokens are zeros.
     """
 
     pipelines: tuple[str, ...]
@@ -57,24 +55,14 @@ class Family:
         return tuple(part for part in self.parts if part.tokenizer is not None)
 
     @property
-    def pools(self) -> bool:
-        """Whether the denoiser is told a pooled output."""
-        return any(part.pooled for part in self.parts)
+    def pooling(self) -> tuple[Part, ...]:
+        """The text encoders whose pooled output the denoiser is told."""
+        return tuple(part for part in self.parts if part.pooled)
 
     @property
     def denoiser(self) -> Part:
         """The network of the loop."""
         return next(part for part in self.parts if part.folder in DENOISERS)
-
-    def found_in(self, index: Mapping[str, Any]) -> "Family":
-        """This family as a folder has it, by its model_index.json."""
-
-        def is_there(part: Part) -> bool:
-            entry = index.get(part.folder)
-            return not part.optional or (isinstance(entry, list) and any(entry))
-
-        parts = tuple(filter(is_there, self.parts))
-        return replace(self, parts=parts, absent=tuple(part for part in self.parts if part not in parts))
 
 
 TEXT = Part("text_encoder", "transformers", "CLIPTextModel", {"text_encoder": "text_encoder"}, "tokenizer")
@@ -86,8 +74,15 @@ PROJECTED_TEXT = Part(
     "tokenizer_2",
     pooled="text_embeds",
 )
+T5_THIRD = Part(
+    "text_encoder_3", "transformers", T5_KIND, {"text_encoder_3": "t5_encoder"}, "tokenizer_3", lengths=(256,)
+)
 UNET = Part("unet", "diffusers", "UNet2DConditionModel", {"unet": "unet"})
 VAE = Part("vae", "diffusers", "AutoencoderKL", {"vae_encoder": "vae_encoder", "vae_decoder": "vae_decoder"})
+TINY_VAE = replace(
+    VAE, kind="AutoencoderTiny", graphs={"vae_encoder": "tiny_vae_encoder", "vae_decoder": "vae_decoder"}
+)
+STAND_INS = {part.kind: part for part in (TINY_VAE,)}  # parts that a pipeline may have in place of its own, by class
 
 STABLE_DIFFUSION = Family(
     pipelines=(
@@ -106,21 +101,19 @@ SDXL = Family(
     zeros=True,
     guidance=5.0,
 )
+SDXL_PIX2PIX = replace(SDXL, pipelines=("StableDiffusionXLInstructPix2PixPipeline",), behind=(("image",),))
+SDXL_REFINER = replace(
+    SDXL,
+    pipelines=("StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
+    parts=(PROJECTED_TEXT, UNET, VAE),
+)
 
 SD3 = Family(
     pipelines=("StableDiffusion3Pipeline",),
     parts=(
         replace(TEXT, kind=PROJECTED, graphs={"text_encoder": "projected_text_encoder"}, pooled="text_embeds"),
         PROJECTED_TEXT,
-        Part(
-            "text_encoder_3",
-            "transformers",
-            T5_KIND,
-            {"text_encoder_3": "t5_encoder"},
-            "tokenizer_3",
-            lengths=(256,),
-            optional=True,
-        ),
+        T5_THIRD,
         Part("transformer", "diffusers", "SD3Transformer2DModel", {"transformer": "transformer"}),
         VAE,
     ),
@@ -128,6 +121,7 @@ SD3 = Family(
     skipped=1,
     groups=(("text_encoder", "text_encoder_2"), ("text_encoder_3",)),
 )
+SD3_WITHOUT_T5 = replace(SD3, parts=tuple(part for part in SD3.parts if part != T5_THIRD), absent=(T5_THIRD,))
 FLUX = Family(
     pipelines=("FluxPipeline",),
     parts=(
@@ -147,6 +141,43 @@ FLUX = Family(
     groups=(("text_encoder_2",),),
 )
 
-ROWS = (STABLE_DIFFUSION, PIX2PIX, SDXL, SD3, FLUX)
-FAMILIES = {pipeline: family for family in ROWS for pipeline in family.pipelines}
+ROWS = (  # of those that fit a folder, the first is its own
+    STABLE_DIFFUSION,
+    PIX2PIX,
+    SDXL,
+    SDXL_PIX2PIX,
+    SDXL_REFINER,
+    SD3,
+    SD3_WITHOUT_T5,
+    FLUX,
+)
+FAMILIES = {  # pipeline class -> the first of its rows
+    pipeline: next(row for row in ROWS if pipeline in row.pipelines) for family in ROWS for pipeline in family.pipelines
+}
 SUPPORTED = "Stable Diffusion 1.x, 2.x, XL and 3, and FLUX.1"
+
+
+def family_of(index: Mapping[str, Any]) -> Family | None:
+    """The row of a model_index.json, by its pipeline class and the components that are there; None for no such class.
+
+    Where no row has all its components there, it is the first of the class, so that what is missing can be named.
+    """
+    kind = index.get("_class_name")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        return None
+    fitting = (row for row in ROWS if kind in row.pipelines and all(class_in(index, part.folder) for part in row.parts))
+    family = next(fitting, FAMILIES[kind])
+    parts = tuple(_as_found(part, class_in(index, part.folder)) for part in family.parts)
+    return family if parts == family.parts else replace(family, parts=parts)
+
+
+def class_in(index: Mapping[str, Any], folder: str) -> str | None:
+    """The class that a model_index.json gives for a component; None for one that is absent."""
+    entry = index.get(folder)
+    found = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+    return found if isinstance(found, str) else None
+
+
+def _as_found(part: Part, kind: str | None) -> Part:
+    other = STAND_INS.get(kind)
+    return other if other is not None and other.folder == part.folder else part

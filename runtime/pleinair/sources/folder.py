@@ -11,7 +11,8 @@ from pleinair.errors import ExportError, RequestError
 from pleinair.sources.configs import check_configs, check_numbers, text_length
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described
-from pleinair.sources.families import FAMILIES, SUPPORTED, Family, Part
+from pleinair.sources.families import FAMILIES, SUPPORTED, Family, Part, class_in, family_of
+from pleinair.sources.hub_ids import hub_id
 from pleinair.sources.schedulers import as_walked
 from pleinair.sources.settings import SETTINGS, Settings, check_sides, read_settings
 from pleinair.sources.transformers import tokens_read
@@ -55,13 +56,13 @@ def open_source(path: Path, sampler: str | None = None) -> Source:
     """
     check_kind(path)
     index = read_config(path / "model_index.json")
-    family = family_of(path, index).found_in(index)
+    family = known_family(path, index)
     readers = [part.tokenizer for part in family.readers]
     check_files(path, ("scheduler", *readers, *(part.folder for part in family.parts)))
     configs, variants, sizes = {}, {}, {}
     for part in family.parts:
         name = part.folder
-        check_class(path, name, index.get(name), part.kind)
+        check_class(path, name, class_in(index, name), part.kind)
         configs[name] = read_config(path / name / "config.json")
         check_numbers(path, name, configs[name])
         variants[name], sizes[name] = check_weights(path / name, STEMS[part.library])
@@ -94,14 +95,11 @@ def read_config(file: Path) -> dict[str, Any]:
 
 def absent(source: str) -> RequestError:
     """The error for a SOURCE that is not there; a hub id, which looks like a path, is told with what fetches it."""
-    where = one_line(source, 120, end=True)
-    hub = re.fullmatch(r"(?:https://huggingface\.co/|hf://)?([\w-][\w.-]*/[\w-][\w.-]*?)/?", source)
-    if hub is None:
+    where, id = one_line(source, 120, end=True), hub_id(source)
+    if id is None:
         return RequestError(f"no folder or file '{where}'; check the path (SOURCE is on this disk)")
-    folder = hub[1].partition("/")[2]
     return RequestError(
-        f"no folder or file '{where}'; a model of the Hugging Face hub is downloaded first: hf download {hub[1]}"
-        f" --local-dir {folder}, and then exported from '{folder}'"
+        f"no folder or file '{where}'; if it is a model of the Hugging Face hub, fetch it with: pleinair pull {id}"
     )
 
 
@@ -114,8 +112,8 @@ def check_kind(path: Path) -> None:
         raise ExportError(f"'{where}' is a bundle already; give its folder to --model, or an upscaler's to --upscale")
     if any((path / folder / name).is_file() for folder in ("unet", "transformer", ".") for name in GRAPHS):
         raise ExportError(
-            f"'{where}' holds OpenVINO or ONNX graphs of another tool (no {MANIFEST}), which are not read yet;"
-            " export the diffusers folder that they were made from"
+            f"'{where}' holds OpenVINO or ONNX graphs of another tool (no {MANIFEST}); adopt them: pleinair adopt"
+            f" '{where}', or export the diffusers folder that they were made from"
         )
     if not (path / "model_index.json").exists():
         raise ExportError(
@@ -124,18 +122,14 @@ def check_kind(path: Path) -> None:
         )
 
 
-def family_of(path: Path, index: dict[str, Any]) -> Family:
-    """The family of the pipeline class in model_index.json; ExportError for other classes."""
-    kind = index.get("_class_name")
-    family = FAMILIES.get(kind) if isinstance(kind, str) else None
+def known_family(path: Path, index: dict[str, Any]) -> Family:
+    """The family that model_index.json is of; ExportError for other classes of pipelines."""
+    family = family_of(index)
     if family is None:
+        kind = index.get("_class_name")
         raise ExportError(
             f"'{one_line(path.name, 80)}' is a {one_line(kind, 80)}, which cannot be exported yet; choose a model of"
             f" {SUPPORTED}, whose model_index.json says {' or '.join(FAMILIES)}"
-        )
-    if index.get("requires_aesthetics_score"):
-        raise ExportError(
-            f"'{one_line(path.name, 80)}' is a refiner, which cannot be exported yet; choose the base model beside it"
         )
     return family
 
@@ -166,9 +160,8 @@ def check_files(path: Path, folders: tuple[str, ...]) -> None:
             raise ExportError(f"'{where}' is too large ({real.stat().st_size:,} bytes, at most {TEXT:,}); {DOWNLOAD}")
 
 
-def check_class(path: Path, component: str, entry: Any, kind: str) -> None:
-    """Raise ExportError unless model_index.json gives a component as [library, `kind`]."""
-    found = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+def check_class(path: Path, component: str, found: str | None, kind: str) -> None:
+    """Raise ExportError unless the class that model_index.json gives for a component is `kind`."""
     if found != kind:
         what = one_line(found, 80) if found else "nothing"
         raise ExportError(

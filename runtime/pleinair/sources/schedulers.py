@@ -1,9 +1,11 @@
 """What diffusers' pipelines do to a scheduler config, and how a model is painted with unless told."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pleinair.sampling.names import pytorch_class
+from pleinair.sampling.scheduler_config import trained_as
 from pleinair.sources.describing import Described, guidance_kind
 
 STEPS = 20
@@ -12,6 +14,8 @@ FEW_STEPS = {  # scheduler class of a distilled model -> its steps and guidance:
     "TCDScheduler": (4, 1.0),
 }
 EMBEDDED = (4, 8.5)  # where the network itself is told the guidance
+DISTILLED = {"epsilon": 4, "sample": 1}  # what is predicted by models that begin at the last timestep -> their steps
+NO_GUIDANCE = 1.0
 
 # Key -> whether a value is one that diffusers' pipelines write over, and what with. They compare as written here.
 OVERWRITTEN: dict[str, tuple[Callable[[Any], bool], Any]] = {
@@ -54,13 +58,35 @@ OVERWRITES = {  # pipeline class -> the keys that its constructor sees to; those
 SPACED = {"FluxPipeline": "trailing"}  # pipelines that lay FlowMatchEuler's sigmas themselves
 
 
-def habits(model: Described, scheduler: dict[str, Any]) -> tuple[int, float]:
-    """Steps and guidance to paint with unless told, for the scheduler config that a model was published with."""
+@dataclass(frozen=True)
+class Habits:
+    """What a model is painted with unless told; `timesteps`, of those that walk no others, are as many as `steps`."""
+
+    steps: int
+    guidance: float
+    timesteps: tuple[Any, ...] | None = None
+
+
+def habits(model: Described, scheduler: dict[str, Any]) -> Habits:
+    """The habits of a model that was published with a scheduler config.
+
+    Models distilled to a few steps tell themselves: by the class of their scheduler, by a list of timesteps in its
+    config, or by beginning at the last timestep without zero signal there (Turbo, Lightning).
+    """
     if model.transformer is not None:
-        return model.transformer.defaults(model.network, scheduler)
-    if guidance_kind(model) == "embedded":
-        return EMBEDDED
-    return FEW_STEPS.get(str(scheduler.get("_class_name")), (STEPS, model.family.guidance))
+        return Habits(*model.transformer.defaults(model.network, scheduler))
+    few = DISTILLED.get(scheduler.get("prediction_type", "epsilon"))
+    begins_last = scheduler.get("timestep_spacing") == "trailing" and not scheduler.get("rescale_betas_zero_snr")
+    listed, embedded = scheduler.get("timesteps"), guidance_kind(model) == "embedded"
+    if isinstance(listed, list) and listed:
+        return Habits(len(listed), EMBEDDED[1] if embedded else NO_GUIDANCE, tuple(listed))
+    if embedded:
+        return Habits(*EMBEDDED)
+    if scheduler.get("_class_name") in FEW_STEPS:
+        return Habits(*FEW_STEPS[scheduler["_class_name"]])
+    if few and begins_last and trained_as(scheduler) == "betas":
+        return Habits(few, NO_GUIDANCE)
+    return Habits(STEPS, model.family.guidance)
 
 
 def as_walked(config: dict[str, Any], pipeline: str, entry: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pleinair.errors import ExportError
 from pleinair.system.files import CONFIG, read_json
 
 SETTINGS = "pleinair.json"
+ACCEPTED = {int: int, float: (int, float), str: str, tuple[float, ...] | None: list}  # type of a default -> in JSON
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def check_wishes(wishes: dict[str, Any]) -> None:
     """Raise ExportError for a default that no bundle has, and for one of a wrong type."""
     kinds = {each.name: each.type for each in fields(Defaults)}
     for key, value in wishes.items():
-        accepted = {int: int, float: (int, float), str: str}.get(kinds.get(key), ())
+        accepted = ACCEPTED.get(kinds.get(key), ())
         if not isinstance(value, accepted) or isinstance(value, bool):
             raise ExportError(
                 f"{SETTINGS} cannot set '{one_line(key, 40)}' to {shown(value)}; choose from: {', '.join(kinds)}"

@@ -1,22 +1,22 @@
 """Models that are not bundles, each with what leads on."""
 
-import re
 from pathlib import Path
 
+from pleinair.bundle.opening import located
 from pleinair.errors import BundleError
 from pleinair.sources.families import FAMILIES, SUPPORTED
+from pleinair.sources.hub_ids import hub_id
 from pleinair.system.files import CONFIG, read_json
 
 CHECKPOINTS = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
 EXPORT = "pleinair export FOLDER OUT"
-HUB_ID = re.compile(r"(https?:/{1,2}[^/]+/)?[\w.-]+/[\w.-]+/?", re.ASCII)
 
 
 def refuse_model(model: str | Path | None) -> None:
     """Raise BundleError with the way on for what people give as a model and is not a bundle; a bundle passes."""
     if model is None:
         return
-    path = Path(model)
+    path = located(model)
     try:
         if path.is_file():
             raise BundleError(_of_file(path))
@@ -33,6 +33,8 @@ def refuse_model(model: str | Path | None) -> None:
 def _of_file(path: Path) -> str:
     if path.name == "bundle.json":
         return f"'{path}' is a file of a bundle; give the folder that it lies in"
+    if path.suffix.lower() == ".safetensors":
+        return f"'{path}' is a single file and not yet a bundle; make one of it with: pleinair pour '{path}' OUT"
     if path.suffix.lower() in CHECKPOINTS:
         return (
             f"'{path}' is a single file, and pleinair needs a bundle; make a diffusers folder of it with diffusers"
@@ -59,10 +61,7 @@ def _of_folder(path: Path) -> str | None:
 
 def _foreign(path: Path, kind: str) -> str:
     """What is said of the graphs of another tool."""
-    return (
-        f"'{path}' holds {kind} files of another tool and no bundle.json, which says how they are used;"
-        f" export the diffusers folder that they were made of: {EXPORT}"
-    )
+    return f"'{path}' holds {kind} files of another tool and no bundle.json; adopt it first: pleinair adopt '{path}'"
 
 
 def _of_diffusers(path: Path) -> str:
@@ -74,9 +73,7 @@ def _of_diffusers(path: Path) -> str:
 
 
 def _of_name(model: str) -> str | None:
-    if not HUB_ID.fullmatch(model) or model.startswith((".", "/")):
-        return None
+    id = hub_id(model)
     return (
-        f"no model folder '{model}', and if it is a name on a hub: pleinair downloads nothing; fetch the diffusers"
-        f" folder yourself, then: {EXPORT}"
+        id and f"no model folder '{model}'; if it is a name on the Hugging Face hub, fetch it with: pleinair pull {id}"
     )

@@ -75,6 +75,18 @@ def count_parameters(file: Path) -> int:
 
 def read_header(file: Path) -> tuple[dict[str, dict[str, Any]], int, int]:
     """(tensors, bytes of the file, bytes behind the header) of a safetensors file; raises ExportError."""
+    header, size, data = whole_header(file)
+    header.pop("__metadata__", None)
+    return header, size, data
+
+
+def read_metadata(file: Path) -> dict[str, str]:
+    """What a safetensors file says of itself; raises ExportError as `read_header` does."""
+    said = whole_header(file)[0].get("__metadata__")
+    return {key: text for key, text in said.items() if isinstance(text, str)} if isinstance(said, dict) else {}
+
+
+def whole_header(file: Path) -> tuple[dict[str, Any], int, int]:
     where = one_line(file, 120, end=True)
     try:
         facts = file.stat()
@@ -85,7 +97,8 @@ def read_header(file: Path) -> tuple[dict[str, dict[str, Any]], int, int]:
             if length > min(HEADER, facts.st_size - 8):
                 raise ExportError(f"'{where}' is damaged or cut short ({facts.st_size} bytes); {DOWNLOAD}")
             header = json.loads(stream.read(length))
-        header.pop("__metadata__", None)
+        if not isinstance(header, dict):
+            raise ValueError("its header is no JSON object")
         return header, facts.st_size, facts.st_size - 8 - length
     except FileNotFoundError:
         raise ExportError(f"'{where}' is missing; {DOWNLOAD}") from None

@@ -34,6 +34,7 @@ PARTS = {  # what for -> (the modules it needs, the line that installs them)
     "ONNX Runtime engine": (("onnxruntime",), "pip install onnxruntime"),
     "model export": (EXPORT, line("export")),
     "MP4 films": (("av",), "pip install av"),
+    "downloads from the hub": (("huggingface_hub", "httpx2"), line("hub")),
 }
 NEWEST_PYTHON = {"model export": (3, 13)}  # torch's script tracer ends with 3.14
 

@@ -75,6 +75,9 @@ class Plan:
         was, here = ((settings or {}).get("embeddings") or {} for settings in (self.found.ours, result.settings))
         if isinstance(was, dict) and sorted(map(str, was.values())) != sorted(map(str, here.values())):
             yield "the given embeddings are not those that this picture was made with; the picture differs"
+        was, here = ((settings or {}).get("refiner_sha256") for settings in (self.found.ours, result.settings))
+        if was != here:
+            yield "the given refiner is not the one that finished this picture; the picture differs"
         for name in ("enlarger", "upscale"):
             was, here = ((settings or {}).get(name) for settings in (self.found.ours, result.settings))
             if was != here:
@@ -107,12 +110,13 @@ def plan(
     image: Path | None = None,
     mask: Path | None = None,
     embeddings: Sequence[Path] = (),
+    refiner: Path | None = None,
     upscaler: Path | None = None,
 ) -> Plan:
     """Read a picture's record and load what is to make it again, on the recorded engine and device where they are here.
 
-    Raises RequestError where the record cannot be read, or asks for an input picture, an embedding or an upscaler that
-    is not given.
+    Raises RequestError where the record cannot be read, or asks for an input picture, an embedding, a refiner or an
+    upscaler that is not given.
     """
     found = read(file)
     if film := [name for name in FILMED if name in (found.ours or {})]:
@@ -141,6 +145,11 @@ def plan(
     if enlarged and upscaler is None:
         name = shown(recorded[enlarged[0]])
         raise RequestError(f"'{file}' was enlarged by '{name}', which no record holds; give --upscaler BUNDLE")
+    if recorded.get("refiner") and refiner is None:
+        name = shown(recorded["refiner"])
+        raise RequestError(f"'{file}' was finished by '{name}', which no record holds; give --refiner BUNDLE")
+    if refiner is not None and not recorded.get("refiner"):
+        raise RequestError(f"'{file}' was made without a refiner; leave it out")
     warnings = list(found.warnings)
     pipe = _load(model, recorded, {"engine": engine, "device": device, "precision": precision}, warnings)
     warnings += _other_model(pipe, found)
@@ -149,7 +158,12 @@ def plan(
         warnings.append(f"not followed, for this version has no such option: {', '.join(map(shown, unknown[:8]))}")
     if "seed" not in options:
         warnings.append("the record has no seed; another picture of the same words is made")
-    given = {**inputs, "embeddings": list(embeddings) or None, **{name: str(upscaler) for name in enlarged}}
+    given = {
+        **inputs,
+        "refiner": refiner,
+        "embeddings": list(embeddings) or None,
+        **{name: str(upscaler) for name in enlarged},
+    }
     options |= {name: value for name, value in given.items() if value is not None}
     request = resolve(pipe.bundle, **options)  # what makes no sense is refused before anything is loaded
     return Plan(pipe, found, options, open_pixels(Path(file)), tuple(warnings), _much(pipe.bundle, request))

@@ -399,7 +399,7 @@ def test_a_list_in_json_has_an_object_for_each_line(run):
     (["generate", "a", "--width", "64"], "--size"),
     (["generate", "a", "--negative-prompt", "b"], "--negative"),
     (["serve", "--port", "80"], "from Python"),
-    (["pull", "org/name"], "downloads nothing"),
+    (["download", "org/name"], "pleinair pull"),
     (["txt2img", "a"], "pleinair generate"),
 ])  # fmt: skip
 def test_what_was_meant_is_said(run, arguments, words):

@@ -1,5 +1,7 @@
 """What a network is told besides its latents, and the bundles that say so."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,16 @@ from bundles import light_xl_copy, modern_copy
 from pleinair.bundle.manifest import KNOWN_FEEDS, Denoiser
 from pleinair.engines.fake import FakeEngine
 from pleinair.network.denoiser import ports
-from pleinair.network.feeds import CHANNELS, MAKERS, Known, guidance_embedding, joined, size_ids, stacked_rows
+from pleinair.network.feeds import (
+    CHANNELS,
+    MAKERS,
+    Known,
+    guidance_embedding,
+    joined,
+    scored_size_ids,
+    size_ids,
+    stacked_rows,
+)
 
 JOB = {"seed": 1, "steps": 2, "width": 72, "height": 48}
 
@@ -36,6 +47,13 @@ def test_every_feed_that_a_manifest_may_name_is_made():
 
 def test_sizes_are_told_height_first():
     assert size_ids(Known(width=64, height=32, guidance=1.0), 6).tolist() == [[32, 64, 0, 0, 32, 64]]
+
+
+def test_what_is_wanted_is_scored_above_what_is_not():
+    """diffusers' `aesthetic_score` and `negative_aesthetic_score`."""
+    known = Known(width=64, height=32, guidance=1.0)
+    assert scored_size_ids(known, 5).tolist() == [[32, 64, 0, 0, 6.0]]
+    assert scored_size_ids(replace(known, wanted=False), 5).tolist() == [[32, 64, 0, 0, 2.5]]
 
 
 @pytest.mark.parametrize("columns", [8, 9, 256])

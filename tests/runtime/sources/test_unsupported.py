@@ -30,19 +30,22 @@ CASES = {
     "diffusers": (lambda at: diffusers(at / "m", "StableDiffusionPipeline"), "convert it with: pleinair export"),
     "openvino of optimum": (
         lambda at: holding(diffusers(at / "m", "StableDiffusionPipeline"), "unet/openvino_model.xml"),
-        "holds OpenVINO files",
+        "adopt it first: pleinair adopt '",
     ),
     "openvino": (lambda at: holding(at / "m", "openvino_model.xml"), "holds OpenVINO files"),
-    "onnx": (lambda at: holding(at / "m", "unet/model.onnx"), "holds ONNX files"),
-    "checkpoint": (lambda at: holding(at, "m.safetensors") / "m.safetensors", "from_single_file"),
+    "onnx": (
+        lambda at: holding(at / "m", "unet/model.onnx"),
+        "holds ONNX files of another tool and no bundle.json; adopt it",
+    ),
+    "checkpoint": (lambda at: holding(at, "m.safetensors") / "m.safetensors", "make one of it with: pleinair pour"),
     "old checkpoint": (lambda at: holding(at, "m.ckpt") / "m.ckpt", "from_single_file"),
-    "folder of a checkpoint": (lambda at: holding(at / "m", "m.safetensors"), "from_single_file"),
+    "folder of a checkpoint": (lambda at: holding(at / "m", "m.safetensors"), "make one of it with: pleinair pour"),
     "gguf": (lambda at: holding(at, "m.gguf") / "m.gguf", "GGUF"),
     "another file": (lambda at: holding(at, "m.txt") / "m.txt", "a model is a folder"),
     "manifest": (lambda at: light_copy(at / "m") / "bundle.json", "give the folder"),
     "folder of a bundle": (lambda at: light_copy(at / "outer" / "m").parent, "outer/m"),
-    "hub id": (lambda at: "org/some-model", "downloads nothing"),
-    "hub address": (lambda at: "https://example.org/org/some-model", "downloads nothing"),
+    "hub id": (lambda at: "org/some-model", "pleinair pull org/some-model"),
+    "hub address": (lambda at: "https://huggingface.co/org/some-model", "pleinair pull org/some-model"),
     "broken index": (lambda at: holding(at / "m", "model_index.json"), "malformed"),
 }
 

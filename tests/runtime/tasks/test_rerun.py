@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import pleinair
-from bundles import light_copy, light_inpaint_copy, light_upscaler, seal
+from bundles import edit_manifest, light_copy, light_inpaint_copy, light_upscaler, modern_copy, seal
 from pleinair.cli import app as cli
 from pleinair.files.metadata import read
 from pleinair.files.output import write
@@ -99,12 +99,16 @@ JOBS = {
     "inpainting model": f"{HOLE} --model inpainting",
     "inpainting model, strength": f"{HOLE} --model inpainting --strength 0.5",
     "inpainting model, outpaint": f"{WIDER} --model inpainting",
+    "refiner": "--refiner finisher --refiner-start 0.5",
+    "refiner of a picture": f"{IMAGE} --strength 1 --sampler euler_a --refiner finisher --refiner-start 0.5",
+    "refiner of a hole": f"{HOLE} --refiner finisher --refiner-start 0.4",
+    "few timesteps of its own": "--model hyper",
     "largest seed": f"--seed {(1 << 64) - 2}",
     **{f"sampler {name}": f"--sampler {name}" for name in SAMPLERS},
     **{f"sampler {name}, picture": f"{IMAGE} --strength 0.5 --sampler {name}" for name in ("lcm", "tcd", "restart")},
     **{f"spacing {name}": f"--spacing {name}" for name in SPACINGS},
 }
-INPUTS = ("--image", "--mask", "--embedding", "--model")  # what no record holds
+INPUTS = ("--image", "--mask", "--embedding", "--model", "--refiner")  # what no record holds
 ENLARGED = ("--enlarger", "--upscale")
 PROMPTS = {
     "long": LONG,
@@ -131,6 +135,9 @@ def inputs(tmp_path_factory):
         (folder / f"{name}.safetensors").write_bytes(safetensors({"emb_params": some_vectors(2, width, number)}))
     light_upscaler(folder / "twice")
     light_inpaint_copy(folder / "inpainting")
+    light_copy(folder / "finisher")
+    hyper = {"sampler": "lcm", "steps": 2, "timesteps": [800, 300]}
+    edit_manifest(modern_copy(folder / "hyper"), lambda raw: raw["defaults"].update(hyper))
     config = light_copy(folder / "thresholding") / "scheduler" / "scheduler_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), **THRESHOLDING}))
     seal(folder / "thresholding")
@@ -174,7 +181,7 @@ def _pairs(options):
 
 def _without(usual, options):
     """The usual options that are not given, and make sense beside those that are: lists stand for steps."""
-    stood_for = {*options, *(["--steps"] if {"--sigmas", "--timesteps"} & set(options) else [])}
+    stood_for = {*options, *(["--steps"] if {"--sigmas", "--timesteps", "hyper"} & set(options) else [])}
     size = [] if {"--size", "--image"} & set(options) else ["--size", "64x48"]
     pairs = zip(usual[::2], usual[1::2], strict=True)
     return [each for name, value in pairs if name not in stood_for for each in (name, value)] + size

@@ -30,7 +30,7 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class Stage:
-    """The folder to build in, and what earlier exports that were killed had left, one line each."""
+    """The folder to build in, and what earlier processes that were killed had left, one line each."""
 
     path: Path
     tidied: tuple[str, ...]
@@ -60,9 +60,9 @@ def staged(out: Path, force: bool, room: int) -> Iterator[Stage]:
     """A hidden folder beside OUT to build in, which becomes OUT when the body ends and vanishes when it fails.
 
     A bundle already at OUT is replaced by two renames at the very end, when everything has reached the disk. What
-    killed exports to this folder have left is removed (or, killed between the two renames, put back) before OUT is
+    killed processes have left in this folder is removed (or, killed between the two renames, put back) before OUT is
     looked at. Raises ResourceError: OUT may not be replaced, cannot be written, has fewer than `room` bytes, or another
-    export to it is running.
+    process is writing it.
     """
     made = [folder for folder in out.parents if not folder.exists()]
     try:
@@ -100,7 +100,7 @@ def beside(out: Path, part: str) -> Path:
 
 def locked(out: Path) -> contextlib.AbstractContextManager[None]:
     """Hold the lock file of OUT; ResourceError where another process does."""
-    busy = f"another export to '{shown(out)}' is running; wait for it, or choose another OUT"
+    busy = f"another process is writing '{shown(out)}'; wait for it, or choose another OUT"
     return only_one(beside(out, LOCK), busy)
 
 
@@ -117,22 +117,22 @@ def shown(path: object) -> str:
 
 
 def tidy(out: Path) -> list[str]:
-    """Undo what an export to OUT that was killed has left; the caller holds its lock. What was done, for people."""
+    """Undo what a process that was killed has left of OUT; the caller holds its lock. What was done, for people."""
     done = []
     stage, old = beside(out, STAGE), beside(out, OLD)
     if old.exists() and not out.exists():
         old.rename(out)
-        done.append(f"put back '{shown(out.name)}', which a killed export had set aside")
+        done.append(f"put back '{shown(out.name)}', which a killed process had set aside")
     for leftover in (stage, old):
         if leftover.exists():
             size = sum(file.stat().st_size for file in leftover.rglob("*") if file.is_file())
             shutil.rmtree(leftover)
-            done.append(f"removed '{shown(leftover.name)}' of a killed export ({size / 1e6:,.0f} MB)")
+            done.append(f"removed '{shown(leftover.name)}' of a killed process ({size / 1e6:,.0f} MB)")
     return done
 
 
 def tidy_others(out: Path) -> list[str]:
-    """The same for every other OUT in this folder whose lock nobody holds: a killed export leaves its lock behind."""
+    """The same for every other OUT in this folder whose lock nobody holds: a killed process leaves its lock behind."""
     done = []
     for lock in sorted(out.parent.glob(f".?*.{LOCK}")):
         other = out.with_name(lock.name[1 : -len(LOCK) - 1])
@@ -171,6 +171,6 @@ def check_room(out: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ResourceError(
-            f"the export needs about {needed / 1e9:.1f} GB in '{shown(folder)}' and {free / 1e9:.1f} GB are free;"
+            f"OUT needs about {needed / 1e9:.1f} GB in '{shown(folder)}' and {free / 1e9:.1f} GB are free;"
             " free some disk space or choose another OUT"
         )

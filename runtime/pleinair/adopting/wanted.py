@@ -1,0 +1,71 @@
+"""The ports that a model's graphs need, by rules over its configs, under the names that the graphs have for them."""
+
+from collections.abc import Callable, Mapping
+
+from pleinair.adopting.outline import Outline
+from pleinair.adopting.ports import Ports
+from pleinair.bundle.manifest import Port
+from pleinair.bundle.manifest_checks import ANSWERS
+from pleinair.sources.configs import text_length
+from pleinair.sources.describing import Described, pooled_width, read_output, unet_ports
+from pleinair.text.encoders import HIDDEN, LAST
+
+PICTURE = ("batch", 3, "image_height", "image_width")
+MADE, PARAMETERS = "out_sample", "latent_parameters"  # outputs that tools call otherwise where they have only one
+
+Wanted = tuple[Ports, Ports]  # inputs, outputs
+
+
+def text_encoder(model: Described, graph: str, outline: Outline) -> Wanted:
+    """Token ids in; the states that the denoiser reads out, and all others there are, for clip skip."""
+    part = next(part for part in model.family.readers if graph in part.graphs)
+    config = model.configs[part.folder]
+    length = text_length(config)
+    states = Port("float32", ("batch", length, config.get("hidden_size", 512)))
+    there = [name for port in outline.outputs for name in port.names if name == LAST or name.startswith(HIDDEN)]
+    outputs = {name: states for name in (*there, read_output(model, part.folder))}
+    if part.pooled:
+        outputs[part.pooled] = Port("float32", ("batch", pooled_width(part, config)))
+    return {"input_ids": Port("int64", ("batch", length))}, outputs
+
+
+def unet(model: Described, graph: str, outline: Outline) -> Wanted:
+    inputs, outputs = unet_ports(model.unet, model.pooled)
+    return inputs, {called(outline, MADE): outputs[MADE]}
+
+
+def vae_decoder(model: Described, graph: str, outline: Outline) -> Wanted:
+    latents = Port("float32", ("batch", model.channels, "height", "width"))
+    return {"latent_sample": latents}, {"sample": Port("float32", PICTURE)}
+
+
+def vae_encoder(model: Described, graph: str, outline: Outline) -> Wanted:
+    answers = ANSWERS[answer_kind(model, outline)] * model.channels
+    answer = Port("float32", ("batch", answers, "height", "width"))
+    return {"sample": Port("float32", PICTURE)}, {called(outline, PARAMETERS): answer}
+
+
+OTHERS: Mapping[str, Callable[[Described, str, Outline], Wanted]] = {  # graphs that are no text encoders -> their ports
+    "unet": unet,
+    "vae_decoder": vae_decoder,
+    "vae_encoder": vae_encoder,
+}
+
+
+def wanted(model: Described, graph: str, outline: Outline) -> Wanted:
+    """The ports of a graph of the model."""
+    return OTHERS.get(graph, text_encoder)(model, graph, outline)
+
+
+def called(outline: Outline, usual: str) -> str:
+    """What a graph calls an output: as usual, or as its only one is called."""
+    return outline.outputs[0].names[0] if outline.output(usual) is None and len(outline.outputs) == 1 else usual
+
+
+def answer_kind(model: Described, outline: Outline) -> str:
+    """Whether a VAE's encoder answers with a mean and a log variance, or with latents, told by their number."""
+    found = outline.output(called(outline, PARAMETERS))
+    count = found and found.side(1)
+    if count:
+        return "plain" if count == model.channels else "gaussian"
+    return "gaussian" if found and PARAMETERS in found.names else "plain"

@@ -1,0 +1,56 @@
+"""`pleinair adopt`: a folder of graphs that another tool has exported, made to open as a bundle."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pleinair.adopting.adopt import judged, written
+from pleinair.adopting.folder import FORMATS
+from pleinair.cli.flags import Json, offered
+from pleinair.cli.models import description
+from pleinair.cli.terminal import data, document, say, warn
+from pleinair.cli.usage import examples
+from pleinair.sampling.samplers import SAMPLERS
+
+app = typer.Typer(add_completion=False)
+LONG = 1_000_000_000  # bytes that take seconds to read
+
+
+@app.command(epilog=examples("adopt"))
+def adopt(
+    folder: Annotated[Path, typer.Argument(help="A folder of OpenVINO or ONNX graphs.", show_default=False)],
+    vae: Annotated[
+        Path | None,
+        typer.Option(help="A folder with another VAE, a TAESD say, which is copied.", show_default="the model's own"),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="openvino or onnx, where only one is to be used.",
+            show_default="what is there",
+            autocompletion=offered(FORMATS),
+        ),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            help="What the bundle paints with unless told.",
+            show_default="the model's own",
+            autocompletion=offered(SAMPLERS),
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Adopt a folder again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Let a model open here that optimum, openvino.genai, Olive or FastSD can open: write its bundle.json."""
+    adoption = judged(folder, vae=vae, format=form, sampler=sampler, force=force)
+    if adoption.size > LONG:
+        say(f"reading {adoption.size / 1e9:.1f} GB once, for their SHA-256")
+    bundle = written(adoption)
+    warn(*adoption.warnings)
+    if as_json:
+        document(description(bundle))
+    else:
+        data(folder)

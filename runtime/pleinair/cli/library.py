@@ -1,0 +1,148 @@
+"""`pleinair models`: what is kept on this machine, one model in detail, and one removed."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pleinair.checks import one_line
+from pleinair.cli.flags import Json
+from pleinair.cli.models import description
+from pleinair.cli.terminal import aligned, data, document, printable, say, sketch
+from pleinair.cli.usage import examples
+from pleinair.errors import BundleError, Cancelled, RequestError
+from pleinair.library.listing import Download, Kept, downloads, kept_model, kept_models, size_on_disk
+from pleinair.library.memory import memory_needed
+from pleinair.library.removing import removable, removable_download, remove
+from pleinair.library.speed import Speed
+from pleinair.sources.origins import read_origin
+from pleinair.system.home import models_folder
+
+GB = 1e9  # bytes
+HEAD = ("name", "on disk", "family", "tasks", "memory", "last picture")
+app = typer.Typer(add_completion=False)
+models = typer.Typer(add_completion=False)
+app.add_typer(models, name="models")
+
+
+@models.callback(invoke_without_command=True, epilog=examples("models"))
+def every(context: typer.Context, as_json: Json = False) -> None:
+    """Show the models that are kept on this machine, and remove them."""
+    if context.invoked_subcommand is None:
+        list_models(as_json)
+
+
+@models.command("list")
+def list_models(as_json: Json = False) -> None:
+    """List the models with what they take: disk, memory, seconds."""
+    found, unmade = kept_models(), downloads()
+    if as_json:
+        facts = {"models": [facts_of(each) for each in found], "downloads": [download_facts(each) for each in unmade]}
+        document({"folder": str(models_folder()), **facts})
+        return
+    rows = [HEAD, *(row(each) for each in found)]
+    widths = [max(len(printable(line[place])) for line in rows) for place in range(len(HEAD))]
+    data(*("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows))
+    for each in unmade:
+        state = "downloaded" if each.whole else f"not whole yet, goes on with: pleinair pull {each.name}"
+        data(f"{each.name}  {gb(each.size)}  {state}")
+    say(f"models are in {models_folder()}")
+
+
+@models.command("info")
+def show_model(
+    name: Annotated[str, typer.Argument(help="A model's name.", show_default=False)], as_json: Json = False
+) -> None:
+    """Show all that is known of a model."""
+    found = kept_model(name)
+    if found.bundle is None:
+        raise BundleError(found.problem or f"'{name}' is no model; remove it with: pleinair models rm {name}")
+    facts = {**facts_of(found), **description(found.bundle), "name": name}
+    if as_json:
+        document(facts)
+    else:
+        data(*aligned(facts))
+
+
+@models.command("rm")
+def remove_model(
+    name: Annotated[str, typer.Argument(help="A model's name, or OWNER/NAME of a download.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove a model, or a download, from the disk."""
+    folder = removable_download(name).folder if "/" in name else removable(name)
+    size = size_on_disk(folder)
+    if not yes:
+        confirm(folder, size)
+    remove(folder)
+    if as_json:
+        document({"removed": str(folder), "bytes": size})
+    else:
+        data(folder)
+
+
+def confirm(folder: Path, size: int) -> None:
+    """Ask on a terminal; raises RequestError where there is none, Cancelled for any answer but y or yes."""
+    if not sys.stdin.isatty():
+        raise RequestError(f"'{folder}' is removed only when that is confirmed; add --yes")
+    what = "link" if folder.is_symlink() else gb(size)
+    sketch(printable(f"remove {folder} ({what})? [y/N] "))
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Cancelled("nothing was removed; answer y, or add --yes")
+
+
+def row(model: Kept) -> tuple[str, ...]:
+    """A line of the table for people."""
+    if model.bundle is None:
+        why = one_line((model.problem or "").partition(";")[0], 60)
+        return (model.name, gb(model.size), "-", why, "", "")
+    manifest = model.bundle.manifest
+    return (
+        model.name,
+        gb(model.size),
+        manifest.family,
+        ", ".join(manifest.tasks),
+        f"about {gb(memory_needed(manifest))}",
+        speed_words(model.speed) if model.speed else "-",
+    )
+
+
+def speed_words(speed: Speed) -> str:
+    return f"{speed.seconds:.3g} s ({speed.width}x{speed.height}, {speed.steps} steps, {speed.engine} {speed.device})"
+
+
+def facts_of(model: Kept) -> dict[str, Any]:
+    """A model for programs; `memory_gb` is the estimate of `pleinair.library.memory`, the speed was measured."""
+    facts: dict[str, Any] = {"name": model.name, "folder": str(model.folder), "size_gb": in_gb(model.size)}
+    if model.bundle is None:
+        return {**facts, "problem": model.problem}
+    manifest, origin = model.bundle.manifest, read_origin(model.folder)
+    return {
+        **facts,
+        "family": manifest.family,
+        "tasks": list(manifest.tasks),
+        "formats": list(model.bundle.formats),
+        "memory_gb": {
+            "estimated": in_gb(memory_needed(manifest)),
+            "estimated_low": in_gb(memory_needed(manifest, low=True)),
+        },
+        "last_picture": asdict(model.speed) if model.speed else None,
+        "pulled": asdict(origin) if origin else None,
+    }
+
+
+def download_facts(download: Download) -> dict[str, Any]:
+    origin = asdict(download.origin) if download.origin else None
+    folder, size = str(download.folder), in_gb(download.size)
+    return {"name": download.name, "folder": folder, "size_gb": size, "pulled": origin, "whole": download.whole}
+
+
+def gb(size: float) -> str:
+    return f"{size / GB:.2g} GB" if size >= GB / 10 else f"{size / 1e6:.0f} MB"
+
+
+def in_gb(size: int) -> float:
+    return round(size / GB, 3)

@@ -1,0 +1,77 @@
+"""`pleinair pour`: a single file or a diffusers folder made into a bundle, without PyTorch."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pleinair.bundle.opening import open_bundle
+from pleinair.cli.export import FORMATS, WEIGHTS
+from pleinair.cli.flags import Json, offered
+from pleinair.cli.models import description
+from pleinair.cli.terminal import data, document, say
+from pleinair.cli.usage import examples
+from pleinair.errors import RequestError
+from pleinair.pouring.opened import PREDICTIONS
+from pleinair.pouring.pour import pour as pour_model
+from pleinair.sampling.samplers import SAMPLERS
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog=examples("pour"))
+def pour(
+    source: Annotated[Path, typer.Argument(help="A .safetensors file or a diffusers folder.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="The bundle to write.", show_default=False)],
+    form: Annotated[
+        str, typer.Option("--format", help="openvino, onnx or both.", autocompletion=offered(FORMATS))
+    ] = "openvino",
+    weights: Annotated[
+        str, typer.Option(help="fp32, fp16 or int8: how weights are stored.", autocompletion=offered(WEIGHTS))
+    ] = "fp16",
+    vae: Annotated[
+        Path | None,
+        typer.Option(help="A file with another VAE.", show_default="the model's own"),
+    ] = None,
+    prediction: Annotated[
+        str | None,
+        typer.Option(
+            help="epsilon or v_prediction, where the file does not say.",
+            show_default="what the file says",
+            autocompletion=offered(PREDICTIONS),
+        ),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            help="What the bundle paints with unless told.",
+            show_default="the model's own",
+            autocompletion=offered(SAMPLERS),
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Turn a Stable Diffusion checkpoint into a bundle, without PyTorch."""
+    formats = FORMATS.get(form)
+    if formats is None:
+        raise RequestError(f"unknown format '{form}'; choose openvino, onnx or both")
+    last = ""
+    for progress in pour_model(
+        source,
+        out,
+        formats=formats,
+        weights=weights,
+        vae=vae,
+        prediction=prediction,
+        sampler=sampler,
+        force=force,
+    ):
+        if progress.note or progress.words != last:
+            written = "" if progress.note else f"[{progress.done / 1e6:5,.0f} of {progress.total / 1e6:,.0f} MB] "
+            say(f"{written}{progress.words}")
+        last = progress.words
+    if as_json:
+        document(description(open_bundle(out)))
+    else:
+        data(out)

@@ -1,0 +1,254 @@
+"""A model fetched from a hub: listed, chosen from, brought file by file, compared, and put in place when all is there.
+
+Imported only where something is to be fetched: it needs huggingface_hub.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from pleinair.bundle.manifest import MANIFEST
+from pleinair.checks import one_line
+from pleinair.engines.engine import ENGINES, installed
+from pleinair.errors import NetworkError, RequestError, ResourceError
+from pleinair.library import choosing, hub
+from pleinair.library.listing import UNFINISHED, size_on_disk
+from pleinair.library.repository import Repository, leads_down, present, whole
+from pleinair.sources.hub_ids import hub_id
+from pleinair.sources.origins import ORIGIN, Pulled, read_origin, write_origin
+from pleinair.system.home import downloads_folder, models_folder
+from pleinair.system.locks import only_one
+
+PARTS = ".parts"  # where files lie until they are whole
+SPARE = 10_000_000  # bytes beside the files
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A model that is here: its folder, its kind (one of `choosing`'s), bytes; `before` where it was here already."""
+
+    folder: Path
+    kind: str
+    origin: Pulled
+    size: int
+    before: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """Bytes that are here, `done` of `total`, and the file that they belong to; the last step has the result."""
+
+    file: str
+    done: int
+    total: int
+    result: Brought | None = None
+
+
+def pull(
+    id: str,
+    *,
+    to: Path | None = None,
+    revision: str | None = None,
+    file: str | None = None,
+    kinds: tuple[str, ...] = choosing.KINDS,
+) -> Iterator[Step]:
+    """Fetch a model of the Hugging Face hub, step by step; what was interrupted goes on where it ended.
+
+    `to` is the folder to make, by default one among the models or the downloads; `revision` a branch, tag or commit;
+    `file` one .safetensors file, instead of a model of one of `kinds`. Raises RequestError, NetworkError,
+    ResourceError, and BundleError or ExportError for a repository that holds no such model.
+    """
+    name = hub_id(id)
+    if name is None:
+        raise RequestError(f"'{one_line(id, 80)}' is no name on the hub; write OWNER/NAME")
+    if file is not None and not leads_down(file):
+        raise RequestError(f"'{one_line(file, 80)}' is no file of a repository; write --file NAME.safetensors")
+    places = {kind: folder_for(name, kind, to, file) for kind in ([choosing.FILE] if file else preferred(kinds))}
+    found = at_hand(places, name, revision, file) if hub.offline() else None
+    if found is None:
+        repository = looked_up(name, revision, file)
+        kind = choosing.FILE if file else choosing.kind_of(repository, places)
+        folder = places[kind]
+        found = at_hand({kind: folder}, name, repository.commit, file)
+    if found:
+        yield Step("", found.size, found.size, found)
+        return
+    try:
+        check_free(folder)
+        yield from whole_model(repository, kind, folder, file)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def looked_up(id: str, revision: str | None, file: str | None) -> Repository:
+    """A repository as the hub lists it, or offline as its cache on this machine has it."""
+    if hub.offline():
+        return hub.cached(id, revision, *([file] if file else [MANIFEST, choosing.INDEX]))
+    return hub.listed(id, revision)
+
+
+def whole_model(repository: Repository, kind: str, folder: Path, file: str | None) -> Iterator[Step]:
+    """Bring every file that a model needs, and make `folder` of them."""
+    origin = Pulled(repository.id, repository.commit)
+    with staged(folder, origin) as stage:
+        read = partial(brought, repository, stage)
+        names = choosing.of_file(repository, file) if file else choosing.files_of(repository, kind, read)
+        check_room(repository, names, stage)
+        done, total = 0, sum(repository.files[name].size for name in names)
+        for name in names:
+            for have in bring(repository, name, stage):
+                yield Step(name, done + have, total)
+            done += repository.files[name].size
+        tidy(stage, {*names})
+        write_origin(stage, origin)
+    yield Step("", total, total, Brought(folder, kind, origin, total))
+
+
+def preferred(kinds: tuple[str, ...]) -> list[str]:
+    """The kinds in their order, graphs for an engine that is not installed last."""
+    ready = {info.format for engine, info in ENGINES.items() if installed(engine)}
+    return sorted(kinds, key=lambda kind: kind in choosing.GRAPHS and kind not in ready)
+
+
+def folder_for(id: str, kind: str, to: Path | None, file: str | None) -> Path:
+    """Where a model goes: to `to`, or, what paints, among the models; what becomes a model, among the downloads."""
+    if to:
+        return new_folder(to)
+    owner, _, name = id.partition("/")
+    if kind == choosing.BUNDLE or kind in choosing.GRAPHS:
+        return models_folder() / name
+    return downloads_folder() / owner / (f"{name}--{PurePosixPath(file).stem}" if file else name)
+
+
+def new_folder(to: Path) -> Path:
+    """`--to` as the path of a folder that can be made; RequestError for one that has no name."""
+    folder = Path(os.path.abspath(to))  # noqa: PTH100 (links in it stay as they are)
+    if not folder.name:
+        raise RequestError(f"'{to}' is no folder that can be made; give --to the name of a new one")
+    return folder
+
+
+def at_hand(places: dict[str, Path], id: str, revision: str | None, file: str | None) -> Brought | None:
+    """What an earlier download has brought of a model, at this commit, or at any where `revision` is None."""
+    for kind, folder in places.items():
+        found = read_origin(folder)
+        if found and found.id == id and revision in (None, found.revision) and has(folder, kind, file):
+            return Brought(folder, kind, found, size_on_disk(folder), before=True)
+    return None
+
+
+def has(folder: Path, kind: str, file: str | None) -> bool:
+    """Whether a folder holds a model of a kind."""
+    return (folder / file).is_file() if file else any(folder.glob(choosing.LANDMARKS[kind]))
+
+
+def check_free(folder: Path) -> None:
+    """Raise ResourceError for a folder that holds anything: it stays as it is."""
+    if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    found = read_origin(folder)
+    what = f"holds {found.id} at {found.revision[:12]}" if found else "exists"
+    raise ResourceError(
+        f"'{one_line(folder, 120, end=True)}' {what} and is left alone; choose another --to, or remove it"
+        " (pleinair models rm)"
+    )
+
+
+@contextlib.contextmanager
+def staged(folder: Path, origin: Pulled) -> Iterator[Path]:
+    """A hidden folder beside `folder`, which becomes `folder` when the body ends, and is gone on with when it fails."""
+    made = [parent for parent in folder.parents if not parent.exists()]
+    mark = hashlib.sha256(f"{origin.id} {folder.name}".encode()).hexdigest()[:16]
+    stage = folder.with_name(UNFINISHED + mark)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        busy = f"'{origin.id}' is being fetched by another pleinair; wait for it, or choose another --to"
+        with only_one(stage.with_suffix(".lock"), busy):
+            (stage / PARTS).mkdir(parents=True, exist_ok=True)
+            write_origin(stage, origin)
+            try:
+                yield stage
+                if folder.is_dir():  # an empty one
+                    folder.rmdir()
+                stage.rename(folder)
+            finally:
+                forget_empty(stage)
+    finally:
+        for parent in made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+
+
+def forget_empty(stage: Path) -> None:
+    """Remove a stage in which nothing has arrived."""
+    if stage.is_dir() and size_on_disk(stage) == present(stage / ORIGIN):
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def brought(repository: Repository, stage: Path, name: str) -> Path:
+    """Where a small file lies after it has been fetched."""
+    for _ in bring(repository, name, stage):
+        pass
+    return stage / name
+
+
+def bring(repository: Repository, name: str, stage: Path) -> Iterator[int]:
+    """Fetch a file into the stage unless it is there, yielding its bytes; raises NetworkError for a damaged one."""
+    expected, file = repository.files[name], stage / name
+    if not whole(file, expected):
+        key = hashlib.sha256(f"{name} {expected.digest or repository.commit}".encode()).hexdigest()[:32]
+        part, near = stage / PARTS / key, hub.in_cache(repository, name)
+        if near is not None and whole(near, expected):
+            shutil.copyfile(near, part)
+        else:
+            yield from hub.fetched(repository, name, part)
+        if not whole(part, expected):
+            part.unlink()
+            raise NetworkError(
+                f"'{one_line(name, 80)}' of '{repository.id}' arrived damaged (its digest is not the hub's) and was"
+                f" removed; {hub.AGAIN}"
+            )
+        place(part, file)
+    yield expected.size
+
+
+def place(part: Path, file: Path) -> None:
+    """Give a file that has reached the disk its name."""
+    with part.open("r+b") as stream:
+        os.fsync(stream.fileno())
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part.replace(file)
+
+
+def check_room(repository: Repository, names: list[str], stage: Path) -> None:
+    """Raise ResourceError where the disk has no room for what is still to come."""
+    missing = sum(repository.files[name].size for name in names) - size_on_disk(stage) + SPARE
+    free = shutil.disk_usage(stage).free
+    if free < missing:
+        raise ResourceError(
+            f"'{repository.id}' needs another {missing / 1e9:.1f} GB in '{one_line(stage.parent, 120, end=True)}' and"
+            f" {free / 1e9:.1f} GB are free; free some disk space, or choose another disk with --to"
+        )
+
+
+def tidy(stage: Path, names: set[str]) -> None:
+    """Remove what an earlier try, of another revision perhaps, has left in the stage."""
+    shutil.rmtree(stage / PARTS)
+    for file in [*stage.rglob("*")]:
+        if not file.is_dir() and file.relative_to(stage).as_posix() not in names:
+            file.unlink()
+
+
+def unwritable(folder: Path, error: OSError) -> ResourceError:
+    """What went wrong on the disk, and what helps."""
+    full = f"free some disk space, {hub.AGAIN}"
+    remedy = full if error.errno in FULL else "check its permissions, or choose another --to"
+    why = one_line(error.strerror or error, 120)
+    return ResourceError(f"cannot write '{one_line(folder, 120, end=True)}' ({why}); {remedy}")

@@ -1,0 +1,54 @@
+"""Models that are open: their bundles, and what stays loaded of them between jobs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+
+from pleinair.bundle.opening import Bundle, open_bundle
+from pleinair.engines.engine import Engine
+from pleinair.engines.graphs import Graphs
+from pleinair.text.encoders import Encoders
+
+
+@dataclass(frozen=True)
+class Model:
+    """A bundle, its graphs on an engine, and what its text encoders said lately."""
+
+    bundle: Bundle
+    graphs: Graphs
+    encoders: Encoders
+
+    def release(self) -> None:
+        """Give the memory back."""
+        self.graphs.release()
+        self.encoders.forget()
+
+
+class Refiners:
+    """The models that finish what others began, opened once for all jobs of a pipeline, on its engine.
+
+    `opening` is called before a graph is loaded; `how` is the rest of what `Graphs` takes.
+    """
+
+    def __init__(self, engine: Engine, verify: bool, opening: Callable[[str], None], **how: object) -> None:
+        self._engine = engine
+        self._verify = verify
+        self._opening = opening
+        self._how = how
+        self._open: dict[Path, Model] = {}
+        self._turn = RLock()
+
+    def open(self, folder: Path) -> Model:
+        """Raises BundleError for a folder that is no bundle."""
+        with self._turn:
+            if folder not in self._open:
+                bundle = open_bundle(folder, verify=self._verify)
+                graphs = Graphs(bundle, self._engine, opening=self._opening, **self._how)
+                self._open[folder] = Model(bundle, graphs, Encoders(bundle))
+            return self._open[folder]
+
+    def release(self) -> None:
+        """Give the memory back."""
+        with self._turn:
+            self._open.clear()

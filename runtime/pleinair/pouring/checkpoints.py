@@ -1,0 +1,122 @@
+"""The tensors of safetensors files, read where they lie on the disk."""
+
+import mmap
+from collections.abc import Iterator, Mapping
+from functools import cache
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pleinair.checks import one_line, shown
+from pleinair.errors import ExportError
+from pleinair.sources.weight_files import DOWNLOAD, read_header, read_metadata
+
+Shape = tuple[int, ...]
+
+STORED: dict[str, type] = {  # what safetensors calls a kind of number -> what its bytes are read as
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": np.uint16,
+    "F8_E4M3": np.uint8,
+    "F8_E5M2": np.uint8,
+}
+NARROW = ("F8_E4M3", "F8_E5M2")  # of so few digits that a picture shows it
+MOST_AXES = 8
+
+
+class Stored(NamedTuple):
+    """A tensor as a file has it: its kind, and its bytes in their shape."""
+
+    kind: str
+    raw: np.ndarray
+
+
+def widened(kind: str, raw: np.ndarray) -> np.ndarray:
+    """Numbers of a kind as float16, where they are that, else as float32."""
+    if kind == "BF16":
+        return (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    if kind == "F8_E5M2":  # the upper half of a float16
+        return (raw.astype(np.uint16) << np.uint16(8)).view(np.float16)
+    if kind == "F8_E4M3":
+        return eighths()[raw]
+    return raw if raw.dtype == np.float16 else raw.astype(np.float32, copy=False)
+
+
+@cache
+def eighths() -> np.ndarray:
+    """The 256 numbers of F8_E4M3: a sign, four bits of exponent, three of fraction, and no infinity."""
+    codes = np.arange(256)
+    exponent, fraction = codes >> 3 & 15, codes & 7
+    size = np.where(exponent, (8 + fraction) * 2.0 ** (exponent - 10), fraction * 2.0**-9)
+    size[codes & 127 == 127] = np.nan
+    return np.where(codes < 128, size, -size).astype(np.float32)
+
+
+class Checkpoint(Mapping[str, Stored]):
+    """The tensors of one safetensors file or of all shards; pages that were read count as memory until `release`.
+
+    `shapes` are those of the tensors whose numbers can be weights, `others` the names of all others. Raises ExportError
+    for files that are damaged, cut short or no safetensors.
+    """
+
+    def __init__(self, files: list[Path]) -> None:
+        self.metadata: dict[str, str] = {}
+        self.shapes: dict[str, Shape] = {}
+        self.kinds: dict[str, str] = {}
+        self.others: set[str] = set()
+        self._places: dict[str, tuple[mmap.mmap, int]] = {}
+        for file in files:
+            self._add(file)
+
+    def _add(self, file: Path) -> None:
+        header, size, data = read_header(file)
+        self.metadata |= read_metadata(file)
+        where = one_line(file, 120, end=True)
+        ends = [check_entry(where, name, entry, data) for name, entry in header.items()]
+        if not ends or max(ends) != data:
+            raise ExportError(f"'{where}' is damaged or cut short ({size} bytes); {DOWNLOAD}")
+        try:
+            with file.open("rb") as stream:
+                pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise ExportError(f"cannot read '{where}' ({one_line(error, 80)}); check the file") from None
+        for name, entry in header.items():
+            if entry["dtype"] not in STORED or not entry["shape"] or not prod(entry["shape"]):
+                self.others.add(name)
+                continue
+            self.shapes[name], self.kinds[name] = tuple(entry["shape"]), entry["dtype"]
+            self._places[name] = pages, size - data + entry["data_offsets"][0]
+
+    def __getitem__(self, name: str) -> Stored:
+        kind, shape, (pages, start) = self.kinds[name], self.shapes[name], self._places[name]
+        return Stored(kind, np.frombuffer(pages, STORED[kind], prod(shape), start).reshape(shape))
+
+    def release(self) -> None:
+        """Let the pages go that were read so far."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            for pages in {id(pages): pages for pages, _ in self._places.values()}.values():
+                pages.madvise(mmap.MADV_DONTNEED)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+
+def check_entry(where: str, name: str, entry: Any, data: int) -> int:
+    """Where the bytes of a header's entry end, among `data` behind the header; ExportError where they cannot be so."""
+    try:
+        kind, shape, (first, last) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        counts = all(type(side) is int and 0 <= side <= data for side in shape) and len(shape) <= MOST_AXES
+        fits = type(first) is int and type(last) is int and 0 <= first <= last <= data and counts
+        if fits and kind in STORED:
+            fits = last - first == prod(shape) * np.dtype(STORED[kind]).itemsize
+    except (TypeError, KeyError, ValueError):
+        fits = False
+    if not fits:
+        raise ExportError(f"'{where}' has an impossible {shown(name)} in its header; {DOWNLOAD}")
+    return last

@@ -1,0 +1,271 @@
+"""Pouring, top to bottom: open what is poured, find the graphs that it fits, and write them, one after the other."""
+
+import hashlib
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pleinair.bundle.manifest import MANIFEST, GraphInfo, Origin, Placed
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.staging import check_apart, staged
+from pleinair.bundle.verifying import FileInfo, file_info
+from pleinair.checks import one_line, one_of
+from pleinair.errors import ExportError, RequestError, ResourceError
+from pleinair.pouring.forms import formed
+from pleinair.pouring.names import Named
+from pleinair.pouring.opened import Opened, opened
+from pleinair.pouring.topologies import Hole, Topology, find, plain
+from pleinair.pouring.vocabulary import EOS, write_tokenizer
+from pleinair.sources.defaults import own_sampler
+from pleinair.sources.describing import Made, Tokens, painter_manifest
+from pleinair.sources.families import Part
+from pleinair.sources.small_files import write_configs, write_json
+from pleinair.text.encoders import NORM
+from pleinair.version import __version__
+
+FORMATS = ("openvino", "onnx")
+WEIGHTS = ("fp32", "fp16", "int8")
+ROOM = 10_000_000  # bytes of disk for what lies beside the graphs
+RELEASE = 1 << 24  # bytes that are written before pages that were read are let go; int8 reads four times as much
+WEIGHT = ".weight"
+SUFFIXES = {"f16": "_fp16", "onnx_int8": "_int8"}  # of an ONNX initializer's name, by its form
+NORMS = ("final_layer_norm.weight", "final_layer_norm.bias")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is done next, and how many bytes of `total` are written; `note` where it is something to know."""
+
+    words: str
+    done: int
+    total: int
+    note: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One graph of a bundle in one format."""
+
+    part: Part
+    graph: str
+    form: str
+    topology: Topology
+
+    @property
+    def size(self) -> int:
+        return sum(map(self.topology.size, self.topology.files))
+
+
+def pour(
+    source: str | Path,
+    out: str | Path,
+    *,
+    formats: tuple[str, ...] = ("openvino",),
+    weights: str = "fp16",
+    vae: str | Path | None = None,
+    prediction: str | None = None,
+    sampler: str | None = None,
+    force: bool = False,
+) -> Iterator[Progress]:
+    """Pour a single safetensors file or a diffusers folder into the bundle OUT, yielding before every step.
+
+    `vae` is a file whose VAE takes the place of the model's, `prediction` what the network predicts where that is not
+    said. OUT appears when the generator is exhausted; closed, failed or killed earlier, whatever was there is
+    untouched. Raises RequestError, ExportError (not a model that fits, or damaged), ResourceError.
+    """
+    if not formats or not set(formats) <= set(FORMATS):
+        raise RequestError(
+            f"unknown format {', '.join(map(str, formats)) or 'none'}; choose from: {', '.join(FORMATS)}"
+        )
+    one_of("weights", weights, WEIGHTS)
+    sampler = None if sampler is None else own_sampler(sampler)
+    source, out = Path(source), Path(out)
+    try:
+        found = opened(source, None if vae is None else Path(vae), prediction, sampler)
+        out = out.resolve()
+        check_apart(out, source.resolve())
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in a name; links that go round in circles
+        why = getattr(error, "strerror", None) or error
+        raise ResourceError(f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their permissions") from error
+    plans = planned(found, formats, weights)
+    total = sum(plan.size for plan in plans)
+    with staged(out, force, total + ROOM) as stage:
+        for words in (*stage.tidied, *found.notes, *left_over(found, plans)):
+            yield Progress(words, 0, total, note=True)
+        yield from build(found, plans, stage.path, weights)
+    yield Progress("done", total, total)
+
+
+def planned(found: Opened, formats: tuple[str, ...], weights: str) -> list[Plan]:
+    """The topologies that a model fits; raises ExportError where there is none."""
+    model = found.model
+    return [
+        Plan(
+            part, graph, form, find(graph, weights, form, found.weights[part.folder].shapes, model.configs[part.folder])
+        )
+        for part in model.family.parts
+        for graph in part.graphs
+        for form in formats
+    ]
+
+
+def left_over(found: Opened, plans: list[Plan]) -> list[str]:
+    """What is said of tensors that nothing takes."""
+    taken: dict[str, set[str]] = {}
+    for plan in plans:
+        taken.setdefault(plan.part.folder, set()).update(map(plain, plan.topology.shapes))
+    names = found.unused(taken)
+    if not names:
+        return []
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return [f"not used: {', '.join(one_line(name, 80) for name in names[:3])}{more}"]
+
+
+@dataclass
+class Written:
+    """What is on the disk so far: graphs, where the weights lie in these, and the files with their hashes."""
+
+    graphs: dict[str, GraphInfo] = field(default_factory=dict)
+    weights: dict[str, dict[str, dict[str, Placed]]] = field(default_factory=dict)
+    files: dict[str, FileInfo] = field(default_factory=dict)
+
+    def enter(self, plan: Plan, weights: str) -> None:
+        """Note a graph that is written."""
+        topology, graph = plan.topology, plan.graph
+        before = self.graphs[graph].files if graph in self.graphs else {}
+        files = before | {plan.form: tuple(f"{graph}/{name}" for name in topology.files)}
+        self.graphs[graph] = GraphInfo(
+            files, weights, "fp32", dict(topology.inputs), dict(topology.outputs), fidelity={}
+        )
+        for path, place in places(plan).items():
+            self.weights.setdefault(graph, {}).setdefault(path, {})[plan.form] = place
+
+
+def build(found: Opened, plans: list[Plan], stage: Path, weights: str) -> Iterator[Progress]:
+    """Fill `stage` with a whole bundle, and read its manifest back."""
+    written = Written()
+    done, total = 0, sum(plan.size for plan in plans)
+    for plan in plans:
+        yield Progress(f"{plan.graph} {plan.form}", done, total)
+        for size in write(plan, found.weights[plan.part.folder], stage / plan.graph, written.files):
+            done += size
+            yield Progress(f"{plan.graph} {plan.form}", done, total)
+        written.enter(plan, weights)
+    tokens = write_small(found, stage)
+    model = found.model
+    manifest = painter_manifest(
+        model,
+        Made(
+            name=model.name,
+            graphs=written.graphs,
+            files=files_of(stage, written.files),
+            origin=origin(found, plans, weights),
+            defaults=model.defaults,
+            tokens=tokens,
+            vocabulary=model.settings.vocabulary,
+            sizes=model.settings.sizes,
+            weights=written.weights,
+        ),
+    )
+    (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    open_bundle(stage)
+
+
+def write(plan: Plan, weights: Named, folder: Path, written: dict[str, FileInfo]) -> Iterator[int]:
+    """Write the files of a graph from first byte to last, yielding how many; enters their sizes and hashes."""
+    folder.mkdir(exist_ok=True)
+    for name in plan.topology.files:
+        digest, size, since = hashlib.sha256(), 0, 0
+        with (folder / name).open("wb") as stream:
+            for piece in pieces(plan, name, weights):
+                stream.write(piece)
+                digest.update(piece)
+                size += len(piece)
+                since += len(piece)
+                if since >= RELEASE:
+                    weights.checkpoint.release()
+                    yield since
+                    since = 0
+        yield since
+        written[f"{plan.graph}/{name}"] = FileInfo(size, digest.hexdigest())
+    weights.checkpoint.release()
+
+
+def pieces(plan: Plan, name: str, weights: Named) -> Iterator[memoryview]:
+    """A whole file, a few megabytes at a time."""
+    shapes = plan.topology.shapes
+    for part in plan.topology.files[name]:
+        if not isinstance(part, Hole):
+            yield memoryview(part)
+            continue
+        stored = weights[plain(part.key)]
+        stored = stored._replace(raw=stored.raw.reshape(shapes[part.key]))
+        try:
+            for piece in formed(stored, part.form, part.transposed):
+                yield memoryview(np.ascontiguousarray(piece)).cast("B")
+        except ExportError as error:
+            raise ExportError(f"{one_line(plain(part.key), 80)} of its {plan.part.folder} {error}") from None
+
+
+def places(plan: Plan) -> dict[str, Placed]:
+    """Layer path -> where its weight lies in a graph, for adapters; the names are those that export gives."""
+    found = {}
+    (graph, parts), *_ = plan.topology.files.items()
+    text = b"".join(part for part in parts if not isinstance(part, Hole)) if plan.form == "openvino" else b""
+    for hole in plan.topology.holes:
+        if not hole.key.endswith(WEIGHT) or len(plan.topology.shapes[hole.key]) < 2 or hole.form.endswith("scale"):
+            continue
+        name = f"self.model.{hole.key}" if text else f"model.{hole.key}{SUFFIXES.get(hole.form, '')}"
+        if not text or f'"{name}"'.encode() in text:
+            found[hole.key.removesuffix(WEIGHT)] = Placed(name, hole.transposed)
+    return found
+
+
+def write_small(found: Opened, stage: Path) -> dict[str, Tokens]:
+    """Write tokenizers and configs, and beside a text encoder's graph the norm that its hidden states are without.
+
+    Returns what the manifest says of the tokenizers.
+    """
+    model = found.model
+    write_configs(model, stage)
+    for part in model.family.parts:
+        for graph in part.graphs:
+            if model.path.is_dir():
+                shutil.copyfile(model.path / part.folder / "config.json", stage / graph / "config.json")
+            else:
+                write_json(stage / graph / "config.json", model.configs[part.folder])
+    tokens = {}
+    for part in model.family.readers:
+        for graph in part.graphs:
+            np.save(stage / graph / NORM, final_norm(found.weights[part.folder]))
+        name = part.tokenizer
+        pad = found.pads.get(name, EOS)
+        tokens[name] = write_tokenizer(found.tokenizers[name], stage / name, model.length(part), pad)
+    return tokens
+
+
+def final_norm(weights: Named) -> np.ndarray:
+    """Weight and bias (2, D) float32."""
+    return np.concatenate([next(formed(weights[key], "f32")) for key in NORMS])
+
+
+def files_of(stage: Path, written: Mapping[str, FileInfo]) -> dict[str, FileInfo]:
+    """Every file of a bundle; those that were written here are not read again."""
+    names = (path.relative_to(stage).as_posix() for path in sorted(stage.rglob("*")) if path.is_file())
+    return {name: written.get(name) or file_info(stage / name) for name in names}
+
+
+def origin(found: Opened, plans: list[Plan], weights: str) -> Origin:
+    """Where the bundle came from: names and versions, no paths."""
+    model, formats = found.model, {plan.form for plan in plans}
+    form = "both" if len(formats) > 1 else formats.pop()
+    source = one_line(model.path.name, 200)
+    made = {"python": platform.python_version(), "pleinair": __version__, "numpy": np.__version__}
+    tools = {name: version for plan in plans for name, version in plan.topology.tools.items()}
+    return Origin(
+        source, None, model.licence, f"pleinair pour {source} --format {form} --weights {weights}", made | tools
+    )

@@ -1,0 +1,188 @@
+"""Graphs that ship without their weights: files of kept bytes and holes, each for a parameter in some form.
+
+They lie in topologies/ and are made and proved by benchmarks/prove_topologies.py. A file is the xz of one line of JSON,
+{"version": 1, "config": ..., "inputs": ..., "outputs": ..., "keys": {KEY: SHAPE}, "files": {NAME: [PART, ...]}}, and of
+the kept bytes of all its files in order. A PART is so many kept bytes, or [place in keys, form], with a third number
+where it is transposed.
+"""
+
+import json
+import lzma
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pleinair.bundle.manifest import Port
+from pleinair.errors import BundleError, ExportError
+from pleinair.pouring.checkpoints import Shape
+from pleinair.pouring.forms import size_of
+from pleinair.sources.families import SUPPORTED
+
+VERSION = 1
+TOPOLOGIES = Path(__file__).parent / "topologies"
+INDEX = "index.json"
+KEY = ("model", "graph", "weights", "format")  # what tells a topology from the others, in this order in its file's name
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Where a parameter belongs: its name as torch has it, its form, and whether it is transposed."""
+
+    key: str
+    form: str
+    transposed: bool = False
+
+
+Part = bytes | memoryview | Hole
+
+
+@dataclass(frozen=True)
+class Topology:
+    """One graph in one format: its files, the graph itself first, and the shapes of the parameters that it wants.
+
+    `config` is what tells its network from others whose parameters have the same shapes: "own" are the values that
+    another config must name, "usual" those that it may be silent about. `tools` are the versions that it was made with.
+    """
+
+    files: Mapping[str, tuple[Part, ...]]
+    shapes: Mapping[str, Shape]
+    config: Mapping[str, Mapping[str, Any]]
+    inputs: Mapping[str, Port]
+    outputs: Mapping[str, Port]
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+    def size(self, name: str) -> int:
+        """Bytes of one of its files."""
+        return sum(
+            size_of(self.shapes[part.key], part.form) if isinstance(part, Hole) else len(part)
+            for part in self.files[name]
+        )
+
+    @property
+    def holes(self) -> list[Hole]:
+        return [part for parts in self.files.values() for part in parts if isinstance(part, Hole)]
+
+
+def pack(topology: Topology) -> bytes:
+    """A topology as one compressed file."""
+    places = {key: place for place, key in enumerate(topology.shapes)}
+
+    def packed(part: Part) -> int | list:
+        if not isinstance(part, Hole):
+            return len(part)
+        return [places[part.key], part.form, *([1] if part.transposed else [])]
+
+    head = {
+        "version": VERSION,
+        "config": topology.config,
+        "inputs": {name: asdict(port) for name, port in topology.inputs.items()},
+        "outputs": {name: asdict(port) for name, port in topology.outputs.items()},
+        "keys": topology.shapes,
+        "files": {name: [packed(part) for part in parts] for name, parts in topology.files.items()},
+    }
+    kept = b"".join(part for parts in topology.files.values() for part in parts if not isinstance(part, Hole))
+    line = json.dumps(head, separators=(",", ":")).encode()
+    return lzma.compress(line + b"\n" + kept, preset=9 | lzma.PRESET_EXTREME)
+
+
+def unpack(packed: bytes) -> Topology:
+    """What `pack` was given; raises LZMAError, ValueError, TypeError or LookupError for anything else."""
+    data = memoryview(lzma.decompress(packed))
+    start = data.obj.index(b"\n") + 1
+    head = json.loads(data.obj[:start])
+    if head["version"] != VERSION:
+        raise ValueError(f"version {head['version']}")
+    keys = list(head["keys"])
+    files = {}
+    for name, row in head["files"].items():
+        parts: list[Part] = []
+        for part in row:
+            if isinstance(part, int):
+                parts.append(data[start : start + part])
+                start += part
+            else:
+                parts.append(Hole(keys[part[0]], part[1], len(part) > 2))
+        files[name] = tuple(parts)
+    ports = ({name: Port(port["dtype"], tuple(port["shape"])) for name, port in head[side].items()} for side in SIDES)
+    shapes = {key: tuple(shape) for key, shape in head["keys"].items()}
+    return Topology(files, shapes, head["config"], *ports)
+
+
+SIDES = ("inputs", "outputs")
+
+
+def read_index() -> dict[str, Any]:
+    """index.json: "topologies", a row for each with its KEY and the versions of the tools that made it."""
+    try:
+        return json.loads((TOPOLOGIES / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"cannot read '{TOPOLOGIES / INDEX}' ({error}); install pleinair again") from error
+
+
+def file_of(row: Mapping[str, Any]) -> Path:
+    return TOPOLOGIES / ("-".join(row[part] for part in KEY) + ".xz")
+
+
+def open_topology(row: Mapping[str, Any]) -> Topology:
+    file = file_of(row)
+    try:
+        return replace(unpack(file.read_bytes()), tools=row["tools"])
+    except (OSError, lzma.LZMAError, ValueError, TypeError, LookupError) as error:
+        raise BundleError(f"cannot read '{file}' ({error}); install pleinair again") from error
+
+
+def find(graph: str, weights: str, form: str, shapes: Mapping[str, Shape], config: Mapping[str, Any]) -> Topology:
+    """The topology that parameters of these shapes, of a component with this config, fit into.
+
+    Raises ExportError where none that ships is of this architecture, and where the parameters are those of one but for
+    a few that are missing.
+    """
+    rows = [
+        row
+        for row in read_index()["topologies"]
+        if (row["graph"], row["weights"], row["format"]) == (graph, weights, form)
+    ]
+    missing: list[str] = []
+    for row in rows:
+        topology = open_topology(row)
+        wrong = misfits(topology, shapes)
+        if not wrong and agrees(config, topology.config):
+            return topology
+        if wrong and all(key not in shapes for key in wrong) and len(wrong) < len(topology.shapes) / 2:
+            missing = wrong
+    if missing:
+        raise ExportError(f"its {graph} lacks {len(missing)} weights ({missing[0]}); download the model again")
+    raise ExportError(
+        f"no topology ships for its {graph} ({form}, {weights}), so that it cannot be poured; export its diffusers"
+        f" folder with PyTorch (pleinair export), or choose a model of the sizes of {SUPPORTED}"
+    )
+
+
+def misfits(topology: Topology, shapes: Mapping[str, Shape]) -> list[str]:
+    """The parameters that are absent or of another size; a matrix may be a kernel of one pixel."""
+    return [
+        plain(key)
+        for key, shape in topology.shapes.items()
+        if plain(key) not in shapes or without_ones(shapes[plain(key)]) != without_ones(shape)
+    ]
+
+
+def plain(key: str) -> str:
+    """The name of a text encoder's parameter without what transformers has put before it at times."""
+    return key.removeprefix("text_model.")
+
+
+def without_ones(shape: Shape) -> list[int]:
+    return [side for side in shape if side != 1]
+
+
+def agrees(config: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a component's config describes the network that a topology was made of."""
+    own = all(as_json(config.get(key)) == value for key, value in known["own"].items())
+    return own and all(as_json(config.get(key, value)) == value for key, value in known["usual"].items())
+
+
+def as_json(value: Any) -> Any:
+    """A value of a config as JSON has it: lists, and whole numbers where they are whole."""
+    return [as_json(each) for each in value] if isinstance(value, list | tuple) else value

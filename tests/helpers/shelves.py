@@ -1,0 +1,42 @@
+"""Topologies of exported bundles, for tests of pouring: what a bundle is without the weights of its source."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pleinair.bundle.opening import open_bundle
+from pleinair.pouring.checkpoints import Checkpoint, widened
+from pleinair.pouring.topologies import INDEX, KEY, Topology, pack
+from pleinair.sources.families import STABLE_DIFFUSION
+from pleinair.sources.folder import STEMS
+from pleinair_bench.recognise import STORED, recognised, shapes_of
+
+
+def parameters(folder: Path) -> dict[str, dict[str, np.ndarray]]:
+    """The weights of a diffusers folder in float32, by component."""
+    found = {}
+    for part in STABLE_DIFFUSION.parts:
+        stored = Checkpoint([folder / part.folder / f"{STEMS[part.library]}.safetensors"])
+        found[part.folder] = {name: widened(*each).astype(np.float32) for name, each in stored.items()}
+    return found
+
+
+def write_shelf(shelf: Path, bundle: Path, source: Path) -> None:
+    """The topologies of a bundle's graphs, which are known to be of the network of `source`."""
+    weights, manifest = parameters(source), open_bundle(bundle).manifest
+    rows = []
+    for part in STABLE_DIFFUSION.parts:
+        for graph in part.graphs:
+            info, numbers = manifest.graphs[graph], weights[part.folder]
+            config = json.loads((bundle / graph / "config.json").read_text())
+            own = {key: config[key] for key in ("attention_head_dim", "hidden_act") if key in config}
+            for form, names in info.files.items():
+                files = [bundle / name for name in names]
+                parts = recognised(files, files, (numbers, numbers), STORED[form, info.weights])
+                told = {"own": own, "usual": {}}
+                topology = Topology(parts, shapes_of(parts, numbers), told, info.inputs, info.outputs)
+                row = dict(zip(KEY, ("story", graph, info.weights, form), strict=True))
+                (shelf / ("-".join(row.values()) + ".xz")).write_bytes(pack(topology))
+                rows.append(row | {"tools": {"torch": "2.13"}})
+    (shelf / INDEX).write_text(json.dumps({"topologies": rows}))

@@ -1,0 +1,54 @@
+"""Storybook's graphs without their weights, and its weights as a single file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import original_names
+from pleinair.bundle.opening import default_path
+from pleinair.pouring import kinds, opened, topologies
+from pleinair.pouring.kinds import FIRST, Kind, Mark
+from shelves import parameters, write_shelf
+from vectors import safetensors
+
+SOURCE = Path(__file__).parents[3] / "models" / "storybook" / "source"
+NAME = "storybook"
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("topologies")
+    write_shelf(folder, default_path(), SOURCE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def weights():
+    """Of storybook under original names, by tensor, in 16 bits."""
+    return {name: each.astype(np.float16) for name, each in original_names.single_file(parameters(SOURCE)).items()}
+
+
+@pytest.fixture
+def known(monkeypatch, shelf):
+    """Storybook's architecture is one of those that ship."""
+    configs = {
+        folder: json.loads((SOURCE / folder / "config.json").read_text()) for folder in ("text_encoder", "unet", "vae")
+    }
+    monkeypatch.setattr(topologies, "TOPOLOGIES", shelf)
+    monkeypatch.setitem(opened.ARCHITECTURES, NAME, configs)
+    monkeypatch.setattr(kinds, "KINDS", (Kind("a storybook", (Mark(FIRST),), NAME), *kinds.KINDS))
+
+
+@pytest.fixture
+def single(tmp_path, weights):
+    """`single(change)`: the path of a single file whose tensors and metadata `change` has changed in place."""
+
+    def written(change=lambda tensors: None, metadata=None, name="my model.safetensors"):
+        tensors = dict(weights)
+        change(tensors)
+        (tmp_path / name).write_bytes(safetensors(tensors, metadata))
+        return tmp_path / name
+
+    return written

@@ -1,0 +1,244 @@
+"""A folder or a single file becomes a bundle without PyTorch: the bytes of the export, or nothing at all."""
+
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pleinair
+from pleinair.bundle.opening import default_path, open_bundle
+from pleinair.bundle.verifying import file_info
+from pleinair.cli import app as cli
+from pleinair.errors import ExportError, RequestError, ResourceError
+from pleinair.pouring.pour import pour
+from vectors import framed, safetensors
+
+SOURCE = Path(__file__).parents[3] / "models" / "storybook" / "source"
+CONV_IN = "model.diffusion_model.input_blocks.0.0.weight"
+pytestmark = pytest.mark.usefixtures("known")
+
+
+def poured(source, out, **options):
+    """What is said while it is poured."""
+    return [step.words for step in pour(source, out, **options) if step.note]
+
+
+def graphs(bundle):
+    """The files of all graphs, with their hashes."""
+    infos = open_bundle(bundle).manifest.graphs.values()
+    return {name: file_info(bundle / name) for info in infos for files in info.files.values() for name in files}
+
+
+def test_a_folder_becomes_the_bytes_of_its_export_and_paints_the_same(tmp_path):
+    out = tmp_path / "out"
+    steps = list(pour(SOURCE, out, formats=("openvino", "onnx")))
+    assert steps[-1].done == steps[-1].total == sum(info.size for info in graphs(default_path()).values())
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    assert graphs(out) == graphs(default_path())
+    norm = "text_encoder/final_layer_norm.npy"
+    assert (out / norm).read_bytes() == (default_path() / norm).read_bytes()
+    assert open_bundle(out).damage() == []
+    mine, theirs = open_bundle(out).manifest, open_bundle(None).manifest
+    for field in ("text_encoders", "conditioning", "denoisers", "vaes", "defaults", "vocabulary", "sizes", "tasks"):
+        assert getattr(mine, field) == getattr(theirs, field), field
+    assert mine.origin.command == "pleinair pour source --format both --weights fp16"
+    assert not {str(out), str(SOURCE)} & set(json.dumps(mine.origin.tools).split('"'))
+    wanted, found = (pleinair.load(each).generate("a red house", seed=1, steps=2).images[0] for each in (None, out))
+    assert np.array_equal(np.asarray(wanted), np.asarray(found))
+
+
+def test_a_single_file_becomes_the_same_bytes_as_the_folder(tmp_path, single):
+    def add(tensors):
+        tensors["model_ema.diffusion_modelinput_blocks00weight"] = np.zeros(3, np.float32)
+        tensors["model.diffusion_model.extra.weight"] = np.zeros(3, np.float32)
+        tensors["cond_stage_model.transformer.text_model.embeddings.position_ids"] = np.arange(77).reshape(1, 77)
+
+    said = {"modelspec.license": "mit", "modelspec.title": "Mine: a/b", "modelspec.trigger_phrase": "in my style"}
+    out = tmp_path / "out"
+    notes = poured(single(add, said), out, formats=("openvino", "onnx"))
+    assert graphs(out) == graphs(default_path())
+    assert "not used: model.diffusion_model.extra.weight" in notes
+    assert "it was trained on the words: in my style" in notes
+    manifest = open_bundle(out).manifest
+    assert (manifest.name, manifest.origin.licence) == ("Mine- a-b", "mit")
+    assert manifest.text_encoders[0].bos_id == 49406
+    index = json.loads((out / "model_index.json").read_text())
+    assert index["_class_name"] == "StableDiffusionPipeline" and index["safety_checker"] == [None, None]
+    scheduler = json.loads((out / "scheduler" / "scheduler_config.json").read_text())
+    assert scheduler["_class_name"] == "PNDMScheduler" and scheduler["prediction_type"] == "epsilon"
+
+
+def test_a_file_that_predicts_velocities_says_so_by_a_tensor(tmp_path, single):
+    def mark(tensors):
+        tensors["v_pred"] = tensors["ztsnr"] = np.zeros(0, np.float32)
+
+    poured(single(mark), tmp_path / "out")
+    config = open_bundle(tmp_path / "out").scheduler_config
+    assert (config["prediction_type"], config["rescale_betas_zero_snr"]) == ("v_prediction", True)
+    poured(single(mark), tmp_path / "told", prediction="epsilon")
+    assert open_bundle(tmp_path / "told").scheduler_config["prediction_type"] == "epsilon"
+
+
+def test_a_vae_of_its_own_takes_the_place_of_the_models(tmp_path, single, weights):
+    prefix = "first_stage_model."
+
+    def without(tensors):
+        for name in [name for name in tensors if name.startswith(prefix)]:
+            del tensors[name]
+
+    bare = single(without)
+    with pytest.raises(ExportError, match="has no vae; give one with --vae FILE"):
+        poured(bare, tmp_path / "out")
+    vae = tmp_path / "vae.safetensors"
+    vae.write_bytes(safetensors({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}))
+    notes = poured(bare, tmp_path / "out", vae=vae)
+    assert graphs(tmp_path / "out") == {k: v for k, v in graphs(default_path()).items() if ".onnx" not in k}
+    assert not [note for note in notes if note.startswith("not used")]
+    poured(SOURCE, tmp_path / "too", vae=SOURCE / "vae" / "diffusion_pytorch_model.safetensors")
+    assert graphs(tmp_path / "too") == graphs(tmp_path / "out")
+
+
+def spoil(value):
+    def change(tensors):
+        tensors[CONV_IN] = tensors[CONV_IN].astype(np.float32)
+        tensors[CONV_IN].flat[5] = value
+
+    return change
+
+
+BAD = {
+    "nan": (spoil(np.nan), "conv_in.weight of its unet is not a finite number everywhere; download"),
+    "infinite": (spoil(-np.inf), "conv_in.weight of its unet is not a finite number everywhere"),
+    "too large for fp16": (spoil(70000), "too large a number for 16 bits; pour with --weights fp32 or int8"),
+    "missing": (lambda tensors: tensors.pop("model.diffusion_model.out.2.bias"), r"its unet lacks 1 weights \(conv_o"),
+    "another size": (
+        lambda tensors: tensors.update({"model.diffusion_model.out.2.bias": np.zeros(5, np.float32)}),
+        "no topology ships for its unet",
+    ),
+    "no text encoder": (
+        lambda tensors: [tensors.pop(name) for name in [*tensors] if name.startswith("cond_stage_model")],
+        "has no text_encoder; choose a file of the whole model",
+    ),
+}
+
+
+@pytest.mark.parametrize("change, words", BAD.values(), ids=BAD)
+def test_bad_weights_are_one_line_and_nothing_on_the_disk(tmp_path, single, change, words):
+    file = single(change)
+    with pytest.raises(ExportError, match=words):
+        poured(file, tmp_path / "deep" / "out")
+    assert [each.name for each in tmp_path.iterdir()] == [file.name]
+
+
+FILES = {
+    "cut short": (lambda whole: whole[:-100], "impossible 'weight' in its header"),
+    "longer": (lambda whole: whole + b"x", "damaged or cut short"),
+    "a header of 4 GB": (lambda whole: (1 << 32).to_bytes(8, "little") + whole[8:], "damaged or cut short"),
+    "a header of no object": (lambda whole: framed(b"[1, 2]"), "not a safetensors file"),
+    "a header too deep": (lambda whole: framed(b"[" * 100_000), "not a safetensors file"),
+    "impossible offsets": (
+        lambda whole: framed(b'{"x": {"dtype": "F32", "shape": [4], "data_offsets": [0, 1099511627776]}}', bytes(16)),
+        "impossible 'x' in its header",
+    ),
+    "impossible shape": (
+        lambda whole: framed(b'{"x": {"dtype": "F32", "shape": [9, 9], "data_offsets": [0, 16]}}', bytes(16)),
+        "impossible 'x' in its header",
+    ),
+    "empty": (lambda whole: b"", "not a safetensors file"),
+    "a pickle in disguise": (lambda whole: b"\x80\x02}q\x00." + bytes(64), "damaged or cut short"),
+    "another model": (lambda whole: whole, "no model that is known by"),
+}
+
+
+@pytest.mark.parametrize("change, words", FILES.values(), ids=FILES)
+def test_files_that_are_no_checkpoints_are_one_line(tmp_path, change, words):
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(change(safetensors({"weight": np.zeros(100, np.float32)})))
+    with pytest.raises(ExportError, match=words) as caught:
+        poured(file, tmp_path / "out")
+    assert "\n" not in str(caught.value) and "; " in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_not_poured_is_told_what_leads_on(tmp_path, single, capsys):
+    pickled, file = tmp_path / "model.ckpt", single()
+    pickled.write_bytes(b"x")
+    for arguments, words in (
+        ([pickled, "out"], "is a pickle, which can run programs of its maker"),
+        ([tmp_path / "absent.safetensors", "out"], "no folder or file"),
+        ([file, "out", "--weights", "int4"], "unknown weights 'int4'"),
+        ([file, "out", "--format", "gguf"], "unknown format 'gguf'; choose openvino, onnx or both"),
+        ([file, "out", "--prediction", "noise"], "unknown prediction 'noise'"),
+        ([file, "out", "--vae", tmp_path / "absent"], "no file"),
+        ([file, "out", "--weights", "int8"], "no topology ships for its text_encoder"),
+        ([SOURCE.parent, "out"], "not a diffusers folder"),
+        ([SOURCE, SOURCE / "out"], "overlap"),
+    ):
+        assert cli.run(["pour", *map(str, arguments)]) in (2, 3)
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1 and words in err, err
+
+
+def test_links_that_leave_a_folder_are_not_followed(tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(SOURCE, folder)
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.rename(tmp_path / "elsewhere")
+    weights.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ExportError, match="is a link that leaves the model's folder"):
+        poured(folder, tmp_path / "out")
+
+
+def test_another_network_of_the_same_shapes_is_refused(tmp_path):
+    """Heads do not show in the shapes of weights, and would paint another picture."""
+    folder = tmp_path / "model"
+    shutil.copytree(SOURCE, folder)
+    config = json.loads((folder / "unet" / "config.json").read_text())
+    (folder / "unet" / "config.json").write_text(json.dumps(config | {"attention_head_dim": [2, 2, 2]}))
+    with pytest.raises(ExportError, match="no topology ships for its unet"):
+        poured(folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "error, kind, words",
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), ResourceError, "free some disk space"),
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
+    ],
+    ids=["full disk", "Ctrl-C"],
+)
+def test_whatever_ends_it_early_leaves_what_was_there(tmp_path, error, kind, words):
+    out = tmp_path / "out"
+    poured(SOURCE, out)
+    before = graphs(out)
+    steps = pour(SOURCE, out, force=True)
+    while not next(steps).words.startswith("vae_encoder"):
+        pass
+    assert (tmp_path / ".out.exporting" / "unet" / "openvino_model.bin").exists()
+    with pytest.raises(kind, match=words):
+        steps.throw(error)
+    assert [each.name for each in tmp_path.iterdir()] == ["out"] and graphs(out) == before
+
+
+def test_an_existing_bundle_is_replaced_only_by_force(tmp_path, single):
+    poured(SOURCE, tmp_path / "out")
+    with pytest.raises(ResourceError, match="exists; replace it with --force"):
+        poured(single(), tmp_path / "out")
+    poured(single(), tmp_path / "out", force=True)
+    assert open_bundle(tmp_path / "out").manifest.name == "my model"
+
+
+def test_the_command_prints_the_bundle_on_stdout_and_the_rest_on_stderr(tmp_path, single, capsys):
+    out = tmp_path / "out"
+    assert cli.run(["pour", str(single()), str(out)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{out}\n"
+    assert "pleinair: it is a storybook\n" in printed.err and "MB] unet openvino\n" in printed.err
+
+
+def test_formats_and_weights_are_checked_before_anything_is_read(tmp_path):
+    with pytest.raises(RequestError, match="unknown format none"):
+        next(pour(tmp_path, tmp_path / "out", formats=()))
