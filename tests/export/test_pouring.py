@@ -31,7 +31,6 @@ CASES = [  # every kind of weights in every format on a UNet, and the other grap
     ("sd2", "unet", "fp16", "openvino"),
     ("sd2", "unet", "int8", "onnx"),
     ("sd2", "text_encoder", "int8", "onnx"),
-    ("sd1", "text_encoder", "fp16", "openvino"),
     ("sd1", "vae_encoder", "fp16", "onnx"),
     ("sd1", "vae_decoder", "int8", "openvino"),
 ]

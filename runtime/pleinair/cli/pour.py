@@ -5,16 +5,19 @@ from typing import Annotated
 
 import typer
 
+from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import open_bundle
 from pleinair.cli.export import FORMATS, WEIGHTS
 from pleinair.cli.flags import Json, offered
 from pleinair.cli.models import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
+from pleinair.engines.engine import installed
 from pleinair.errors import RequestError
 from pleinair.pouring.opened import PREDICTIONS
 from pleinair.pouring.pour import pour as pour_model
 from pleinair.sampling.samplers import SAMPLERS
+from pleinair.system.home import is_name, models_folder
 
 app = typer.Typer(add_completion=False)
 
@@ -75,3 +78,33 @@ def pour(
         document(description(open_bundle(out)))
     else:
         data(out)
+
+
+def kept(file: Path, engine: str | None) -> Path:
+    """The bundle of a single file among the models, with graphs for an engine; poured at first use, or when it changed.
+
+    Raises what `pour` raises, and RequestError where its name is no name of a model, or another model's.
+    """
+    bundle, form = models_folder() / file.stem, "onnx" if engine == "onnx" or not installed("openvino") else "openvino"
+    by_hand = f"make a bundle with: pleinair pour '{file}' OUT"
+    if not is_name(file.stem):
+        raise RequestError(f"no model can be called '{file.stem}'; {by_hand}")
+    formats = {form}
+    if bundle.exists():
+        there = open_bundle(bundle, verify=False)
+        if there.manifest.origin.source != file.name:
+            raise RequestError(f"there is another model of the name '{file.stem}' in '{bundle.parent}'; {by_hand}")
+        if (bundle / MANIFEST).stat().st_mtime >= file.stat().st_mtime:
+            if form in there.formats:
+                return bundle
+            formats |= set(there.formats)
+    steps = pour_model(file, bundle, formats=tuple(sorted(formats)), force=True)
+    for progress in steps:
+        if progress.note:
+            say(progress.words)
+        elif not progress.done:
+            say(f"making a model of {progress.total / 1e9:.2f} GB of '{file.name}' in '{bundle}', this once")
+            break
+    for _ in steps:
+        pass
+    return bundle

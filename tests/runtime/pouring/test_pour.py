@@ -12,6 +12,7 @@ import pleinair
 from pleinair.bundle.opening import default_path, open_bundle
 from pleinair.bundle.verifying import file_info
 from pleinair.cli import app as cli
+from pleinair.cli.pour import kept
 from pleinair.errors import ExportError, RequestError, ResourceError
 from pleinair.pouring.pour import pour
 from vectors import framed, safetensors
@@ -242,3 +243,19 @@ def test_the_command_prints_the_bundle_on_stdout_and_the_rest_on_stderr(tmp_path
 def test_formats_and_weights_are_checked_before_anything_is_read(tmp_path):
     with pytest.raises(RequestError, match="unknown format none"):
         next(pour(tmp_path, tmp_path / "out", formats=()))
+
+
+def test_a_single_file_that_is_named_as_a_model_is_poured_once(tmp_path, single, capsys, monkeypatch):
+    monkeypatch.setenv("PLEINAIR_HOME", str(tmp_path / "home"))
+    file, said = single(), []
+    for engine in ("openvino", "openvino", "onnx"):
+        bundle = kept(file, engine)
+        said.append("making a model of 0." in capsys.readouterr().err)
+    assert said == [True, False, True]  # for the other engine its graphs are added
+    assert bundle == tmp_path / "home" / "models" / file.stem
+    assert graphs(bundle) == graphs(default_path())
+    with pytest.raises(RequestError, match="there is another model of the name 'my model'"):
+        kept(shutil.copyfile(file, file.with_suffix(".SAFETENSORS")), None)
+    # real tokens, which storybook's text encoder does not know: it is the bundle that is refused, and not the file
+    assert cli.run(["generate", "a red house", "--model", str(file)]) == 3
+    assert "knows 824 tokens" in capsys.readouterr().err
