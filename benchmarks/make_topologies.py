@@ -101,7 +101,7 @@ def describe(name: str, model: dict[str, Config], spec: graphs.Spec, made: topol
     row = index["models"].setdefault(name, {"graphs": {}})
     described = Described(STABLE_DIFFUSION, {}, model)
     vae = autoencoder(described)
-    row["family"] = generation(described.unet)
+    row["family"] = generation(described)
     row["latents"] = {
         "channels": described.channels,
         "downsample": vae.downsample,

@@ -3,21 +3,25 @@
 import dataclasses
 import shutil
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 
-from pleinair.bundle.manifest import MANIFEST, Fidelity, GraphInfo, Manifest, Placed
+import numpy as np
+
+from pleinair.bundle.manifest import MANIFEST, Fidelity, GraphInfo, Joined, Manifest, Placed
 from pleinair.bundle.opening import open_bundle
 from pleinair.bundle.staging import check_apart, staged
 from pleinair.bundle.verifying import list_files
 from pleinair.checks import one_line
 from pleinair.errors import RequestError, ResourceError
-from pleinair.network.feeds import joined
+from pleinair.network.feeds import fed
 from pleinair.sources.defaults import own_sampler
 from pleinair.sources.describing import (
     Described,
     Made,
     Tokens,
     conditioning,
+    denoiser,
     painter_manifest,
     text_encoders,
     upscaler_manifest,
@@ -137,8 +141,8 @@ def build_painter(
     tokens, ids = {}, {}
     for part in readers:
         yield Progress(part.tokenizer, "convert")
-        source, target = model.path / part.tokenizer, stage / part.tokenizer
-        tokens[part.tokenizer], texts = write_tokenizer(source, target, model.length(part), "openvino" in formats)
+        source, target, length = model.path / part.tokenizer, stage / part.tokenizer, model.length(part)
+        tokens[part.tokenizer], texts = write_tokenizer(source, target, part.kind, length, "openvino" in formats)
         ids |= dict.fromkeys(part.graphs, texts)
     how = (stage, formats, weights)
     infos, placed = yield from export_parts(model, readers, Context(tried(model.size), ids), *how)
@@ -153,7 +157,7 @@ def build_painter(
             name=model.name,
             graphs=infos | more,
             files=list_files(stage),
-            origin=origin(model, more["unet"], ("diffusers", "transformers"), weights),
+            origin=origin(model, more[denoiser(model).graph], ("diffusers", "transformers"), weights),
             defaults=model.defaults,
             tokens=tokens,
             rgb=read_rgb(stage / WORK),
@@ -198,17 +202,17 @@ def feeds_of(model: Described, tokens: dict[str, Tokens], stage: Path) -> Arrays
     """What the denoiser is told of the prompts that the text encoders were tried on, (3, ...) each."""
     encoders = {encoder.graph: encoder for encoder in text_encoders(model, tokens)}
     heard = {graph: read_trial(trial_file(stage, graph)).answers[-1] for graph in encoders}
-    return {
-        feed: joined(
-            [heard[name][encoders[name].pooled if made.pooled else encoders[name].output] for name in made.encoders]
-        )
-        for feed, made in conditioning(tuple(encoders.values())).items()
-    }
+
+    def output(made: Joined, name: str) -> np.ndarray:
+        return heard[name][encoders[name].pooled if made.pooled else encoders[name].output]
+
+    feeds = conditioning(model, tuple(encoders.values()))
+    return {feed: fed(made, partial(output, made)) for feed, made in feeds.items()}
 
 
 def compare_pictures(model: Source, stage: Path, formats: tuple[str, ...], weights: str) -> Iterator[Progress]:
     """Paint with torch, then on the engine of each format; raises QualityError for a picture below its gate."""
-    size = tuple(side * model.factor for side in steady_size(model.unet, tried(model.size)))
+    size = tuple(side * model.factor for side in steady_size(model.network, tried(model.size)))
     parameters = sum(model.sizes.values())
     expected = yield from do("paint by torch", model, stage, size, parameters=parameters)
     for form in formats:

@@ -21,7 +21,8 @@ class Spec:
     """One graph: a module whose forward takes `inputs` and returns `outputs`, both in this order.
 
     `example` is what it is traced with, `cases` what it is compared with torch on, and `unsteady` what it must run on
-    and come near, where a last bit of a weight can change the answer.
+    and come near, where a last bit of a weight can change the answer. Ports that other programs set whole numbers on
+    are `whole`.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Spec:
     example: Arrays
     cases: list[Arrays]
     unsteady: list[Arrays] = field(default_factory=list)
+    whole: tuple[str, ...] = ()
 
 
 def run_torch(spec: Spec, case: Arrays) -> Arrays:
@@ -206,6 +208,7 @@ def unet(name: str, model: nn.Module, context: Context) -> Spec:
             case(250.25, 3, 9, 7),
         ],
         unsteady=[] if steady == size else [case(999, 1, *size), case(750, 2, *size)],
+        whole=("timestep",),
     )
 
 

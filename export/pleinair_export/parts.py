@@ -11,7 +11,8 @@ from pleinair.sources.families import PROJECTED, Part
 from pleinair.sources.folder import Source
 from pleinair.text.encoders import NORM
 from pleinair_export.check import Converted
-from pleinair_export.graphs import SPECS, Spec, answers, final_norm
+from pleinair_export.graphs import Spec, answers, final_norm
+from pleinair_export.kinds import SPECS
 from pleinair_export.loading import load
 from pleinair_export.preview import write_rgb
 from pleinair_export.progress import Progress

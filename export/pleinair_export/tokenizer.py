@@ -10,49 +10,58 @@ import numpy as np
 from pleinair.checks import one_line
 from pleinair.errors import BundleError, ExportError
 from pleinair.sources.describing import Tokens
+from pleinair.sources.families import T5_KIND
 from pleinair.system.files import read_file
 from pleinair.text.tokenizer import LARGEST, read_tokenizer
 from pleinair_export.quiet import quiet
 
 if TYPE_CHECKING:
-    from transformers import CLIPTokenizer
+    from transformers import PreTrainedTokenizerBase
 
 PROMPTS = ["a red fox sitting in the snow at dawn, oil on canvas", "", "Two boats; (a lighthouse:1.2) & 30 gulls!"]
 
 
-def write_tokenizer(source: Path, target: Path, length: int, openvino: bool) -> tuple[Tokens, np.ndarray]:
-    """Copy a CLIP tokenizer, adding whichever of tokenizer.json, vocab.json and merges.txt the source lacks.
+def write_tokenizer(source: Path, target: Path, kind: str, length: int, openvino: bool) -> tuple[Tokens, np.ndarray]:
+    """Copy the tokenizer of a text encoder of this class, adding those of its files that the source lacks.
 
     With `openvino`, also the IR form that openvino-genai loads. Returns what the manifest says of it, and PROMPTS as it
     encodes them, (3, length) int64. Raises ExportError when it cannot be read.
     """
     check_source(source / "tokenizer.json")
+    tokenizer = open_tokenizer(source, "T5Tokenizer" if kind == T5_KIND else "CLIPTokenizer")
+    target.mkdir()
+    for file in source.iterdir():
+        if file.suffix in (".json", ".txt"):
+            shutil.copyfile(file, target / file.name)
+    if kind == T5_KIND:  # what transformers makes of older files is not what they say
+        (target / "tokenizer.json").unlink(missing_ok=True)
+    if not (target / "tokenizer.json").exists():
+        tokenizer.backend_tokenizer.save(str(target / "tokenizer.json"))
+    if kind != T5_KIND:
+        write_vocabulary(target)
+    if openvino:
+        write_openvino_tokenizer(tokenizer, target)
+    ids = tokenizer(PROMPTS, padding="max_length", truncation=True, max_length=length, return_tensors="np")["input_ids"]
+    first = None if kind == T5_KIND else tokenizer.bos_token_id
+    return Tokens(length, first, tokenizer.eos_token_id, tokenizer.pad_token_id), ids.astype(np.int64)
+
+
+def open_tokenizer(source: Path, name: str) -> "PreTrainedTokenizerBase":
+    """The tokenizer in a folder, by transformers' class for it."""
     with quiet():
-        from transformers import CLIPTokenizer
+        import transformers
 
         try:
-            tokenizer = CLIPTokenizer.from_pretrained(source, local_files_only=True)
+            return getattr(transformers, name).from_pretrained(source, local_files_only=True)
         except BaseException as error:  # a damaged vocabulary raises anything; a panic of the Rust side is no Exception
             if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
                 raise
             where, reason = one_line(source, 120, end=True), one_line(str(error) or type(error).__name__, 120)
             raise ExportError(f"cannot read the tokenizer '{where}' ({reason}); download the model again") from error
-    target.mkdir()
-    for file in source.iterdir():
-        if file.suffix in (".json", ".txt"):
-            shutil.copyfile(file, target / file.name)
-    if not (target / "tokenizer.json").exists():
-        tokenizer.backend_tokenizer.save(str(target / "tokenizer.json"))
-    write_vocabulary(target)
-    if openvino:
-        write_openvino_tokenizer(tokenizer, target)
-    ids = tokenizer(PROMPTS, padding="max_length", truncation=True, max_length=length, return_tensors="np")["input_ids"]
-    tokens = Tokens(length, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-    return tokens, ids.astype(np.int64)
 
 
 def check_source(file: Path) -> None:
-    """Raise ExportError for a tokenizer.json that does more than CLIP's, before a library is given it to run."""
+    """Raise ExportError for a tokenizer.json that does more than those known, before a library is given it to run."""
     if file.exists():
         try:
             read_tokenizer(read_file(file, LARGEST, ExportError, "download the model again"), file)
@@ -71,7 +80,7 @@ def write_vocabulary(target: Path) -> None:
         (target / "merges.txt").write_text("\n".join(["#version: 0.2", *pairs, ""]), encoding="utf-8")
 
 
-def write_openvino_tokenizer(tokenizer: "CLIPTokenizer", target: Path) -> None:
+def write_openvino_tokenizer(tokenizer: "PreTrainedTokenizerBase", target: Path) -> None:
     """Write openvino_tokenizer.xml and .bin."""
     with quiet():
         import openvino

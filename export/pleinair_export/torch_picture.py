@@ -14,7 +14,7 @@ from pleinair.engines.engine import Graph, Shapes
 from pleinair.engines.fake import FakeEngine
 from pleinair.pipeline import Pipeline
 from pleinair.sources.folder import Source
-from pleinair_export.graphs import FORWARD
+from pleinair_export.kinds import FORWARD
 from pleinair_export.loading import load
 from pleinair_export.picture import paint
 from pleinair_export.progress import Progress

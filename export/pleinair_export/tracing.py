@@ -36,8 +36,7 @@ def write_openvino(spec: Spec, folder: Path, weights: str) -> Written:
         import openvino
 
         example = {name: torch.from_numpy(value) for name, value in spec.example.items()}
-        if "timestep" in example:
-            example["timestep"] = example["timestep"].long()  # openvino-genai sets an int64 tensor on that port
+        example |= {name: example[name].long() for name in spec.whole}  # openvino-genai sets an int64 tensor there
         # convert_model traces by itself too, but runs the module three times more to compare traces.
         traced = torch.jit.trace(spec.module, tuple(example.values()), strict=False, check_trace=False)
         model = openvino.convert_model(traced, example_input=tuple(example.values()))

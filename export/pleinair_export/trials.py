@@ -66,9 +66,10 @@ def tried(size: tuple[int, int]) -> tuple[int, int]:
 def steady_size(config: Mapping[str, Any], size: tuple[int, int]) -> tuple[int, int]:
     """The default size of the latents, doubled until every group that the UNet normalises has four numbers or more.
 
-    Of two numbers it makes their signs: no rounding of weights is small there, and torch and an engine are 34 dB apart.
+    Transformers have none. Of two numbers it makes their signs: no rounding of weights is small there, and torch and an
+    engine are 34 dB apart.
     """
-    groups, widths = config.get("norm_num_groups", 32), config["block_out_channels"]
+    groups, widths = config.get("norm_num_groups", 32), config.get("block_out_channels", ())
     height, width = size
     while groups and any(
         channels // groups * math.ceil(height / 2**level) * math.ceil(width / 2**level) < 4

@@ -15,7 +15,7 @@ from pleinair.engines.failures import check_finite
 from pleinair.engines.graphs import Asking
 from pleinair.model import Model, Refiners
 from pleinair.network import guidance
-from pleinair.network.denoiser import known_feeds, ports
+from pleinair.network.denoiser import answer, known_feeds, ports
 from pleinair.network.feeds import CHANNELS, Known, Told
 from pleinair.network.guidance import Guide, Guided
 from pleinair.pictures import start as starts
@@ -237,7 +237,7 @@ class Painting:
 
         def network(x: np.ndarray, point: Point, step: int, told: Told) -> np.ndarray:
             request.check()
-            return graph(**ports(part, x, point.t, told))[part.output]
+            return answer(part, graph(**ports(part, x, point.t, told)), x)
 
         known = Known(stage.width, stage.height, request.guidance.scale)
         behind = {} if start is None or start.behind is None else {CHANNELS: start.behind}

@@ -262,8 +262,8 @@ def onnx_folder(path):
     (path / "unet" / "model.onnx").touch()
 
 
-def sd3_folder(path):
-    write_index(path, "FlowMatchEulerDiscreteScheduler", "StableDiffusion3Pipeline")
+def aura_folder(path):
+    write_index(path, "FlowMatchEulerDiscreteScheduler", "AuraFlowPipeline")
 
 
 @pytest.mark.parametrize(
@@ -273,8 +273,8 @@ def sd3_folder(path):
         (openvino_folder, "graphs of another tool .*export the diffusers folder"),
         (onnx_folder, "graphs of another tool .*export the diffusers folder"),
         (
-            sd3_folder,
-            "StableDiffusion3Pipeline, which cannot be exported yet; choose a model of Stable",
+            aura_folder,
+            "AuraFlowPipeline, which cannot be exported yet; choose a model of Stable",
         ),
     ],
 )

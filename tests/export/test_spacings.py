@@ -54,7 +54,8 @@ def theirs(stepper, sampler, steps, strength, lists=None):
     """Final latents of a diffusers scheduler, begun like its img2img pipelines begin where `strength` is below 1."""
     stepper.set_timesteps(**lists) if lists else stepper.set_timesteps(steps)
     order = 2 if sampler in SECOND_ORDER else 1
-    start = steps - min(int(steps * strength), steps)
+    piped = type(stepper).__name__.startswith("FlowMatch")  # whose pipelines cut down what is left out, not what stays
+    start = int(steps - steps * strength) if piped else steps - int(steps * strength)
     if hasattr(stepper, "set_begin_index"):  # without it, two equal first timesteps end in an IndexError
         stepper.set_begin_index(start * order)
     timesteps = stepper.timesteps[start * order :]

@@ -52,6 +52,42 @@ def light_xl_copy(folder):
     return folder
 
 
+def light_packed_copy(folder):
+    """`modern_copy` with a transformer as FLUX has it: latents in tokens, one encoder pooled, one without a start."""
+    modern_copy(folder)
+
+    def turn(raw):
+        first, graphs, channels = raw["text_encoders"][0], raw["graphs"], raw["latents"]["channels"]
+        width = graphs["text_encoder"]["outputs"]["last_hidden_state"]["shape"][-1]
+        graphs["text_encoder_2"] = graphs["text_encoder"]
+        graphs["transformer"] = graphs.pop("unet")
+        shapes = {
+            "hidden_states": ["batch", "patches", 4 * channels],
+            "timestep": [1],
+            "encoder_hidden_states": ["batch", "tokens", width],
+            "pooled_projections": ["batch", width],
+            "img_ids": ["patches", 3],
+            "txt_ids": ["tokens", 3],
+            "guidance": ["batch"],
+        }
+        graphs["transformer"]["inputs"] = {port: {"dtype": "float32", "shape": each} for port, each in shapes.items()}
+        graphs["transformer"]["outputs"] = {"out": {"dtype": "float32", "shape": shapes["hidden_states"]}}
+        second = {**first, "graph": "text_encoder_2", "bos_id": None, "cut": True, "emphasis": "plain"}
+        raw["text_encoders"] = [{**first, "pooled": "pooler_output", "cut": True}, second]
+        raw["conditioning"] = {
+            "text": {"encoders": ["text_encoder_2"]},
+            "pooled": {"encoders": ["text_encoder"], "pooled": True},
+        }
+        feeds = ["latents", "timestep", "text", "pooled", "image_ids", "text_ids", "guidance"]
+        part = {"graph": "transformer", "feeds": dict(zip(shapes, feeds, strict=True)), "output": "out"}
+        raw["denoisers"] = [part | {"patch": 2, "time_scale": 0.001}]
+        raw["latents"]["multiple"] *= 2
+        raw |= {"guidance": "embedded", "tasks": ["text2image"]}
+
+    edit_manifest(folder, turn)
+    return folder
+
+
 def light_edit_copy(folder):
     """`modern_copy` of a model that edits pictures, as InstructPix2Pix does."""
     modern_copy(folder)

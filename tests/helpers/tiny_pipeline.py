@@ -214,7 +214,9 @@ def write_tiny_pipeline(folder: str | Path, family: str = "sd1", *, seed: int = 
                 norm.bias.data.normal_(0.2, 0.2)
     modules["unet"].conv_out.weight.data.mul_(3.0)  # predictions of about unit size, as a trained UNet makes
     if "vae" in model.kinds:
-        modules["vae"].decoder.layers[-1].bias.data.fill_(0.5)  # pictures of grey, not all of them black
+        last = modules["vae"].decoder.layers[-1]
+        last.weight.data.mul_(2.0)  # pictures of some contrast,
+        last.bias.data.fill_(0.5)  # about grey, not all of them black
     for name, module in modules.items():
         if dtype != "float32":
             module.to(getattr(torch, dtype))

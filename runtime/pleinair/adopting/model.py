@@ -9,11 +9,13 @@ from pleinair.adopting.folder import INDEX
 from pleinair.adopting.ir import AGAIN
 from pleinair.adopting.layout import shown, small_json
 from pleinair.adopting.outline import Outline
+from pleinair.adopting.ports import EXPORT
 from pleinair.errors import BundleError
 from pleinair.sources.configs import check_configs, check_numbers
 from pleinair.sources.describing import ADDED, VAES, Described
 from pleinair.sources.families import Family
 from pleinair.sources.folder import known_family
+from pleinair.sources.transformers import TRANSFORMERS
 
 WRITERS = re.compile(r"^(OV|ORT|Onnx)|(?<=StableDiffusion)Onnx(?=Pipeline)")  # what tools put into a pipeline's class
 TINY = "AutoencoderTiny"  # decodes the latents of the loop as they are
@@ -36,7 +38,11 @@ def read_index(root: Path) -> tuple[dict[str, Any], Family]:
         )
     if isinstance(index.get("_class_name"), str):
         index = {**index, "_class_name": WRITERS.sub("", index["_class_name"])}
-    return index, known_family(root, index)
+    family = known_family(root, index)
+    if family.denoiser.kind in TRANSFORMERS:
+        kind = index["_class_name"]
+        raise BundleError(f"'{shown(root)}' is a {kind}, whose network is a transformer and not adopted yet; {EXPORT}")
+    return index, family
 
 
 def described(root: Path, index: dict[str, Any], family: Family, outlines: Outlines, vae: Path | None) -> Described:

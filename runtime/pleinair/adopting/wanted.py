@@ -7,8 +7,7 @@ from pleinair.adopting.ports import Ports
 from pleinair.bundle.manifest import Port
 from pleinair.bundle.manifest_checks import ANSWERS
 from pleinair.sources.configs import text_length
-from pleinair.sources.describing import Described, read_output, unet_ports
-from pleinair.sources.families import PROJECTED
+from pleinair.sources.describing import Described, pooled_width, read_output, unet_ports
 from pleinair.text.encoders import HIDDEN, LAST
 
 PICTURE = ("batch", 3, "image_height", "image_width")
@@ -25,8 +24,8 @@ def text_encoder(model: Described, graph: str, outline: Outline) -> Wanted:
     states = Port("float32", ("batch", length, config.get("hidden_size", 512)))
     there = [name for port in outline.outputs for name in port.names if name == LAST or name.startswith(HIDDEN)]
     outputs = {name: states for name in (*there, read_output(model, part.folder))}
-    if part.kind == PROJECTED:
-        outputs["text_embeds"] = Port("float32", ("batch", config.get("projection_dim", 512)))
+    if part.pooled:
+        outputs[part.pooled] = Port("float32", ("batch", pooled_width(part, config)))
     return {"input_ids": Port("int64", ("batch", length))}, outputs
 
 

@@ -15,6 +15,9 @@ KNOWN_FEEDS = {  # made of the request alone: numbers in a row, None for any
     "scored_size_ids": 5,
     "guidance_embedding": None,
 }
+SCALE = "guidance"  # a feed: how strictly to follow the prompt, a number for each row
+PLACES = ("image_ids", "text_ids")  # feeds: where each patch of the latents lies, and each token of the text
+EMPHASIS = ("mean", "plain")  # see TextEncoder
 GUIDANCE = ("cfg", "embedded", "image_text")  # see pleinair.network.guidance
 
 
@@ -67,42 +70,71 @@ class TextEncoder:
 
     `output` is (B, length, width), one row for each token; `pooled`, where it is used, (B, width). `empty` says what
     the network is told where no negative prompt is given: "encode" the empty text, or "zeros".
+
+    Texts end in `eos_id`, and begin with `bos_id` where there is one. A text that is longer than `length` is read in
+    several chunks; where `cut` is set, the rest is left out. Rows times the weights of their tokens are scaled back to
+    the "mean" that they had, or left as they are ("plain").
     """
 
     graph: str
     tokenizer: str
     length: int
-    bos_id: int
+    bos_id: int | None
     eos_id: int
     pad_id: int
     output: str
     pooled: str | None = None
     empty: str = "encode"
+    cut: bool = False
+    emphasis: str = "mean"
+
+    @property
+    def start(self) -> int:
+        """Where the tokens of a text begin."""
+        return 0 if self.bos_id is None else 1
+
+    @property
+    def room(self) -> int:
+        """How many tokens of a text are read at once."""
+        return self.length - self.start - 1
 
 
 @dataclass(frozen=True)
 class Joined:
     """A feed that is made of text encoders' outputs, in this order: their widths are joined.
 
-    It has a row for each token, or, where `pooled` is set, one for each text.
+    It has a row for each token, or, where `pooled` is set, one for each text. The tokens of the encoders in `then`
+    follow, and after them `zeros` tokens of zeros, for an encoder that a model is left without; all of these are filled
+    with zeros up to one `width`.
     """
 
     encoders: tuple[str, ...]
     pooled: bool = False
+    then: tuple[str, ...] = ()
+    width: int | None = None
+    zeros: int = 0
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """The graphs of all its encoders."""
+        return self.encoders + self.then
 
 
 @dataclass(frozen=True)
 class Denoiser:
     """The network of the loop: which feed each of its input ports takes, and the port that answers.
 
-    Feeds are "latents", "timestep", those of `Manifest.conditioning`, and KNOWN_FEEDS. `channels` are what the latents'
-    port takes behind the latents, some of BEHIND.
+    Feeds are "latents", "timestep", those of `Manifest.conditioning`, KNOWN_FEEDS, SCALE and PLACES. `channels` are
+    what the latents' port takes behind the latents, some of BEHIND. The timestep is told times `time_scale`. With a
+    `patch` above 1, latents go in and come out as tokens (B, h w / patch^2, C patch^2), a square of them each.
     """
 
     graph: str
     feeds: dict[str, str]
     output: str
     channels: tuple[str, ...] = ()
+    time_scale: float = 1.0
+    patch: int = 1
 
     @property
     def edits(self) -> bool:

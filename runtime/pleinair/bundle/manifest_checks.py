@@ -7,13 +7,17 @@ from itertools import pairwise
 
 from pleinair.bundle.manifest import (
     BEHIND,
+    EMPHASIS,
     GUIDANCE,
     KNOWN_FEEDS,
     LATENTS,
+    PLACES,
+    SCALE,
     TIMESTEP,
     Autoencoder,
     Denoiser,
     GraphInfo,
+    Joined,
     Manifest,
     Port,
     Sizes,
@@ -29,6 +33,9 @@ MOST_WORDS = 10_000  # of a vocabulary
 LONGEST_WORD = 40  # characters
 MOST_STEPS = 1000
 LARGEST_ID = 1 << 31
+LARGEST_LENGTH = 4096  # tokens of a text
+LARGEST_PATCH = 8  # latents along one side
+LARGEST_WIDTH = 1 << 14  # numbers that are said of a token
 REAL, WHOLE = ("float32", "float16"), ("int64", "int32")
 NUMBERS = {"input_ids": WHOLE, "timestep": (*REAL, "float64", *WHOLE)}  # of ports; all others are REAL
 AGAIN = "export the model again"
@@ -87,7 +94,7 @@ def _lost(manifest: Manifest) -> Iterator[str]:
                 yield encoder.graph
         encoders = [encoder.graph for encoder in manifest.text_encoders]
         for feed in manifest.conditioning.values():
-            yield from (name for name in feed.encoders if name not in encoders)
+            yield from (name for name in feed.all if name not in encoders)
         named = [f"{encoder.tokenizer}/tokenizer.json" for encoder in manifest.text_encoders]
         named += [manifest.scheduler]
     named += [file for graph in graphs.values() for files in graph.files.values() for file in files]
@@ -139,7 +146,8 @@ def _painter_values(manifest: Manifest) -> dict[str, bool]:
         "latents: channels": 1 <= latents.channels <= 256,
         "latents: multiple": all(1 <= vae.downsample <= latents.multiple for vae in manifest.vaes.values())
         and latents.multiple <= 1024
-        and not latents.multiple % manifest.vae.downsample,
+        and not latents.multiple % manifest.vae.downsample
+        and not latents.multiple % (manifest.vae.downsample * max(manifest.denoiser.patch, 1)),
         "latents: rgb": latents.rgb is None or maps_to_rgb(latents.rgb, latents.channels),
         "vaes": all(is_autoencoder(vae, latents.channels) for vae in manifest.vaes.values()),
         "defaults": 1 <= defaults.steps <= MOST_STEPS
@@ -150,11 +158,12 @@ def _painter_values(manifest: Manifest) -> dict[str, bool]:
         "sizes": manifest.sizes is None or suits(manifest.sizes, *sides),
         "guidance": manifest.guidance in GUIDANCE and _steered_as_said(manifest),
         "text_encoders": all(is_encoder(encoder, manifest.graphs[encoder.graph]) for encoder in manifest.text_encoders),
-        "conditioning": not set(manifest.conditioning) & {LATENTS, TIMESTEP, *KNOWN_FEEDS}
+        "conditioning": not set(manifest.conditioning) & {LATENTS, TIMESTEP, SCALE, *PLACES, *KNOWN_FEEDS}
         and all(feed.encoders for feed in manifest.conditioning.values())
+        and all(_fits_together(manifest, feed) for feed in manifest.conditioning.values())
         and all(_has_pooled(manifest, feed.encoders) for feed in manifest.conditioning.values() if feed.pooled),
         "denoisers": all(
-            set(part.channels) <= set(BEHIND) and {LATENTS, TIMESTEP} <= set(part.feeds.values())
+            set(part.channels) <= set(BEHIND) and {LATENTS, TIMESTEP} <= set(part.feeds.values()) and _is_laid(part)
             for part in manifest.denoisers
         ),
         **{
@@ -186,11 +195,12 @@ def is_autoencoder(vae: Autoencoder, channels: int) -> bool:
 
 def is_encoder(encoder: TextEncoder, graph: GraphInfo) -> bool:
     """Ids and lengths that a tokenizer can have, and ports of their sizes."""
-    ids = (encoder.bos_id, encoder.eos_id, encoder.pad_id)
+    ids = (encoder.bos_id or 0, encoder.eos_id, encoder.pad_id)
     return (
-        3 <= encoder.length <= 4096
+        3 <= encoder.length <= LARGEST_LENGTH
         and all(0 <= token < LARGEST_ID for token in ids)
         and encoder.empty in ("encode", "zeros")
+        and encoder.emphasis in EMPHASIS
         and sized_like_text(graph, encoder)
     )
 
@@ -202,8 +212,35 @@ def _has_pooled(manifest: Manifest, names: Sequence[str]) -> bool:
 def _steered_as_said(manifest: Manifest) -> bool:
     """What a kind of guidance needs is there, and what needs it is not there without it."""
     part = manifest.denoiser
-    embedded = "guidance_embedding" in part.feeds.values()
-    return embedded == (manifest.guidance == "embedded") and part.edits == (manifest.guidance == "image_text")
+    told = {"guidance_embedding", SCALE} & set(part.feeds.values())
+    return bool(told) == (manifest.guidance == "embedded") and part.edits == (manifest.guidance == "image_text")
+
+
+def _is_laid(part: Denoiser) -> bool:
+    """Latents that can be laid as its ports ask for them."""
+    return (
+        1 <= part.patch <= LARGEST_PATCH
+        and not (part.patch > 1 and part.channels)
+        and math.isfinite(part.time_scale)
+        and part.time_scale > 0
+    )
+
+
+def _fits_together(manifest: Manifest, feed: Joined) -> bool:
+    """Whether tokens of several encoders can follow one another."""
+    if feed.width is None:
+        return not (feed.then or feed.zeros)
+    if feed.pooled or not 0 <= feed.zeros <= LARGEST_LENGTH or not 0 < feed.width <= LARGEST_WIDTH:
+        return False
+    first = sum(width for name in feed.encoders if isinstance(width := _width(manifest, name), int))
+    rest = [width for name in feed.then if isinstance(width := _width(manifest, name), int)]
+    return max([first, *rest]) <= feed.width
+
+
+def _width(manifest: Manifest, graph: str) -> int | str:
+    """Numbers that a text encoder says of each token."""
+    output = next(encoder.output for encoder in manifest.text_encoders if encoder.graph == graph)
+    return manifest.graphs[graph].outputs[output].shape[-1]
 
 
 def _painter_ports(manifest: Manifest) -> dict[str, tuple[dict, dict]]:
@@ -212,7 +249,7 @@ def _painter_ports(manifest: Manifest) -> dict[str, tuple[dict, dict]]:
     ports = {}
     for part in manifest.denoisers:
         wanted = {port: _feed_port(manifest, part, port, feed) for port, feed in part.feeds.items()}
-        ports[part.graph] = (wanted, {part.output: (4, {1: channels})})
+        ports[part.graph] = (wanted, {part.output: _latents_port(part, channels)})
     for vae in manifest.vaes.values():
         ports[vae.decoder] = ({"latent_sample": (4, {1: channels})}, {"sample": (4, {1: 3})})
         if vae.encoder is not None:
@@ -221,21 +258,32 @@ def _painter_ports(manifest: Manifest) -> dict[str, tuple[dict, dict]]:
     return ports
 
 
+def _latents_port(part: Denoiser, channels: int) -> tuple[int, dict[int, int]]:
+    """Rank and sizes of latents as a denoiser takes and gives them."""
+    return (4, {1: channels}) if part.patch == 1 else (3, {2: channels * part.patch**2})
+
+
 def _feed_port(manifest: Manifest, part: Denoiser, port: str, feed: str) -> tuple[int, dict[int, int]] | None:
     """Rank and sizes of the `port` that takes a feed; None for a feed that nothing makes."""
     channels = manifest.latents.channels
     if feed == LATENTS:
         behind = sum(1 if name == "mask" else channels for name in part.channels)
-        return 4, {1: channels + behind}
+        return _latents_port(part, channels + behind)
     if feed == TIMESTEP:  # a row of one, or a number alone
         inputs = manifest.graphs[part.graph].inputs
         return 0 if port in inputs and not inputs[port].shape else 1, {}
+    if feed == SCALE:
+        return 1, {}
+    if feed in PLACES:
+        return 2, {1: 3}
     if feed in KNOWN_FEEDS:
         columns = KNOWN_FEEDS[feed]
         return 2, {} if columns is None else {1: columns}
     if feed not in manifest.conditioning:
         return None
     made = manifest.conditioning[feed]
+    if made.width is not None:
+        return 3, {2: made.width}
     encoders = {encoder.graph: encoder for encoder in manifest.text_encoders}
     outputs = [encoders[name].pooled if made.pooled else encoders[name].output for name in made.encoders]
     widths = [
@@ -306,7 +354,7 @@ def _unused(manifest: Manifest) -> Iterator[str]:
     if UPSCALER in manifest.graphs:
         wanted = {UPSCALER: {"image"}}
     else:
-        fed = {name for feed in manifest.conditioning.values() for name in feed.encoders}
+        fed = {name for feed in manifest.conditioning.values() for name in feed.all}
         yield from (f"text encoder '{each.graph}'" for each in manifest.text_encoders if each.graph not in fed)
         taken = {feed for part in manifest.denoisers for feed in part.feeds.values()}
         yield from (f"feed '{feed}'" for feed in manifest.conditioning if feed not in taken)

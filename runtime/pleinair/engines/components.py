@@ -7,13 +7,15 @@ from pleinair.bundle.opening import Bundle
 from pleinair.checks import one_of, shown
 from pleinair.errors import RequestError
 
-COMPONENTS = ("text", "unet", "vae", "upscaler")
+COMPONENTS = ("text", "unet", "vae", "upscaler")  # "unet" is the network of the loop, whatever it is
 
 
 def component(bundle: Bundle, graph: str) -> str:
     """Which of COMPONENTS a graph of the bundle is part of."""
     if graph in (encoder.graph for encoder in bundle.manifest.text_encoders):
         return "text"
+    if graph in (part.graph for part in bundle.manifest.denoisers):
+        return "unet"
     return "vae" if graph.startswith("vae") else graph
 
 

@@ -97,12 +97,21 @@ class FakeGraph:
         part = self._denoisers[self._name]
         (port,) = (port for port, feed in part.feeds.items() if feed == LATENTS)
         sample = inputs.pop(port)
+        if part.patch > 1:
+            return {part.output: self._of_tokens(part, sample, inputs)}
         if sample.shape[1] != self._info.inputs[port].shape[1]:
             raise ValueError(f"'{self._name}' takes {self._info.inputs[port].shape[1]} channels, not {sample.shape[1]}")
         latents = sample[:, : self._channels]
         colour = sum(_mean(array)[:, : self._channels] for name, array in inputs.items() if array.ndim > 1)  # (B, C)
         out = 0.9 * latents - 0.1 * colour[:, :, None, None]
         return {part.output: out + 0.05 * sample[:, self._channels :].mean(1, keepdims=True) if part.channels else out}
+
+    def _of_tokens(self, part: Denoiser, tokens: np.ndarray, told: Inputs) -> np.ndarray:
+        """The same of latents that are packed, whose channels are `patch` times `patch` numbers each."""
+        count = len(tokens)
+        rows = [array for array in told.values() if array.ndim > 1 and len(array) == count]
+        colour = sum(_mean(array)[:, : self._channels] for array in rows)  # (B, C)
+        return 0.9 * tokens - 0.1 * np.repeat(colour, part.patch**2, 1)[:, None]
 
     def _encode(self, sample: np.ndarray) -> dict[str, np.ndarray]:
         """What `_decode` makes this picture of; the channels that it ignores are 0, and no picture is in doubt."""

@@ -10,7 +10,7 @@ from pleinair.checks import one_line
 from pleinair.errors import BundleError
 from pleinair.library.repository import Repository
 from pleinair.sources.families import Part
-from pleinair.sources.folder import STEMS, family_of, read_config
+from pleinair.sources.folder import STEMS, known_family, read_config
 from pleinair.sources.settings import SETTINGS
 from pleinair.sources.weight_files import shards
 
@@ -105,7 +105,7 @@ def belongs(repository: Repository, folder: str, leaf: str, form: str) -> bool:
 
 def of_folder(repository: Repository, read: Read) -> list[str]:
     """A diffusers folder: each component's config and weights, tokenizers, and the scheduler's config."""
-    parts = family_of(Path(repository.id), read_config(read(INDEX))).parts
+    parts = known_family(Path(repository.id), read_config(read(INDEX))).parts
     configs = ["scheduler/scheduler_config.json", *(f"{part.folder}/config.json" for part in parts)]
     weights = [name for part in parts for name in weights_of(repository, part, read)]
     tokenizers = {part.tokenizer for part in parts if part.tokenizer is not None}

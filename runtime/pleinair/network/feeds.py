@@ -1,9 +1,12 @@
 """What a network is told besides its latents: rows of named feeds, and those that follow from the request alone."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import log
 
 import numpy as np
+
+from pleinair.bundle.manifest import Joined
 
 Told = dict[str, np.ndarray]  # feed -> (1, ...), the same for every picture, or (B, ...), a row for each
 
@@ -55,6 +58,21 @@ MAKERS = {  # a row (1, columns) of what is known
 def joined(rows: list[np.ndarray]) -> np.ndarray:
     """Outputs of several text encoders as one feed: their widths side by side."""
     return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=-1)
+
+
+def fed(made: Joined, output: Callable[[str], np.ndarray]) -> np.ndarray:
+    """A feed of what text encoders said, which `output` has by graph: (B, tokens, width), or pooled (B, width)."""
+    rows = joined([output(name) for name in made.encoders])
+    if made.width is None:
+        return rows
+    groups = [rows, *(output(name) for name in made.then)]
+    blank = np.zeros((len(rows), made.zeros, made.width), np.float32)
+    return np.concatenate([*(widened(each, made.width) for each in groups), blank], axis=1)
+
+
+def widened(rows: np.ndarray, width: int) -> np.ndarray:
+    """Rows (B, tokens, d) filled with zeros up to a width."""
+    return np.pad(rows, ((0, 0), (0, 0), (0, width - rows.shape[-1])))
 
 
 def stacked_rows(rows: list[Told], pictures: int) -> Told:

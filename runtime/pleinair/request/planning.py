@@ -47,7 +47,7 @@ def plan(bundle: Bundle, request: Request, refiner: Bundle | None = None) -> lis
             f"bundle '{bundle.manifest.name}' is made to paint over pictures and paints no seamless ones;"
             " choose another with --model"
         )
-    path = _path(bundle, request.steps)
+    path = _path(bundle, request.steps, request.width, request.height)
     if request.canvas and (request.task == "image2image" or request.canvas.strength < 1):
         path = path.after(request.canvas.strength)
     passes = [Pass(request.steps, path, request.width, request.height)]
@@ -56,7 +56,7 @@ def plan(bundle: Bundle, request: Request, refiner: Bundle | None = None) -> lis
     if hires := request.hires:
         multiple = bundle.manifest.latents.multiple
         width, height = (round(side * hires.factor / multiple) * multiple for side in (request.width, request.height))
-        path = _path(bundle, hires.steps).after(hires.strength, "hires_strength")
+        path = _path(bundle, hires.steps, width, height).after(hires.strength, "hires_strength")
         passes.append(Pass(hires.steps, path, width, height))
     return passes
 
@@ -70,7 +70,7 @@ def shared(whole: Pass, bundle: Bundle, refiner: Bundle, start: float) -> list[P
     names = f"'{refiner.manifest.name}'", f"'{bundle.manifest.name}'"
     if trained_as(bundle.scheduler_config) == "edm":
         raise RequestError(f"{names[1]} has no timesteps at which a refiner could take over; leave --refiner out")
-    path = _path(refiner, whole.steps)
+    path = _path(refiner, whole.steps, whole.width, whole.height)
     if abs(path.level(1.0).t - whole.path.level(1.0).t) >= 1:
         raise BundleError(
             f"{names[0]} was trained on other noise levels than {names[1]}; give a --refiner that was made for it"
@@ -113,7 +113,9 @@ def whole_timesteps(bundle: Bundle, passes: list[Pass]) -> list[str]:
     return ["this model's graph takes whole timesteps, and fractions are cut off; --spacing leading has none"]
 
 
-def _path(bundle: Bundle, steps: Steps) -> Path:
-    config, grid = bundle.scheduler_config, SAMPLERS[steps.sampler].grid
+def _path(bundle: Bundle, steps: Steps, width: int, height: int) -> Path:
+    config, grid, latents = bundle.scheduler_config, SAMPLERS[steps.sampler].grid, bundle.manifest.latents
+    patches = (width // latents.multiple) * (height // latents.multiple)
     make_solver(steps.sampler, config, eta=steps.eta, s_churn=steps.s_churn, s_noise=steps.s_noise)
-    return make_path(config, grid, steps.count, steps.spacing, sigmas=steps.sigmas, timesteps=steps.timesteps)
+    given = {"sigmas": steps.sigmas, "timesteps": steps.timesteps}
+    return make_path(config, grid, steps.count, steps.spacing, **given, patches=patches)

@@ -30,14 +30,18 @@ def make_path(
     *,
     sigmas: Iterable[float] | None = None,
     timesteps: Iterable[float] | None = None,
+    patches: int | None = None,
 ) -> Path:
     """Lay `steps` strides on a grid as `config` says; `spacing` ("trailing", "trailing,karras") overrides it.
 
     `sigmas` (falling, the last is where the path ends) or `timesteps` (falling) take the place of steps and spacing, as
-    in diffusers' `set_timesteps`. Raises RequestError for unknown spacings, for more steps than the spacing has
-    distinct points and for lists that make no path; BundleError for a config that this version cannot follow.
+    in diffusers' `set_timesteps`. `patches` is how many a picture has, which the noise of some flow models follows.
+    Raises RequestError for unknown spacings, for more steps than the spacing has distinct points and for lists that
+    make no path; BundleError for a config that this version cannot follow.
     """
     kind = PATHS[trained_as(config)]
+    if kind is path_flow and patches is not None:
+        config = path_flow.settled(config, patches)
     if sigmas is None and timesteps is None:
         path = kind.grid_path(config, grid, steps, *resolve_spacing(config, grid, spacing))
     elif spacing is not None or (sigmas is not None and timesteps is not None):

@@ -45,6 +45,7 @@ class Path:
     start: float  # the first latents are this times unit noise
     level: Callable[[float], Point]  # noise per unit of image -> the point where the model met it in training
     last_orders: tuple[int, ...] = ()  # a multistep solver's highest order for the last stride, the one before it, ...
+    in_part: bool = False  # whether a stride is walked that only a part of is left of a cut path
 
     def __len__(self) -> int:
         return len(self.strides)
@@ -56,9 +57,9 @@ class Path:
     def after(self, strength: float, name: str = "strength") -> "Path":
         """The last strides, those that img2img walks when it may change `strength` (0 to 1) of a picture; 1 is all.
 
-        As many as diffusers' `get_timesteps` leaves. Deviation: its LMS and PNDM go wrong when cut (one weighs what it
-        has not seen, the other skips a stride); here they start anew. Raises RequestError for other strengths and
-        where no stride is left.
+        As many as diffusers' `get_timesteps` leaves, which counts otherwise for flow models. Deviation: its LMS and
+        PNDM go wrong when cut (one weighs what it has not seen, the other skips a stride); here they start anew. Raises
+        RequestError for other strengths and where no stride is left.
         """
         try:
             share = float(strength)
@@ -66,13 +67,17 @@ class Path:
             share = -1.0
         if not 0 <= share <= 1:
             raise RequestError(f"{name} must be a number from 0 to 1, not {str(strength)[:40]!r}; 0.75 is usual")
-        kept = min(int(len(self) * share), len(self))
+        kept = self._kept(share)
         if not kept:
-            least = next(tried for n in range(1, 1001) if int(len(self) * (tried := n / 1000)))
+            least = next(tried for n in range(1, 1001) if self._kept(tried := n / 1000))
             raise RequestError(
                 f"{name} {share:g} of {len(self)} steps leaves none to walk; use {least:g} or more, or more steps"
             )
         return replace(self, strides=self.strides[len(self) - kept :])
+
+    def _kept(self, share: float) -> int:
+        count = len(self)
+        return count - int(max(count - count * share, 0)) if self.in_part else min(int(count * share), count)
 
     def above(self, t: float) -> "Path":
         """The strides that start at timestep `t` or above it."""

@@ -1,7 +1,7 @@
 """Paths of flow models, alpha + sigma = 1: as diffusers' FlowMatch schedulers lay them, or from a list."""
 
 from collections.abc import Callable
-from math import isfinite
+from math import exp, isfinite
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,26 @@ from pleinair.sampling.path import Path, Point, chain
 from pleinair.sampling.sigmas import ALIGNED, karras, lay
 from pleinair.sampling.spacings import sigma_range, spaced_timesteps
 from pleinair.sampling.trained import train_steps, training
+
+SETTLED = "shift_here"  # a key that `settled` adds: the shift for one size of picture
+LARGEST_MU = 40.0  # beyond it all is noise
+
+
+def settled(config: dict[str, Any], patches: int) -> dict[str, Any]:
+    """A config whose shift follows from the size of the picture, settled for one of so many patches.
+
+    diffusers' `calculate_shift`, and FlowMatchEuler's `time_shift`, which is the plain shift by e^mu, or by mu. Other
+    configs are returned as they are.
+    """
+    if not config.get("use_dynamic_shifting"):
+        return config
+    few, many = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    low, high = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+    if few == many:
+        raise BundleError("the scheduler config has one size for its shifts; correct max_image_seq_len")
+    mu = low + (high - low) / (many - few) * (patches - few)
+    linear = config.get("time_shift_type", "exponential") == "linear"
+    return {**config, SETTLED: mu if linear else exp(min(mu, LARGEST_MU))}
 
 
 def grid_path(config: dict[str, Any], grid: str, steps: int, spacing: str, schedule: str | None) -> Path:
@@ -28,7 +48,11 @@ def grid_path(config: dict[str, Any], grid: str, steps: int, spacing: str, sched
         sigmas = karras(*sigma_range(config, training(config).sigmas[::-1], obeyed=True), steps)
         return _path(config, grid, sigmas / (sigmas + 1), whole=True)
     if spacing == "linspace":
-        even = np.linspace(1, shifted(np.array(1 / count)), steps)  # shifted twice at the weak end, as diffusers does
+        # shifted twice at the weak end, as diffusers does where the shift is known before the size
+        low = 1 / count if config.get("use_dynamic_shifting") else shifted(np.array(1 / count))
+        even = np.linspace(1, low, steps)
+    elif spacing == "trailing":
+        even = np.linspace(1, 1 / steps, steps)
     else:
         even = (spaced_timesteps({"num_train_timesteps": count}, steps, spacing, extra=0) + 1) / count
     sigmas = _stretched(config, shifted(even))
@@ -82,22 +106,26 @@ def _path(
     if grid in ("deis", "sa"):
         last = float(sigmas[-1])
     orders = last_orders(config, grid, len(sigmas), last, float(sigmas[-1]))
-    return Path(chain(timesteps, sigmas, last, point), 1.0, level, orders)
+    piped = str(config.get("_class_name") or "").startswith("FlowMatch")  # as the pipelines of such models cut them
+    return Path(chain(timesteps, sigmas, last, point), 1.0, level, orders, in_part=piped)
 
 
 def _shifting(config: dict[str, Any]) -> Callable[[np.ndarray], np.ndarray]:
     """sigma -> sigma with more noise, by the config's `shift` or `flow_shift` (Esser et al. 2024, eq. 23).
 
-    Raises BundleError where the shift depends on the size of the picture, or the walk goes from picture to noise.
+    Raises BundleError where the shift depends on a size of picture that is not `settled`, or the walk goes from picture
+    to noise.
     """
     if config.get("invert_sigmas"):
         raise BundleError("the scheduler config inverts its sigmas, which is not supported; set invert_sigmas to false")
-    if config.get("use_dynamic_shifting"):
-        raise BundleError(
-            "the scheduler config shifts noise levels by picture size, which is not supported;"
-            " set use_dynamic_shifting to false and shift to a number like 3"
-        )
     shift = config.get("flow_shift" if config.get("use_flow_sigmas") else "shift", config.get("flow_shift", 1.0))
+    if config.get("use_dynamic_shifting"):
+        shift = config.get(SETTLED)
+        if shift is None:
+            raise BundleError(
+                "the scheduler config shifts noise levels by picture size, and none is given;"
+                " set use_dynamic_shifting to false and shift to a number like 3"
+            )
     if isinstance(shift, bool) or not isinstance(shift, (int, float)) or not (isfinite(shift) and shift > 0):
         raise BundleError(f"the scheduler config's shift is {shift!r}; set it to a number above 0, like 3")
     return lambda sigmas: shift * sigmas / (1 + (shift - 1) * sigmas)

@@ -15,6 +15,8 @@ WHOLE = {  # key -> the smallest and the largest value
     "predictor_order": (1, 4),
     "corrector_order": (1, 4),
     "original_inference_steps": (1, MOST_BETAS),
+    "base_image_seq_len": (1, 1 << 24),
+    "max_image_seq_len": (1, 1 << 24),
 }
 REAL = {
     "beta_start": (0.0, 1.0),
@@ -28,6 +30,8 @@ REAL = {
     "rho": (1e-2, 1e3),
     "shift": (1e-6, 1e6),
     "flow_shift": (1e-6, 1e6),
+    "base_shift": (-20.0, 20.0),
+    "max_shift": (-20.0, 20.0),
     "shift_terminal": (0.0, 0.999),
     "timestep_scaling": (1e-6, 1e6),
 }
@@ -38,7 +42,7 @@ FLAGS = (
 )
 TEXTS = (
     *("_class_name", "beta_schedule", "prediction_type", "timestep_spacing", "timestep_type", "variance_type"),
-    *("algorithm_type", "solver_type", "final_sigmas_type", "interpolation_type", "sigma_schedule"),
+    *("algorithm_type", "solver_type", "final_sigmas_type", "interpolation_type", "sigma_schedule", "time_shift_type"),
 )
 
 

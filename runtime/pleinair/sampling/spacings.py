@@ -39,7 +39,8 @@ def resolve_spacing(config: dict[str, Any], grid: str, spacing: str | None) -> t
     """(timestep spacing, sigma schedule or None): what `spacing` names, and for the rest what the config says.
 
     As diffusers' `from_config` does, a key that the class behind the grid does not have is not inherited, and where the
-    config is silent the default of that class holds. Flow and EDM models are laid alike on every grid.
+    config is silent the default of that class holds. Flow and EDM models are laid alike on every grid; a config of
+    FlowMatchEuler, which has no timestep spacing of its own, has the one that its pipeline lays.
     """
     timestep_spacing, sigma_schedule = _configured(config, grid)
     named = [one_of("spacing", part.strip().lower(), SPACINGS) for part in spacing.split(",")] if spacing else []
@@ -65,7 +66,8 @@ def _configured(config: dict[str, Any], grid: str) -> tuple[str, str | None]:
     silent = "leading" if grid in WHOLE_TIMESTEPS and trained == "betas" else "linspace"
     # the classes behind these three have a spacing of their own
     own = trained != "betas" or grid in ("singlestep", *FEW_STEPS)
-    timestep_spacing = silent if own else config.get("timestep_spacing", silent)
+    piped = trained == "flow" and str(config.get("_class_name") or "").startswith("FlowMatch")
+    timestep_spacing = silent if own and not piped else config.get("timestep_spacing", silent)
     if trained == "edm":
         schedule = config.get("sigma_schedule", "karras")
         if schedule not in ("karras", "exponential"):

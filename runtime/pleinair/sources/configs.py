@@ -6,6 +6,7 @@ from typing import Any
 from pleinair.bundle.manifest import EDITED
 from pleinair.checks import is_number, one_line, shown, wholes
 from pleinair.errors import ExportError
+from pleinair.sources import transformer_checks
 from pleinair.sources.describing import ADDED, Described, channels_behind, size_feed, vae_levels
 from pleinair.sources.families import SUPPORTED
 from pleinair.sources.weight_files import DOWNLOAD
@@ -33,35 +34,53 @@ def check_numbers(path: Path, component: str, config: dict[str, Any]) -> None:
 
 def check_configs(path: Path, model: Described) -> None:
     """Raise ExportError for what a bundle has no port for, and for values of a wrong kind."""
-    unet, vae = model.unet, model.configs["vae"]
-    texts = {part.folder: model.configs[part.folder] for part in model.family.readers}
-    levels, sides = vae_levels(vae), unet.get("sample_size")
-    sides = sides if isinstance(sides, list) and len(sides) == 2 else [64 if sides is None else sides]
-    scale, shift = vae.get("scaling_factor", 0.18215), vae.get("shift_factor") or 0.0
-    widths = [vae.get("latent_channels", 4), unet.get("in_channels", 4), unet.get("out_channels", 4)]
-    told, joined = unet.get("time_cond_proj_dim"), unet.get("cross_attention_dim", 1280)
-    checks = {
-        "block_out_channels of its vae": isinstance(levels, list) and 1 <= len(levels) <= 7 and wholes(levels, LARGEST),
-        "sample_size of its unet": wholes(sides, LATENTS),
-        "scaling_factor of its vae": is_number(scale) and scale != 0,
-        "shift_factor of its vae": is_number(shift),
-        "latents_mean and latents_std of its vae": are_moments(vae),
-        "channels of its vae and unet": wholes(widths, 256),
-        "time_cond_proj_dim of its unet": told is None or (wholes([told], LARGEST) and told > 3),
-        "cross_attention_dim of its unet": wholes([joined], LARGEST),
-    }
-    if model.family.pooling:
-        added = [unet.get(key) for key in ("projection_class_embeddings_input_dim", "addition_time_embed_dim")]
-        added += [texts[part.folder].get("projection_dim", 512) for part in model.family.pooling]
-        checks["numbers that its unet is told beside the text"] = wholes(added, LARGEST)
-    for name, text in texts.items():
+    checks = plausible_vae(model.configs["vae"])
+    checks |= plausible_unet(model) if model.transformer is None else transformer_checks.plausible(model)
+    for part in model.family.readers:
+        name, text = part.folder, model.configs[part.folder]
         lengths = [text_length(text), text.get("hidden_size", 512), text.get("num_hidden_layers", 12)]
         checks[f"max_position_embeddings of its {name}"] = wholes(lengths[:1], 4096) and lengths[0] >= 3
         checks[f"hidden_size and num_hidden_layers of its {name}"] = wholes(lengths[1:], LARGEST)
     wrong = [what for what, fine in checks.items() if not fine]
     if wrong:
         raise ExportError(f"'{one_line(path.name, 80)}' has impossible {wrong[0]}; {DOWNLOAD}")
-    check_ports(path, model)
+    if model.transformer is None:
+        check_ports(path, model)
+        return
+    for what, wrong in transformer_checks.misfits(model).items():
+        if wrong:
+            raise ExportError(f"'{one_line(path.name, 80)}' has a transformer that reads {what}; {DOWNLOAD}")
+
+
+def plausible_vae(vae: dict[str, Any]) -> dict[str, bool]:
+    """What a VAE's config says, and whether a model can have it."""
+    levels = vae_levels(vae)
+    scale, shift = vae.get("scaling_factor", 0.18215), vae.get("shift_factor") or 0.0
+    return {
+        "block_out_channels of its vae": isinstance(levels, list) and 1 <= len(levels) <= 7 and wholes(levels, LARGEST),
+        "scaling_factor of its vae": is_number(scale) and scale != 0,
+        "shift_factor of its vae": is_number(shift),
+        "latents_mean and latents_std of its vae": are_moments(vae),
+    }
+
+
+def plausible_unet(model: Described) -> dict[str, bool]:
+    """What a UNet's config says, and whether a model can have it."""
+    unet = model.unet
+    sides = unet.get("sample_size")
+    sides = sides if isinstance(sides, list) and len(sides) == 2 else [64 if sides is None else sides]
+    widths = [model.channels, unet.get("in_channels", 4), unet.get("out_channels", 4)]
+    told, joined = unet.get("time_cond_proj_dim"), unet.get("cross_attention_dim", 1280)
+    checks = {
+        "sample_size of its unet": wholes(sides, LATENTS),
+        "channels of its vae and unet": wholes(widths, 256),
+        "time_cond_proj_dim of its unet": told is None or (wholes([told], LARGEST) and told > 3),
+        "cross_attention_dim of its unet": wholes([joined], LARGEST),
+    }
+    if model.family.pooling:
+        added = [unet.get(key) for key in ("projection_class_embeddings_input_dim", "addition_time_embed_dim")]
+        checks["numbers that its unet is told beside the text"] = wholes(added + model.pooled_widths, LARGEST)
+    return checks
 
 
 def check_ports(path: Path, model: Described) -> None:

@@ -36,8 +36,8 @@ def settled(path: Path, model: Described, scheduler: dict[str, Any], wishes: dic
         timesteps = None if timesteps is None else tuple(map(float, falling("timesteps", timesteps)))
         steps = wishes.get("steps", own.steps if timesteps is None else len(timesteps))
         defaults = Defaults(
-            width=pixels("width", wishes.get("width", width), factor),
-            height=pixels("height", wishes.get("height", height), factor),
+            width=pixels("width", wishes.get("width", width), model.multiple),
+            height=pixels("height", wishes.get("height", height), model.multiple),
             sampler=sampler,
             steps=whole("steps", steps, 1, MAX_STEPS),
             guidance=number("guidance", wishes.get("guidance", own.guidance), 0, 100),
@@ -49,7 +49,8 @@ def settled(path: Path, model: Described, scheduler: dict[str, Any], wishes: dic
                 f"{len(timesteps)} timesteps and {steps} steps contradict each other; leave the steps out"
             )
         make_solver(sampler, scheduler)
-        make_path(scheduler, SAMPLERS[sampler].grid, defaults.steps, None, timesteps=timesteps)
+        patches = (defaults.width // model.multiple) * (defaults.height // model.multiple)
+        make_path(scheduler, SAMPLERS[sampler].grid, defaults.steps, None, timesteps=timesteps, patches=patches)
     except ExportError:
         raise
     except (RequestError, BundleError) as error:

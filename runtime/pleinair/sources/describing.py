@@ -25,7 +25,9 @@ from pleinair.bundle.manifest import (
 )
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.bundle.verifying import FileInfo
-from pleinair.sources.families import PROJECTED, Family
+from pleinair.sources import transformers
+from pleinair.sources.families import PROJECTED, T5_KIND, Family, Part
+from pleinair.sources.transformers import TRANSFORMERS, Transformer
 
 Config = Mapping[str, Any]
 
@@ -59,36 +61,58 @@ class Described:
         return self.configs["unet"]
 
     @property
+    def network(self) -> Config:
+        """The config of the network of the loop."""
+        return self.configs[self.family.denoiser.folder]
+
+    @property
+    def transformer(self) -> Transformer | None:
+        """What is known of that network where it is no UNet."""
+        return TRANSFORMERS.get(self.family.denoiser.kind)
+
+    @property
     def channels(self) -> int:
         """Of the latents."""
         return self.configs["vae"].get("latent_channels", 4)
 
     @property
     def behind(self) -> tuple[str, ...]:
-        """What the UNet reads behind the latents."""
+        """What the network reads behind the latents."""
+        if self.transformer is not None:
+            return ()
         names = channels_behind(self.family, self.unet.get("in_channels", 4), self.channels) or ()
         return ("scaled_image",) if names == ("image",) and self.index.get("is_cosxl_edit") else names
 
     @property
+    def pooled_widths(self) -> list[Any]:
+        """Numbers of each pooled text that the network is told."""
+        return [pooled_width(part, self.configs[part.folder]) for part in self.family.pooling]
+
+    @property
     def pooled(self) -> int:
-        """Numbers of the pooled texts that the UNet is told."""
-        return sum(self.configs[part.folder].get("projection_dim", 512) for part in self.family.pooling)
+        """Numbers of the pooled texts together."""
+        return sum(self.pooled_widths)
 
     @property
     def scored(self) -> bool:
-        """Whether the UNet is told how well a picture is scored."""
-        return SCORED in unet_feeds(self.unet, self.pooled).values()
+        """Whether the network is told how well a picture is scored."""
+        return SCORED in denoiser(self).feeds.values()
 
     @property
     def size(self) -> tuple[int, int]:
         """Default height and width of the latents."""
-        side = self.unet.get("sample_size")
-        return tuple(side) if isinstance(side, list | tuple) else (side or 64, side or 64)
+        side, usual = self.network.get("sample_size"), 64 if self.transformer is None else transformers.SIZE
+        return tuple(side) if isinstance(side, list | tuple) else (side or usual, side or usual)
 
     @property
     def factor(self) -> int:
         """Image pixels per latent pixel along one side."""
         return vae_factor(self.configs["vae"])
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of a picture are multiples of."""
+        return self.factor * (1 if self.transformer is None else self.transformer.side(self.network))
 
 
 @dataclass(frozen=True)
@@ -96,7 +120,7 @@ class Tokens:
     """What a tokenizer folder and its text encoder's config say."""
 
     length: int
-    bos_id: int
+    bos_id: int | None
     eos_id: int
     pad_id: int
 
@@ -123,14 +147,14 @@ def painter_manifest(model: Described, made: Made) -> Manifest:
     return Manifest(
         format=FORMAT,
         name=made.name,
-        family=f"{generation(model.unet)}-refiner" if model.scored else generation(model.unet),
-        tasks=REFINING if model.scored and not model.behind else TASKS[model.behind],
-        latents=Latents(model.channels, model.factor, made.rgb),
+        family=generation(model),
+        tasks=tasks(model),
+        latents=Latents(model.channels, model.multiple, made.rgb),
         vaes={"default": autoencoder(model)},
         defaults=made.defaults,
         text_encoders=encoders,
-        conditioning=conditioning(encoders),
-        denoisers=(Denoiser("unet", unet_feeds(model.unet, model.pooled), "out_sample", model.behind),),
+        conditioning=conditioning(model, encoders),
+        denoisers=(denoiser(model),),
         guidance=guidance_kind(model),
         scheduler="scheduler/scheduler_config.json",
         graphs=made.graphs,
@@ -156,12 +180,21 @@ def upscaler_manifest(name: str, scale: int, graph: GraphInfo, files: dict[str, 
     )
 
 
-def generation(unet: Config) -> str:
-    """ "sdxl", or from the UNet's text "sd1" or "sd2": SD 2 projects with linear layers and reads a width of 1024."""
-    if unet.get("addition_embed_type") == ADDED:
-        return "sdxl"
-    second = unet.get("use_linear_projection") or unet.get("cross_attention_dim", 0) == 1024
+def generation(model: Described) -> str:
+    """What a bundle calls its family: SD 2 projects with linear layers and reads a width of 1024."""
+    if model.transformer is not None:
+        return model.transformer.family
+    if model.unet.get("addition_embed_type") == ADDED:
+        return "sdxl-refiner" if model.scored else "sdxl"
+    second = model.unet.get("use_linear_projection") or model.unet.get("cross_attention_dim", 0) == 1024
     return "sd2" if second else "sd1"
+
+
+def tasks(model: Described) -> tuple[str, ...]:
+    """What a model can be asked for."""
+    if model.transformer is not None:
+        return transformers.TASKS
+    return REFINING if model.scored and not model.behind else TASKS[model.behind]
 
 
 def channels_behind(family: Family, read: int, latents: int) -> tuple[str, ...] | None:
@@ -173,9 +206,22 @@ def channels_behind(family: Family, read: int, latents: int) -> tuple[str, ...] 
 
 def guidance_kind(model: Described) -> str:
     """One of GUIDANCE of the manifest."""
+    if model.transformer is not None:
+        return model.transformer.guidance(model.network)
     if model.unet.get("time_cond_proj_dim"):
         return "embedded"
     return "image_text" if set(EDITED) & set(model.behind) else "cfg"
+
+
+def denoiser(model: Described) -> Denoiser:
+    if model.transformer is not None:
+        return model.transformer.denoiser(model.network)
+    return Denoiser("unet", unet_feeds(model.unet, model.pooled), "out_sample", model.behind)
+
+
+def pooled_width(part: Part, config: Config) -> Any:
+    """Numbers that a text encoder says of a text as a whole."""
+    return config.get("projection_dim" if part.kind == PROJECTED else "hidden_size", 512)
 
 
 def unet_feeds(unet: Config, pooled: int = 0) -> dict[str, str]:
@@ -212,6 +258,7 @@ def size_feed(unet: Config, pooled: int) -> str | None:
 
 def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEncoder, ...]:
     zeros = model.index.get("force_zeros_for_empty_prompt", model.family.zeros)
+    told = {name for group in model.family.groups for name in group}
     encoders = []
     for part in model.family.readers:
         (graph,) = part.graphs
@@ -225,8 +272,10 @@ def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEnco
                 eos_id=ids.eos_id,
                 pad_id=ids.pad_id,
                 output=read_output(model, part.folder),
-                pooled="text_embeds" if part.kind == PROJECTED else None,
+                pooled=part.pooled,
                 empty="zeros" if zeros else "encode",
+                cut=part.kind == T5_KIND or (bool(told) and graph not in told),
+                emphasis="plain" if part.kind == T5_KIND else "mean",
             )
         )
     return tuple(encoders)
@@ -234,13 +283,15 @@ def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEnco
 
 def read_output(model: Described, folder: str) -> str:
     """The output of a text encoder that the denoiser is told."""
-    if not model.family.skipped:
+    if not model.family.skipped or model.family.part(folder).kind == T5_KIND:
         return "last_hidden_state"
     return f"hidden_states.{model.configs[folder]['num_hidden_layers'] - model.family.skipped}"
 
 
-def conditioning(encoders: tuple[TextEncoder, ...]) -> dict[str, Joined]:
+def conditioning(model: Described, encoders: tuple[TextEncoder, ...]) -> dict[str, Joined]:
     """The feeds that text encoders make."""
+    if model.family.groups:
+        return transformers.joined(model.family, encoders, model.network)
     pooled = tuple(encoder.graph for encoder in encoders if encoder.pooled)
     made = {TEXT: Joined(tuple(encoder.graph for encoder in encoders))}
     return made | ({POOLED: Joined(pooled, pooled=True)} if pooled else {})

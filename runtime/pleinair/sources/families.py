@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-PROJECTED = "CLIPTextModelWithProjection"  # a text encoder whose pooled output is the denoiser's too
+PROJECTED = "CLIPTextModelWithProjection"
+T5_KIND = "T5EncoderModel"
+DENOISERS = ("unet", "transformer")  # folders
 
 
 @dataclass(frozen=True)
 class Part:
     """A component of a pipeline: its folder, its class and the library of that, its graphs by name with their kinds.
 
-    Text encoders have a `tokenizer`, which is a folder too.
+    Text encoders have a `tokenizer`, which is a folder too, and the output that is `pooled` for the denoiser, if any.
+    `lengths` are the numbers of tokens that one may read at once whose config does not say.
     """
 
     folder: str
@@ -19,6 +22,8 @@ class Part:
     kind: str
     graphs: dict[str, str]
     tokenizer: str | None = None
+    pooled: str | None = None
+    lengths: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Family:
     `behind` are the sets of channels that its denoiser may be shown behind the latents. A prompt is read from the
     output `skipped` layers before a text encoder's last, which lacks the final norm. `zeros` is what
     model_index.json's "force_zeros_for_empty_prompt" means where it is silent. `guidance` is how strictly to follow
-    the prompt unless told.
+    the prompt unless told. `groups` are the text encoders whose tokens are told: one group's side by side, one group's
+    behind the other's; all side by side where there are none. `absent` are text encoders whose tokens are zeros.
     """
 
     pipelines: tuple[str, ...]
@@ -37,6 +43,8 @@ class Family:
     skipped: int = 0
     zeros: bool = False
     guidance: float = 7.5
+    groups: tuple[tuple[str, ...], ...] = ()
+    absent: tuple[Part, ...] = ()
 
     def part(self, folder: str) -> Part:
         return next(part for part in self.parts if part.folder == folder)
@@ -49,12 +57,25 @@ class Family:
     @property
     def pooling(self) -> tuple[Part, ...]:
         """The text encoders whose pooled output the denoiser is told."""
-        return tuple(part for part in self.parts if part.kind == PROJECTED)
+        return tuple(part for part in self.parts if part.pooled)
+
+    @property
+    def denoiser(self) -> Part:
+        """The network of the loop."""
+        return next(part for part in self.parts if part.folder in DENOISERS)
 
 
 TEXT = Part("text_encoder", "transformers", "CLIPTextModel", {"text_encoder": "text_encoder"}, "tokenizer")
 PROJECTED_TEXT = Part(
-    "text_encoder_2", "transformers", PROJECTED, {"text_encoder_2": "projected_text_encoder"}, "tokenizer_2"
+    "text_encoder_2",
+    "transformers",
+    PROJECTED,
+    {"text_encoder_2": "projected_text_encoder"},
+    "tokenizer_2",
+    pooled="text_embeds",
+)
+T5_THIRD = Part(
+    "text_encoder_3", "transformers", T5_KIND, {"text_encoder_3": "t5_encoder"}, "tokenizer_3", lengths=(256,)
 )
 UNET = Part("unet", "diffusers", "UNet2DConditionModel", {"unet": "unet"})
 VAE = Part("vae", "diffusers", "AutoencoderKL", {"vae_encoder": "vae_encoder", "vae_decoder": "vae_decoder"})
@@ -87,11 +108,53 @@ SDXL_REFINER = replace(
     parts=(PROJECTED_TEXT, UNET, VAE),
 )
 
-ROWS = (STABLE_DIFFUSION, PIX2PIX, SDXL, SDXL_PIX2PIX, SDXL_REFINER)  # of those that fit a folder, the first is its own
+SD3 = Family(
+    pipelines=("StableDiffusion3Pipeline",),
+    parts=(
+        replace(TEXT, kind=PROJECTED, graphs={"text_encoder": "projected_text_encoder"}, pooled="text_embeds"),
+        PROJECTED_TEXT,
+        T5_THIRD,
+        Part("transformer", "diffusers", "SD3Transformer2DModel", {"transformer": "transformer"}),
+        VAE,
+    ),
+    behind=((),),
+    skipped=1,
+    groups=(("text_encoder", "text_encoder_2"), ("text_encoder_3",)),
+)
+SD3_WITHOUT_T5 = replace(SD3, parts=tuple(part for part in SD3.parts if part != T5_THIRD), absent=(T5_THIRD,))
+FLUX = Family(
+    pipelines=("FluxPipeline",),
+    parts=(
+        replace(TEXT, pooled="pooler_output"),
+        Part(
+            "text_encoder_2",
+            "transformers",
+            T5_KIND,
+            {"text_encoder_2": "t5_encoder"},
+            "tokenizer_2",
+            lengths=(256, 512),
+        ),
+        Part("transformer", "diffusers", "FluxTransformer2DModel", {"transformer": "transformer"}),
+        VAE,
+    ),
+    behind=((),),
+    groups=(("text_encoder_2",),),
+)
+
+ROWS = (  # of those that fit a folder, the first is its own
+    STABLE_DIFFUSION,
+    PIX2PIX,
+    SDXL,
+    SDXL_PIX2PIX,
+    SDXL_REFINER,
+    SD3,
+    SD3_WITHOUT_T5,
+    FLUX,
+)
 FAMILIES = {  # pipeline class -> the first of its rows
     pipeline: next(row for row in ROWS if pipeline in row.pipelines) for family in ROWS for pipeline in family.pipelines
 }
-SUPPORTED = "Stable Diffusion 1.x, 2.x and XL"
+SUPPORTED = "Stable Diffusion 1.x, 2.x, XL and 3, and FLUX.1"
 
 
 def family_of(index: Mapping[str, Any]) -> Family | None:

@@ -15,6 +15,7 @@ from pleinair.sources.families import FAMILIES, SUPPORTED, Family, Part, class_i
 from pleinair.sources.hub_ids import hub_id
 from pleinair.sources.schedulers import as_walked
 from pleinair.sources.settings import SETTINGS, Settings, check_sides, read_settings
+from pleinair.sources.transformers import tokens_read
 from pleinair.sources.weight_files import DOWNLOAD, check_weights
 from pleinair.system.files import CONFIG, read_file, read_json
 
@@ -45,7 +46,7 @@ class Source(Described):
 
     def length(self, part: Part) -> int:
         """Tokens that a text encoder reads at once."""
-        return text_length(self.configs[part.folder])
+        return tokens_read(part, self.network) or text_length(self.configs[part.folder])
 
 
 def open_source(path: Path, sampler: str | None = None) -> Source:
@@ -155,7 +156,7 @@ def check_files(path: Path, folders: tuple[str, ...]) -> None:
             raise ExportError(f"'{where}' is a link that leaves the model's folder; put a copy of the file there")
         if not real.is_dir() and not real.is_file():
             raise ExportError(f"'{where}' is not an ordinary file; {DOWNLOAD}")
-        if entry.suffix in (".json", ".txt") and real.stat().st_size > TEXT:
+        if entry.suffix in (".json", ".txt", ".model") and real.stat().st_size > TEXT:
             raise ExportError(f"'{where}' is too large ({real.stat().st_size:,} bytes, at most {TEXT:,}); {DOWNLOAD}")
 
 

@@ -55,6 +55,7 @@ OVERWRITES = {  # pipeline class -> the keys that its constructor sees to; those
     "StableDiffusionImg2ImgPipeline": ("steps_offset", "clip_sample"),
     "StableDiffusionInpaintPipeline": ("steps_offset", "skip_prk_steps"),
 }
+SPACED = {"FluxPipeline": "trailing"}  # pipelines that lay FlowMatchEuler's sigmas themselves
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def habits(model: Described, scheduler: dict[str, Any]) -> Habits:
     Models distilled to a few steps tell themselves: by the class of their scheduler, by a list of timesteps in its
     config, or by beginning at the last timestep without zero signal there (Turbo, Lightning).
     """
+    if model.transformer is not None:
+        return Habits(*model.transformer.defaults(model.network, scheduler))
     few = DISTILLED.get(scheduler.get("prediction_type", "epsilon"))
     begins_last = scheduler.get("timestep_spacing") == "trailing" and not scheduler.get("rescale_betas_zero_snr")
     listed, embedded = scheduler.get("timesteps"), guidance_kind(model) == "embedded"
@@ -97,6 +100,9 @@ def as_walked(config: dict[str, Any], pipeline: str, entry: Any) -> dict[str, An
     if not isinstance(kind, str):
         return config
     kind = pytorch_class(kind)
+    if kind.startswith("FlowMatch"):  # which has no timestep spacing of its own
+        laid = {"timestep_spacing": SPACED[pipeline]} if pipeline in SPACED else {}
+        config = {key: value for key, value in config.items() if key != "timestep_spacing"} | laid
     said = {**DEFAULTS.get(kind, {}), **config}
     wrong = {key: OVERWRITTEN[key] for key in OVERWRITES.get(pipeline, ()) if key in said}
     return {

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from pleinair.bundle.manifest import TextEncoder
 from pleinair.text.inversion import Embeddings
 from pleinair.text.syntax import Piece, Warnings, shown
+from pleinair.text.tokenizer import token_ids
 
 COMMA = ",</w>"
 BACKTRACK = 20  # tokens after a comma that move to the next chunk with their word, as A1111 does it
@@ -39,8 +40,10 @@ class Chunker:
 
     def chunks(self, text: list[Piece], warnings: Warnings) -> tuple[Chunk, ...]:
         """Tokens in chunks: BREAK begins a new one, and so does the word after the last comma where a chunk would end
-        within BACKTRACK tokens of it. Vectors of one embedding stay together."""
-        room, comma_id = self.encoder.length - 2, self.tokenizer.token_to_id(COMMA)
+        within BACKTRACK tokens of it. Vectors of one embedding stay together. An encoder that cuts has one chunk."""
+        if self.encoder.cut:
+            return (self._first(text, warnings),)
+        room, comma_id = self.encoder.room, self.tokenizer.token_to_id(COMMA)
         done: list[list[tuple[int, float]]] = []
         chunk: list[tuple[int, float]] = []
         comma = -1
@@ -63,10 +66,27 @@ class Chunker:
             done.append(chunk)
         return tuple(Chunk(tuple(i for i, _ in each), tuple(w for _, w in each)) for each in done)
 
+    def _first(self, text: list[Piece], warnings: Warnings) -> Chunk:
+        """What is read of a text at once; a warning where that is not all, unless it is for a pooled text alone."""
+        room = self.encoder.room
+        tokens = [
+            (token, piece.weight)
+            for piece in text
+            if piece.text is not None
+            for unit in self._units(piece.text, warnings)
+            for token in unit
+        ]
+        if len(tokens) > room and self.encoder.pooled is None:
+            warnings.setdefault(
+                f"the model reads {room} tokens of a text and this one has {len(tokens)}; the rest is left out"
+            )
+        return Chunk(tuple(i for i, _ in tokens[:room]), tuple(w for _, w in tokens[:room]))
+
     def ids(self, chunk: Chunk) -> tuple[int, ...]:
         """A chunk as the encoder is given it: (length,)."""
         encoder = self.encoder
-        ids = (encoder.bos_id, *chunk.ids, encoder.eos_id)
+        first = () if encoder.bos_id is None else (encoder.bos_id,)
+        ids = (*first, *chunk.ids, encoder.eos_id)
         return ids + (encoder.pad_id,) * (encoder.length - len(ids))
 
     def token(self, id: int) -> str:
@@ -89,9 +109,9 @@ class Chunker:
                 yield tuple(-1 - row for row in section[1])
                 continue
             for name in ANGLED.findall(section):
-                if not name.startswith("<|"):  # CLIP's own <|endoftext|>
+                if not name.startswith("<|") and self.tokenizer.token_to_id(name) is None:  # <|endoftext|>, </s>
                     warnings.setdefault(f"'{shown(name)}' is no embedding that is loaded, and is read as text")
-            for token in self.tokenizer.encode(section, add_special_tokens=False).ids:
+            for token in token_ids(self.tokenizer, section):
                 yield (token,)
 
 

@@ -104,7 +104,7 @@ def open_tokenizer(bundle: Bundle, encoder: TextEncoder) -> Tokenizer:
     name = f"{encoder.tokenizer}/tokenizer.json"
     tokenizer = read_tokenizer(bundle.files.read(name, LARGEST), bundle.path / name)
     size = tokenizer.get_vocab_size()
-    if not all(token < size for token in (encoder.bos_id, encoder.eos_id, encoder.pad_id)):
+    if not all(token < size for token in (encoder.bos_id or 0, encoder.eos_id, encoder.pad_id)):
         raise BundleError(f"'{bundle.path / name}' lacks the tokens that bundle.json names; export the model again")
     return tokenizer
 
@@ -113,10 +113,11 @@ def skipped(bundle: Bundle, encoder: TextEncoder, clip_skip: int) -> tuple[str, 
     """The encoder's output for a clip skip, and whether the final layer norm is still to be applied to it.
 
     1 is what the model was made for, whichever layer that is; every further one is a layer earlier. The norm follows
-    only where the usual output has had it.
+    only where the usual output has had it. Encoders without hidden states are left as they are beside one that has
+    them, as T5 is beside CLIP.
     """
     usual, states = encoder.output, hidden_states(bundle, encoder)
-    if clip_skip == 1:
+    if clip_skip == 1 or (not states and any(hidden_states(bundle, one) for one in bundle.manifest.text_encoders)):
         return usual, False
     if not states:
         raise BundleError(

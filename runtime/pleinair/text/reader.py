@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from pleinair.bundle.manifest import Joined, TextEncoder
 from pleinair.bundle.opening import Bundle
 from pleinair.engines.engine import Graph
 from pleinair.errors import RequestError
-from pleinair.network.feeds import Told, joined
+from pleinair.network.feeds import Told, fed
 from pleinair.network.guidance import Guide
 from pleinair.text.chunks import EMPTY, Chunk, Chunker, rows_used
 from pleinair.text.encoders import Encoders, Heard, open_norm, skipped, width_of
@@ -104,7 +105,7 @@ class Reader:
             Chunker(
                 encoder,
                 self._encoders.tokenizer(encoder),
-                open_embeddings(embeddings, width_of(bundle, encoder), encoder.length - 2),
+                open_embeddings(embeddings, width_of(bundle, encoder), encoder.room),
             )
             for encoder in bundle.manifest.text_encoders
         ]
@@ -222,10 +223,11 @@ class _Encoding:
         """The feeds of one version of a part."""
         manifest = self._reader.bundle.manifest
         places = {chunker.encoder.graph: n for n, chunker in enumerate(self._reader.chunkers)}
-        return {
-            feed: joined([self._rows(places[name], said.chunks[places[name]][number], made) for name in made.encoders])
-            for feed, made in manifest.conditioning.items()
-        }
+
+        def output(made: Joined, name: str) -> np.ndarray:
+            return self._rows(places[name], said.chunks[places[name]][number], made)
+
+        return {feed: fed(made, partial(output, made)) for feed, made in manifest.conditioning.items()}
 
     def of_nothing(self, told: Told) -> Told:
         """The feeds where no negative prompt was given: zeros from the encoders that are to say so."""
@@ -233,13 +235,17 @@ class _Encoding:
         silent = {encoder.graph for encoder in manifest.text_encoders if encoder.empty == "zeros"}
         emptied = {}
         for feed, made in manifest.conditioning.items():
-            if silent.issuperset(made.encoders):
+            if silent.issuperset(made.all):
                 emptied[feed] = np.zeros_like(told[feed])
         return told | emptied
 
     def _rows(self, place: int, chunks: tuple[Chunk, ...], made: Joined) -> np.ndarray:
-        """What an encoder says to chunks: (1, 77 k, d), or pooled (1, d), which is of the first chunk as A1111's."""
-        filled = chunks + (EMPTY,) * (self._count - len(chunks))
+        """What an encoder says to chunks: (1, 77 k, d), or pooled (1, d), which is of the first chunk as A1111's.
+
+        One that reads a single chunk is not filled up to those of the others.
+        """
+        count = 1 if self._reader.chunkers[place].encoder.cut else self._count
+        filled = chunks + (EMPTY,) * (count - len(chunks))
         if made.pooled:
             return self._heard(place, filled[0]).pooled
         return np.concatenate([self._emphasized(place, chunk) for chunk in filled], axis=1)
@@ -249,7 +255,11 @@ class _Encoding:
             hidden, norm = self._heard(place, chunk).hidden, self._norms[place]
             encoder = self._reader.chunkers[place].encoder
             hidden = hidden if norm is None else norm(hidden)
-            self._weighted[place, chunk] = emphasized(hidden, padded(chunk.weights, encoder), self._warnings)
+            weights = padded(chunk.weights, encoder)
+            plain = encoder.emphasis == "plain"
+            self._weighted[place, chunk] = (
+                heavier(hidden, weights) if plain else emphasized(hidden, weights, self._warnings)
+            )
         return self._weighted[place, chunk]
 
     def _heard(self, place: int, chunk: Chunk) -> Heard:
@@ -259,8 +269,13 @@ class _Encoding:
 def padded(weights: tuple[float, ...], encoder: TextEncoder) -> np.ndarray:
     """The weight of each token that an encoder reads (length,)."""
     full = np.ones(encoder.length, np.float32)
-    full[1 : 1 + len(weights)] = weights
+    full[encoder.start : encoder.start + len(weights)] = weights
     return full
+
+
+def heavier(hidden: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """A chunk's embeddings (1, S, d) times the weights of its tokens (S,); with all weights 1 the very same array."""
+    return hidden if (weights == 1).all() else hidden * weights[None, :, None]
 
 
 def emphasized(hidden: np.ndarray, weights: np.ndarray, warnings: Warnings) -> np.ndarray:
@@ -270,7 +285,7 @@ def emphasized(hidden: np.ndarray, weights: np.ndarray, warnings: Warnings) -> n
     """
     if (weights == 1).all():
         return hidden
-    heavy = hidden * weights[None, :, None]
+    heavy = heavier(hidden, weights)
     before, after = hidden.mean(dtype=np.float64), heavy.mean(dtype=np.float64)
     if abs(before) < SMALLEST_MEAN * np.abs(hidden).mean():
         return heavy

@@ -1,7 +1,8 @@
-"""CLIP's tokenizer from a tokenizer.json, of which nothing is built but what is known here.
+"""A tokenizer from a tokenizer.json, of which nothing is built but what is known here.
 
 A tokenizer.json is a program: its normalizers can multiply a text a billionfold and its expressions take for ever, and
-the library that runs it ends in a panic then. What CLIP's consists of is a short list; anything else is refused.
+the library that runs it ends in a panic then. What CLIP's consists of is a short list, and so is what T5's does (see
+`unigram`); anything else is refused.
 """
 
 import json
@@ -14,10 +15,10 @@ from tokenizers import Tokenizer
 from pleinair.checks import one_line
 from pleinair.errors import BundleError
 from pleinair.system.files import parse_json
+from pleinair.text import unigram
+from pleinair.text.unigram import LONGEST_TOKEN, MOST_TOKENS, is_token
 
 LARGEST = 16 << 20  # bytes; CLIP's has two million
-MOST_TOKENS = 500_000
-LONGEST_TOKEN = 300  # characters
 MOST_ADDED = 2000
 NORMALIZER = {
     "type": "Sequence",
@@ -36,29 +37,41 @@ OFF = ("dropout", "continuing_subword_prefix", "fuse_unk", "byte_fallback", "ign
 def read_tokenizer(content: bytes, file: Path) -> Tokenizer:
     """The tokenizer in the content of `file`, bare of padding, truncation and special tokens around a text.
 
-    Raises BundleError for a file that is malformed, or that asks for more than CLIP's tokenizers do.
+    Raises BundleError for a file that is malformed, or that asks for more than the tokenizers of CLIP and T5 do.
     """
     raw = parse_json(content, file, BundleError, "restore the file or export the model again")
-    foreign = next((part for part, fine in _parts(raw).items() if not fine), None)
+    owner, parts = ("T5", unigram.parts(raw)) if unigram.is_unigram(raw) else ("CLIP", _parts(raw))
+    parts |= {"list of added tokens": _are_added(raw.get("added_tokens"))}
+    foreign = next((part for part, fine in parts.items() if not fine), None)
     if foreign:
         raise BundleError(
-            f"'{file}' has a {foreign} that CLIP's tokenizers do not have; do not use this model, or export it again"
+            f"'{file}' has a {foreign} that {owner}'s tokenizers do not have; do not use this model, or export it again"
         )
     known = {name: raw[name] for name in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
     empty = dict.fromkeys(("truncation", "padding", "post_processor", "decoder"))
     try:
         return Tokenizer.from_str(json.dumps({"version": "1.0", **empty, **known}))
     except BaseException as error:
-        # the library raises bare Exception for what is malformed, and panics past that
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        raise BundleError(
-            f"cannot read '{file}' ({one_line(error, 100)}); restore the file or export the model again"
-        ) from None
+        raise _refused(error, f"cannot read '{file}'") from None
+
+
+def token_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """A text as tokens, without those around it; BundleError where a tokenizer is too damaged to read it."""
+    try:
+        return tokenizer.encode(text, add_special_tokens=False).ids
+    except BaseException as error:
+        raise _refused(error, "the model's tokenizer cannot read this text") from None
+
+
+def _refused(error: BaseException, what: str) -> BaseException:
+    """The library raises bare Exception for what is malformed, and panics past that; all else is returned as it is."""
+    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        return error
+    return BundleError(f"{what} ({one_line(error, 100)}); restore the file or export the model again")
 
 
 def _parts(raw: dict[str, Any]) -> dict[str, bool]:
-    """Every part of a tokenizer.json that is used, and whether it is one of those known."""
+    """Every part of CLIP's tokenizer.json that is used, and whether it is one of those known."""
     model = raw.get("model")
     model = model if isinstance(model, dict) else {}
     return {
@@ -67,7 +80,6 @@ def _parts(raw: dict[str, Any]) -> dict[str, bool]:
         "model": _is_bpe(model),
         "vocabulary": _is_vocabulary(model.get("vocab")),
         "list of merges": _are_merges(model.get("merges")),
-        "list of added tokens": _are_added(raw.get("added_tokens")),
     }
 
 
@@ -96,21 +108,17 @@ def _is_bpe(model: dict[str, Any]) -> bool:
     return (
         model.get("type") == "BPE"
         and model.get("end_of_word_suffix") == "</w>"
-        and (unknown is None or _is_token(unknown))
+        and (unknown is None or is_token(unknown))
         and not any(model.get(name) for name in OFF)
         and not {*model} - {"type", "vocab", "merges", "end_of_word_suffix", "unk_token", *OFF}
     )
-
-
-def _is_token(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= LONGEST_TOKEN
 
 
 def _is_vocabulary(vocab: Any) -> bool:
     return (
         isinstance(vocab, dict)
         and 0 < len(vocab) <= MOST_TOKENS
-        and all(map(_is_token, vocab))
+        and all(map(is_token, vocab))
         and all(type(number) is int and 0 <= number < MOST_TOKENS for number in vocab.values())
     )
 
@@ -123,7 +131,7 @@ def _are_merges(merges: Any) -> bool:
         and all(
             len(merge) <= 2 * LONGEST_TOKEN
             if isinstance(merge, str)
-            else isinstance(merge, list) and len(merge) == 2 and all(map(_is_token, merge))
+            else isinstance(merge, list) and len(merge) == 2 and all(map(is_token, merge))
             for merge in merges
         )
     )
@@ -135,7 +143,7 @@ def _are_added(added: Any) -> bool:
         and len(added) <= MOST_ADDED
         and all(
             isinstance(token, dict)
-            and _is_token(token.get("content"))
+            and is_token(token.get("content"))
             and type(token.get("id")) is int
             and 0 <= token["id"] < MOST_TOKENS
             and all(isinstance(value, bool) for name, value in token.items() if name not in ("id", "content"))

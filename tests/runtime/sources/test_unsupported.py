@@ -25,8 +25,8 @@ def holding(folder, *names):
 
 CASES = {
     "sdxl": (lambda at: diffusers(at / "m", "StableDiffusionXLPipeline"), "convert it with: pleinair export"),
-    "sd3": (lambda at: diffusers(at / "m", "StableDiffusion3Pipeline"), "StableDiffusion3Pipeline"),
-    "flux": (lambda at: diffusers(at / "m", "FluxPipeline"), "Stable Diffusion 1.x, 2.x and XL"),
+    "pixart": (lambda at: diffusers(at / "m", "PixArtSigmaPipeline"), "PixArtSigmaPipeline"),
+    "cascade": (lambda at: diffusers(at / "m", "StableCascadeDecoderPipeline"), "Stable Diffusion 1.x, 2.x, XL and 3"),
     "diffusers": (lambda at: diffusers(at / "m", "StableDiffusionPipeline"), "convert it with: pleinair export"),
     "openvino of optimum": (
         lambda at: holding(diffusers(at / "m", "StableDiffusionPipeline"), "unet/openvino_model.xml"),

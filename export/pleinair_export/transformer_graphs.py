@@ -1,0 +1,156 @@
+"""Graphs of models whose network is a transformer: the network itself, and T5, which reads their texts."""
+
+from types import MethodType
+
+import numpy as np
+import torch
+from torch import nn
+
+from pleinair.bundle.manifest import SCALE, Port
+from pleinair.network import denoiser
+from pleinair.sources.transformers import TRANSFORMERS
+from pleinair_export.graphs import TRIED, Spec
+from pleinair_export.trials import Arrays, Context
+
+WO = ".wo"  # the one layer of T5 that looks at the type of its weight
+THETA = 10_000.0  # of rotary embeddings (Su et al. 2021)
+
+
+class T5Encoder(nn.Module):
+    """input_ids (B, length) -> last_hidden_state (B, length, D); no token is masked, as diffusers has it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        for name, layer in model.named_modules():
+            if name.endswith(WO):
+                layer.weight.data = layer.weight.data.float()
+
+    def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.model(input_ids=input_ids, return_dict=True).last_hidden_state,)
+
+
+class Rotary(nn.Module):
+    """ids (S, axes) -> cosine and sine (S, d): diffusers' FluxPosEmbed in float32, which is what engines compute in."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        rates = (1 / THETA ** (torch.arange(0, width, 2, dtype=torch.float64) / width) for width in widths)
+        for axis, each in enumerate(rates):
+            self.register_buffer(f"rates{axis}", each.float().repeat_interleave(2), persistent=False)
+        self.axes = len(widths)
+
+    def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        angles = [ids[:, axis, None] * getattr(self, f"rates{axis}")[None] for axis in range(self.axes)]
+        angle = torch.cat(angles, dim=-1)
+        return angle.cos(), angle.sin()
+
+
+class RotaryAttention:
+    """diffusers' FluxAttnProcessor in views of fixed heads: ONNX takes sizes of others for those of the example."""
+
+    def __call__(
+        self,
+        attn: nn.Module,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        image_rotary_emb: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        x = hidden_states
+        queries = attn.norm_q(in_heads(attn, attn.to_q(x)))
+        keys, values = attn.norm_k(in_heads(attn, attn.to_k(x))), in_heads(attn, attn.to_v(x))
+        if attn.added_kv_proj_dim is not None:
+            text = encoder_hidden_states
+            queries = torch.cat([attn.norm_added_q(in_heads(attn, attn.add_q_proj(text))), queries], dim=1)
+            keys = torch.cat([attn.norm_added_k(in_heads(attn, attn.add_k_proj(text))), keys], dim=1)
+            values = torch.cat([in_heads(attn, attn.add_v_proj(text)), values], dim=1)
+        queries, keys = rotated(attn, queries, *image_rotary_emb), rotated(attn, keys, *image_rotary_emb)
+        heads = (in_heads(attn, each).transpose(1, 2) for each in (queries, keys, values))
+        attended = nn.functional.scaled_dot_product_attention(*heads).transpose(1, 2)
+        attended = attended.reshape(x.shape[0], -1, attn.heads * attn.head_dim)
+        if encoder_hidden_states is None:
+            return attended
+        tokens = encoder_hidden_states.shape[1]
+        picture = attn.to_out[1](attn.to_out[0](attended[:, tokens:]))
+        return picture, attn.to_add_out(attended[:, :tokens])
+
+
+def in_heads(attn: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """(B, S, H d) or what it was made into -> (B, S, H, d)."""
+    return x.reshape(x.shape[0], -1, attn.heads, attn.head_dim)
+
+
+def rotated(attn: nn.Module, x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
+    """(B, S, H, d) with each pair of numbers turned by the angle of its token (S, d)."""
+    pairs = x.reshape(x.shape[0], -1, attn.heads, attn.head_dim // 2, 2)
+    turned = torch.stack([-pairs[..., 1], pairs[..., 0]], dim=-1)
+    return x * cosine[None, :, None] + in_heads(attn, turned) * sine[None, :, None]
+
+
+class Transformer(nn.Module):
+    """What `sources.transformers` describes, its ports in that order -> out_sample."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.ports = tuple(TRANSFORMERS[type(model).__name__].feeds(model.config))
+        for module in model.modules():
+            if isinstance(module, nn.RMSNorm):
+                module.forward = MethodType(rms_norm, module)
+        if "axes_dims_rope" in model.config:
+            model.pos_embed = Rotary(model.config.axes_dims_rope)
+            model.set_attn_processor(RotaryAttention())
+
+    def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor]:
+        return self.model(**dict(zip(self.ports, given, strict=True)), return_dict=False)
+
+
+def rms_norm(module: nn.RMSNorm, x: torch.Tensor) -> torch.Tensor:
+    """What torch has one operation for, which ONNX has not before opset 23."""
+    eps = torch.finfo(x.dtype).eps if module.eps is None else module.eps
+    normed = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
+    return normed if module.weight is None else normed * module.weight
+
+
+def t5_encoder(name: str, model: nn.Module, context: Context) -> Spec:
+    """Compared on one text, and on all of the context's."""
+    ids = context.ids[name]
+    length = ids.shape[1]
+    return Spec(
+        name,
+        T5Encoder(model),
+        inputs={"input_ids": Port("int64", ("batch", length))},
+        outputs={"last_hidden_state": Port("float32", ("batch", length, model.config.d_model))},
+        example={"input_ids": ids[:2]},
+        cases=[{"input_ids": ids[:1]}, {"input_ids": ids}],
+    )
+
+
+def transformer(name: str, model: nn.Module, context: Context) -> Spec:
+    """Cases: noise levels, a pair, a narrow size; told the context's texts, (3, ...) each, and what TRIED asks for."""
+    kind = TRANSFORMERS[type(model).__name__]
+    part, channels = kind.denoiser(model.config), kind.channels(model.config)
+    inputs, outputs = kind.described(model.config)
+    rng = np.random.default_rng(0)
+    told = context.feeds | ({SCALE: np.full(3, TRIED.guidance, np.float32)} if SCALE in part.feeds.values() else {})
+    side = kind.side(model.config)
+
+    def case(t: float, batch: int, height: int, width: int) -> Arrays:
+        latents = rng.standard_normal((batch, channels, height, width), dtype=np.float32)
+        return denoiser.ports(part, latents, t, {feed: rows[:batch].copy() for feed, rows in told.items()})
+
+    return Spec(
+        name,
+        Transformer(model),
+        inputs=inputs,
+        outputs=outputs,
+        example=case(500.5, 2, 5 * side, 3 * side),
+        cases=[
+            case(1000, 1, *context.size),
+            case(499.5, 1, *context.size),
+            case(1, 1, *context.size),
+            case(750, 2, *context.size),
+            case(250.25, 3, 3 * side, 5 * side),
+        ],
+    )

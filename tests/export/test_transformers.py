@@ -1,0 +1,141 @@
+"""Transformers on the loop of UNets: tiny folders, exported, paint what diffusers paints, on both engines."""
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import pleinair
+from pleinair.bundle.opening import open_bundle
+from pleinair_export import export
+from tiny_transformers import write_tiny_transformer
+
+TOLERANCE = 2e-3
+SEEDS = (3, 8)
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def source(once):
+    """`source(family)`: a diffusers folder with random weights."""
+    return lambda family: once(f"sources/tiny-{family}", lambda folder: write_tiny_transformer(folder, family))
+
+
+@pytest.fixture(scope="module")
+def bundle(source, once):
+    """`bundle(family)`: its export, in both formats, or in one where another has the same graphs."""
+
+    def make(family):
+        def run(folder):
+            for _ in export(source(family), folder, formats=FORMATS[family], weights="fp32"):
+                pass
+
+        return once(f"bundles/{family}-fp32", run)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def reference(source):
+    """`reference(family)`: the diffusers pipeline on a tiny folder."""
+    pipes = {}
+
+    def opened(family):
+        if family not in pipes:
+            without = {} if family != "sd3-without-t5" else {"text_encoder_3": None, "tokenizer_3": None}
+            pipes[family] = diffusers.DiffusionPipeline.from_pretrained(source(family), **without)
+            pipes[family].set_progress_bar_config(disable=True)
+        return pipes[family]
+
+    return opened
+
+
+@pytest.fixture(scope="module")
+def painter(bundle):
+    """`painter(family, engine)`: our pipeline, kept loaded."""
+    pipes = {}
+
+    def opened(family, engine):
+        if (family, engine) not in pipes:
+            pipes[family, engine] = pleinair.load(bundle(family), engine=engine, threads=1, precision="f32")
+        return pipes[family, engine]
+
+    return opened
+
+
+def drawn(seeds):
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+LONG = "the red house on the sand, " * 30
+CASES = {  # family, size, steps, guidance, negative, prompt
+    "sd3-guided": ("sd3", (16, 16), 4, 7.0, "and on", "the red one"),
+    "sd3-wide-nothing-said": ("sd3", (24, 16), 3, 4.0, None, "the red one"),
+    "sd3-tall-without-guidance": ("sd3", (16, 20), 3, 1.0, None, "the red one"),
+    "flux": ("flux", (16, 16), 4, 1.0, None, "the red one"),
+    "flux-wide-and-long": ("flux", (24, 16), 3, 1.0, None, LONG),
+    "flux-guided-against-a-text": ("flux", (16, 20), 3, 2.5, "and on", "the red one"),
+    "without-t5": ("sd3-without-t5", (24, 16), 3, 4.0, "and on", "the red one"),
+    "told-the-guidance-and-shifted": ("flux-dev", (24, 16), 3, 3.5, None, "the red one"),
+}
+BOTH = ("openvino", "onnx")
+FORMATS = {"sd3": BOTH, "flux": BOTH, "sd3-without-t5": ("onnx",), "flux-dev": ("onnx",)}
+PAINTED = [(case, engine) for case, (family, *_) in CASES.items() for engine in FORMATS[family]]
+READ = {"flux": 256, "flux-dev": 512}  # tokens
+
+
+def theirs_of(pipe, family, prompt, negative, steps, guidance, **more):
+    """What diffusers paints, from two seeds."""
+    how = {"num_inference_steps": steps, "output_type": "np", "generator": drawn(SEEDS), **more}
+    how |= {"negative_prompt": None if negative is None else [negative] * 2}
+    how |= {"true_cfg_scale" if family == "flux" else "guidance_scale": guidance}
+    how |= {"max_sequence_length": READ[family]} if family in READ else {}
+    return pipe([prompt] * 2, **how).images
+
+
+@pytest.mark.parametrize("case, engine", PAINTED)
+def test_a_picture_equals_diffusers(painter, reference, case, engine):
+    family, (width, height), steps, guidance, negative, prompt = CASES[case]
+    theirs = theirs_of(reference(family), family, prompt, negative, steps, guidance, width=width, height=height)
+    given = {"steps": steps, "guidance": guidance, "seed": SEEDS, "batch": 2, "width": width, "height": height}
+    ours = painter(family, engine).generate(prompt, negative, **given)
+    assert ours.pixels.shape == theirs.shape
+    assert np.abs(ours.pixels - theirs).max() < TOLERANCE
+    assert theirs.std() > 0.01
+    assert ("left out" in str(ours.warnings)) == (prompt == LONG)
+
+
+PAINTED_OVER = {"sd3": "StableDiffusion3Img2ImgPipeline", "flux": "FluxImg2ImgPipeline"}
+
+
+@pytest.mark.parametrize("family", PAINTED_OVER)
+def test_painting_over_a_picture_equals_diffusers(painter, reference, family):
+    pipe = getattr(diffusers, PAINTED_OVER[family])(**reference(family).components)
+    pipe.set_progress_bar_config(disable=True)
+    image = Image.radial_gradient("L").resize((24, 16)).convert("RGB")
+    more = {"strength": 0.7, "width": 24, "height": 16}  # 3.5 steps of 5, of which diffusers walks 4
+    theirs = theirs_of(pipe, family, "the red one", None, 5, 4.0, image=[image] * 2, **more)
+    given = {"steps": 5, "guidance": 4.0 if family == "sd3" else 1.0, "seed": SEEDS, "batch": 2, **more}
+    ours = painter(family, "onnx").generate("the red one", image=image, **given)
+    assert np.abs(ours.pixels - theirs).max() < TOLERANCE and len(ours.timings.steps) == 4
+
+
+def test_manifests_say_what_transformers_are(bundle):
+    sd3, flux = (open_bundle(bundle(family)).manifest for family in ("sd3", "flux"))
+    text = sd3.conditioning["text"]
+    assert (text.encoders, text.then) == (("text_encoder", "text_encoder_2"), ("text_encoder_3",))
+    assert (text.width, text.zeros) == (64, 0)
+    assert sd3.tasks == flux.tasks == ("text2image", "image2image")
+    assert (sd3.defaults.steps, sd3.defaults.guidance, sd3.latents.multiple) == (28, 7.0, 4)
+    assert (sd3.vae.scale, sd3.vae.shift, sd3.latents.channels) == (1.5305, 0.0609, 16)
+    assert flux.conditioning["text"].encoders == ("text_encoder_2",)
+    assert flux.conditioning["pooled"].encoders == ("text_encoder",)
+    assert (flux.defaults.steps, flux.defaults.guidance, flux.latents.multiple) == (4, 1.0, 4)
+    assert (flux.denoiser.patch, flux.denoiser.time_scale) == (2, 0.001)
+    t5 = flux.text_encoders[1]
+    assert (t5.bos_id, t5.eos_id, t5.pad_id, t5.length) == (None, 1, 0, 256)
+    alone, dev = (open_bundle(bundle(family)).manifest for family in ("sd3-without-t5", "flux-dev"))
+    assert (alone.conditioning["text"].then, alone.conditioning["text"].zeros) == ((), 256)
+    assert (dev.guidance, dev.defaults.steps, dev.defaults.guidance) == ("embedded", 28, 3.5)
+    assert (dev.denoiser.feeds["guidance"], dev.text_encoders[1].length) == ("guidance", 512)
