@@ -37,7 +37,6 @@ CASES = {
         lambda at: holding(at / "m", "unet/model.onnx"),
         "holds ONNX files of another tool and no bundle.json; adopt it",
     ),
-    "checkpoint": (lambda at: holding(at, "m.safetensors") / "m.safetensors", "make one of it with: pleinair pour"),
     "old checkpoint": (lambda at: holding(at, "m.ckpt") / "m.ckpt", "from_single_file"),
     "folder of a checkpoint": (lambda at: holding(at / "m", "m.safetensors"), "make one of it with: pleinair pour"),
     "gguf": (lambda at: holding(at, "m.gguf") / "m.gguf", "GGUF"),
@@ -59,6 +58,16 @@ def test_what_is_no_bundle_is_told_what_leads_on(tmp_path, capsys, build, words)
         assert cli.run([str(each) for each in arguments]) == 3
         out, err = capsys.readouterr()
         assert out == "" and err.count("\n") == 1 and words in err and ";" in err
+
+
+def test_a_single_file_that_nothing_is_painted_with_is_told_what_leads_on(tmp_path, capsys):
+    """`generate` pours it."""
+    model, words = holding(tmp_path, "m.safetensors") / "m.safetensors", "make one of it with: pleinair pour"
+    with pytest.raises(pleinair.BundleError, match=words):
+        pleinair.load(model)
+    for arguments in (["info", model], ["prompt", "a", "--model", model]):
+        assert cli.run([str(each) for each in arguments]) == 3
+        assert words in capsys.readouterr().err
 
 
 def test_bundles_and_unknown_folders_pass(tmp_path):
