@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -241,8 +240,6 @@ for form in ("openvino", "onnx"):
 
 def test_disk_without_room_is_noticed_before_loading(tiny_sources, tmp_path, monkeypatch):
     monkeypatch.setattr(convert, "room_needed", lambda *_: 10**18)
-    start = time.perf_counter()
     with pytest.raises(ResourceError, match="GB are free"):
         next(export(tiny_sources["sd1"], tmp_path / "out"))
-    assert time.perf_counter() - start < 1
     assert list(tmp_path.iterdir()) == []
