@@ -199,6 +199,11 @@ def test_what_was_begun_is_kept_when_the_run_is_cut(stand_in):
 
 
 @POSIX
+def heeding_ctrl_c():
+    """Whoever runs the tests may have switched it off, as shells do for what runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_in_the_middle_of_a_case_keeps_the_others(tmp_path):
     """The real thing: SIGINT to the process group while a worker works."""
     busy = "if job['task'] == 'case' and job['case']['work'] == 'vae_decoder':\n"
@@ -222,7 +227,7 @@ def test_ctrl_c_in_the_middle_of_a_case_keeps_the_others(tmp_path):
     )
     started = subprocess.Popen(
         [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=heeding_ctrl_c,
     )  # fmt: skip
     for _ in range(600):
         if (tmp_path / "working").exists():
