@@ -1,11 +1,12 @@
 """`pleinair pour`: a single file or a diffusers folder made into a bundle, without PyTorch."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import open_bundle
 from pleinair.cli.export import FORMATS, WEIGHTS
 from pleinair.cli.flags import Json, offered
@@ -17,9 +18,11 @@ from pleinair.errors import RequestError
 from pleinair.pouring.opened import PREDICTIONS
 from pleinair.pouring.pour import pour as pour_model
 from pleinair.sampling.samplers import SAMPLERS
+from pleinair.system.files import CONFIG, read_json
 from pleinair.system.home import is_name, models_folder
 
 app = typer.Typer(add_completion=False)
+MARK = ".poured.json"  # in a bundle that was made of a file named as a model: which file that was
 
 
 @app.command(epilog=examples("pour"))
@@ -83,21 +86,22 @@ def pour(
 def kept(file: Path, engine: str | None) -> Path:
     """The bundle of a single file among the models, with graphs for an engine; poured at first use, or when it changed.
 
-    Raises what `pour` raises, and RequestError where its name is no name of a model, or another model's.
+    Raises what `pour` raises, and RequestError where its name is no name of a model, or that of another one.
     """
     bundle, form = models_folder() / file.stem, "onnx" if engine == "onnx" or not installed("openvino") else "openvino"
     by_hand = f"make a bundle with: pleinair pour '{file}' OUT"
     if not is_name(file.stem):
         raise RequestError(f"no model can be called '{file.stem}'; {by_hand}")
-    formats = {form}
+    mark, formats = marked(file), {form}
     if bundle.exists():
-        there = open_bundle(bundle, verify=False)
-        if there.manifest.origin.source != file.name:
+        before = read_json(bundle / MARK, CONFIG, RequestError, by_hand) if (bundle / MARK).is_file() else {}
+        if before.get("place") != mark["place"]:
             raise RequestError(f"there is another model of the name '{file.stem}' in '{bundle.parent}'; {by_hand}")
-        if (bundle / MANIFEST).stat().st_mtime >= file.stat().st_mtime:
-            if form in there.formats:
+        if before == mark:
+            there = open_bundle(bundle, verify=False).formats
+            if form in there:
                 return bundle
-            formats |= set(there.formats)
+            formats |= set(there)
     steps = pour_model(file, bundle, formats=tuple(sorted(formats)), force=True)
     for progress in steps:
         if progress.note:
@@ -107,4 +111,12 @@ def kept(file: Path, engine: str | None) -> Path:
             break
     for _ in steps:
         pass
+    (bundle / MARK).write_text(json.dumps(mark), encoding="utf-8")
     return bundle
+
+
+def marked(file: Path) -> dict[str, str]:
+    """What tells a file from others of its name, and from what it was before; no path can be read from it."""
+    facts = file.stat()
+    told = {"place": str(file.resolve()), "state": f"{facts.st_size} {facts.st_mtime_ns}"}
+    return {name: hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest() for name, text in told.items()}

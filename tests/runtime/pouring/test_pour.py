@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -255,7 +256,11 @@ def test_a_single_file_that_is_named_as_a_model_is_poured_once(tmp_path, single,
     assert bundle == tmp_path / "home" / "models" / file.stem
     assert graphs(bundle) == graphs(default_path())
     with pytest.raises(RequestError, match="there is another model of the name 'my model'"):
-        kept(shutil.copyfile(file, file.with_suffix(".SAFETENSORS")), None)
+        (tmp_path / "elsewhere").mkdir()
+        kept(shutil.copy2(file, tmp_path / "elsewhere" / file.name), None)
+    os.utime(file, (1, 1))  # another file has taken its place, an older one even
+    kept(file, "openvino")
+    assert "making a model of 0." in capsys.readouterr().err
     # real tokens, which storybook's text encoder does not know: it is the bundle that is refused, and not the file
     assert cli.run(["generate", "a red house", "--model", str(file)]) == 3
     assert "knows 824 tokens" in capsys.readouterr().err
