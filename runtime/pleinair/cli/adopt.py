@@ -7,11 +7,10 @@ import typer
 
 from pleinair.adopting.adopt import judged, written
 from pleinair.adopting.folder import FORMATS
-from pleinair.cli.flags import Json, offered
+from pleinair.cli.flags import Json, OwnSampler, offered
 from pleinair.cli.models import description
 from pleinair.cli.terminal import data, document, say, warn
 from pleinair.cli.usage import examples
-from pleinair.sampling.samplers import SAMPLERS
 
 app = typer.Typer(add_completion=False)
 LONG = 1_000_000_000  # bytes that take seconds to read
@@ -33,14 +32,7 @@ def adopt(
             autocompletion=offered(FORMATS),
         ),
     ] = None,
-    sampler: Annotated[
-        str | None,
-        typer.Option(
-            help="What the bundle paints with unless told.",
-            show_default="the model's own",
-            autocompletion=offered(SAMPLERS),
-        ),
-    ] = None,
+    sampler: OwnSampler = None,
     force: Annotated[bool, typer.Option("--force", help="Adopt a folder again.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -7,19 +7,16 @@ import typer
 
 from pleinair.bundle.opening import open_bundle
 from pleinair.checks import one_line, one_of
-from pleinair.cli.flags import Json, offered
+from pleinair.cli.flags import WEIGHTS, Form, Json, OwnSampler, Replace, Weights, formats_of
 from pleinair.cli.models import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
 from pleinair.errors import RequestError
-from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sources.hub_ids import hub_id
 from pleinair.system import install
 from pleinair.system.home import is_name, models_folder
 
 app = typer.Typer(add_completion=False)
-FORMATS = {"openvino": ("openvino",), "onnx": ("onnx",), "both": ("openvino", "onnx")}
-WEIGHTS = ("fp32", "fp16", "int8")
 
 
 @app.command(epilog=examples("export"))
@@ -29,32 +26,17 @@ def export(
         typer.Argument(help="A diffusers folder, an upscaler's file, or a name on the hub.", show_default=False),
     ],
     out: Annotated[Path | None, typer.Argument(help="The bundle to write.", show_default="among the models")] = None,
-    form: Annotated[
-        str,
-        typer.Option("--format", help="openvino, onnx or both.", autocompletion=offered(FORMATS)),
-    ] = "openvino",
-    weights: Annotated[
-        str,
-        typer.Option(help="fp32, fp16 or int8: how weights are stored.", autocompletion=offered(WEIGHTS)),
-    ] = "fp16",
-    sampler: Annotated[
-        str | None,
-        typer.Option(
-            help="What the bundle paints with unless told.",
-            show_default="the model's own",
-            autocompletion=offered(SAMPLERS),
-        ),
-    ] = None,
+    form: Form = "openvino",
+    weights: Weights = "fp16",
+    sampler: OwnSampler = None,
     revision: Annotated[
         str | None, typer.Option(help="Of a model on the hub: a branch, tag or commit.", show_default="main")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
+    force: Replace = False,
     as_json: Json = False,
 ) -> None:
     """Turn a diffusers model or an ESRGAN upscaler into a bundle; needs the `export` extra."""
-    formats = FORMATS.get(form)
-    if formats is None:
-        raise RequestError(f"unknown format '{form}'; choose openvino, onnx or both")
+    formats = formats_of(form)
     install.need("model export")
     from pleinair_export import export as export_model
 

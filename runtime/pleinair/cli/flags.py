@@ -9,8 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
+from pleinair.checks import one_line
+from pleinair.errors import RequestError
 from pleinair.request.help import ranged
 from pleinair.request.options import OPTIONS, Option
+from pleinair.sampling.samplers import SAMPLERS
+
+FORMATS = {"openvino": ("openvino",), "onnx": ("onnx",), "both": ("openvino", "onnx")}
+WEIGHTS = ("fp32", "fp16", "int8")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="FILE.png, .jpg, .webp or .npz.")]
@@ -37,6 +43,29 @@ def offered(choices: Iterable[str]) -> Callable[[str], list[str]]:
         return [f"{before}{comma}{name}" for name in names if name.startswith(word)]
 
     return complete
+
+
+Form = Annotated[str, typer.Option("--format", help="openvino, onnx or both.", autocompletion=offered(FORMATS))]
+Weights = Annotated[
+    str, typer.Option(help="fp32, fp16 or int8: how weights are stored.", autocompletion=offered(WEIGHTS))
+]
+Replace = Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")]
+OwnSampler = Annotated[
+    str | None,
+    typer.Option(
+        "--sampler",
+        help="What the bundle paints with unless told.",
+        show_default="the model's own",
+        autocompletion=offered(SAMPLERS),
+    ),
+]
+
+
+def formats_of(form: str) -> tuple[str, ...]:
+    """The formats that `--format` means; raises RequestError."""
+    if form not in FORMATS:
+        raise RequestError(f"unknown format '{one_line(form, 40)}'; choose openvino, onnx or both")
+    return FORMATS[form]
 
 
 MODEL = {  # keyword arguments of `load`, and no_verify

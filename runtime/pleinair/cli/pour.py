@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from pleinair.bundle.opening import open_bundle
-from pleinair.cli.export import FORMATS, WEIGHTS
-from pleinair.cli.flags import Json, offered
+from pleinair.cli.flags import Form, Json, OwnSampler, Replace, Weights, formats_of, offered
 from pleinair.cli.models import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
@@ -17,7 +16,6 @@ from pleinair.engines.engine import installed
 from pleinair.errors import RequestError
 from pleinair.pouring.opened import PREDICTIONS
 from pleinair.pouring.pour import pour as pour_model
-from pleinair.sampling.samplers import SAMPLERS
 from pleinair.system.files import CONFIG, read_json
 from pleinair.system.home import is_name, models_folder
 
@@ -29,12 +27,8 @@ MARK = ".poured.json"  # in a bundle that was made of a file named as a model: w
 def pour(
     source: Annotated[Path, typer.Argument(help="A .safetensors file or a diffusers folder.", show_default=False)],
     out: Annotated[Path, typer.Argument(help="The bundle to write.", show_default=False)],
-    form: Annotated[
-        str, typer.Option("--format", help="openvino, onnx or both.", autocompletion=offered(FORMATS))
-    ] = "openvino",
-    weights: Annotated[
-        str, typer.Option(help="fp32, fp16 or int8: how weights are stored.", autocompletion=offered(WEIGHTS))
-    ] = "fp16",
+    form: Form = "openvino",
+    weights: Weights = "fp16",
     vae: Annotated[
         Path | None,
         typer.Option(help="A file with another VAE.", show_default="the model's own"),
@@ -47,21 +41,12 @@ def pour(
             autocompletion=offered(PREDICTIONS),
         ),
     ] = None,
-    sampler: Annotated[
-        str | None,
-        typer.Option(
-            help="What the bundle paints with unless told.",
-            show_default="the model's own",
-            autocompletion=offered(SAMPLERS),
-        ),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
+    sampler: OwnSampler = None,
+    force: Replace = False,
     as_json: Json = False,
 ) -> None:
     """Turn a Stable Diffusion checkpoint into a bundle, without PyTorch."""
-    formats = FORMATS.get(form)
-    if formats is None:
-        raise RequestError(f"unknown format '{form}'; choose openvino, onnx or both")
+    formats = formats_of(form)
     last = ""
     for progress in pour_model(
         source,
