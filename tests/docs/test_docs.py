@@ -10,7 +10,7 @@ from bundles import light_copy
 from hub_server import Hub, Repo, diffusers_files, is_the_hub
 from pleinair.engines.fake import FakeEngine
 from pleinair.engines.openvino import OpenVINOEngine
-from pleinair.library import memory
+from pleinair.library import memory, preparing
 from pleinair.system import install
 from pleinair_bench import run as bench
 from vectors import safetensors, some_vectors
@@ -42,15 +42,17 @@ def exported(source, out, **how):
 
 @pytest.fixture
 def hub(folder, tmp_path, monkeypatch):
-    """What docs/models.md downloads from, and an export that needs no PyTorch."""
+    """What docs/models.md downloads from, and an export and a pouring that need no weights."""
     import pleinair_export
 
     server = Hub()
     is_the_hub(server, tmp_path, monkeypatch)
-    server.repos["stabilityai/sd-turbo"] = Repo(diffusers_files())
+    for id in ("stabilityai/sd-turbo", "stable-diffusion-v1-5/stable-diffusion-v1-5"):
+        server.repos[id] = Repo(diffusers_files())
     server.repos["example/single-file"] = Repo({"model.safetensors": bytes(2000)})
     monkeypatch.setitem(install.PARTS, "model export", ((), ""))
     monkeypatch.setattr(pleinair_export, "export", exported, raising=False)
+    monkeypatch.setattr(preparing, "pour", exported)
     yield
     server.close()
 

@@ -79,4 +79,4 @@ def fetched(id: str, revision: str | None, out: Path, weights: str, force: bool)
     one_of("weights", weights, WEIGHTS)
     check_target(out.resolve(), force)
     say(f"'{id}' is not on this disk, so it is fetched from the hub")
-    return followed(id, pull(id, revision=revision, kinds=(FOLDER,))).folder
+    return followed(id, pull(id, revision=revision, kinds=(FOLDER,), only_download=True)).folder

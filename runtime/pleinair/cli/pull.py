@@ -1,8 +1,8 @@
 """`pleinair pull`: a model fetched from the Hugging Face hub, where the hub extra is installed."""
 
 import sys
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pleinair.cli.flags import Json
+from pleinair.checks import one_line, one_of
+from pleinair.cli.flags import FORMATS, WEIGHTS, Json, formats_of, offered
 from pleinair.cli.progress import Progress, clock
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
-from pleinair.errors import Cancelled
+from pleinair.errors import BundleError, Cancelled, RequestError
 from pleinair.system import install
 from pleinair.system.home import models_folder
 
@@ -29,44 +30,121 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog=examples("pull"))
 def pull(
     id: Annotated[str, typer.Argument(help="OWNER/NAME on the hub.", show_default=False)],
-    to: Annotated[Path | None, typer.Option(help="The folder to make.", show_default="among the models")] = None,
+    to: Annotated[Path | None, typer.Option(help="The model's folder.", show_default="among the models")] = None,
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit.", show_default="main")] = None,
     file: Annotated[str | None, typer.Option(help="One .safetensors file instead of a folder.")] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="openvino, onnx or both.",
+            show_default="what is installed",
+            autocompletion=offered(FORMATS),
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="fp32, fp16 or int8: how safetensors are stored.",
+            show_default="fp16",
+            autocompletion=offered(WEIGHTS),
+        ),
+    ] = None,
+    only_download: Annotated[
+        bool, typer.Option("--only-download", help="Leave what comes as it is; safetensors come to --to.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Download a model: a bundle, OpenVINO or ONNX graphs, or a diffusers folder; needs the `hub` extra."""
+    """Download a model and make it ready to paint, without PyTorch; needs the `hub` extra.
+
+    Bundles come as they are, OpenVINO and ONNX graphs are adopted, safetensors are poured.
+    """
     install.need("downloads from the hub")
+    formats = None if form is None else formats_of(form)
+    weights = None if weights is None else one_of("weights", weights, WEIGHTS)
+    from pleinair.library import choosing
     from pleinair.library.pulling import pull as steps
 
-    found = followed(id, steps(id, to=to, revision=revision, file=file))
-    command = next_command(found, file)
+    kinds = tuple(kind for kind in choosing.KINDS if formats is None or kind not in choosing.GRAPHS or kind in formats)
+    how = {"to": to, "revision": revision, "file": file, "kinds": kinds, "only_download": only_download}
+    found = followed(id, steps(id, **how))
+    if only_download:
+        ended(found, found.folder, next_command(found, file), as_json)
+        return
+    made(found, file, formats, weights)
+    if found.folder != found.model and not as_json:
+        say(f"the download stays in '{found.folder}'; take it away with: pleinair models rm {download_name(found)}")
+    ended(found, found.model, paint_command(found), as_json)
+
+
+def ended(found: "Brought", folder: Path, command: str, as_json: bool) -> None:
+    """Say what is here, and what to type next."""
     if as_json:
-        facts = {**asdict(found.origin), "kind": found.kind, "folder": str(found.folder), "bytes": found.size}
+        facts = {**asdict(found.origin), "kind": found.kind, "folder": str(folder), "bytes": found.size}
         document({**facts, "before": found.before, "next": command})
         return
-    data(found.folder)
+    data(folder)
     say(f"{'it was here already' if found.before else 'all is here'}; go on with: {command}")
+
+
+def made(found: "Brought", file: str | None, formats: tuple[str, ...] | None, weights: str | None) -> None:
+    """Make what was fetched ready to paint; raises BundleError, with what leads on, where it cannot be so."""
+    from pleinair.library.preparing import prepare
+
+    notes, last = [], ""
+    try:
+        with Progress() as progress, resumable(found.origin.id):
+            for step in prepare(found, file, formats, weights):
+                if step.note:
+                    notes.append(step.words)
+                elif step.total:
+                    if not sys.stderr.isatty() and step.words != last:
+                        say(f"[{megabytes(step.done)} of {megabytes(step.total)}] {step.words}")
+                    last = step.words
+                    progress.show(step.words, step.done, step.total)
+    except (BundleError, RequestError) as error:
+        where = f"'{found.origin.id}' is in '{one_line(found.folder, 120, end=True)}'"
+        raise BundleError(f"{where}, but {leading_on(found, file, str(error))}") from error
+    finally:
+        for words in notes:
+            say(words)
+
+
+def leading_on(found: "Brought", file: str | None, why: str) -> str:
+    """Why what was fetched cannot paint yet, and what to type then."""
+    reason, _, remedy = why.partition("; ")
+    if found.kind == "diffusers":
+        missing = install.missing(install.EXPORT)
+        needs = f" (needs PyTorch, once: {install.line('export')})" if missing else ""
+        return f"{reason}; go on with: {next_command(found, file)}{needs}"
+    return f"{why}: {next_command(found, file)}" if "--" in remedy else why
 
 
 def followed(id: str, steps: "Iterable[Step]") -> "Brought":
     """Do the steps of a download and show how far it is; raises Cancelled, with how to go on, at a Ctrl-C."""
     begun, shown, first, last = monotonic(), 0.0, None, ""
+    with resumable(id), Progress() as progress, closing(steps) as running:
+        for step in running:
+            if step.result:
+                return step.result
+            first = step.done if first is None else first
+            if not sys.stderr.isatty() and step.file != last:
+                say(f"[{megabytes(step.done)} of {megabytes(step.total)}] {step.file}")
+            if step.file != last or monotonic() - shown > BETWEEN_S:
+                shown, last = monotonic(), step.file
+                progress.show(words(step, step.done - first, shown - begun), step.done, step.total)
+    raise AssertionError("a download ends with its result")
+
+
+@contextmanager
+def resumable(id: str) -> Iterator[None]:
+    """Turn a Ctrl-C into Cancelled, with how to go on."""
     try:
-        with Progress() as progress, closing(steps) as running:
-            for step in running:
-                if step.result:
-                    return step.result
-                first = step.done if first is None else first
-                if not sys.stderr.isatty() and step.file != last:
-                    say(f"[{megabytes(step.done)} of {megabytes(step.total)}] {step.file}")
-                if step.file != last or monotonic() - shown > BETWEEN_S:
-                    shown, last = monotonic(), step.file
-                    progress.show(words(step, step.done - first, shown - begun), step.done, step.total)
+        yield
     except KeyboardInterrupt:
         raise Cancelled(
             f"interrupted; what has come of '{id}' is kept, and the same command goes on from there"
         ) from None
-    raise AssertionError("a download ends with its result")
 
 
 def words(step: "Step", gained: int, seconds: float) -> str:
@@ -83,15 +161,23 @@ def megabytes(size: int) -> str:
 
 
 def next_command(found: "Brought", file: str | None) -> str:
-    """What to type to get from what is here to a picture."""
-    out = quoted(models_folder() / found.folder.name)
+    """What to type to get from what was fetched to a picture."""
     return {
-        "bundle": f'pleinair generate "a red house" --model {name_or_folder(found.folder)}',
+        "bundle": paint_command(found),
         "openvino": f"pleinair adopt {quoted(found.folder)}",
         "onnx": f"pleinair adopt {quoted(found.folder)}",
         "diffusers": f"pleinair export {quoted(found.folder)}",
-        "file": f"pleinair pour {quoted(found.folder / (file or ''))} {out}",
+        "file": f"pleinair pour {quoted(found.folder / (file or ''))} {quoted(found.model)}",
     }[found.kind]
+
+
+def paint_command(found: "Brought") -> str:
+    return f'pleinair generate "a red house" --model {name_or_folder(found.model)}'
+
+
+def download_name(found: "Brought") -> str:
+    """What `pleinair models` calls a folder among the downloads."""
+    return quoted(f"{found.folder.parent.name}/{found.folder.name}")
 
 
 def name_or_folder(folder: Path) -> str:

@@ -16,6 +16,7 @@ from pleinair.sources.weight_files import shards
 
 BUNDLE, OPENVINO, ONNX, FOLDER, FILE = "bundle", "openvino", "onnx", "diffusers", "file"
 KINDS = (BUNDLE, OPENVINO, ONNX, FOLDER)  # in the order in which they are preferred
+SOURCES = (FOLDER, FILE)  # of which a model is to be made
 INDEX = "model_index.json"
 CARD = "README.md"  # says the licence
 GRAPHS = {OPENVINO: "openvino_model.xml", ONNX: "model.onnx"}

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 from pleinair.bundle.manifest import MANIFEST
 from pleinair.checks import one_line
@@ -32,9 +33,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class Brought:
-    """A model that is here: its folder, its kind (one of `choosing`'s), bytes; `before` where it was here already."""
+    """A model that is here: its folder, its kind (one of `choosing`'s), bytes; `before` where it was here already.
+
+    `model` is where what paints lies, or is to be made of `folder`.
+    """
 
     folder: Path
+    model: Path
     kind: str
     origin: Pulled
     size: int
@@ -58,33 +63,38 @@ def pull(
     revision: str | None = None,
     file: str | None = None,
     kinds: tuple[str, ...] = choosing.KINDS,
+    only_download: bool = False,
 ) -> Iterator[Step]:
     """Fetch a model of the Hugging Face hub, step by step; what was interrupted goes on where it ended.
 
-    `to` is the folder to make, by default one among the models or the downloads; `revision` a branch, tag or commit;
-    `file` one .safetensors file, instead of a model of one of `kinds`. Raises RequestError, NetworkError,
-    ResourceError, and BundleError or ExportError for a repository that holds no such model.
+    `to` is the folder of the model, by default one among the models; safetensors, of which a model is to be made there,
+    come to the downloads, or with `only_download` to `to` itself. `revision` is a branch, tag or commit; `file` one
+    .safetensors file, instead of a model of one of `kinds`. Raises RequestError, NetworkError, ResourceError, and
+    BundleError or ExportError for a repository that holds no such model.
     """
     name = hub_id(id)
     if name is None:
         raise RequestError(f"'{one_line(id, 80)}' is no name on the hub; write OWNER/NAME")
     if file is not None and not leads_down(file):
         raise RequestError(f"'{one_line(file, 80)}' is no file of a repository; write --file NAME.safetensors")
-    places = {kind: folder_for(name, kind, to, file) for kind in ([choosing.FILE] if file else preferred(kinds))}
-    found = at_hand(places, name, revision, file) if hub.offline() else None
+    model, source = model_folder(name, to, file), source_folder(name, to if only_download else None, file)
+    places = {kind: source if kind in choosing.SOURCES else model for kind in wanted_kinds(kinds, file)}
+    made = {} if only_download else {choosing.BUNDLE: model}  # by an earlier call, of what it had fetched
+    found = at_hand(made | places, model, name, revision, file) if hub.offline() else None
     if found is None:
         repository = looked_up(name, revision, file)
         kind = choosing.FILE if file else choosing.kind_of(repository, places)
-        folder = places[kind]
-        found = at_hand({kind: folder}, name, repository.commit, file)
+        found = at_hand(made | {kind: places[kind]}, model, name, repository.commit, file)
+    if made and (found is None or found.kind in choosing.SOURCES):
+        check_free(model)
     if found:
         yield Step("", found.size, found.size, found)
         return
+    check_free(places[kind])
     try:
-        check_free(folder)
-        yield from whole_model(repository, kind, folder, file)
+        yield from whole_model(repository, kind, places[kind], model, file)
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise unwritable(places[kind], error) from error
 
 
 def looked_up(id: str, revision: str | None, file: str | None) -> Repository:
@@ -94,7 +104,7 @@ def looked_up(id: str, revision: str | None, file: str | None) -> Repository:
     return hub.listed(id, revision)
 
 
-def whole_model(repository: Repository, kind: str, folder: Path, file: str | None) -> Iterator[Step]:
+def whole_model(repository: Repository, kind: str, folder: Path, model: Path, file: str | None) -> Iterator[Step]:
     """Bring every file that a model needs, and make `folder` of them."""
     origin = Pulled(repository.id, repository.commit)
     with staged(folder, origin) as stage:
@@ -108,23 +118,31 @@ def whole_model(repository: Repository, kind: str, folder: Path, file: str | Non
             done += repository.files[name].size
         tidy(stage, {*names})
         write_origin(stage, origin)
-    yield Step("", total, total, Brought(folder, kind, origin, total))
+    yield Step("", total, total, Brought(folder, model, kind, origin, total))
 
 
-def preferred(kinds: tuple[str, ...]) -> list[str]:
-    """The kinds in their order, graphs for an engine that is not installed last."""
+def wanted_kinds(kinds: tuple[str, ...], file: str | None) -> list[str]:
+    """The kinds in their order, graphs for an engine that is not installed last; of one file, its own."""
+    if file:
+        return [choosing.FILE]
     ready = {info.format for engine, info in ENGINES.items() if installed(engine)}
     return sorted(kinds, key=lambda kind: kind in choosing.GRAPHS and kind not in ready)
 
 
-def folder_for(id: str, kind: str, to: Path | None, file: str | None) -> Path:
-    """Where a model goes: to `to`, or, what paints, among the models; what becomes a model, among the downloads."""
-    if to:
-        return new_folder(to)
+def model_folder(id: str, to: Path | None, file: str | None) -> Path:
+    """Where what paints goes: to `to`, or among the models."""
+    return new_folder(to) if to else models_folder() / named(id.partition("/")[2], file)
+
+
+def source_folder(id: str, to: Path | None, file: str | None) -> Path:
+    """Where goes what a model is to be made of: to `to`, or among the downloads."""
     owner, _, name = id.partition("/")
-    if kind == choosing.BUNDLE or kind in choosing.GRAPHS:
-        return models_folder() / name
-    return downloads_folder() / owner / (f"{name}--{PurePosixPath(file).stem}" if file else name)
+    return new_folder(to) if to else downloads_folder() / owner / named(name, file)
+
+
+def named(name: str, file: str | None) -> str:
+    """A repository's name, with that of the one file that is taken of it."""
+    return f"{name}--{PurePosixPath(file).stem}" if file else name
 
 
 def new_folder(to: Path) -> Path:
@@ -135,24 +153,29 @@ def new_folder(to: Path) -> Path:
     return folder
 
 
-def at_hand(places: dict[str, Path], id: str, revision: str | None, file: str | None) -> Brought | None:
-    """What an earlier download has brought of a model, at this commit, or at any where `revision` is None."""
+def at_hand(places: dict[str, Path], model: Path, id: str, revision: str | None, file: str | None) -> Brought | None:
+    """What is here of a model from an earlier call, at this commit, or at any where `revision` is None."""
     for kind, folder in places.items():
         found = read_origin(folder)
         if found and found.id == id and revision in (None, found.revision) and has(folder, kind, file):
-            return Brought(folder, kind, found, size_on_disk(folder), before=True)
+            return Brought(folder, model, kind, found, size_on_disk(folder), before=True)
     return None
 
 
 def has(folder: Path, kind: str, file: str | None) -> bool:
     """Whether a folder holds a model of a kind."""
-    return (folder / file).is_file() if file else any(folder.glob(choosing.LANDMARKS[kind]))
+    return (folder / (file or "")).is_file() if kind == choosing.FILE else any(folder.glob(choosing.LANDMARKS[kind]))
 
 
 def check_free(folder: Path) -> None:
-    """Raise ResourceError for a folder that holds anything: it stays as it is."""
-    if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
-        return
+    """Raise ResourceError for a folder that holds anything, which stays as it is, or that cannot be made."""
+    try:
+        if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+            there = next(each for each in folder.parents if each.is_dir())
+            with TemporaryDirectory(prefix=UNFINISHED, dir=there):
+                return
+    except OSError as error:
+        raise unwritable(folder, error) from error
     found = read_origin(folder)
     what = f"holds {found.id} at {found.revision[:12]}" if found else "exists"
     raise ResourceError(

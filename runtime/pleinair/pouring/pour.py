@@ -23,6 +23,7 @@ from pleinair.pouring.vocabulary import EOS, write_tokenizer
 from pleinair.sources.defaults import own_sampler
 from pleinair.sources.describing import Made, Tokens, painter_manifest
 from pleinair.sources.families import Part
+from pleinair.sources.origins import read_origin
 from pleinair.sources.small_files import write_configs, write_json
 from pleinair.text.encoders import NORM
 from pleinair.version import __version__
@@ -263,9 +264,15 @@ def origin(found: Opened, plans: list[Plan], weights: str) -> Origin:
     """Where the bundle came from: names and versions, no paths."""
     model, formats = found.model, {plan.form for plan in plans}
     form = "both" if len(formats) > 1 else formats.pop()
-    source = one_line(model.path.name, 200)
+    path = model.path
+    pulled = read_origin(path if path.is_dir() else path.parent)
+    source = pulled.id if pulled else one_line(path.name, 200)
     made = {"python": platform.python_version(), "pleinair": __version__, "numpy": np.__version__}
     tools = {name: version for plan in plans for name, version in plan.topology.tools.items()}
     return Origin(
-        source, None, model.licence, f"pleinair pour {source} --format {form} --weights {weights}", made | tools
+        source,
+        pulled.revision if pulled else None,
+        model.licence,
+        f"pleinair pour {source} --format {form} --weights {weights}",
+        made | tools,
     )

@@ -6,7 +6,9 @@ from pleinair.bundle.opening import located
 from pleinair.errors import BundleError
 from pleinair.sources.families import FAMILIES, SUPPORTED
 from pleinair.sources.hub_ids import hub_id
+from pleinair.sources.origins import read_origin
 from pleinair.system.files import CONFIG, read_json
+from pleinair.system.home import models_folder
 
 CHECKPOINTS = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
 EXPORT = "pleinair export FOLDER OUT"
@@ -74,6 +76,10 @@ def _of_diffusers(path: Path) -> str:
 
 def _of_name(model: str) -> str | None:
     id = hub_id(model)
-    return (
-        id and f"no model folder '{model}'; if it is a name on the Hugging Face hub, fetch it with: pleinair pull {id}"
-    )
+    if id is None:
+        return None
+    name = id.partition("/")[2]
+    pulled = read_origin(models_folder() / name)
+    if pulled is not None and pulled.id == id:
+        return f"no model folder '{model}'; it has been fetched, and is here as: --model {name}"
+    return f"no model folder '{model}'; if it is a name on the Hugging Face hub, fetch it with: pleinair pull {id}"

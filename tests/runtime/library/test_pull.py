@@ -21,6 +21,7 @@ from pleinair.system import install
 ID = "org/turbo"
 WEIGHTS = bytes(range(256)) * 1200  # 300 kB
 UNET = "unet/diffusion_pytorch_model"
+FETCH = ("pull", ID, "--only-download")
 
 
 def wanted(files):
@@ -44,7 +45,7 @@ def turbo(hub):
 
 def test_a_diffusers_folder_is_fetched_without_what_nobody_needs(hub, turbo, run, facts, home):
     turbo.revisions = ("main", "v1/beta")
-    code, out, err = run("pull", ID, "--revision", "v1/beta")
+    code, out, err = run(*FETCH, "--revision", "v1/beta")
     folder = home / "downloads" / "org" / "turbo"
     assert (code, out) == (0, f"{folder}\n")
     assert err.splitlines()[-1].endswith(f"go on with: pleinair export {folder}")
@@ -52,7 +53,7 @@ def test_a_diffusers_folder_is_fetched_without_what_nobody_needs(hub, turbo, run
     assert [*folder.parent.iterdir()] == [folder]
 
     asked = len(hub.asked("/resolve/"))
-    again = facts("pull", f"https://huggingface.co/{ID}")
+    again = facts("pull", f"https://huggingface.co/{ID}", "--only-download")
     assert again["before"] and again["folder"] == str(folder) and again["revision"] == COMMIT
     assert len(hub.asked("/resolve/")) == asked == len(wanted(turbo.files))
     (download,) = facts("models")["downloads"]
@@ -78,16 +79,16 @@ def test_a_bundle_paints_as_soon_as_it_is_here(hub, run, facts, tmp_path, home):
 def test_graphs_and_single_files_say_what_is_next(hub, facts, refused, home, tmp_path):
     graphs = {"unet/openvino_model.xml": b"<net/>", "unet/openvino_model.bin": b"w" * 2000, "unet/config.json": b"{}"}
     hub.repos["org/graphs"] = Repo({"model_index.json": b"{}", **graphs, "unet/model.safetensors": b"x" * 2000})
-    found = facts("pull", "org/graphs")
+    found = facts("pull", "org/graphs", "--only-download")
     assert found["kind"] == "openvino" and found["next"] == f"pleinair adopt {home / 'models' / 'graphs'}"
     assert content(home / "models" / "graphs")[0] == {"model_index.json": b"{}", **graphs}
     assert "OpenVINO" in refused(3, "models", "info", "graphs")
 
     hub.repos["org/files"] = Repo({"a.safetensors": b"a" * 2000, "b.safetensors": b"b" * 2000})
-    found = facts("pull", "org/files", "--file", "a.safetensors", "--to", tmp_path / "one")
+    found = facts("pull", "org/files", "--only-download", "--file", "a.safetensors", "--to", tmp_path / "one")
     assert found["next"].startswith(f"pleinair pour {tmp_path / 'one' / 'a.safetensors'} ")
     assert content(tmp_path / "one")[0] == {"a.safetensors": b"a" * 2000}
-    facts("pull", "org/files", "--file", "b.safetensors")
+    facts("pull", "org/files", "--only-download", "--file", "b.safetensors")
     assert (home / "downloads" / "org" / "files--b" / "b.safetensors").is_file()
     assert "is left alone" in refused(4, "pull", "org/files", "--file", "b.safetensors", "--to", tmp_path / "one")
     assert "a.safetensors, b.safetensors" in refused(3, "pull", "org/files", "--file", "c.safetensors")
@@ -97,19 +98,19 @@ def test_graphs_and_single_files_say_what_is_next(hub, facts, refused, home, tmp
 def test_cuts_and_busy_servers_are_tried_again_from_where_they_ended(hub, turbo, facts, home):
     hub.statuses = [503, 429]
     hub.cuts = [1000, 70_000, 0, 150_000]
-    folder = Path(facts("pull", ID)["folder"])
+    folder = Path(facts(*FETCH)["folder"])
     assert content(folder)[0] == wanted(turbo.files)
     assert [each[2] for each in hub.asked("/cdn/") if each[2]] == ["bytes=1000-", "bytes=150000-"]
 
 
 def test_what_never_comes_ends_and_goes_on_later(hub, turbo, refused, facts, home):
     hub.cuts = [2000, 100_000, *[0] * 9]  # the text encoder is whole, then the UNet breaks off
-    assert "cannot fetch" in refused(6, "pull", ID) and not (home / "downloads" / "org" / "turbo").exists()
+    assert "cannot fetch" in refused(6, *FETCH) and not (home / "downloads" / "org" / "turbo").exists()
     (unfinished,) = (home / "downloads" / "org").iterdir()
     hub.cuts, hub.requests = [], []
     (download,) = facts("models")["downloads"]
     assert download["name"] == ID and not download["whole"]
-    folder = Path(facts("pull", ID)["folder"])
+    folder = Path(facts(*FETCH)["folder"])
     assert content(folder)[0] == wanted(turbo.files) and not unfinished.exists()
     assert hub.asked("/cdn/")[0][2] == "bytes=100000-"
     assert not hub.asked("model_index.json") and not hub.asked("text_encoder"), "a whole file was fetched again"
@@ -117,25 +118,25 @@ def test_what_never_comes_ends_and_goes_on_later(hub, turbo, refused, facts, hom
 
 def test_a_stage_of_another_revision_is_not_mixed_in(hub, turbo, refused, facts):
     hub.cuts = [2000, 1500, *[0] * 9]  # the text encoder is whole, then the UNet breaks off
-    refused(6, "pull", ID)
+    refused(6, *FETCH)
     hub.cuts = []
     hub.repos[ID] = Repo({**turbo.files, f"{UNET}.fp16.safetensors": b"new" * 1000, "README.md": b"new"}, "f" * 40)
     del hub.repos[ID].files["tokenizer/merges.txt"]
-    found = facts("pull", ID)
+    found = facts(*FETCH)
     assert content(Path(found["folder"])) == (wanted(hub.repos[ID].files), {"id": ID, "revision": "f" * 40})
 
 
 @pytest.mark.parametrize("name", [f"{UNET}.fp16.safetensors", "unet/config.json"])
 def test_a_wrong_digest_is_refused_and_fetched_anew(hub, turbo, refused, facts, home, name):
     turbo.sent[name] = b"?" * len(turbo.files[name])
-    assert "damaged" in refused(6, "pull", ID) and not (home / "downloads" / "org" / "turbo").exists()
+    assert "damaged" in refused(6, *FETCH) and not (home / "downloads" / "org" / "turbo").exists()
     turbo.sent.clear()
-    assert content(Path(facts("pull", ID)["folder"]))[0] == wanted(turbo.files)
+    assert content(Path(facts(*FETCH)["folder"]))[0] == wanted(turbo.files)
 
 
 def test_more_than_was_announced_is_not_written(hub, turbo, refused):
     turbo.sent["unet/config.json"] = b"?" * 999
-    assert "longer than" in refused(6, "pull", ID)
+    assert "longer than" in refused(6, *FETCH)
 
 
 @pytest.mark.parametrize(
@@ -157,14 +158,14 @@ def test_a_refusal_says_what_helps(turbo, refused, monkeypatch, home, change, to
         monkeypatch.setenv("HF_TOKEN", token)
     for name, value in change.items():
         setattr(turbo, name, value)
-    line = refused(6, "pull", ID)
+    line = refused(6, *FETCH)
     assert all(word in line for word in words) and not home.exists()
 
 
 def test_the_token_goes_to_the_hub_and_nowhere_else(hub, turbo, facts, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_right")
     turbo.token = "hf_right"
-    facts("pull", ID)
+    facts(*FETCH)
     assert {each[3] for each in hub.requests if "/cdn/" not in each[1]} == {"Bearer hf_right"}
     assert hub.asked("/cdn/") and {each[3] for each in hub.asked("/cdn/")} == {None}
 
@@ -173,14 +174,14 @@ def test_no_hub_at_all(hub, turbo, refused, monkeypatch, home):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    assert "check the network" in refused(6, "pull", ID) and not home.exists()
+    assert "check the network" in refused(6, *FETCH) and not home.exists()
 
 
 @pytest.mark.parametrize("name", ["../x", "unet/../../x", "/etc/x", "..\\x", "C:x", "a\nb"])
 def test_a_list_that_leads_out_of_the_folder_is_refused(turbo, refused, tmp_path, name):
     turbo.files[name] = b"x"
     before = sorted(tmp_path.rglob("*"))
-    assert "leads out of its folder" in refused(6, "pull", ID)
+    assert "leads out of its folder" in refused(6, *FETCH)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -188,42 +189,42 @@ def test_a_full_disk_is_found_before_and_while_it_fills(turbo, refused, facts, m
     space = shutil.disk_usage("/")._replace(free=1000)
     with monkeypatch.context() as full:
         full.setattr("shutil.disk_usage", lambda path: space)
-        assert "GB are free" in refused(4, "pull", ID)
+        assert "GB are free" in refused(4, *FETCH)
     if os.name != "nt":
         import resource
 
         usual, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, most))  # writing past it fails like a full disk
         try:
-            line = refused(4, "pull", ID)
+            line = refused(4, *FETCH)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (usual, most))
         assert "free some disk space" in line and "goes on from there" in line
     assert not (home / "downloads" / "org" / "turbo").exists()
-    assert content(Path(facts("pull", ID)["folder"]))[0] == wanted(turbo.files)
+    assert content(Path(facts(*FETCH)["folder"]))[0] == wanted(turbo.files)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is a folder that nobody can write in, on Linux alone")
 def test_a_folder_that_cannot_be_written(turbo, refused):
-    assert "another --to" in refused(4, "pull", ID, "--to", "/proc/model")
+    assert "another --to" in refused(4, *FETCH, "--to", "/proc/model")
 
 
 def test_what_is_there_already_is_left_alone(hub, turbo, refused, facts, home, tmp_path):
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "precious").write_text("x")
-    assert "is left alone" in refused(4, "pull", ID, "--to", taken)
+    assert "is left alone" in refused(4, *FETCH, "--to", taken)
     (tmp_path / "empty").mkdir()
-    facts("pull", ID, "--to", tmp_path / "empty")
-    facts("pull", ID)
+    facts(*FETCH, "--to", tmp_path / "empty")
+    facts(*FETCH)
     turbo.commit = "f" * 40
-    assert COMMIT[:12] in refused(4, "pull", ID) and [*taken.iterdir()] == [taken / "precious"]
+    assert COMMIT[:12] in refused(4, *FETCH) and [*taken.iterdir()] == [taken / "precious"]
     assert "OWNER/NAME" in refused(2, "pull", "turbo") and "OWNER/NAME" in refused(2, "pull", "../turbo")
 
 
 @pytest.mark.parametrize("name", ["ein Schloß 家 & 'x'", "long/" + "x" * 200 + "/" + "y" * 250])
 def test_any_path(turbo, facts, tmp_path, name):
-    folder = Path(facts("pull", ID, "--to", tmp_path / name)["folder"])
+    folder = Path(facts(*FETCH, "--to", tmp_path / name)["folder"])
     assert folder == tmp_path / name and content(folder)[0] == wanted(turbo.files)
 
 
@@ -247,36 +248,36 @@ def test_offline_the_cache_of_the_hub_is_enough(hub, turbo, cache, refused, fact
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    found = facts("pull", ID)
+    found = facts(*FETCH)
     assert hub.requests == [] and found["revision"] == COMMIT
     folder = Path(found["folder"])
     assert content(folder)[0] == wanted(turbo.files) and not [file for file in folder.rglob("*") if file.is_symlink()]
     assert "HF_HUB_OFFLINE" in refused(6, "pull", "org/other")
     shutil.rmtree(cache)
-    assert facts("pull", ID)["before"] and facts("pull", ID, "--revision", COMMIT)["folder"] == str(folder)
-    assert "HF_HUB_OFFLINE" in refused(6, "pull", ID, "--revision", "v2", "--to", "b")
+    assert facts(*FETCH)["before"] and facts(*FETCH, "--revision", COMMIT)["folder"] == str(folder)
+    assert "HF_HUB_OFFLINE" in refused(6, *FETCH, "--revision", "v2", "--to", "b")
 
 
 def test_what_the_cache_has_is_not_fetched_unless_it_is_damaged(hub, turbo, cache, facts):
     spoilt = hashlib.sha256(turbo.files["text_encoder/model.safetensors"]).hexdigest()
     (cache / "blobs" / spoilt).write_bytes(b"evil" * 500)
-    assert content(Path(facts("pull", ID)["folder"]))[0] == wanted(turbo.files)
+    assert content(Path(facts(*FETCH)["folder"]))[0] == wanted(turbo.files)
     assert {each[1].rpartition("/")[2] for each in hub.asked("/resolve/")} == {"model.safetensors"}
 
 
 def test_without_the_extra_the_line_that_installs_it(refused, monkeypatch):
     monkeypatch.setitem(install.PARTS, "downloads from the hub", (("no_such_package",), install.line("hub")))
-    assert "[hub]" in refused(5, "pull", ID)
+    assert "[hub]" in refused(5, *FETCH)
 
 
 def test_a_folder_being_fetched_by_another_process_is_not_touched(hub, turbo, refused, tmp_path, monkeypatch):
     hub.cuts = [2000, *[0] * 9]
-    refused(6, "pull", ID, "--to", tmp_path / "a")
+    refused(6, *FETCH, "--to", tmp_path / "a")
     from pleinair.system.locks import only_one
 
     (stage,) = tmp_path.glob(".pulling-*")
     with only_one(stage.with_suffix(".lock"), "busy"):
-        assert "wait for it" in refused(4, "pull", ID, "--to", tmp_path / "a")
+        assert "wait for it" in refused(4, *FETCH, "--to", tmp_path / "a")
 
 
 def heeding():
@@ -291,7 +292,7 @@ def test_ctrl_c_keeps_what_has_come_and_the_environment_says_where_from(hub, tur
     (tmp_path / "hf").mkdir()
     (tmp_path / "hf" / "token").write_text("hf_secret")
     environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
-    command = [sys.executable, "-m", "pleinair", "pull", ID, "--to", str(tmp_path / "a"), "--json"]
+    command = [sys.executable, "-m", "pleinair", *FETCH, "--to", str(tmp_path / "a"), "--json"]
     started = {"env": environment, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 
     hub.stuck = stuck = Event()

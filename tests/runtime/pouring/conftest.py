@@ -7,21 +7,13 @@ import numpy as np
 import pytest
 
 import original_names
-from pleinair.bundle.opening import default_path
 from pleinair.pouring import kinds, opened, topologies
 from pleinair.pouring.kinds import FIRST, Kind, Mark
-from shelves import parameters, write_shelf
+from shelves import parameters
 from vectors import safetensors
 
 SOURCE = Path(__file__).parents[3] / "models" / "storybook" / "source"
 NAME = "storybook"
-
-
-@pytest.fixture(scope="session")
-def shelf(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("topologies")
-    write_shelf(folder, default_path(), SOURCE)
-    return folder
 
 
 @pytest.fixture(scope="session")

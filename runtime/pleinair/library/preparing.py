@@ -1,0 +1,65 @@
+"""What was fetched made ready to paint, without PyTorch: graphs of other tools are adopted, safetensors are poured."""
+
+from collections.abc import Iterator
+
+from pleinair.adopting.adopt import judged, written
+from pleinair.bundle.manifest import MANIFEST
+from pleinair.bundle.opening import Bundle, open_bundle
+from pleinair.checks import one_line
+from pleinair.engines.engine import ENGINES, installed
+from pleinair.errors import ResourceError
+from pleinair.library import choosing
+from pleinair.library.pulling import Brought
+from pleinair.pouring.pour import Progress, pour
+from pleinair.sources.origins import write_origin
+
+READING = "reading the graphs once, for their SHA-256"
+COMMAND = "pleinair pour"
+WEIGHTS = "fp16"  # of what is poured, unless told
+
+
+def prepare(
+    found: Brought, file: str | None, formats: tuple[str, ...] | None, weights: str | None
+) -> Iterator[Progress]:
+    """Make `found.model` a bundle, step by step; what it is already stays.
+
+    `formats` are those that are poured, by default that of an engine which is installed. Raises what `adopt` and `pour`
+    raise, and ResourceError for a bundle with other weights than are asked for.
+    """
+    if (found.model / MANIFEST).is_file():
+        yield from other_weights(found, weights)
+    elif found.kind in choosing.GRAPHS:
+        adoption = judged(found.model)
+        yield Progress(READING, 0, adoption.size)
+        written(adoption)
+        yield from (Progress(warning, 0, 0, note=True) for warning in adoption.warnings)
+    else:
+        source = found.folder / file if file else found.folder
+        yield from pour(source, found.model, formats=formats or usual_formats(), weights=weights or WEIGHTS)
+        write_origin(found.model, found.origin)
+
+
+def usual_formats() -> tuple[str, ...]:
+    """The format of the first engine that is installed."""
+    return next(((info.format,) for name, info in ENGINES.items() if installed(name)), ("openvino",))
+
+
+def other_weights(found: Brought, weights: str | None) -> Iterator[Progress]:
+    """Say that a bundle has other weights than are asked for; ResourceError where those could have been poured."""
+    bundle = open_bundle(found.model, verify=False)
+    there = network_weights(bundle)
+    if weights in (None, there):
+        return
+    if bundle.manifest.origin.command.startswith(COMMAND):
+        raise ResourceError(
+            f"'{found.origin.id}' is here with {there} weights, in '{one_line(found.model, 120, end=True)}'; for"
+            f" {weights} ones choose another --to, or remove it (pleinair models rm)"
+        )
+    yield Progress(f"its weights are {there}, as they came; only safetensors can be stored as {weights}", 0, 0, True)
+
+
+def network_weights(bundle: Bundle) -> str:
+    """How the weights of the network of the loop are stored, or those of an upscaler."""
+    manifest = bundle.manifest
+    names = [denoiser.graph for denoiser in manifest.denoisers] or [*manifest.graphs]
+    return manifest.graphs[names[0]].weights

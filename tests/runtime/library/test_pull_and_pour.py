@@ -1,0 +1,91 @@
+"""`pleinair pull` to the end: what comes from a hub paints, without PyTorch, or one line says what to type."""
+
+import json
+import shutil
+
+import pytest
+
+from foreign import as_optimum, edit_json
+from hub_server import COMMIT, Repo
+from pleinair.bundle.opening import default_path, open_bundle
+from pleinair.pouring import topologies
+from pleinair.sources.origins import Pulled, read_origin
+from pleinair.system import install
+from vectors import safetensors as one_file
+from vectors import some_vectors
+
+SOURCE = default_path().parent / "source"
+ID = "org/story"
+
+
+def files_below(folder):
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.fixture
+def story(hub, shelf, monkeypatch):
+    """A repository of storybook's diffusers folder, whose graphs are among those that ship without weights."""
+    monkeypatch.setattr(topologies, "TOPOLOGIES", shelf)
+    hub.repos[ID] = Repo({**files_below(SOURCE), "unet/diffusion_pytorch_model.bin": b"pickle" * 500})
+    return hub.repos[ID]
+
+
+def test_safetensors_are_poured_and_know_where_they_came_from(hub, story, run, facts, refused, home):
+    code, out, err = run("pull", ID)
+    model = home / "models" / "story"
+    assert (code, out) == (0, f"{model}\n"), err
+    assert "take it away with: pleinair models rm org/story" in err
+    assert err.splitlines()[-1].endswith('go on with: pleinair generate "a red house" --model story')
+    assert open_bundle(model).manifest.origin.revision == COMMIT and read_origin(model) == Pulled(ID, COMMIT)
+    assert not hub.asked(".bin")
+    assert run("generate", "a", "--model", "story", "--engine", "fake", "--steps", "1", "-o", "a.png")[0] == 0
+
+    assert "is here as: --model story" in refused(3, "generate", "a", "--model", ID, "-o", "b.png")
+
+    facts("models", "rm", ID, "--yes")
+    asked = len(hub.asked("/resolve/"))
+    again = facts("pull", ID)
+    assert again["before"] and again["folder"] == str(model) and len(hub.asked("/resolve/")) == asked
+    assert "with fp16 weights" in refused(4, "pull", ID, "--weights", "int8")
+    story.commit = "f" * 40
+    assert COMMIT[:12] in refused(4, "pull", ID) and len(hub.asked("/resolve/")) == asked
+
+
+def test_what_cannot_be_poured_is_here_and_the_line_says_what_is_next(hub, story, facts, refused, home, monkeypatch):
+    line = refused(3, "pull", ID, "--weights", "int8")
+    source = home / "downloads" / "org" / "story"
+    assert f"is in '{source}', but no topology ships" in line and f"go on with: pleinair export {source}" in line
+    monkeypatch.setattr(install, "EXPORT", ("no_such_package",))
+    assert "[export]" in refused(3, "pull", ID, "--weights", "int8") and not (home / "models").exists()
+    asked = len(hub.asked("/resolve/"))
+    assert facts("pull", ID, "--format", "onnx")["kind"] == "diffusers" and len(hub.asked("/resolve/")) == asked
+    assert open_bundle(home / "models" / "story").formats == ("onnx",)
+    hub.repos["org/lora"] = Repo({"style.safetensors": one_file({"a": some_vectors(2, 8)})})
+    line = refused(3, "pull", "org/lora", "--file", "style.safetensors")
+    assert str(home / "downloads" / "org" / "lora--style") in line
+
+
+def test_graphs_of_other_tools_are_adopted(hub, run, refused, tmp_path, home):
+    folder = as_optimum(default_path(), tmp_path / "made", "openvino")
+    hub.repos["org/graphs"] = Repo({**files_below(folder), "unet/diffusion_pytorch_model.safetensors": b"x" * 2000})
+    code, out, err = run("pull", "org/graphs", "--weights", "int8")
+    assert (code, out) == (0, f"{home / 'models' / 'graphs'}\n"), err
+    assert run("generate", "a", "--model", "graphs", "--engine", "fake", "--steps", "1", "-o", "a.png")[0] == 0
+    assert "here already" in run("pull", "org/graphs")[2]
+    assert "holds no model" not in refused(3, "pull", "org/graphs", "--format", "onnx", "--to", tmp_path / "b")
+    edit_json(folder / "model_index.json", _class_name="NobodyKnowsPipeline")
+    hub.repos["org/graphs"] = Repo(files_below(folder), "f" * 40)
+    shutil.rmtree(home / "models" / "graphs")
+    assert "NobodyKnowsPipeline" in refused(3, "pull", "org/graphs")
+
+
+def test_ctrl_c_while_pouring_keeps_the_download(story, run, facts, home, monkeypatch):
+    def interrupted(*what):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pleinair.pouring.pour.write", interrupted)
+        code, out, err = run("pull", ID, "--json")
+    assert code == 130 and json.loads(out)["error"]["kind"] == "Cancelled" and "goes on from there" in err
+    assert (home / "downloads" / "org" / "story").is_dir() and not any((home / "models").glob("*"))
+    assert facts("pull", ID)["folder"] == str(home / "models" / "story")
