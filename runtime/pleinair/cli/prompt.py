@@ -37,4 +37,4 @@ def show_prompt(
         document(found)
         return
     data(*report_lines(found))
-    warn(*found["warnings"])
+    warn(*request.idle, *found["warnings"])

@@ -35,7 +35,7 @@ from pleinair.request.options import (
 from pleinair.request.passes import passes, refining_of
 from pleinair.sampling.grids import THRESHOLDED
 from pleinair.sampling.samplers import SAMPLERS
-from pleinair.text.encoders import most_skipped
+from pleinair.text.encoders import most_skipped, skips_layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
     return Request(
         **picture | {"width": size[0], "height": size[1]},
         **work | {"vae_tile": vae_tile_of(work["vae_tile"])},
-        **values(Text, given | said),
+        **values(Text, given | said | ({} if skips_layers(bundle) else {"clip_skip": 1})),
         **finish,
         steps=steps,
         random=random_of(given),
@@ -118,6 +118,11 @@ def idle_here(bundle: Bundle, given: Mapping[str, Any], task: str) -> Iterator[s
         yield f"'strength' has no effect, for '{bundle.manifest.name}' edits pictures; leave it out"
     if "image_guidance" in given and bundle.manifest.guidance != "image_text":
         yield f"'image_guidance' has no effect, for '{bundle.manifest.name}' edits no pictures; leave it out"
+    if given.get("clip_skip", 1) > 1 and not skips_layers(bundle):
+        yield (
+            f"'clip_skip' has no effect, for the text encoder of '{bundle.manifest.name}' says nothing of earlier layers;"
+            " leave it out, or export the model's diffusers folder"
+        )
 
 
 def idle(given: Mapping[str, Any]) -> Iterator[str]:

@@ -128,6 +128,15 @@ def skipped(bundle: Bundle, encoder: TextEncoder, clip_skip: int) -> tuple[str, 
     return f"{HIDDEN}{states - skip}", usual == LAST
 
 
+def skips_layers(bundle: Bundle) -> bool:
+    """Whether a clip skip is possible: graphs that other tools have exported give no hidden states, or have no norm."""
+    return any(
+        hidden_states(bundle, encoder)
+        and (encoder.output != LAST or f"{encoder.graph}/{NORM}" in bundle.manifest.files)
+        for encoder in bundle.manifest.text_encoders
+    )
+
+
 def most_skipped(bundle: Bundle) -> int:
     """The largest clip skip that all text encoders have; one that gives no hidden states counts as the deepest."""
     return min(_most_skipped(bundle, encoder) for encoder in bundle.manifest.text_encoders)
