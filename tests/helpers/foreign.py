@@ -5,7 +5,7 @@ import shutil
 
 from pleinair.bundle.manifest import MANIFEST
 
-OURS = (MANIFEST, "tokenizer.json", "final_layer_norm.npy")  # what other tools do not write
+OURS = (MANIFEST, "final_layer_norm.npy")  # what other tools do not write
 WRITERS = {"openvino": ("*.onnx", "*.onnx_data"), "onnx": ("*.xml", "*.bin")}  # format -> files of the other
 COMPONENT = ["diffusers", "OnnxRuntimeModel"]
 
@@ -13,6 +13,8 @@ COMPONENT = ["diffusers", "OnnxRuntimeModel"]
 def as_optimum(bundle, folder, form):
     """A bundle's graphs of one format as optimum exports them: configs, vocab.json and merges.txt, and no more."""
     shutil.copytree(bundle, folder, ignore=shutil.ignore_patterns(*OURS, *WRITERS[form]))
+    for merges in folder.glob("*/merges.txt"):  # T5 has none
+        (merges.parent / "tokenizer.json").unlink()
     return folder
 
 

@@ -21,7 +21,7 @@ from pleinair.adopting.model import described, read_index
 from pleinair.adopting.ports import EXPORT, graph_info, together
 from pleinair.adopting.scheduler import WALKED, scheduler_of
 from pleinair.adopting.tokens import tokenizer_of
-from pleinair.adopting.wanted import answer_kind, wanted
+from pleinair.adopting.wanted import answer_kind, tokens_of, wanted
 from pleinair.adopting.writing import write_all
 from pleinair.bundle.manifest import MANIFEST, GraphInfo, Manifest, Origin
 from pleinair.bundle.manifest_checks import check_manifest
@@ -29,7 +29,6 @@ from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.bundle.verifying import FileInfo, file_info, info_of
 from pleinair.checks import one_line, one_of
 from pleinair.errors import BundleError
-from pleinair.sources.configs import text_length
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described, Made, Tokens, painter_manifest
 from pleinair.sources.folder import licence
@@ -135,8 +134,7 @@ def tokenizers(root: Path, model: Described) -> tuple[dict[str, Tokens], dict[st
     """What is said of each tokenizer folder, and the tokenizer.json of those that lack it."""
     tokens, new = {}, {}
     for part in model.family.readers:
-        length = text_length(model.configs[part.folder])
-        tokens[part.tokenizer], made = tokenizer_of(root, part.tokenizer, length)
+        tokens[part.tokenizer], made = tokenizer_of(root, part, tokens_of(model, part))
         new |= {} if made is None else {f"{part.tokenizer}/tokenizer.json": made}
     return tokens, new
 
@@ -188,7 +186,7 @@ def manifest_of(
 
 def fitted(root: Path, model: Described, manifest: Manifest, found: Mapping[str, Graphs], scheduler: str) -> Manifest:
     """The manifest of what this folder's graphs can do; BundleError where that is nothing."""
-    (output,) = manifest.graphs["unet"].outputs
+    (output,) = manifest.graphs[manifest.denoiser.graph].outputs
     tasks = manifest.tasks
     vae = replace(manifest.vae, encoder=None)
     if ENCODER in manifest.graphs:

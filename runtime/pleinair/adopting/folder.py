@@ -9,7 +9,7 @@ from pleinair.adopting.ports import EXPORT
 from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import LARGEST_MANIFEST
 from pleinair.errors import BundleError, RequestError, ResourceError
-from pleinair.sources.families import Family
+from pleinair.sources.families import DENOISERS, Family
 from pleinair.system.files import read_json
 
 INDEX = "model_index.json"
@@ -34,7 +34,7 @@ def check_folder(root: Path, vae: Path | None, force: bool) -> None:
             f"'{shown(root)}' is FastSD's LCM for NPUs, whose UNet is told the time in another way; adopt its"
             " LCM-dreamshaper-v7-openvino instead"
         )
-    elif not has(root, INDEX) and (root / DECODER).is_dir() and not (root / "unet").is_dir():
+    elif not has(root, INDEX) and (root / DECODER).is_dir() and not any((root / name).is_dir() for name in DENOISERS):
         raise BundleError(
             f"'{shown(root)}' holds a VAE and no model; adopt the model that it is for, with: {COMMAND} MODEL --vae"
             f" '{shown(root)}'"

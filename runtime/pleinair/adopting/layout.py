@@ -16,7 +16,7 @@ from pleinair.system.files import CONFIG, read_json
 
 USUAL = {"openvino": "openvino_model.xml", "onnx": "model.onnx"}
 READERS: Mapping[str, Callable[[Path], Outline]] = {"openvino": read_ir, "onnx": read_onnx}
-LOCAL = "hf download ID --local-dir FOLDER"  # which puts files where a hub's cache has links
+FETCH = "pleinair pull OWNER/NAME"  # which copies what a hub's cache has links to
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def inside(root: Path, name: str) -> Path:
         raise BundleError(f"'{shown(path)}' {why}; {AGAIN}") from None
     if not real.is_relative_to(root.resolve()):
         raise BundleError(
-            f"'{shown(path)}' is a link out of the folder; put the file itself there (from a hub: {LOCAL})"
+            f"'{shown(path)}' is a link out of the folder; put the file itself there (from a hub's cache: {FETCH})"
         )
     if not ordinary:
         raise BundleError(f"'{shown(path)}' is not an ordinary file; {AGAIN}")

@@ -1,15 +1,14 @@
 """Which model a folder of graphs is: its family and its configs, told from graphs where files are silent."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pleinair.adopting.folder import INDEX
+from pleinair.adopting.folder import DECODER, ENCODER, INDEX
 from pleinair.adopting.ir import AGAIN
-from pleinair.adopting.layout import shown, small_json
+from pleinair.adopting.layout import has, shown, small_json
 from pleinair.adopting.outline import Outline
-from pleinair.adopting.ports import EXPORT
 from pleinair.errors import BundleError
 from pleinair.sources.configs import check_configs, check_numbers
 from pleinair.sources.describing import ADDED, VAES, Described
@@ -38,11 +37,9 @@ def read_index(root: Path) -> tuple[dict[str, Any], Family]:
         )
     if isinstance(index.get("_class_name"), str):
         index = {**index, "_class_name": WRITERS.sub("", index["_class_name"])}
-    family = known_family(root, index)
-    if family.denoiser.kind in TRANSFORMERS:
-        kind = index["_class_name"]
-        raise BundleError(f"'{shown(root)}' is a {kind}, whose network is a transformer and not adopted yet; {EXPORT}")
-    return index, family
+    if "vae" not in index and (root / DECODER).is_dir():  # tools list the two halves of a VAE, or none
+        index = {**index, "vae": ["diffusers", "AutoencoderKL"]}
+    return index, known_family(root, index)
 
 
 def described(root: Path, index: dict[str, Any], family: Family, outlines: Outlines, vae: Path | None) -> Described:
@@ -50,19 +47,30 @@ def described(root: Path, index: dict[str, Any], family: Family, outlines: Outli
 
     Raises BundleError for configs that are damaged, or that nothing here can paint with.
     """
+    name, silent = family.denoiser.folder, family.denoiser.kind in TRANSFORMERS
+    if silent:  # graphs tell nothing of packing, or of the width of what T5 says
+        require_configs(root, [name, *(part.folder for part in family.readers)])
     texts = {part.folder: text_config(root, part.folder, outlines[part.folder]) for part in family.readers}
-    unet = config_of(root, "unet") or unet_config(outlines["unet"], texts)
-    decoder = outlines["vae_decoder"]
-    found = config_of(vae or root, "vae_decoder", "vae", "vae_encoder")
-    if found is None and vae is not None:
-        raise BundleError(f"'{shown(vae)}' has no vae_decoder/config.json, which says how it scales latents; {AGAIN}")
-    found = found or vae_config(decoder, unet)
-    configs = {**texts, "unet": unet, "vae": as_autoencoder(found)}
+    network = config_of(root, name) or unet_config(outlines[name], texts)
+    found = config_of(vae or root, DECODER, "vae", ENCODER)
+    if found is None and (silent or vae is not None):
+        raise BundleError(
+            f"'{shown(vae or root)}' has no {DECODER}/config.json, which says how it scales latents; {AGAIN}"
+        )
+    found = found or vae_config(outlines[DECODER], network)
+    configs = {**texts, name: network, "vae": as_autoencoder(found)}
     for name, config in configs.items():
         check_numbers(root, name, config)
     model = Described(family, index, configs)
     check_configs(root, model)
     return model
+
+
+def require_configs(root: Path, folders: Iterable[str]) -> None:
+    """Raise BundleError for the first of these components whose config.json is missing."""
+    lacking = next((name for name in folders if not has(root, f"{name}/config.json")), None)
+    if lacking is not None:
+        raise BundleError(f"'{shown(root)}' has no {lacking}/config.json, which says what it is; {AGAIN}, with that")
 
 
 def config_of(root: Path, *folders: str) -> Config | None:

@@ -1,5 +1,6 @@
-"""A CLIP tokenizer's folder: its special tokens, and its tokenizer.json, made anew where it is missing."""
+"""A tokenizer's folder: its special tokens, and its tokenizer.json, which is made anew for CLIP where it is missing."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,39 +11,46 @@ from pleinair.adopting.layout import has, inside, shown, small_json
 from pleinair.checks import one_line
 from pleinair.errors import BundleError
 from pleinair.sources.describing import Tokens
+from pleinair.sources.families import T5_KIND, Part
 from pleinair.system.files import parse_json, read_file
 from pleinair.text.tokenizer import LARGEST, MOST_TOKENS, WORDS, read_tokenizer
 
-BOS, EOS = "<|startoftext|>", "<|endoftext|>"
+WHOLE_WORDS = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}  # CLIP's
+PIECES = {"eos_token": "</s>", "pad_token": "<pad>"}  # T5's
 MOST_MERGES = 49152 - 256 - 2  # of CLIP's own list, whose file goes on
 FILES = ("vocab.json", "merges.txt")
 
 
-def tokenizer_of(root: Path, folder: str, length: int) -> tuple[Tokens, bytes | None]:
-    """What a manifest says of a tokenizer folder, and the content of the tokenizer.json that it lacks, if it does.
+def tokenizer_of(root: Path, part: Part, length: int) -> tuple[Tokens, bytes | None]:
+    """What a manifest says of a text encoder's tokenizer, and the content of the tokenizer.json that it lacks, if so.
 
     Raises BundleError where it cannot be read, or there is nothing to make it of.
     """
+    folder, pieces = part.tokenizer, part.kind == T5_KIND
     file = f"{folder}/tokenizer.json"
-    present, names = has(root, file), special_tokens(root, folder)
+    present, names = has(root, file), special_tokens(root, folder, PIECES if pieces else WHOLE_WORDS)
+    if not present and pieces:
+        raise BundleError(
+            f"'{shown(root / folder)}' has no tokenizer.json; open it with transformers (T5TokenizerFast), and save it"
+            " there again"
+        )
     content = read_file(inside(root, file), LARGEST, BundleError, AGAIN) if present else rebuilt(root, folder, names)
     tokenizer = read_tokenizer(content, root / file)
     ids = {role: tokenizer.token_to_id(name) for role, name in names.items()}
     unknown = next((names[role] for role, number in ids.items() if number is None), None)
     if unknown is not None:
         raise BundleError(f"the tokenizer '{shown(root / folder)}' lacks its token '{one_line(unknown, 40)}'; {AGAIN}")
-    tokens = Tokens(length, ids["bos_token"], ids["eos_token"], ids["pad_token"])
+    tokens = Tokens(length, ids.get("bos_token"), ids["eos_token"], ids["pad_token"])
     return tokens, None if present else content
 
 
-def special_tokens(root: Path, folder: str) -> dict[str, str]:
-    """How a text begins and ends, and what is behind its end.
+def special_tokens(root: Path, folder: str, usual: Mapping[str, str]) -> dict[str, str]:
+    """How a text begins and ends, and what is behind its end, as far as `usual` has it.
 
     special_tokens_map.json is older and wins, as in transformers, unless the config lists its tokens itself.
     """
     config = small_json(root, f"{folder}/tokenizer_config.json") or {}
     listed = {} if "added_tokens_decoder" in config else small_json(root, f"{folder}/special_tokens_map.json") or {}
-    usual = {"bos_token": BOS, "eos_token": EOS, "pad_token": EOS}
     return {role: named(listed.get(role)) or named(config.get(role)) or name for role, name in usual.items()}
 
 

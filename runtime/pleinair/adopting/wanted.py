@@ -8,6 +8,8 @@ from pleinair.bundle.manifest import Port
 from pleinair.bundle.manifest_checks import ANSWERS
 from pleinair.sources.configs import text_length
 from pleinair.sources.describing import Described, pooled_width, read_output, unet_ports
+from pleinair.sources.families import T5_KIND, Part
+from pleinair.sources.transformers import TRANSFORMERS, tokens_read
 from pleinair.text.encoders import HIDDEN, LAST
 
 PICTURE = ("batch", 3, "image_height", "image_width")
@@ -20,13 +22,23 @@ def text_encoder(model: Described, graph: str, outline: Outline) -> Wanted:
     """Token ids in; the states that the denoiser reads out, and all others there are, for clip skip."""
     part = next(part for part in model.family.readers if graph in part.graphs)
     config = model.configs[part.folder]
-    length = text_length(config)
-    states = Port("float32", ("batch", length, config.get("hidden_size", 512)))
+    length = tokens_of(model, part)
+    states = Port("float32", ("batch", length, config.get("d_model" if part.kind == T5_KIND else "hidden_size", 512)))
     there = [name for port in outline.outputs for name in port.names if name == LAST or name.startswith(HIDDEN)]
     outputs = {name: states for name in (*there, read_output(model, part.folder))}
     if part.pooled:
         outputs[part.pooled] = Port("float32", ("batch", pooled_width(part, config)))
     return {"input_ids": Port("int64", ("batch", length))}, outputs
+
+
+def tokens_of(model: Described, part: Part) -> int:
+    """How many tokens a text encoder reads at once."""
+    return tokens_read(part, model.network) or text_length(model.configs[part.folder])
+
+
+def transformer(model: Described, graph: str, outline: Outline) -> Wanted:
+    inputs, outputs = TRANSFORMERS[model.family.denoiser.kind].described(model.network)
+    return inputs, {called(outline, name): port for name, port in outputs.items()}
 
 
 def unet(model: Described, graph: str, outline: Outline) -> Wanted:
@@ -46,6 +58,7 @@ def vae_encoder(model: Described, graph: str, outline: Outline) -> Wanted:
 
 
 OTHERS: Mapping[str, Callable[[Described, str, Outline], Wanted]] = {  # graphs that are no text encoders -> their ports
+    "transformer": transformer,
     "unet": unet,
     "vae_decoder": vae_decoder,
     "vae_encoder": vae_encoder,

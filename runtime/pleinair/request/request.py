@@ -120,8 +120,8 @@ def idle_here(bundle: Bundle, given: Mapping[str, Any], task: str) -> Iterator[s
         yield f"'image_guidance' has no effect, for '{bundle.manifest.name}' edits no pictures; leave it out"
     if given.get("clip_skip", 1) > 1 and not skips_layers(bundle):
         yield (
-            f"'clip_skip' has no effect, for the text encoder of '{bundle.manifest.name}' says nothing of earlier layers;"
-            " leave it out, or export the model's diffusers folder"
+            f"'clip_skip' has no effect, for the text encoder of '{bundle.manifest.name}' says nothing of earlier"
+            " layers; leave it out, or export the model's diffusers folder"
         )
 
 

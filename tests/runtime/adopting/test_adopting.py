@@ -264,7 +264,7 @@ OPENVINO = {
     ),
     "a transformer": (
         lambda folder: edit_json(folder / "model_index.json", _class_name="FluxPipeline"),
-        "FluxPipeline",
+        "no openvino graph of its text_encoder_2",
     ),
 }
 ONNX = {
