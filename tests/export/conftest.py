@@ -17,6 +17,7 @@ from pleinair.engines.telemetry import without_telemetry
 from pleinair_export import convert, export
 from quietly import export_quietly
 from tiny_pipeline import write_tiny_pipeline
+from tiny_transformers import write_tiny_transformer
 
 with without_telemetry():
     import nncf  # noqa: F401
@@ -53,7 +54,8 @@ class Sources:
         self._once = once
 
     def __getitem__(self, family: str) -> Path:
-        return self._once(f"sources/tiny-{family}", lambda folder: write_tiny_pipeline(folder, family))
+        write = write_tiny_transformer if family.startswith(("sd3", "flux")) else write_tiny_pipeline
+        return self._once(f"sources/tiny-{family}", lambda folder: write(folder, family))
 
 
 @pytest.fixture(scope="session")

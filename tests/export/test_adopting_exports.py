@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 
 import diffusers
 import numpy as np
@@ -16,10 +15,7 @@ from transformers import CLIPTokenizer
 import pleinair
 from foreign import as_olive, as_optimum, edit_json
 from pleinair.bundle.opening import open_bundle
-from pleinair_export import export
-from tiny_transformers import write_tiny_transformer
 
-TRANSFORMERS = ("sd3", "flux")
 HALF = TensorProto.FLOAT16
 PROMPTS = (
     "",
@@ -47,24 +43,10 @@ def told(manifest):
     return replace(manifest, name="", graphs=graphs, latents=latents, files={}, origin=None, weights={})
 
 
-@pytest.fixture
-def bundle_of(exported, once):
-    """`bundle_of(family)`: an export in both formats, as other tests have it."""
-
-    def made(family):
-        if family not in TRANSFORMERS:
-            return exported(family, "fp32")
-        source = once(f"sources/tiny-{family}", lambda folder: write_tiny_transformer(folder, family))
-        steps = partial(export, source, formats=("openvino", "onnx"), weights="fp32")
-        return once(f"bundles/{family}-fp32", lambda folder: [*steps(out=folder)])
-
-    return made
-
-
 @pytest.mark.parametrize("form", ["openvino", "onnx"])
-@pytest.mark.parametrize("family", ["sdxl", "lcm", "pix2pix", *TRANSFORMERS])
-def test_an_adopted_folder_is_described_as_its_export_is(tmp_path, bundle_of, family, form):
-    bundle = open_bundle(bundle_of(family))
+@pytest.mark.parametrize("family", ["sdxl", "lcm", "pix2pix", "sd3", "flux"])
+def test_an_adopted_folder_is_described_as_its_export_is(tmp_path, exported, family, form):
+    bundle = open_bundle(exported(family, "fp32"))
     folder = as_optimum(bundle.path, tmp_path / "model", form)
     edit_json(folder / "model_index.json", vae=None)  # a tool may list its halves
     adopted = pleinair.adopt(folder)
