@@ -1,45 +1,49 @@
-"""Export a source of prepare.py with optimum itself, and keep its picture, for adopt_folders.py.
+"""Export sources of prepare.py with optimum itself, and keep its pictures, for adopt_folders.py.
 
-FOLDER/PEER-WEIGHTS/exported is what the peer wrote, FOLDER/PEER-WEIGHTS/picture.npy (H, W, 3) what it paints with that.
+FOLDER/exports/PEER-FAMILY-WEIGHTS/exported is what the peer wrote, picture.npy (H, W, 3) beside it what it paints with
+that, and request.json what it was asked for.
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
+from open_bundle import load, paint
 
-SOURCE = "sd1-fp16/source"
-MORE = {"height": 64}  # of the request: what optimum exports is halved and doubled again, and takes no odd latents
 SEED = 11
-WEIGHTS = {"optimum-intel": ("fp32", "int8"), "optimum-onnx": ("fp32",)}
+WEIGHTS = {"optimum-intel": ("fp32", "int8", "int4"), "optimum-onnx": ("fp32",)}
+SOURCES = {"sd1": "sd1-fp16"}  # family -> the folder of prepare.py
+MORE = {"sdxl": "sdxl-fp32", "sd3": "sd3-fp32", "flux": "flux-fp32"}
 
 
-def export_all(peer: str, root: Path, load: Callable[[str, Path], Any]) -> None:
-    """Everything that a peer exports; `load` opens a folder with it."""
-    request = json.loads((root / "request.json").read_text()) | MORE
-    source = root / SOURCE
-    for weights in WEIGHTS[peer]:
-        folder = root / f"{peer}-{weights}"
-        export(peer, source, weights, folder / "exported")
-        source = folder / "exported"  # so that the second need not be traced
-        pipe = load(peer, source)
-        pipe.set_progress_bar_config(disable=True)
-        generator = torch.Generator().manual_seed(SEED)
-        np.save(folder / "picture.npy", pipe(generator=generator, output_type="np", **request).images[0])
+def export_all(peer: str, root: Path, everything: bool) -> None:
+    """Everything that a peer exports: one family, or with `everything` each that has been prepared."""
+    for family, name in (SOURCES | MORE if everything else SOURCES).items():
+        request = json.loads((root / name / "request.json").read_text())
+        request["height"] = request["width"]  # what optimum exports is halved and doubled again: no odd latents
+        source = root / name / "source"
+        for weights in WEIGHTS[peer]:
+            folder = root / "exports" / f"{peer}-{family}-{weights}"
+            export(peer, source, weights, folder / "exported")
+            if weights == "fp32":
+                source = folder / "exported"  # so that the others need not be traced
+            np.save(folder / "picture.npy", paint(load(peer, folder / "exported"), request, seed=SEED))
+            (folder / "request.json").write_text(json.dumps(request))
 
 
 def export(peer: str, source: Path, weights: str, out: Path) -> None:
-    """Export a diffusers folder, or, to int8, make the weights of an OpenVINO one smaller."""
+    """Export a diffusers folder, or make the weights of an OpenVINO one smaller."""
     if peer == "optimum-onnx":
-        from optimum.onnxruntime import ORTStableDiffusionPipeline
+        from optimum.onnxruntime import ORTDiffusionPipeline
 
-        ORTStableDiffusionPipeline.from_pretrained(str(source), export=True).save_pretrained(out)
+        ORTDiffusionPipeline.from_pretrained(str(source), export=True).save_pretrained(out)
         return
-    from optimum.intel import OVStableDiffusionPipeline, OVWeightQuantizationConfig
+    from optimum.intel import OVDiffusionPipeline, OVWeightQuantizationConfig
 
-    how = {"quantization_config": OVWeightQuantizationConfig(bits=8)} if weights == "int8" else {"load_in_8bit": False}
+    smaller = {  # groups as small as the tiny networks
+        "int8": OVWeightQuantizationConfig(bits=8),
+        "int4": OVWeightQuantizationConfig(bits=4, group_size=16, ratio=1.0),
+    }
+    how = {"quantization_config": smaller[weights]} if weights in smaller else {"load_in_8bit": False}
     exporting = not (source / "vae_decoder").is_dir()
-    OVStableDiffusionPipeline.from_pretrained(str(source), export=exporting, compile=False, **how).save_pretrained(out)
+    OVDiffusionPipeline.from_pretrained(str(source), export=exporting, compile=False, **how).save_pretrained(out)

@@ -1,11 +1,11 @@
 """Prove that optimum-intel and optimum-onnx open our bundles, and we what they export, each in its own environment.
 
-    python tests/peers/run.py [PEER ...] [--environments FOLDER [--install]] [--tested FOLDER]
+    python tests/peers/run.py [PEER ...] [--environments FOLDER [--install]] [--tested FOLDER] [--all]
 
 Run with the Python that has pleinair[export]. The two peers exclude each other and hold transformers back, so each gets
 a fresh virtual environment from its constraints file, which holds what differs from the packages of that Python;
 --environments keeps them for the next time, and with --install nothing else is done. --tested is the --basetemp of a
-run of the tests, whose bundles are taken.
+run of the tests, whose bundles are taken. --all lets the peers export more than one family, and takes minutes.
 """
 
 import argparse
@@ -53,13 +53,15 @@ def main() -> int:
     parser.add_argument("--environments", type=Path, help="folder that keeps the environments")
     parser.add_argument("--install", action="store_true", help="only make the environments")
     parser.add_argument("--tested", type=Path, help="folder of a run of the tests, which has the bundles")
+    parser.add_argument("--all", action="store_true", help="more bundles, and more that the peers export")
     arguments = parser.parse_args()
     if arguments.install and not arguments.environments:
         parser.error("--install makes what is to be kept; name a folder with --environments")
     if unknown := set(arguments.peers) - set(PEERS):
         parser.error(f"unknown peer {', '.join(unknown)}; choose from: {', '.join(PEERS)}")
     peers = arguments.peers or list(PEERS)
-    failed, tested = 0, [arguments.tested] if arguments.tested else []
+    failed, everything = 0, ["--all"] if arguments.all else []
+    tested = ["--tested", arguments.tested] if arguments.tested else []
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         environments, bundles = (arguments.environments or Path(folder)).absolute(), Path(folder) / "bundles"
         pythons = {peer: pool.submit(environment, environments / peer, peer) for peer in peers}
@@ -67,10 +69,13 @@ def main() -> int:
             for python in pythons.values():
                 python.result()
             return 0
-        if timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles, *tested]):
+        if timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles, *tested, *everything]):
             return 1
-        for peer in peers:
-            failed += timed(peer, [pythons[peer].result(), HERE / "open_bundle.py", peer, bundles])
+        running = [
+            pool.submit(timed, peer, [pythons[peer].result(), HERE / "open_bundle.py", peer, bundles, *everything])
+            for peer in peers
+        ]
+        failed += sum(each.result() for each in running)
         failed += timed("adopt what they exported", [sys.executable, HERE / "adopt_folders.py", bundles])
     print("FAIL" if failed else "pass", flush=True)
     return failed

@@ -28,7 +28,7 @@ from pleinair.bundle.manifest_checks import check_manifest
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.bundle.verifying import FileInfo, file_info, info_of
 from pleinair.checks import one_line, one_of
-from pleinair.errors import BundleError
+from pleinair.errors import BundleError, RequestError
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described, Made, Tokens, painter_manifest
 from pleinair.sources.folder import licence
@@ -88,24 +88,35 @@ def judged(
     force: bool = False,
 ) -> Adoption:
     """What adopting a folder would write, told from its small files and its graphs' ports; raises as `adopt` does."""
-    root, other = Path(folder).resolve(), None if vae is None else Path(vae).resolve()
+    root, other = real_path(folder), None if vae is None else real_path(vae)
     check_folder(root, other, force)
     index, family = read_index(root)
     forms = FORMATS if format is None else (one_of("format", format, FORMATS),)
-    found, warnings = find_graphs(root, other, family, forms)
-    model = described(root, index, family, outlines(found), other)
-    graphs, different = together({form: infos(root, model, form, each) for form, each in found.items()})
+    by_form, warnings = find_graphs(root, other, family, forms)
+    model = described(root, index, family, outlines(by_form), other)
+    graphs, different = together({form: infos(root, model, form, each) for form, each in by_form.items()})
     warnings += tuple(DIFFERENT.format(form=form) for form in different)
     scheduler, walked = scheduler_of(root, index)
     tokens, new = tokenizers(root, model)
     new |= {WALKED: as_json(walked)} if scheduler == WALKED else {}
-    files = graph_files(found, graphs) | small_files(root, model, scheduler, other is not None)
+    files = graph_files(by_form, graphs) | small_files(root, model, scheduler, other is not None)
     files = {name: path for name, path in files.items() if name not in new}
     manifest = manifest_of(root, model, graphs, walked, tokens, sampler)
-    manifest = fitted(root, model, manifest, found, scheduler)
+    manifest = fitted(root, model, manifest, by_form, scheduler)
     check_manifest(replace(manifest, files=dict.fromkeys([*files, *new], UNKNOWN)))
     copies = {name: path for name, path in files.items() if name.startswith(OWN_VAE)}
     return Adoption(root, manifest, files, {**copies, **new}, warnings)
+
+
+def real_path(folder: str | Path) -> Path:
+    """A folder without links on the way to it; RequestError for one that no system can look for."""
+    try:
+        path = Path(folder).resolve()
+        path.exists()
+        return path
+    except (OSError, ValueError, RuntimeError) as error:  # too long; a NUL in it; links in a circle
+        why = getattr(error, "strerror", None) or error
+        raise RequestError(f"cannot look at '{shown(Path(folder))}' ({one_line(why, 60)}); check the path") from None
 
 
 def written(adoption: Adoption) -> Bundle:

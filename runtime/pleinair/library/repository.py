@@ -9,7 +9,7 @@ from pleinair.checks import one_line
 from pleinair.errors import NetworkError
 
 DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-OUTSIDE = re.compile(r"[\x00-\x1f\\:]")  # what takes a name out of its folder on one system or another
+OUTSIDE = re.compile(r"[\x00-\x1f\\:\ud800-\udfff]")  # what takes a name out of its folder on some system, or is none
 PIECE = 1 << 20  # bytes
 
 

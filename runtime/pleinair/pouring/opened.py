@@ -1,6 +1,5 @@
 """What is poured, opened: a diffusers folder or a single file, judged by its small files and headers."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -20,7 +19,7 @@ from pleinair.sources.describing import Described
 from pleinair.sources.families import FAMILIES, Family, Part
 from pleinair.sources.folder import STEMS, Source, absent, open_source
 from pleinair.sources.schedulers import as_walked
-from pleinair.sources.settings import Settings
+from pleinair.sources.settings import Settings, bundle_name
 from pleinair.sources.weight_files import weight_files
 
 PREDICTIONS = ("epsilon", "v_prediction")
@@ -210,10 +209,6 @@ def open_vae(file: Path) -> Named:
 def named_vae(checkpoint: Checkpoint, prefix: str) -> Named:
     original = f"{prefix}decoder.mid.block_1.norm1.weight" in checkpoint
     return Named(checkpoint, names.vae if original else names.same, prefix)
-
-
-def bundle_name(text: str) -> str:
-    return one_line(re.sub(r"[\\/:]", "-", text), 90) or "model"
 
 
 def notes_of(kind: Kind, checkpoint: Checkpoint) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def read_settings(path: Path) -> Settings:
     """Read pleinair.json; raises ExportError for what no bundle may say."""
     file = path / SETTINGS
     given = read_json(file, CONFIG, ExportError, f"correct {SETTINGS}") if file.exists() else {}
-    name, defaults = given.pop("name", re.sub(r"[\\:]", "-", path.name)), given.pop("defaults", {})
+    name, defaults = given.pop("name", bundle_name(path.name)), given.pop("defaults", {})
     vocabulary, sizes = given.pop("vocabulary", []), given.pop("sizes", None)
     if given:
         known = "name, defaults, vocabulary and sizes"
@@ -45,6 +45,11 @@ def read_settings(path: Path) -> Settings:
     if not isinstance(defaults, dict):
         raise ExportError(f'the defaults in {SETTINGS} are {shown(defaults)}; write an object like {{"steps": 8}}')
     return Settings(name, defaults, claimed_words(vocabulary), claimed_sizes(sizes))
+
+
+def bundle_name(text: str) -> str:
+    """A title, or the name of a file or folder, as a bundle may be called."""
+    return one_line(re.sub(r"[\\/:]", "-", text), 90) or "model"
 
 
 def claimed_words(vocabulary: Any) -> tuple[str, ...]:

@@ -328,6 +328,17 @@ def test_a_full_disk_leaves_the_folder_as_it_was(tmp_path, exported, monkeypatch
 
 
 def test_long_and_odd_names(tmp_path, exported):
-    folder = tmp_path / ("très long " * 11) / "模型 with spaces"
-    shutil.copytree(exported["onnx"], folder)
-    assert pleinair.adopt(folder).manifest.name == "模型 with spaces"
+    names = {
+        "模型 with spaces": "模型 with spaces",
+        "m" * 250: f"{'m' * 90}...",
+        "new\nline": "new line",
+        "a:b. ": "a-b.",
+    }
+    for name, called in names.items():
+        folder = tmp_path / ("très long " * 11) / name
+        shutil.copytree(exported["onnx"], folder)
+        assert pleinair.adopt(folder).manifest.name == called
+    (tmp_path / "circle").symlink_to("circle")
+    for name in ("a\0b", "a\ud800", "x" * 300, tmp_path / "circle"):
+        with pytest.raises(pleinair.RequestError, match="; check the path"):
+            pleinair.adopt(name)

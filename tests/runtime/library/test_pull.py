@@ -177,7 +177,7 @@ def test_no_hub_at_all(hub, turbo, refused, monkeypatch, home):
     assert "check the network" in refused(6, *FETCH) and not home.exists()
 
 
-@pytest.mark.parametrize("name", ["../x", "unet/../../x", "/etc/x", "..\\x", "C:x", "a\nb"])
+@pytest.mark.parametrize("name", ["../x", "unet/../../x", "/etc/x", "..\\x", "C:x", "a\nb", "a\ud800"])
 def test_a_list_that_leads_out_of_the_folder_is_refused(turbo, refused, tmp_path, name):
     turbo.files[name] = b"x"
     before = sorted(tmp_path.rglob("*"))
