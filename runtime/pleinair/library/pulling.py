@@ -170,7 +170,10 @@ def has(folder: Path, kind: str, file: str | None) -> bool:
 def check_free(folder: Path) -> None:
     """Raise ResourceError for a folder that holds anything, which stays as it is, or that cannot be made."""
     try:
-        if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+        with contextlib.suppress(FileNotFoundError):
+            folder.lstat()  # a name that no folder can have fails here, before gigabytes have come
+        empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
+        if empty or not os.path.lexists(folder):
             there = next(each for each in folder.parents if each.is_dir())
             with TemporaryDirectory(prefix=UNFINISHED, dir=there):
                 return

@@ -311,7 +311,7 @@ def test_what_cannot_be_adopted_is_one_line_and_left_as_it_is(tmp_path, exported
     assert sorted(path.name for path in folder.rglob("*")) == names
 
 
-def test_a_full_disk_leaves_the_folder_as_it_was(tmp_path, exported, monkeypatch):
+def test_a_full_disk_and_ctrl_c_leave_the_folder_as_it_was(tmp_path, exported, monkeypatch, capsys):
     folder = tmp_path / "model"
     shutil.copytree(exported["openvino"], folder)
     before, synced = everything(folder), []
@@ -324,6 +324,13 @@ def test_a_full_disk_leaves_the_folder_as_it_was(tmp_path, exported, monkeypatch
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(pleinair.ResourceError, match="No space left.*; check"):
         pleinair.adopt(folder)
+    assert everything(folder) == before
+
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pleinair.adopting.adopt.file_info", interrupted)
+    assert cli.run(["adopt", str(folder)]) == 130 and len(capsys.readouterr().err.splitlines()) == 1
     assert everything(folder) == before
 
 

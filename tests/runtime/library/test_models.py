@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 
 import pytest
@@ -163,3 +164,16 @@ def test_rm_says_what_it_cannot_remove(castle, refused, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.rename", denied)
     assert "Permission denied" in refused(4, "models", "rm", "castle", "--yes") and castle.is_dir()
+
+
+def test_ctrl_c_while_removing_leaves_nothing_under_the_name(castle, run, facts, home, monkeypatch):
+    def interrupted(folder, **how):
+        raise KeyboardInterrupt
+
+    shutil.copytree(home / "models" / "castle", home / "models" / "other")
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", interrupted)
+        assert run("models", "rm", "castle", "--yes")[0] == 130
+    assert [each["name"] for each in facts("models")["models"]] == ["storybook", "other"]
+    facts("models", "rm", "other", "--yes")
+    assert [*(home / "models").iterdir()] == [], "what was left is removed with the next one"

@@ -222,6 +222,16 @@ def test_what_is_there_already_is_left_alone(hub, turbo, refused, facts, home, t
     assert "OWNER/NAME" in refused(2, "pull", "turbo") and "OWNER/NAME" in refused(2, "pull", "../turbo")
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "file/x", "link"])
+def test_where_no_folder_can_be_is_said_before_anything_comes(hub, turbo, refused, tmp_path, name):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("empty")
+    (tmp_path / "empty").mkdir()
+    for command in (FETCH, ("pull", ID)):
+        assert "another --to" in refused(4, *command, "--to", tmp_path / name)
+    assert not hub.asked("/resolve/") and not [*(tmp_path / "empty").iterdir()]
+
+
 @pytest.mark.parametrize("name", ["ein Schloß 家 & 'x'", "long/" + "x" * 200 + "/" + "y" * 250])
 def test_any_path(turbo, facts, tmp_path, name):
     folder = Path(facts(*FETCH, "--to", tmp_path / name)["folder"])

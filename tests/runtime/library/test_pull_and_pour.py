@@ -1,6 +1,7 @@
 """`pleinair pull` to the end: what comes from a hub paints, without PyTorch, or one line says what to type."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -77,6 +78,20 @@ def test_graphs_of_other_tools_are_adopted(hub, run, refused, tmp_path, home):
     hub.repos["org/graphs"] = Repo(files_below(folder), "f" * 40)
     shutil.rmtree(home / "models" / "graphs")
     assert "NobodyKnowsPipeline" in refused(3, "pull", "org/graphs")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such limit there")
+def test_a_disk_that_fills_while_pouring_keeps_the_download(story, refused, facts, home):
+    import resource
+
+    facts("pull", ID, "--only-download")
+    usual, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, most))  # writing past it fails like a full disk
+    try:
+        assert "free some disk space" in refused(4, "pull", ID)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (usual, most))
+    assert (home / "downloads" / "org" / "story").is_dir() and not any((home / "models").glob("*"))
 
 
 def test_ctrl_c_while_pouring_keeps_the_download(story, run, facts, home, monkeypatch):
