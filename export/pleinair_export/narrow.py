@@ -1,6 +1,7 @@
 """Modules that hold 16-bit weights and compute in float32: a weight is widened where it is used, and let go of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import MethodType
 
 import torch
@@ -32,7 +33,7 @@ WIDENING: dict[type[nn.Module], Callable[..., torch.Tensor]] = {
 def widen_at_use(model: nn.Module) -> nn.Module:
     """Change a model, in place, to answer as it would in float32, with its large weights as they are.
 
-    All else that it holds becomes float32. In a trace of it a weight is a constant of its own type, and widened.
+    All else that it holds becomes float32.
     """
     for module in model.modules():
         forward = WIDENING.get(type(module))
@@ -42,3 +43,29 @@ def widen_at_use(model: nn.Module) -> nn.Module:
         if forward and module.weight.dtype != torch.float32:
             module.forward = MethodType(forward, module)
     return model
+
+
+@contextmanager
+def blank_weights(model: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
+    """Meanwhile a model's 16-bit weights are float32 ones that are not written to, and so take no memory.
+
+    Its trace is then that of the same model in float32, names and all. Yields the weights by name, a tied one by each
+    of its names.
+    """
+    held: dict[str, torch.Tensor] = {}
+    taken: dict[nn.Parameter, torch.Tensor] = {}
+    narrow = [(path, module) for path, module in model.named_modules() if "forward" in vars(module)]
+    for path, module in narrow:
+        if module.weight not in taken:
+            taken[module.weight] = module.weight.data
+            module.weight.data = torch.zeros(module.weight.shape)
+            module.weight.data.view(-1)[0] = len(taken)  # of equal ones each exporter would keep one
+        held[f"{path}.weight"] = taken[module.weight]
+        del module.forward
+    try:
+        yield held
+    finally:
+        for weight, data in taken.items():
+            weight.data = data
+        for _, module in narrow:
+            module.forward = MethodType(WIDENING[type(module)], module)

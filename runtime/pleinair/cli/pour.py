@@ -55,6 +55,9 @@ def pour(
             autocompletion=offered(SAMPLERS),
         ),
     ] = None,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Take the weights, and nothing else, out of a .ckpt; needs PyTorch.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -72,6 +75,7 @@ def pour(
         prediction=prediction,
         sampler=sampler,
         force=force,
+        allow_pickle=allow_pickle,
     ):
         if progress.note or progress.words != last:
             written = "" if progress.note else f"[{progress.done / 1e6:5,.0f} of {progress.total / 1e6:,.0f} MB] "

@@ -1,10 +1,12 @@
 """Pouring, top to bottom: open what is poured, find the graphs that it fits, and write them, one after the other."""
 
+import contextlib
 import hashlib
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,13 @@ from pleinair.errors import ExportError, RequestError, ResourceError
 from pleinair.pouring.forms import formed
 from pleinair.pouring.names import Named
 from pleinair.pouring.opened import Opened, opened
+from pleinair.pouring.pickles import check_pickle, is_pickle, unpickled
 from pleinair.pouring.topologies import Hole, Topology, find, plain
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
 from pleinair.sources.defaults import own_sampler
 from pleinair.sources.describing import Made, Tokens, painter_manifest
 from pleinair.sources.families import Part
+from pleinair.sources.folder import absent
 from pleinair.sources.small_files import write_configs, write_json
 from pleinair.text.encoders import NORM
 from pleinair.version import __version__
@@ -70,12 +74,14 @@ def pour(
     prediction: str | None = None,
     sampler: str | None = None,
     force: bool = False,
+    allow_pickle: bool = False,
 ) -> Iterator[Progress]:
     """Pour a single safetensors file or a diffusers folder into the bundle OUT, yielding before every step.
 
     `vae` is a file whose VAE takes the place of the model's, `prediction` what the network predicts where that is not
-    said. OUT appears when the generator is exhausted; closed, failed or killed earlier, whatever was there is
-    untouched. Raises RequestError, ExportError (not a model that fits, or damaged), ResourceError.
+    said. With `allow_pickle` SOURCE may be a .ckpt, out of which PyTorch takes the weights alone. OUT appears when the
+    generator is exhausted; closed, failed or killed earlier, whatever was there is untouched. Raises RequestError,
+    ExportError (not a model that fits, or damaged), ResourceError.
     """
     if not formats or not set(formats) <= set(FORMATS):
         raise RequestError(
@@ -83,21 +89,45 @@ def pour(
         )
     one_of("weights", weights, WEIGHTS)
     sampler = None if sampler is None else own_sampler(sampler)
-    source, out = Path(source), Path(out)
-    try:
-        found = opened(source, None if vae is None else Path(vae), prediction, sampler)
-        out = out.resolve()
+    with looking():
+        source, out, vae = Path(source), Path(out).resolve(), None if vae is None else Path(vae)
+        if not source.exists():
+            raise absent(str(source))
         check_apart(out, source.resolve())
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in a name; links that go round in circles
+        if pickled := source.is_file() and is_pickle(source):
+            check_pickle(source, allow_pickle)
+        read = partial(opened, vae=vae, prediction=prediction, sampler=sampler)
+        found = None if pickled else read(source)
+        plans = [] if found is None else planned(found, formats, weights)
+        total = 2 * source.stat().st_size if pickled else sum(plan.size for plan in plans)
+    with staged(out, force, total + ROOM) as stage:
+        for line in stage.tidied:
+            yield Progress(line, 0, total, note=True)
+        if found is None:
+            yield Progress(f"takes the weights alone out of '{one_line(source.name, 80)}'", 0, total, note=True)
+            file = unpickled(source, stage.path)
+            found = read(file)
+            found = replace(found, model=replace(found.model, path=source))
+            plans = planned(found, formats, weights)
+            total = sum(plan.size for plan in plans)
+        for line in (*found.notes, *left_over(found, plans)):
+            yield Progress(line, 0, total, note=True)
+        written = yield from fill(found, plans, stage.path, weights)
+        if pickled:
+            found.weights["unet"].checkpoint.close()
+            file.unlink()
+        finish(found, plans, stage.path, weights, written)
+    yield Progress("done", total, total)
+
+
+@contextlib.contextmanager
+def looking() -> Iterator[None]:
+    """Raise ResourceError for paths that cannot be looked at: a NUL in a name, links that go round in circles."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or error
         raise ResourceError(f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their permissions") from error
-    plans = planned(found, formats, weights)
-    total = sum(plan.size for plan in plans)
-    with staged(out, force, total + ROOM) as stage:
-        for words in (*stage.tidied, *found.notes, *left_over(found, plans)):
-            yield Progress(words, 0, total, note=True)
-        yield from build(found, plans, stage.path, weights)
-    yield Progress("done", total, total)
 
 
 def planned(found: Opened, formats: tuple[str, ...], weights: str) -> list[Plan]:
@@ -127,11 +157,12 @@ def left_over(found: Opened, plans: list[Plan]) -> list[str]:
 
 @dataclass
 class Written:
-    """What is on the disk so far: graphs, where the weights lie in these, and the files with their hashes."""
+    """What is on the disk so far: graphs, where the weights lie in these, the files with their hashes, tokenizers."""
 
     graphs: dict[str, GraphInfo] = field(default_factory=dict)
     weights: dict[str, dict[str, dict[str, Placed]]] = field(default_factory=dict)
     files: dict[str, FileInfo] = field(default_factory=dict)
+    tokens: dict[str, Tokens] = field(default_factory=dict)
 
     def enter(self, plan: Plan, weights: str) -> None:
         """Note a graph that is written."""
@@ -145,8 +176,8 @@ class Written:
             self.weights.setdefault(graph, {}).setdefault(path, {})[plan.form] = place
 
 
-def build(found: Opened, plans: list[Plan], stage: Path, weights: str) -> Iterator[Progress]:
-    """Fill `stage` with a whole bundle, and read its manifest back."""
+def fill(found: Opened, plans: list[Plan], stage: Path, weights: str) -> Generator[Progress, None, Written]:
+    """Fill `stage` with all that a bundle holds but bundle.json."""
     written = Written()
     done, total = 0, sum(plan.size for plan in plans)
     for plan in plans:
@@ -155,7 +186,12 @@ def build(found: Opened, plans: list[Plan], stage: Path, weights: str) -> Iterat
             done += size
             yield Progress(f"{plan.graph} {plan.form}", done, total)
         written.enter(plan, weights)
-    tokens = write_small(found, stage)
+    written.tokens |= write_small(found, stage)
+    return written
+
+
+def finish(found: Opened, plans: list[Plan], stage: Path, weights: str, written: Written) -> None:
+    """Write bundle.json, and read it back."""
     model = found.model
     manifest = painter_manifest(
         model,
@@ -165,7 +201,7 @@ def build(found: Opened, plans: list[Plan], stage: Path, weights: str) -> Iterat
             files=files_of(stage, written.files),
             origin=origin(found, plans, weights),
             defaults=model.defaults,
-            tokens=tokens,
+            tokens=written.tokens,
             vocabulary=model.settings.vocabulary,
             sizes=model.settings.sizes,
             weights=written.weights,

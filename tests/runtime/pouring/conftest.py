@@ -8,8 +8,9 @@ import pytest
 
 import original_names
 from pleinair.bundle.opening import default_path
-from pleinair.pouring import kinds, opened, topologies
-from pleinair.pouring.kinds import FIRST, Kind, Mark
+from pleinair.pouring import kinds, topologies
+from pleinair.pouring.kinds import Kind, Mark
+from pleinair.sources.architectures import ARCHITECTURES
 from shelves import parameters, write_shelf
 from vectors import safetensors
 
@@ -37,8 +38,8 @@ def known(monkeypatch, shelf):
         folder: json.loads((SOURCE / folder / "config.json").read_text()) for folder in ("text_encoder", "unet", "vae")
     }
     monkeypatch.setattr(topologies, "TOPOLOGIES", shelf)
-    monkeypatch.setitem(opened.ARCHITECTURES, NAME, configs)
-    monkeypatch.setattr(kinds, "KINDS", (Kind("a storybook", (Mark(FIRST),), NAME), *kinds.KINDS))
+    monkeypatch.setitem(ARCHITECTURES, NAME, configs)
+    monkeypatch.setattr(kinds, "KINDS", (Kind("a storybook", (Mark("unet.conv_in.weight"),), NAME), *kinds.KINDS))
 
 
 @pytest.fixture
