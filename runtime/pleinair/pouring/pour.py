@@ -12,11 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from pleinair.bundle.manifest import MANIFEST, GraphInfo, Origin, Placed
-from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.bundle.staging import check_apart, staged
 from pleinair.bundle.verifying import FileInfo, file_info
 from pleinair.checks import one_line, one_of
-from pleinair.errors import ExportError, RequestError, ResourceError
+from pleinair.engines.engine import choose_engine
+from pleinair.engines.graphs import open_graph
+from pleinair.errors import EngineError, ExportError, RequestError, ResourceError
+from pleinair.pictures.colours import Rgb, fit_rgb
+from pleinair.pictures.vae import encode
 from pleinair.pouring.forms import formed
 from pleinair.pouring.names import Named
 from pleinair.pouring.opened import Opened, opened
@@ -208,7 +212,19 @@ def finish(found: Opened, plans: list[Plan], stage: Path, weights: str, written:
         ),
     )
     (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    open_bundle(stage)
+    latents = replace(manifest.latents, rgb=colours_of(open_bundle(stage)))
+    (stage / MANIFEST).write_text(replace(manifest, latents=latents).to_json(), encoding="utf-8")
+
+
+def colours_of(bundle: Bundle) -> Rgb | None:
+    """The map that shows steps without the VAE; None where no engine for the bundle's graphs is installed here."""
+    try:
+        engine = choose_engine(bundle, None)
+    except EngineError:
+        return None
+    vae = bundle.manifest.vaes["default"]
+    encoder = open_graph(bundle, vae.encoder, engine)
+    return fit_rgb(lambda pictures: encode(encoder, pictures, vae), vae.downsample)
 
 
 def write(plan: Plan, weights: Named, folder: Path, written: dict[str, FileInfo]) -> Iterator[int]:
