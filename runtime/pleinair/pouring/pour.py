@@ -318,6 +318,5 @@ def origin(found: Opened, plans: list[Plan], weights: str) -> Origin:
     source = one_line(model.path.name, 200)
     made = {"python": platform.python_version(), "pleinair": __version__, "numpy": np.__version__}
     tools = {name: version for plan in plans for name, version in plan.topology.tools.items()}
-    return Origin(
-        source, None, model.licence, f"pleinair pour {source} --format {form} --weights {weights}", made | tools
-    )
+    command = f"pleinair pour {source} --format {form} --weights {weights}"
+    return Origin(source, None, model.licence, command, made | tools, model.trigger)

@@ -81,8 +81,9 @@ def open_file(file: Path, prediction: str | None, sampler: str | None, vae: Vae 
         defaults=settled(file, described, scheduler, {"sampler": sampler} if sampler else {}),
         settings=Settings(bundle_name(said.get("modelspec.title") or file.stem), {}, (), None),
         sampler=sampler,
+        trigger=one_line(said["modelspec.trigger_phrase"], 200) if "modelspec.trigger_phrase" in said else None,
     )
-    return SingleFile(model, weights, kind.pads, notes_of(kind, checkpoint))
+    return SingleFile(model, weights, kind.pads, notes_of(kind, checkpoint, model.trigger))
 
 
 def shapes_of(checkpoint: Checkpoint) -> dict[str, Shape]:
@@ -164,12 +165,11 @@ def bundle_name(text: str) -> str:
     return one_line(re.sub(r"[\\/:]", "-", text), 90) or "model"
 
 
-def notes_of(kind: Kind, checkpoint: Checkpoint) -> tuple[str, ...]:
+def notes_of(kind: Kind, checkpoint: Checkpoint, trigger: str | None) -> tuple[str, ...]:
     """What is said of a file to whoever pours it."""
-    said = checkpoint.metadata
     notes = [f"it is {kind.name}"]
     if set(checkpoint.kinds.values()) & set(NARROW):
         notes.append("its weights have 8 bits, and are widened: a file of 16-bit weights makes better pictures")
-    if phrase := said.get("modelspec.trigger_phrase"):
-        notes.append(f"it was trained on the words: {one_line(phrase, 200)}")
+    if trigger:
+        notes.append(f"it was trained on the words: {trigger}")
     return tuple(notes)
