@@ -18,8 +18,9 @@ from pleinair.pouring import kinds, names, topologies
 from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.kinds import Kind, Mark
 from pleinair.pouring.names import Named
-from pleinair.pouring.pour import Plan, places, pour, write
+from pleinair.pouring.pour import pour
 from pleinair.pouring.topologies import misfits, pack, unpack
+from pleinair.pouring.writing import Plan, places, write
 from pleinair.sources.architectures import ARCHITECTURES
 from pleinair.sources.families import STABLE_DIFFUSION
 from pleinair.sources.folder import STEMS, open_source

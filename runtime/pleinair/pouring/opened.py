@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pleinair.checks import one_of
+from pleinair.checks import one_of, shown
+from pleinair.errors import ExportError
 from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.names import Named
 from pleinair.pouring.single_file import open_file
@@ -14,6 +15,7 @@ from pleinair.sources.families import UNET, VAE
 from pleinair.sources.folder import STEMS, Source, absent, open_source
 from pleinair.sources.weight_files import weight_files
 
+LAST = 49407  # of CLIP's vocabulary
 PREDICTIONS = ("epsilon", "v_prediction")
 IDLE = (  # tensors that no picture is made with: averages of the training, its schedule, and what no graph asks for
     "model_ema.*",
@@ -73,8 +75,24 @@ def opened(source: Path, vae: Path | None, prediction: str | None, sampler: str 
     return Opened(found.model, found.weights, dict.fromkeys(readers), found.pads, found.notes)
 
 
+def check_end(model: Source) -> None:
+    """Raise ExportError for a text encoder that looks for another end of a text than the graphs that ship do.
+
+    That is the last of its vocabulary, and 2 in configs of before 2023, which means the same.
+    """
+    for part in model.family.readers:
+        config = model.configs[part.folder]
+        last = config.get("vocab_size", LAST + 1) - 1
+        if config.get("eos_token_id", LAST) not in (2, last):
+            raise ExportError(
+                f"its {part.folder} ends a text with {shown(config['eos_token_id'])} and not with {last}, so that it"
+                " cannot be poured; export it with PyTorch: pleinair export"
+            )
+
+
 def open_folder(path: Path, prediction: str | None, sampler: str | None, vae: Vae | None) -> Opened:
     model = open_source(path.resolve(), sampler)
+    check_end(model)
     if prediction is not None:
         model = replace(model, scheduler=model.scheduler | {"prediction_type": prediction})
     weights = {

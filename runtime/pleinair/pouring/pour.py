@@ -1,7 +1,6 @@
 """Pouring, top to bottom: open what is poured, find the graphs that it fits, and write them, one after the other."""
 
 import contextlib
-import hashlib
 import platform
 import shutil
 from collections.abc import Generator, Iterator, Mapping
@@ -18,18 +17,18 @@ from pleinair.bundle.verifying import FileInfo, file_info
 from pleinair.checks import one_line, one_of
 from pleinair.engines.engine import choose_engine
 from pleinair.engines.graphs import open_graph
-from pleinair.errors import EngineError, ExportError, RequestError, ResourceError
+from pleinair.errors import EngineError, RequestError, ResourceError
 from pleinair.pictures.colours import Rgb, fit_rgb
 from pleinair.pictures.vae import encode
 from pleinair.pouring.forms import formed
 from pleinair.pouring.names import Named
 from pleinair.pouring.opened import Opened, opened
 from pleinair.pouring.pickles import check_pickle, is_pickle, unpickled
-from pleinair.pouring.topologies import Hole, Topology, find, plain
+from pleinair.pouring.topologies import find, plain
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
+from pleinair.pouring.writing import Plan, places, write
 from pleinair.sources.defaults import own_sampler
 from pleinair.sources.describing import Made, Tokens, painter_manifest
-from pleinair.sources.families import Part
 from pleinair.sources.folder import absent
 from pleinair.sources.small_files import write_configs, write_json
 from pleinair.text.encoders import NORM
@@ -38,9 +37,6 @@ from pleinair.version import __version__
 FORMATS = ("openvino", "onnx")
 WEIGHTS = ("fp32", "fp16", "int8")
 ROOM = 10_000_000  # bytes of disk for what lies beside the graphs
-RELEASE = 1 << 24  # bytes that are written before pages that were read are let go; int8 reads four times as much
-WEIGHT = ".weight"
-SUFFIXES = {"f16": "_fp16", "onnx_int8": "_int8"}  # of an ONNX initializer's name, by its form
 NORMS = ("final_layer_norm.weight", "final_layer_norm.bias")
 
 
@@ -52,20 +48,6 @@ class Progress:
     done: int
     total: int
     note: bool = False
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One graph of a bundle in one format."""
-
-    part: Part
-    graph: str
-    form: str
-    topology: Topology
-
-    @property
-    def size(self) -> int:
-        return sum(map(self.topology.size, self.topology.files))
 
 
 def pour(
@@ -225,56 +207,6 @@ def colours_of(bundle: Bundle) -> Rgb | None:
     vae = bundle.manifest.vaes["default"]
     encoder = open_graph(bundle, vae.encoder, engine)
     return fit_rgb(lambda pictures: encode(encoder, pictures, vae), vae.downsample)
-
-
-def write(plan: Plan, weights: Named, folder: Path, written: dict[str, FileInfo]) -> Iterator[int]:
-    """Write the files of a graph from first byte to last, yielding how many; enters their sizes and hashes."""
-    folder.mkdir(exist_ok=True)
-    for name in plan.topology.files:
-        digest, size, since = hashlib.sha256(), 0, 0
-        with (folder / name).open("wb") as stream:
-            for piece in pieces(plan, name, weights):
-                stream.write(piece)
-                digest.update(piece)
-                size += len(piece)
-                since += len(piece)
-                if since >= RELEASE:
-                    weights.checkpoint.release()
-                    yield since
-                    since = 0
-        yield since
-        written[f"{plan.graph}/{name}"] = FileInfo(size, digest.hexdigest())
-    weights.checkpoint.release()
-
-
-def pieces(plan: Plan, name: str, weights: Named) -> Iterator[memoryview]:
-    """A whole file, a few megabytes at a time."""
-    shapes = plan.topology.shapes
-    for part in plan.topology.files[name]:
-        if not isinstance(part, Hole):
-            yield memoryview(part)
-            continue
-        stored = weights[plain(part.key)]
-        stored = stored._replace(raw=stored.raw.reshape(shapes[part.key]))
-        try:
-            for piece in formed(stored, part.form, part.transposed):
-                yield memoryview(np.ascontiguousarray(piece)).cast("B")
-        except ExportError as error:
-            raise ExportError(f"{one_line(plain(part.key), 80)} of its {plan.part.folder} {error}") from None
-
-
-def places(plan: Plan) -> dict[str, Placed]:
-    """Layer path -> where its weight lies in a graph, for adapters; the names are those that export gives."""
-    found = {}
-    (graph, parts), *_ = plan.topology.files.items()
-    text = b"".join(part for part in parts if not isinstance(part, Hole)) if plan.form == "openvino" else b""
-    for hole in plan.topology.holes:
-        if not hole.key.endswith(WEIGHT) or len(plan.topology.shapes[hole.key]) < 2 or hole.form.endswith("scale"):
-            continue
-        name = f"self.model.{hole.key}" if text else f"model.{hole.key}{SUFFIXES.get(hole.form, '')}"
-        if not text or f'"{name}"'.encode() in text:
-            found[hole.key.removesuffix(WEIGHT)] = Placed(name, hole.transposed)
-    return found
 
 
 def write_small(found: Opened, stage: Path) -> dict[str, Tokens]:

@@ -8,6 +8,7 @@ from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.kinds import kind_of
 from pleinair.pouring.opened import opened
 from pleinair.pouring.single_file import predicted, shapes_of
+from pleinair.sources.describing import autoencoder, generation, guidance_kind, tasks
 from vectors import safetensors
 
 XL = "conditioner.embedders.1.model.transformer.resblocks.9.mlp.c_proj.bias"
@@ -65,6 +66,22 @@ MODELS = {
     "Playground": (network() | BASE | {"edm_mean": (4,), "edm_std": (4,)}, "sdxl", "StableDiffusionXLPipeline"),
     "refiner": (network() | LAST, "sdxl-refiner", "StableDiffusionXLImg2ImgPipeline"),
 }
+TEXTS = ("cond_stage_model.transformer.text_model.", "cond_stage_model.model.")
+XL_TEXTS = ("conditioner.embedders.0.transformer.text_model.",)
+DESCRIBED = {  # kind of model -> texts beside what it is told by; what a bundle calls it, its tasks and its guidance
+    "SD 1": (TEXTS[:1], "sd1", ("text2image", "image2image", "inpaint"), "cfg"),
+    "inpaint": (TEXTS[:1], "sd1", ("inpaint",), "cfg"),
+    "pix2pix": (TEXTS[:1], "sd1", ("edit",), "image_text"),
+    "LCM": (TEXTS[:1], "sd1", ("text2image", "image2image", "inpaint"), "embedded"),
+    "BK tiny": (TEXTS[:1], "sd1", ("text2image", "image2image", "inpaint"), "cfg"),
+    "SDXS": (TEXTS[1:], "sd2", ("text2image", "image2image", "inpaint"), "cfg"),
+    "XL": (XL_TEXTS, "sdxl", ("text2image", "image2image", "inpaint"), "cfg"),
+    "XL edit": (XL_TEXTS, "sdxl", ("edit",), "image_text"),
+    "SSD-1B": (XL_TEXTS, "sdxl", ("text2image", "image2image", "inpaint"), "cfg"),
+    "Playground": (XL_TEXTS, "sdxl", ("text2image", "image2image", "inpaint"), "cfg"),
+    "refiner": ((), "sdxl-refiner", ("image2image", "inpaint"), "cfg"),
+}
+VAE, TINY = "first_stage_model.decoder.mid.block_1.norm1.weight", "first_stage_model.decoder.1.weight"
 SIGMA = {"edm_vpred.sigma_max": ()}
 
 
@@ -124,3 +141,48 @@ def test_a_file_of_sd_2_says_what_it_predicts_or_has_to_be_told(tmp_path, metada
     file.write_bytes(safetensors(tensors, {"modelspec.resolution": "768x768"}))
     with pytest.raises(RequestError, match="does not say what it predicts; give --prediction v_prediction"):
         opened(file, None, None, None)
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_a_single_file_is_described_as_its_folder_would_be(tmp_path, name):
+    texts, family, jobs, guidance = DESCRIBED[name]
+    shapes = MODELS[name][0] | {f"{prefix}ln_final.weight": (8,) for prefix in texts} | {VAE: (8,)}
+    file = tmp_path / "a: model.safetensors"
+    file.write_bytes(safetensors({key: np.ones(shape, np.float32) for key, shape in shapes.items()}))
+    found = opened(file, None, None, None)
+    model = found.model
+    assert (generation(model), tasks(model), guidance_kind(model), model.name) == (family, jobs, guidance, "a- model")
+    assert set(found.weights) == {part.folder for part in model.family.parts} == set(model.configs)
+    assert found.pads.get("tokenizer_2", "!") == "!" and set(found.tokenizers.values()) == {None}
+    vae = autoencoder(model)
+    assert (vae.kind, vae.mean) == ("gaussian", (1.0,) * 4 if name == "Playground" else None)
+
+
+def test_taesd_is_a_vae_of_a_file_and_of_two(tmp_path):
+    """Its class, its scale and its graphs are other ones than those that a model has."""
+    shapes = MODELS["SDXS"][0] | {"cond_stage_model.model.ln_final.weight": (8,), TINY: (8, 4, 3, 3)}
+    whole = tmp_path / "model.safetensors"
+    whole.write_bytes(safetensors({key: np.ones(shape, np.float32) for key, shape in shapes.items()}))
+    decoder, encoder = (tmp_path / f"taesd_{half}.safetensors" for half in ("decoder", "encoder"))
+    decoder.write_bytes(
+        safetensors({"1.weight": np.ones((8, 4, 3, 3), np.float32), "3.conv.0.bias": np.ones(8, np.float32)})
+    )
+    with pytest.raises(ExportError, match="'taesd_encoder.safetensors', the other half of TAESD, is not beside it"):
+        opened(whole, decoder, None, None)
+    encoder.write_bytes(safetensors({"0.weight": np.ones((8, 3, 3, 3), np.float32)}))
+    one = tmp_path / "diffusion_pytorch_model.safetensors"
+    one.write_bytes(safetensors({"decoder.layers.0.weight": np.ones((8, 4, 3, 3), np.float32)}))
+    for vae, keys in (
+        (None, {"decoder.layers.0.weight"}),
+        (one, {"decoder.layers.0.weight"}),
+        (encoder, {"decoder.layers.0.weight", "decoder.layers.2.conv.0.bias", "encoder.layers.0.weight"}),
+        (decoder, {"decoder.layers.0.weight", "decoder.layers.2.conv.0.bias", "encoder.layers.0.weight"}),
+    ):
+        found = opened(whole, vae, None, None)
+        assert set(found.weights["vae"]) == keys
+        made = autoencoder(found.model)
+        assert (made.kind, made.scale, found.model.index["vae"]) == ("plain", 1.0, ["diffusers", "AutoencoderTiny"])
+    pickled = tmp_path / "vae.pt"
+    pickled.write_bytes(b"x")
+    with pytest.raises(ExportError, match="is a pickle, .*; give the VAE's .safetensors file"):
+        opened(whole, pickled, None, None)
