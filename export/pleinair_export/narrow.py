@@ -45,27 +45,28 @@ def widen_at_use(model: nn.Module) -> nn.Module:
     return model
 
 
+def narrow_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A model's 16-bit weights by name, a tied one by each of its names."""
+    return {f"{path}.weight": module.weight.data for path, module in model.named_modules() if "forward" in vars(module)}
+
+
 @contextmanager
-def blank_weights(model: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
+def blank_weights(model: nn.Module) -> Iterator[None]:
     """Meanwhile a model's 16-bit weights are float32 ones that are not written to, and so take no memory.
 
-    Its trace is then that of the same model in float32, names and all. Yields the weights by name, a tied one by each
-    of its names.
+    Its trace is then that of the same model in float32, names and all.
     """
-    held: dict[str, torch.Tensor] = {}
-    taken: dict[nn.Parameter, torch.Tensor] = {}
-    narrow = [(path, module) for path, module in model.named_modules() if "forward" in vars(module)]
-    for path, module in narrow:
-        if module.weight not in taken:
-            taken[module.weight] = module.weight.data
-            module.weight.data = torch.zeros(module.weight.shape)
-            module.weight.data.view(-1)[0] = len(taken)  # of equal ones each exporter would keep one
-        held[f"{path}.weight"] = taken[module.weight]
+    narrow = [module for module in model.modules() if "forward" in vars(module)]
+    taken = {module.weight: module.weight.data for module in narrow}
+    for number, weight in enumerate(taken):
+        weight.data = torch.zeros(weight.shape)
+        weight.data.view(-1)[0] = number + 1  # of equal ones each exporter would keep one
+    for module in narrow:
         del module.forward
     try:
-        yield held
+        yield
     finally:
         for weight, data in taken.items():
             weight.data = data
-        for _, module in narrow:
+        for module in narrow:
             module.forward = MethodType(WIDENING[type(module)], module)

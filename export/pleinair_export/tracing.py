@@ -10,7 +10,7 @@ import torch
 from pleinair.bundle.manifest import Placed
 from pleinair_export import attention, extra, onnx_files, quantize
 from pleinair_export.graphs import Spec
-from pleinair_export.narrow import blank_weights
+from pleinair_export.narrow import blank_weights, narrow_weights
 from pleinair_export.quiet import quiet
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def write_openvino(spec: Spec, folder: Path, weights: str) -> Written:
 
         example = {name: torch.from_numpy(value) for name, value in spec.example.items()}
         example |= {name: example[name].long() for name in spec.whole}  # openvino-genai sets an int64 tensor there
-        with blank_weights(spec.module) as held:
+        with blank_weights(spec.module):
             # convert_model traces by itself too, but runs the module three times more to compare traces.
             traced = torch.jit.trace(spec.module, tuple(example.values()), strict=False, check_trace=False)
             model = openvino.convert_model(traced, example_input=tuple(example.values()))
@@ -50,7 +50,8 @@ def write_openvino(spec: Spec, folder: Path, weights: str) -> Written:
         for port, name in zip(model.outputs, spec.outputs, strict=True):
             port.get_tensor().set_names({name})
         model.validate_nodes_and_infer_types()
-        model = quantize.compress_openvino(model, weights, {f"self.{name}": each for name, each in held.items()})
+        narrow = {f"self.{name}": each for name, each in narrow_weights(spec.module).items()}
+        model = quantize.compress_openvino(model, weights, narrow)
         name_nodes(model, spec.name)
         try:
             openvino.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)

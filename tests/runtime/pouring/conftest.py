@@ -8,6 +8,7 @@ import pytest
 
 import original_names
 from pleinair.bundle.opening import default_path
+from pleinair.engines import engine
 from pleinair.pouring import kinds, topologies
 from pleinair.pouring.kinds import Kind, Mark
 from pleinair.sources.architectures import ARCHITECTURES
@@ -40,6 +41,12 @@ def known(monkeypatch, shelf):
     monkeypatch.setattr(topologies, "TOPOLOGIES", shelf)
     monkeypatch.setitem(ARCHITECTURES, NAME, configs)
     monkeypatch.setattr(kinds, "KINDS", (Kind("a storybook", (Mark("unet.conv_in.weight"),), NAME), *kinds.KINDS))
+
+
+@pytest.fixture
+def without_engines(monkeypatch):
+    """The map to colours, which an engine fits, takes longer than all the rest of a small model."""
+    monkeypatch.setattr(engine, "installed", lambda name: False)
 
 
 @pytest.fixture
