@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import tempfile
 from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ from pleinair_export.parts import convert_graph
 from pleinair_export.preview import read_rgb
 from pleinair_export.progress import Progress
 from pleinair_export.quantize import BYTES
+from pleinair_export.single_file import is_model, open_single_file
 from pleinair_export.tokenizer import write_tokenizer
 from pleinair_export.tracing import FORMATS
 from pleinair_export.trials import WORK, Arrays, Context, read_trial, steady_size, trial_file, tried
@@ -53,35 +55,50 @@ def export(
     formats: tuple[str, ...] = ("openvino",),
     weights: str = "fp16",
     sampler: str | None = None,
+    prediction: str | None = None,
     force: bool = False,
 ) -> Iterator[Progress]:
-    """Export a diffusers folder, or an upscaler's file, to the bundle OUT, yielding before every step.
+    """Export a diffusers folder, a model in one file, or an upscaler's file to the bundle OUT, yielding before steps.
 
-    `sampler` is what the bundle paints with unless told, where the model's own scheduler is not the one. OUT appears
-    when the generator is exhausted; closed, failed or killed earlier, whatever was there is untouched. Raises
-    RequestError, ExportError, ResourceError, or QualityError for a graph or a picture below its fidelity gate.
+    `sampler` is what the bundle paints with unless told, where the model's own scheduler is not the one; `prediction`
+    what the network of a single file predicts where that is not said. OUT appears when the generator is exhausted;
+    closed, failed or killed earlier, whatever was there is untouched. Raises RequestError, ExportError, ResourceError,
+    or QualityError for a graph or a picture below its fidelity gate.
     """
     check_request(formats, weights)
     sampler = None if sampler is None else own_sampler(sampler)
-    try:
-        if not Path(source).exists():
-            raise absent(str(source))
-        source, out = Path(source).resolve(), Path(out).resolve()
-        check_apart(out, source)
-        model = open_upscaler(source) if source.is_file() else open_source(source, sampler)
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in a name; links that go round in circles
-        why = getattr(error, "strerror", None) or error
-        raise ResourceError(f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their permissions") from error
-    if isinstance(model, Upscaler) and sampler is not None:
-        raise RequestError("an upscaler paints nothing; leave --sampler out")
-    check_memory(memory_needed(model.sizes))
-    total = count_steps(model, formats)
-    with staged(out, force, room_needed(model, formats, weights)) as stage:
-        for line in stage.tidied:
-            yield Progress("folder", line, 0, total)
-        for done, progress in enumerate(build(model, stage.path, formats, weights)):
-            yield dataclasses.replace(progress, done=done, total=total)
+    with tempfile.TemporaryDirectory() as configs:
+        try:
+            if not Path(source).exists():
+                raise absent(str(source))
+            source, out = Path(source).resolve(), Path(out).resolve()
+            check_apart(out, source)
+            model = opened(source, sampler, prediction, Path(configs))
+        except (OSError, ValueError, RuntimeError) as error:  # a NUL in a name; links that go round in circles
+            why = getattr(error, "strerror", None) or error
+            what = f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their permissions"
+            raise ResourceError(what) from error
+        check_memory(memory_needed(model.sizes))
+        total = count_steps(model, formats)
+        with staged(out, force, room_needed(model, formats, weights)) as stage:
+            for line in stage.tidied:
+                yield Progress("folder", line, 0, total)
+            for done, progress in enumerate(build(model, stage.path, formats, weights)):
+                yield dataclasses.replace(progress, done=done, total=total)
     yield Progress("bundle", "done", total, total)
+
+
+def opened(source: Path, sampler: str | None, prediction: str | None, configs: Path) -> Source | Upscaler:
+    """What is exported: a folder, a model in one file, whose configs are written to a folder, or an upscaler's file."""
+    if source.is_file() and is_model(source):
+        return open_single_file(source, prediction, sampler, configs)
+    if prediction is not None:
+        raise RequestError("--prediction is for a model in one file; leave it out")
+    if source.is_dir():
+        return open_source(source, sampler)
+    if sampler is not None:
+        raise RequestError("an upscaler paints nothing; leave --sampler out")
+    return open_upscaler(source)
 
 
 def check_request(formats: tuple[str, ...], weights: str) -> None:

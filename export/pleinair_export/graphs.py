@@ -10,9 +10,11 @@ from torch import nn
 from pleinair.bundle.manifest import LATENTS, TIMESTEP, Port
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.network.feeds import MAKERS, Known
+from pleinair.pictures.colours import waves
 from pleinair.sources.describing import POOLED, unet_feeds, unet_ports, vae_factor
 from pleinair_export.trials import Arrays, Context, steady_size
 
+OLD_END = 2
 TRIED = Known(width=768, height=512, guidance=7.5)  # what a UNet is told of the request where it is tried
 
 
@@ -135,7 +137,7 @@ def text_encoder(name: str, model: nn.Module, context: Context) -> Spec:
     """Compared on one text, and on all of the context's."""
     width = model.config.hidden_size
     outputs = {"last_hidden_state": hidden_state(model), "pooler_output": Port("float32", ("batch", width))}
-    return reading(name, TextEncoder(model), context, outputs)
+    return reading(name, TextEncoder(ending(model, context.ids[name])), context, outputs)
 
 
 def projected_text_encoder(name: str, model: nn.Module, context: Context) -> Spec:
@@ -144,7 +146,18 @@ def projected_text_encoder(name: str, model: nn.Module, context: Context) -> Spe
         "text_embeds": Port("float32", ("batch", model.config.projection_dim)),
         "last_hidden_state": hidden_state(model),
     }
-    return reading(name, ProjectedTextEncoder(model), context, outputs)
+    return reading(name, ProjectedTextEncoder(ending(model, context.ids[name])), context, outputs)
+
+
+def ending(model: nn.Module, ids: np.ndarray) -> nn.Module:
+    """A text encoder that knows the end of `ids`, where its config has the number that configs had before 2023.
+
+    transformers then takes the largest id for it. Said by its number it makes one graph of both kinds of configs.
+    """
+    for module in model.modules():
+        if getattr(module, "eos_token_id", None) == OLD_END:
+            module.eos_token_id = int(ids.max())
+    return model
 
 
 def reading(name: str, wrapped: nn.Module, context: Context, outputs: dict[str, Port]) -> Spec:
@@ -226,14 +239,14 @@ def encoding(name: str, wrapped: nn.Module, context: Context, answers: int) -> S
     """Compared on smooth random pictures: the default size, and a batch of an odd number of latent pixels."""
     factor = vae_factor(wrapped.model.config)
     rng = np.random.default_rng(1)
-    small, size = {"sample": picture(rng, 2, 9 * factor, 7 * factor)}, context.size
+    small, size = {"sample": waves(rng, 2, 9 * factor, 7 * factor)}, context.size
     return Spec(
         name,
         wrapped,
         inputs={"sample": Port("float32", ("batch", 3, "image_height", "image_width"))},
         outputs={"latent_parameters": Port("float32", ("batch", answers, "height", "width"))},
         example=small,
-        cases=[{"sample": picture(rng, 1, size[0] * factor, size[1] * factor)}, small],
+        cases=[{"sample": waves(rng, 1, size[0] * factor, size[1] * factor)}, small],
     )
 
 
@@ -260,7 +273,7 @@ def vae_decoder(name: str, model: nn.Module, context: Context) -> Spec:
 def upscaler(model: nn.Module, scale: int) -> Spec:
     """Compared on smooth random pictures, of one and of several, neither with a side that two divides."""
     rng = np.random.default_rng(4)
-    cases = [{"image": picture(rng, *size) / 2 + np.float32(0.5)} for size in ((1, 65, 47), (2, 19, 27))]
+    cases = [{"image": waves(rng, *size) / 2 + np.float32(0.5)} for size in ((1, 65, 47), (2, 19, 27))]
     height, width = ("height", "width") if scale == 1 else ("upscaled_height", "upscaled_width")
     return Spec(
         UPSCALER,
@@ -288,11 +301,3 @@ FORWARD: dict[str, type[nn.Module]] = {
     "tiny_vae_encoder": TinyVaeEncoder,
     "vae_decoder": VaeDecoder,
 }
-
-
-def picture(rng: np.random.Generator, batch: int, height: int, width: int) -> np.ndarray:
-    """Smooth colour gradients with grain, (B, 3, H, W) in [-1, 1]."""
-    y, x = np.linspace(0, 1, height)[:, None], np.linspace(0, 1, width)
-    waves = rng.uniform(1, 9, (4, batch, 3, 1, 1))
-    image = np.sin(waves[0] * x + waves[1] * y) * np.cos(waves[2] * x - waves[3] * y)
-    return (image * 0.9 + rng.uniform(-0.1, 0.1, image.shape)).astype(np.float32)

@@ -9,8 +9,7 @@ from pleinair.sources.folder import STEMS, Source
 from pleinair.sources.weight_files import DOWNLOAD, stored_kind
 from pleinair_export.narrow import widen_at_use
 from pleinair_export.quiet import quiet
-
-KINDS = {"F16": torch.float16, "BF16": torch.bfloat16}  # those that weights are kept in
+from pleinair_export.single_file import KINDS, load_component
 
 
 def load(model: Source, part: Part) -> torch.nn.Module:
@@ -26,14 +25,7 @@ def load(model: Source, part: Part) -> torch.nn.Module:
         owner = getattr({"diffusers": diffusers, "transformers": transformers}[part.library], part.kind)
         try:
             check_weight(owner, model, component)
-            module, report = owner.from_pretrained(
-                model.path / component,
-                torch_dtype=KINDS.get(stored_kind(model.path / component, STEMS[part.library]), torch.float32),
-                variant=model.variants[component],
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
+            module, missing = (load_component if model.file else load_folder)(owner, model, part)
         except PleinairError:
             raise
         except (
@@ -43,10 +35,24 @@ def load(model: Source, part: Part) -> torch.nn.Module:
             if "memory" in reason:
                 raise ResourceError(f"no memory to load '{component}' ({reason}); close other programs") from error
             raise ExportError(f"cannot load '{component}' of '{name}' ({reason}); {DOWNLOAD}") from error
-    absent = [key for key in report["missing_keys"] if "position_ids" not in key]
+    absent = [key for key in missing if "position_ids" not in key]
     if absent:
         raise ExportError(f"'{component}' of '{name}' lacks {len(absent)} weights ({sorted(absent)[0]}); {DOWNLOAD}")
     return widen_at_use(module.eval().requires_grad_(False))
+
+
+def load_folder(owner: type, model: Source, part: Part) -> tuple[torch.nn.Module, list[str]]:
+    """A component of the class `owner`, its weights as its folder has them, and the names of those that it has not."""
+    folder = model.path / part.folder
+    module, report = owner.from_pretrained(
+        folder,
+        torch_dtype=KINDS.get(stored_kind(folder, STEMS[part.library]), torch.float32),
+        variant=model.variants[part.folder],
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    return module, report["missing_keys"]
 
 
 def check_weight(owner: type, model: Source, component: str) -> None:

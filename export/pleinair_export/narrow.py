@@ -1,6 +1,7 @@
 """Modules that hold 16-bit weights and compute in float32: a weight is widened where it is used, and let go of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import MethodType
 
 import torch
@@ -32,7 +33,7 @@ WIDENING: dict[type[nn.Module], Callable[..., torch.Tensor]] = {
 def widen_at_use(model: nn.Module) -> nn.Module:
     """Change a model, in place, to answer as it would in float32, with its large weights as they are.
 
-    All else that it holds becomes float32. In a trace of it a weight is a constant of its own type, and widened.
+    All else that it holds becomes float32.
     """
     for module in model.modules():
         forward = WIDENING.get(type(module))
@@ -42,3 +43,30 @@ def widen_at_use(model: nn.Module) -> nn.Module:
         if forward and module.weight.dtype != torch.float32:
             module.forward = MethodType(forward, module)
     return model
+
+
+def narrow_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A model's 16-bit weights by name, a tied one by each of its names."""
+    return {f"{path}.weight": module.weight.data for path, module in model.named_modules() if "forward" in vars(module)}
+
+
+@contextmanager
+def blank_weights(model: nn.Module) -> Iterator[None]:
+    """Meanwhile a model's 16-bit weights are float32 ones that are not written to, and so take no memory.
+
+    Its trace is then that of the same model in float32, names and all.
+    """
+    narrow = [module for module in model.modules() if "forward" in vars(module)]
+    taken = {module.weight: module.weight.data for module in narrow}
+    for number, weight in enumerate(taken):
+        weight.data = torch.zeros(weight.shape)
+        weight.data.view(-1)[0] = number + 1  # of equal ones each exporter would keep one
+    for module in narrow:
+        del module.forward
+    try:
+        yield
+    finally:
+        for weight, data in taken.items():
+            weight.data = data
+        for module in narrow:
+            module.forward = MethodType(WIDENING[type(module)], module)

@@ -20,41 +20,32 @@ SWAPPED = [1, 0]
 def take_parameters(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> set[str]:
     """Make parameters, which are inputs of the graph, initializers without values, in place; returns those transposed.
 
-    A parameter is widened and transposed before it is stored, so that the graph need not do it.
+    A parameter is transposed before it is stored, so that the graph need not do it.
     """
     graph, transposed = model.graph, set()
     for port in [port for port in graph.input if port.name in shapes]:
         shape = shapes[port.name]
         graph.input.remove(port)
-        skip(graph, port.name, is_widening)
         if len(shape) == 2 and all(map(is_transpose, readers(graph, port.name))):
-            skip(graph, port.name, is_transpose)
+            skip_transposing(graph, port.name)
             transposed.add(port.name)
             shape = shape[::-1]
-        kind = TensorProto.FLOAT if port.type.tensor_type.elem_type in FLOATS else port.type.tensor_type.elem_type
-        graph.initializer.append(TensorProto(name=port.name, data_type=kind, dims=shape))
+        graph.initializer.append(TensorProto(name=port.name, data_type=port.type.tensor_type.elem_type, dims=shape))
     return transposed
-
-
-FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 def readers(graph: onnx.GraphProto, name: str) -> list[onnx.NodeProto]:
     return [node for node in graph.node if name in node.input]
 
 
-def skip(graph: onnx.GraphProto, name: str, idle: Callable[[onnx.NodeProto], bool]) -> None:
-    """Remove the nodes that do to a value what is done to it already, in place."""
-    for node in [node for node in readers(graph, name) if idle(node)]:
+def skip_transposing(graph: onnx.GraphProto, name: str) -> None:
+    """Remove the nodes that transpose a value, all that read it, in place."""
+    for node in readers(graph, name):
         for reader in readers(graph, node.output[0]):
             for place, each in enumerate(reader.input):
                 if each == node.output[0]:
                     reader.input[place] = name
         graph.node.remove(node)
-
-
-def is_widening(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT
 
 
 def is_transpose(node: onnx.NodeProto) -> bool:

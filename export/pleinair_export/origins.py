@@ -20,10 +20,11 @@ def origin(model: Source | Upscaler, graph: GraphInfo, libraries: tuple[str, ...
     tools += ["onnx", "onnxruntime"] if "onnx" in formats else []
     versions = {"python": platform.python_version(), "pleinair": pleinair.__version__}
     versions |= {tool: importlib.metadata.version(tool) for tool in tools}
-    path = model.path
+    path = getattr(model, "file", None) or model.path
     pulled = read_origin(path if path.is_dir() else path.parent)
     source = pulled.id if pulled else one_line(path.name, 200)
     command = f"pleinair export {source} --format {form} --weights {weights}"
     if isinstance(model, Source) and model.sampler is not None:
         command += f" --sampler {model.sampler}"
-    return Origin(source, pulled.revision if pulled else None, model.licence, command, versions)
+    trigger = model.trigger if isinstance(model, Source) else None
+    return Origin(source, pulled.revision if pulled else None, model.licence, command, versions, trigger)

@@ -1,24 +1,19 @@
-"""A linear map from latents to colours, so that a step can be shown without running the VAE."""
+"""A VAE's linear map from latents to colours, asked of torch."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from pleinair.pictures import colours
+from pleinair.pictures.colours import Rgb
 from pleinair.pictures.vae import scaled
 from pleinair.sources.describing import autoencoder_of, vae_factor
-from pleinair_export.graphs import picture
-
-SIDE = 16  # latent pixels along one side of a picture; thousands of samples for a map of a dozen numbers
-EACH = 4  # pictures of every kind
-SHAPES = 12
-RIDGE = 1e-3  # of a unit variance; keeps the map of an untrained VAE, whose latents hardly vary, from growing
 
 FILE = "preview.json"
-
-Rgb = tuple[tuple[float, ...], ...]
 
 
 def write_rgb(vae: nn.Module, folder: Path) -> None:
@@ -32,72 +27,13 @@ def read_rgb(folder: Path) -> Rgb | None:
 
 
 def fit_rgb(vae: nn.Module) -> Rgb | None:
-    """Least squares from the latents of made-up pictures to their colours: (channels + 1) rows of 3, the last the bias.
-
-    Latents are scaled, as the UNet sees them; colours are 0..1, the mean over what a latent pixel covers. None where
-    the VAE encodes nothing finite.
-    """
-    factor = vae_factor(vae.config)
-    pictures = synthetic(np.random.default_rng(3), SIDE * factor)  # (N, 3, H, W) in 0..1
-    latents = np.concatenate([encode(vae, one[None]) for one in pictures])  # (N, c, h, w)
-    colours = pictures.reshape(*pictures.shape[:2], SIDE, factor, SIDE, factor).mean((3, 5))  # (N, 3, h, w)
-    seen, wanted = pixels(latents), pixels(colours)
-    if not np.isfinite(seen).all():
-        return None
-    middle = seen.mean(0)
-    away = seen - middle
-    square = away.T @ away / len(away) + RIDGE * np.eye(len(middle))
-    weights = np.linalg.solve(square, away.T @ (wanted - wanted.mean(0)) / len(away))  # (c, 3)
-    bias = wanted.mean(0) - middle @ weights
-    return tuple(tuple(round(float(number), 5) for number in row) for row in [*weights, bias])
+    """The map of a VAE; None where it encodes nothing finite."""
+    return colours.fit_rgb(partial(encode, vae), vae_factor(vae.config))
 
 
 def encode(vae: nn.Module, pictures: np.ndarray) -> np.ndarray:
-    """Pictures (B, 3, H, W) in 0..1 -> the mean of their latents (B, c, h, w), scaled as the UNet sees them."""
+    """Pictures (B, H, W, 3) in 0..1 -> the mean of their latents (B, c, h, w), scaled as the UNet sees them."""
     with torch.no_grad():
-        answer = vae.encode(torch.from_numpy(pictures * 2 - 1))
+        answer = vae.encode(torch.from_numpy(pictures.transpose(0, 3, 1, 2) * 2 - 1))
     mean = answer.latents if "latents" in answer else answer.latent_dist.mean
     return scaled(mean.numpy(), autoencoder_of(vae.config, type(vae).__name__))
-
-
-def pixels(maps: np.ndarray) -> np.ndarray:
-    """(N, c, h, w) -> (N h w, c), in float64."""
-    return maps.transpose(0, 2, 3, 1).reshape(-1, maps.shape[1]).astype(np.float64)
-
-
-def synthetic(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Colour gradients, shapes upon gradients, waves with grain, and clouds: (N, 3, side, side) float32 in 0..1."""
-    waves = np.clip(picture(rng, EACH, side, side) / 2 + 0.5, 0, 1)
-    shaped = gradients(rng, side)
-    for one in shaped:
-        draw_shapes(rng, one)
-    return np.concatenate([gradients(rng, side), shaped, waves, clouds(rng, side)]).astype(np.float32)
-
-
-def gradients(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Four random colours in the corners and what lies between: (EACH, 3, side, side)."""
-    return enlarged(rng.uniform(0, 1, (EACH, 3, 2, 2)), side)
-
-
-def clouds(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Colour noise of every size, the coarser the stronger: (EACH, 3, side, side)."""
-    total = np.full((EACH, 3, side, side), 0.5)
-    for grains in (2**n for n in range(1, side.bit_length() - 1)):
-        total += 0.35 / grains**0.5 * enlarged(rng.standard_normal((EACH, 3, grains, grains)), side)
-    return np.clip(total, 0, 1)
-
-
-def draw_shapes(rng: np.random.Generator, canvas: np.ndarray) -> None:
-    """Ellipses and boxes of one colour each, drawn on (3, side, side) in place."""
-    y, x = np.mgrid[: canvas.shape[1], : canvas.shape[2]] / canvas.shape[1]
-    for n in range(SHAPES):
-        (across, down), (wide, high) = rng.uniform(0, 1, 2), rng.uniform(0.03, 0.3, 2)
-        dx, dy = np.abs(x - across) / wide, np.abs(y - down) / high
-        inside = dx**2 + dy**2 < 1 if n % 2 else np.maximum(dx, dy) < 1
-        canvas[:, inside] = rng.uniform(0, 1, (3, 1))
-
-
-def enlarged(maps: np.ndarray, side: int) -> np.ndarray:
-    """(N, 3, h, w) -> (N, 3, side, side), bilinear."""
-    size = (side, side)
-    return nn.functional.interpolate(torch.from_numpy(maps), size, mode="bilinear", align_corners=True).numpy()

@@ -1,8 +1,9 @@
 """Weights made smaller: fp16 or per-channel int8 on disk, float32 in the arithmetic."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import TensorProto, helper
 
 if TYPE_CHECKING:
     import openvino
+    import torch
 
 Arrays = dict[str, np.ndarray]
 
@@ -26,52 +28,58 @@ def is_weight(shape: Sequence[int]) -> bool:
     return total >= SMALLEST and total > max(shape)
 
 
-def compress_openvino(model: "openvino.Model", weights: str) -> "openvino.Model":
+def compress_openvino(
+    model: "openvino.Model", weights: str, narrow: Mapping[str, "torch.Tensor"] = MappingProxyType({})
+) -> "openvino.Model":
     """An openvino.Model with its large float weights as `weights` ("fp32", "fp16", or "int8" by NNCF), to be saved.
 
+    Constants that are called as the `narrow` weights have the numbers of these, in 16 bits, and none of their own.
     openvino's own compress_to_fp16 also rounds the table of timestep frequencies, where half a thousandth is half a
     radian at t = 999; here vectors stay float32.
     """
+    from openvino.op import Constant
+
+    for constant in [node for node in model.get_ordered_ops() if isinstance(node, Constant)]:
+        name = constant.get_friendly_name()
+        if name in narrow:
+            store(constant, weights, narrow[name].float().numpy())
+        elif weights == "fp16" and is_float(constant) and is_weight(constant.get_output_shape(0)):
+            store(constant, weights, constant.data)
     if weights == "int8":
         import nncf
 
         model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
         flatten_kernels(model)
-        return model
-    from openvino import Type
-    from openvino.op import Constant
-
-    floats = (Type.f32, Type.f16, Type.bf16)
-    for node in model.get_ordered_ops():
-        if isinstance(node, Constant) and node.get_element_type() in floats and is_weight(node.get_output_shape(0)):
-            store(node, weights)
     return model
 
 
-def store(constant: "openvino.op.Constant", weights: str) -> None:
-    """Put another constant in a weight's place, "fp32" or "fp16" where it has the range, and what widens it behind."""
+def is_float(constant: "openvino.op.Constant") -> bool:
     from openvino import Type
+
+    return constant.get_element_type() == Type.f32
+
+
+def store(constant: "openvino.op.Constant", weights: str, values: np.ndarray) -> None:
+    """Give a float32 weight its values, in 16 bits unless `weights` is "fp32" or they have not their range."""
     from openvino.op import Constant
     from openvino.opset1 import convert
 
-    kind = constant.get_element_type()
-    if kind == {"fp32": Type.f32, "fp16": Type.f16}[weights]:
-        return
-    values = constant.get_data(dtype=np.float32)
-    fits = weights == "fp16" and np.abs(values).max() <= LARGEST_HALF
-    if kind == Type.f32 and not fits:
-        return
-    kept = Constant(values.astype(np.float16) if fits else values)
-    kept.set_friendly_name(constant.get_friendly_name())
-    wide = kept
-    if fits:
-        wide = convert(kept, "f32")
-        wide.set_rt_info(*mark())
-    # a 16-bit weight of the source is widened already
-    ends = [constant] if kind == Type.f32 else [target.get_node() for target in constant.output(0).get_target_inputs()]
-    for end in ends:
-        for target in end.output(0).get_target_inputs():
-            target.replace_source_output(wide.output(0))
+    name, targets = constant.get_friendly_name(), constant.output(0).get_target_inputs()
+    small = values if weights == "fp32" or np.abs(values).max() > LARGEST_HALF else values.astype(np.float16)
+    if weights == "int8" and not np.array_equal(small, values):
+        small = values  # of bfloat16: rounded twice, a number could become another
+    half = small.dtype == np.float16
+    kept = Constant(small)
+    kept.set_friendly_name(name)
+    end = convert(kept, "f32").output(0) if half else kept.output(0)
+    if not half:
+        end.set_names(constant.output(0).get_names())
+    elif weights == "int8":  # NNCF leaves it behind what it makes, where it would put one of this name
+        end.get_node().set_friendly_name(f"{name}/fq_weights_{next(iter(targets)).get_index()}/convert")
+    else:
+        end.get_node().set_rt_info(*mark())
+    for target in targets:
+        target.replace_source_output(end)
 
 
 @cache

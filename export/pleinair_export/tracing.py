@@ -10,6 +10,7 @@ import torch
 from pleinair.bundle.manifest import Placed
 from pleinair_export import attention, extra, onnx_files, quantize
 from pleinair_export.graphs import Spec
+from pleinair_export.narrow import blank_weights, narrow_weights
 from pleinair_export.quiet import quiet
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ def write_openvino(spec: Spec, folder: Path, weights: str) -> Written:
 
         example = {name: torch.from_numpy(value) for name, value in spec.example.items()}
         example |= {name: example[name].long() for name in spec.whole}  # openvino-genai sets an int64 tensor there
-        # convert_model traces by itself too, but runs the module three times more to compare traces.
-        traced = torch.jit.trace(spec.module, tuple(example.values()), strict=False, check_trace=False)
-        model = openvino.convert_model(traced, example_input=tuple(example.values()))
+        with blank_weights(spec.module):
+            # convert_model traces by itself too, but runs the module three times more to compare traces.
+            traced = torch.jit.trace(spec.module, tuple(example.values()), strict=False, check_trace=False)
+            model = openvino.convert_model(traced, example_input=tuple(example.values()))
         for port, (name, info) in zip(model.inputs, spec.inputs.items(), strict=True):
             port.get_tensor().set_names({name})
             port.get_node().set_partial_shape(
@@ -48,7 +50,8 @@ def write_openvino(spec: Spec, folder: Path, weights: str) -> Written:
         for port, name in zip(model.outputs, spec.outputs, strict=True):
             port.get_tensor().set_names({name})
         model.validate_nodes_and_infer_types()
-        model = quantize.compress_openvino(model, weights)
+        narrow = {f"self.{name}": each for name, each in narrow_weights(spec.module).items()}
+        model = quantize.compress_openvino(model, weights, narrow)
         name_nodes(model, spec.name)
         try:
             openvino.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
@@ -105,7 +108,7 @@ def traced_onnx(spec: Spec, folder: Path) -> "onnx.ModelProto":
     scratch = folder / "scratch"
     scratch.mkdir()
     ports = spec.inputs | spec.outputs
-    with quiet(), attention.fused(OPSET):
+    with quiet(), attention.fused(OPSET), blank_weights(spec.module):
         torch.onnx.export(
             spec.module,
             tuple(torch.from_numpy(spec.example[name]) for name in spec.inputs),

@@ -15,10 +15,7 @@ from pleinair_export.esrgan import build
 
 LARGEST = 1_000_000_000  # bytes; ESRGAN has 67 million, and a whole Stable Diffusion in one file is beyond this
 KINDS = (".safetensors", ".pth", ".pt")
-CHECKPOINT = (
-    "looks like a whole Stable Diffusion in one file, which is not read yet; make it a diffusers folder first:"
-    " StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
-)
+CHECKPOINT = "looks like a Stable Diffusion in one file; give its .safetensors file, or pour it: pleinair pour FILE OUT"
 PURPOSES = (  # what the name of a weight says about the file it is in
     (r"model\.diffusion_model\.|first_stage_model\.|cond_stage_model\.", CHECKPOINT),
     (r".*lora_(up|down|A|B|unet|te)", "holds a LoRA, which is not read yet; choose a model that it is merged into"),

@@ -1,16 +1,20 @@
 """16-bit weights stay as they are while a model is traced, and it answers as if they were wide."""
 
+import shutil
+from pathlib import Path
+
 import openvino
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
 from pleinair.engines.openvino import MARK
 from pleinair.sources.folder import open_source
 from pleinair_export import graphs
 from pleinair_export.loading import load
-from pleinair_export.tracing import write_openvino
+from pleinair_export.tracing import WRITE
 from pleinair_export.trials import Context, tried
 from tiny_pipeline import write_tiny_pipeline
 
@@ -46,17 +50,27 @@ def test_it_answers_as_the_wide_model(source, component):
         assert torch.equal(asked(component, narrow), asked(component, wide))
 
 
-@pytest.mark.parametrize("weights, stored", [("fp16", "f16"), ("fp32", "f32")])
-def test_graphs_hold_what_was_asked_for(source, tmp_path, weights, stored):
-    """Whatever the source has; 16-bit weights are marked as such in the file."""
-    model, _ = source
-    spec = graphs.vae_decoder("vae_decoder", load(model, model.family.part("vae")), Context(tried(model.size)))
-    write_openvino(spec, tmp_path, weights)
-    nodes = openvino.Core().read_model(tmp_path / "openvino_model.xml").get_ops()
-    large = [
-        node for node in nodes if node.get_type_name() == "Constant" and node.data.ndim > 1 and node.data.size > 1023
-    ]
-    assert {node.get_element_type().get_type_name() for node in large} == {stored}
-    widening = [node for node in nodes if node.get_type_name() == "Convert" and node.input_value(0).get_node() in large]
-    assert len(widening) == (len(large) if weights == "fp16" else 0)
-    assert all(MARK in node.rt_info for node in widening)
+def test_a_16_bit_source_becomes_the_bytes_of_a_wide_one(tmp_path):
+    """In every kind of weights; 16-bit ones are marked as such in the file."""
+    tiny = write_tiny_pipeline(tmp_path / "tiny")
+    vae = Path("vae", "diffusion_pytorch_model.safetensors")
+    both = {  # numbers that float16 and bfloat16 have alike
+        name: torch.where(each.abs() < 1e-4, 0, each).bfloat16() for name, each in load_file(tiny / vae).items()
+    }
+    for folder, kind in {"wide": torch.float32, **DTYPES}.items():
+        shutil.copytree(tiny, tmp_path / folder)
+        save_file({name: each.to(kind) for name, each in both.items()}, tmp_path / folder / vae, {"format": "pt"})
+    for form, weights in (("openvino", "fp16"), ("openvino", "int8"), ("onnx", "int8")):
+        made = {}
+        for folder in ("wide", *DTYPES):
+            model = open_source(tmp_path / folder)
+            spec = graphs.vae_decoder("vae_decoder", load(model, model.family.part("vae")), Context(tried(model.size)))
+            out = tmp_path / folder / f"{form}-{weights}"
+            out.mkdir()
+            WRITE[form](spec, out, weights)
+            made[folder] = {file.name: file.read_bytes() for file in out.iterdir()}
+        assert made["float16"] == made["wide"]
+        assert made["bfloat16"] == made["wide"]
+    nodes = openvino.Core().read_model(tmp_path / "float16" / "openvino-fp16" / "openvino_model.xml").get_ops()
+    widening = [node for node in nodes if node.get_type_name() == "Convert"]
+    assert widening and all(MARK in node.rt_info for node in widening)

@@ -20,35 +20,46 @@ sys.path += [str(HERE.parents[1] / "benchmarks"), str(HERE.parent / "helpers")]
 
 import original_names  # noqa: E402
 from make_topologies import network  # noqa: E402
-from pleinair.sources.architectures import ARCHITECTURES  # noqa: E402
-from pleinair.sources.families import STABLE_DIFFUSION  # noqa: E402
+from pleinair.sources.architectures import ARCHITECTURES, family  # noqa: E402
 
 GOLDEN = HERE / "converted_names.json.xz"
 HEADS = {"attention_head_dim": 4}
 TEXT = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 4, "projection_dim": 16, "vocab_size": 50}
-NARROW = {  # component -> what it has otherwise than its architecture
-    "sd15": {"block_out_channels": (32, 32, 64, 64), "cross_attention_dim": 16, **HEADS},
-    "sd21": {"block_out_channels": (32, 32, 64, 64), "cross_attention_dim": 16, **HEADS},
-    "sdxl": {
-        "block_out_channels": (32, 64, 96),
-        "cross_attention_dim": 16,
-        "addition_time_embed_dim": 8,
-        "projection_class_embeddings_input_dim": 88,
-        **HEADS,
-    },
+SMALL = {"block_out_channels": (32, 32, 64, 64), "cross_attention_dim": 16, **HEADS}
+LARGE = {
+    "block_out_channels": (32, 64, 96),
+    "cross_attention_dim": 16,
+    "addition_time_embed_dim": 8,
+    "projection_class_embeddings_input_dim": 88,
+    **HEADS,
 }
+NARROW = {  # model -> what its UNet has otherwise than its architecture
+    "sd15": SMALL,
+    "sd21": SMALL,
+    "bk-sdm-base": SMALL,
+    "bk-sdm-small": SMALL,
+    "bk-sdm-tiny": SMALL | {"block_out_channels": (32, 32, 64)},
+    "sdxs": SMALL | {"block_out_channels": (32, 32, 64)},
+    "sdxl": LARGE,
+    "sdxl-refiner": LARGE | {"block_out_channels": (32, 64, 96, 96)},
+    "ssd-1b": LARGE,
+    "vega": LARGE,
+}
+OPEN_CLIP = {"sd21": "text_encoder", "sdxl": "text_encoder_2"}  # model -> its component with OpenCLIP's names
 
 
 def main() -> None:
     torch.manual_seed(0)
     golden = {f"unet {name}": of_unet(name) for name in NARROW}
-    golden |= {"vae": of_vae(), "open_clip": of_open_clip()}
+    golden |= {"vae": of_vae()} | {
+        f"open_clip {name}": of_open_clip(name, folder) for name, folder in OPEN_CLIP.items()
+    }
     GOLDEN.write_bytes(lzma.compress(json.dumps(golden).encode()))
     print({name: len(found) for name, found in golden.items()})
 
 
 def made(name: str, folder: str, **narrow) -> torch.nn.Module:
-    module = network(STABLE_DIFFUSION.part(folder), ARCHITECTURES[name][folder] | narrow)
+    module = network(family(name).part(folder), ARCHITECTURES[name][folder] | narrow)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.uniform_(-1, 1)
@@ -70,9 +81,10 @@ def of_vae() -> dict:
     )
 
 
-def of_open_clip() -> dict:
-    module = made("sd21", "text_encoder", **TEXT)
-    files = original_names.open_clip({key.removeprefix("text_model."): each for key, each in numbers(module).items()})
+def of_open_clip(name: str, folder: str) -> dict:
+    module = made(name, folder, **TEXT)
+    weights = {key.removeprefix("text_model."): each for key, each in numbers(module).items()}
+    files = original_names.open_clip(weights, spare=folder == "text_encoder")
     files["text_projection"] = np.random.default_rng(0).random((16, 16), np.float32)
     prefix = "cond_stage_model.model."
     return found(converters.convert_open_clip_checkpoint(module, prefixed(prefix, files), prefix=prefix), files)

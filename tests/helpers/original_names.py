@@ -37,15 +37,22 @@ CLIP = {
 
 
 def single_file(parts: Mapping[str, Weights], opened: bool = False) -> Weights:
-    """A Stable Diffusion checkpoint of the weights of its components; `opened` for OpenCLIP's names."""
-    text = {key.removeprefix("text_model."): value for key, value in parts["text_encoder"].items()}
-    named = {
-        "model.diffusion_model.": unet(parts["unet"]),
-        "first_stage_model.": vae(parts["vae"]),
-        "cond_stage_model.model." if opened else "cond_stage_model.transformer.text_model.": (
-            open_clip(text) if opened else text
-        ),
+    """A checkpoint of the weights of a model's components; `opened` for OpenCLIP's names in SD 2."""
+    named = {"model.diffusion_model.": unet(parts["unet"]), "first_stage_model.": vae(parts["vae"])}
+    texts = {
+        folder: {key.removeprefix("text_model."): value for key, value in parts[folder].items()}
+        for folder in ("text_encoder", "text_encoder_2")
+        if folder in parts
     }
+    if "text_encoder_2" in texts:
+        place = len(texts) - 1  # behind the first encoder, which a refiner does not have
+        named[f"conditioner.embedders.{place}.model."] = open_clip(texts["text_encoder_2"], spare=0)
+    if "text_encoder" in texts and len(texts) == 2:
+        named["conditioner.embedders.0.transformer.text_model."] = texts["text_encoder"]
+    elif opened:
+        named["cond_stage_model.model."] = open_clip(texts["text_encoder"])
+    elif "text_encoder" in texts:
+        named["cond_stage_model.transformer.text_model."] = texts["text_encoder"]
     return {prefix + name: value for prefix, weights in named.items() for name, value in weights.items()}
 
 
@@ -113,8 +120,8 @@ def vae(state: Weights) -> Weights:
     return found
 
 
-def open_clip(state: Weights) -> Weights:
-    """With one layer more than the model, as in the files of SD 2, and what nothing reads."""
+def open_clip(state: Weights, spare: int = 1) -> Weights:
+    """With one layer more than the model, as in the files of SD 2, or as many as it has, and what nothing reads."""
     layers = 1 + max(int(key.split(".")[2]) for key in state if key.startswith("encoder.layers."))
     width = len(state["final_layer_norm.weight"])
     found = {
@@ -125,7 +132,7 @@ def open_clip(state: Weights) -> Weights:
         "text_projection": np.ascontiguousarray(state.get("text_projection.weight", np.eye(width, dtype=np.float32)).T),
         "logit_scale": np.ones((1,), np.float32),
     }
-    for layer in range(layers + 1):
+    for layer in range(layers + spare):
         old, new = f"encoder.layers.{min(layer, layers - 1)}.", f"transformer.resblocks.{layer}."
         for leaf in ("weight", "bias"):
             projections = [state[f"{old}self_attn.{each}_proj.{leaf}"] for each in "qkv"]

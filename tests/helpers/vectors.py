@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 
-NAMES = {"float64": "F64", "float32": "F32", "float16": "F16", "uint16": "BF16", "int64": "I64"}
+NAMES = {"float64": "F64", "float32": "F32", "float16": "F16", "uint16": "BF16", "int64": "I64", "uint8": "F8_E4M3"}
 
 
 def safetensors(arrays, metadata=None):
-    """The bytes of a safetensors file; uint16 arrays are taken for bfloat16."""
+    """The bytes of a safetensors file; uint16 arrays are taken for bfloat16, uint8 ones for F8_E4M3."""
     header, data = {"__metadata__": metadata} if metadata else {}, bytearray()
     for key, array in arrays.items():
         start = len(data)

@@ -198,13 +198,17 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the model came from and what made the bundle; never a path, user or host name."""
+    """Where the model came from and what made the bundle; never a path, user or host name.
+
+    `trigger` are the words that its maker says it was trained on.
+    """
 
     source: str
     revision: str | None
     licence: str | None
     command: str
     tools: dict[str, str]
+    trigger: str | None = None
 
 
 @dataclass(frozen=True)

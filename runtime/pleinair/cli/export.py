@@ -7,11 +7,12 @@ import typer
 
 from pleinair.bundle.opening import open_bundle
 from pleinair.checks import one_line, one_of
-from pleinair.cli.flags import WEIGHTS, Form, Json, OwnSampler, Replace, Weights, formats_of
+from pleinair.cli.flags import WEIGHTS, Form, Json, OwnSampler, Replace, Weights, formats_of, offered
 from pleinair.cli.models import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
 from pleinair.errors import RequestError
+from pleinair.pouring.opened import PREDICTIONS
 from pleinair.sources.hub_ids import hub_id
 from pleinair.system import install
 from pleinair.system.home import is_name, models_folder
@@ -23,12 +24,22 @@ app = typer.Typer(add_completion=False)
 def export(
     source: Annotated[
         str,
-        typer.Argument(help="A diffusers folder, an upscaler's file, or a name on the hub.", show_default=False),
+        typer.Argument(
+            help="A diffusers folder, a model's or an upscaler's file, or a name on the hub.", show_default=False
+        ),
     ],
     out: Annotated[Path | None, typer.Argument(help="The bundle to write.", show_default="among the models")] = None,
     form: Form = "openvino",
     weights: Weights = "fp16",
     sampler: OwnSampler = None,
+    prediction: Annotated[
+        str | None,
+        typer.Option(
+            help="epsilon or v_prediction, where a single file does not say.",
+            show_default="what the file says",
+            autocompletion=offered(PREDICTIONS),
+        ),
+    ] = None,
     revision: Annotated[
         str | None, typer.Option(help="Of a model on the hub: a branch, tag or commit.", show_default="main")
     ] = None,
@@ -45,7 +56,8 @@ def export(
         raise RequestError("--revision is of a model on the hub, and SOURCE is on this disk; leave it out")
     out = out or usual_out(Path(source))
     folder = fetched(id, revision, out, weights, force) if id else Path(source)
-    for progress in export_model(folder, out, formats=formats, weights=weights, sampler=sampler, force=force):
+    how = {"formats": formats, "weights": weights, "sampler": sampler, "prediction": prediction, "force": force}
+    for progress in export_model(folder, out, **how):
         found = f"  {progress.fidelity.psnr_db:.1f} dB" if progress.fidelity else ""
         say(f"[{progress.done:2}/{progress.total}] {progress.graph:12} {progress.stage}{found}")
     if as_json:

@@ -1,7 +1,5 @@
 """`pleinair pour`: a single file or a diffusers folder made into a bundle, without PyTorch."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,15 +10,12 @@ from pleinair.cli.flags import Form, Json, OwnSampler, Replace, Weights, formats
 from pleinair.cli.models import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
-from pleinair.engines.engine import installed
-from pleinair.errors import RequestError
+from pleinair.library.poured import bundle_of
 from pleinair.pouring.opened import PREDICTIONS
 from pleinair.pouring.pour import pour as pour_model
-from pleinair.system.files import CONFIG, read_json
-from pleinair.system.home import is_name, models_folder
+from pleinair.system.home import models_folder
 
 app = typer.Typer(add_completion=False)
-MARK = ".poured.json"  # in a bundle that was made of a file named as a model: which file that was
 
 
 @app.command(epilog=examples("pour"))
@@ -42,6 +37,9 @@ def pour(
         ),
     ] = None,
     sampler: OwnSampler = None,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Take the weights, and nothing else, out of a .ckpt; needs PyTorch.")
+    ] = False,
     force: Replace = False,
     as_json: Json = False,
 ) -> None:
@@ -57,6 +55,7 @@ def pour(
         prediction=prediction,
         sampler=sampler,
         force=force,
+        allow_pickle=allow_pickle,
     ):
         if progress.note or progress.words != last:
             written = "" if progress.note else f"[{progress.done / 1e6:5,.0f} of {progress.total / 1e6:,.0f} MB] "
@@ -69,39 +68,15 @@ def pour(
 
 
 def kept(file: Path, engine: str | None) -> Path:
-    """The bundle of a single file among the models, with graphs for an engine; poured at first use, or when it changed.
-
-    Raises what `pour` raises, and RequestError where its name is no name of a model, or that of another one.
-    """
-    bundle, form = models_folder() / file.stem, "onnx" if engine == "onnx" or not installed("openvino") else "openvino"
-    by_hand = f"make a bundle with: pleinair pour '{file}' OUT"
-    if not is_name(file.stem):
-        raise RequestError(f"no model can be called '{file.stem}'; {by_hand}")
-    mark, formats = marked(file), {form}
-    if bundle.exists():
-        before = read_json(bundle / MARK, CONFIG, RequestError, by_hand) if (bundle / MARK).is_file() else {}
-        if before.get("place") != mark["place"]:
-            raise RequestError(f"there is another model of the name '{file.stem}' in '{bundle.parent}'; {by_hand}")
-        if before == mark:
-            there = open_bundle(bundle, verify=False).formats
-            if form in there:
-                return bundle
-            formats |= set(there)
-    steps = pour_model(file, bundle, formats=tuple(sorted(formats)), force=True)
-    for progress in steps:
-        if progress.note:
-            say(progress.words)
-        elif not progress.done:
-            say(f"making a model of {progress.total / 1e9:.2f} GB of '{file.name}' in '{bundle}', this once")
-            break
-    for _ in steps:
-        pass
-    (bundle / MARK).write_text(json.dumps(mark), encoding="utf-8")
-    return bundle
-
-
-def marked(file: Path) -> dict[str, str]:
-    """What tells a file from others of its name, and from what it was before; no path can be read from it."""
-    facts = file.stat()
-    told = {"place": str(file.resolve()), "state": f"{facts.st_size} {facts.st_mtime_ns}"}
-    return {name: hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest() for name, text in told.items()}
+    """The bundle of a single file among the models; says what it takes where it has to be made first."""
+    steps, said = bundle_of(file, engine), False
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value
+        if step.note:
+            say(step.words)
+        elif not said:
+            say(f"making a model of {step.total / 1e9:.2f} GB of '{file.name}' in '{models_folder()}', this once")
+            said = True

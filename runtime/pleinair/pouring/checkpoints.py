@@ -1,8 +1,9 @@
 """The tensors of safetensors files, read where they lie on the disk."""
 
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import repeat
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,20 +59,21 @@ def eighths() -> np.ndarray:
 class Checkpoint(Mapping[str, Stored]):
     """The tensors of one safetensors file or of all shards; pages that were read count as memory until `release`.
 
-    `shapes` are those of the tensors whose numbers can be weights, `others` the names of all others. Raises ExportError
-    for files that are damaged, cut short or no safetensors.
+    A name begins with the prefix of its file. `shapes` are those of the tensors whose numbers can be weights, `others`
+    the names of all others. Raises ExportError for files that are damaged, cut short or no safetensors.
     """
 
-    def __init__(self, files: list[Path]) -> None:
+    def __init__(self, files: Iterable[Path], prefixes: Iterable[str] = repeat("")) -> None:
         self.metadata: dict[str, str] = {}
         self.shapes: dict[str, Shape] = {}
         self.kinds: dict[str, str] = {}
         self.others: set[str] = set()
+        self._files: list[mmap.mmap] = []
         self._places: dict[str, tuple[mmap.mmap, int]] = {}
-        for file in files:
-            self._add(file)
+        for file, prefix in zip(files, prefixes, strict=False):
+            self._add(file, prefix)
 
-    def _add(self, file: Path) -> None:
+    def _add(self, file: Path, prefix: str) -> None:
         header, size, data = read_header(file)
         self.metadata |= read_metadata(file)
         where = one_line(file, 120, end=True)
@@ -83,7 +85,9 @@ class Checkpoint(Mapping[str, Stored]):
                 pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise ExportError(f"cannot read '{where}' ({one_line(error, 80)}); check the file") from None
-        for name, entry in header.items():
+        self._files.append(pages)
+        for own, entry in header.items():
+            name = prefix + own
             if entry["dtype"] not in STORED or not entry["shape"] or not prod(entry["shape"]):
                 self.others.add(name)
                 continue
@@ -97,8 +101,13 @@ class Checkpoint(Mapping[str, Stored]):
     def release(self) -> None:
         """Let the pages go that were read so far."""
         if hasattr(mmap, "MADV_DONTNEED"):
-            for pages in {id(pages): pages for pages, _ in self._places.values()}.values():
+            for pages in self._files:
                 pages.madvise(mmap.MADV_DONTNEED)
+
+    def close(self) -> None:
+        """Let the files go, which can then be removed on every system; no tensor can be read afterwards."""
+        for pages in self._files:
+            pages.close()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)

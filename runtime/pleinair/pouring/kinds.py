@@ -1,7 +1,10 @@
-"""What a single file is, told from the names and the shapes of its tensors alone."""
+"""What a single file is, told from the names and the shapes of its tensors alone.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+The marks of a UNet are those of diffusers' names below "unet.", so that they hold for every numbering of its blocks.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -9,17 +12,7 @@ from pleinair.errors import ExportError
 from pleinair.pouring.checkpoints import Shape
 from pleinair.sources.families import SUPPORTED
 
-NETWORK = "model.diffusion_model."
-FIRST = f"{NETWORK}input_blocks.0.0.weight"  # (320, channels, 3, 3)
-MIDDLE = f"{NETWORK}middle_block.1.proj_in.weight"
-CROSS = f"{NETWORK}input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight"  # (320, width of the text)
 OPEN_CLIP = "conditioner.embedders.{}.model.transformer.resblocks.9.mlp.c_proj.bias"
-PREFIXES = {  # component -> what its tensors' names begin with in a single file
-    "unet": (NETWORK,),
-    "vae": ("first_stage_model.", "vae."),
-    "text_encoder": ("cond_stage_model.transformer.", "cond_stage_model.model."),
-}
-OPEN = "cond_stage_model.model."  # has OpenCLIP's names
 BETAS: dict[str, Any] = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -30,6 +23,23 @@ BETAS: dict[str, Any] = {
 }
 PNDM = {"_class_name": "PNDMScheduler", "skip_prk_steps": True, **BETAS}
 DDIM = {"_class_name": "DDIMScheduler", "clip_sample": False, **BETAS}
+EULER = {"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "leading", **BETAS}
+ANCESTRAL = {"_class_name": "EulerAncestralDiscreteScheduler", **BETAS}
+LCM = {**BETAS, "_class_name": "LCMScheduler", "original_inference_steps": 50, "set_alpha_to_one": True}
+EDM = {  # of Playground 2.5
+    "_class_name": "EDMDPMSolverMultistepScheduler",
+    "sigma_min": 0.002,
+    "sigma_max": 80.0,
+    "sigma_data": 0.5,
+    "algorithm_type": "dpmsolver++",
+    "solver_order": 2,
+    "solver_type": "midpoint",
+    "rho": 7.0,
+    "final_sigmas_type": "zero",
+    "lower_order_final": True,
+    "euler_at_final": False,
+}
+EDM_V = {"_class_name": "EDMEulerScheduler", "sigma_min": 0.002, "sigma_max": 120.0, "sigma_data": 1.0}  # of CosXL
 
 
 @dataclass(frozen=True)
@@ -42,17 +52,17 @@ class Mark:
     absent: bool = False
 
     def seen(self, shapes: Mapping[str, Shape]) -> bool:
+        names: Iterable[str] = [self.name] if self.name in shapes else ()
         if "*" in self.name:
-            return any(fnmatchcase(name, self.name) for name in shapes) != self.absent
-        shape = shapes.get(self.name)
-        if shape is None or self.absent:
-            return (shape is None) == self.absent
-        return self.size is None or (len(shape) > self.axis and shape[self.axis] == self.size)
+            names = (name for name in shapes if fnmatchcase(name, self.name))
+        return any(self.size is None or shapes[name][self.axis : self.axis + 1] == (self.size,) for name in names) != (
+            self.absent
+        )
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a file with all these marks is; one that cannot be poured has a `remedy`.
+    """What a file with all these marks is; one that is no model has a `remedy`.
 
     `model` is of ARCHITECTURES, `pipeline` the class at diffusers. `asked`: its files do not say what it predicts.
     """
@@ -61,61 +71,110 @@ class Kind:
     marks: tuple[Mark, ...]
     model: str = ""
     pipeline: str = "StableDiffusionPipeline"
-    unet: Mapping[str, Any] | None = None  # what its UNet's config has otherwise than the model's
+    unet: Mapping[str, Any] = field(default_factory=dict)  # what its UNet's config has otherwise than the model's
+    vae: Mapping[str, Any] = field(default_factory=dict)  # the same of its VAE's
+    index: Mapping[str, Any] = field(default_factory=dict)  # what its model_index.json says besides its components
+    scheduler: Mapping[str, Any] | None = None  # where it is not PNDM's, or DDIM's for velocities
+    predicts: str = "epsilon"
     asked: bool = False
-    pad: str = "<|endoftext|>"
+    pads: Mapping[str, str] = field(default_factory=dict)  # by tokenizer folder, where it is not the end of the text
     remedy: str = ""
 
 
 BASE_SIZE = {"sample_size": 64}  # of latents; the models of SD 2 that predict velocities have 96
-EXPORT = "export its diffusers folder with PyTorch: pleinair export FOLDER OUT"
 OTHER = f"choose a model of {SUPPORTED}"
-SD1, SD2 = Mark(CROSS, 1, 768), Mark(CROSS, 1, 1024)
-SMALL = Mark(MIDDLE, absent=True)
+FOLDER = "export its diffusers folder with PyTorch: pleinair export FOLDER OUT"
+OF_MODEL = "give the model that it was made for"
+UNET_ALONE = "put it into the diffusers folder of its model"
 INPAINT, EDIT = "StableDiffusionInpaintPipeline", "StableDiffusionInstructPix2PixPipeline"
+XL_PIPELINE, XL_INPAINT = "StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline"
+XL_EDIT, REFINING = "StableDiffusionXLInstructPix2PixPipeline", "StableDiffusionXLImg2ImgPipeline"
+PADS_2, PADS_XL = {"tokenizer": "!"}, {"tokenizer_2": "!"}
+GUIDED = {"time_cond_proj_dim": 256}
+
 BASE, REFINER = Mark(OPEN_CLIP.format(1)), Mark(OPEN_CLIP.format(0))
+SD1, SD2 = (Mark("unet.down_blocks.*.attn2.to_k.weight", 1, width) for width in (768, 1024))
+FOUR, EIGHT, NINE = (Mark("unet.conv_in.weight", 1, channels) for channels in (4, 8, 9))
+TOLD = Mark("unet.time_embedding.cond_proj.weight", 1, 256)
+SHALLOW = Mark("unet.down_blocks.0.resnets.1.conv1.weight", absent=True)
+THREE_LEVELS = Mark("unet.down_blocks.3.*", absent=True)
+NO_MIDDLE = Mark("unet.mid_block.*", absent=True)
+UNATTENDED = Mark("unet.mid_block.attentions.*", absent=True)
+DEEP = Mark("unet.up_blocks.1.attentions.0.transformer_blocks.1.*")
+VELOCITY = Mark("edm_vpred.sigma_max")
+LOW = Mark("unet.down_blocks.0.attentions.*", absent=True)
+
+
+def xl(name: str, *marks: Mark, model: str = "sdxl", pipeline: str = XL_PIPELINE, **more: Any) -> Kind:
+    """A kind of Stable Diffusion XL."""
+    return Kind(name, (BASE, *marks), model, pipeline, **{"scheduler": EULER, "pads": PADS_XL, **more})
+
 
 KINDS = (  # the first whose marks are all seen: what is more particular stands before what it could be taken for
     *(
-        Kind("an adapter (LoRA), not a model", (Mark(name),), remedy="give the model that it was made for")
+        Kind("an adapter (LoRA), not a model", (Mark(name),), remedy=OF_MODEL)
         for name in ("*lora_*", "*.lora_A.*", "*.hada_w*", "*.lokr_w*", "*.oft_*", "*dora_scale*")
     ),
-    Kind("a ControlNet, not a model", (Mark("control_model.*"),), remedy="give a model"),
-    Kind("a ControlNet, not a model", (Mark("controlnet_cond_embedding.*"),), remedy="give a model"),
+    *(
+        Kind("a ControlNet, which is not supported", (Mark(name),), remedy=OF_MODEL)
+        for name in ("control_model.*", "controlnet_cond_embedding.*")
+    ),
     Kind("a model of scaled 8-bit weights", (Mark("*scaled_fp8"),), remedy="choose the file of 16-bit weights"),
-    Kind("Playground 2.5", (Mark("edm_mean"),), remedy=EXPORT),
-    Kind("Stable Diffusion 3", (Mark("*joint_blocks.0.context_block.*"),), remedy=OTHER),
-    Kind("FLUX", (Mark("*double_blocks.0.img_attn.*"),), remedy=OTHER),
-    Kind("SSD-1B or Vega", (BASE, SMALL), remedy=EXPORT),
-    Kind("Stable Diffusion XL for inpainting", (BASE, Mark(FIRST, 1, 9)), remedy=EXPORT),
-    Kind("Stable Diffusion XL for editing", (BASE, Mark(FIRST, 1, 8)), remedy=EXPORT),
-    Kind("Stable Diffusion XL", (BASE,), remedy=EXPORT),
-    Kind("the refiner of Stable Diffusion XL", (REFINER,), remedy=OTHER),
-    Kind("a small Stable Diffusion 2 (BK-SDM, SDXS)", (SD2, SMALL), remedy=EXPORT),
-    Kind("Stable Diffusion 2 for editing", (SD2, Mark(FIRST, 1, 8)), remedy=EXPORT),
+    Kind("Stable Diffusion 3", (Mark("*joint_blocks.0.context_block.*"),), remedy=FOLDER),
+    Kind("FLUX", (Mark("*double_blocks.0.img_attn.*"),), remedy=FOLDER),
+    xl("Playground 2.5", Mark("edm_mean"), Mark("edm_std"), vae={"scaling_factor": 0.5}, scheduler=EDM),
+    xl("SSD-1B", UNATTENDED, DEEP, model="ssd-1b"),
+    xl("Vega", UNATTENDED, model="vega"),
+    xl("Stable Diffusion XL for inpainting", NINE, pipeline=XL_INPAINT, unet={"in_channels": 9}),
+    xl(
+        "CosXL for editing",
+        EIGHT,
+        VELOCITY,
+        pipeline=XL_EDIT,
+        unet={"in_channels": 8},
+        index={"is_cosxl_edit": True},
+        scheduler=EDM_V,
+        predicts="v_prediction",
+    ),
+    xl("Stable Diffusion XL for editing", EIGHT, pipeline=XL_EDIT, unet={"in_channels": 8}),
+    xl("CosXL", VELOCITY, scheduler=EDM_V, predicts="v_prediction"),
+    xl("Stable Diffusion XL that is told the guidance (LCM)", TOLD, unet=GUIDED, scheduler=LCM),
+    xl("Stable Diffusion XL"),
+    Kind("the refiner of Stable Diffusion XL", (REFINER,), "sdxl-refiner", REFINING, scheduler=EULER, pads=PADS_XL),
+    Kind("a small Stable Diffusion 2 (SDXS, BK-SDM)", (SD2, SHALLOW, THREE_LEVELS), "sdxs", pads=PADS_2),
+    Kind("a small Stable Diffusion 2 (BK-SDM)", (SD2, SHALLOW), remedy=FOLDER),
     Kind(
-        "Stable Diffusion 2 for inpainting",
-        (SD2, Mark(FIRST, 1, 9)),
+        "Stable Diffusion 2 for editing",
+        (SD2, EIGHT),
         "sd21",
-        INPAINT,
-        {"in_channels": 9} | BASE_SIZE,
-        pad="!",
-    ),
-    Kind("Stable Diffusion 2", (SD2, Mark(FIRST, 1, 4)), "sd21", asked=True, pad="!"),
-    Kind("a small Stable Diffusion 1 (BK-SDM, tiny-sd, SDXS)", (SD1, SMALL), remedy=EXPORT),
-    Kind("instruct-pix2pix", (SD1, Mark(FIRST, 1, 8)), "sd15", EDIT, {"in_channels": 8}),
-    Kind("Stable Diffusion 1 for inpainting", (SD1, Mark(FIRST, 1, 9)), "sd15", INPAINT, {"in_channels": 9}),
-    Kind("Stable Diffusion 1", (SD1, Mark(FIRST, 1, 4)), "sd15"),
+        EDIT,
+        {"in_channels": 8, **BASE_SIZE},
+        scheduler=ANCESTRAL,
+        pads=PADS_2,
+    ),  # fmt: skip
     Kind(
-        "a VAE, not a model", (Mark("*encoder.conv_in.weight"), Mark(FIRST, absent=True)), remedy="give it with --vae"
+        "Stable Diffusion 2 for inpainting", (SD2, NINE), "sd21", INPAINT, {"in_channels": 9, **BASE_SIZE}, pads=PADS_2
+    ),  # fmt: skip
+    Kind("Stable Diffusion 2", (SD2, FOUR), "sd21", asked=True, pads=PADS_2),
+    Kind("a small Stable Diffusion 1 (SDXS)", (SD1, SHALLOW, LOW), remedy=FOLDER),
+    Kind("a small Stable Diffusion 1 (BK-SDM tiny)", (SD1, SHALLOW, THREE_LEVELS), "bk-sdm-tiny"),
+    Kind("a small Stable Diffusion 1 (BK-SDM small)", (SD1, SHALLOW, NO_MIDDLE), "bk-sdm-small"),
+    Kind("a small Stable Diffusion 1 (BK-SDM base)", (SD1, SHALLOW), "bk-sdm-base"),
+    Kind("instruct-pix2pix", (SD1, EIGHT), "sd15", EDIT, {"in_channels": 8}, scheduler=ANCESTRAL),
+    Kind("Stable Diffusion 1 for inpainting", (SD1, NINE), "sd15", INPAINT, {"in_channels": 9}),
+    Kind("a latent consistency model", (SD1, TOLD), "sd15", "LatentConsistencyModelPipeline", GUIDED, scheduler=LCM),
+    Kind("Stable Diffusion 1", (SD1, FOUR), "sd15"),
+    *(
+        Kind("a VAE, not a model", (Mark(name), Mark("unet.conv_in.weight", absent=True)), remedy="give it with --vae")
+        for name in ("*encoder.conv_in.weight", "*coder.layers.0.weight")
     ),
-    Kind("a UNet alone", (Mark("down_blocks.0.*"),), remedy="put it into the diffusers folder of its model"),
-    Kind("a UNet alone", (Mark("input_blocks.0.0.weight"),), remedy="put it into the diffusers folder of its model"),
+    Kind("a UNet alone", (Mark("down_blocks.0.*"),), remedy=UNET_ALONE),
+    Kind("a UNet alone", (Mark("input_blocks.0.0.weight"),), remedy=UNET_ALONE),
 )
 
 
 def kind_of(shapes: Mapping[str, Shape], shown: str) -> Kind:
-    """What a file of these tensors is; raises ExportError for what cannot be poured, and for what is not known."""
+    """What a file of these tensors is; raises ExportError for what is no model, and for what is not known."""
     kind = next((kind for kind in KINDS if all(mark.seen(shapes) for mark in kind.marks)), None)
     if kind is None:
         raise ExportError(f"'{shown}' is no model that is known by its weights' names and sizes; {OTHER}")

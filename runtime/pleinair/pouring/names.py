@@ -23,6 +23,7 @@ RESNET: Pairs = (
 ENDS: Pairs = (  # of a UNet
     ("time_embed.0.", "time_embedding.linear_1."),
     ("time_embed.2.", "time_embedding.linear_2."),
+    ("time_embed.cond_proj.", "time_embedding.cond_proj."),
     ("label_emb.0.0.", "add_embedding.linear_1."),
     ("label_emb.0.2.", "add_embedding.linear_2."),
     ("input_blocks.0.0.", "conv_in."),
@@ -64,6 +65,7 @@ OPEN_CLIP: Pairs = (
     ("ln_final.", "final_layer_norm."),
     ("token_embedding.", "embeddings.token_embedding."),
 )
+TINY = re.compile(r"^(encoder|decoder)\.(\d+)\.")
 IN_PROJ = re.compile(r"(.*)\.attn\.in_proj_(weight|bias)")
 
 
@@ -178,6 +180,15 @@ def open_clip(names: Iterable[str]) -> Found:
         else:
             found[new] = Taken(name)
     return found
+
+
+def tiny_vae(names: Iterable[str]) -> Found:
+    """TAESD's two files, below "encoder." and "decoder."; the decoder's first layer, a clamp, is none at diffusers'."""
+    return {TINY.sub(tiny_layer, name): Taken(name) for name in names}
+
+
+def tiny_layer(match: re.Match) -> str:
+    return f"{match[1]}.layers.{int(match[2]) - (match[1] == 'decoder')}."
 
 
 def same(names: Iterable[str]) -> Found:

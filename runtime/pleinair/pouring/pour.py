@@ -1,28 +1,35 @@
 """Pouring, top to bottom: open what is poured, find the graphs that it fits, and write them, one after the other."""
 
-import hashlib
+import contextlib
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from pleinair.bundle.manifest import MANIFEST, GraphInfo, Origin, Placed
-from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.bundle.staging import check_apart, staged
 from pleinair.bundle.verifying import FileInfo, file_info
 from pleinair.checks import one_line, one_of
-from pleinair.errors import ExportError, RequestError, ResourceError
+from pleinair.engines.engine import choose_engine
+from pleinair.engines.graphs import open_graph
+from pleinair.errors import EngineError, RequestError, ResourceError
+from pleinair.pictures.colours import Rgb, fit_rgb
+from pleinair.pictures.vae import encode
 from pleinair.pouring.forms import formed
 from pleinair.pouring.names import Named
 from pleinair.pouring.opened import Opened, opened
-from pleinair.pouring.topologies import Hole, Topology, find, plain
+from pleinair.pouring.pickles import check_pickle, is_pickle, unpickled
+from pleinair.pouring.topologies import find, plain
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
+from pleinair.pouring.writing import Plan, places, write
 from pleinair.sources.defaults import own_sampler
 from pleinair.sources.describing import Made, Tokens, painter_manifest
-from pleinair.sources.families import Part
+from pleinair.sources.folder import absent
 from pleinair.sources.origins import read_origin
 from pleinair.sources.small_files import write_configs, write_json
 from pleinair.text.encoders import NORM
@@ -31,9 +38,6 @@ from pleinair.version import __version__
 FORMATS = ("openvino", "onnx")
 WEIGHTS = ("fp32", "fp16", "int8")
 ROOM = 10_000_000  # bytes of disk for what lies beside the graphs
-RELEASE = 1 << 24  # bytes that are written before pages that were read are let go; int8 reads four times as much
-WEIGHT = ".weight"
-SUFFIXES = {"f16": "_fp16", "onnx_int8": "_int8"}  # of an ONNX initializer's name, by its form
 NORMS = ("final_layer_norm.weight", "final_layer_norm.bias")
 
 
@@ -47,20 +51,6 @@ class Progress:
     note: bool = False
 
 
-@dataclass(frozen=True)
-class Plan:
-    """One graph of a bundle in one format."""
-
-    part: Part
-    graph: str
-    form: str
-    topology: Topology
-
-    @property
-    def size(self) -> int:
-        return sum(map(self.topology.size, self.topology.files))
-
-
 def pour(
     source: str | Path,
     out: str | Path,
@@ -71,12 +61,14 @@ def pour(
     prediction: str | None = None,
     sampler: str | None = None,
     force: bool = False,
+    allow_pickle: bool = False,
 ) -> Iterator[Progress]:
     """Pour a single safetensors file or a diffusers folder into the bundle OUT, yielding before every step.
 
     `vae` is a file whose VAE takes the place of the model's, `prediction` what the network predicts where that is not
-    said. OUT appears when the generator is exhausted; closed, failed or killed earlier, whatever was there is
-    untouched. Raises RequestError, ExportError (not a model that fits, or damaged), ResourceError.
+    said. With `allow_pickle` SOURCE may be a .ckpt, out of which PyTorch takes the weights alone. OUT appears when the
+    generator is exhausted; closed, failed or killed earlier, whatever was there is untouched. Raises RequestError,
+    ExportError (not a model that fits, or damaged), ResourceError.
     """
     if not formats or not set(formats) <= set(FORMATS):
         raise RequestError(
@@ -84,21 +76,45 @@ def pour(
         )
     one_of("weights", weights, WEIGHTS)
     sampler = None if sampler is None else own_sampler(sampler)
-    source, out = Path(source), Path(out)
-    try:
-        found = opened(source, None if vae is None else Path(vae), prediction, sampler)
-        out = out.resolve()
+    with looking():
+        source, out, vae = Path(source), Path(out).resolve(), None if vae is None else Path(vae)
+        if not source.exists():
+            raise absent(str(source))
         check_apart(out, source.resolve())
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in a name; links that go round in circles
+        if pickled := source.is_file() and is_pickle(source):
+            check_pickle(source, allow_pickle)
+        read = partial(opened, vae=vae, prediction=prediction, sampler=sampler)
+        found = None if pickled else read(source)
+        plans = [] if found is None else planned(found, formats, weights)
+        total = 2 * source.stat().st_size if pickled else sum(plan.size for plan in plans)
+    with staged(out, force, total + ROOM) as stage:
+        for line in stage.tidied:
+            yield Progress(line, 0, total, note=True)
+        if found is None:
+            yield Progress(f"takes the weights alone out of '{one_line(source.name, 80)}'", 0, total, note=True)
+            file = unpickled(source, stage.path)
+            found = read(file)
+            found = replace(found, model=replace(found.model, path=source))
+            plans = planned(found, formats, weights)
+            total = sum(plan.size for plan in plans)
+        for line in (*found.notes, *left_over(found, plans)):
+            yield Progress(line, 0, total, note=True)
+        written = yield from fill(found, plans, stage.path, weights)
+        if pickled:
+            found.weights["unet"].checkpoint.close()
+            file.unlink()
+        finish(found, plans, stage.path, weights, written)
+    yield Progress("done", total, total)
+
+
+@contextlib.contextmanager
+def looking() -> Iterator[None]:
+    """Raise ResourceError for paths that cannot be looked at: a NUL in a name, links that go round in circles."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or error
         raise ResourceError(f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their permissions") from error
-    plans = planned(found, formats, weights)
-    total = sum(plan.size for plan in plans)
-    with staged(out, force, total + ROOM) as stage:
-        for words in (*stage.tidied, *found.notes, *left_over(found, plans)):
-            yield Progress(words, 0, total, note=True)
-        yield from build(found, plans, stage.path, weights)
-    yield Progress("done", total, total)
 
 
 def planned(found: Opened, formats: tuple[str, ...], weights: str) -> list[Plan]:
@@ -128,11 +144,12 @@ def left_over(found: Opened, plans: list[Plan]) -> list[str]:
 
 @dataclass
 class Written:
-    """What is on the disk so far: graphs, where the weights lie in these, and the files with their hashes."""
+    """What is on the disk so far: graphs, where the weights lie in these, the files with their hashes, tokenizers."""
 
     graphs: dict[str, GraphInfo] = field(default_factory=dict)
     weights: dict[str, dict[str, dict[str, Placed]]] = field(default_factory=dict)
     files: dict[str, FileInfo] = field(default_factory=dict)
+    tokens: dict[str, Tokens] = field(default_factory=dict)
 
     def enter(self, plan: Plan, weights: str) -> None:
         """Note a graph that is written."""
@@ -146,8 +163,8 @@ class Written:
             self.weights.setdefault(graph, {}).setdefault(path, {})[plan.form] = place
 
 
-def build(found: Opened, plans: list[Plan], stage: Path, weights: str) -> Iterator[Progress]:
-    """Fill `stage` with a whole bundle, and read its manifest back."""
+def fill(found: Opened, plans: list[Plan], stage: Path, weights: str) -> Generator[Progress, None, Written]:
+    """Fill `stage` with all that a bundle holds but bundle.json."""
     written = Written()
     done, total = 0, sum(plan.size for plan in plans)
     for plan in plans:
@@ -156,7 +173,12 @@ def build(found: Opened, plans: list[Plan], stage: Path, weights: str) -> Iterat
             done += size
             yield Progress(f"{plan.graph} {plan.form}", done, total)
         written.enter(plan, weights)
-    tokens = write_small(found, stage)
+    written.tokens |= write_small(found, stage)
+    return written
+
+
+def finish(found: Opened, plans: list[Plan], stage: Path, weights: str, written: Written) -> None:
+    """Write bundle.json, and read it back."""
     model = found.model
     manifest = painter_manifest(
         model,
@@ -166,64 +188,26 @@ def build(found: Opened, plans: list[Plan], stage: Path, weights: str) -> Iterat
             files=files_of(stage, written.files),
             origin=origin(found, plans, weights),
             defaults=model.defaults,
-            tokens=tokens,
+            tokens=written.tokens,
             vocabulary=model.settings.vocabulary,
             sizes=model.settings.sizes,
             weights=written.weights,
         ),
     )
     (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    open_bundle(stage)
+    latents = replace(manifest.latents, rgb=colours_of(open_bundle(stage)))
+    (stage / MANIFEST).write_text(replace(manifest, latents=latents).to_json(), encoding="utf-8")
 
 
-def write(plan: Plan, weights: Named, folder: Path, written: dict[str, FileInfo]) -> Iterator[int]:
-    """Write the files of a graph from first byte to last, yielding how many; enters their sizes and hashes."""
-    folder.mkdir(exist_ok=True)
-    for name in plan.topology.files:
-        digest, size, since = hashlib.sha256(), 0, 0
-        with (folder / name).open("wb") as stream:
-            for piece in pieces(plan, name, weights):
-                stream.write(piece)
-                digest.update(piece)
-                size += len(piece)
-                since += len(piece)
-                if since >= RELEASE:
-                    weights.checkpoint.release()
-                    yield since
-                    since = 0
-        yield since
-        written[f"{plan.graph}/{name}"] = FileInfo(size, digest.hexdigest())
-    weights.checkpoint.release()
-
-
-def pieces(plan: Plan, name: str, weights: Named) -> Iterator[memoryview]:
-    """A whole file, a few megabytes at a time."""
-    shapes = plan.topology.shapes
-    for part in plan.topology.files[name]:
-        if not isinstance(part, Hole):
-            yield memoryview(part)
-            continue
-        stored = weights[plain(part.key)]
-        stored = stored._replace(raw=stored.raw.reshape(shapes[part.key]))
-        try:
-            for piece in formed(stored, part.form, part.transposed):
-                yield memoryview(np.ascontiguousarray(piece)).cast("B")
-        except ExportError as error:
-            raise ExportError(f"{one_line(plain(part.key), 80)} of its {plan.part.folder} {error}") from None
-
-
-def places(plan: Plan) -> dict[str, Placed]:
-    """Layer path -> where its weight lies in a graph, for adapters; the names are those that export gives."""
-    found = {}
-    (graph, parts), *_ = plan.topology.files.items()
-    text = b"".join(part for part in parts if not isinstance(part, Hole)) if plan.form == "openvino" else b""
-    for hole in plan.topology.holes:
-        if not hole.key.endswith(WEIGHT) or len(plan.topology.shapes[hole.key]) < 2 or hole.form.endswith("scale"):
-            continue
-        name = f"self.model.{hole.key}" if text else f"model.{hole.key}{SUFFIXES.get(hole.form, '')}"
-        if not text or f'"{name}"'.encode() in text:
-            found[hole.key.removesuffix(WEIGHT)] = Placed(name, hole.transposed)
-    return found
+def colours_of(bundle: Bundle) -> Rgb | None:
+    """The map that shows steps without the VAE; None where no engine for the bundle's graphs is installed here."""
+    try:
+        engine = choose_engine(bundle, None)
+    except EngineError:
+        return None
+    vae = bundle.manifest.vaes["default"]
+    encoder = open_graph(bundle, vae.encoder, engine)
+    return fit_rgb(lambda pictures: encode(encoder, pictures, vae), vae.downsample)
 
 
 def write_small(found: Opened, stage: Path) -> dict[str, Tokens]:
@@ -275,4 +259,5 @@ def origin(found: Opened, plans: list[Plan], weights: str) -> Origin:
         model.licence,
         f"pleinair pour {source} --format {form} --weights {weights}",
         made | tools,
+        model.trigger,
     )

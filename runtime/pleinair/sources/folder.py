@@ -28,7 +28,9 @@ CARD, TEXT = 1 << 24, 1 << 26  # bytes: the largest README, tokenizer file
 class Source(Described):
     """A pipeline folder that can be exported; `variants` is "fp16" or None, `sizes` counts parameters.
 
-    `scheduler` is the config as diffusers walks it; `sampler` is what was named to paint with, if anything was.
+    `scheduler` is the config as diffusers walks it; `sampler` is what was named to paint with, if anything was. `file`
+    holds the weights of a model that came in one file: its folder then has configs alone. `trigger` are words that it
+    was trained on.
     """
 
     path: Path
@@ -39,6 +41,8 @@ class Source(Described):
     defaults: Defaults
     settings: Settings
     sampler: str | None = None
+    file: Path | None = None
+    trigger: str | None = None
 
     @property
     def name(self) -> str:

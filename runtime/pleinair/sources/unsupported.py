@@ -39,8 +39,8 @@ def _of_file(path: Path) -> str:
         return f"'{path}' is a single file and not yet a bundle; make one of it with: pleinair pour '{path}' OUT"
     if path.suffix.lower() in CHECKPOINTS:
         return (
-            f"'{path}' is a single file, and pleinair needs a bundle; make a diffusers folder of it with diffusers"
-            f" (StableDiffusionPipeline.from_single_file, save_pretrained), then: {EXPORT}"
+            f"'{path}' is a pickle and not yet a bundle; take the model's .safetensors file, or read its weights alone:"
+            f" pleinair pour '{path}' OUT --allow-pickle"
         )
     if path.suffix.lower() == ".gguf":
         return f"'{path}' is a GGUF file, which is not supported; take the model's diffusers folder, then: {EXPORT}"

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import original_names
-from pleinair.pouring import kinds, opened, topologies
-from pleinair.pouring.kinds import FIRST, Kind, Mark
+from pleinair.engines import engine
+from pleinair.pouring import kinds, topologies
+from pleinair.pouring.kinds import Kind, Mark
+from pleinair.sources.architectures import ARCHITECTURES
 from shelves import parameters
 from vectors import safetensors
 
@@ -29,8 +31,14 @@ def known(monkeypatch, shelf):
         folder: json.loads((SOURCE / folder / "config.json").read_text()) for folder in ("text_encoder", "unet", "vae")
     }
     monkeypatch.setattr(topologies, "TOPOLOGIES", shelf)
-    monkeypatch.setitem(opened.ARCHITECTURES, NAME, configs)
-    monkeypatch.setattr(kinds, "KINDS", (Kind("a storybook", (Mark(FIRST),), NAME), *kinds.KINDS))
+    monkeypatch.setitem(ARCHITECTURES, NAME, configs)
+    monkeypatch.setattr(kinds, "KINDS", (Kind("a storybook", (Mark("unet.conv_in.weight"),), NAME), *kinds.KINDS))
+
+
+@pytest.fixture
+def without_engines(monkeypatch):
+    """The map to colours, which an engine fits, takes longer than all the rest of a small model."""
+    monkeypatch.setattr(engine, "installed", lambda name: False)
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 """Numbers of every kind, widened; and how a parameter is stored."""
 
+import os
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -54,3 +57,16 @@ def test_a_matrix_is_transposed_as_a_whole():
 def test_numbers_that_are_not_finite_are_refused():
     with pytest.raises(ExportError, match="not a finite number"):
         list(formed(Stored("F8_E5M2", np.array([[0x7C]], np.uint8)), "f32"))
+
+
+def test_a_parameter_of_any_size_takes_little_memory(tmp_path):
+    """A quarter of a gigabyte, of which a piece at a time is worked on."""
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 1 << 28)
+    values = np.memmap(tmp_path / "large", np.float16, "r").reshape(-1, 1 << 10)
+    tracemalloc.start()
+    try:
+        assert sum(piece.nbytes for piece in formed(Stored("F16", values), "nncf_int8")) == values.size
+        assert tracemalloc.get_traced_memory()[1] < 40 * PIECE
+    finally:
+        tracemalloc.stop()

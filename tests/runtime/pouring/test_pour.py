@@ -13,14 +13,19 @@ import pleinair
 from pleinair.bundle.opening import default_path, open_bundle
 from pleinair.bundle.verifying import file_info
 from pleinair.cli import app as cli
+from pleinair.cli.models import description
 from pleinair.cli.pour import kept
+from pleinair.engines import engine as engines
+from pleinair.engines.engine import installed
 from pleinair.errors import ExportError, RequestError, ResourceError
+from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.pour import pour
+from pleinair.system import install
 from vectors import framed, safetensors
 
 SOURCE = Path(__file__).parents[3] / "models" / "storybook" / "source"
 CONV_IN = "model.diffusion_model.input_blocks.0.0.weight"
-pytestmark = pytest.mark.usefixtures("known")
+pytestmark = pytest.mark.usefixtures("known", "without_engines")
 
 
 def poured(source, out, **options):
@@ -34,7 +39,8 @@ def graphs(bundle):
     return {name: file_info(bundle / name) for info in infos for files in info.files.values() for name in files}
 
 
-def test_a_folder_becomes_the_bytes_of_its_export_and_paints_the_same(tmp_path):
+def test_a_folder_becomes_the_bytes_of_its_export_and_paints_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "installed", installed)
     out = tmp_path / "out"
     steps = list(pour(SOURCE, out, formats=("openvino", "onnx")))
     assert steps[-1].done == steps[-1].total == sum(info.size for info in graphs(default_path()).values())
@@ -44,6 +50,7 @@ def test_a_folder_becomes_the_bytes_of_its_export_and_paints_the_same(tmp_path):
     assert (out / norm).read_bytes() == (default_path() / norm).read_bytes()
     assert open_bundle(out).damage() == []
     mine, theirs = open_bundle(out).manifest, open_bundle(None).manifest
+    assert np.allclose(mine.latents.rgb, theirs.latents.rgb, atol=2e-3)
     for field in ("text_encoders", "conditioning", "denoisers", "vaes", "defaults", "vocabulary", "sizes", "tasks"):
         assert getattr(mine, field) == getattr(theirs, field), field
     assert mine.origin.command == "pleinair pour source --format both --weights fp16"
@@ -65,12 +72,49 @@ def test_a_single_file_becomes_the_same_bytes_as_the_folder(tmp_path, single):
     assert "not used: model.diffusion_model.extra.weight" in notes
     assert "it was trained on the words: in my style" in notes
     manifest = open_bundle(out).manifest
-    assert (manifest.name, manifest.origin.licence) == ("Mine- a-b", "mit")
+    told = description(open_bundle(out))
+    assert (told["name"], told["origin"]["licence"], told["origin"]["trigger"]) == ("Mine- a-b", "mit", "in my style")
+    assert told["graphs"]["unet"]["fidelity_db"] == {}  # nothing has measured it
     assert manifest.text_encoders[0].bos_id == 49406
     index = json.loads((out / "model_index.json").read_text())
     assert index["_class_name"] == "StableDiffusionPipeline" and index["safety_checker"] == [None, None]
     scheduler = json.loads((out / "scheduler" / "scheduler_config.json").read_text())
     assert scheduler["_class_name"] == "PNDMScheduler" and scheduler["prediction_type"] == "epsilon"
+
+
+def test_numbers_of_other_kinds_are_widened_and_8_bits_are_spoken_of(tmp_path, single):
+    norm = "model.diffusion_model.out.0.weight"
+
+    def narrow(tensors):
+        tensors[CONV_IN] = (tensors[CONV_IN].astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+        tensors[norm] = np.full(tensors[norm].shape, 0x38, np.uint8)
+
+    def wide(tensors):
+        narrow(tensors)
+        tensors[CONV_IN] = (tensors[CONV_IN].astype(np.uint32) << 16).view(np.float32)
+        tensors[norm] = np.ones(tensors[norm].shape, np.float32)
+
+    eight = "its weights have 8 bits, and are widened: a file of 16-bit weights makes better pictures"
+    assert eight in poured(single(narrow), tmp_path / "out")
+    assert eight not in poured(single(wide), tmp_path / "wide")
+    assert graphs(tmp_path / "out") == graphs(tmp_path / "wide")
+
+
+def test_a_variant_and_shards_are_the_same_weights(tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(SOURCE, folder)
+    unet, text = folder / "unet" / "diffusion_pytorch_model", folder / "text_encoder" / "model"
+    unet.with_suffix(".safetensors").rename(unet.with_suffix(".fp16.safetensors"))
+    stored = Checkpoint([text.with_suffix(".safetensors")])
+    names, index = sorted(stored), {}
+    for part, some in enumerate((names[::2], names[1::2])):
+        shard = f"model-0000{part + 1}-of-00002.safetensors"
+        (folder / "text_encoder" / shard).write_bytes(safetensors({name: stored[name].raw for name in some}))
+        index |= dict.fromkeys(some, shard)
+    text.with_suffix(".safetensors").unlink()
+    text.with_suffix(".safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    poured(folder, tmp_path / "out", formats=("openvino", "onnx"))
+    assert graphs(tmp_path / "out") == graphs(default_path())
 
 
 def test_a_file_that_predicts_velocities_says_so_by_a_tensor(tmp_path, single):
@@ -165,11 +209,13 @@ def test_files_that_are_no_checkpoints_are_one_line(tmp_path, change, words):
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_not_poured_is_told_what_leads_on(tmp_path, single, capsys):
+def test_what_is_not_poured_is_told_what_leads_on(tmp_path, single, capsys, monkeypatch):
+    monkeypatch.setattr(install, "missing", lambda modules: ["torch"] if "torch" in modules else [])
     pickled, file = tmp_path / "model.ckpt", single()
     pickled.write_bytes(b"x")
     for arguments, words in (
-        ([pickled, "out"], "is a pickle, which can run programs of its maker"),
+        ([pickled, "out"], "its maker; take the model's .safetensors file, or read its weights alone: --allow-pickle"),
+        ([pickled, "out", "--allow-pickle"], "reading a pickle needs torch, not installed; install with: "),
         ([tmp_path / "absent.safetensors", "out"], "no folder or file"),
         ([file, "out", "--weights", "int4"], "unknown weights 'int4'"),
         ([file, "out", "--format", "gguf"], "unknown format 'gguf'; choose openvino, onnx or both"),
@@ -179,9 +225,21 @@ def test_what_is_not_poured_is_told_what_leads_on(tmp_path, single, capsys):
         ([SOURCE.parent, "out"], "not a diffusers folder"),
         ([SOURCE, SOURCE / "out"], "overlap"),
     ):
-        assert cli.run(["pour", *map(str, arguments)]) in (2, 3)
+        assert cli.run(["pour", *map(str, arguments)]) in (2, 3, 5)
         out, err = capsys.readouterr()
         assert out == "" and err.count("\n") == 1 and words in err, err
+
+
+def test_a_text_encoder_with_another_end_of_texts_is_refused(tmp_path):
+    """Graphs look for the last of the vocabulary, which old configs call 2."""
+    folder = tmp_path / "model"
+    shutil.copytree(SOURCE, folder)
+    config = json.loads((folder / "text_encoder" / "config.json").read_text())
+    (folder / "text_encoder" / "config.json").write_text(json.dumps(config | {"eos_token_id": 2}))
+    poured(folder, tmp_path / "old")
+    (folder / "text_encoder" / "config.json").write_text(json.dumps(config | {"eos_token_id": 7}))
+    with pytest.raises(ExportError, match="its text_encoder ends a text with 7 and not with 823"):
+        poured(folder, tmp_path / "out")
 
 
 def test_links_that_leave_a_folder_are_not_followed(tmp_path):
@@ -261,6 +319,7 @@ def test_a_single_file_that_is_named_as_a_model_is_poured_once(tmp_path, single,
     os.utime(file, (1, 1))  # another file has taken its place, an older one even
     kept(file, "openvino")
     assert "making a model of 0." in capsys.readouterr().err
+    monkeypatch.setattr(engines, "installed", installed)
     # real tokens, which storybook's text encoder does not know: it is the bundle that is refused, and not the file
     assert cli.run(["generate", "a red house", "--model", str(file)]) == 3
     assert "knows 824 tokens" in capsys.readouterr().err

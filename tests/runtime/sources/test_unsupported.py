@@ -37,7 +37,7 @@ CASES = {
         lambda at: holding(at / "m", "unet/model.onnx"),
         "holds ONNX files of another tool and no bundle.json; adopt it",
     ),
-    "old checkpoint": (lambda at: holding(at, "m.ckpt") / "m.ckpt", "from_single_file"),
+    "old checkpoint": (lambda at: holding(at, "m.ckpt") / "m.ckpt", "--allow-pickle"),
     "folder of a checkpoint": (lambda at: holding(at / "m", "m.safetensors"), "make one of it with: pleinair pour"),
     "gguf": (lambda at: holding(at, "m.gguf") / "m.gguf", "GGUF"),
     "another file": (lambda at: holding(at, "m.txt") / "m.txt", "a model is a folder"),

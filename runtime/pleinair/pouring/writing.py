@@ -1,0 +1,85 @@
+"""One graph of a bundle, written: the bytes that ship, and the parameters of a model in the holes between them."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pleinair.bundle.manifest import Placed
+from pleinair.bundle.verifying import FileInfo
+from pleinair.checks import one_line
+from pleinair.errors import ExportError
+from pleinair.pouring.forms import formed
+from pleinair.pouring.names import Named
+from pleinair.pouring.topologies import Hole, Topology, plain
+from pleinair.sources.families import Part
+
+RELEASE = 1 << 24  # bytes that are written before pages that were read are let go; int8 reads four times as much
+WEIGHT = ".weight"
+SUFFIXES = {"f16": "_fp16", "onnx_int8": "_int8"}  # of an ONNX initializer's name, by its form
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One graph of a bundle in one format."""
+
+    part: Part
+    graph: str
+    form: str
+    topology: Topology
+
+    @property
+    def size(self) -> int:
+        return sum(map(self.topology.size, self.topology.files))
+
+
+def write(plan: Plan, weights: Named, folder: Path, written: dict[str, FileInfo]) -> Iterator[int]:
+    """Write the files of a graph from first byte to last, yielding how many; enters their sizes and hashes."""
+    folder.mkdir(exist_ok=True)
+    for name in plan.topology.files:
+        digest, size, since = hashlib.sha256(), 0, 0
+        with (folder / name).open("wb") as stream:
+            for piece in pieces(plan, name, weights):
+                stream.write(piece)
+                digest.update(piece)
+                size += len(piece)
+                since += len(piece)
+                if since >= RELEASE:
+                    weights.checkpoint.release()
+                    yield since
+                    since = 0
+        yield since
+        written[f"{plan.graph}/{name}"] = FileInfo(size, digest.hexdigest())
+    weights.checkpoint.release()
+
+
+def pieces(plan: Plan, name: str, weights: Named) -> Iterator[memoryview]:
+    """A whole file, a few megabytes at a time."""
+    shapes = plan.topology.shapes
+    for part in plan.topology.files[name]:
+        if not isinstance(part, Hole):
+            yield memoryview(part)
+            continue
+        stored = weights[plain(part.key)]
+        stored = stored._replace(raw=stored.raw.reshape(shapes[part.key]))
+        try:
+            for piece in formed(stored, part.form, part.transposed):
+                yield memoryview(np.ascontiguousarray(piece)).cast("B")
+        except ExportError as error:
+            raise ExportError(f"{one_line(plain(part.key), 80)} of its {plan.part.folder} {error}") from None
+
+
+def places(plan: Plan) -> dict[str, Placed]:
+    """Layer path -> where its weight lies in a graph, for adapters; the names are those that export gives."""
+    found = {}
+    (graph, parts), *_ = plan.topology.files.items()
+    text = b"".join(part for part in parts if not isinstance(part, Hole)) if plan.form == "openvino" else b""
+    for hole in plan.topology.holes:
+        if not hole.key.endswith(WEIGHT) or len(plan.topology.shapes[hole.key]) < 2 or hole.form.endswith("scale"):
+            continue
+        name = f"self.model.{hole.key}" if text else f"model.{hole.key}{SUFFIXES.get(hole.form, '')}"
+        if not text or f'"{name}"'.encode() in text:
+            found[hole.key.removesuffix(WEIGHT)] = Placed(name, hole.transposed)
+    return found
