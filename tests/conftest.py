@@ -38,6 +38,12 @@ def sketch(tmp_path_factory):
     return sketch(tmp_path_factory.mktemp("models") / "sketch")
 
 
+@pytest.fixture
+def sketched(sketch, monkeypatch):
+    """The sketch, where no model is named."""
+    monkeypatch.setattr("pleinair.bundle.opening.default_path", lambda: sketch)
+
+
 tried: Counter[str] = Counter()  # hostile inputs by kind: each test of a test_attack_*.py is one
 
 
