@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 import pleinair
 from pleinair.bundle.opening import open_bundle
