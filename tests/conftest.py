@@ -30,6 +30,20 @@ def silent_storybook(tmp_path_factory):
         yield folder
 
 
+@pytest.fixture(scope="session")
+def sketch(tmp_path_factory):
+    """A bundle in both formats that the real engines open in no time; nobody writes into it."""
+    from sketch import sketch
+
+    return sketch(tmp_path_factory.mktemp("models") / "sketch")
+
+
+@pytest.fixture
+def sketched(sketch, monkeypatch):
+    """The sketch, where no model is named."""
+    monkeypatch.setattr("pleinair.bundle.opening.default_path", lambda: sketch)
+
+
 tried: Counter[str] = Counter()  # hostile inputs by kind: each test of a test_attack_*.py is one
 
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import pleinair
+from every import every
 from pleinair.cli import app as cli
 from pleinair.engines.fake import FakeEngine
 from pleinair.errors import BundleError, EngineError, PleinairError, RequestError, ResourceError
@@ -127,15 +128,19 @@ VALUES = {
 OPTIONS = [*jobs.KEYS, "stop", "no_such_option"]
 
 
-@pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("option", OPTIONS)
-def test_every_json_value_for_every_option_costs_no_other_line(pipe, option, value):
-    text = lines({"prompt": "a", option: VALUES[value]}, {"prompt": "last", "seed": 1})
-    *own, last = paint(pipe, text)
-    assert isinstance(last, jobs.Painted)
-    if isinstance(own[0], jobs.BadLine):
-        assert len(own) == 1 and len(own[0].reason) < 600 and own[0].reason.isprintable()
-    json.dumps([each.result.settings for each in own if isinstance(each, jobs.Painted)])
+def test_every_json_value_for_every_option_costs_no_other_line(pipe, option, tmp_path, monkeypatch):
+    def check(name, value):
+        folder = tmp_path / "here" / name
+        (folder / "out").mkdir(parents=True)
+        monkeypatch.chdir(folder)
+        *own, last = paint(pipe, lines({"prompt": "a", option: value}, {"prompt": "last", "seed": 1}))
+        assert isinstance(last, jobs.Painted)
+        if isinstance(own[0], jobs.BadLine):
+            assert len(own) == 1 and len(own[0].reason) < 600 and own[0].reason.isprintable()
+        json.dumps([each.result.settings for each in own if isinstance(each, jobs.Painted)])
+
+    every({name: (name, value) for name, value in VALUES.items()}, check)
 
 
 ODD_LINES = {

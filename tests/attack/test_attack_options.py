@@ -1,6 +1,7 @@
 """Options in every kind and company: what changes the picture is recorded, what has no effect changes nothing."""
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -88,30 +89,35 @@ def test_every_option_is_tried():
     assert {*CHANGES, "stop", *PARAMETERS} == {*OPTIONS}
 
 
-@pytest.mark.parametrize("company", COMPANY)
+@pytest.fixture(scope="module")
+def plain(pipe, files):
+    """The picture of each company, before anything is changed."""
+    return {name: pipe.generate(PROMPT, "fog", **named(BASE | COMPANY[name], files)) for name in COMPANY}
+
+
 @pytest.mark.parametrize("option", CHANGES)
-def test_what_changes_the_picture_stands_in_its_record(pipe, files, tmp_path, option, company):
+def test_what_changes_the_picture_stands_in_its_record(pipe, files, plain, tmp_path, option):
     """And a picture of that record is the same again, and what is said to have no effect has none."""
-    before = named(BASE | COMPANY[company], files)
-    options = before | named({option: CHANGES[option]}, files)
-    plain = pipe.generate(PROMPT, "fog", **before)
-    try:
-        changed = pipe.generate(PROMPT, "fog", **options)
-    except PleinairError as error:
-        assert "; " in str(error)  # what does not go together is refused
-        return
-    same = np.array_equal(plain.pixels, changed.pixels)
-    assert same or plain.settings != changed.settings
-    for name in OPTIONS:
-        if any(f"'{name}' has no effect" in warning for warning in changed.warnings):
-            without = pipe.generate(PROMPT, "fog", **{key: value for key, value in options.items() if key != name})
-            assert np.array_equal(without.pixels, changed.pixels) and without.settings == changed.settings
-    changed.picture(0).save(tmp_path / "made.png")
-    inputs = {name: options[name] for name in ("image", "mask") if options.get(name)}
-    given = {"embeddings": options.get("embeddings", ()), "upscaler": options.get("upscale")}
-    given["refiner"] = options.get("refiner")
-    again = rerun(tmp_path / "made.png", **inputs, **given)
-    assert again.difference.max_abs == 0, again.warnings
+    for company in COMPANY:
+        options = named(BASE | COMPANY[company] | {option: CHANGES[option]}, files)
+        try:
+            changed = pipe.generate(PROMPT, "fog", **options)
+        except PleinairError as error:
+            assert "; " in str(error), company  # what does not go together is refused
+            continue
+        same = np.array_equal(plain[company].pixels, changed.pixels)
+        assert same or plain[company].settings != changed.settings, company
+        for name in OPTIONS:
+            if any(f"'{name}' has no effect" in warning for warning in changed.warnings):
+                without = pipe.generate(PROMPT, "fog", **{key: options[key] for key in options if key != name})
+                assert np.array_equal(without.pixels, changed.pixels), (company, name)
+                assert without.settings == changed.settings, (company, name)
+        changed.picture(0).save(tmp_path / f"{company}.png")
+        inputs = {name: options[name] for name in ("image", "mask") if options.get(name)}
+        given = {"embeddings": options.get("embeddings", ()), "upscaler": options.get("upscale")}
+        given["refiner"] = options.get("refiner")
+        again = rerun(tmp_path / f"{company}.png", **inputs, **given)
+        assert again.difference.max_abs == 0, (company, again.warnings)
 
 
 # ---- numbers ----
@@ -148,16 +154,16 @@ def fitting(option):
     return [kind for kind in KINDS if isinstance(NUMBERS[option], float) == ("float" in kind) or kind[0] in "ta"]
 
 
-@pytest.mark.parametrize("option, kind", [(option, kind) for option in NUMBERS for kind in fitting(option)])
-def test_a_number_is_a_number_of_whatever_kind(pipe, files, tmp_path, option, kind):
+@pytest.mark.parametrize("option", NUMBERS)
+def test_a_number_is_a_number_of_whatever_kind(pipe, files, tmp_path, option):
     company = named(BASE | NEEDED.get(option, {}), files)
-    plain, other = (
-        pipe.generate("a boat", **company | {option: value})
-        for value in (NUMBERS[option], KINDS[kind](NUMBERS[option]))
-    )
-    assert json.dumps(plain.settings) == json.dumps(other.settings) and np.array_equal(plain.pixels, other.pixels)
-    other.save(tmp_path / "made.png")
-    other.save(tmp_path / "made.npz")
+    plain = pipe.generate("a boat", **company | {option: NUMBERS[option]})
+    for kind in fitting(option):
+        other = pipe.generate("a boat", **company | {option: KINDS[kind](NUMBERS[option])})
+        assert json.dumps(plain.settings) == json.dumps(other.settings), kind
+        assert np.array_equal(plain.pixels, other.pixels), kind
+        other.save(tmp_path / f"{kind}.png")
+        other.save(tmp_path / f"{kind}.npz")
 
 
 NO_NUMBERS = {
@@ -169,16 +175,16 @@ NO_NUMBERS = {
 LISTS_TOO = {"seed": ("a list", "an array")}
 
 
-@pytest.mark.parametrize("value", NO_NUMBERS)
 @pytest.mark.parametrize("option", NUMBERS)
-def test_what_is_no_number_is_refused(pipe, files, option, value):
+def test_what_is_no_number_is_refused(pipe, files, option):
     company = named(BASE | NEEDED.get(option, {}), files)
-    if value in LISTS_TOO.get(option, ()):
-        assert resolve(pipe.bundle, "a boat", **company | {option: NO_NUMBERS[value]}).seeds == (3,)
-        return
-    with pytest.raises(RequestError, match=f"{option}.*choose") as raised:
-        resolve(pipe.bundle, "a boat", **company | {option: NO_NUMBERS[value]})
-    assert len(str(raised.value)) < 300 and str(raised.value).isprintable()
+    for kind, value in NO_NUMBERS.items():
+        if kind in LISTS_TOO.get(option, ()):
+            assert resolve(pipe.bundle, "a boat", **company | {option: value}).seeds == (3,)
+            continue
+        with pytest.raises(RequestError, match=f"{option}.*choose") as raised:
+            resolve(pipe.bundle, "a boat", **company | {option: value})
+        assert len(str(raised.value)) < 300 and str(raised.value).isprintable(), kind
 
 
 @pytest.mark.parametrize("option", NUMBERS)
@@ -230,13 +236,13 @@ NO_ROWS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("value", NO_ROWS)
 @pytest.mark.parametrize("option", ROWS)
-def test_what_is_no_list_is_refused(pipe, files, option, value):
+def test_what_is_no_list_is_refused(pipe, files, option):
     company = named({"image": "@image.png"}, files) if option == "outpaint" else {}
-    with pytest.raises(RequestError, match=f"{option}|steps") as raised:
-        resolve(pipe.bundle, "a boat", **company | {option: NO_ROWS[value]})
-    assert len(str(raised.value)) < 300
+    for value in NO_ROWS.values():
+        with pytest.raises(RequestError, match=f"{option}|steps") as raised:
+            resolve(pipe.bundle, "a boat", **company | {option: value})
+        assert len(str(raised.value)) < 300
 
 
 @pytest.mark.parametrize("option", ["two_calls", "only_masked", "restore", "tile"])
@@ -318,20 +324,19 @@ def test_a_mask_without_a_picture_is_refused_whatever_its_kind(pipe, mask, more)
 BY_OPTIONS = {SAMPLERS[name].options: name for name in reversed(SAMPLERS)}  # one sampler for each set of options
 
 
-@pytest.mark.parametrize("first", BY_OPTIONS.values())
-@pytest.mark.parametrize("second", BY_OPTIONS.values())
 @pytest.mark.parametrize("option, value", [("eta", 0.5), ("s_churn", 3.0), ("s_noise", 1.2)])
-def test_noise_is_renewed_in_the_pass_whose_sampler_has_that(pipe, first, second, option, value):
-    having = [option in SAMPLERS[name].options for name in (first, second)]
-    options = BASE | {"sampler": first, "hires": 1.5, "hires_sampler": second, option: value}
-    if not any(having):
-        with pytest.raises(RequestError, match=f"has no {option}"):
-            pipe.stream("a boat", **options)
-        return
-    request = resolve(pipe.bundle, "a boat", **options)
-    expected = [value if has else OFF[option] for has in having]
-    assert [getattr(steps, option) for steps in (request.steps, request.hires.steps)] == expected
-    assert pipe.generate("a boat", **options).settings[option] == value
+def test_noise_is_renewed_in_the_pass_whose_sampler_has_that(pipe, option, value):
+    for samplers in product(BY_OPTIONS.values(), repeat=2):
+        having = [option in SAMPLERS[name].options for name in samplers]
+        options = BASE | dict(zip(("sampler", "hires_sampler"), samplers, strict=True)) | {"hires": 1.5, option: value}
+        if not any(having):
+            with pytest.raises(RequestError, match=f"has no {option}"):
+                pipe.stream("a boat", **options)
+            continue
+        request = resolve(pipe.bundle, "a boat", **options)
+        expected = [value if has else OFF[option] for has in having]
+        assert [getattr(steps, option) for steps in (request.steps, request.hires.steps)] == expected, samplers
+        assert pipe.generate("a boat", **options).settings[option] == value, samplers
 
 
 # ---- morphs ----

@@ -5,7 +5,7 @@ import random
 import re
 import struct
 import zlib
-from time import perf_counter
+from time import process_time
 
 import pytest
 from PIL import Image
@@ -20,20 +20,20 @@ from pleinair.files.metadata import read
 from pleinair.files.xmp import JPEG_MORE_HEADER
 from pleinair.text.syntax import MAX_PROMPT
 
-SECONDS = 20  # where it was a minute or never; seconds on a machine that does something else as well
+SECONDS = 10  # of the processor, where it was a minute or never
 PRINTED = 4_000_000  # bytes that a command may print of any file
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Run a command in a folder of its own and time it."""
+    """Run a command in a folder of its own within SECONDS."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
-        start = perf_counter()
+        start = process_time()
         code = cli.run(list(arguments))
         out, err = capsys.readouterr()
-        assert perf_counter() - start < SECONDS
+        assert process_time() - start < SECONDS
         assert "Traceback" not in err and len(out) + len(err) < PRINTED
         return code, out, err
 
@@ -129,10 +129,10 @@ def rings(count=1900):
     return graph({str(n): sampler(latent_image=[str((n + 1) % count), 0], positive=[str(n), 0]) for n in range(count)})
 
 
-LARGE = 1 << 21
+LARGE = 1 << 19
 ESCAPED = 'a: "\\", '
 PICTURES = {
-    "extended xmp of many packets": lambda: extended_xmp(18_000),
+    "extended xmp of many packets": lambda: extended_xmp(9_000),
     "extended xmp of large packets": lambda: extended_xmp(200, 60_000),
     "exif whose entries are all of it": lambda: (
         b"\xff\xd8" + segment(0xE1, b"Exif\0\0" + tiff([(n, 7, 60_000, 0) for n in range(512)]) + bytes(55_000)) * 100
@@ -141,10 +141,10 @@ PICTURES = {
     "many bombs": lambda: png(*[(b"zTXt", b"k\0\0" + zlib.compress(bytes(1 << 22 | 1)))] * 3000),
     "many bombs that are cut": lambda: png(*[(b"zTXt", b"k\0\0" + zlib.compress(bytes(1 << 22))[:-5])] * 3000),
     "fill bytes": lambda: b"\xff\xd8" + b"\xff" * 50_000_000,
-    "empty chunks": lambda: png(*[(b"abcd", b"")] * 500_000),
-    "empty segments": lambda: b"\xff\xd8" + b"\xff\xe0\0\2" * 2_000_000,
-    "empty boxes": lambda: b"\0\0\0\x0cftypmp42" + b"\0\0\0\x08free" * 1_000_000,
-    "empty blocks": lambda: b"GIF89a" + bytes(7) + b"\x21\xfe\0" * 2_000_000,
+    "empty chunks": lambda: png(*[(b"abcd", b"")] * 150_000),
+    "empty segments": lambda: b"\xff\xd8" + b"\xff\xe0\0\2" * 500_000,
+    "empty boxes": lambda: b"\0\0\0\x0cftypmp42" + b"\0\0\0\x08free" * 250_000,
+    "empty blocks": lambda: b"GIF89a" + bytes(7) + b"\x21\xfe\0" * 500_000,
     "xmp of many entities": lambda: png(xmp("&#9" * LARGE)),
     "xmp with a long entity": lambda: png(xmp(f"&#{'9' * LARGE};")),
     "xmp of many beginnings": lambda: png(xmp("<pleinair:settings>" * (LARGE // 20))),
@@ -157,12 +157,12 @@ PICTURES = {
     "lines": lambda: a1111("Seed: 3, Size: 8x8", prompt="\n" * LARGE),
     "negatives": lambda: a1111("Seed: 3, Size: 8x8", prompt="Negative prompt:\n" * (LARGE // 17)),
     "networks": lambda: a1111("Seed: 3, Size: 8x8", prompt="<lora:a>" * (LARGE // 8)),
-    "a long key among many": lambda: record(**{"k" * 1_000_000: 1}, **{f"k{n}": n for n in range(2000)}),
-    "many keys": lambda: record(**{f"k{n}": n for n in range(50_000)}),
+    "a long key among many": lambda: record(**{"k" * 300_000: 1}, **{f"k{n}": n for n in range(2000)}),
+    "many keys": lambda: record(**{f"k{n}": n for n in range(15_000)}),
     "control letters": lambda: record(prompt="\x01" * 600_000),
     "deep and wide": lambda: record(x=nested(60, 60)),
-    "a huge list": lambda: record(sigmas=[9] * 1_000_000),
-    "embeddings without end": lambda: record(embeddings={f"e{n}": "a" for n in range(50_000)}),
+    "a huge list": lambda: record(sigmas=[9] * 300_000),
+    "embeddings without end": lambda: record(embeddings={f"e{n}": "a" for n in range(15_000)}),
     "a huge name": lambda: record(sampler="a" * 3_000_000),
     "a huge spacing": lambda: record(spacing="karras," * 400_000),
     "brackets for InvokeAI": lambda: png(text("sd-metadata", f'{{"image": {{"prompt": "{"[a" * (LARGE // 2)}"}}}}')),
@@ -175,7 +175,7 @@ PICTURES = {
     "a graph of constants": lambda: png(text("prompt", constants())),
     "a graph of one wide node": lambda: png(text("prompt", wide())),
     "a graph of rings": lambda: png(text("prompt", rings())),
-    "a graph of many nodes": lambda: png(text("prompt", graph({str(n): ("A", {}) for n in range(50_000)}))),
+    "a graph of many nodes": lambda: png(text("prompt", graph({str(n): ("A", {}) for n in range(15_000)}))),
     "a comment of brackets": lambda: b"\xff\xd8" + segment(0xFE, b"{" * 60_000) * 200 + b"\xff\xd9",
 }
 

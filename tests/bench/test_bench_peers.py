@@ -19,13 +19,13 @@ SOURCE = Path(__file__).parents[2] / "models" / "storybook" / "source"
 OURS = ["pleinair openvino", "pleinair onnx"]
 
 
-def test_ours_and_a_peer_that_fails(tmp_path, monkeypatch, capsys):
+def test_ours_and_a_peer_that_fails(sketch, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(peers.yardstick, "pace", lambda: 0.0025)
     broken = f"optimum-onnx={sys.executable}"  # this environment has no optimum
     names = ",".join([*OURS, "optimum-onnx"])
     options = ["--steps", "3", "--size", "64x64", "--rounds", "1", "--peer", names, "--python", broken]
-    code = cli.run(["bench", "peers", str(SOURCE), str(default_path()), *options])
+    code = cli.run(["bench", "peers", str(SOURCE), str(sketch), *options])
     out = capsys.readouterr().out
     assert code == 0
     found, warnings = read([tmp_path / "pleinair-bench.jsonl"])

@@ -82,7 +82,8 @@ def test_two_writers_at_once_lose_nothing(tmp_path):
     file = tmp_path / "r.jsonl"
     code = (
         "import sys, pathlib\nfrom bench_records import record\nfrom pleinair_bench.records import append\n"
-        "one = record([[float(sys.argv[2])] * 400] * 20)\n"  # long lines, which are not written in one go by chance
+        "one = record([[float(sys.argv[2])]] * 3)\n"
+        "one['reason'] = 'long ' * 20_000\n"  # lines that are not written in one go by chance
         "for _ in range(25): append(pathlib.Path(sys.argv[1]), [one, one])"
     )
     path = os.pathsep.join([str(Path(__file__).parents[1] / "helpers"), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -245,7 +245,7 @@ def test_ctrl_c_in_the_middle_of_a_case_keeps_the_others(tmp_path):
 
 @pytest.mark.parametrize(
     "work, engine",
-    [("unet", "openvino"), ("unet", "onnx"), ("warm", "openvino"), ("cold", "openvino"), ("cold", "onnx")],
+    [("unet", "openvino"), ("warm", "openvino"), ("cold", "onnx")],
 )
 def test_a_real_case_with_sockets_blocked(work, engine, tmp_path, monkeypatch):
     """Through the real worker, which inherits the block; the record is complete and the picture is the right one."""

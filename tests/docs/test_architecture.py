@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from rooms import PAGE, REPOSITORY, RUNTIME, arrows, circles, order_of, rooms, upward
+from rooms import PAGE, REPOSITORY, RUNTIME, arrows, circles, imports_at_import, order_of, rooms, upward
 
 TEXT = PAGE.read_text(encoding="utf-8")
 ORDER = order_of(TEXT)
@@ -21,6 +21,11 @@ def test_rooms_import_only_from_rooms_below_them():
 
 def test_there_is_no_circle_between_rooms():
     assert circles(arrows(RUNTIME)) == []
+
+
+def test_every_module_can_be_imported_first():
+    """It cannot where its imports lead back to it."""
+    assert circles(imports_at_import(RUNTIME)) == []
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -57,4 +62,9 @@ def test_arrows_are_found_wherever_an_import_stands(tmp_path):
     }
     assert drawn["hall", "attic"] == ["hall.py"]
     assert circles(drawn) == [{"attic", "cellar", "hall"}]
+    assert imports_at_import(package) == [
+        ("attic/trunk.py", "hall.py"),
+        ("cellar/wine.py", "hall.py"),
+        ("cellar/wine.py", "__init__.py"),
+    ]
     assert upward(drawn, ["attic", "cellar", "hall", "__init__"]) == [("hall", "attic")]

@@ -37,21 +37,6 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
     assert not hasattr(pleinair, "generat") and not hasattr(pleinair, "__wrapped__")
 
 
-def test_every_module_can_be_imported_first():
-    folder = Path(pleinair.__file__).parent
-    names = [str(file.relative_to(folder).with_suffix("")).replace("/", ".") for file in folder.rglob("*.py")]
-    code = """
-import subprocess, sys
-for name in sys.argv[1:]:
-    for each in [each for each in sys.modules if each.partition(".")[0] == "pleinair"]:
-        del sys.modules[each]
-    __import__(f"pleinair.{name}")
-"""
-    command = [sys.executable, "-c", code, *(name for name in names if not name.endswith("__"))]
-    outcome = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert outcome.returncode == 0, outcome.stderr
-
-
 def test_the_command_line_begins_before_anything_slow_is_imported():
     loaded = python("import sys, pleinair.__main__; print(*sys.modules)").split()
     assert not {"numpy", "typer", "json", "PIL", "pleinair.cli.app"} & set(loaded)
@@ -78,28 +63,20 @@ def test_importing_loads_no_engine_and_nothing_heavy():
     assert not loaded & (heavy | costly)
 
 
-def test_painting_never_loads_torch_and_opens_no_socket():
-    code = """
+def test_painting_prints_nothing_loads_no_torch_opens_no_socket_and_reports_nothing(sketch, tmp_path, monkeypatch):
+    """openvino's import would write its identifier below the home folder and report from another process."""
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    code = f"""
 import socket, sys
 def forbidden(*_, **__):
     raise AssertionError("a socket was opened")
 socket.socket.connect = socket.socket.bind = socket.create_connection = socket.getaddrinfo = forbidden
 import pleinair
 for engine in ("openvino", "onnx"):
-    pleinair.load(engine=engine).generate("a red house", seed=1, steps=2)
-print(sorted({"torch", "diffusers", "transformers", "huggingface_hub"} & set(sys.modules)))
-"""
-    assert python(code).strip() == "[]"
-
-
-def test_painting_prints_nothing_and_sends_no_usage_statistics(tmp_path, monkeypatch):
-    """openvino's import would write its identifier below the home folder and report from another process."""
-    for name in ("HOME", "USERPROFILE"):
-        monkeypatch.setenv(name, str(tmp_path))
-    code = """
-import sys, pleinair
-pleinair.load(engine="openvino").generate("a red house", seed=1, steps=1)
-assert "openvino_telemetry" not in sys.modules
+    pleinair.load({str(sketch)!r}, engine=engine).generate("a red house", seed=1, steps=2)
+heavy = {{"torch", "diffusers", "transformers", "huggingface_hub", "openvino_telemetry"}} & set(sys.modules)
+assert not heavy, heavy
 """
     assert python(code) == ""
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ anywhere in a module, within functions and for type checkers too, since a reader
 import ast
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -30,9 +31,9 @@ def arrows(package: Path) -> dict[Arrow, list[str]]:
     return drawn
 
 
-def imported(file: Path, package: str) -> Iterator[list[str]]:
-    """What a module imports of its package, as the names behind the package's own."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+def imported(file: Path, package: str, at_import: bool = False) -> Iterator[list[str]]:
+    """What a module imports of its package, as the names behind the package's own; anywhere, or when it is imported."""
+    for node in at_once(parsed(file)) if at_import else ast.walk(parsed(file)):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
@@ -43,6 +44,20 @@ def imported(file: Path, package: str) -> Iterator[list[str]]:
             first, *rest = name.split(".")
             if first == package:
                 yield rest
+
+
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def at_once(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs when a module is imported: all but functions, and what only type checkers read."""
+    for child in ast.iter_child_nodes(node):
+        checked = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+        if not checked and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from at_once(child)
 
 
 def target(package: Path, names: list[str]) -> Path:
@@ -59,6 +74,21 @@ def target(package: Path, names: list[str]) -> Path:
 
 def room_of(module: Path) -> str:
     return module.parts[0].removesuffix(".py")
+
+
+def imports_at_import(package: Path) -> list[Arrow]:
+    """Which modules of a package run before another is ready: those that it imports outside functions.
+
+    With a module run the packages that it lies in, but for those that the importing one lies in as well.
+    """
+    drawn = []
+    for file in sorted(package.rglob("*.py")):
+        here = file.relative_to(package)
+        for module in imported(file, package.name, at_import=True):
+            there = target(package, module)
+            needed = {there} | {folder / "__init__.py" for folder in there.parents if folder not in here.parents}
+            drawn += [(str(here), str(each)) for each in needed if each != here]
+    return drawn
 
 
 def upward(drawn: Iterable[Arrow], order: list[str]) -> list[Arrow]:

@@ -48,27 +48,27 @@ def engine(request):
 
 
 @pytest.fixture(scope="module")
-def alone(engine):
+def alone(sketch, engine):
     """The pictures of JOBS, made one after the other."""
-    pipe = pleinair.load(engine=engine, threads=1)
+    pipe = pleinair.load(sketch, engine=engine, threads=1)
     return [painted(pipe, job) for job in JOBS]
 
 
-def test_threads_that_share_a_pipeline_paint_what_they_paint_alone(engine, alone):
-    pipe = pleinair.load(engine=engine, threads=1)  # whose graphs the threads open, too
+def test_threads_that_share_a_pipeline_paint_what_they_paint_alone(sketch, engine, alone):
+    pipe = pleinair.load(sketch, engine=engine, threads=1)  # whose graphs the threads open, too
     for found, expected in zip(at_once([lambda job=job: painted(pipe, job) for job in JOBS]), alone, strict=True):
         assert np.array_equal(found, expected)
 
 
-def test_pipelines_side_by_side_paint_what_they_paint_alone(engine, alone):
-    pipes = [pleinair.load(engine=engine, threads=1) for _ in range(2)]
+def test_pipelines_side_by_side_paint_what_they_paint_alone(sketch, engine, alone):
+    pipes = [pleinair.load(sketch, engine=engine, threads=1) for _ in range(2)]
     calls = [lambda pipe=pipe, job=job: painted(pipe, job) for pipe, job in zip(pipes, JOBS, strict=False)]
     for found, expected in zip(at_once(calls), alone, strict=False):
         assert np.array_equal(found, expected)
 
 
-def test_unloading_while_another_thread_paints(engine, alone):
-    pipe = pleinair.load(engine=engine, threads=1)
+def test_unloading_while_another_thread_paints(sketch, engine, alone):
+    pipe = pleinair.load(sketch, engine=engine, threads=1)
     done = threading.Event()
 
     def paint():

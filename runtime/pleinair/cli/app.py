@@ -1,6 +1,6 @@
 """The command line: data on stdout, everything else on stderr, one line for every error."""
 
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -38,10 +38,14 @@ class Commands(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS:
-            return None
-        found = get_command(import_module(f"pleinair.cli.{COMMANDS[cmd_name]}").app)
-        return found.commands[cmd_name] if isinstance(found, TyperGroup) else found
+        return command_named(cmd_name) if cmd_name in COMMANDS else None
+
+
+@cache  # Typer builds the checks of its options anew for each object
+def command_named(name: str) -> Any:
+    """One of COMMANDS as Typer runs it."""
+    found = get_command(import_module(f"pleinair.cli.{COMMANDS[name]}").app)
+    return found.commands[name] if isinstance(found, TyperGroup) else found
 
 
 app = typer.Typer(

@@ -57,6 +57,7 @@ def beta(low: float, high: float, steps: int) -> np.ndarray:
     return low + (high - low) * np.array([beta_quantile(1 - share) for share in np.linspace(0, 1, steps)])
 
 
+@cache  # a picture's paths ask for the same shares again
 def beta_quantile(share: float) -> float:
     """The x in 0..1 below which Beta(0.6, 0.6) has `share` of its mass, to 1e-12: bisection on `beta_mass`."""
     if share > 0.5:

@@ -50,12 +50,10 @@ def shell(script, cwd):
 @pytest.mark.parametrize(
     "module, program, number",
     [
-        ("pleinair.cli.process", PLEINAIR, signal.SIGINT),
         ("pleinair.cli.process", SCRIPT, signal.SIGINT),
         ("signal", PLEINAIR, signal.SIGINT),
         ("pleinair.cli.terminal", SCRIPT, signal.SIGINT),
         ("pleinair.cli.app", PLEINAIR, signal.SIGINT),
-        ("numpy", SCRIPT, signal.SIGINT),
         ("numpy.linalg", PLEINAIR, signal.SIGINT),
         ("numpy.linalg", SCRIPT, signal.SIGTERM),
         ("PIL.Image", SCRIPT, signal.SIGINT),
@@ -73,16 +71,16 @@ def test_a_signal_while_importing_is_one_line(tmp_path, module, program, number)
 
 
 def ours(complaint):
-    """Whether a traceback comes from anything later than Python's own start, over which no program has power."""
-    files = re.findall(r'File "([^"]+)"', complaint)
-    return any("pleinair" in file and "__main__" not in file or "numpy" in file for file in files)
+    """Whether a traceback comes from anything later than the first line of __main__, before which nobody has power."""
+    files = re.findall(r'File "[^"]*/((?:pleinair|numpy)/[^"]+)"', complaint)
+    return not {*files} <= {"pleinair/__init__.py", "pleinair/version.py", "pleinair/__main__.py"}
 
 
 @pytest.mark.parametrize(
     "program, delay",
     [
-        *((PLEINAIR, delay) for delay in (0.0, 0.05, 0.15, 0.3, 0.6, 1.0, 1.5, 2.0)),
-        *((SCRIPT, delay) for delay in (0.0, 0.1, 0.2, 0.4)),  # which differ no longer once pleinair is imported
+        *((PLEINAIR, delay) for delay in (0.0, 0.05, 0.15, 0.3, 0.6, 1.0)),
+        *((SCRIPT, delay) for delay in (0.0, 0.1)),  # which differ no longer once pleinair is imported
     ],
 )
 def test_a_ctrl_c_at_any_moment_is_one_line(tmp_path, program, delay):
@@ -112,7 +110,7 @@ def only_whole_files(folder):
     return all(re.fullmatch(r"a-\d+\.png|f-\d+\.gif", file.name) for file in folder.iterdir())
 
 
-@pytest.mark.parametrize("second", [0.0, 0.005, 0.05])
+@pytest.mark.parametrize("second", [0.0, 0.02])
 def test_a_second_ctrl_c_changes_nothing(tmp_path, second):
     outcome = painting(tmp_path)
     outcome.send_signal(signal.SIGINT)
@@ -144,13 +142,13 @@ def test_a_signal_that_is_switched_off_stays_off(tmp_path):
 @pytest.mark.parametrize(
     "engine, streams",
     [
-        ("fake", (">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full", "</dev/null")),
-        ("openvino", ("2>&-", "<&- >&- 2>&-", "2>/dev/full")),  # where a library of its own might write
-        ("onnx", ("2>&-", "<&- >&- 2>&-", "2>/dev/full")),
+        ("fake", (">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full")),
+        ("openvino", ("<&- >&- 2>&-", "2>/dev/full")),  # where a library of its own might write
+        ("onnx", ("<&- >&- 2>&-", "2>/dev/full")),
     ],
 )
-def test_painting_needs_no_streams(tmp_path, streams, engine):
-    command = f"'{sys.executable}' -m pleinair generate a --steps 1 --seed 1 --engine {engine} -o"
+def test_painting_needs_no_streams(sketch, tmp_path, streams, engine):
+    command = f"'{sys.executable}' -m pleinair generate a --model '{sketch}' --steps 1 --seed 1 --engine {engine} -o"
     assert shell(f"{command} usual.png", tmp_path).returncode == 0
     for without in streams:
         done = shell(f"{command} a.png {without}", tmp_path)
@@ -162,8 +160,8 @@ def test_painting_needs_no_streams(tmp_path, streams, engine):
 @pytest.mark.parametrize(
     "arguments, streams",
     [
-        *((command, "<&- >&- 2>&-") for command in ("samplers", "doctor --json", "generate --help", "bench --help")),
-        *(("info", streams) for streams in (">&-", "2>&-", "<&- >&- 2>&-")),
+        *((command, "<&- >&- 2>&-") for command in ("samplers", "doctor --json", "generate --help", "info")),
+        ("info", ">&-"),
         ("--help", ">&-"),
     ],
 )
@@ -172,16 +170,14 @@ def test_no_command_needs_streams(tmp_path, streams, arguments):
     assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    "arguments", ["samplers", "--help", "generate --help", "info --json", "--show-completion bash"]
-)
+@pytest.mark.parametrize("arguments", ["samplers", "--help", "--show-completion bash"])
 def test_a_closed_pipe_is_no_traceback(tmp_path, arguments):
     script = f"'{sys.executable}' -m pleinair {arguments} | true; exit ${{PIPESTATUS[0]}}"
     outcome = shell(script, tmp_path)
     assert outcome.returncode in (0, 1) and outcome.stderr == ""
 
 
-@pytest.mark.parametrize("arguments", ["--help", "info --json", "generate a --engine fake -o a.png"])
+@pytest.mark.parametrize("arguments", ["--help", "generate a --engine fake --steps 1 -o a.png"])
 @pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux")
 def test_a_full_disk_behind_stdout_is_said(tmp_path, arguments):
     outcome = shell(f"'{sys.executable}' -m pleinair {arguments} > /dev/full", tmp_path)
@@ -217,6 +213,7 @@ def on_a_terminal(cwd, *arguments):
 
 def test_a_terminal_is_told_what_is_loading_and_how_long_it_takes(tmp_path):
     arguments = ["generate", "a house", "--seed", "1", "--count", "3", "--steps", "12", "-o", "a.png"]
+    arguments += ["--engine", "onnx", "--size", "96x96"]
     code, out, shown, first = on_a_terminal(tmp_path, *arguments)
     assert (code, out) == (0, "a-1.png\na-2.png\na-3.png\n")
     for words in ("loading the model ...", "loading unet ...", "picture 1 of 3", "picture 3 of 3"):
@@ -226,7 +223,7 @@ def test_a_terminal_is_told_what_is_loading_and_how_long_it_takes(tmp_path):
 
 
 def test_a_terminal_counts_frames_and_pictures_of_a_list(tmp_path):
-    slow = ["--engine", "onnx", "--threads", "1", "--steps", "9"]
+    slow = ["--engine", "onnx", "--threads", "1", "--steps", "9", "--size", "64x64"]
     shown = on_a_terminal(tmp_path, "morph", "a", "b", "--frames", "3", *slow, "-o", "m.gif")[2]
     assert "frame 1 of 3" in shown and "frame 3 of 3" in shown
     (tmp_path / "list.txt").write_text("a\nb\n")

@@ -90,7 +90,7 @@ def test_a_picture_records_what_was_computed_in(monkeypatch):
     assert settings["precision"] == "f32"
 
 
-def test_the_engine_is_told(with_bf16, monkeypatch):
+def test_the_engine_is_told(sketch, with_bf16, monkeypatch):
     told = {}
     compile_model = openvino.ov.Core.compile_model
 
@@ -99,7 +99,7 @@ def test_the_engine_is_told(with_bf16, monkeypatch):
         return compile_model(core, model, device, settings)
 
     monkeypatch.setattr(openvino.ov.Core, "compile_model", compiled)
-    pleinair.load(engine="openvino", precision="unet=bf16,vae=f32").generate("a boat", seed=1, steps=1)
+    pleinair.load(sketch, engine="openvino", precision="unet=bf16,vae=f32").generate("a boat", seed=1, steps=1)
     hints = {ports[1]: settings["INFERENCE_PRECISION_HINT"] for ports, settings in told.items()}
     assert hints["out_sample"] == "bf16" and hints["sample"] == "f32"
 

@@ -611,7 +611,8 @@ def test_difference_counts():
 def test_storybook_paints_the_same_picture_again(tmp_path):
     """The real model, alone and from a batch."""
     pipe = load(engine="onnx", threads=1)
-    frames = pipe.stream("a red house on a snowy hill", "a boat", seed=3, count=3, batch=2, steps=4, sampler="euler_a")
+    how = {"seed": 3, "count": 3, "batch": 2, "steps": 2, "sampler": "euler_a", "width": 64, "height": 64}
+    frames = pipe.stream("a red house on a snowy hill", "a boat", **how)
     result = merged([frame.result for frame in frames if frame.result])
     files = [tmp_path / f"{n}.png" for n in range(3)]
     write(result, files, False)

@@ -272,9 +272,9 @@ def test_apart_or_together_a_whole_walk_ends_alike(sampler):
 
 
 @pytest.mark.parametrize("engine, module", [("fake", "numpy"), ("openvino", "openvino"), ("onnx", "onnxruntime")])
-def test_apart_or_together_an_engine_paints_alike(engine, module):
+def test_apart_or_together_an_engine_paints_alike(sketch, engine, module):
     pytest.importorskip(module)
-    bundle = open_bundle(None)
+    bundle = open_bundle(sketch)
     unet = open_graph(bundle, "unet", engine, None, None)
     width = bundle.manifest.graphs["unet"].inputs["encoder_hidden_states"].shape[-1]
     first, second, negative = ({"text": noise(seed, (1, 77, width))} for seed in (5, 6, 7))

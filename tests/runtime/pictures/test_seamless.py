@@ -82,7 +82,7 @@ def test_unknown_axes_are_refused(axes):
 
 @pytest.fixture(scope="module")
 def pipe():
-    return pleinair.load(threads=1)
+    return pleinair.load(engine="onnx", threads=1)
 
 
 @pytest.mark.parametrize("axes", AXES)

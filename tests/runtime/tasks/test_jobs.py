@@ -324,7 +324,8 @@ def test_bad_commands_are_one_line(capsys, arguments, code, words):
     assert files() == []
 
 
-def test_storybook_paints_a_list():
+@pytest.mark.usefixtures("sketched")
+def test_a_real_engine_paints_a_list():
     Path("list.txt").write_text("a red house\na blue boat on the sea\n")
     arguments = [
         "generate",

@@ -282,5 +282,6 @@ def test_a_list_without_metadata(run, tmp_path):
         "--engine onnx --threads 1 --subseed 9 --subseed-strength 0.4 --count 1",
     ],
 )
-def test_storybook_makes_its_pictures_again(run, tmp_path, options):
+@pytest.mark.usefixtures("sketched")
+def test_a_real_engine_makes_its_pictures_again(run, tmp_path, options):
     repeated(run, tmp_path, "a red house on a snowy hill", shlex.split(options))

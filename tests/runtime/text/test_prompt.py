@@ -2,7 +2,7 @@
 
 import math
 import random
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -176,7 +176,7 @@ def test_malformed_schedules_are_read_as_a1111_reads_them_and_said(text, changes
     assert (said is None and not warnings) or said in warnings[0]
 
 
-N = 100_000
+N = 30_000  # three times what a prompt may have
 HOSTILE = {
     "opened": "(" * N,
     "closed": ")" * N,
@@ -220,10 +220,10 @@ def check_everything(text, steps):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hundred_thousand_characters_are_no_matter(name):
-    start = perf_counter()
+def test_thirty_thousand_characters_are_no_matter(name):
+    start = process_time()
     check_everything(HOSTILE[name], 4)
-    assert perf_counter() - start < 10  # a tenth of a second or so; a quadratic reading takes minutes
+    assert process_time() - start < 5  # some hundredths of a second; a quadratic reading takes half a minute
 
 
 def test_any_text_at_all_is_a_prompt():

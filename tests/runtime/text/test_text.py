@@ -312,8 +312,8 @@ def test_an_embedding_for_another_encoder_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnx"])
-def test_graphs_that_take_no_embeddings_say_what_to_do(engine):
-    graph = open_graph(open_bundle(), "vae_decoder", engine, None, None)
+def test_graphs_that_take_no_embeddings_say_what_to_do(sketch, engine):
+    graph = open_graph(open_bundle(sketch), "vae_decoder", engine, None, None)
     with pytest.raises(BundleError, match="takes no textual inversions; export the model again, or leave --embedding"):
         graph(latent_sample=np.zeros((1, 4, 8, 8), np.float32), extra_embeddings=some_vectors(1, 8))
 
