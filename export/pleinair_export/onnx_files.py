@@ -1,5 +1,6 @@
 """An ONNX graph and its weights on disk, written one by one."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -22,35 +23,52 @@ def take_parameters(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) 
 
     A parameter is widened and transposed before it is stored, so that the graph need not do it.
     """
-    graph, transposed = model.graph, set()
+    graph, transposed, idle = model.graph, set(), set()
+    readers = readers_of(graph)
     for port in [port for port in graph.input if port.name in shapes]:
         shape = shapes[port.name]
         graph.input.remove(port)
-        skip(graph, port.name, is_widening)
-        if len(shape) == 2 and all(map(is_transpose, readers(graph, port.name))):
-            skip(graph, port.name, is_transpose)
+        idle |= skip(readers, port.name, is_widening)
+        if len(shape) == 2 and all(map(is_transpose, readers[port.name])):
+            idle |= skip(readers, port.name, is_transpose)
             transposed.add(port.name)
             shape = shape[::-1]
         kind = TensorProto.FLOAT if port.type.tensor_type.elem_type in FLOATS else port.type.tensor_type.elem_type
         graph.initializer.append(TensorProto(name=port.name, data_type=kind, dims=shape))
+    for place in reversed(range(len(graph.node))):
+        if graph.node[place].output[0] in idle:
+            del graph.node[place]
     return transposed
 
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+Readers = defaultdict[str, list[onnx.NodeProto]]
 
 
-def readers(graph: onnx.GraphProto, name: str) -> list[onnx.NodeProto]:
-    return [node for node in graph.node if name in node.input]
+def readers_of(graph: onnx.GraphProto) -> Readers:
+    """Name of a value -> the nodes that read it."""
+    readers: Readers = defaultdict(list)
+    for node in graph.node:
+        for name in set(node.input):
+            readers[name].append(node)
+    return readers
 
 
-def skip(graph: onnx.GraphProto, name: str, idle: Callable[[onnx.NodeProto], bool]) -> None:
-    """Remove the nodes that do to a value what is done to it already, in place."""
-    for node in [node for node in readers(graph, name) if idle(node)]:
-        for reader in readers(graph, node.output[0]):
+def skip(readers: Readers, name: str, idle: Callable[[onnx.NodeProto], bool]) -> set[str]:
+    """Let a value be read past the nodes that do to it what is done to it already; returns what these write."""
+    left, written = [], set()
+    for node in readers[name]:
+        if not idle(node):
+            left.append(node)
+            continue
+        written.add(node.output[0])
+        for reader in readers.pop(node.output[0], ()):
             for place, each in enumerate(reader.input):
                 if each == node.output[0]:
                     reader.input[place] = name
-        graph.node.remove(node)
+            left.append(reader)
+    readers[name] = left
+    return written
 
 
 def is_widening(node: onnx.NodeProto) -> bool:
