@@ -175,7 +175,7 @@ def final_norm(model: nn.Module) -> np.ndarray:
 
 
 def unet(name: str, model: nn.Module, context: Context) -> Spec:
-    """Cases: noise levels, and some at an odd size; told the feeds of the context's texts, (3, ...) each, and of TRIED."""
+    """Cases: noise levels, and an odd size; told the feeds of the context's texts, (3, ...) each, and of TRIED."""
     pooled = context.feeds[POOLED].shape[-1] if POOLED in context.feeds else 0
     inputs, outputs = unet_ports(model.config, pooled)
     feeds = unet_feeds(model.config, pooled)

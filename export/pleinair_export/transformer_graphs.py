@@ -128,7 +128,7 @@ def t5_encoder(name: str, model: nn.Module, context: Context) -> Spec:
 
 
 def transformer(name: str, model: nn.Module, context: Context) -> Spec:
-    """Cases: noise levels, and some at a narrow size; told the context's texts, (3, ...) each, and what TRIED asks for."""
+    """Cases: noise levels, and a narrow size; told the context's texts, (3, ...) each, and what TRIED asks for."""
     kind = TRANSFORMERS[type(model).__name__]
     part, channels = kind.denoiser(model.config), kind.channels(model.config)
     inputs, outputs = kind.described(model.config)

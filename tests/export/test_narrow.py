@@ -46,7 +46,11 @@ def test_it_answers_as_the_wide_model(source, component):
         assert torch.equal(asked(component, narrow), asked(component, wide))
 
 
-@pytest.mark.parametrize("weights, stored", [("fp16", "f16"), ("fp32", "f32")])
+@pytest.mark.parametrize(
+    "source, weights, stored",
+    [("float16", "fp16", "f16"), ("bfloat16", "fp16", "f16"), ("bfloat16", "fp32", "f32")],
+    indirect=["source"],
+)
 def test_graphs_hold_what_was_asked_for(source, tmp_path, weights, stored):
     """Whatever the source has; 16-bit weights are marked as such in the file."""
     model, _ = source
