@@ -15,7 +15,7 @@ from pleinair.bundle.opening import open_bundle
 from pleinair.errors import QualityError, ResourceError
 from pleinair.sources.folder import open_source
 from pleinair_export import apart, export, memory
-from pleinair_export.trials import WORK, Context, trial_file
+from pleinair_export.trials import WORK, Context, Trial, trial_file, write_trial
 from tiny_pipeline import write_tiny_pipeline
 
 SIZE, LARGE = (8, 8), apart.SMALL + 1
@@ -100,8 +100,7 @@ def test_what_goes_wrong_there_is_told_here(exported, tmp_path):
     bundle = open_bundle(exported("sd1", "fp32"))
     shutil.copytree(bundle.path / "text_encoder", tmp_path / "text_encoder")
     (tmp_path / "text_encoder" / "model.onnx").write_bytes(b"damaged")
-    (tmp_path / WORK).mkdir()
-    np.savez(trial_file(tmp_path, "text_encoder"), unsteady=np.array(0))
+    write_trial(trial_file(tmp_path, "text_encoder"), Trial([{"input_ids": np.zeros((1, 77), np.int64)}], [{}], 1))
     task = "check", tmp_path, "text_encoder", bundle.manifest.graphs["text_encoder"], "onnx"
     told = []
     for parameters in (0, LARGE):
