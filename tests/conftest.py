@@ -15,6 +15,7 @@ collect_ignore = ["export"] if missing else []
 collect_ignore.append("peers")  # has environments of its own: python tests/peers/run.py
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # torch's threads, here and in what tests start, would wait for each other's cores
+os.environ["NNCF_DISABLE_OPTIMIZED_COMPRESSION"] = "1"  # else it compiles a graph for every shape, for the same bytes
 
 
 def pytest_report_header():

@@ -1,5 +1,6 @@
 """An ONNX graph and its weights on disk, written one by one."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -16,36 +17,51 @@ GRAPH, DATA = "model.onnx", "model.onnx_data"
 ALIGNED = 4096  # bytes, as pages of memory are
 SWAPPED = [1, 0]
 
+Readers = defaultdict[str, list[onnx.NodeProto]]
+
 
 def take_parameters(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> set[str]:
     """Make parameters, which are inputs of the graph, initializers without values, in place; returns those transposed.
 
     A parameter is transposed before it is stored, so that the graph need not do it.
     """
-    graph, transposed = model.graph, set()
+    graph, transposed, idle = model.graph, set(), set()
+    readers = readers_of(graph)
     for port in [port for port in graph.input if port.name in shapes]:
         shape = shapes[port.name]
         graph.input.remove(port)
-        if len(shape) == 2 and all(map(is_transpose, readers(graph, port.name))):
-            skip_transposing(graph, port.name)
+        if len(shape) == 2 and all(map(is_transpose, readers[port.name])):
+            idle |= skip_transposing(readers, port.name)
             transposed.add(port.name)
             shape = shape[::-1]
         graph.initializer.append(TensorProto(name=port.name, data_type=port.type.tensor_type.elem_type, dims=shape))
+    for place in reversed(range(len(graph.node))):
+        if graph.node[place].output[0] in idle:
+            del graph.node[place]
     return transposed
 
 
-def readers(graph: onnx.GraphProto, name: str) -> list[onnx.NodeProto]:
-    return [node for node in graph.node if name in node.input]
+def readers_of(graph: onnx.GraphProto) -> Readers:
+    """Name of a value -> the nodes that read it."""
+    readers: Readers = defaultdict(list)
+    for node in graph.node:
+        for name in set(node.input):
+            readers[name].append(node)
+    return readers
 
 
-def skip_transposing(graph: onnx.GraphProto, name: str) -> None:
-    """Remove the nodes that transpose a value, all that read it, in place."""
-    for node in readers(graph, name):
-        for reader in readers(graph, node.output[0]):
+def skip_transposing(readers: Readers, name: str) -> set[str]:
+    """Let a value be read past the nodes that transpose it, which are all that read it; returns what those write."""
+    past, written = [], set()
+    for node in readers[name]:
+        written.add(node.output[0])
+        for reader in readers.pop(node.output[0], ()):
             for place, each in enumerate(reader.input):
                 if each == node.output[0]:
                     reader.input[place] = name
-        graph.node.remove(node)
+            past.append(reader)
+    readers[name] = past
+    return written
 
 
 def is_transpose(node: onnx.NodeProto) -> bool:

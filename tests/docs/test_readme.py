@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from pleinair.engines.fake import FakeEngine
 from pleinair.engines.openvino import OpenVINOEngine
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line.strip()]
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
+MANY = ("--prompts ", "--film ", "pleinair morph ")
 COMMANDS = [line for line in SHELL if line.startswith("pleinair ")]
 
 
@@ -39,14 +41,23 @@ def compiled_once(monkeypatch):
 
 
 @pytest.mark.usefixtures("clone", "compiled_once")
-def test_commands_and_examples_work(typed):
+def test_commands_and_examples_work(typed, monkeypatch):
+    """Lists and films of many pictures on the fake engine: one picture of storybook's proves what its graphs do."""
+    fake = FakeEngine()
     for each in [*(line for line in COMMANDS if "my-bundle" not in line), *PYTHON]:
-        typed(each)
+        with monkeypatch.context() as patch:
+            if any(word in each for word in MANY):
+                patch.setattr(OpenVINOEngine, "open_graph", lambda engine, *what, **how: fake.open_graph(*what, **how))
+            typed(each)
 
 
-@pytest.mark.usefixtures("clone")
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="exporting needs the export extra")
-def test_commands_about_an_export_work(typed):
+def test_commands_about_an_export_work(typed, tmp_path, monkeypatch):
+    """On a tiny model in the place of storybook's source, of which the bundle that ships is the export (test_pour)."""
+    from tiny_pipeline import write_tiny_pipeline
+
+    write_tiny_pipeline(tmp_path / "models" / "storybook" / "source")
+    monkeypatch.chdir(tmp_path)
     exporting = [line for line in COMMANDS if "my-bundle" in line]
     assert exporting[0].startswith("pleinair export ")
     for line in exporting:

@@ -14,7 +14,8 @@ import torch
 from filelock import FileLock
 
 from pleinair.engines.telemetry import without_telemetry
-from pleinair_export import convert, export
+from pleinair_export import convert
+from pleinair_export.progress import Progress
 from quietly import export_quietly
 from tiny_pipeline import write_tiny_pipeline
 from tiny_transformers import write_tiny_transformer
@@ -64,17 +65,26 @@ def tiny_sources(once) -> Sources:
 
 
 @pytest.fixture(scope="session")
-def exported(tiny_sources, once):
+def exporting(once):
+    """`exporting(source, out, ...)`: an export and its steps, but for what was done to equal components before."""
+
+    def steps(source: Path, out: Path, **how) -> list[Progress]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(convert, "do", shared(once, convert.do))
+            return list(convert.export(source, out, **how))
+
+    return steps
+
+
+@pytest.fixture(scope="session")
+def exported(tiny_sources, once, exporting):
     """`exported(family, weights)`: the path of a bundle in both formats; do not write there."""
 
     def bundle(family: str, weights: str) -> Path:
         def make(folder: Path) -> None:
             if (family, weights) == QUIETLY:
                 return export_quietly(tiny_sources[family], folder, weights)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(convert, "do", shared(once, convert.do))
-                for _ in export(tiny_sources[family], folder, formats=BOTH, weights=weights):
-                    pass
+            exporting(tiny_sources[family], folder, formats=BOTH, weights=weights)
 
         return once(f"bundles/{family}-{weights}", make)
 

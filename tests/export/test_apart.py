@@ -1,66 +1,113 @@
 """Large components are exported by processes of their own, which end with the one that waits for them."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pleinair.bundle.opening import open_bundle
-from pleinair.errors import ExportError, ResourceError
+from pleinair.errors import QualityError, ResourceError
 from pleinair.sources.folder import open_source
 from pleinair_export import apart, export, memory
+from pleinair_export.trials import WORK, Context, Trial, trial_file, write_trial
 from tiny_pipeline import write_tiny_pipeline
 
-EXPORT = """
-import sys
-from pleinair_export import apart, export
-apart.SMALL = 0
-for progress in export(sys.argv[1], sys.argv[2]):
+SIZE, LARGE = (8, 8), apart.SMALL + 1
+WAITING = """
+import signal, sys
+from pathlib import Path
+from pleinair_export import apart
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have switched it off
+for progress in apart.do("check", Path(sys.argv[1]), "unet", None, "onnx", parameters=apart.SMALL + 1):
     print(progress.graph, progress.stage, flush=True)
 """
-
-
-@pytest.fixture
-def processes_for_all(monkeypatch):
-    monkeypatch.setattr(apart, "SMALL", 0)
 
 
 @pytest.fixture(scope="module")
 def half(tmp_path_factory):
     """A folder of 16-bit weights, which are traced as they are."""
-    return write_tiny_pipeline(tmp_path_factory.mktemp("half") / "sd1", dtype="float16")
+    return open_source(write_tiny_pipeline(tmp_path_factory.mktemp("half") / "sd1", dtype="float16"))
 
 
-def test_a_bundle_is_the_same_wherever_it_is_made(half, tmp_path, monkeypatch):
-    """The UNet and the pictures are made apart, each kind of task once or twice: a process takes seconds to start."""
-    sizes, steps = open_source(half).sizes, {}
-    assert sizes["unet"] > sizes["vae"] > sizes["text_encoder"]
-    for name, small in (("here", apart.SMALL), ("apart", sizes["vae"])):
-        monkeypatch.setattr(apart, "SMALL", small)
-        made = export(half, tmp_path / name, formats=("onnx",))
-        steps[name] = [(step.done, step.graph, step.stage.partition("  ")[0]) for step in made]
-    assert steps["here"] == steps["apart"]
-    one, other = (open_bundle(tmp_path / name).manifest for name in steps)
-    assert (one.files, one.weights) == (other.files, other.weights)
+@pytest.fixture
+def endless(tmp_path):
+    """A folder of a bundle, the check of whose UNet never ends: what it is tried on is a pipe that nobody fills."""
+    (tmp_path / WORK).mkdir()
+    os.mkfifo(trial_file(tmp_path, "unet"))
+    return tmp_path
 
 
-def test_what_goes_wrong_there_is_told_here(half, tmp_path, processes_for_all):
-    import shutil
+def done(task, *arguments, parameters):
+    """The steps of a task, and what it found."""
+    steps, running = [], apart.do(task, *arguments, parameters=parameters)
+    while True:
+        try:
+            steps.append(next(running))
+        except StopIteration as end:
+            return steps, end.value
 
-    from safetensors.torch import load_file, save_file
 
-    source = shutil.copytree(half, tmp_path / "model")
-    file = source / "text_encoder" / "model.safetensors"
-    weights = load_file(file)
-    del weights[sorted(weights)[0]]
-    save_file(weights, file, {"format": "pt"})
-    with pytest.raises(ExportError, match="'text_encoder' of 'model' lacks 1 weights"):
-        list(export(source, tmp_path / "out"))
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+def test_what_is_large_is_done_apart(half, tmp_path, monkeypatch):
+    began = []
+
+    def begun_apart(task, arguments):
+        began.append((task, arguments[1].folder))
+        return apart.begun(task, arguments)
+
+    monkeypatch.setattr(apart, "begun_apart", begun_apart)
+    monkeypatch.setattr(apart, "SMALL", half.sizes["text_encoder"])
+    assert half.sizes["unet"] > half.sizes["text_encoder"]
+    steps = export(half.path, tmp_path / "out", formats=("onnx",))
+    while (step := next(steps)).graph != "unet":
+        assert not began
+    assert (step.stage, began) == ("load", [("convert", "unet")])
+    steps.close()
+
+
+def test_a_graph_is_the_same_wherever_it_is_made(half, tmp_path):
+    part, found = half.family.part("vae"), []
+    for name, parameters in (("here", 0), ("apart", LARGE)):
+        (tmp_path / name).mkdir()
+        how = (Context(SIZE), tmp_path / name, ("onnx",), "fp16")
+        found.append(done("convert", half, part, *how, parameters=parameters))
+    assert found[0] == found[1] and [step.stage for step in found[0][0]][:2] == ["load", "onnx: convert"]
+    files = {file.relative_to(tmp_path / "here") for file in (tmp_path / "here").rglob("*") if file.is_file()}
+    assert {Path(file) for graph in found[0][1].values() for file in graph.files["onnx"]} < files
+    for file in files:
+        assert (tmp_path / "apart" / file).read_bytes() == (tmp_path / "here" / file).read_bytes(), file
+
+
+def test_what_is_found_is_the_same_wherever_it_is_looked_for(tiny_sources, exported, tmp_path):
+    """A comparison with torch, and a picture by torch and by an engine: whatever is sent and comes back."""
+    stage = exported("sd1", "fp32")
+    tasks = [
+        ("paint by torch", open_source(tiny_sources["sd1"]), stage, (64, 64)),
+        ("paint by engine", stage, "onnx", "fp32", (64, 64)),
+    ]
+    for task in tasks:
+        (steps, here), (told, there) = (done(*task, parameters=size) for size in (0, LARGE))
+        assert told == steps and np.array_equal(there, here)
+
+
+def test_what_goes_wrong_there_is_told_here(exported, tmp_path):
+    """The same error as here, and nothing but that."""
+    bundle = open_bundle(exported("sd1", "fp32"))
+    shutil.copytree(bundle.path / "text_encoder", tmp_path / "text_encoder")
+    (tmp_path / "text_encoder" / "model.onnx").write_bytes(b"damaged")
+    write_trial(trial_file(tmp_path, "text_encoder"), Trial([{"input_ids": np.zeros((1, 77), np.int64)}], [{}], 1))
+    task = "check", tmp_path, "text_encoder", bundle.manifest.graphs["text_encoder"], "onnx"
+    told = []
+    for parameters in (0, LARGE):
+        with pytest.raises(QualityError, match=r"^text_encoder \(onnx, fp32\) .*nothing was written") as caught:
+            done(*task, parameters=parameters)
+        told.append(str(caught.value))
+    assert told[0] == told[1]
 
 
 def children(number):
@@ -77,54 +124,58 @@ def ended(number):
         return True
 
 
+def ends(number):
+    deadline = time.monotonic() + 60
+    while not ended(number) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return ended(number)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_processes_end_with_the_one_that_waits(half, tmp_path, number):
-    out = tmp_path / "out"
-    with subprocess.Popen([sys.executable, "-c", EXPORT, half, out], stdout=subprocess.PIPE, text=True) as waiting:
-        while waiting.stdout.readline() != "text_encoder load\n":
-            pass
+def test_processes_end_with_the_one_that_waits(endless, number):
+    command = [sys.executable, "-c", WAITING, endless]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as waiting:
+        assert waiting.stdout.readline() == "unet onnx: compare with torch\n"
         (working,) = children(waiting.pid)
         os.kill(waiting.pid, number)
-    deadline = time.monotonic() + 60
-    while not ended(working) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert ended(working)
-    if number == signal.SIGINT:
-        assert list(tmp_path.iterdir()) == []
+    assert ends(working)
 
 
-def test_leaving_early_ends_the_process_and_leaves_nothing(half, tmp_path, processes_for_all):
-    steps = export(half, tmp_path / "out")
-    while (step := next(steps)).stage != "load":
-        assert step.graph == "tokenizer"
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_leaving_early_ends_the_process(endless):
+    before = set(children(os.getpid()))
+    steps = apart.do("check", endless, "unet", None, "onnx", parameters=LARGE)
+    assert next(steps).stage == "onnx: compare with torch"
+    (working,) = set(children(os.getpid())) - before
+    assert not ended(working)
     steps.close()
-    assert list(tmp_path.iterdir()) == []
+    assert ends(working)
 
 
-def test_memory_is_asked_for_before_anything_is_read(half, tmp_path, processes_for_all, monkeypatch):
+@pytest.fixture
+def all_are_large(monkeypatch):
     monkeypatch.setattr(memory, "SMALL", 0)
+
+
+def test_memory_is_asked_for_before_anything_is_read(half, tmp_path, all_are_large, monkeypatch):
     monkeypatch.setattr(memory, "memory_left", lambda: 500_000_000)
     with pytest.raises(ResourceError, match=r"needs about 1\.0 GB of memory and 0\.5 GB are left; close"):
-        next(export(half, tmp_path / "out"))
+        next(export(half.path, tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="RLIMIT_DATA")
-def test_a_limit_of_the_system_counts(half, tmp_path):
-    script = f"""
-import resource, sys
-from pleinair.errors import ResourceError
-from pleinair_export import memory
-memory.SMALL = 0
-memory.BESIDE = 10**12
-resource.setrlimit(resource.RLIMIT_DATA, (2 * 10**9, 2 * 10**9))
-memory.memory_left = lambda: 10**13
-from pleinair_export import export
-try:
-    next(export({str(half)!r}, {str(tmp_path / "out")!r}))
-except ResourceError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert "needs about 1000.0 GB of memory and 2.0 GB are left" in done.stdout, done.stderr
+def test_a_limit_of_the_system_counts(half, tmp_path, all_are_large, monkeypatch):
+    """A limit beyond what this process has, which goes on, and below what it is told to need."""
+    import resource
+
+    monkeypatch.setattr(memory, "BESIDE", 10**15)
+    monkeypatch.setattr(memory, "memory_left", lambda: 10**16)
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (10**13, before[1]))
+    try:
+        with pytest.raises(ResourceError, match=r"needs about 1000000\.0 GB of memory and 10000\.0 GB are left"):
+            next(export(half.path, tmp_path / "out"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)

@@ -13,6 +13,7 @@ import oracle
 import pleinair
 
 TOLERANCE = 5e-3
+ENGINES = ("openvino", "onnx")
 STEPS = 6
 SAMPLERS = ("ddim", "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_sde", "lms", "unipc")
 torch.set_num_threads(1)
@@ -33,7 +34,7 @@ def mask(width, height):
 
 @pytest.fixture(scope="module")
 def painted(tiny_sources):
-    """`painted(kind, family, sampler, strength)`: the picture of a diffusers pipeline, made once for both engines."""
+    """`painted(kind, family, sampler, strength)`: the picture of a diffusers pipeline."""
 
     @cache
     def opened(kind, family):
@@ -41,7 +42,6 @@ def painted(tiny_sources):
         pipe.set_progress_bar_config(disable=True)
         return pipe, pipe.scheduler.config
 
-    @cache
     def made(kind, family, sampler, strength):
         pipe, config = opened(kind, family)
         pipe.scheduler = oracle.scheduler(config, sampler, None)
@@ -61,43 +61,45 @@ def painted(tiny_sources):
     return made
 
 
-def cases(*strengths):
-    """diffusers' LMS takes weights for four directions where it has seen fewer, once it starts in the middle."""
-    every = itertools.product(SAMPLERS, strengths)
-    return [(sampler, strength) for sampler, strength in every if sampler != "lms" or strength == 1]
+def cases(families, strengths):
+    """A family, a sampler, a strength, and an engine: in turns, so that each of the others meets both.
 
-
-@pytest.fixture(scope="module", params=["openvino", "onnx"])
-def engine(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def pipe(engine, exported):
-    return pleinair.load(exported("sd1", "fp32"), engine=engine, threads=1, precision="f32")
+    diffusers' LMS takes weights for four directions where it has seen fewer, once it starts in the middle.
+    """
+    numbered = itertools.product(*map(enumerate, (families, SAMPLERS, strengths)))
+    return [
+        (family, sampler, strength, ENGINES[(i + j + k) % 2])
+        for (i, family), (j, sampler), (k, strength) in numbered
+        if sampler != "lms" or strength == 1
+    ]
 
 
 @pytest.fixture(scope="module")
-def inpainter(engine, exported):
-    return pleinair.load(exported("sd1-inpaint", "fp32"), engine=engine, threads=1, precision="f32")
+def painter(exported):
+    """`painter(family, engine)`: our pipeline, kept loaded."""
+
+    @cache
+    def opened(family, engine):
+        return pleinair.load(exported(family, "fp32"), engine=engine, threads=1, precision="f32")
+
+    return opened
 
 
-@pytest.mark.parametrize("sampler, strength", cases(1.0, 0.6, 0.34))
-def test_image_to_image_equals_diffusers(pipe, painted, sampler, strength):
-    expected = painted("StableDiffusionImg2ImgPipeline", "sd1", sampler, strength)
-    ours = pipe.generate(
+@pytest.mark.parametrize("family, sampler, strength, engine", cases(["sd1"], [1.0, 0.6, 0.34]))
+def test_image_to_image_equals_diffusers(painter, painted, family, sampler, strength, engine):
+    expected = painted("StableDiffusionImg2ImgPipeline", family, sampler, strength)
+    ours = painter(family, engine).generate(
         "the red one", "and on", image=picture(72, 56), strength=strength, steps=STEPS, sampler=sampler, guidance=4.0,
         seed=5, width=72, height=56,
     )  # fmt: skip
     assert np.abs(ours.pixels - expected).max() < TOLERANCE
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd1-inpaint"])
-@pytest.mark.parametrize("sampler, strength", cases(1.0, 0.6))
-def test_inpainting_equals_diffusers(pipe, inpainter, painted, sampler, strength, family):
+@pytest.mark.parametrize("family, sampler, strength, engine", cases(["sd1", "sd1-inpaint"], [1.0, 0.6]))
+def test_inpainting_equals_diffusers(painter, painted, family, sampler, strength, engine):
     """With a UNet of 4 channels, whose picture is mixed in at every step, and one of 9, which is shown it."""
     expected = painted("StableDiffusionInpaintPipeline", family, sampler, strength)
-    ours = (pipe if family == "sd1" else inpainter).generate(
+    ours = painter(family, engine).generate(
         "the red one", "and on", image=picture(72, 56), mask=mask(72, 56), strength=strength, steps=STEPS,
         sampler=sampler, guidance=4.0, seed=5, width=72, height=56, restore=False,
     )  # fmt: skip

@@ -17,9 +17,12 @@ from pleinair_export import convert, export, quantize
 
 CHILD = """
 import sys
-from pleinair_export import export
-for progress in export(sys.argv[1], sys.argv[2], force=True):
-    print(progress.graph, progress.stage, flush=True)
+from pathlib import Path
+from pleinair.bundle.staging import staged
+with staged(Path(sys.argv[1]), force=True, room=0) as stage:
+    (stage.path / "text_encoder").mkdir()
+    print("writing", flush=True)
+    sys.stdin.read()
 """
 
 
@@ -39,12 +42,12 @@ def old(tmp_path):
     return folder
 
 
-def test_existing_out_is_refused_and_force_replaces_it(tiny_sources, old):
+def test_existing_out_is_refused_and_force_replaces_it(tiny_sources, exporting, old):
     before = snapshot(old.parent)
     with pytest.raises(ResourceError, match="exists; replace it with --force"):
         next(export(tiny_sources["sd1"], old))
     assert snapshot(old.parent) == before
-    steps = list(export(tiny_sources["sd1"], old, formats=("onnx",), weights="fp32", force=True))
+    steps = exporting(tiny_sources["sd1"], old, formats=("onnx",), weights="fp32", force=True)
     assert [step.done for step in steps] == list(range(steps[-1].total + 1))
     assert [(step.graph, step.stage) for step in steps[:3]] == [
         ("tokenizer", "convert"),
@@ -84,14 +87,12 @@ def test_closing_early_leaves_nothing(tiny_sources, tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="kill -9")
 def test_killed_export_leaves_the_old_bundle_and_the_next_one_tidies_up(tiny_sources, old):
     before = snapshot(old)
-    child = subprocess.Popen([sys.executable, "-c", CHILD, tiny_sources["sd1"], old], stdout=subprocess.PIPE, text=True)
-    for line in child.stdout:
-        if line.startswith("unet openvino: convert"):
-            break
-    with pytest.raises(ResourceError, match="another process"):
-        next(export(tiny_sources["sd1"], old, force=True))
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    command = [sys.executable, "-c", CHILD, old]  # as an export does, and without what it imports
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "writing\n"
+        with pytest.raises(ResourceError, match="another process"):
+            next(export(tiny_sources["sd1"], old, force=True))
+        child.send_signal(signal.SIGKILL)
     assert snapshot(old) == before
     assert (old.parent / ".old.exporting").exists()
     steps = export(tiny_sources["sd1"], old, force=True)
@@ -220,21 +221,16 @@ def test_gate_names_the_graph_and_leaves_the_old_bundle(tiny_sources, old, monke
 @pytest.mark.skipif(os.name == "nt", reason="RLIMIT_FSIZE")
 def test_disk_that_fills_up(tiny_sources, tmp_path):
     """A file size limit stands for a full disk: both make writes fail halfway."""
-    script = """
-import resource, signal, sys
-from pleinair.errors import ResourceError
-from pleinair_export import export
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-for form in ("openvino", "onnx"):
-    try:
-        list(export(sys.argv[1], sys.argv[2], formats=(form,)))
-    except ResourceError as error:
-        print(error)
-"""
-    out = tmp_path / "place" / "out"
-    done = subprocess.run([sys.executable, "-c", script, tiny_sources["sd1"], out], capture_output=True, text=True)
-    assert done.stdout.count("free some disk space") == 2, done.stderr
+    import resource
+
+    source, before = tiny_sources["sd1"], resource.getrlimit(resource.RLIMIT_FSIZE)
+    for form in ("openvino", "onnx"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))  # Python ignores the signal
+        try:
+            with pytest.raises(ResourceError, match="free some disk space"):
+                list(export(source, tmp_path / "place" / "out", formats=(form,)))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
 
 

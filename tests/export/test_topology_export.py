@@ -94,7 +94,7 @@ def feed(graph):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("family, weights", [("sd1", "fp32"), ("sd2", "int8"), ("sd2", "fp16")])
+@pytest.mark.parametrize("family, weights", [("sd1", "fp32"), ("sd1", "fp16"), ("sd2", "int8")])
 def test_filled_is_the_export_but_for_the_numbers(exported, tmp_path, family, weights, form):
     bundle = open_bundle(exported(family, weights))
     for graph in GRAPHS:

@@ -5,12 +5,11 @@ churn, A1111's restart_sampler.
 """
 
 import importlib
-import json
 import sys
 import types
 from contextlib import contextmanager
-from functools import cache
 from math import exp, log
+from unittest import mock
 
 import diffusers
 import numpy as np
@@ -113,14 +112,18 @@ def scheduler(config, sampler, spacing):
     if switches and sampler == "ddim":
         sampler = "euler"
     if sampler in ("dpm2", "dpm2_a"):
-        return slow_to_make(sampler, json.dumps({**config, **changes, **switches}))
+        return quickly_made(SAMPLERS[sampler], {**config, **changes, **switches})
     return SAMPLERS[sampler].from_config(config, **changes, **switches, **OF_A_SOLVER.get(sampler, {}))
 
 
-@cache
-def slow_to_make(sampler, config):
-    """A second of work in the constructor; set_timesteps makes these as good as new."""
-    return SAMPLERS[sampler].from_config(json.loads(config))
+def quickly_made(kind, config):
+    """Without the second in which its constructor lays out all trained timesteps, as set_timesteps does again."""
+
+    def later(self, *ignored):
+        self.sigmas = torch.empty(0)
+
+    with mock.patch.object(kind, "set_timesteps", later):
+        return kind.from_config(config)
 
 
 def of_config(config):

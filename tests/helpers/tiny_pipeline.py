@@ -2,10 +2,10 @@
 
 "sd1" is epsilon, quick_gelu, conv projections, and a tokenizer folder as the hub has it (no tokenizer.json); "sd2" is
 v_prediction, gelu, linear projections, "!" as padding, and a tokenizer folder as transformers 5 writes it;
-"sd1-inpaint" is "sd1" with a UNet of 9 channels, "pix2pix" with one of 8, "lcm" with one that is told the guidance;
-"sdxl" has two text encoders of different widths; "sdxl-refiner" the second alone, a score in place of a size, and, as
-SSD-1B, a UNet whose ways down and up differ and whose middle has no attention; "sdxs" is "sd1" without a middle, as
-BK-SDM, with TAESD for its VAE.
+"sd1-inpaint" is "sd1" with a UNet of 9 channels, "pix2pix" with one of 8, "lcm" with one that is told the guidance, and
+these are of one level; "sdxl" has two text encoders of different widths; "sdxl-refiner" the second alone, a score in
+place of a size, and, as SSD-1B, a UNet whose ways down and up differ and whose middle has no attention; "sdxs" is "sd1"
+without a middle, as BK-SDM, with TAESD for its VAE.
 """
 
 import json
@@ -58,6 +58,11 @@ UNET = {
     "norm_num_groups": 16,
     "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
     "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+}
+FLAT = UNET | {  # of one level, for models that differ from "sd1" at their ends alone
+    "block_out_channels": (32,),
+    "down_block_types": ("CrossAttnDownBlock2D",),
+    "up_block_types": ("CrossAttnUpBlock2D",),
 }
 VAE = {
     "sample_size": 64,
@@ -146,7 +151,7 @@ FAMILIES = {
         pads={"tokenizer": "!"},
         modern=True,
     ),
-    "sd1-inpaint": Tiny("StableDiffusionInpaintPipeline", SD1 | {"unet": UNET | {"in_channels": 9}}),
+    "sd1-inpaint": Tiny("StableDiffusionInpaintPipeline", SD1 | {"unet": FLAT | {"in_channels": 9}}),
     "sdxl": Tiny("StableDiffusionXLPipeline", XL, EULER, index={"force_zeros_for_empty_prompt": True}, pads=XL_PADS),
     "sdxl-lcm": Tiny(
         "StableDiffusionXLPipeline", XL | {"unet": UNET | XL_UNET | {"time_cond_proj_dim": 16}}, LCM, pads=XL_PADS
@@ -180,12 +185,12 @@ FAMILIES = {
     ),
     "lcm": Tiny(
         "LatentConsistencyModelPipeline",
-        SD1 | {"unet": UNET | {"time_cond_proj_dim": 16}},
+        SD1 | {"unet": FLAT | {"time_cond_proj_dim": 16}},
         LCM,
     ),
     "pix2pix": Tiny(
         "StableDiffusionInstructPix2PixPipeline",
-        SD1 | {"unet": UNET | {"in_channels": 8}},
+        SD1 | {"unet": FLAT | {"in_channels": 8}},
         EULER_A,
     ),
 }
