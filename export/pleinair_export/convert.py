@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pleinair.bundle.manifest import MANIFEST, Fidelity, GraphInfo, Joined, Manifest, Placed
+from pleinair.bundle.manifest import MANIFEST, MASK, Fidelity, GraphInfo, Joined, Manifest, Placed
 from pleinair.bundle.opening import open_bundle
 from pleinair.bundle.staging import check_apart, staged
 from pleinair.bundle.verifying import list_files
@@ -201,9 +201,12 @@ def check_graph(
 def feeds_of(model: Described, tokens: dict[str, Tokens], stage: Path) -> Arrays:
     """What the denoiser is told of the prompts that the text encoders were tried on, (3, ...) each."""
     encoders = {encoder.graph: encoder for encoder in text_encoders(model, tokens)}
-    heard = {graph: read_trial(trial_file(stage, graph)).answers[-1] for graph in encoders}
+    trials = {graph: read_trial(trial_file(stage, graph)) for graph in encoders}
 
     def output(made: Joined, name: str) -> np.ndarray:
+        if made.mask:
+            return trials[name].cases[-1][MASK].astype(np.float32)
+        heard = {name: trials[name].answers[-1]}
         return heard[name][encoders[name].pooled if made.pooled else encoders[name].output]
 
     feeds = conditioning(model, tuple(encoders.values()))

@@ -10,7 +10,8 @@ from torch import nn
 from pleinair.bundle.manifest import LATENTS, TIMESTEP, Port
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.network.feeds import MAKERS, Known
-from pleinair.sources.describing import POOLED, unet_feeds, unet_ports, vae_factor
+from pleinair.sources.describing import vae_factor
+from pleinair.sources.unets import POOLED, unet_feeds, unet_ports
 from pleinair_export.trials import Arrays, Context, steady_size
 
 TRIED = Known(width=768, height=512, guidance=7.5)  # what a UNet is told of the request where it is tried

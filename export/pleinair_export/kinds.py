@@ -11,10 +11,12 @@ from pleinair_export.trials import Context
 SPECS: dict[str, Callable[[str, nn.Module, Context], Spec]] = {
     **graphs.SPECS,
     "t5_encoder": transformer_graphs.t5_encoder,
+    "masked_t5_encoder": transformer_graphs.masked_t5_encoder,
     "transformer": transformer_graphs.transformer,
 }
 FORWARD: dict[str, type[nn.Module]] = {
     **graphs.FORWARD,
     "t5_encoder": transformer_graphs.T5Encoder,
+    "masked_t5_encoder": transformer_graphs.T5Encoder,
     "transformer": transformer_graphs.Transformer,
 }

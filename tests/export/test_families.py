@@ -19,8 +19,9 @@ from pleinair.errors import BundleError
 from pleinair.pipeline import Pipeline
 from pleinair.sampling.scheduler_config import check_config
 from pleinair.sources.architectures import ARCHITECTURES, family
-from pleinair.sources.describing import Made, Tokens, painter_manifest, unet_ports
+from pleinair.sources.describing import Made, Tokens, painter_manifest
 from pleinair.sources.folder import open_source
+from pleinair.sources.unets import unet_ports
 from pleinair_export.torch_picture import TorchEngine, owners
 from tiny_pipeline import write_scheduler
 

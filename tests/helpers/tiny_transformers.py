@@ -1,21 +1,23 @@
 """Tiny folders of models whose network is a transformer, with random weights: `write_tiny_transformer(folder, family)`.
 
 "sd3" has two CLIP and a T5, "sd3-without-t5" is published without that; "flux" is told no guidance, "flux-dev" is, and
-shifts its noise by the size of the picture.
+shifts its noise by the size of the picture; "pixart" has a T5 alone, and says as much of the noise's variance as of it.
 """
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from tiny_pipeline import EOS, TEXT, VAE, write_index, write_tokenizer
+from tiny_pipeline import BETAS, EOS, TEXT, VAE, write_index, write_tokenizer
 
 WIDTH = 64  # of T5 and of what the transformers read
-VAE_16 = VAE | {
-    "latent_channels": 16,
-    "block_out_channels": (16, 16),  # one latent for 2 x 2 pixels, which is quick to trace
+VAE_2 = VAE | {  # one latent for 2 x 2 pixels, which is quick to trace
+    "block_out_channels": (16, 16),
     "down_block_types": ("DownEncoderBlock2D",) * 2,
     "up_block_types": ("UpDecoderBlock2D",) * 2,
+}
+VAE_16 = VAE_2 | {
+    "latent_channels": 16,
     "scaling_factor": 1.5305,
     "shift_factor": 0.0609,
     "use_quant_conv": False,
@@ -39,8 +41,58 @@ PACKED = SHARED | {
     "pooled_projection_dim": 32,
     "axes_dims_rope": (2, 2, 4),
 }
+CROSSED = {
+    "sample_size": 8,
+    "num_layers": 2,
+    "num_attention_heads": 4,
+    "attention_head_dim": 8,
+    "cross_attention_dim": 32,
+    "caption_channels": WIDTH,
+}
 SECOND = TEXT | {"hidden_act": "gelu", "hidden_size": 24, "projection_dim": 24, "num_hidden_layers": 4}
-DYNAMIC = {"shift": 3.0, "use_dynamic_shifting": True}
+PROJECTED, PLAIN = "CLIPTextModelWithProjection", "CLIPTextModel"
+JOINT_TEXTS = ((PROJECTED, TEXT, EOS), (PROJECTED, SECOND, "!"))
+FLOW = "FlowMatchEulerDiscreteScheduler"
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A tiny model: its pipeline class, its CLIPs, whether a T5 follows them, its network, scheduler and VAE."""
+
+    pipeline: str
+    texts: tuple[tuple[str, dict, str], ...]
+    network: tuple[str, dict]
+    scheduler: tuple[str, dict]
+    vae: dict
+    t5: bool = True
+
+
+SD3 = Tiny("StableDiffusion3Pipeline", JOINT_TEXTS, ("SD3Transformer2DModel", JOINT), (FLOW, {"shift": 3.0}), VAE_16)
+FAMILIES = {
+    "sd3": SD3,
+    "sd3-without-t5": replace(SD3, t5=False),
+    "flux": Tiny(
+        "FluxPipeline",
+        ((PLAIN, TEXT, EOS),),
+        ("FluxTransformer2DModel", PACKED),
+        (FLOW, {"shift": 1.0}),
+        VAE_16,
+    ),
+    "flux-dev": Tiny(
+        "FluxPipeline",
+        ((PLAIN, TEXT, EOS),),
+        ("FluxTransformer2DModel", PACKED | {"guidance_embeds": True}),
+        (FLOW, {"shift": 3.0, "use_dynamic_shifting": True}),
+        VAE_16,
+    ),
+    "pixart": Tiny(
+        "PixArtSigmaPipeline",
+        (),
+        ("PixArtTransformer2DModel", CROSSED),
+        ("DPMSolverMultistepScheduler", BETAS),
+        VAE_2 | {"scaling_factor": 0.13025},
+    ),
+}
 
 
 def write_tiny_transformer(folder: str | Path, family: str, *, seed: int = 0) -> Path:
@@ -48,44 +100,31 @@ def write_tiny_transformer(folder: str | Path, family: str, *, seed: int = 0) ->
     import diffusers
     import torch
 
-    folder, joint = Path(folder), family.startswith("sd3")
-    dynamic = family == "flux-dev"
-    kinds = ("CLIPTextModelWithProjection",) * 2 if joint else ("CLIPTextModel",)
+    folder, model = Path(folder), FAMILIES[family]
+    numbers = [f"_{n + 1}" if n else "" for n in range(len(model.texts) + 1)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for n, kind in enumerate(kinds):
-            write_clip(folder, "_2" if n else "", kind, TEXT if not n else SECOND, pad="!" if n else EOS)
-        if family != "sd3-without-t5":
-            write_t5(folder, f"_{len(kinds) + 1}")
-        network = (
-            diffusers.SD3Transformer2DModel(**JOINT)
-            if joint
-            else diffusers.FluxTransformer2DModel(guidance_embeds=dynamic, **PACKED)
-        )
+        for number, (kind, config, pad) in zip(numbers, model.texts, strict=False):
+            write_clip(folder, number, kind, config, pad)
+        if model.t5:
+            write_t5(folder, numbers[-1])
+        kind, config = model.network
+        network = getattr(diffusers, kind)(**config)
         network.proj_out.weight.data.mul_(3.0)  # predictions of about unit size, as a trained one makes
         network.save_pretrained(folder / "transformer")
-        if not joint:
-            set_size(folder / "transformer" / "config.json")
-        diffusers.AutoencoderKL(**VAE_16).save_pretrained(folder / "vae")
-    config = DYNAMIC if dynamic else {"shift": 3.0 if joint else 1.0}
-    diffusers.FlowMatchEulerDiscreteScheduler(**config).save_pretrained(folder / "scheduler")
-    pipeline = "StableDiffusion3Pipeline" if joint else "FluxPipeline"
-    write_index(folder, "FlowMatchEulerDiscreteScheduler", pipeline, **index_of(family, len(kinds) + 1))
+        set_size(folder / "transformer" / "config.json")
+        diffusers.AutoencoderKL(**model.vae).save_pretrained(folder / "vae")
+    kind, config = model.scheduler
+    getattr(diffusers, kind)(**config).save_pretrained(folder / "scheduler")
+    t5 = {f"text_encoder{numbers[-1]}": "T5EncoderModel", f"tokenizer{numbers[-1]}": "T5TokenizerFast"}
+    there = {name: ["transformers", kind] if model.t5 else [None, None] for name, kind in t5.items()}
+    write_index(folder, model.scheduler[0], model.pipeline, **there)
     return folder
 
 
 def set_size(file: Path) -> None:
     """A default size, which FLUX's config does not have: its pipeline's would be slow to try."""
     file.write_text(json.dumps(json.loads(file.read_text()) | {"sample_size": 8}))
-
-
-def index_of(family: str, place: int) -> dict[str, Any]:
-    """What model_index.json says of T5."""
-    there = family != "sd3-without-t5"
-    return {
-        f"text_encoder_{place}": ["transformers", "T5EncoderModel"] if there else [None, None],
-        f"tokenizer_{place}": ["transformers", "T5TokenizerFast"] if there else [None, None],
-    }
 
 
 def write_clip(folder: Path, number: str, kind: str, config: dict, pad: str) -> None:

@@ -18,6 +18,7 @@ KNOWN_FEEDS = {  # made of the request alone: numbers in a row, None for any
 SCALE = "guidance"  # a feed: how strictly to follow the prompt, a number for each row
 PLACES = ("image_ids", "text_ids")  # feeds: where each patch of the latents lies, and each token of the text
 EMPHASIS = ("mean", "plain")  # see TextEncoder
+MASK = "attention_mask"  # a port of text encoders: 1 for the tokens of a text, 0 for those that fill it up
 GUIDANCE = ("cfg", "embedded", "image_text")  # see pleinair.network.guidance
 
 
@@ -73,7 +74,8 @@ class TextEncoder:
 
     Texts end in `eos_id`, and begin with `bos_id` where there is one. A text that is longer than `length` is read in
     several chunks; where `cut` is set, the rest is left out. Rows times the weights of their tokens are scaled back to
-    the "mean" that they had, or left as they are ("plain").
+    the "mean" that they had, or left as they are ("plain"). One that is `masked` is told at the port MASK which tokens
+    are of the text, and one that is `lowered` reads it in lower case.
     """
 
     graph: str
@@ -87,6 +89,13 @@ class TextEncoder:
     empty: str = "encode"
     cut: bool = False
     emphasis: str = "mean"
+    masked: bool = False
+    lowered: bool = False
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """What its graph is told."""
+        return ("input_ids", MASK) if self.masked else ("input_ids",)
 
     @property
     def start(self) -> int:
@@ -105,11 +114,12 @@ class Joined:
 
     It has a row for each token, or, where `pooled` is set, one for each text. The tokens of the encoders in `then`
     follow, and after them `zeros` tokens of zeros, for an encoder that a model is left without; all of these are filled
-    with zeros up to one `width`.
+    with zeros up to one `width`. A `mask` has one number for each token: 1 where it is of the text, and 0.
     """
 
     encoders: tuple[str, ...]
     pooled: bool = False
+    mask: bool = False
     then: tuple[str, ...] = ()
     width: int | None = None
     zeros: int = 0
@@ -164,7 +174,7 @@ class Autoencoder:
 
 @dataclass(frozen=True)
 class Latents:
-    """What the loop denoises; the sides of a picture are multiples of `multiple` pixels.
+    """What the loop denoises; the sides of a picture are multiples of `multiple` pixels, and `longest` at most.
 
     `rgb`, where a bundle has it, previews without a VAE: colours in 0..1 = latents (as the network sees them) @ W + b,
     as rows of 3, one for each channel and the last for b.
@@ -173,6 +183,7 @@ class Latents:
     channels: int
     multiple: int
     rgb: tuple[tuple[float, ...], ...] | None = None
+    longest: int | None = None
 
 
 @dataclass(frozen=True)

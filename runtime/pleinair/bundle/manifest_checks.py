@@ -11,6 +11,7 @@ from pleinair.bundle.manifest import (
     GUIDANCE,
     KNOWN_FEEDS,
     LATENTS,
+    MASK,
     PLACES,
     SCALE,
     TIMESTEP,
@@ -37,7 +38,7 @@ LARGEST_LENGTH = 4096  # tokens of a text
 LARGEST_PATCH = 8  # latents along one side
 LARGEST_WIDTH = 1 << 14  # numbers that are said of a token
 REAL, WHOLE = ("float32", "float16"), ("int64", "int32")
-NUMBERS = {"input_ids": WHOLE, "timestep": (*REAL, "float64", *WHOLE)}  # of ports; all others are REAL
+NUMBERS = {"input_ids": WHOLE, MASK: WHOLE, "timestep": (*REAL, "float64", *WHOLE)}  # of ports; all others are REAL
 AGAIN = "export the model again"
 ANSWERS = {"gaussian": 2, "plain": 1}  # kind of an encoder -> numbers that it says of each latent
 
@@ -148,6 +149,7 @@ def _painter_values(manifest: Manifest) -> dict[str, bool]:
         and latents.multiple <= 1024
         and not latents.multiple % manifest.vae.downsample
         and not latents.multiple % (manifest.vae.downsample * max(manifest.denoiser.patch, 1)),
+        "latents: longest": latents.longest is None or max(sides) <= latents.longest < LARGEST_ID,
         "latents: rgb": latents.rgb is None or maps_to_rgb(latents.rgb, latents.channels),
         "vaes": all(is_autoencoder(vae, latents.channels) for vae in manifest.vaes.values()),
         "defaults": 1 <= defaults.steps <= MOST_STEPS
@@ -228,6 +230,8 @@ def _is_laid(part: Denoiser) -> bool:
 
 def _fits_together(manifest: Manifest, feed: Joined) -> bool:
     """Whether tokens of several encoders can follow one another."""
+    if feed.mask and (feed.pooled or len(feed.all) > 1):
+        return False
     if feed.width is None:
         return not (feed.then or feed.zeros)
     if feed.pooled or not 0 <= feed.zeros <= LARGEST_LENGTH or not 0 < feed.width <= LARGEST_WIDTH:
@@ -282,6 +286,8 @@ def _feed_port(manifest: Manifest, part: Denoiser, port: str, feed: str) -> tupl
     if feed not in manifest.conditioning:
         return None
     made = manifest.conditioning[feed]
+    if made.mask:
+        return 2, {}
     if made.width is not None:
         return 3, {2: made.width}
     encoders = {encoder.graph: encoder for encoder in manifest.text_encoders}
@@ -341,8 +347,7 @@ def sized_like_text(graph: GraphInfo, encoder: TextEncoder) -> bool:
     """A graph that turns `input_ids` into embeddings (B, length, width), and, where it pools, into (B, width)."""
     output, pooled = graph.outputs[encoder.output], graph.outputs.get(encoder.pooled)
     return (
-        "input_ids" in graph.inputs
-        and fits("input_ids", graph.inputs["input_ids"], 2, {1: encoder.length})
+        all(name in graph.inputs and fits(name, graph.inputs[name], 2, {1: encoder.length}) for name in encoder.ports)
         and fits(encoder.output, output, 3, {1: encoder.length})
         and isinstance(output.shape[-1], int)
         and (pooled is None or (fits(encoder.pooled, pooled, 2, {}) and isinstance(pooled.shape[-1], int)))
@@ -360,7 +365,7 @@ def _unused(manifest: Manifest) -> Iterator[str]:
         yield from (f"feed '{feed}'" for feed in manifest.conditioning if feed not in taken)
         yield from (f"second denoiser '{part.graph}'" for part in manifest.denoisers[1:])
         wanted = {name: set(inputs) for name, (inputs, _) in _painter_ports(manifest).items()}
-        wanted |= {encoder.graph: {"input_ids"} for encoder in manifest.text_encoders}
+        wanted |= {encoder.graph: set(encoder.ports) for encoder in manifest.text_encoders}
     for name, graph in manifest.graphs.items():
         if name not in wanted:
             yield f"graph '{name}'"

@@ -6,7 +6,8 @@ from typing import Any
 
 from pleinair.sampling.names import pytorch_class
 from pleinair.sampling.scheduler_config import trained_as
-from pleinair.sources.describing import Described, guidance_kind
+from pleinair.sources.describing import Described
+from pleinair.sources.transformers import kind_of
 
 STEPS = 20
 FEW_STEPS = {  # scheduler class of a distilled model -> its steps and guidance: most of the guidance is trained in
@@ -68,16 +69,19 @@ class Habits:
 
 
 def habits(model: Described, scheduler: dict[str, Any]) -> Habits:
-    """The habits of a model that was published with a scheduler config.
+    """The habits of a model that was published with a scheduler config."""
+    return HABITS[model.family.denoiser.folder](model, scheduler)
+
+
+def unet_habits(model: Described, scheduler: dict[str, Any]) -> Habits:
+    """Those of a model with a UNet.
 
     Models distilled to a few steps tell themselves: by the class of their scheduler, by a list of timesteps in its
     config, or by beginning at the last timestep without zero signal there (Turbo, Lightning).
     """
-    if model.transformer is not None:
-        return Habits(*model.transformer.defaults(model.network, scheduler))
     few = DISTILLED.get(scheduler.get("prediction_type", "epsilon"))
     begins_last = scheduler.get("timestep_spacing") == "trailing" and not scheduler.get("rescale_betas_zero_snr")
-    listed, embedded = scheduler.get("timesteps"), guidance_kind(model) == "embedded"
+    listed, embedded = scheduler.get("timesteps"), model.rules.guidance(model) == "embedded"
     if isinstance(listed, list) and listed:
         return Habits(len(listed), EMBEDDED[1] if embedded else NO_GUIDANCE, tuple(listed))
     if embedded:
@@ -87,6 +91,14 @@ def habits(model: Described, scheduler: dict[str, Any]) -> Habits:
     if few and begins_last and trained_as(scheduler) == "betas":
         return Habits(few, NO_GUIDANCE)
     return Habits(STEPS, model.family.guidance)
+
+
+def transformer_habits(model: Described, scheduler: dict[str, Any]) -> Habits:
+    """Those of its pipeline in diffusers."""
+    return Habits(*kind_of(model).defaults(model.network, scheduler))
+
+
+HABITS = {"unet": unet_habits, "transformer": transformer_habits}  # folder of the network of the loop -> its habits
 
 
 def as_walked(config: dict[str, Any], pipeline: str, entry: Any) -> dict[str, Any]:

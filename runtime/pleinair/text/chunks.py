@@ -111,7 +111,7 @@ class Chunker:
             for name in ANGLED.findall(section):
                 if not name.startswith("<|") and self.tokenizer.token_to_id(name) is None:  # <|endoftext|>, </s>
                     warnings.setdefault(f"'{shown(name)}' is no embedding that is loaded, and is read as text")
-            for token in token_ids(self.tokenizer, section):
+            for token in token_ids(self.tokenizer, section.lower() if self.encoder.lowered else section):
                 yield (token,)
 
 

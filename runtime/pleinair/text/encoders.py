@@ -9,7 +9,7 @@ from threading import Lock
 import numpy as np
 from tokenizers import Tokenizer
 
-from pleinair.bundle.manifest import TextEncoder
+from pleinair.bundle.manifest import MASK, TextEncoder
 from pleinair.bundle.opening import RESTORE, Bundle
 from pleinair.checks import one_line, whole
 from pleinair.engines.engine import Graph
@@ -84,6 +84,8 @@ class Encoders:
 def ask(graph: Graph, encoder: TextEncoder, output: str, ids: tuple[int, ...], table: np.ndarray | None) -> Heard:
     """One chunk through the network; raises EngineError for NaN and infinity."""
     inputs = {"input_ids": np.array([ids], np.int64)}
+    if encoder.masked:
+        inputs[MASK] = text_mask(encoder, ids)
     if table is not None:
         inputs["extra_embeddings"] = table
     outputs = graph(**inputs)
@@ -93,6 +95,12 @@ def ask(graph: Graph, encoder: TextEncoder, output: str, ids: tuple[int, ...], t
             "the text encoder returned NaN or infinity; leave --embedding out, or try another --engine or --device"
         )
     return found
+
+
+def text_mask(encoder: TextEncoder, ids: tuple[int, ...]) -> np.ndarray:
+    """1 for the tokens of a text, 0 for those behind them that fill it up: (1, length)."""
+    there = np.array(ids) != encoder.pad_id
+    return np.logical_or.accumulate(there[::-1])[::-1].astype(np.int64)[None]
 
 
 def _size(heard: Heard) -> int:
