@@ -12,6 +12,7 @@ from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.network.feeds import MAKERS, Known
 from pleinair.sources.describing import vae_factor
 from pleinair.sources.unets import POOLED, unet_feeds, unet_ports
+from pleinair_export.linear_attention import linear
 from pleinair_export.trials import Arrays, Context, steady_size
 
 TRIED = Known(width=768, height=512, guidance=7.5)  # what a UNet is told of the request where it is tried
@@ -116,6 +117,7 @@ class TinyVaeEncoder(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        linear(model)
 
     def forward(self, sample: torch.Tensor) -> tuple[torch.Tensor]:
         return self.model.encode(sample, return_dict=False)
@@ -127,6 +129,7 @@ class VaeDecoder(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        linear(model)
 
     def forward(self, latent_sample: torch.Tensor) -> tuple[torch.Tensor]:
         return self.model.decode(latent_sample, return_dict=False)

@@ -10,6 +10,7 @@ from pleinair.bundle.manifest import MASK, SCALE, Port
 from pleinair.network import denoiser
 from pleinair.sources.transformers import TRANSFORMERS
 from pleinair_export.graphs import TRIED, Spec
+from pleinair_export.linear_attention import linear
 from pleinair_export.trials import Arrays, Context
 
 WO = ".wo"  # the one layer of T5 that looks at the type of its weight
@@ -29,6 +30,23 @@ class T5Encoder(nn.Module):
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> tuple[torch.Tensor]:
         told = {"input_ids": input_ids, "attention_mask": attention_mask}
         return (self.model(**told, return_dict=True).last_hidden_state,)
+
+
+class GemmaEncoder(nn.Module):
+    """input_ids, attention_mask (B, length) -> last_hidden_state (B, length, D); a token is told of those before it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor]:
+        length = input_ids.shape[1]
+        before = torch.ones(length, length, dtype=torch.bool).tril()
+        seen = before[None, None] & attention_mask[:, None, None].bool()
+        hidden = torch.zeros(()).masked_fill(~seen, torch.finfo(torch.float32).min)
+        masks = {"full_attention": hidden, "sliding_attention": hidden}
+        told = {"input_ids": input_ids, "attention_mask": masks}
+        return (self.model(**told, use_cache=False, return_dict=True).last_hidden_state,)
 
 
 class Placed(nn.Module):
@@ -128,6 +146,7 @@ class Transformer(nn.Module):
         embed = getattr(model, "pos_embed", None)
         if getattr(embed, "pos_embed", None) is not None and not embed.pos_embed_max_size:
             model.pos_embed = Placed(embed)
+        linear(model)
         if "axes_dims_rope" in model.config:
             model.pos_embed = Rotary(model.config.axes_dims_rope)
             model.set_attn_processor(RotaryAttention())
@@ -148,23 +167,31 @@ def rms_norm(module: nn.RMSNorm, x: torch.Tensor) -> torch.Tensor:
 
 def t5_encoder(name: str, model: nn.Module, context: Context) -> Spec:
     """Compared on one text, and on all of the context's."""
-    return reading(model, name, {"input_ids": context.ids[name]})
+    return reading(T5Encoder(model), name, {"input_ids": context.ids[name]})
 
 
 def masked_t5_encoder(name: str, model: nn.Module, context: Context) -> Spec:
     """Compared as `t5_encoder` is."""
-    ids = context.ids[name]
-    return reading(model, name, {"input_ids": ids, MASK: (ids != model.config.pad_token_id).astype(np.int64)})
+    return reading(T5Encoder(model), name, masked(context.ids[name], model))
 
 
-def reading(model: nn.Module, name: str, told: Arrays) -> Spec:
-    """A T5 that is told of three texts, (3, length) each."""
+def gemma_encoder(name: str, model: nn.Module, context: Context) -> Spec:
+    """Compared as `t5_encoder` is."""
+    return reading(GemmaEncoder(model), name, masked(context.ids[name], model))
+
+
+def masked(ids: np.ndarray, model: nn.Module) -> Arrays:
+    return {"input_ids": ids, MASK: (ids != model.config.pad_token_id).astype(np.int64)}
+
+
+def reading(wrapped: nn.Module, name: str, told: Arrays) -> Spec:
+    """A text encoder that is told of three texts, (3, length) each."""
     length = next(iter(told.values())).shape[1]
     return Spec(
         name,
-        T5Encoder(model),
+        wrapped,
         inputs=dict.fromkeys(told, Port("int64", ("batch", length))),
-        outputs={"last_hidden_state": Port("float32", ("batch", length, model.config.d_model))},
+        outputs={"last_hidden_state": Port("float32", ("batch", length, wrapped.model.config.hidden_size))},
         example={port: rows[:2] for port, rows in told.items()},
         cases=[{port: rows[:1] for port, rows in told.items()}, told],
     )
@@ -176,7 +203,9 @@ def transformer(name: str, model: nn.Module, context: Context) -> Spec:
     part, channels = kind.denoiser(model.config), kind.channels(model.config)
     inputs, outputs = kind.described(model.config)
     rng = np.random.default_rng(0)
-    told = context.feeds | ({SCALE: np.full(3, TRIED.guidance, np.float32)} if SCALE in part.feeds.values() else {})
+    told = context.feeds | (
+        {SCALE: np.full(3, TRIED.guidance * part.guidance_scale, np.float32)} if SCALE in part.feeds.values() else {}
+    )
     side = kind.side(model.config)
 
     def case(t: float, batch: int, height: int, width: int) -> Arrays:

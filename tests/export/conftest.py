@@ -3,6 +3,7 @@
 Components that tiny models share, to the byte, are converted and compared with torch once: see `shared`.
 """
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -14,6 +15,7 @@ import torch
 from filelock import FileLock
 
 from pleinair.engines.telemetry import without_telemetry
+from pleinair.sources.families import DENOISERS
 from pleinair_export import convert, export
 from quietly import export_quietly
 from tiny_pipeline import write_tiny_pipeline
@@ -62,15 +64,27 @@ def tiny_sources(once) -> Sources:
 
 
 @pytest.fixture(scope="session")
-def exported(tiny_sources, once):
+def sharing(once):
+    """`sharing()`: within it, exports take from one another what was done to equal bytes."""
+
+    @contextlib.contextmanager
+    def context():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(convert, "do", shared(once, convert.do))
+            yield
+
+    return context
+
+
+@pytest.fixture(scope="session")
+def exported(tiny_sources, once, sharing):
     """`exported(family, weights)`: the path of a bundle in both formats; do not write there."""
 
     def bundle(family: str, weights: str) -> Path:
         def make(folder: Path) -> None:
             if (family, weights) == QUIETLY:
                 return export_quietly(tiny_sources[family], folder, weights)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(convert, "do", shared(once, convert.do))
+            with sharing():
                 for _ in export(tiny_sources[family], folder, formats=BOTH, weights=weights):
                     pass
 
@@ -85,7 +99,7 @@ def shared(once, do):
     def done(task, *arguments, parameters):
         if task == "convert":
             model, part, context, stage, formats, weights = arguments
-            tried_on = context if part.tokenizer or part.folder == "unet" else context.size
+            tried_on = context if part.tokenizer or part.folder in DENOISERS else context.size
             taken = folder_bytes(model.path / part.folder), part, tried_on, formats, weights
         elif task == "check":
             stage, graph, info, form = arguments

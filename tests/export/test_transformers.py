@@ -23,13 +23,14 @@ def source(once):
 
 
 @pytest.fixture(scope="module")
-def bundle(source, once):
+def bundle(source, once, sharing):
     """`bundle(family)`: its export, in both formats, or in one where another has the same graphs."""
 
     def make(family):
         def run(folder):
-            for _ in export(source(family), folder, formats=FORMATS[family], weights="fp32"):
-                pass
+            with sharing():
+                for _ in export(source(family), folder, formats=FORMATS[family], weights="fp32"):
+                    pass
 
         return once(f"bundles/{family}-fp32", run)
 
@@ -80,10 +81,12 @@ CASES = {  # family, size, steps, guidance, negative, prompt
     "pixart-guided": ("pixart", (16, 16), 4, 4.5, "and on", "the red one"),
     "pixart-wide-and-loud": ("pixart", (24, 16), 3, 1.0, None, "The RED one"),
     "pixart-tall-nothing-said": ("pixart", (16, 24), 3, 3.0, None, "the red one"),
+    "sana": ("sana", (32, 32), 2, 4.5, None, "The red one"),
+    "sana-wide-and-long": ("sana", (64, 32), 3, 2.0, None, LONG),
     "told-the-guidance-and-shifted": ("flux-dev", (24, 16), 3, 3.5, None, "the red one"),
 }
 BOTH = ("openvino", "onnx")
-FORMATS = {"sd3": BOTH, "flux": BOTH, "sd3-without-t5": ("onnx",), "flux-dev": ("onnx",), "pixart": BOTH}
+FORMATS = {"sd3": BOTH, "flux": BOTH, "sd3-without-t5": ("onnx",), "flux-dev": ("onnx",), "pixart": BOTH, "sana": BOTH}
 PAINTED = [(case, engine) for case, (family, *_) in CASES.items() for engine in FORMATS[family]]
 READ = {"flux": 256, "flux-dev": 512}  # tokens
 
@@ -92,8 +95,9 @@ def theirs_of(pipe, family, prompt, negative, steps, guidance, **more):
     """What diffusers paints, from two seeds."""
     how = {"num_inference_steps": steps, "output_type": "np", "generator": drawn(SEEDS)} | more
     nothing = "" if family == "pixart" else None
-    how |= {"negative_prompt": nothing if negative is None else [negative] * 2}
-    how |= {"use_resolution_binning": False} if family == "pixart" else {}
+    how |= {"negative_prompt": nothing if negative is None else [negative] * 2} if family != "sana" else {}
+    how |= {"use_resolution_binning": False} if family in ("pixart", "sana") else {}
+    how |= {"intermediate_timesteps": 1.3 if steps == 2 else None} if family == "sana" else {}
     how |= {"true_cfg_scale" if family == "flux" else "guidance_scale": guidance}
     how |= {"max_sequence_length": READ[family]} if family in READ else {}
     return pipe([prompt] * 2, **how).images
@@ -152,7 +156,7 @@ def test_manifests_say_what_transformers_are(bundle):
     assert (text.width, text.zeros) == (64, 0)
     assert sd3.tasks == flux.tasks == ("text2image", "image2image", "inpaint")
     assert (sd3.latents.longest, flux.latents.longest) == (24 * 2 * 2, None)  # places x latents x pixels
-    assert (sd3.defaults.steps, sd3.defaults.guidance, sd3.latents.multiple) == (28, 7.0, 4)
+    assert (sd3.defaults.steps, sd3.defaults.guidance, sd3.latents.multiple) == (40, 4.5, 4)  # as 3.5 medium
     assert (sd3.vae.scale, sd3.vae.shift, sd3.latents.channels) == (1.5305, 0.0609, 16)
     assert flux.conditioning["text"].encoders == ("text_encoder_2",)
     assert flux.conditioning["pooled"].encoders == ("text_encoder",)
@@ -164,3 +168,12 @@ def test_manifests_say_what_transformers_are(bundle):
     assert (alone.conditioning["text"].then, alone.conditioning["text"].zeros) == ((), 256)
     assert (dev.guidance, dev.defaults.steps, dev.defaults.guidance) == ("embedded", 28, 3.5)
     assert (dev.denoiser.feeds["guidance"], dev.text_encoders[1].length) == ("guidance", 512)
+    pixart, sana = (open_bundle(bundle(family)).manifest for family in ("pixart", "sana"))
+    (t5,), (gemma,) = pixart.text_encoders, sana.text_encoders
+    assert (t5.masked, t5.lowered, t5.length, t5.prefix, t5.kept) == (True, True, 300, "", None)
+    assert pixart.conditioning["text_mask"].mask and pixart.conditioning["text_mask"].encoders == ("text_encoder",)
+    assert (pixart.defaults.sampler, pixart.defaults.steps, pixart.defaults.guidance) == ("dpmpp_2m", 20, 4.5)
+    assert gemma.prefix.startswith("Given a user prompt") and gemma.prefix.endswith("User Prompt: ")
+    assert (gemma.bos_id, gemma.eos_id, gemma.kept, gemma.room) == (2, None, 300, 298)
+    assert (sana.guidance, sana.denoiser.guidance_scale, sana.denoiser.time_scale) == ("embedded", 0.1, 0.001)
+    assert (sana.defaults.sampler, sana.defaults.steps, sana.vae.kind) == ("lcm", 2, "plain")

@@ -35,6 +35,7 @@ LONGEST_WORD = 40  # characters
 MOST_STEPS = 1000
 LARGEST_ID = 1 << 31
 LARGEST_LENGTH = 4096  # tokens of a text
+LONGEST_PREFIX = 10_000  # characters
 LARGEST_PATCH = 8  # latents along one side
 LARGEST_WIDTH = 1 << 14  # numbers that are said of a token
 REAL, WHOLE = ("float32", "float16"), ("int64", "int32")
@@ -197,12 +198,15 @@ def is_autoencoder(vae: Autoencoder, channels: int) -> bool:
 
 def is_encoder(encoder: TextEncoder, graph: GraphInfo) -> bool:
     """Ids and lengths that a tokenizer can have, and ports of their sizes."""
-    ids = (encoder.bos_id or 0, encoder.eos_id, encoder.pad_id)
+    ids = (encoder.bos_id or 0, encoder.eos_id or 0, encoder.pad_id)
     return (
         3 <= encoder.length <= LARGEST_LENGTH
         and all(0 <= token < LARGEST_ID for token in ids)
         and encoder.empty in ("encode", "zeros")
         and encoder.emphasis in EMPHASIS
+        and len(encoder.prefix) <= LONGEST_PREFIX
+        and bool(encoder.prefix) == (encoder.kept is not None)
+        and (encoder.kept is None or (encoder.cut and 3 <= encoder.kept <= encoder.length))
         and sized_like_text(graph, encoder)
     )
 
@@ -223,8 +227,7 @@ def _is_laid(part: Denoiser) -> bool:
     return (
         1 <= part.patch <= LARGEST_PATCH
         and not (part.patch > 1 and part.channels)
-        and math.isfinite(part.time_scale)
-        and part.time_scale > 0
+        and all(math.isfinite(scale) and scale > 0 for scale in (part.time_scale, part.guidance_scale))
     )
 
 

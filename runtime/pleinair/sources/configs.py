@@ -35,7 +35,8 @@ def check_configs(path: Path, model: Described) -> None:
     checks = plausible_vae(model.configs["vae"]) | of_network.plausible(model)
     for part in model.family.readers:
         name, text = part.folder, model.configs[part.folder]
-        lengths = [text_length(text), text.get("hidden_size", 512), text.get("num_hidden_layers", 12)]
+        length = min(part.lengths) if part.lengths else text_length(text)
+        lengths = [length, text.get("hidden_size", 512), text.get("num_hidden_layers", 12)]
         checks[f"max_position_embeddings of its {name}"] = wholes(lengths[:1], 4096) and lengths[0] >= 3
         checks[f"hidden_size and num_hidden_layers of its {name}"] = wholes(lengths[1:], LARGEST)
     wrong = [what for what, fine in checks.items() if not fine]

@@ -22,7 +22,7 @@ from pleinair.bundle.manifest import (
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.bundle.verifying import FileInfo
 from pleinair.sources import transformers, unets
-from pleinair.sources.families import PROJECTED, T5_KIND, Family, Part
+from pleinair.sources.families import PROJECTED, Family, Part
 
 Config = Mapping[str, Any]
 
@@ -30,6 +30,7 @@ RULES = {"unet": unets, "transformer": transformers}  # folder of the network of
 VAES = {  # class -> the kind of its encoder's answer, and the scale of its latents where a config is silent
     "AutoencoderKL": ("gaussian", 0.18215),
     "AutoencoderTiny": ("plain", 1.0),
+    "AutoencoderDC": ("plain", 1.0),
 }
 
 
@@ -105,12 +106,14 @@ class Described:
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a tokenizer folder and its text encoder's config say."""
+    """What a tokenizer folder and its text encoder's config say; the last two are as in the manifest's TextEncoder."""
 
     length: int
     bos_id: int | None
-    eos_id: int
+    eos_id: int | None
     pad_id: int
+    prefix: str = ""
+    kept: int | None = None
 
 
 @dataclass(frozen=True)
@@ -200,10 +203,12 @@ def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEnco
                 output=read_output(model, part.folder),
                 pooled=part.pooled,
                 empty="zeros" if zeros else "encode",
-                cut=part.kind == T5_KIND or (bool(told) and graph not in told),
-                emphasis="plain" if part.kind == T5_KIND else "mean",
+                cut=bool(part.lengths) or (bool(told) and graph not in told),
+                emphasis="plain" if part.lengths else "mean",
                 masked=part.masked,
                 lowered=part.masked,
+                prefix=ids.prefix,
+                kept=ids.kept,
             )
         )
     return tuple(encoders)
@@ -211,7 +216,7 @@ def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEnco
 
 def read_output(model: Described, folder: str) -> str:
     """The output of a text encoder that the denoiser is told."""
-    if not model.family.skipped or model.family.part(folder).kind == T5_KIND:
+    if not model.family.skipped or model.family.part(folder).lengths:
         return "last_hidden_state"
     return f"hidden_states.{model.configs[folder]['num_hidden_layers'] - model.family.skipped}"
 

@@ -14,6 +14,7 @@ FEW_STEPS = {  # scheduler class of a distilled model -> its steps and guidance:
     "LCMScheduler": (4, 1.5),
     "TCDScheduler": (4, 1.0),
 }
+CARD_GUIDANCE = {"EDMDPMSolverMultistepScheduler": 3.0}  # scheduler class of Playground v2.5, which its card says
 EMBEDDED = (4, 8.5)  # where the network itself is told the guidance
 DISTILLED = {"epsilon": 4, "sample": 1}  # what is predicted by models that begin at the last timestep -> their steps
 NO_GUIDANCE = 1.0
@@ -90,7 +91,7 @@ def unet_habits(model: Described, scheduler: dict[str, Any]) -> Habits:
         return Habits(*FEW_STEPS[scheduler["_class_name"]])
     if few and begins_last and trained_as(scheduler) == "betas":
         return Habits(few, NO_GUIDANCE)
-    return Habits(STEPS, model.family.guidance)
+    return Habits(STEPS, CARD_GUIDANCE.get(scheduler.get("_class_name"), model.family.guidance))
 
 
 def transformer_habits(model: Described, scheduler: dict[str, Any]) -> Habits:

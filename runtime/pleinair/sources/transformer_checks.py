@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pleinair.checks import one_line, wholes
+from pleinair.checks import is_number, one_line, wholes
 from pleinair.errors import ExportError
 from pleinair.sources.describing import Described
 from pleinair.sources.families import T5_KIND, Part
@@ -31,6 +31,7 @@ def plausible(model: Described) -> dict[str, bool]:
         "patch_size of its transformer": wholes([kind.read(config, "patch_size")], LARGEST_TOKEN),
         "widths of its transformer's texts": wholes(widths, WIDEST),
         "widths of its text encoders": wholes(heard, WIDEST),
+        "guidance that its transformer is told": kind.told is None or is_number(kind.read(config, kind.told)),
         "places of its transformer": kind.longest is None or wholes([kind.read(config, kind.longest)], PLACES),
     }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pleinair.bundle.manifest import LATENTS, PLACES, SCALE, TIMESTEP, Denoiser, Joined, Port, TextEncoder
-from pleinair.sources.families import T5_KIND, Part
+from pleinair.sources.families import Part
 
 if TYPE_CHECKING:
     from pleinair.sources.describing import Described
@@ -26,7 +26,8 @@ class Transformer:
     the key that is true of them, the port and its feed. `defaults` are the steps and the guidance that suit a config
     and its scheduler's. `width` and `pooled` are the keys of the widths of its texts, and `silent` is what the class
     takes for keys that a config lacks. One that is `learned` may say as much again of the noise's variance, which
-    nothing here asks for. `longest` is the key of the most tokens along a side.
+    nothing here asks for. `longest` is the key of the most tokens along a side, `told` that of a number by which the
+    guidance that it is told is multiplied.
     """
 
     family: str
@@ -40,6 +41,7 @@ class Transformer:
     pooled: str | None = "pooled_projection_dim"
     learned: bool = False
     longest: str | None = None
+    told: str | None = None
     tasks: tuple[str, ...] = ("text2image", "image2image", "inpaint")
     refused: dict[str, str] = field(default_factory=dict)  # key -> what a transformer is told for which it is true
 
@@ -56,7 +58,9 @@ class Transformer:
         return self.ports | {port: feed}
 
     def denoiser(self, config: Config) -> Denoiser:
-        return Denoiser(GRAPH, self.feeds(config), OUTPUT, time_scale=self.time_scale, patch=self.patch)
+        told = 1.0 if self.told is None else float(self.read(config, self.told))
+        scales = {"time_scale": self.time_scale, "guidance_scale": told}
+        return Denoiser(GRAPH, self.feeds(config), OUTPUT, **scales, patch=self.patch)
 
     def channels(self, config: Config) -> int:
         """Of the latents that it reads."""
@@ -87,8 +91,10 @@ class Transformer:
 
 
 def joint_defaults(config: Config, scheduler: Config) -> tuple[int, float]:
-    """diffusers' StableDiffusion3Pipeline."""
-    return 28, 7.0
+    """diffusers' StableDiffusion3Pipeline, and the cards of 3.5 medium, which attends twice at times, and large."""
+    if config.get("dual_attention_layers"):
+        return 40, 4.5
+    return (28, 3.5) if config.get("qk_norm") else (28, 7.0)
 
 
 def packed_defaults(config: Config, scheduler: Config) -> tuple[int, float]:
@@ -101,6 +107,11 @@ def packed_defaults(config: Config, scheduler: Config) -> tuple[int, float]:
 def crossed_defaults(config: Config, scheduler: Config) -> tuple[int, float]:
     """diffusers' PixArtSigmaPipeline."""
     return 20, 4.5
+
+
+def sprint_defaults(config: Config, scheduler: Config) -> tuple[int, float]:
+    """diffusers' SanaSprintPipeline."""
+    return 2, 4.5
 
 
 NETWORK = {"hidden_states": LATENTS, "timestep": TIMESTEP, "encoder_hidden_states": TEXT}
@@ -141,6 +152,23 @@ TRANSFORMERS = {
     ),
     "PixArtTransformer2DModel": PIXART,
     "Transformer2DModel": PIXART,
+    "SanaTransformer2DModel": Transformer(
+        "sana-sprint",
+        NETWORK | {"encoder_attention_mask": MASK},
+        sprint_defaults,
+        silent={
+            "in_channels": 32,
+            "out_channels": 32,
+            "patch_size": 1,
+            "caption_channels": 2304,
+            "guidance_embeds_scale": 0.1,
+        },
+        more=("guidance_embeds", "guidance", SCALE),
+        time_scale=0.001,
+        width="caption_channels",
+        pooled=None,
+        told="guidance_embeds_scale",
+    ),
 }
 
 
@@ -205,10 +233,10 @@ def conditioning(model: "Described", encoders: tuple[TextEncoder, ...]) -> dict[
 
 
 def tokens_read(part: Part, network: Config) -> int | None:
-    """How many tokens a T5 is to read at once, as diffusers has it; a network that is told no guidance reads fewer.
+    """How many tokens of a text are read, as diffusers has it; a network that is told no guidance reads fewer.
 
     None for encoders whose own config says it.
     """
-    if part.kind != T5_KIND:
+    if not part.lengths:
         return None
     return max(part.lengths) if network.get("guidance_embeds") else min(part.lengths)

@@ -89,12 +89,20 @@ def ask(graph: Graph, encoder: TextEncoder, output: str, ids: tuple[int, ...], t
     if table is not None:
         inputs["extra_embeddings"] = table
     outputs = graph(**inputs)
-    found = Heard(outputs[output], None if encoder.pooled is None else outputs[encoder.pooled])
+    found = Heard(kept(encoder, outputs[output]), None if encoder.pooled is None else outputs[encoder.pooled])
     if not all(np.isfinite(array).all() for array in (found.hidden, found.pooled) if array is not None):
         raise EngineError(
-            "the text encoder returned NaN or infinity; leave --embedding out, or try another --engine or --device"
+            "the text encoder returned NaN or infinity; leave --embedding out, or try --precision text=f32, or another"
+            " --engine"
         )
     return found
+
+
+def kept(encoder: TextEncoder, rows: np.ndarray) -> np.ndarray:
+    """Of rows for each token (1, length, ...), those that the network is told."""
+    if encoder.kept is None:
+        return rows
+    return np.concatenate([rows[:, :1], rows[:, 1 - encoder.kept :]], axis=1)
 
 
 def text_mask(encoder: TextEncoder, ids: tuple[int, ...]) -> np.ndarray:
@@ -112,7 +120,7 @@ def open_tokenizer(bundle: Bundle, encoder: TextEncoder) -> Tokenizer:
     name = f"{encoder.tokenizer}/tokenizer.json"
     tokenizer = read_tokenizer(bundle.files.read(name, LARGEST), bundle.path / name)
     size = tokenizer.get_vocab_size()
-    if not all(token < size for token in (encoder.bos_id or 0, encoder.eos_id, encoder.pad_id)):
+    if not all(token < size for token in (encoder.bos_id or 0, encoder.eos_id or 0, encoder.pad_id)):
         raise BundleError(f"'{bundle.path / name}' lacks the tokens that bundle.json names; export the model again")
     return tokenizer
 

@@ -14,7 +14,7 @@ from pleinair.errors import RequestError
 from pleinair.network.feeds import Told, fed
 from pleinair.network.guidance import Guide
 from pleinair.text.chunks import EMPTY, Chunk, Chunker, rows_used
-from pleinair.text.encoders import Encoders, Heard, open_norm, skipped, text_mask, width_of
+from pleinair.text.encoders import Encoders, Heard, kept, open_norm, skipped, text_mask, width_of
 from pleinair.text.inversion import open_embeddings
 from pleinair.text.syntax import (
     WORD_AND,
@@ -252,7 +252,8 @@ class _Encoding:
             return self._heard(place, filled[0]).pooled
         if made.mask:
             chunker = self._reader.chunkers[place]
-            masks = [text_mask(chunker.encoder, chunker.ids(chunk)) for chunk in filled]
+            encoder = chunker.encoder
+            masks = [kept(encoder, text_mask(encoder, chunker.ids(chunk))) for chunk in filled]
             return np.concatenate(masks, axis=1).astype(np.float32)
         return np.concatenate([self._emphasized(place, chunk) for chunk in filled], axis=1)
 
@@ -273,10 +274,10 @@ class _Encoding:
 
 
 def padded(weights: tuple[float, ...], encoder: TextEncoder) -> np.ndarray:
-    """The weight of each token that an encoder reads (length,)."""
+    """The weight of each token that the network is told of (length,)."""
     full = np.ones(encoder.length, np.float32)
     full[encoder.start : encoder.start + len(weights)] = weights
-    return full
+    return kept(encoder, full[None])[0]
 
 
 def heavier(hidden: np.ndarray, weights: np.ndarray) -> np.ndarray:
