@@ -22,8 +22,9 @@ from torch import nn
 
 from pleinair.bundle.verifying import FileInfo
 from pleinair.sources.architectures import ARCHITECTURES, Config
-from pleinair.sources.describing import TEXT, Described, autoencoder, generation
+from pleinair.sources.describing import Described, autoencoder, generation
 from pleinair.sources.families import STABLE_DIFFUSION, Part
+from pleinair.sources.unets import TEXT
 from pleinair_bench import topologies
 from pleinair_bench.fill import pack
 from pleinair_bench.strip import strip

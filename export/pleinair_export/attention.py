@@ -1,4 +1,4 @@
-"""Attention as one ONNX operator, where torch's exporter writes out the whole matrix of queries times keys."""
+"""Operators that torch's ONNX exporter writes out at length, or wrongly: attention, and dimensions that are moved."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.onnx import symbolic_helper, symbolic_opset14
 
-NAME = "aten::scaled_dot_product_attention"
+NAME, MOVED = "aten::scaled_dot_product_attention", "aten::movedim"
 
 
 @contextlib.contextmanager
@@ -16,11 +16,24 @@ def fused(opset: int) -> Iterator[None]:
 
     4096 tokens, 8 heads, batch 2: a quarter less time and 2.2 GB less memory than MatMul, Softmax, MatMul.
     """
-    torch.onnx.register_custom_op_symbolic(NAME, multi_head_attention, opset)
+    symbolics = {NAME: multi_head_attention, MOVED: moved_dimension}
+    for name, symbolic in symbolics.items():
+        torch.onnx.register_custom_op_symbolic(name, symbolic, opset)
     try:
         yield
     finally:
-        torch.onnx.unregister_custom_op_symbolic(NAME, opset)
+        for name in symbolics:
+            torch.onnx.unregister_custom_op_symbolic(name, opset)
+
+
+@symbolic_helper.parse_args("v", "t", "t")
+def moved_dimension(g: Any, x: torch.Value, source: torch.Tensor, destination: torch.Tensor) -> torch.Value:
+    """A tensor with one dimension in another place; torch's own is wrong where that is counted from the end."""
+    rank = symbolic_helper._get_tensor_rank(x)
+    taken, place = int(source) % rank, int(destination) % rank
+    order = [dimension for dimension in range(rank) if dimension != taken]
+    order.insert(place, taken)
+    return g.op("Transpose", x, perm_i=order)
 
 
 def multi_head_attention(

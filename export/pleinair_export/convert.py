@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pleinair.bundle.manifest import MANIFEST, Fidelity, GraphInfo, Joined, Manifest, Placed
+from pleinair.bundle.manifest import MANIFEST, MASK, Fidelity, GraphInfo, Joined, Manifest, Placed
 from pleinair.bundle.opening import open_bundle
 from pleinair.bundle.staging import check_apart, staged
 from pleinair.bundle.verifying import list_files
@@ -30,6 +30,7 @@ from pleinair.sources.describing import (
 from pleinair.sources.families import Part
 from pleinair.sources.folder import Source, absent, open_source
 from pleinair.sources.small_files import write_configs
+from pleinair.text.encoders import kept
 from pleinair_export import graphs, picture
 from pleinair_export.apart import do
 from pleinair_export.check import Converted
@@ -40,7 +41,7 @@ from pleinair_export.preview import read_rgb
 from pleinair_export.progress import Progress
 from pleinair_export.quantize import BYTES
 from pleinair_export.single_file import is_model, open_single_file
-from pleinair_export.tokenizer import write_tokenizer
+from pleinair_export.tokenizer import instruction, write_tokenizer
 from pleinair_export.tracing import FORMATS
 from pleinair_export.trials import WORK, Arrays, Context, read_trial, steady_size, trial_file, tried
 from pleinair_export.upscaler import Upscaler, open_upscaler
@@ -159,7 +160,9 @@ def build_painter(
     for part in readers:
         yield Progress(part.tokenizer, "convert")
         source, target, length = model.path / part.tokenizer, stage / part.tokenizer, model.length(part)
-        tokens[part.tokenizer], texts = write_tokenizer(source, target, part.kind, length, "openvino" in formats)
+        tokens[part.tokenizer], texts = write_tokenizer(
+            source, target, part, length, "openvino" in formats, instruction(model.index["_class_name"])
+        )
         ids |= dict.fromkeys(part.graphs, texts)
     how = (stage, formats, weights)
     infos, placed = yield from export_parts(model, readers, Context(tried(model.size), ids), *how)
@@ -218,10 +221,13 @@ def check_graph(
 def feeds_of(model: Described, tokens: dict[str, Tokens], stage: Path) -> Arrays:
     """What the denoiser is told of the prompts that the text encoders were tried on, (3, ...) each."""
     encoders = {encoder.graph: encoder for encoder in text_encoders(model, tokens)}
-    heard = {graph: read_trial(trial_file(stage, graph)).answers[-1] for graph in encoders}
+    trials = {graph: read_trial(trial_file(stage, graph)) for graph in encoders}
 
     def output(made: Joined, name: str) -> np.ndarray:
-        return heard[name][encoders[name].pooled if made.pooled else encoders[name].output]
+        if made.mask:
+            return kept(encoders[name], trials[name].cases[-1][MASK].astype(np.float32))
+        answers, encoder = trials[name].answers[-1], encoders[name]
+        return answers[encoder.pooled] if made.pooled else kept(encoder, answers[encoder.output])
 
     feeds = conditioning(model, tuple(encoders.values()))
     return {feed: fed(made, partial(output, made)) for feed, made in feeds.items()}

@@ -11,7 +11,9 @@ from pleinair.bundle.manifest import LATENTS, TIMESTEP, Port
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.network.feeds import MAKERS, Known
 from pleinair.pictures.colours import waves
-from pleinair.sources.describing import POOLED, unet_feeds, unet_ports, vae_factor
+from pleinair.sources.describing import vae_factor
+from pleinair.sources.unets import POOLED, unet_feeds, unet_ports
+from pleinair_export.linear_attention import linear
 from pleinair_export.trials import Arrays, Context, steady_size
 
 OLD_END = 2
@@ -117,6 +119,7 @@ class TinyVaeEncoder(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        linear(model)
 
     def forward(self, sample: torch.Tensor) -> tuple[torch.Tensor]:
         return self.model.encode(sample, return_dict=False)
@@ -128,6 +131,7 @@ class VaeDecoder(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        linear(model)
 
     def forward(self, latent_sample: torch.Tensor) -> tuple[torch.Tensor]:
         return self.model.decode(latent_sample, return_dict=False)

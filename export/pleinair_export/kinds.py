@@ -11,10 +11,14 @@ from pleinair_export.trials import Context
 SPECS: dict[str, Callable[[str, nn.Module, Context], Spec]] = {
     **graphs.SPECS,
     "t5_encoder": transformer_graphs.t5_encoder,
+    "masked_t5_encoder": transformer_graphs.masked_t5_encoder,
+    "gemma_encoder": transformer_graphs.gemma_encoder,
     "transformer": transformer_graphs.transformer,
 }
 FORWARD: dict[str, type[nn.Module]] = {
     **graphs.FORWARD,
     "t5_encoder": transformer_graphs.T5Encoder,
+    "masked_t5_encoder": transformer_graphs.T5Encoder,
+    "gemma_encoder": transformer_graphs.GemmaEncoder,
     "transformer": transformer_graphs.Transformer,
 }

@@ -72,4 +72,5 @@ BESIDE: dict[str, Callable[[torch.nn.Module, Part, Path], Generator[Progress, No
     PROJECTED: write_norm,
     "AutoencoderKL": write_preview,
     "AutoencoderTiny": write_preview,
+    "AutoencoderDC": write_preview,
 }

@@ -35,5 +35,6 @@ def encode(vae: nn.Module, pictures: np.ndarray) -> np.ndarray:
     """Pictures (B, H, W, 3) in 0..1 -> the mean of their latents (B, c, h, w), scaled as the UNet sees them."""
     with torch.no_grad():
         answer = vae.encode(torch.from_numpy(pictures.transpose(0, 3, 1, 2) * 2 - 1))
-    mean = answer.latents if "latents" in answer else answer.latent_dist.mean
+    plain = next((answer[name] for name in ("latents", "latent") if name in answer), None)
+    mean = answer.latent_dist.mean if plain is None else plain
     return scaled(mean.numpy(), autoencoder_of(vae.config, type(vae).__name__))

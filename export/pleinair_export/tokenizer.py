@@ -1,7 +1,9 @@
 """The tokenizer folder of a bundle: what our runtime, transformers and openvino-genai each read."""
 
+import inspect
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import numpy as np
 from pleinair.checks import one_line
 from pleinair.errors import BundleError, ExportError
 from pleinair.sources.describing import Tokens
-from pleinair.sources.families import T5_KIND
+from pleinair.sources.families import GEMMA_KIND, T5_KIND, Part
 from pleinair.system.files import read_file
 from pleinair.text.tokenizer import LARGEST, read_tokenizer
 from pleinair_export.quiet import quiet
@@ -21,29 +23,74 @@ if TYPE_CHECKING:
 PROMPTS = ["a red fox sitting in the snow at dawn, oil on canvas", "", "Two boats; (a lighthouse:1.2) & 30 gulls!"]
 
 
-def write_tokenizer(source: Path, target: Path, kind: str, length: int, openvino: bool) -> tuple[Tokens, np.ndarray]:
-    """Copy the tokenizer of a text encoder of this class, adding those of its files that the source lacks.
+@dataclass(frozen=True)
+class Kind:
+    """A class of text encoders: transformers' tokenizer for it, and which of its tokens stand around a text.
+
+    The tokenizer.json of some folders is older than what transformers makes of it, and `renewed`. Those of CLIP have
+    their vocabulary beside it (`listed`).
+    """
+
+    tokenizer: str
+    begins: bool = True
+    ends: bool = True
+    renewed: bool = False
+    listed: bool = False
+
+
+CLIP = Kind("CLIPTokenizer", listed=True)
+KINDS = {T5_KIND: Kind("T5Tokenizer", begins=False, renewed=True), GEMMA_KIND: Kind("GemmaTokenizer", ends=False)}
+
+
+def write_tokenizer(
+    source: Path, target: Path, part: Part, length: int, openvino: bool, prefix: str = ""
+) -> tuple[Tokens, np.ndarray]:
+    """Copy the tokenizer of a text encoder, adding those of its files that the source lacks.
 
     With `openvino`, also the IR form that openvino-genai loads. Returns what the manifest says of it, and PROMPTS as it
-    encodes them, (3, length) int64. Raises ExportError when it cannot be read.
+    encodes them, (3, length) int64; behind a `prefix`, `length` tokens of what is said are kept. Raises ExportError
+    when it cannot be read.
     """
+    kind = KINDS.get(part.kind, CLIP)
     check_source(source / "tokenizer.json")
-    tokenizer = open_tokenizer(source, "T5Tokenizer" if kind == T5_KIND else "CLIPTokenizer")
+    tokenizer = open_tokenizer(source, kind.tokenizer)
     target.mkdir()
     for file in source.iterdir():
         if file.suffix in (".json", ".txt"):
             shutil.copyfile(file, target / file.name)
-    if kind == T5_KIND:  # what transformers makes of older files is not what they say
+    if kind.renewed:
         (target / "tokenizer.json").unlink(missing_ok=True)
     if not (target / "tokenizer.json").exists():
         tokenizer.backend_tokenizer.save(str(target / "tokenizer.json"))
-    if kind != T5_KIND:
+    if kind.listed:
         write_vocabulary(target)
     if openvino:
         write_openvino_tokenizer(tokenizer, target)
-    ids = tokenizer(PROMPTS, padding="max_length", truncation=True, max_length=length, return_tensors="np")["input_ids"]
-    first = None if kind == T5_KIND else tokenizer.bos_token_id
-    return Tokens(length, first, tokenizer.eos_token_id, tokenizer.pad_token_id), ids.astype(np.int64)
+    kept = length if prefix else None
+    if prefix:
+        length += len(tokenizer.encode(prefix, add_special_tokens=False)) - 1
+    texts = [prefix + (prompt.lower() if part.masked else prompt) for prompt in PROMPTS]
+    tokenizer.padding_side = "right"
+    ids = tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="np")["input_ids"]
+    first, last = kind.begins and tokenizer.bos_token_id, kind.ends and tokenizer.eos_token_id
+    return Tokens(
+        length,
+        None if first is False else first,
+        None if last is False else last,
+        tokenizer.pad_token_id,
+        prefix,
+        kept,
+    ), ids.astype(np.int64)
+
+
+def instruction(pipeline: str) -> str:
+    """What a diffusers pipeline reads before every prompt."""
+    with quiet():
+        import diffusers
+
+        asked = inspect.signature(getattr(diffusers, pipeline).__call__).parameters
+    lines = asked.get("complex_human_instruction")
+    return "\n".join(lines.default) if lines is not None else ""
 
 
 def open_tokenizer(source: Path, name: str) -> "PreTrainedTokenizerBase":

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from pleinair.bundle.manifest import SCALE, Port
+from pleinair.bundle.manifest import MASK, SCALE, Port
 from pleinair.network import denoiser
 from pleinair.sources.transformers import TRANSFORMERS
 from pleinair_export.graphs import TRIED, Spec
+from pleinair_export.linear_attention import linear
 from pleinair_export.trials import Arrays, Context
 
 WO = ".wo"  # the one layer of T5 that looks at the type of its weight
@@ -17,7 +18,7 @@ THETA = 10_000.0  # of rotary embeddings (Su et al. 2021)
 
 
 class T5Encoder(nn.Module):
-    """input_ids (B, length) -> last_hidden_state (B, length, D); no token is masked, as diffusers has it."""
+    """input_ids (B, length) -> last_hidden_state (B, length, D); no token is masked, but by `attention_mask`."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -26,8 +27,51 @@ class T5Encoder(nn.Module):
             if name.endswith(WO):
                 layer.weight.data = layer.weight.data.float()
 
-    def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor]:
-        return (self.model(input_ids=input_ids, return_dict=True).last_hidden_state,)
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> tuple[torch.Tensor]:
+        told = {"input_ids": input_ids, "attention_mask": attention_mask}
+        return (self.model(**told, return_dict=True).last_hidden_state,)
+
+
+class GemmaEncoder(nn.Module):
+    """input_ids, attention_mask (B, length) -> last_hidden_state (B, length, D); a token is told of those before it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor]:
+        length = input_ids.shape[1]
+        before = torch.ones(length, length, dtype=torch.bool).tril()
+        seen = before[None, None] & attention_mask[:, None, None].bool()
+        hidden = torch.zeros(()).masked_fill(~seen, torch.finfo(torch.float32).min)
+        masks = {"full_attention": hidden, "sliding_attention": hidden}
+        told = {"input_ids": input_ids, "attention_mask": masks}
+        return (self.model(**told, use_cache=False, return_dict=True).last_hidden_state,)
+
+
+class Placed(nn.Module):
+    """diffusers' PatchEmbed for models that place tokens by their share of the picture: any size, in one trace."""
+
+    def __init__(self, embed: nn.Module) -> None:
+        super().__init__()
+        self.proj, self.scale, self.base = embed.proj, embed.interpolation_scale, embed.base_size
+        width = embed.proj.out_channels // 4
+        rates = 1 / THETA ** (torch.arange(width, dtype=torch.float64) / width)
+        self.register_buffer("rates", rates.float(), persistent=False)
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        patches = self.proj(latents)  # (B, D, h, w)
+        height, width = patches.shape[-2:]
+        down, across = self.waves(height), self.waves(width)
+        rows, columns = across[None].expand(height, -1, -1), down[:, None].expand(-1, width, -1)
+        places = torch.cat([rows, columns], dim=-1).flatten(0, 1)
+        return patches.flatten(2).transpose(1, 2) + places[None]
+
+    def waves(self, count: int) -> torch.Tensor:
+        """(count, D / 2) of one side."""
+        share = torch.arange(count, dtype=torch.float32) / (count / self.base) / self.scale
+        angles = share[:, None] * self.rates[None]
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 class Rotary(nn.Module):
@@ -94,16 +138,24 @@ class Transformer(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.ports = tuple(TRANSFORMERS[type(model).__name__].feeds(model.config))
+        kind = TRANSFORMERS[type(model).__name__]
+        self.ports, self.channels = tuple(kind.feeds(model.config)), kind.learned and kind.channels(model.config)
         for module in model.modules():
             if isinstance(module, nn.RMSNorm):
                 module.forward = MethodType(rms_norm, module)
+        embed = getattr(model, "pos_embed", None)
+        if getattr(embed, "pos_embed", None) is not None and not embed.pos_embed_max_size:
+            model.pos_embed = Placed(embed)
+        linear(model)
         if "axes_dims_rope" in model.config:
             model.pos_embed = Rotary(model.config.axes_dims_rope)
             model.set_attn_processor(RotaryAttention())
 
     def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor]:
-        return self.model(**dict(zip(self.ports, given, strict=True)), return_dict=False)
+        told = dict(zip(self.ports, given, strict=True))
+        told["timestep"] = told["timestep"].expand(told["hidden_states"].shape[0])
+        (made,) = self.model(**told, return_dict=False)
+        return (made[:, : self.channels] if self.channels else made,)
 
 
 def rms_norm(module: nn.RMSNorm, x: torch.Tensor) -> torch.Tensor:
@@ -115,15 +167,33 @@ def rms_norm(module: nn.RMSNorm, x: torch.Tensor) -> torch.Tensor:
 
 def t5_encoder(name: str, model: nn.Module, context: Context) -> Spec:
     """Compared on one text, and on all of the context's."""
-    ids = context.ids[name]
-    length = ids.shape[1]
+    return reading(T5Encoder(model), name, {"input_ids": context.ids[name]})
+
+
+def masked_t5_encoder(name: str, model: nn.Module, context: Context) -> Spec:
+    """Compared as `t5_encoder` is."""
+    return reading(T5Encoder(model), name, masked(context.ids[name], model))
+
+
+def gemma_encoder(name: str, model: nn.Module, context: Context) -> Spec:
+    """Compared as `t5_encoder` is."""
+    return reading(GemmaEncoder(model), name, masked(context.ids[name], model))
+
+
+def masked(ids: np.ndarray, model: nn.Module) -> Arrays:
+    return {"input_ids": ids, MASK: (ids != model.config.pad_token_id).astype(np.int64)}
+
+
+def reading(wrapped: nn.Module, name: str, told: Arrays) -> Spec:
+    """A text encoder that is told of three texts, (3, length) each."""
+    length = next(iter(told.values())).shape[1]
     return Spec(
         name,
-        T5Encoder(model),
-        inputs={"input_ids": Port("int64", ("batch", length))},
-        outputs={"last_hidden_state": Port("float32", ("batch", length, model.config.d_model))},
-        example={"input_ids": ids[:2]},
-        cases=[{"input_ids": ids[:1]}, {"input_ids": ids}],
+        wrapped,
+        inputs=dict.fromkeys(told, Port("int64", ("batch", length))),
+        outputs={"last_hidden_state": Port("float32", ("batch", length, wrapped.model.config.hidden_size))},
+        example={port: rows[:2] for port, rows in told.items()},
+        cases=[{port: rows[:1] for port, rows in told.items()}, told],
     )
 
 
@@ -133,7 +203,9 @@ def transformer(name: str, model: nn.Module, context: Context) -> Spec:
     part, channels = kind.denoiser(model.config), kind.channels(model.config)
     inputs, outputs = kind.described(model.config)
     rng = np.random.default_rng(0)
-    told = context.feeds | ({SCALE: np.full(3, TRIED.guidance, np.float32)} if SCALE in part.feeds.values() else {})
+    told = context.feeds | (
+        {SCALE: np.full(3, TRIED.guidance * part.guidance_scale, np.float32)} if SCALE in part.feeds.values() else {}
+    )
     side = kind.side(model.config)
 
     def case(t: float, batch: int, height: int, width: int) -> Arrays:

@@ -14,6 +14,7 @@ import torch
 from filelock import FileLock
 
 from pleinair.engines.telemetry import without_telemetry
+from pleinair.sources.families import DENOISERS
 from pleinair_export import convert
 from pleinair_export.progress import Progress
 from quietly import export_quietly
@@ -97,7 +98,7 @@ def shared(once, do):
     def done(task, *arguments, parameters):
         if task == "convert":
             model, part, context, stage, formats, weights = arguments
-            tried_on = context if part.tokenizer or part.folder == "unet" else context.size
+            tried_on = context if part.tokenizer or part.folder in DENOISERS else context.size
             taken = folder_bytes(model.path / part.folder), part, tried_on, formats, weights
         elif task == "check":
             stage, graph, info, form = arguments

@@ -19,9 +19,8 @@ from pleinair.errors import BundleError
 from pleinair.pipeline import Pipeline
 from pleinair.sampling.scheduler_config import check_config
 from pleinair.sources.architectures import ARCHITECTURES, family
-from pleinair.sources.describing import Made, Tokens, painter_manifest, unet_ports
+from pleinair.sources.describing import Made, Tokens, painter_manifest
 from pleinair.sources.folder import open_source
-from pleinair_export.torch_picture import TorchEngine, owners
 from tiny_pipeline import write_scheduler
 
 TOLERANCE = 2e-3
@@ -213,19 +212,12 @@ def test_architectures_have_their_published_sizes(model):
 # ---- what only the small files say ----
 
 
-def described(folder, base, engine=None):
-    """A pipeline of a folder, described from its small files alone: the graphs are `base`'s, or torch's of the folder.
-
-    The tokenizers are `base`'s.
-    """
+def described(folder, base, engine):
+    """A pipeline of a folder, described from its small files alone; the graphs and the tokenizers are `base`'s."""
     model, old = open_source(folder), base.manifest
-    inputs, outputs = unet_ports(model.unet, model.pooled)
-    graphs = old.graphs | {"unet": replace(old.graphs["unet"], inputs=inputs, outputs=outputs)}
     tokens = {each.tokenizer: Tokens(each.length, each.bos_id, each.eos_id, each.pad_id) for each in old.text_encoders}
-    made = Made(model.name, graphs, old.files, old.origin, model.defaults, tokens)
+    made = Made(model.name, old.graphs, old.files, old.origin, model.defaults, tokens)
     bundle = replace(base, manifest=painter_manifest(model, made), scheduler_config=check_config(model.scheduler))
-    if engine is None:
-        return Pipeline(bundle, TorchEngine(owners(model)))
     return Pipeline(bundle, engine_named(engine), threads=1, precision="f32")
 
 
@@ -243,67 +235,81 @@ MOMENTS = {"latents_mean": [-1.6, 1.1, 3.2, -2.6], "latents_std": [8.4, 5.2, 5.9
 TRAILING = {"timestep_spacing": "trailing"}
 ZERO_SNR = TRAILING | {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "clip_sample": False}
 UNTOLD = {"num_inference_steps": 20, "guidance_scale": 5.0}  # what any SDXL is painted with
-MADE_OF_SDXL = {  # scheduler, what diffusers is asked for, the VAE's config, the engine
-    "turbo": (("EulerAncestralDiscreteScheduler", TRAILING), {"num_inference_steps": 4}, {}, "openvino"),
-    "lightning, one step": (
-        ("EulerDiscreteScheduler", TRAILING | {"prediction_type": "sample"}),
-        {"num_inference_steps": 1},
+TURBO, EULER = "EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler"
+MADE_OF_SDXL = {  # scheduler, what diffusers is asked for, the VAE's config, what pleinair.json says
+    "turbo": ((TURBO, TRAILING), {"num_inference_steps": 4}, {}, {}),
+    "lightning, one step": ((EULER, TRAILING | {"prediction_type": "sample"}), {"num_inference_steps": 1}, {}, {}),
+    "lightning, two steps": ((EULER, TRAILING), {"num_inference_steps": 2}, {}, {"steps": 2}),
+    "lightning, eight steps": ((EULER, TRAILING), {"num_inference_steps": 8}, {}, {"steps": 8}),
+    "hyper": (("LCMScheduler", {"original_inference_steps": 50}), {"timesteps": [800]}, {}, {}),
+    "playground": (
+        ("EDMDPMSolverMultistepScheduler", {"sigma_data": 0.5}),
+        UNTOLD | {"guidance_scale": 3.0},
+        MOMENTS,
         {},
-        "onnx",
     ),
-    "hyper": (("LCMScheduler", {"original_inference_steps": 50}), {"timesteps": [800]}, {}, "openvino"),
-    "playground": (("EDMDPMSolverMultistepScheduler", {"sigma_data": 0.5}), UNTOLD, MOMENTS, "onnx"),
-    "zero-snr": (("DDIMScheduler", ZERO_SNR), UNTOLD, {}, "openvino"),
+    "zero-snr": (("DDIMScheduler", ZERO_SNR), UNTOLD, {}, {}),
 }
 
 
 @pytest.mark.parametrize("name", MADE_OF_SDXL)
-def test_a_model_is_painted_as_its_configs_say(name, tiny_sources, exported, tmp_path):
+def test_a_model_is_painted_as_its_configs_say(name, tiny_sources, exported, reference, tmp_path):
     """Without a flag: the graphs are SDXL's, the scheduler and the autoencoder's numbers are not."""
-    (kind, config), asked, vae, engine = MADE_OF_SDXL[name]
+    (kind, config), asked, vae, wishes = MADE_OF_SDXL[name]
     index, listed = {"scheduler": ["diffusers", kind]}, {name: asked[name] for name in asked if name == "timesteps"}
     write_scheduler(tmp_path, kind, config)
     scheduler = json.loads((tmp_path / "scheduler" / "scheduler_config.json").read_text()) | listed
     folder = copied(tiny_sources["sdxl"], tmp_path / "model", index=index, vae=vae)
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
-    expected = theirs_of(folder, XL)(
+    (folder / "pleinair.json").write_text(json.dumps({"defaults": wishes}))
+    theirs = reference("sdxl", XL)
+    own = {"scheduler": getattr(diffusers, kind).from_pretrained(folder / "scheduler"), "vae": theirs.vae}
+    if vae:
+        own["vae"] = diffusers.AutoencoderKL.from_pretrained(folder / "vae")
+    expected = type(theirs)(**theirs.components | own)(
         "the red one", generator=drawn([5]), output_type="np", **{"guidance_scale": 0.0} | asked | WIDE
     )
-    pipe = described(folder, open_bundle(exported("sdxl", "fp32")), engine)
-    ours = pipe.generate("the red one", seed=5, **WIDE)
-    assert far(ours, expected) < TOLERANCE
-    assert ours.settings["steps"] == asked.get("num_inference_steps", 1)
+    for engine in ENGINES:
+        ours = described(folder, open_bundle(exported("sdxl", "fp32")), engine).generate("the red one", seed=5, **WIDE)
+        assert far(ours, expected) < TOLERANCE
+        assert ours.settings["steps"] == asked.get("num_inference_steps", 1)
 
 
-@pytest.fixture(scope="module")
-def in_torch(tiny_sources, exported):
-    """`in_torch(folder)`: our pipeline with torch in the engine's place, where one convolution differs from SDXL's."""
-    return lambda folder: described(folder, open_bundle(exported("sdxl", "fp32")))
+LISTED = {"num_inference_steps": STEPS, "guidance_scale": 5.0, **WIDE}
+SHOWN = LISTED | {"image": sketch(72, 56)}
+HOLE = {"mask_image": hole(72, 56)}
+EDIT_XL = "StableDiffusionXLInstructPix2PixPipeline"
+MODELS = {  # pipeline class, what diffusers is asked for
+    "ssd-1b": (XL, LISTED),
+    "vega": (XL, LISTED),
+    "sdxl-lcm": (XL, LISTED | {"guidance_scale": 8.5}),
+    "sdxl-inpaint": ("StableDiffusionXLInpaintPipeline", SHOWN | HOLE | {"strength": 1.0}),
+    "cosxl-edit": (EDIT_XL, SHOWN | {"image_guidance_scale": 1.5}),
+    "bk-sdm": ("StableDiffusionPipeline", LISTED),
+    "sd2-inpaint": ("StableDiffusionInpaintPipeline", SHOWN | HOLE | {"strength": 0.6, "num_inference_steps": 7}),
+}
 
 
-@pytest.mark.parametrize("strength", [1.0, 0.6])
-def test_sdxl_made_for_inpainting(tiny_sources, in_torch, strength):
-    folder = tiny_sources["sdxl-inpaint"]
-    asked = {"image": sketch(72, 56), "mask_image": hole(72, 56), "strength": strength, **WIDE}
-    asked |= {"num_inference_steps": STEPS, "guidance_scale": 5.0}
-    theirs = theirs_of(folder, "StableDiffusionXLInpaintPipeline")
-    assert both(in_torch(folder), theirs, ours={"mask_blur": 0, "restore": False}, **asked) < TOLERANCE
+@pytest.mark.parametrize("family", MODELS)
+def test_a_model_equals_diffusers_on_both_engines(exported, tiny_sources, family):
+    kind, asked = MODELS[family]
+    ours, theirs = {}, theirs_of(tiny_sources[family], kind)
+    if "mask_image" in asked:
+        ours = {"mask_blur": 0, "restore": False}
+    for engine in ENGINES:
+        pipe = pleinair.load(exported(family, "fp32"), engine=engine, threads=1, precision="f32")
+        assert both(pipe, theirs, (3, 8), ours=ours, **asked) < TOLERANCE
 
 
-@pytest.mark.parametrize("cosxl", [True, False])
-def test_sdxl_that_edits(tiny_sources, in_torch, tmp_path, cosxl):
-    """CosXL is shown the picture's latents at the scale of the loop."""
-    folder = copied(tiny_sources["cosxl-edit"], tmp_path / "edit", index={"is_cosxl_edit": cosxl})
-    asked = {"image": sketch(72, 56), "image_guidance_scale": 1.5, **UNTOLD, "num_inference_steps": STEPS, **WIDE}
-    theirs, pipe = theirs_of(folder, "StableDiffusionXLInstructPix2PixPipeline"), in_torch(folder)
-    assert pipe.bundle.manifest.denoiser.channels == (("scaled_image",) if cosxl else ("image",))
-    assert both(pipe, theirs, (3, 8), **asked) < TOLERANCE
-
-
-def test_sdxl_that_is_told_the_guidance(tiny_sources, in_torch):
-    folder = tiny_sources["sdxl-lcm"]
-    asked = {"num_inference_steps": STEPS, "guidance_scale": 8.5, **WIDE}
-    assert both(in_torch(folder), theirs_of(folder, XL), **asked) < TOLERANCE
+def test_sdxl_that_edits_as_stable_diffusion_does(tiny_sources, exported, tmp_path):
+    """Only CosXL is shown the picture's latents at the scale of the loop."""
+    folder = copied(tiny_sources["cosxl-edit"], tmp_path / "edit", index={"is_cosxl_edit": False})
+    base, theirs = open_bundle(exported("cosxl-edit", "fp32")), theirs_of(folder, EDIT_XL)
+    assert base.manifest.denoiser.channels == ("scaled_image",)
+    for engine in ENGINES:
+        pipe = described(folder, base, engine)
+        assert pipe.bundle.manifest.denoiser.channels == ("image",)
+        assert both(pipe, theirs, image_guidance_scale=1.5, **SHOWN) < TOLERANCE
 
 
 # ---- refiners ----
@@ -311,7 +317,6 @@ def test_sdxl_that_is_told_the_guidance(tiny_sources, in_torch):
 
 @pytest.mark.parametrize("engine, guidance, negative", [("openvino", 5.0, "and on"), ("onnx", 1.0, None)])
 def test_a_refiner_repaints_as_diffusers_does(painter, reference, engine, guidance, negative):
-    """Its ways down and up differ, and its middle has no attention, as those of SSD-1B and Vega."""
     asked = {"image": sketch(72, 56), "strength": 0.6, "num_inference_steps": 6, "guidance_scale": guidance}
     pipe, theirs = painter("sdxl-refiner", engine), reference("sdxl-refiner", XL_REPAINTS)
     assert both(pipe, theirs, negative=negative, ours=WIDE, **asked) < TOLERANCE

@@ -8,7 +8,6 @@ from PIL import Image
 
 import pleinair
 from pleinair.bundle.opening import open_bundle
-from pleinair_export import export
 from tiny_transformers import write_tiny_transformer
 
 TOLERANCE = 2e-3
@@ -23,13 +22,12 @@ def source(once):
 
 
 @pytest.fixture(scope="module")
-def bundle(source, once):
+def bundle(source, once, exporting):
     """`bundle(family)`: its export, in both formats, or in one where another has the same graphs."""
 
     def make(family):
         def run(folder):
-            for _ in export(source(family), folder, formats=FORMATS[family], weights="fp32"):
-                pass
+            exporting(source(family), folder, formats=FORMATS[family], weights="fp32")
 
         return once(f"bundles/{family}-fp32", run)
 
@@ -77,18 +75,26 @@ CASES = {  # family, size, steps, guidance, negative, prompt
     "flux-wide-and-long": ("flux", (24, 16), 3, 1.0, None, LONG),
     "flux-guided-against-a-text": ("flux", (16, 20), 3, 2.5, "and on", "the red one"),
     "without-t5": ("sd3-without-t5", (24, 16), 3, 4.0, "and on", "the red one"),
+    "pixart-guided": ("pixart", (16, 16), 4, 4.5, "and on", "the red one"),
+    "pixart-wide-and-loud": ("pixart", (24, 16), 3, 1.0, None, "The RED one"),
+    "pixart-tall-nothing-said": ("pixart", (16, 24), 3, 3.0, None, "the red one"),
+    "sana": ("sana", (32, 32), 2, 4.5, None, "The red one"),
+    "sana-wide-and-long": ("sana", (64, 32), 3, 2.0, None, LONG),
     "told-the-guidance-and-shifted": ("flux-dev", (24, 16), 3, 3.5, None, "the red one"),
 }
 BOTH = ("openvino", "onnx")
-FORMATS = {"sd3": BOTH, "flux": BOTH, "sd3-without-t5": ("onnx",), "flux-dev": ("onnx",)}
+FORMATS = {"sd3": BOTH, "flux": BOTH, "sd3-without-t5": ("onnx",), "flux-dev": ("onnx",), "pixart": BOTH, "sana": BOTH}
 PAINTED = [(case, engine) for case, (family, *_) in CASES.items() for engine in FORMATS[family]]
 READ = {"flux": 256, "flux-dev": 512}  # tokens
 
 
 def theirs_of(pipe, family, prompt, negative, steps, guidance, **more):
     """What diffusers paints, from two seeds."""
-    how = {"num_inference_steps": steps, "output_type": "np", "generator": drawn(SEEDS), **more}
-    how |= {"negative_prompt": None if negative is None else [negative] * 2}
+    how = {"num_inference_steps": steps, "output_type": "np", "generator": drawn(SEEDS)} | more
+    nothing = "" if family == "pixart" else None
+    how |= {"negative_prompt": nothing if negative is None else [negative] * 2} if family != "sana" else {}
+    how |= {"use_resolution_binning": False} if family in ("pixart", "sana") else {}
+    how |= {"intermediate_timesteps": 1.3 if steps == 2 else None} if family == "sana" else {}
     how |= {"true_cfg_scale" if family == "flux" else "guidance_scale": guidance}
     how |= {"max_sequence_length": READ[family]} if family in READ else {}
     return pipe([prompt] * 2, **how).images
@@ -106,19 +112,38 @@ def test_a_picture_equals_diffusers(painter, reference, case, engine):
     assert ("left out" in str(ours.warnings)) == (prompt == LONG)
 
 
-PAINTED_OVER = {"sd3": "StableDiffusion3Img2ImgPipeline", "flux": "FluxImg2ImgPipeline"}
+PAINTED_OVER = {  # pipeline class, where white is repainted, the engine
+    "sd3": ("StableDiffusion3Img2ImgPipeline", None, "onnx"),
+    "flux": ("FluxImg2ImgPipeline", None, "openvino"),
+    "sd3, in part": ("StableDiffusion3InpaintPipeline", (8, 0, 24, 16), "openvino"),
+    "flux, in part": ("FluxInpaintPipeline", (8, 0, 24, 16), "onnx"),
+}
 
 
-@pytest.mark.parametrize("family", PAINTED_OVER)
-def test_painting_over_a_picture_equals_diffusers(painter, reference, family):
-    pipe = getattr(diffusers, PAINTED_OVER[family])(**reference(family).components)
+@pytest.mark.parametrize("name", PAINTED_OVER)
+def test_painting_over_a_picture_equals_diffusers(painter, reference, name):
+    """diffusers' SD 3 decodes what was repainted in part without the VAE's shift; its latents are the same."""
+    family, (kind, box, engine) = name.partition(",")[0], PAINTED_OVER[name]
+    pipe = getattr(diffusers, kind)(**reference(family).components)
     pipe.set_progress_bar_config(disable=True)
     image = Image.radial_gradient("L").resize((24, 16)).convert("RGB")
     more = {"strength": 0.7, "width": 24, "height": 16}  # 3.5 steps of 5, of which diffusers walks 4
-    theirs = theirs_of(pipe, family, "the red one", None, 5, 4.0, image=[image] * 2, **more)
+    masks = {}
+    if box:
+        masks = {"mask_image": Image.new("L", (24, 16))}
+        masks["mask_image"].paste(255, box)
+    theirs = theirs_of(
+        pipe, family, "the red one", None, 5, 4.0, image=[image] * 2, output_type="latent", **more, **masks
+    )
     given = {"steps": 5, "guidance": 4.0 if family == "sd3" else 1.0, "seed": SEEDS, "batch": 2, **more}
-    ours = painter(family, "onnx").generate("the red one", image=image, **given)
-    assert np.abs(ours.pixels - theirs).max() < TOLERANCE and len(ours.timings.steps) == 4
+    given |= {"mask": masks["mask_image"], "mask_blur": 0, "restore": False} if box else {}
+    ours = painter(family, engine).generate("the red one", image=image, **given)
+    theirs = theirs if family == "sd3" else pipe._unpack_latents(theirs, 16, 24, pipe.vae_scale_factor)
+    assert np.abs(ours.latents - theirs.numpy()).max() < TOLERANCE and len(ours.timings.steps) == 4
+    with torch.no_grad():
+        decoded = pipe.vae.decode(theirs / pipe.vae.config.scaling_factor + pipe.vae.config.shift_factor).sample
+    pixels = (decoded / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+    assert np.abs(ours.pixels - pixels).max() < TOLERANCE
 
 
 def test_manifests_say_what_transformers_are(bundle):
@@ -126,8 +151,9 @@ def test_manifests_say_what_transformers_are(bundle):
     text = sd3.conditioning["text"]
     assert (text.encoders, text.then) == (("text_encoder", "text_encoder_2"), ("text_encoder_3",))
     assert (text.width, text.zeros) == (64, 0)
-    assert sd3.tasks == flux.tasks == ("text2image", "image2image")
-    assert (sd3.defaults.steps, sd3.defaults.guidance, sd3.latents.multiple) == (28, 7.0, 4)
+    assert sd3.tasks == flux.tasks == ("text2image", "image2image", "inpaint")
+    assert (sd3.latents.longest, flux.latents.longest) == (24 * 2 * 2, None)  # places x latents x pixels
+    assert (sd3.defaults.steps, sd3.defaults.guidance, sd3.latents.multiple) == (40, 4.5, 4)  # as 3.5 medium
     assert (sd3.vae.scale, sd3.vae.shift, sd3.latents.channels) == (1.5305, 0.0609, 16)
     assert flux.conditioning["text"].encoders == ("text_encoder_2",)
     assert flux.conditioning["pooled"].encoders == ("text_encoder",)
@@ -139,3 +165,12 @@ def test_manifests_say_what_transformers_are(bundle):
     assert (alone.conditioning["text"].then, alone.conditioning["text"].zeros) == ((), 256)
     assert (dev.guidance, dev.defaults.steps, dev.defaults.guidance) == ("embedded", 28, 3.5)
     assert (dev.denoiser.feeds["guidance"], dev.text_encoders[1].length) == ("guidance", 512)
+    pixart, sana = (open_bundle(bundle(family)).manifest for family in ("pixart", "sana"))
+    (t5,), (gemma,) = pixart.text_encoders, sana.text_encoders
+    assert (t5.masked, t5.lowered, t5.length, t5.prefix, t5.kept) == (True, True, 300, "", None)
+    assert pixart.conditioning["text_mask"].mask and pixart.conditioning["text_mask"].encoders == ("text_encoder",)
+    assert (pixart.defaults.sampler, pixart.defaults.steps, pixart.defaults.guidance) == ("dpmpp_2m", 20, 4.5)
+    assert gemma.prefix.startswith("Given a user prompt") and gemma.prefix.endswith("User Prompt: ")
+    assert (gemma.bos_id, gemma.eos_id, gemma.kept, gemma.room) == (2, None, 300, 298)
+    assert (sana.guidance, sana.denoiser.guidance_scale, sana.denoiser.time_scale) == ("embedded", 0.1, 0.001)
+    assert (sana.defaults.sampler, sana.defaults.steps, sana.vae.kind) == ("lcm", 2, "plain")

@@ -2,10 +2,10 @@
 
 "sd1" is epsilon, quick_gelu, conv projections, and a tokenizer folder as the hub has it (no tokenizer.json); "sd2" is
 v_prediction, gelu, linear projections, "!" as padding, and a tokenizer folder as transformers 5 writes it;
-"sd1-inpaint" is "sd1" with a UNet of 9 channels, "pix2pix" with one of 8, "lcm" with one that is told the guidance, and
-these are of one level; "sdxl" has two text encoders of different widths; "sdxl-refiner" the second alone, a score in
-place of a size, and, as SSD-1B, a UNet whose ways down and up differ and whose middle has no attention; "sdxs" is "sd1"
-without a middle, as BK-SDM, with TAESD for its VAE.
+"sd1-inpaint" is "sd1" with a UNet of 9 channels, "pix2pix" with one of 8, "lcm" with one that is told the guidance;
+"sdxl" has two text encoders of different widths; "sdxl-refiner" the second alone, and a score in place of a size;
+"vega" and "ssd-1b" have no attention in their UNet's middle, and the latter's ways down and up differ; "bk-sdm" and
+"sdxs" have no middle, and "sdxs" TAESD for its VAE.
 """
 
 import json
@@ -59,10 +59,10 @@ UNET = {
     "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
     "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
 }
-FLAT = UNET | {  # of one level, for models that differ from "sd1" at their ends alone
+FLAT = {  # one level that hears of the text in its middle: quick to trace, where it is the ports that count
     "block_out_channels": (32,),
-    "down_block_types": ("CrossAttnDownBlock2D",),
-    "up_block_types": ("CrossAttnUpBlock2D",),
+    "down_block_types": ("DownBlock2D",),
+    "up_block_types": ("UpBlock2D",),
 }
 VAE = {
     "sample_size": 64,
@@ -86,27 +86,36 @@ XL_UNET = {  # texts of 32 and 48 side by side, and beside them 24 pooled number
     "addition_time_embed_dim": 8,
     "projection_class_embeddings_input_dim": 72,
 }
+XL_FLAT = XL_UNET | FLAT | {"attention_head_dim": 4, "transformer_layers_per_block": 1}
 XL = {
     "text_encoder": TEXT,
     "text_encoder_2": TEXT | SECOND | {"hidden_size": 48, "projection_dim": 24, "num_hidden_layers": 4},
     "unet": UNET | XL_UNET,
     "vae": VAE | {"scaling_factor": 0.13025},
 }
-REFINER_UNET = {  # the second text alone, and beside it 24 pooled numbers and 5 of 8 sinusoids
+REFINER_UNET = XL_FLAT | {  # the second text alone, and beside it 24 pooled numbers and 5 of 8 sinusoids
     "cross_attention_dim": 48,
-    "attention_head_dim": (2, 2, 4),
-    "block_out_channels": (32, 32, 48),
-    "transformer_layers_per_block": [1, [2], 1],
-    "reverse_transformer_layers_per_block": [1, [2, 1], 1],
-    "mid_block_type": "UNetMidBlock2D",
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
     "projection_class_embeddings_input_dim": 64,
+}
+VEGA_UNET = XL_FLAT | {
+    "mid_block_type": "UNetMidBlock2D",
+    "down_block_types": ("CrossAttnDownBlock2D",),
+    "up_block_types": ("CrossAttnUpBlock2D",),
+}
+SSD_UNET = XL_UNET | {
+    "mid_block_type": "UNetMidBlock2D",
+    "transformer_layers_per_block": [1, [2]],
+    "reverse_transformer_layers_per_block": [[2, 1], 1],
 }
 SDXS_UNET = {
     "mid_block_type": None,
     "down_block_types": ("CrossAttnDownBlock2D",) * 2,
     "up_block_types": ("CrossAttnUpBlock2D",) * 2,
+}
+BK_UNET = FLAT | {
+    "mid_block_type": None,
+    "down_block_types": ("CrossAttnDownBlock2D",),
+    "up_block_types": ("CrossAttnUpBlock2D",),
 }
 TAESD = {
     "encoder_block_out_channels": (8,) * 4,
@@ -151,17 +160,29 @@ FAMILIES = {
         pads={"tokenizer": "!"},
         modern=True,
     ),
-    "sd1-inpaint": Tiny("StableDiffusionInpaintPipeline", SD1 | {"unet": FLAT | {"in_channels": 9}}),
+    "sd1-inpaint": Tiny("StableDiffusionInpaintPipeline", SD1 | {"unet": UNET | FLAT | {"in_channels": 9}}),
     "sdxl": Tiny("StableDiffusionXLPipeline", XL, EULER, index={"force_zeros_for_empty_prompt": True}, pads=XL_PADS),
+    "ssd-1b": Tiny("StableDiffusionXLPipeline", XL | {"unet": UNET | SSD_UNET}, EULER, pads=XL_PADS),
+    "vega": Tiny("StableDiffusionXLPipeline", XL | {"unet": UNET | VEGA_UNET}, EULER, pads=XL_PADS),
+    "bk-sdm": Tiny("StableDiffusionPipeline", SD1 | {"unet": UNET | BK_UNET}),
+    "sd2-inpaint": Tiny(
+        "StableDiffusionInpaintPipeline",
+        {
+            "text_encoder": TEXT | SECOND,
+            "unet": UNET | FLAT | {"use_linear_projection": True, "in_channels": 9},
+            "vae": VAE,
+        },
+        pads={"tokenizer": "!"},
+    ),
     "sdxl-lcm": Tiny(
-        "StableDiffusionXLPipeline", XL | {"unet": UNET | XL_UNET | {"time_cond_proj_dim": 16}}, LCM, pads=XL_PADS
+        "StableDiffusionXLPipeline", XL | {"unet": UNET | XL_FLAT | {"time_cond_proj_dim": 16}}, LCM, pads=XL_PADS
     ),
     "sdxl-inpaint": Tiny(
-        "StableDiffusionXLInpaintPipeline", XL | {"unet": UNET | XL_UNET | {"in_channels": 9}}, EULER, pads=XL_PADS
+        "StableDiffusionXLInpaintPipeline", XL | {"unet": UNET | XL_FLAT | {"in_channels": 9}}, EULER, pads=XL_PADS
     ),
     "cosxl-edit": Tiny(
         "StableDiffusionXLInstructPix2PixPipeline",
-        XL | {"unet": UNET | XL_UNET | {"in_channels": 8}},
+        XL | {"unet": UNET | XL_FLAT | {"in_channels": 8}},
         (
             "EDMEulerScheduler",
             {"sigma_min": 0.002, "sigma_max": 120.0, "sigma_data": 1.0, "prediction_type": "v_prediction"},
@@ -171,8 +192,7 @@ FAMILIES = {
     ),
     "sdxl-refiner": Tiny(
         "StableDiffusionXLImg2ImgPipeline",
-        {name: config for name, config in XL.items() if name != "text_encoder"}
-        | {"unet": UNET | XL_UNET | REFINER_UNET},
+        {name: config for name, config in XL.items() if name != "text_encoder"} | {"unet": UNET | REFINER_UNET},
         EULER,
         index={"requires_aesthetics_score": True, "force_zeros_for_empty_prompt": False},
         pads={"tokenizer_2": "!"},
@@ -185,12 +205,12 @@ FAMILIES = {
     ),
     "lcm": Tiny(
         "LatentConsistencyModelPipeline",
-        SD1 | {"unet": FLAT | {"time_cond_proj_dim": 16}},
+        SD1 | {"unet": UNET | FLAT | {"time_cond_proj_dim": 16}},
         LCM,
     ),
     "pix2pix": Tiny(
         "StableDiffusionInstructPix2PixPipeline",
-        SD1 | {"unet": FLAT | {"in_channels": 8}},
+        SD1 | {"unet": UNET | FLAT | {"in_channels": 8}},
         EULER_A,
     ),
 }

@@ -11,10 +11,11 @@ from pleinair.adopting.layout import has, shown, small_json
 from pleinair.adopting.outline import Outline
 from pleinair.errors import BundleError
 from pleinair.sources.configs import check_configs, check_numbers
-from pleinair.sources.describing import ADDED, VAES, Described
+from pleinair.sources.describing import VAES, Described
 from pleinair.sources.families import Family
 from pleinair.sources.folder import known_family
 from pleinair.sources.transformers import TRANSFORMERS
+from pleinair.sources.unets import ADDED
 
 WRITERS = re.compile(r"^(OV|ORT|Onnx)|(?<=StableDiffusion)Onnx(?=Pipeline)")  # what tools put into a pipeline's class
 TINY = "AutoencoderTiny"  # decodes the latents of the loop as they are

@@ -7,9 +7,10 @@ from pleinair.adopting.ports import Ports
 from pleinair.bundle.manifest import Port
 from pleinair.bundle.manifest_checks import ANSWERS
 from pleinair.sources.configs import text_length
-from pleinair.sources.describing import Described, pooled_width, read_output, unet_ports
+from pleinair.sources.describing import Described, pooled_width, read_output
 from pleinair.sources.families import T5_KIND, Part
 from pleinair.sources.transformers import TRANSFORMERS, tokens_read
+from pleinair.sources.unets import unet_ports
 from pleinair.text.encoders import HIDDEN, LAST
 
 PICTURE = ("batch", 3, "image_height", "image_width")

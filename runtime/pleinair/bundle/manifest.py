@@ -18,6 +18,7 @@ KNOWN_FEEDS = {  # made of the request alone: numbers in a row, None for any
 SCALE = "guidance"  # a feed: how strictly to follow the prompt, a number for each row
 PLACES = ("image_ids", "text_ids")  # feeds: where each patch of the latents lies, and each token of the text
 EMPHASIS = ("mean", "plain")  # see TextEncoder
+MASK = "attention_mask"  # a port of text encoders: 1 for the tokens of a text, 0 for those that fill it up
 GUIDANCE = ("cfg", "embedded", "image_text")  # see pleinair.network.guidance
 
 
@@ -71,22 +72,33 @@ class TextEncoder:
     `output` is (B, length, width), one row for each token; `pooled`, where it is used, (B, width). `empty` says what
     the network is told where no negative prompt is given: "encode" the empty text, or "zeros".
 
-    Texts end in `eos_id`, and begin with `bos_id` where there is one. A text that is longer than `length` is read in
+    Texts begin with `bos_id` and end in `eos_id` where there are such. A text that is longer than `length` is read in
     several chunks; where `cut` is set, the rest is left out. Rows times the weights of their tokens are scaled back to
-    the "mean" that they had, or left as they are ("plain").
+    the "mean" that they had, or left as they are ("plain"). One that is `masked` is told at the port MASK which tokens
+    are of the text, and one that is `lowered` reads it in lower case, without spaces around it. A `prefix` is read
+    before the text, as one with it; of what is said then the first row and the last are `kept`, so many.
     """
 
     graph: str
     tokenizer: str
     length: int
     bos_id: int | None
-    eos_id: int
+    eos_id: int | None
     pad_id: int
     output: str
     pooled: str | None = None
     empty: str = "encode"
     cut: bool = False
     emphasis: str = "mean"
+    masked: bool = False
+    lowered: bool = False
+    prefix: str = ""
+    kept: int | None = None
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """What its graph is told."""
+        return ("input_ids", MASK) if self.masked else ("input_ids",)
 
     @property
     def start(self) -> int:
@@ -96,7 +108,12 @@ class TextEncoder:
     @property
     def room(self) -> int:
         """How many tokens of a text are read at once."""
-        return self.length - self.start - 1
+        return self.length - self.start - (self.eos_id is not None) - self.before
+
+    @property
+    def before(self) -> int:
+        """How many tokens of a prefix are read before those of a text."""
+        return 0 if self.kept is None else self.length - self.kept + 1
 
 
 @dataclass(frozen=True)
@@ -105,11 +122,12 @@ class Joined:
 
     It has a row for each token, or, where `pooled` is set, one for each text. The tokens of the encoders in `then`
     follow, and after them `zeros` tokens of zeros, for an encoder that a model is left without; all of these are filled
-    with zeros up to one `width`.
+    with zeros up to one `width`. A `mask` has one number for each token: 1 where it is of the text, and 0.
     """
 
     encoders: tuple[str, ...]
     pooled: bool = False
+    mask: bool = False
     then: tuple[str, ...] = ()
     width: int | None = None
     zeros: int = 0
@@ -125,8 +143,9 @@ class Denoiser:
     """The network of the loop: which feed each of its input ports takes, and the port that answers.
 
     Feeds are "latents", "timestep", those of `Manifest.conditioning`, KNOWN_FEEDS, SCALE and PLACES. `channels` are
-    what the latents' port takes behind the latents, some of BEHIND. The timestep is told times `time_scale`. With a
-    `patch` above 1, latents go in and come out as tokens (B, h w / patch^2, C patch^2), a square of them each.
+    what the latents' port takes behind the latents, some of BEHIND. The timestep is told times `time_scale`, and how
+    strictly to follow the prompt times `guidance_scale`. With a `patch` above 1, latents go in and come out as tokens
+    (B, h w / patch^2, C patch^2), a square of them each.
     """
 
     graph: str
@@ -134,6 +153,7 @@ class Denoiser:
     output: str
     channels: tuple[str, ...] = ()
     time_scale: float = 1.0
+    guidance_scale: float = 1.0
     patch: int = 1
 
     @property
@@ -164,7 +184,7 @@ class Autoencoder:
 
 @dataclass(frozen=True)
 class Latents:
-    """What the loop denoises; the sides of a picture are multiples of `multiple` pixels.
+    """What the loop denoises; the sides of a picture are multiples of `multiple` pixels, and `longest` at most.
 
     `rgb`, where a bundle has it, previews without a VAE: colours in 0..1 = latents (as the network sees them) @ W + b,
     as rows of 3, one for each channel and the last for b.
@@ -173,6 +193,7 @@ class Latents:
     channels: int
     multiple: int
     rgb: tuple[tuple[float, ...], ...] | None = None
+    longest: int | None = None
 
 
 @dataclass(frozen=True)

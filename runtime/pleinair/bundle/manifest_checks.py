@@ -11,6 +11,7 @@ from pleinair.bundle.manifest import (
     GUIDANCE,
     KNOWN_FEEDS,
     LATENTS,
+    MASK,
     PLACES,
     SCALE,
     TIMESTEP,
@@ -34,10 +35,11 @@ LONGEST_WORD = 40  # characters
 MOST_STEPS = 1000
 LARGEST_ID = 1 << 31
 LARGEST_LENGTH = 4096  # tokens of a text
+LONGEST_PREFIX = 10_000  # characters
 LARGEST_PATCH = 8  # latents along one side
 LARGEST_WIDTH = 1 << 14  # numbers that are said of a token
 REAL, WHOLE = ("float32", "float16"), ("int64", "int32")
-NUMBERS = {"input_ids": WHOLE, "timestep": (*REAL, "float64", *WHOLE)}  # of ports; all others are REAL
+NUMBERS = {"input_ids": WHOLE, MASK: WHOLE, "timestep": (*REAL, "float64", *WHOLE)}  # of ports; all others are REAL
 AGAIN = "export the model again"
 ANSWERS = {"gaussian": 2, "plain": 1}  # kind of an encoder -> numbers that it says of each latent
 
@@ -148,6 +150,7 @@ def _painter_values(manifest: Manifest) -> dict[str, bool]:
         and latents.multiple <= 1024
         and not latents.multiple % manifest.vae.downsample
         and not latents.multiple % (manifest.vae.downsample * max(manifest.denoiser.patch, 1)),
+        "latents: longest": latents.longest is None or max(sides) <= latents.longest < LARGEST_ID,
         "latents: rgb": latents.rgb is None or maps_to_rgb(latents.rgb, latents.channels),
         "vaes": all(is_autoencoder(vae, latents.channels) for vae in manifest.vaes.values()),
         "defaults": 1 <= defaults.steps <= MOST_STEPS
@@ -195,12 +198,15 @@ def is_autoencoder(vae: Autoencoder, channels: int) -> bool:
 
 def is_encoder(encoder: TextEncoder, graph: GraphInfo) -> bool:
     """Ids and lengths that a tokenizer can have, and ports of their sizes."""
-    ids = (encoder.bos_id or 0, encoder.eos_id, encoder.pad_id)
+    ids = (encoder.bos_id or 0, encoder.eos_id or 0, encoder.pad_id)
     return (
         3 <= encoder.length <= LARGEST_LENGTH
         and all(0 <= token < LARGEST_ID for token in ids)
         and encoder.empty in ("encode", "zeros")
         and encoder.emphasis in EMPHASIS
+        and len(encoder.prefix) <= LONGEST_PREFIX
+        and bool(encoder.prefix) == (encoder.kept is not None)
+        and (encoder.kept is None or (encoder.cut and 3 <= encoder.kept <= encoder.length))
         and sized_like_text(graph, encoder)
     )
 
@@ -221,13 +227,14 @@ def _is_laid(part: Denoiser) -> bool:
     return (
         1 <= part.patch <= LARGEST_PATCH
         and not (part.patch > 1 and part.channels)
-        and math.isfinite(part.time_scale)
-        and part.time_scale > 0
+        and all(math.isfinite(scale) and scale > 0 for scale in (part.time_scale, part.guidance_scale))
     )
 
 
 def _fits_together(manifest: Manifest, feed: Joined) -> bool:
     """Whether tokens of several encoders can follow one another."""
+    if feed.mask and (feed.pooled or len(feed.all) > 1):
+        return False
     if feed.width is None:
         return not (feed.then or feed.zeros)
     if feed.pooled or not 0 <= feed.zeros <= LARGEST_LENGTH or not 0 < feed.width <= LARGEST_WIDTH:
@@ -282,6 +289,8 @@ def _feed_port(manifest: Manifest, part: Denoiser, port: str, feed: str) -> tupl
     if feed not in manifest.conditioning:
         return None
     made = manifest.conditioning[feed]
+    if made.mask:
+        return 2, {}
     if made.width is not None:
         return 3, {2: made.width}
     encoders = {encoder.graph: encoder for encoder in manifest.text_encoders}
@@ -341,8 +350,7 @@ def sized_like_text(graph: GraphInfo, encoder: TextEncoder) -> bool:
     """A graph that turns `input_ids` into embeddings (B, length, width), and, where it pools, into (B, width)."""
     output, pooled = graph.outputs[encoder.output], graph.outputs.get(encoder.pooled)
     return (
-        "input_ids" in graph.inputs
-        and fits("input_ids", graph.inputs["input_ids"], 2, {1: encoder.length})
+        all(name in graph.inputs and fits(name, graph.inputs[name], 2, {1: encoder.length}) for name in encoder.ports)
         and fits(encoder.output, output, 3, {1: encoder.length})
         and isinstance(output.shape[-1], int)
         and (pooled is None or (fits(encoder.pooled, pooled, 2, {}) and isinstance(pooled.shape[-1], int)))
@@ -360,7 +368,7 @@ def _unused(manifest: Manifest) -> Iterator[str]:
         yield from (f"feed '{feed}'" for feed in manifest.conditioning if feed not in taken)
         yield from (f"second denoiser '{part.graph}'" for part in manifest.denoisers[1:])
         wanted = {name: set(inputs) for name, (inputs, _) in _painter_ports(manifest).items()}
-        wanted |= {encoder.graph: {"input_ids"} for encoder in manifest.text_encoders}
+        wanted |= {encoder.graph: set(encoder.ports) for encoder in manifest.text_encoders}
     for name, graph in manifest.graphs.items():
         if name not in wanted:
             yield f"graph '{name}'"

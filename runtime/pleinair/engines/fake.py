@@ -82,7 +82,12 @@ class FakeGraph:
     def unload(self) -> None:
         pass
 
-    def _text(self, input_ids: np.ndarray, extra_embeddings: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    def _text(
+        self,
+        input_ids: np.ndarray,
+        attention_mask: np.ndarray | None = None,
+        extra_embeddings: np.ndarray | None = None,
+    ) -> dict[str, np.ndarray]:
         embeddings = {}
         named = input_ids < 0
         for name, port in self._info.outputs.items():

@@ -45,12 +45,16 @@ def fastest(bundle: Bundle, graph: str, device: str, offered: tuple[str, ...]) -
 
 
 def survives_f16(bundle: Bundle, graph: str) -> bool:
-    """Whether a graph's activations stay below 65504: those of a VAE whose config says `force_upcast` may not."""
-    name = f"{graph}/config.json"
-    if component(bundle, graph) != "vae" or name not in bundle.manifest.files:
+    """Whether a graph's activations stay below 65504.
+
+    Those of T5 do not (transformers keeps some of its layers in float32 for that), and those of a VAE whose config says
+    `force_upcast` may not.
+    """
+    part, name = component(bundle, graph), f"{graph}/config.json"
+    if part not in ("text", "vae") or name not in bundle.manifest.files:
         return True
     config = parse_json(bundle.files.read(name, CONFIG), bundle.path / name, RequestError, "export the model again")
-    return config.get("force_upcast", True) is False
+    return config.get("model_type") != "t5" if part == "text" else config.get("force_upcast", True) is False
 
 
 def check_offered(precision: str, offered: tuple[str, ...], device: str) -> str:

@@ -34,5 +34,5 @@ def known_feeds(part: Denoiser, info: GraphInfo, known: Known) -> Told:
         feed: MAKERS[feed](known, info.inputs[port].shape[-1]) for port, feed in part.feeds.items() if feed in MAKERS
     }
     if SCALE in part.feeds.values():
-        made[SCALE] = np.array([known.guidance], np.float32)
+        made[SCALE] = np.array([known.guidance], np.float32) * np.float32(part.guidance_scale)
     return made

@@ -61,7 +61,10 @@ def joined(rows: list[np.ndarray]) -> np.ndarray:
 
 
 def fed(made: Joined, output: Callable[[str], np.ndarray]) -> np.ndarray:
-    """A feed of what text encoders said, which `output` has by graph: (B, tokens, width), or pooled (B, width)."""
+    """A feed of what text encoders said, which `output` has by graph: (B, tokens, width), or pooled (B, width).
+
+    That of a mask is (B, tokens).
+    """
     rows = joined([output(name) for name in made.encoders])
     if made.width is None:
         return rows

@@ -10,7 +10,6 @@ from pleinair.errors import BundleError, RequestError
 from pleinair.request.options import (
     BY_SAMPLER,
     ENLARGERS,
-    MAX_SIDE,
     MAX_STEPS,
     Canvas,
     Hires,
@@ -19,6 +18,7 @@ from pleinair.request.options import (
     Steps,
     values,
 )
+from pleinair.request.sizes import side_of
 from pleinair.sampling.names import named
 from pleinair.sampling.samplers import SAMPLERS
 
@@ -65,9 +65,9 @@ def second_pass(
     if canvas and (canvas.mask or canvas.outpaint):
         raise RequestError("a second pass has no mask; inpaint first, then paint the result larger with --image")
     hires = Hires(**values(Hires, given), steps=_second_steps(given, first))
-    multiple = bundle.manifest.latents.multiple
+    latents = bundle.manifest.latents
     for side in size:
-        whole("hires side", round(side * hires.factor / multiple) * multiple, multiple, MAX_SIDE)
+        side_of("hires side", round(side * hires.factor / latents.multiple) * latents.multiple, latents)
     if hires.enlarger not in ENLARGERS:
         open_bundle(hires.enlarger).require("upscale")
     if hires.enlarger != "latent":

@@ -1,6 +1,5 @@
 """A request: what a caller asked for, checked once, at the edge, with nothing left open."""
 
-import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,6 @@ from pleinair.request.canvas import canvas_of
 from pleinair.request.kinds import SEED_LIMIT, Whole
 from pleinair.request.options import (
     ENLARGERS,
-    MAX_SIDE,
     OPTIONS,
     Canvas,
     Finish,
@@ -33,6 +31,7 @@ from pleinair.request.options import (
     values,
 )
 from pleinair.request.passes import passes, refining_of
+from pleinair.request.sizes import size_of
 from pleinair.sampling.grids import THRESHOLDED
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.text.encoders import most_skipped, skips_layers
@@ -161,32 +160,6 @@ def guidance_of(bundle: Bundle, given: Mapping[str, Any], sampler: str) -> Guida
     elif found["image"] is None:
         found["image"] = bundle.manifest.defaults.image_guidance
     return Guidance(**found)
-
-
-def size_of(bundle: Bundle, given: Mapping[str, Any], canvas: Canvas | None) -> tuple[int, int]:
-    """The size that is asked for, or the bundle's; a picture keeps its shape at the bundle's number of pixels."""
-    defaults, multiple = bundle.manifest.defaults, bundle.manifest.latents.multiple
-    width, height = defaults.width, defaults.height
-    if canvas and canvas.outpaint:
-        left, top, right, bottom = canvas.outpaint
-        width, height = canvas.image.width + left + right, canvas.image.height + top + bottom
-        width, height = (-(-side // multiple) * multiple for side in (width, height))
-    elif canvas and not canvas.only_masked:
-        scale = math.sqrt(defaults.width * defaults.height / (canvas.image.width * canvas.image.height))
-        sides = (side * scale for side in canvas.image.size)
-        width, height = (min(max(multiple, round(side / multiple) * multiple), MAX_SIDE) for side in sides)
-    size = _side("width", given.get("width", width), multiple), _side("height", given.get("height", height), multiple)
-    if canvas and canvas.outpaint and size != (width, height):
-        raise RequestError("outpainting says how large the picture becomes; leave --size out")
-    return size
-
-
-def _side(name: str, value: int, multiple: int) -> int:
-    side = whole(name, value, multiple, MAX_SIDE)
-    if side % multiple:
-        near = max(multiple, round(side / multiple) * multiple)
-        raise RequestError(f"{name} {side} is not a multiple of {multiple}; the nearest is {near}")
-    return side
 
 
 def vae_tile_of(side: int | None) -> int | None:

@@ -17,6 +17,7 @@ CLASSES = {
     "EDMEulerScheduler": "euler",
     "FlowMatchEulerDiscreteScheduler": "euler",
     "FlowMatchHeunDiscreteScheduler": "heun",
+    "SCMScheduler": "lcm",
 }
 PORTS = ("Flax", "OneFlow")  # frameworks that diffusers' classes were ported to, the same but for this before the name
 OTHER_NAMES = {  # as `bare` writes them -> a sampler, or a sampler and its spacing

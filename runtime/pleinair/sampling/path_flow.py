@@ -9,11 +9,13 @@ import numpy as np
 from pleinair.errors import BundleError, RequestError
 from pleinair.sampling.grids import MULTISTEP, last_orders
 from pleinair.sampling.path import Path, Point, chain
+from pleinair.sampling.scheduler_config import FLOW_CLASSES, TRIGONOMETRIC
 from pleinair.sampling.sigmas import ALIGNED, karras, lay
 from pleinair.sampling.spacings import sigma_range, spaced_timesteps
 from pleinair.sampling.trained import train_steps, training
 
 SETTLED = "shift_here"  # a key that `settled` adds: the shift for one size of picture
+WIDEST_ANGLE, SECOND_ANGLE = 1.57080, 1.3  # diffusers SCMScheduler's max_timesteps and intermediate_timesteps
 LARGEST_MU = 40.0  # beyond it all is noise
 
 
@@ -38,6 +40,8 @@ def grid_path(config: dict[str, Any], grid: str, steps: int, spacing: str, sched
     """diffusers FlowMatchEuler, FlowMatchHeun; on multistep grids `use_flow_sigmas` of DPMSolverMultistep, UniPC."""
     if schedule in ALIGNED:
         raise RequestError(f"'{schedule}' is a table for Stable Diffusion's noise, not for flow models; use 'simple'")
+    if is_trigonometric(config) and not schedule:
+        return _path(config, grid, from_angles(angles(steps)))
     count, shifted = train_steps(config), _shifting(config)
     if grid in MULTISTEP and spacing == "linspace" and not schedule:
         even = np.linspace(1, 1 / count, steps + 1)
@@ -60,6 +64,21 @@ def grid_path(config: dict[str, Any], grid: str, steps: int, spacing: str, sched
         levels = shifted(np.arange(1, count + 1) / count)
         sigmas = lay(schedule, float(sigmas[-1]), float(sigmas[0]), steps, levels)
     return _path(config, grid, sigmas)
+
+
+def is_trigonometric(config: dict[str, Any]) -> bool:
+    """Whether a config's class, diffusers' SCMScheduler, tells noise as an angle: x = cos s image + sin s noise."""
+    return str(config.get("_class_name") or "").startswith(TRIGONOMETRIC)
+
+
+def angles(steps: int) -> np.ndarray:
+    """diffusers' SCMScheduler: those where steps begin (steps,), with its default for the second of two."""
+    return np.array([WIDEST_ANGLE, SECOND_ANGLE]) if steps == 2 else np.linspace(WIDEST_ANGLE, 0, steps + 1)[:-1]
+
+
+def from_angles(s: np.ndarray) -> np.ndarray:
+    """The sigmas of a flow model at which the same picture is hidden by as much noise (SANA-Sprint, section 3.1)."""
+    return np.minimum(np.sin(s) / (np.sin(s) + np.cos(s)), 1.0)
 
 
 def on_sigmas(config: dict[str, Any], grid: str, sigmas: np.ndarray) -> Path:
@@ -106,7 +125,7 @@ def _path(
     if grid in ("deis", "sa"):
         last = float(sigmas[-1])
     orders = last_orders(config, grid, len(sigmas), last, float(sigmas[-1]))
-    piped = str(config.get("_class_name") or "").startswith("FlowMatch")  # as the pipelines of such models cut them
+    piped = str(config.get("_class_name") or "").startswith(FLOW_CLASSES)  # as the pipelines of such models cut them
     return Path(chain(timesteps, sigmas, last, point), 1.0, level, orders, in_part=piped)
 
 

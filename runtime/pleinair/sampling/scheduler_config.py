@@ -54,13 +54,17 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
     return {key: _checked(key, value) for key, value in config.items() if value is not None}
 
 
+FLOW_CLASSES = ("FlowMatch", "SCM")  # what the names of diffusers' schedulers of flow models begin with
+TRIGONOMETRIC = "SCM"
+
+
 def trained_as(config: dict[str, Any]) -> str:
     """What lays the noise levels of a config: "betas", "flow" or "edm"; from its class, as diffusers has it."""
     name = str(config.get("_class_name") or "")
     if name.startswith("EDM"):
         return "edm"
     flow = config.get("use_flow_sigmas") or config.get("prediction_type") == "flow_prediction"
-    return "flow" if flow or name.startswith("FlowMatch") else "betas"
+    return "flow" if flow or name.startswith(FLOW_CLASSES) else "betas"
 
 
 def _checked(key: str, value: Any) -> Any:

@@ -36,8 +36,8 @@ def settled(path: Path, model: Described, scheduler: dict[str, Any], wishes: dic
         timesteps = None if timesteps is None else tuple(map(float, falling("timesteps", timesteps)))
         steps = wishes.get("steps", own.steps if timesteps is None else len(timesteps))
         defaults = Defaults(
-            width=pixels("width", wishes.get("width", width), model.multiple),
-            height=pixels("height", wishes.get("height", height), model.multiple),
+            width=pixels("width", wishes.get("width", width), model.multiple, model.longest),
+            height=pixels("height", wishes.get("height", height), model.multiple, model.longest),
             sampler=sampler,
             steps=whole("steps", steps, 1, MAX_STEPS),
             guidance=number("guidance", wishes.get("guidance", own.guidance), 0, 100),
@@ -84,8 +84,8 @@ def own_sampler(name: str) -> str:
     return sampler
 
 
-def pixels(name: str, value: int, factor: int) -> int:
-    """Pixels along one side of a picture; RequestError for what is no multiple of `factor`."""
-    if whole(name, value, factor, MAX_SIDE) % factor:
+def pixels(name: str, value: int, factor: int, most: int | None) -> int:
+    """Pixels along one side of a picture; RequestError for no multiple of `factor`, and for more than `most`."""
+    if whole(name, value, factor, min(MAX_SIDE, most or MAX_SIDE)) % factor:
         raise RequestError(f"{name} {shown(value)} is not a multiple of {factor}; choose one that is")
     return value

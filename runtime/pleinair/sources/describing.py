@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 from pleinair.bundle.manifest import (
-    EDITED,
     FORMAT,
-    KNOWN_FEEDS,
-    LATENTS,
-    TIMESTEP,
     Autoencoder,
     Defaults,
     Denoiser,
@@ -19,32 +16,21 @@ from pleinair.bundle.manifest import (
     Manifest,
     Origin,
     Placed,
-    Port,
     Sizes,
     TextEncoder,
 )
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.bundle.verifying import FileInfo
-from pleinair.sources import transformers
-from pleinair.sources.families import PROJECTED, T5_KIND, Family, Part
-from pleinair.sources.transformers import TRANSFORMERS, Transformer
+from pleinair.sources import transformers, unets
+from pleinair.sources.families import PROJECTED, Family, Part
 
 Config = Mapping[str, Any]
 
-TEXT, POOLED = "text", "pooled"  # feeds that text encoders make
-SIZE_IDS, SCORED, GUIDANCE = "size_ids", "scored_size_ids", "guidance_embedding"  # feeds that follow from the request
-SIZES = {KNOWN_FEEDS[feed]: feed for feed in (SIZE_IDS, SCORED)}  # count of numbers beside the text -> their feed
-ADDED = "text_time"  # SDXL's way to tell the UNet more: a pooled text, and sizes
-TASKS = {
-    (): ("text2image", "image2image", "inpaint"),
-    ("mask", "masked_image"): ("inpaint",),
-    ("image",): ("edit",),
-    ("scaled_image",): ("edit",),
-}
-REFINING = ("image2image", "inpaint")  # of a model that scores pictures: it goes on with them, and begins none
+RULES = {"unet": unets, "transformer": transformers}  # folder of the network of the loop -> the rules over its config
 VAES = {  # class -> the kind of its encoder's answer, and the scale of its latents where a config is silent
     "AutoencoderKL": ("gaussian", 0.18215),
     "AutoencoderTiny": ("plain", 1.0),
+    "AutoencoderDC": ("plain", 1.0),
 }
 
 
@@ -66,9 +52,9 @@ class Described:
         return self.configs[self.family.denoiser.folder]
 
     @property
-    def transformer(self) -> Transformer | None:
-        """What is known of that network where it is no UNet."""
-        return TRANSFORMERS.get(self.family.denoiser.kind)
+    def rules(self) -> ModuleType:
+        """What is known of networks of its kind."""
+        return RULES[self.family.denoiser.folder]
 
     @property
     def channels(self) -> int:
@@ -78,10 +64,7 @@ class Described:
     @property
     def behind(self) -> tuple[str, ...]:
         """What the network reads behind the latents."""
-        if self.transformer is not None:
-            return ()
-        names = channels_behind(self.family, self.unet.get("in_channels", 4), self.channels) or ()
-        return ("scaled_image",) if names == ("image",) and self.index.get("is_cosxl_edit") else names
+        return self.rules.behind(self)
 
     @property
     def pooled_widths(self) -> list[Any]:
@@ -96,12 +79,12 @@ class Described:
     @property
     def scored(self) -> bool:
         """Whether the network is told how well a picture is scored."""
-        return SCORED in denoiser(self).feeds.values()
+        return unets.SCORED in denoiser(self).feeds.values()
 
     @property
     def size(self) -> tuple[int, int]:
         """Default height and width of the latents."""
-        side, usual = self.network.get("sample_size"), 64 if self.transformer is None else transformers.SIZE
+        side, usual = self.network.get("sample_size"), self.rules.SIDE
         return tuple(side) if isinstance(side, list | tuple) else (side or usual, side or usual)
 
     @property
@@ -112,17 +95,25 @@ class Described:
     @property
     def multiple(self) -> int:
         """What the sides of a picture are multiples of."""
-        return self.factor * (1 if self.transformer is None else self.transformer.side(self.network))
+        return self.factor * self.rules.side(self)
+
+    @property
+    def longest(self) -> int | None:
+        """What the sides of a picture are at most, if there is an end to what the network can place."""
+        latents = self.rules.longest(self)
+        return latents and self.factor * latents
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a tokenizer folder and its text encoder's config say."""
+    """What a tokenizer folder and its text encoder's config say; the last two are as in the manifest's TextEncoder."""
 
     length: int
     bos_id: int | None
-    eos_id: int
+    eos_id: int | None
     pad_id: int
+    prefix: str = ""
+    kept: int | None = None
 
 
 @dataclass(frozen=True)
@@ -148,14 +139,14 @@ def painter_manifest(model: Described, made: Made) -> Manifest:
         format=FORMAT,
         name=made.name,
         family=generation(model),
-        tasks=tasks(model),
-        latents=Latents(model.channels, model.multiple, made.rgb),
+        tasks=model.rules.tasks(model),
+        latents=Latents(model.channels, model.multiple, made.rgb, model.longest),
         vaes={"default": autoencoder(model)},
         defaults=made.defaults,
         text_encoders=encoders,
         conditioning=conditioning(model, encoders),
         denoisers=(denoiser(model),),
-        guidance=guidance_kind(model),
+        guidance=model.rules.guidance(model),
         scheduler="scheduler/scheduler_config.json",
         graphs=made.graphs,
         files=made.files,
@@ -181,79 +172,17 @@ def upscaler_manifest(name: str, scale: int, graph: GraphInfo, files: dict[str, 
 
 
 def generation(model: Described) -> str:
-    """What a bundle calls its family: SD 2 projects with linear layers and reads a width of 1024."""
-    if model.transformer is not None:
-        return model.transformer.family
-    if model.unet.get("addition_embed_type") == ADDED:
-        return "sdxl-refiner" if model.scored else "sdxl"
-    second = model.unet.get("use_linear_projection") or model.unet.get("cross_attention_dim", 0) == 1024
-    return "sd2" if second else "sd1"
-
-
-def tasks(model: Described) -> tuple[str, ...]:
-    """What a model can be asked for."""
-    if model.transformer is not None:
-        return transformers.TASKS
-    return REFINING if model.scored and not model.behind else TASKS[model.behind]
-
-
-def channels_behind(family: Family, read: int, latents: int) -> tuple[str, ...] | None:
-    """What a UNet of `read` channels is shown behind latents of `latents` channels; None if that is not known."""
-    widths = {"mask": 1, "masked_image": latents, "image": latents}
-    fitting = (names for names in family.behind if latents + sum(widths[name] for name in names) == read)
-    return next(fitting, None)
-
-
-def guidance_kind(model: Described) -> str:
-    """One of GUIDANCE of the manifest."""
-    if model.transformer is not None:
-        return model.transformer.guidance(model.network)
-    if model.unet.get("time_cond_proj_dim"):
-        return "embedded"
-    return "image_text" if set(EDITED) & set(model.behind) else "cfg"
+    """What a bundle calls its family."""
+    return model.rules.generation(model)
 
 
 def denoiser(model: Described) -> Denoiser:
-    if model.transformer is not None:
-        return model.transformer.denoiser(model.network)
-    return Denoiser("unet", unet_feeds(model.unet, model.pooled), "out_sample", model.behind)
+    return model.rules.denoiser(model)
 
 
 def pooled_width(part: Part, config: Config) -> Any:
     """Numbers that a text encoder says of a text as a whole."""
     return config.get("projection_dim" if part.kind == PROJECTED else "hidden_size", 512)
-
-
-def unet_feeds(unet: Config, pooled: int = 0) -> dict[str, str]:
-    """Port of a UNet's graph -> the feed that it takes, where the pooled text has `pooled` numbers."""
-    feeds = {"sample": LATENTS, "timestep": TIMESTEP, "encoder_hidden_states": TEXT}
-    if unet.get("addition_embed_type") == ADDED:
-        feeds |= {"text_embeds": POOLED, "time_ids": size_feed(unet, pooled) or SIZE_IDS}
-    if unet.get("time_cond_proj_dim"):
-        feeds |= {"timestep_cond": GUIDANCE}
-    return feeds
-
-
-def unet_ports(unet: Config, pooled: int = 0) -> tuple[dict[str, Port], dict[str, Port]]:
-    """Inputs and outputs of a UNet's graph."""
-    shapes: dict[str, tuple[int | str, ...]] = {
-        LATENTS: ("batch", unet.get("in_channels", 4), "height", "width"),
-        TIMESTEP: (1,),
-        TEXT: ("batch", "tokens", unet.get("cross_attention_dim", 1280)),
-        POOLED: ("batch", pooled),
-        **{feed: ("batch", numbers) for numbers, feed in SIZES.items()},
-        GUIDANCE: ("batch", unet.get("time_cond_proj_dim") or 0),
-    }
-    inputs = {port: Port("float32", shapes[feed]) for port, feed in unet_feeds(unet, pooled).items()}
-    made = Port("float32", ("batch", unet.get("out_channels", 4), "height", "width"))
-    return inputs, {"out_sample": made}
-
-
-def size_feed(unet: Config, pooled: int) -> str | None:
-    """The feed of the numbers that an SDXL UNet is told beside the pooled text; None for a count that no feed has."""
-    both = unet.get("projection_class_embeddings_input_dim") or 0
-    count, left = divmod(both - pooled, unet.get("addition_time_embed_dim") or 1)
-    return None if left else SIZES.get(count)
 
 
 def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEncoder, ...]:
@@ -274,8 +203,12 @@ def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEnco
                 output=read_output(model, part.folder),
                 pooled=part.pooled,
                 empty="zeros" if zeros else "encode",
-                cut=part.kind == T5_KIND or (bool(told) and graph not in told),
-                emphasis="plain" if part.kind == T5_KIND else "mean",
+                cut=bool(part.lengths) or (bool(told) and graph not in told),
+                emphasis="plain" if part.lengths else "mean",
+                masked=part.masked,
+                lowered=part.masked,
+                prefix=ids.prefix,
+                kept=ids.kept,
             )
         )
     return tuple(encoders)
@@ -283,18 +216,14 @@ def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEnco
 
 def read_output(model: Described, folder: str) -> str:
     """The output of a text encoder that the denoiser is told."""
-    if not model.family.skipped or model.family.part(folder).kind == T5_KIND:
+    if not model.family.skipped or model.family.part(folder).lengths:
         return "last_hidden_state"
     return f"hidden_states.{model.configs[folder]['num_hidden_layers'] - model.family.skipped}"
 
 
 def conditioning(model: Described, encoders: tuple[TextEncoder, ...]) -> dict[str, Joined]:
     """The feeds that text encoders make."""
-    if model.family.groups:
-        return transformers.joined(model.family, encoders, model.network)
-    pooled = tuple(encoder.graph for encoder in encoders if encoder.pooled)
-    made = {TEXT: Joined(tuple(encoder.graph for encoder in encoders))}
-    return made | ({POOLED: Joined(pooled, pooled=True)} if pooled else {})
+    return model.rules.conditioning(model, encoders)
 
 
 def autoencoder(model: Described) -> Autoencoder:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 PROJECTED = "CLIPTextModelWithProjection"
-T5_KIND = "T5EncoderModel"
+T5_KIND, GEMMA_KIND = "T5EncoderModel", "Gemma2Model"
 DENOISERS = ("unet", "transformer")  # folders
 
 
@@ -14,7 +14,9 @@ class Part:
     """A component of a pipeline: its folder, its class and the library of that, its graphs by name with their kinds.
 
     Text encoders have a `tokenizer`, which is a folder too, and the output that is `pooled` for the denoiser, if any.
-    `lengths` are the numbers of tokens that one may read at once whose config does not say.
+    `lengths` are the numbers of tokens that one may read whose config does not say; it reads a text as a whole, and the
+    rest is left out. What one that is `masked` reads is in lower case, and neither it nor the denoiser reads what fills
+    a text up.
     """
 
     folder: str
@@ -24,6 +26,7 @@ class Part:
     tokenizer: str | None = None
     pooled: str | None = None
     lengths: tuple[int, ...] = ()
+    masked: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,15 +77,34 @@ PROJECTED_TEXT = Part(
     "tokenizer_2",
     pooled="text_embeds",
 )
-T5_THIRD = Part(
-    "text_encoder_3", "transformers", T5_KIND, {"text_encoder_3": "t5_encoder"}, "tokenizer_3", lengths=(256,)
+T5 = Part("text_encoder", "transformers", T5_KIND, {"text_encoder": "t5_encoder"}, "tokenizer")
+T5_SECOND = replace(
+    T5, folder="text_encoder_2", graphs={"text_encoder_2": "t5_encoder"}, tokenizer="tokenizer_2", lengths=(256, 512)
+)
+T5_THIRD = replace(
+    T5, folder="text_encoder_3", graphs={"text_encoder_3": "t5_encoder"}, tokenizer="tokenizer_3", lengths=(256,)
+)
+T5_MASKED = replace(T5, graphs={"text_encoder": "masked_t5_encoder"}, lengths=(300,), masked=True)
+GEMMA = Part(
+    "text_encoder",
+    "transformers",
+    GEMMA_KIND,
+    {"text_encoder": "gemma_encoder"},
+    "tokenizer",
+    lengths=(300,),
+    masked=True,
 )
 UNET = Part("unet", "diffusers", "UNet2DConditionModel", {"unet": "unet"})
 VAE = Part("vae", "diffusers", "AutoencoderKL", {"vae_encoder": "vae_encoder", "vae_decoder": "vae_decoder"})
 TINY_VAE = replace(
     VAE, kind="AutoencoderTiny", graphs={"vae_encoder": "tiny_vae_encoder", "vae_decoder": "vae_decoder"}
 )
-STAND_INS = {part.kind: part for part in (TINY_VAE,)}  # parts that a pipeline may have in place of its own, by class
+DEEP_VAE = replace(TINY_VAE, kind="AutoencoderDC")
+PIXART = Part("transformer", "diffusers", "PixArtTransformer2DModel", {"transformer": "transformer"})
+STAND_INS = {  # class of a part, and one that a pipeline may have in its place -> that part
+    (VAE.kind, "AutoencoderTiny"): TINY_VAE,
+    (PIXART.kind, "Transformer2DModel"): replace(PIXART, kind="Transformer2DModel"),  # as it was published
+}
 
 STABLE_DIFFUSION = Family(
     pipelines=(
@@ -95,12 +117,13 @@ STABLE_DIFFUSION = Family(
 )
 PIX2PIX = replace(STABLE_DIFFUSION, pipelines=("StableDiffusionInstructPix2PixPipeline",), behind=(("image",),))
 SDXL = Family(
-    pipelines=("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
+    pipelines=("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline"),
     parts=(TEXT, PROJECTED_TEXT, UNET, VAE),
     skipped=1,
     zeros=True,
     guidance=5.0,
 )
+SDXL_INPAINT = replace(SDXL, pipelines=("StableDiffusionXLInpaintPipeline",), guidance=7.5)
 SDXL_PIX2PIX = replace(SDXL, pipelines=("StableDiffusionXLInstructPix2PixPipeline",), behind=(("image",),))
 SDXL_REFINER = replace(
     SDXL,
@@ -126,14 +149,7 @@ FLUX = Family(
     pipelines=("FluxPipeline",),
     parts=(
         replace(TEXT, pooled="pooler_output"),
-        Part(
-            "text_encoder_2",
-            "transformers",
-            T5_KIND,
-            {"text_encoder_2": "t5_encoder"},
-            "tokenizer_2",
-            lengths=(256, 512),
-        ),
+        T5_SECOND,
         Part("transformer", "diffusers", "FluxTransformer2DModel", {"transformer": "transformer"}),
         VAE,
     ),
@@ -141,20 +157,41 @@ FLUX = Family(
     groups=(("text_encoder_2",),),
 )
 
+PIXART_SIGMA = Family(
+    pipelines=("PixArtSigmaPipeline",),
+    parts=(T5_MASKED, PIXART, VAE),
+    behind=((),),
+    groups=(("text_encoder",),),
+)
+SANA_SPRINT = Family(
+    pipelines=("SanaSprintPipeline",),
+    parts=(
+        GEMMA,
+        Part("transformer", "diffusers", "SanaTransformer2DModel", {"transformer": "transformer"}),
+        DEEP_VAE,
+    ),
+    behind=((),),
+    groups=(("text_encoder",),),
+)
+
 ROWS = (  # of those that fit a folder, the first is its own
     STABLE_DIFFUSION,
     PIX2PIX,
     SDXL,
+    SDXL_INPAINT,
     SDXL_PIX2PIX,
     SDXL_REFINER,
     SD3,
     SD3_WITHOUT_T5,
     FLUX,
+    PIXART_SIGMA,
+    SANA_SPRINT,
 )
-FAMILIES = {  # pipeline class -> the first of its rows
-    pipeline: next(row for row in ROWS if pipeline in row.pipelines) for family in ROWS for pipeline in family.pipelines
-}
-SUPPORTED = "Stable Diffusion 1.x, 2.x, XL and 3, and FLUX.1"
+FAMILIES: dict[str, Family] = {}  # pipeline class -> the first of its rows
+for row in ROWS:
+    for pipeline in row.pipelines:
+        FAMILIES.setdefault(pipeline, row)
+SUPPORTED = "Stable Diffusion 1.x, 2.x, XL and 3, FLUX.1, PixArt-Sigma and Sana-Sprint"
 
 
 def family_of(index: Mapping[str, Any]) -> Family | None:
@@ -179,5 +216,4 @@ def class_in(index: Mapping[str, Any], folder: str) -> str | None:
 
 
 def _as_found(part: Part, kind: str | None) -> Part:
-    other = STAND_INS.get(kind)
-    return other if other is not None and other.folder == part.folder else part
+    return STAND_INS.get((part.kind, kind), part)

@@ -6,13 +6,15 @@ from typing import Any
 
 from pleinair.sampling.names import pytorch_class
 from pleinair.sampling.scheduler_config import trained_as
-from pleinair.sources.describing import Described, guidance_kind
+from pleinair.sources.describing import Described
+from pleinair.sources.transformers import kind_of
 
 STEPS = 20
 FEW_STEPS = {  # scheduler class of a distilled model -> its steps and guidance: most of the guidance is trained in
     "LCMScheduler": (4, 1.5),
     "TCDScheduler": (4, 1.0),
 }
+CARD_GUIDANCE = {"EDMDPMSolverMultistepScheduler": 3.0}  # scheduler class of Playground v2.5, which its card says
 EMBEDDED = (4, 8.5)  # where the network itself is told the guidance
 DISTILLED = {"epsilon": 4, "sample": 1}  # what is predicted by models that begin at the last timestep -> their steps
 NO_GUIDANCE = 1.0
@@ -68,16 +70,19 @@ class Habits:
 
 
 def habits(model: Described, scheduler: dict[str, Any]) -> Habits:
-    """The habits of a model that was published with a scheduler config.
+    """The habits of a model that was published with a scheduler config."""
+    return HABITS[model.family.denoiser.folder](model, scheduler)
+
+
+def unet_habits(model: Described, scheduler: dict[str, Any]) -> Habits:
+    """Those of a model with a UNet.
 
     Models distilled to a few steps tell themselves: by the class of their scheduler, by a list of timesteps in its
     config, or by beginning at the last timestep without zero signal there (Turbo, Lightning).
     """
-    if model.transformer is not None:
-        return Habits(*model.transformer.defaults(model.network, scheduler))
     few = DISTILLED.get(scheduler.get("prediction_type", "epsilon"))
     begins_last = scheduler.get("timestep_spacing") == "trailing" and not scheduler.get("rescale_betas_zero_snr")
-    listed, embedded = scheduler.get("timesteps"), guidance_kind(model) == "embedded"
+    listed, embedded = scheduler.get("timesteps"), model.rules.guidance(model) == "embedded"
     if isinstance(listed, list) and listed:
         return Habits(len(listed), EMBEDDED[1] if embedded else NO_GUIDANCE, tuple(listed))
     if embedded:
@@ -86,7 +91,15 @@ def habits(model: Described, scheduler: dict[str, Any]) -> Habits:
         return Habits(*FEW_STEPS[scheduler["_class_name"]])
     if few and begins_last and trained_as(scheduler) == "betas":
         return Habits(few, NO_GUIDANCE)
-    return Habits(STEPS, model.family.guidance)
+    return Habits(STEPS, CARD_GUIDANCE.get(scheduler.get("_class_name"), model.family.guidance))
+
+
+def transformer_habits(model: Described, scheduler: dict[str, Any]) -> Habits:
+    """Those of its pipeline in diffusers."""
+    return Habits(*kind_of(model).defaults(model.network, scheduler))
+
+
+HABITS = {"unet": unet_habits, "transformer": transformer_habits}  # folder of the network of the loop -> its habits
 
 
 def as_walked(config: dict[str, Any], pipeline: str, entry: Any) -> dict[str, Any]:

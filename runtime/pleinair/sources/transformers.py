@@ -1,20 +1,21 @@
 """Transformers as the network of the loop: what their classes ask for, told from their configs."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from pleinair.bundle.manifest import LATENTS, PLACES, SCALE, TIMESTEP, Denoiser, Joined, Port, TextEncoder
-from pleinair.sources.families import T5_KIND, Family, Part
+from pleinair.sources.families import Part
+
+if TYPE_CHECKING:
+    from pleinair.sources.describing import Described
 
 Config = Mapping[str, Any]
 
 GRAPH = "transformer"
 OUTPUT = "out_sample"
-TEXT, POOLED = "text", "pooled"  # feeds that text encoders make
-JOINT, POOLED_TEXT = "joint_attention_dim", "pooled_projection_dim"  # keys of both classes: widths of these
-TASKS = ("text2image", "image2image")
-SIZE = 128  # latents along one side, where a config is silent
+TEXT, POOLED, MASK = "text", "pooled", "text_mask"  # feeds that text encoders make
+SIDE = 128  # latents along one side of the default size, where a config is silent
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,31 @@ class Transformer:
 
     A token holds `inner` x `inner` latents, of which `patch` x `patch` come packed. `ports` has more for some configs:
     the key that is true of them, the port and its feed. `defaults` are the steps and the guidance that suit a config
-    and its scheduler's.
+    and its scheduler's. `width` and `pooled` are the keys of the widths of its texts, and `silent` is what the class
+    takes for keys that a config lacks. One that is `learned` may say as much again of the noise's variance, which
+    nothing here asks for. `longest` is the key of the most tokens along a side, `told` that of a number by which the
+    guidance that it is told is multiplied.
     """
 
     family: str
     ports: dict[str, str]
     defaults: Callable[[Config, Config], tuple[int, float]]
+    silent: dict[str, Any]
     more: tuple[str, str, str] | None = None
     patch: int = 1
     time_scale: float = 1.0
+    width: str = "joint_attention_dim"
+    pooled: str | None = "pooled_projection_dim"
+    learned: bool = False
+    longest: str | None = None
+    told: str | None = None
+    tasks: tuple[str, ...] = ("text2image", "image2image", "inpaint")
+    refused: dict[str, str] = field(default_factory=dict)  # key -> what a transformer is told for which it is true
+
+    def read(self, config: Config, key: str) -> Any:
+        """A value of a config, or what the class takes for it."""
+        value = config.get(key)
+        return self.silent.get(key) if value is None else value
 
     def feeds(self, config: Config) -> dict[str, str]:
         """Port -> the feed that it takes."""
@@ -41,19 +58,17 @@ class Transformer:
         return self.ports | {port: feed}
 
     def denoiser(self, config: Config) -> Denoiser:
-        return Denoiser(GRAPH, self.feeds(config), OUTPUT, time_scale=self.time_scale, patch=self.patch)
+        told = 1.0 if self.told is None else float(self.read(config, self.told))
+        scales = {"time_scale": self.time_scale, "guidance_scale": told}
+        return Denoiser(GRAPH, self.feeds(config), OUTPUT, **scales, patch=self.patch)
 
     def channels(self, config: Config) -> int:
         """Of the latents that it reads."""
-        return config.get("in_channels", 16 * self.patch**2) // self.patch**2
+        return self.read(config, "in_channels") // self.patch**2
 
     def side(self, config: Config) -> int:
         """Latents along one side of a token."""
-        return self.patch if self.patch > 1 else config.get("patch_size", 2)
-
-    def guidance(self, config: Config) -> str:
-        """One of GUIDANCE of the manifest: a network that is told it has been trained to follow it."""
-        return "embedded" if SCALE in self.feeds(config).values() else "cfg"
+        return self.patch if self.patch > 1 else self.read(config, "patch_size")
 
     def described(self, config: Config) -> tuple[dict[str, Port], dict[str, Port]]:
         """Inputs and outputs of its graph."""
@@ -64,8 +79,9 @@ class Transformer:
         shapes: dict[str, tuple[int | str, ...]] = {
             LATENTS: latents,
             TIMESTEP: (1,),
-            TEXT: ("batch", "tokens", config.get(JOINT, 4096)),
-            POOLED: ("batch", config.get(POOLED_TEXT, 2048)),
+            TEXT: ("batch", "tokens", self.read(config, self.width)),
+            MASK: ("batch", "tokens"),
+            POOLED: ("batch", self.pooled and self.read(config, self.pooled)),
             image: ("patches", 3),
             text: ("tokens", 3),
             SCALE: ("batch",),
@@ -75,8 +91,10 @@ class Transformer:
 
 
 def joint_defaults(config: Config, scheduler: Config) -> tuple[int, float]:
-    """diffusers' StableDiffusion3Pipeline."""
-    return 28, 7.0
+    """diffusers' StableDiffusion3Pipeline, and the cards of 3.5 medium, which attends twice at times, and large."""
+    if config.get("dual_attention_layers"):
+        return 40, 4.5
+    return (28, 3.5) if config.get("qk_norm") else (28, 7.0)
 
 
 def packed_defaults(config: Config, scheduler: Config) -> tuple[int, float]:
@@ -86,40 +104,139 @@ def packed_defaults(config: Config, scheduler: Config) -> tuple[int, float]:
     return (28, 1.0) if scheduler.get("use_dynamic_shifting") else (4, 1.0)
 
 
-PORTS = {"hidden_states": LATENTS, "timestep": TIMESTEP, "encoder_hidden_states": TEXT, "pooled_projections": POOLED}
+def crossed_defaults(config: Config, scheduler: Config) -> tuple[int, float]:
+    """diffusers' PixArtSigmaPipeline."""
+    return 20, 4.5
+
+
+def sprint_defaults(config: Config, scheduler: Config) -> tuple[int, float]:
+    """diffusers' SanaSprintPipeline."""
+    return 2, 4.5
+
+
+NETWORK = {"hidden_states": LATENTS, "timestep": TIMESTEP, "encoder_hidden_states": TEXT}
+JOINT = NETWORK | {"pooled_projections": POOLED}
+PIXART = Transformer(
+    "pixart-sigma",
+    NETWORK | {"encoder_attention_mask": MASK},
+    crossed_defaults,
+    silent={"in_channels": 4, "out_channels": 8, "patch_size": 2, "sample_size": 128},
+    width="caption_channels",
+    pooled=None,
+    learned=True,
+    refused={"use_additional_conditions": "sizes beside the text"},
+)
 TRANSFORMERS = {
-    "SD3Transformer2DModel": Transformer("sd3", PORTS, joint_defaults),
+    "SD3Transformer2DModel": Transformer(
+        "sd3",
+        JOINT,
+        joint_defaults,
+        silent={
+            "in_channels": 16,
+            "out_channels": 16,
+            "patch_size": 2,
+            "joint_attention_dim": 4096,
+            "pooled_projection_dim": 2048,
+            "pos_embed_max_size": 96,
+        },
+        longest="pos_embed_max_size",
+    ),
     "FluxTransformer2DModel": Transformer(
         "flux",
-        PORTS | {"img_ids": PLACES[0], "txt_ids": PLACES[1]},
+        JOINT | {"img_ids": PLACES[0], "txt_ids": PLACES[1]},
         packed_defaults,
+        silent={"in_channels": 64, "patch_size": 1, "joint_attention_dim": 4096, "pooled_projection_dim": 768},
         more=("guidance_embeds", "guidance", SCALE),
         patch=2,
         time_scale=0.001,
     ),
+    "PixArtTransformer2DModel": PIXART,
+    "Transformer2DModel": PIXART,
+    "SanaTransformer2DModel": Transformer(
+        "sana-sprint",
+        NETWORK | {"encoder_attention_mask": MASK},
+        sprint_defaults,
+        silent={
+            "in_channels": 32,
+            "out_channels": 32,
+            "patch_size": 1,
+            "caption_channels": 2304,
+            "guidance_embeds_scale": 0.1,
+        },
+        more=("guidance_embeds", "guidance", SCALE),
+        time_scale=0.001,
+        width="caption_channels",
+        pooled=None,
+        told="guidance_embeds_scale",
+    ),
 }
 
 
-def tokens_read(part: Part, network: Config) -> int | None:
-    """How many tokens a T5 is to read at once, as diffusers has it; a network that is told no guidance reads fewer.
-
-    None for encoders whose own config says it.
-    """
-    if part.kind != T5_KIND:
-        return None
-    return max(part.lengths) if network.get("guidance_embeds") else min(part.lengths)
+def kind_of(model: "Described") -> Transformer:
+    return TRANSFORMERS[model.family.denoiser.kind]
 
 
-def joined(family: Family, encoders: tuple[TextEncoder, ...], network: Config) -> dict[str, Joined]:
-    """The feeds that text encoders make: tokens by the family's groups, and all that is pooled."""
+def generation(model: "Described") -> str:
+    """What a bundle calls its family."""
+    return kind_of(model).family
+
+
+def tasks(model: "Described") -> tuple[str, ...]:
+    """What a model can be asked for."""
+    return kind_of(model).tasks
+
+
+def guidance(model: "Described") -> str:
+    """One of GUIDANCE of the manifest: a network that is told it has been trained to follow it."""
+    return "embedded" if SCALE in kind_of(model).feeds(model.network).values() else "cfg"
+
+
+def denoiser(model: "Described") -> Denoiser:
+    return kind_of(model).denoiser(model.network)
+
+
+def behind(model: "Described") -> tuple[str, ...]:
+    """What the network reads behind the latents."""
+    return ()
+
+
+def side(model: "Described") -> int:
+    """Latents that a side of a picture has a multiple of."""
+    return kind_of(model).side(model.network)
+
+
+def longest(model: "Described") -> int | None:
+    """Latents that a side of a picture has at most."""
+    kind = kind_of(model)
+    return kind.longest and kind.read(model.network, kind.longest) * kind.side(model.network)
+
+
+def conditioning(model: "Described", encoders: tuple[TextEncoder, ...]) -> dict[str, Joined]:
+    """The feeds that text encoders make: tokens by the family's groups, which of them count, and all that is pooled."""
+    family, kind, network = model.family, kind_of(model), model.network
     present = {encoder.graph for encoder in encoders}
     first, *rest = ([name for name in group if name in present] for group in family.groups)
     pooled = tuple(encoder.graph for encoder in encoders if encoder.pooled)
+    masked = tuple(encoder.graph for encoder in encoders if encoder.masked)
     missing = sum(tokens_read(part, network) or 0 for part in family.absent)
     more = {
         "then": tuple(name for group in rest for name in group),
         "zeros": missing,
-        "width": network.get(JOINT, 4096),
+        "width": kind.read(network, kind.width),
     }
-    text = Joined(tuple(first), **(more if rest else {}))
-    return {TEXT: text, POOLED: Joined(pooled, pooled=True)}
+    made = {
+        TEXT: Joined(tuple(first), **(more if rest else {})),
+        POOLED: Joined(pooled, pooled=True),
+        MASK: Joined(masked, mask=True),
+    }
+    return {feed: joined for feed, joined in made.items() if joined.encoders}
+
+
+def tokens_read(part: Part, network: Config) -> int | None:
+    """How many tokens of a text are read, as diffusers has it; a network that is told no guidance reads fewer.
+
+    None for encoders whose own config says it.
+    """
+    if not part.lengths:
+        return None
+    return max(part.lengths) if network.get("guidance_embeds") else min(part.lengths)

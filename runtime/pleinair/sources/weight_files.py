@@ -4,7 +4,6 @@ import json
 import math
 import re
 import stat
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +65,8 @@ def count_parameters(file: Path) -> int:
         end = max((entry["data_offsets"][1] for entry in header.values()), default=-1)
         shapes = [entry["shape"] for entry in header.values()]
         count = sum(math.prod(shape) for shape in shapes if len(shape) < 9 and wholes(shape, size))
-    except (KeyError, TypeError, IndexError) as error:
-        raise ExportError(f"'{where}' is not a safetensors file ({one_line(error, 80)}); {DOWNLOAD}") from None
+    except (KeyError, TypeError, IndexError):
+        raise ExportError(f"'{where}' is not a safetensors file (what it lists has no shapes); {DOWNLOAD}") from None
     if data != end or not 0 < count <= 2 * size:  # two numbers to a byte at most
         raise ExportError(f"'{where}' is damaged or cut short ({size} bytes); {DOWNLOAD}")
     return count
@@ -93,14 +92,16 @@ def whole_header(file: Path) -> tuple[dict[str, Any], int, int]:
         if not stat.S_ISREG(facts.st_mode):
             raise ExportError(f"'{where}' is not an ordinary file; {DOWNLOAD}")
         with file.open("rb") as stream:
-            length = struct.unpack("<Q", stream.read(8))[0]
-            if length > min(HEADER, facts.st_size - 8):
+            length = int.from_bytes(stream.read(8), "little")
+            if not length <= min(HEADER, facts.st_size - 8):
                 raise ExportError(f"'{where}' is damaged or cut short ({facts.st_size} bytes); {DOWNLOAD}")
             header = json.loads(stream.read(length))
-        if not isinstance(header, dict):
-            raise ValueError("its header is no JSON object")
-        return header, facts.st_size, facts.st_size - 8 - length
     except FileNotFoundError:
         raise ExportError(f"'{where}' is missing; {DOWNLOAD}") from None
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError, struct.error) as error:
-        raise ExportError(f"'{where}' is not a safetensors file ({one_line(error, 80)}); {DOWNLOAD}") from None
+    except OSError as error:
+        raise ExportError(f"'{where}' cannot be read ({one_line(error.strerror, 80)}); {DOWNLOAD}") from None
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        raise ExportError(f"'{where}' is not a safetensors file (it does not begin with a list of weights); {DOWNLOAD}")
+    return header, facts.st_size, facts.st_size - 8 - length

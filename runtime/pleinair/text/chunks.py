@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenizers import Tokenizer
 
@@ -41,6 +41,8 @@ class Chunker:
     def chunks(self, text: list[Piece], warnings: Warnings) -> tuple[Chunk, ...]:
         """Tokens in chunks: BREAK begins a new one, and so does the word after the last comma where a chunk would end
         within BACKTRACK tokens of it. Vectors of one embedding stay together. An encoder that cuts has one chunk."""
+        if self.encoder.lowered:
+            text = lowered(text)
         if self.encoder.cut:
             return (self._first(text, warnings),)
         room, comma_id = self.encoder.room, self.tokenizer.token_to_id(COMMA)
@@ -68,7 +70,10 @@ class Chunker:
 
     def _first(self, text: list[Piece], warnings: Warnings) -> Chunk:
         """What is read of a text at once; a warning where that is not all, unless it is for a pooled text alone."""
-        room = self.encoder.room
+        room, before = self.encoder.room, self.encoder.before
+        if self.encoder.prefix:
+            first, *rest = text or [Piece("", 1.0)]
+            text = [replace(first, text=self.encoder.prefix + (first.text or "")), *rest]
         tokens = [
             (token, piece.weight)
             for piece in text
@@ -76,17 +81,20 @@ class Chunker:
             for unit in self._units(piece.text, warnings)
             for token in unit
         ]
-        if len(tokens) > room and self.encoder.pooled is None:
+        count = len(tokens) - before
+        if count > room and self.encoder.pooled is None:
             warnings.setdefault(
-                f"the model reads {room} tokens of a text and this one has {len(tokens)}; the rest is left out"
+                f"the model reads {room} tokens of a text and this one has {count}; the rest is left out"
             )
-        return Chunk(tuple(i for i, _ in tokens[:room]), tuple(w for _, w in tokens[:room]))
+        ids, weights = zip(*tokens[: before + room], strict=True) if tokens else ((), ())
+        return Chunk(ids, (1.0,) * min(before, len(ids)) + weights[before:])
 
     def ids(self, chunk: Chunk) -> tuple[int, ...]:
         """A chunk as the encoder is given it: (length,)."""
         encoder = self.encoder
         first = () if encoder.bos_id is None else (encoder.bos_id,)
-        ids = (*first, *chunk.ids, encoder.eos_id)
+        last = () if encoder.eos_id is None else (encoder.eos_id,)
+        ids = (*first, *chunk.ids, *last)
         return ids + (encoder.pad_id,) * (encoder.length - len(ids))
 
     def token(self, id: int) -> str:
@@ -113,6 +121,16 @@ class Chunker:
                     warnings.setdefault(f"'{shown(name)}' is no embedding that is loaded, and is read as text")
             for token in token_ids(self.tokenizer, section):
                 yield (token,)
+
+
+def lowered(text: list[Piece]) -> list[Piece]:
+    """A text in lower case, without spaces around it."""
+    pieces = [replace(piece, text=piece.text and piece.text.lower()) for piece in text]
+    if pieces and pieces[0].text:
+        pieces[0] = replace(pieces[0], text=pieces[0].text.lstrip())
+    if pieces and pieces[-1].text:
+        pieces[-1] = replace(pieces[-1], text=pieces[-1].text.rstrip())
+    return pieces
 
 
 def rows_used(chunks: Iterable[Chunk]) -> set[int]:

@@ -9,7 +9,7 @@ from threading import Lock
 import numpy as np
 from tokenizers import Tokenizer
 
-from pleinair.bundle.manifest import TextEncoder
+from pleinair.bundle.manifest import MASK, TextEncoder
 from pleinair.bundle.opening import RESTORE, Bundle
 from pleinair.checks import one_line, whole
 from pleinair.engines.engine import Graph
@@ -84,15 +84,31 @@ class Encoders:
 def ask(graph: Graph, encoder: TextEncoder, output: str, ids: tuple[int, ...], table: np.ndarray | None) -> Heard:
     """One chunk through the network; raises EngineError for NaN and infinity."""
     inputs = {"input_ids": np.array([ids], np.int64)}
+    if encoder.masked:
+        inputs[MASK] = text_mask(encoder, ids)
     if table is not None:
         inputs["extra_embeddings"] = table
     outputs = graph(**inputs)
-    found = Heard(outputs[output], None if encoder.pooled is None else outputs[encoder.pooled])
+    found = Heard(kept(encoder, outputs[output]), None if encoder.pooled is None else outputs[encoder.pooled])
     if not all(np.isfinite(array).all() for array in (found.hidden, found.pooled) if array is not None):
         raise EngineError(
-            "the text encoder returned NaN or infinity; leave --embedding out, or try another --engine or --device"
+            "the text encoder returned NaN or infinity; leave --embedding out, or try --precision text=f32, or another"
+            " --engine"
         )
     return found
+
+
+def kept(encoder: TextEncoder, rows: np.ndarray) -> np.ndarray:
+    """Of rows for each token (1, length, ...), those that the network is told."""
+    if encoder.kept is None:
+        return rows
+    return np.concatenate([rows[:, :1], rows[:, 1 - encoder.kept :]], axis=1)
+
+
+def text_mask(encoder: TextEncoder, ids: tuple[int, ...]) -> np.ndarray:
+    """1 for the tokens of a text, 0 for those behind them that fill it up: (1, length)."""
+    there = np.array(ids) != encoder.pad_id
+    return np.logical_or.accumulate(there[::-1])[::-1].astype(np.int64)[None]
 
 
 def _size(heard: Heard) -> int:
@@ -104,7 +120,7 @@ def open_tokenizer(bundle: Bundle, encoder: TextEncoder) -> Tokenizer:
     name = f"{encoder.tokenizer}/tokenizer.json"
     tokenizer = read_tokenizer(bundle.files.read(name, LARGEST), bundle.path / name)
     size = tokenizer.get_vocab_size()
-    if not all(token < size for token in (encoder.bos_id or 0, encoder.eos_id, encoder.pad_id)):
+    if not all(token < size for token in (encoder.bos_id or 0, encoder.eos_id or 0, encoder.pad_id)):
         raise BundleError(f"'{bundle.path / name}' lacks the tokens that bundle.json names; export the model again")
     return tokenizer
 

@@ -14,7 +14,7 @@ from pleinair.errors import RequestError
 from pleinair.network.feeds import Told, fed
 from pleinair.network.guidance import Guide
 from pleinair.text.chunks import EMPTY, Chunk, Chunker, rows_used
-from pleinair.text.encoders import Encoders, Heard, open_norm, skipped, width_of
+from pleinair.text.encoders import Encoders, Heard, kept, open_norm, skipped, text_mask, width_of
 from pleinair.text.inversion import open_embeddings
 from pleinair.text.syntax import (
     WORD_AND,
@@ -153,7 +153,8 @@ class Reader:
         """Load the text encoders now; with embeddings, whose number is part of a shape, at the first reading."""
         for chunker in self.chunkers:
             if not chunker.embeddings.found:
-                graph(chunker.encoder.graph).prepare({"input_ids": (1, chunker.encoder.length)})
+                encoder = chunker.encoder
+                graph(encoder.graph).prepare({port: (1, encoder.length) for port in encoder.ports})
 
     def parts(self, prompt: str, steps: int, warnings: Warnings) -> list[Said]:
         """The parts of a prompt that AND joins."""
@@ -242,12 +243,18 @@ class _Encoding:
     def _rows(self, place: int, chunks: tuple[Chunk, ...], made: Joined) -> np.ndarray:
         """What an encoder says to chunks: (1, 77 k, d), or pooled (1, d), which is of the first chunk as A1111's.
 
+        Or, of a mask, which of their tokens are of the text (1, 77 k).
         One that reads a single chunk is not filled up to those of the others.
         """
         count = 1 if self._reader.chunkers[place].encoder.cut else self._count
         filled = chunks + (EMPTY,) * (count - len(chunks))
         if made.pooled:
             return self._heard(place, filled[0]).pooled
+        if made.mask:
+            chunker = self._reader.chunkers[place]
+            encoder = chunker.encoder
+            masks = [kept(encoder, text_mask(encoder, chunker.ids(chunk))) for chunk in filled]
+            return np.concatenate(masks, axis=1).astype(np.float32)
         return np.concatenate([self._emphasized(place, chunk) for chunk in filled], axis=1)
 
     def _emphasized(self, place: int, chunk: Chunk) -> np.ndarray:
@@ -267,10 +274,10 @@ class _Encoding:
 
 
 def padded(weights: tuple[float, ...], encoder: TextEncoder) -> np.ndarray:
-    """The weight of each token that an encoder reads (length,)."""
+    """The weight of each token that the network is told of (length,)."""
     full = np.ones(encoder.length, np.float32)
     full[encoder.start : encoder.start + len(weights)] = weights
-    return full
+    return kept(encoder, full[None])[0]
 
 
 def heavier(hidden: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -52,9 +52,10 @@ def _described(said: Said, chunker: Chunker) -> dict[str, Any]:
 
 
 def _tokens(chunk: Chunk, chunker: Chunker) -> list[dict[str, Any]]:
+    before = chunker.encoder.before
     return [
         {"id": token if token >= 0 else None, "token": chunker.token(token), "weight": round(weight, 6)}
-        for token, weight in zip(chunk.ids, chunk.weights, strict=True)
+        for token, weight in zip(chunk.ids[before:], chunk.weights[before:], strict=True)
     ]
 
 

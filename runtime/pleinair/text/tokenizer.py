@@ -1,8 +1,8 @@
 """A tokenizer from a tokenizer.json, of which nothing is built but what is known here.
 
 A tokenizer.json is a program: its normalizers can multiply a text a billionfold and its expressions take for ever, and
-the library that runs it ends in a panic then. What CLIP's consists of is a short list, and so is what T5's does (see
-`unigram`); anything else is refused.
+the library that runs it ends in a panic then. What CLIP's consists of is a short list, and so is what T5's and Gemma's
+do (see `unigram` and `byte_pairs`); anything else is refused.
 """
 
 import json
@@ -15,10 +15,10 @@ from tokenizers import Tokenizer
 from pleinair.checks import one_line
 from pleinair.errors import BundleError
 from pleinair.system.files import parse_json
-from pleinair.text import unigram
+from pleinair.text import byte_pairs, unigram
 from pleinair.text.unigram import LONGEST_TOKEN, MOST_TOKENS, is_token
 
-LARGEST = 16 << 20  # bytes; CLIP's has two million
+LARGEST = 40 << 20  # bytes; CLIP's has two million, and Gemma's 34 as transformers 5 writes it
 MOST_ADDED = 2000
 NORMALIZER = {
     "type": "Sequence",
@@ -37,10 +37,10 @@ OFF = ("dropout", "continuing_subword_prefix", "fuse_unk", "byte_fallback", "ign
 def read_tokenizer(content: bytes, file: Path) -> Tokenizer:
     """The tokenizer in the content of `file`, bare of padding, truncation and special tokens around a text.
 
-    Raises BundleError for a file that is malformed, or that asks for more than the tokenizers of CLIP and T5 do.
+    Raises BundleError for a file that is malformed, or that asks for more than the tokenizers of CLIP, T5 and Gemma do.
     """
     raw = parse_json(content, file, BundleError, "restore the file or export the model again")
-    owner, parts = ("T5", unigram.parts(raw)) if unigram.is_unigram(raw) else ("CLIP", _parts(raw))
+    owner, parts = _known(raw)
     parts |= {"list of added tokens": _are_added(raw.get("added_tokens"))}
     foreign = next((part for part, fine in parts.items() if not fine), None)
     if foreign:
@@ -68,6 +68,13 @@ def _refused(error: BaseException, what: str) -> BaseException:
     if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
         return error
     return BundleError(f"{what} ({one_line(error, 100)}); restore the file or export the model again")
+
+
+def _known(raw: dict[str, Any]) -> tuple[str, dict[str, bool]]:
+    """Whose kind of tokenizer it is, and what it consists of with whether that is known."""
+    if unigram.is_unigram(raw):
+        return "T5", unigram.parts(raw)
+    return ("Gemma", byte_pairs.parts(raw)) if byte_pairs.is_byte_pairs(raw) else ("CLIP", _parts(raw))
 
 
 def _parts(raw: dict[str, Any]) -> dict[str, bool]:

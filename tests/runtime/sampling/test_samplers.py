@@ -100,6 +100,7 @@ def test_every_class_means_its_sampler(name):
         ({"_class_name": "EDMDPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"}, "dpmpp_2m_sde"),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "euler"),
         ({"_class_name": "FlowMatchHeunDiscreteScheduler"}, "heun"),
+        ({"_class_name": "SCMScheduler"}, "lcm"),
         ({"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver"}, "dpmpp_2m_sde"),
         ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 1}, "dpmpp_2m"),
     ],

@@ -21,7 +21,7 @@ HABITS = {  # scheduler class and config -> steps, guidance, timesteps
     "Hyper-SD, several": ("DDIMScheduler", TRAILING, (4, 1.0, None)),
     "LCM-LoRA": ("LCMScheduler", {}, (4, 1.5, None)),
     "zero signal at the end": ("DDIMScheduler", TRAILING | ZERO_SNR, (20, 5.0, None)),
-    "Playground": ("EDMDPMSolverMultistepScheduler", {"sigma_max": 80.0}, (20, 5.0, None)),
+    "Playground": ("EDMDPMSolverMultistepScheduler", {"sigma_max": 80.0}, (20, 3.0, None)),
 }
 
 

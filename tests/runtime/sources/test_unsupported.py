@@ -25,7 +25,7 @@ def holding(folder, *names):
 
 CASES = {
     "sdxl": (lambda at: diffusers(at / "m", "StableDiffusionXLPipeline"), "convert it with: pleinair export"),
-    "pixart": (lambda at: diffusers(at / "m", "PixArtSigmaPipeline"), "PixArtSigmaPipeline"),
+    "pixart alpha": (lambda at: diffusers(at / "m", "PixArtAlphaPipeline"), "PixArtAlphaPipeline, which is not"),
     "cascade": (lambda at: diffusers(at / "m", "StableCascadeDecoderPipeline"), "Stable Diffusion 1.x, 2.x, XL and 3"),
     "diffusers": (lambda at: diffusers(at / "m", "StableDiffusionPipeline"), "convert it with: pleinair export"),
     "openvino of optimum": (
