@@ -2,7 +2,7 @@
 
     python -m pleinair_export.unpickled FILE OUT
 
-It writes one line of JSON to its standard output, {"problem": null} or what is wrong with FILE, and ends when its standard input does.
+Its standard output is JSON, {"problem": null} or what is wrong with FILE. It ends when its standard input does.
 """
 
 import json
