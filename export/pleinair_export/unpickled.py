@@ -2,7 +2,7 @@
 
     python -m pleinair_export.unpickled FILE OUT
 
-It prints one line of JSON, {"problem": null} or what is wrong with FILE, and ends when its standard input does.
+Its standard output is JSON, {"problem": null} or what is wrong with FILE. It ends when its standard input does.
 """
 
 import json
@@ -35,7 +35,7 @@ def main(file: str, out: str) -> None:
         problem = None
     except Exception as error:  # a damaged pickle raises anything
         problem = one_line((str(error).splitlines() or [type(error).__name__])[0], 160)
-    print(json.dumps({"problem": problem}))
+    json.dump({"problem": problem}, sys.stdout)
 
 
 def tensors(file: Path) -> dict[str, torch.Tensor]:

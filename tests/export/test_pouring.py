@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import inspect
 import json
 import lzma
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 import original_names
@@ -21,6 +23,7 @@ from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.kinds import Kind, Mark
 from pleinair.pouring.names import Named
 from pleinair.pouring.pour import pour
+from pleinair.pouring.single_file import PLAIN_UNET
 from pleinair.pouring.topologies import misfits, pack, unpack
 from pleinair.pouring.writing import Plan, places, write
 from pleinair.sources.architectures import ARCHITECTURES
@@ -162,6 +165,11 @@ def test_a_single_file_is_exported_and_poured_alike(tmp_path, monkeypatch):
     for field in dataclasses.fields(mine):
         if field.name not in ("files", "graphs", "latents", "origin"):
             assert getattr(mine, field.name) == getattr(theirs, field.name), field.name
+
+
+def test_the_plain_unet_is_diffusers_own():
+    usual = inspect.signature(UNet2DConditionModel.__init__).parameters
+    assert {key: usual[key].default for key in PLAIN_UNET} == PLAIN_UNET
 
 
 class Mischief:

@@ -34,6 +34,16 @@ PLACES: dict[str, tuple[tuple[str, Rules], ...]] = {  # component -> what its na
         ("conditioner.embedders.0.model.", names.open_clip),
     ),
 }
+PLAIN_UNET = {  # diffusers' own defaults, which its converter and other programs look for in a config
+    "in_channels": 4,
+    "out_channels": 4,
+    "layers_per_block": 2,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+    "mid_block_type": "UNetMidBlock2DCrossAttn",
+    "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+    "norm_num_groups": 32,
+}
 SAYS_V = ("v_pred", "ztsnr")  # empty tensors by which files say that they predict velocities, ztsnr to no signal at all
 STATISTICS = {"latents_mean": "edm_mean", "latents_std": "edm_std"}  # of a VAE's config -> the tensors that hold them
 
@@ -130,7 +140,11 @@ def index_of(kind: Kind, scheduler: Mapping[str, Any], parts: list[Part]) -> dic
 
 def configs_of(kind: Kind, family: Family, prediction: str, vae: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """config.json of each component."""
-    model = ARCHITECTURES[kind.model] | {VAE.folder: config_of(family.part(VAE.folder), kind.model)}
+    model = ARCHITECTURES[kind.model]
+    model = model | {
+        UNET.folder: PLAIN_UNET | model[UNET.folder],
+        VAE.folder: config_of(family.part(VAE.folder), kind.model),
+    }
     size = BASE_SIZE if kind.asked and prediction == "epsilon" else {}
     own = {UNET.folder: {**kind.unet, **size}, VAE.folder: {**kind.vae, **vae}}
     return {part.folder: {**class_of(part), **model[part.folder], **own.get(part.folder, {})} for part in family.parts}
