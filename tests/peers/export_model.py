@@ -34,9 +34,11 @@ def export_all(peer: str, root: Path, everything: bool) -> None:
 def export(peer: str, source: Path, weights: str, out: Path) -> None:
     """Export a diffusers folder, or make the weights of an OpenVINO one smaller."""
     if peer == "optimum-onnx":
-        from optimum.onnxruntime import ORTDiffusionPipeline
+        from optimum import onnxruntime
 
-        ORTDiffusionPipeline.from_pretrained(str(source), export=True).save_pretrained(out)
+        kind = json.loads((source / "model_index.json").read_text())["_class_name"]
+        pipeline = getattr(onnxruntime, f"ORT{kind}")  # of a local folder it cannot find that out
+        pipeline.from_pretrained(str(source), export=True).save_pretrained(out)
         return
     from optimum.intel import OVDiffusionPipeline, OVWeightQuantizationConfig
 

@@ -4,7 +4,7 @@
 
 FOLDER/NAME/bundle is an export of FOLDER/NAME/source, request.json what is asked for, reference.npz has `latents`
 (1, C, h, w), or as a transformer takes them, and `picture` (H, W, 3). TESTED is the --basetemp of a run of the tests,
-which has made most bundles already; the others are made with --all alone.
+which has made most bundles already. --all prepares more of them.
 """
 
 import argparse
@@ -33,7 +33,7 @@ CASES = {  # bundle -> what is asked for in another way; one step of LCM, which 
     "sd1-inpaint-fp32": {"strength": 1.0},
     "lcm-fp32": {"num_inference_steps": 1},
     "sdxl-fp32": {},
-    "sd3-fp32": SMALL,
+    "sd3-fp32": SMALL | {"guidance_scale": 1.0},  # with more, optimum-onnx gives its graph two timesteps
     "flux-fp32": SMALL | {"guidance_scale": 1.0, "max_sequence_length": 256},
 }
 MORE = {"sdxl-inpaint-fp32": {"strength": 1.0}, "sdxl-lcm-fp32": {"num_inference_steps": 1}}
@@ -42,7 +42,7 @@ MORE = {"sdxl-inpaint-fp32": {"strength": 1.0}, "sdxl-lcm-fp32": {"num_inference
 def prepare(folder: Path, request: dict, tested: Path | None) -> None:
     source, bundle = folder / "source", folder / "bundle"
     family, _, weights = folder.name.rpartition("-")
-    if tested:
+    if tested and (tested / "made" / "bundles" / folder.name).is_dir():
         shutil.copytree(tested / "made" / "sources" / f"tiny-{family}", source)
         shutil.copytree(tested / "made" / "bundles" / folder.name, bundle)
     else:
