@@ -34,7 +34,8 @@ def test_ours_and_a_peer_that_fails(sketch, tmp_path, monkeypatch, capsys):
     assert [each["case"]["precision"] for each in found] == ["auto"] * 3 + ["f32"] * 3
     assert [each["case"]["weights"] for each in found] == ["fp16"] * 6
     assert all(each["engine"]["precision"] == "f32" for each in found[3:5])
-    assert found[3]["picture"]["same"] and found[4]["picture"]["psnr_db"] > 60  # held against ours in float32
+    held = [each["picture"] for each in found[3:5]]  # against ours in float32
+    assert held[0]["same"] and (held[1]["same"] or held[1]["psnr_db"] > 60)
     assert found[0]["measures"]["step"]["low"] is None  # of one round
     assert [len(each) for each in found[0]["measures"]["step"]["rounds"]] == [2]
     assert "ModuleNotFoundError" in found[2]["reason"] and "optimum-onnx" in out

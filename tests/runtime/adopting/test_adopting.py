@@ -112,9 +112,9 @@ def test_an_encoder_that_answers_with_latents(tmp_path):
     assert np.abs(pipe.encoded(request, pipe.generators(request))[0] - expected).max() < 1e-5
 
 
-def test_another_vae_is_copied_and_takes_the_latents_of_the_loop(tmp_path):
+def test_another_vae_is_copied_and_takes_the_latents_of_the_loop(sketch, tmp_path):
     """As FastSD's users have it: a TAESD in a folder of its own."""
-    folder = as_optimum(default_path(), tmp_path / "model", "openvino")
+    folder = as_optimum(sketch, tmp_path / "model", "openvino")
     for name in ("vae_decoder", "vae_encoder"):
         shutil.copytree(folder / name, tmp_path / "taesd" / name)
         edit_json(tmp_path / "taesd" / name / "config.json", _class_name="AutoencoderTiny", scaling_factor=0.18215)
@@ -153,8 +153,8 @@ def small_ids(model):
     return ports.build()
 
 
-def test_openvino_graphs_with_ports_in_other_numbers(tmp_path, storybook):
-    folder = as_optimum(default_path(), tmp_path / "model", "openvino")
+def test_openvino_graphs_with_ports_in_other_numbers(sketch, tmp_path):
+    folder = as_optimum(sketch, tmp_path / "model", "openvino")
     rewritten(folder / "unet", half_and_fixed)
     rewritten(folder / "text_encoder", small_ids)
     graphs = pleinair.adopt(folder).manifest.graphs
@@ -162,7 +162,7 @@ def test_openvino_graphs_with_ports_in_other_numbers(tmp_path, storybook):
     assert {port.dtype for port in (graphs["unet"].inputs["sample"], graphs["unet"].outputs["out_sample"])} == {
         "float16"
     }
-    assert np.abs(paint(folder, "openvino") - storybook("openvino")).mean() < 3e-3
+    assert np.abs(paint(folder, "openvino") - paint(sketch, "openvino")).mean() < 3e-3
     long = " and ".join(["a red house"] * 40)  # three chunks
     assert pleinair.load(folder).generate(long, **HOW).pixels.dtype == np.float32
 
@@ -293,10 +293,10 @@ CASES |= {name: ("onnx", *case) for name, case in ONNX.items()}
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(sketch, tmp_path_factory):
     """A folder as optimum exports it, by format; do not write there."""
     root = tmp_path_factory.mktemp("exported")
-    return {form: as_optimum(default_path(), root / form, form) for form in ("openvino", "onnx")}
+    return {form: as_optimum(sketch, root / form, form) for form in ("openvino", "onnx")}
 
 
 @pytest.mark.parametrize("form, change, words", CASES.values(), ids=CASES)
