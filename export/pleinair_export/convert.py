@@ -160,9 +160,8 @@ def build_painter(
     for part in readers:
         yield Progress(part.tokenizer, "convert")
         source, target, length = model.path / part.tokenizer, stage / part.tokenizer, model.length(part)
-        tokens[part.tokenizer], texts = write_tokenizer(
-            source, target, part, length, "openvino" in formats, instruction(model.index["_class_name"])
-        )
+        prefix = instruction(model.index["_class_name"]) if part.instructed else ""
+        tokens[part.tokenizer], texts = write_tokenizer(source, target, part, length, "openvino" in formats, prefix)
         ids |= dict.fromkeys(part.graphs, texts)
     how = (stage, formats, weights)
     infos, placed = yield from export_parts(model, readers, Context(tried(model.size), ids), *how)

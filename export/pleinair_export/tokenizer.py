@@ -72,25 +72,18 @@ def write_tokenizer(
     texts = [prefix + (prompt.lower() if part.masked else prompt) for prompt in PROMPTS]
     tokenizer.padding_side = "right"
     ids = tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="np")["input_ids"]
-    first, last = kind.begins and tokenizer.bos_token_id, kind.ends and tokenizer.eos_token_id
-    return Tokens(
-        length,
-        None if first is False else first,
-        None if last is False else last,
-        tokenizer.pad_token_id,
-        prefix,
-        kept,
-    ), ids.astype(np.int64)
+    first = tokenizer.bos_token_id if kind.begins else None
+    last = tokenizer.eos_token_id if kind.ends else None
+    return Tokens(length, first, last, tokenizer.pad_token_id, prefix, kept), ids.astype(np.int64)
 
 
 def instruction(pipeline: str) -> str:
-    """What a diffusers pipeline reads before every prompt."""
+    """What a diffusers pipeline reads before every prompt (`complex_human_instruction` of Sana's)."""
     with quiet():
         import diffusers
 
         asked = inspect.signature(getattr(diffusers, pipeline).__call__).parameters
-    lines = asked.get("complex_human_instruction")
-    return "\n".join(lines.default) if lines is not None else ""
+    return "\n".join(asked["complex_human_instruction"].default)
 
 
 def open_tokenizer(source: Path, name: str) -> "PreTrainedTokenizerBase":

@@ -172,6 +172,7 @@ FAMILIES = {
             "unet": UNET | FLAT | {"use_linear_projection": True, "in_channels": 9},
             "vae": VAE,
         },
+        EULER,
         pads={"tokenizer": "!"},
     ),
     "sdxl-lcm": Tiny(

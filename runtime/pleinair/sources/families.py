@@ -16,7 +16,7 @@ class Part:
     Text encoders have a `tokenizer`, which is a folder too, and the output that is `pooled` for the denoiser, if any.
     `lengths` are the numbers of tokens that one may read whose config does not say; it reads a text as a whole, and the
     rest is left out. What one that is `masked` reads is in lower case, and neither it nor the denoiser reads what fills
-    a text up.
+    a text up. One that is `instructed` is told before each text what to make of it.
     """
 
     folder: str
@@ -27,6 +27,7 @@ class Part:
     pooled: str | None = None
     lengths: tuple[int, ...] = ()
     masked: bool = False
+    instructed: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ GEMMA = Part(
     "tokenizer",
     lengths=(300,),
     masked=True,
+    instructed=True,
 )
 UNET = Part("unet", "diffusers", "UNet2DConditionModel", {"unet": "unet"})
 VAE = Part("vae", "diffusers", "AutoencoderKL", {"vae_encoder": "vae_encoder", "vae_decoder": "vae_decoder"})

@@ -193,7 +193,7 @@ FILES = {
         lambda whole: framed(b'{"x": {"dtype": "F32", "shape": [9, 9], "data_offsets": [0, 16]}}', bytes(16)),
         "impossible 'x' in its header",
     ),
-    "empty": (lambda whole: b"", "not a safetensors file"),
+    "empty": (lambda whole: b"", "damaged or cut short"),
     "a pickle in disguise": (lambda whole: b"\x80\x02}q\x00." + bytes(64), "damaged or cut short"),
     "another model": (lambda whole: whole, "no model that is known by"),
 }
