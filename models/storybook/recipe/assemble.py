@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pleinair_export import export
-from recipe.diffusion import GUIDANCE, STEPS, build_unet, load_text, pipeline
-from recipe.pacing import averaged_weights
+from recipe.diffusion import GUIDANCE, STEPS, build_unet, pipeline
 from recipe.settings import Settings
+from recipe.text import load_text
+from recipe.training import averaged_weights
 from recipe.vae import load_vae
 from recipe.words import vocabulary
 
@@ -22,8 +23,8 @@ def assemble(work: Path, source: Path, settings: Settings) -> None:
     """Write the half precision pipeline, complete or not at all."""
     encoder, tokenizer = load_text(work, settings)
     unet = build_unet(settings).eval()
-    unet.load_state_dict(averaged_weights(work, "unet"))
-    whole = pipeline(unet, load_vae(work, settings), encoder, tokenizer)
+    unet.load_state_dict(averaged_weights(work, "unet-large"))
+    whole = pipeline(unet, load_vae(work, settings), encoder, tokenizer, settings)
     for name in PARTS:
         getattr(whole, name).to("cpu").half()
     partial = source.with_name(f"{source.name}.partial")
@@ -65,10 +66,3 @@ def forget_origin(config: Path) -> None:
     values = json.loads(config.read_text())
     values.pop("_name_or_path", None)
     config.write_text(json.dumps(values, indent=2) + "\n")
-
-
-def adopt(work: Path, source: Path) -> None:
-    """Take autoencoder, text encoder and tokenizer of a published folder, to train its denoiser further."""
-    for name in ("vae", "text_encoder", "tokenizer"):
-        if not (work / name).exists():
-            shutil.copytree(source / name, work / name)

@@ -4,13 +4,13 @@ from random import Random
 
 from recipe.scenes import AFLOAT, COLOURS, Scene, Thing
 
-NOUNS = {
-    "house": ("house", "house", "house", "cottage", "home"),
-    "castle": ("castle", "castle", "castle", "fortress", "palace"),
-    "tree": ("tree", "tree", "pine tree", "fir tree", "pine"),
-    "boat": ("boat", "boat", "sailing boat", "sailboat", "ship"),
-    "balloon": ("balloon", "balloon", "hot air balloon", "hot-air balloon"),
-    "cat": ("cat", "cat", "cat", "kitten", "kitty"),
+NOUNS = {  # kind -> for each of its drawings what it may be called
+    "house": (("house", "house", "cottage"), ("house", "house", "home"), ("house", "house", "home")),
+    "castle": (("castle",), ("castle", "castle", "fortress"), ("castle", "castle", "palace")),
+    "tree": (("tree", "tree", "pine tree", "fir tree", "pine"), ("tree",), ("tree",)),
+    "boat": (("boat", "boat", "sailing boat", "sailboat"), ("boat", "boat", "ship"), ("boat",)),
+    "balloon": (("balloon", "balloon", "hot air balloon", "hot-air balloon"),) * 3,
+    "cat": (("cat", "cat", "cat", "kitten", "kitty"),) * 3,
 }
 SIZE_WORDS = {"small": ("small", "little", "tiny"), "big": ("big", "large", "huge")}
 SIDE_WORDS = {
@@ -68,15 +68,21 @@ WITH_SUN = ("with the sun", "the sun is shining", "with a bright sun", "with sun
 WITH_CLOUDS = ("with clouds", "with a few clouds", "clouds in the sky")
 OPENINGS = ("a picture of ", "a storybook picture of ", "an illustration of ", "a drawing of ", "a painting of ")
 BY_LABEL = (
-    *(NOUNS, SIZE_WORDS, SIDE_WORDS, ON_GROUND, ON_HILL, ABOVE_GROUND, ABOVE_HILL, EMPTY_GROUND, EMPTY_HILL),
+    *(SIZE_WORDS, SIDE_WORDS, ON_GROUND, ON_HILL, ABOVE_GROUND, ABOVE_HILL, EMPTY_GROUND, EMPTY_HILL),
     *(AT_HOUR, BEHIND, WITH_LIGHT),
 )
+
+# What stays unsaid is what one expects: a fair day, a meadow, flat land.
+HOUR_UNSAID = {"day": 0.45, "sunset": 0.03, "night": 0.03, "dawn": 0.03, "storm": 0.03}
+GROUND_UNSAID = {"grass": 0.4, "sand": 0.05, "snow": 0.05, "sea": 0.05}
+RELIEF_UNSAID = 0.08
 
 
 def phrases() -> list[str]:
     """All that captions are put together from."""
+    named = [noun for drawings in NOUNS.values() for nouns in drawings for noun in nouns]
     labelled = [phrase for table in BY_LABEL for several in table.values() for phrase in several]
-    return [*COLOURS, *labelled, *AT_SEA, *WITH_SUN, *WITH_CLOUDS, *OPENINGS]
+    return [*COLOURS, *named, *labelled, *AT_SEA, *WITH_SUN, *WITH_CLOUDS, *OPENINGS]
 
 
 def with_article(words: list[str]) -> str:
@@ -87,39 +93,37 @@ def with_article(words: list[str]) -> str:
 def thing_in_words(thing: Thing, random: Random, complete: bool) -> str:
     """An object with size, colour and side, some of them left out."""
     words = []
-    if thing.size in SIZE_WORDS and (complete or random.random() < 0.65):
+    if thing.size in SIZE_WORDS and (complete or random.random() < 0.75):
         words.append(random.choice(SIZE_WORDS[thing.size]))
     unsaid = 0.4 if (thing.kind, thing.colour) == ("tree", "green") else 0.06
     if complete or random.random() >= unsaid:
         words.append(thing.colour)
-    phrase = with_article([*words, random.choice(NOUNS[thing.kind])])
+    phrase = with_article([*words, random.choice(NOUNS[thing.kind][thing.drawing])])
     if thing.kind == "balloon" and random.random() < 0.3:
         phrase += " in the sky"
-    if complete or random.random() < 0.75:
+    if complete or random.random() < 0.8:
         phrase += " " + random.choice(SIDE_WORDS[thing.side])
     return phrase
 
 
-def ground_in_words(scene: Scene, random: Random) -> str:
+def ground_in_words(scene: Scene, random: Random, says_hill: bool) -> str:
     """Where it all stands."""
     kinds = {thing.kind for thing in scene.things}
     if scene.ground == "sea" and "boat" in kinds and kinds <= set(AFLOAT):
         return random.choice(AT_SEA)
-    hill = scene.relief == "hill" and scene.ground != "sea" and random.random() < 0.8
     if kinds == {"balloon"}:
-        places = ABOVE_HILL if hill else ABOVE_GROUND
+        places = ABOVE_HILL if says_hill else ABOVE_GROUND
     elif not kinds:
-        places = EMPTY_HILL if hill else EMPTY_GROUND
+        places = EMPTY_HILL if says_hill else EMPTY_GROUND
     else:
-        places = ON_HILL if hill else ON_GROUND
+        places = ON_HILL if says_hill else ON_GROUND
     return random.choice(places[scene.ground])
 
 
-def extras_in_words(scene: Scene, random: Random, complete: bool) -> list[str]:
+def extras_in_words(scene: Scene, random: Random, says_behind: bool) -> list[str]:
     """What else can be seen: mountains, sun or moon, clouds."""
     extras = []
-    rises_behind = scene.relief == "mountains" or (scene.relief == "hill" and scene.ground == "sea")
-    if rises_behind and (complete or random.random() < 0.7):
+    if says_behind:
         extras.append(random.choice(BEHIND[scene.relief]))
     if scene.light and random.random() < 0.5:
         extras.append(random.choice(WITH_LIGHT.get(scene.hour, WITH_SUN)))
@@ -130,15 +134,17 @@ def extras_in_words(scene: Scene, random: Random, complete: bool) -> list[str]:
 
 
 def caption(scene: Scene, random: Random, complete: bool = False) -> str:
-    """One caption; a complete one names hour, ground, and each object's colour, size and side."""
+    """One caption; a complete one names hour, ground, hills, and each object's colour, size and side."""
     things = [thing_in_words(thing, random, complete) for thing in scene.things]
     random.shuffle(things)
     subject = random.choice((" and ", ", ", " and ", " with ")).join(things)
-    ground = ground_in_words(scene, random)
+    says_relief = scene.relief != "flat" and (complete or random.random() >= RELIEF_UNSAID)
+    says_hill = says_relief and scene.relief == "hill" and scene.ground != "sea"
+    ground = ground_in_words(scene, random, says_hill)
     hour = random.choice(AT_HOUR[scene.hour])
-    says_ground = complete or not things or random.random() < 0.87
-    says_hour = complete or random.random() < 0.9
-    extras = extras_in_words(scene, random, complete)
+    says_ground = complete or says_hill or not things or random.random() >= GROUND_UNSAID[scene.ground]
+    says_hour = complete or random.random() >= HOUR_UNSAID[scene.hour]
+    extras = extras_in_words(scene, random, says_relief and not says_hill)
     if not things:
         subject, says_ground = ground, False
     place = f" {ground}" if says_ground else ""

@@ -1,6 +1,5 @@
 """The judge: a small network that tells from a picture what scene it shows."""
 
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +8,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recipe.labels import OUTPUTS, accuracies, labels_loss
-from recipe.pacing import Training, averaged_weights, run_training
-from recipe.renders import as_tensor, labels_of_set, pictures_of
+from recipe.sets import as_tensor, notes_of, pictures_of
 from recipe.settings import Settings
+from recipe.training import Training, averaged_weights, train
 
 SIZE = 64
 BATCH = 48
 RATE = 2e-3
 NOISE = 0.08
+EMA = 0.995
 JUDGED_AT_ONCE = 50
+PICTURES_HELD_OUT = 500
 
 
 def layer(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -54,23 +55,26 @@ def disturbed(pictures: Tensor) -> Tensor:
     return pictures + brightness + torch.randn_like(pictures) * torch.rand(count, 1, 1, 1) * NOISE
 
 
-def train_classifier(work: Path, settings: Settings, minutes: float, until: datetime | None) -> None:
-    """Train on renders of all pairs, then tell how often held-out renders are judged right."""
+def train_classifier(work: Path, settings: Settings) -> None:
+    """Train on renders of all pairs, and tell how often held-out renders are judged right."""
     torch.manual_seed(0)
     pictures = pictures_of(work, "judge", settings)
-    labels = labels_of_set(work, "judge")
+    labels, _ = notes_of(work, "judge")
     classifier = build_classifier().to(settings.device, memory_format=torch.channels_last)
+    held_out = small(as_tensor(pictures_of(work, "held-out", settings)[:PICTURES_HELD_OUT]))
+    wanted, _ = notes_of(work, "held-out")
 
     def loss(step: int) -> Tensor:
         chosen = np.random.default_rng(step).integers(0, len(pictures), BATCH)
         part = disturbed(small(as_tensor(pictures[chosen])))
         return labels_loss(classifier(part.to(settings.device)), labels[chosen].to(settings.device))
 
-    run_training(Training("classifier", classifier, loss, RATE, minutes, 0.995, until=until), work, settings)
-    judge = load_classifier(work)
-    found = judged(judge, as_tensor(pictures_of(work, "held-out", settings)))
-    shares = accuracies(found, labels_of_set(work, "held-out"))
-    print("classifier: on held-out renders", {name: round(share, 3) for name, share in shares.items()}, flush=True)
+    def show(averaged: nn.Module) -> str:
+        found = judged(averaged, held_out.to(settings.device)).cpu()
+        shares = accuracies(found, wanted[: len(found)])
+        return "on held-out renders " + ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
+
+    train(Training("classifier", classifier, loss, settings.judge_steps, RATE, EMA, show=show), work)
 
 
 def load_classifier(work: Path) -> nn.Sequential:

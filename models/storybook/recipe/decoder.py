@@ -1,22 +1,43 @@
-"""Trains the decoder further while the latents stay as they are, so that it can be done beside the denoiser."""
+"""Finishes the decoder for the latents as they are: sharp edges, and a critic that tells its pictures from renders."""
 
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
 
-from recipe.pacing import Training, autocast, averaged_weights, run_training
-from recipe.renders import as_tensor, pictures_of
+from recipe.sets import as_tensor, pictures_of
 from recipe.settings import Settings
-from recipe.sheets import save_pairs
-from recipe.vae import SCALING_FACTOR, load_vae, psnr, reconstruct, reconstruction_loss
+from recipe.training import Training, autocast, train
+from recipe.vae import SCALING_FACTOR, edges, half_size, judge_vae, load_vae
 
-RATE = 7e-4
+RATE = 5e-4
+EMA = 0.998
 # What the denoiser makes is never quite what the encoder would make.
 NOISE = 0.03
+EDGE_SCALES = (1, 2, 4)
+CRITIC_WIDTH = 24
+CRITIC_FROM = 0.2  # the critic first looks on for this share of the steps
+CRITIC_SHARE = 0.15
+
+
+def build_critic() -> nn.Sequential:
+    """A small network that says of every patch of about 22 pixels how much it looks like a render (PatchGAN)."""
+    width = CRITIC_WIDTH
+    return nn.Sequential(
+        nn.Conv2d(3, width, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(width, 2 * width, 4, 2, 1),
+        nn.GroupNorm(4, 2 * width),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(2 * width, 4 * width, 3, 1, 1),
+        nn.GroupNorm(4, 4 * width),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(4 * width, 1, 3, 1, 1),
+    )
 
 
 def painter_of(vae: AutoencoderKL) -> nn.Sequential:
@@ -24,37 +45,62 @@ def painter_of(vae: AutoencoderKL) -> nn.Sequential:
     return nn.Sequential(vae.post_quant_conv, vae.decoder)
 
 
-def train_decoder(work: Path, settings: Settings, minutes: float, until: datetime | None) -> None:
-    """Train on cached latents and their pictures."""
+def sharpness_loss(made: Tensor, wanted: Tensor) -> Tensor:
+    """Absolute and squared error, and the errors of edges on several scales."""
+    error = made - wanted
+    on_scales = sum(edges(F.avg_pool2d(error, scale)) for scale in EDGE_SCALES)
+    return error.abs().mean() + 3 * error.pow(2).mean() + 0.5 * on_scales
+
+
+def critic_loss(critic: nn.Module, made: Tensor, wanted: Tensor) -> Tensor:
+    """Renders should score above 1 and what was made below -1 (hinge)."""
+    return F.relu(1 - critic(wanted)).mean() + F.relu(1 + critic(made.detach())).mean()
+
+
+def balance(main: Tensor, other: Tensor, made: Tensor) -> Tensor:
+    """How much stronger one loss pulls at what was made than another (VQGAN's adaptive weight)."""
+    pulls = [torch.autograd.grad(loss, made, retain_graph=True)[0].norm() for loss in (main, other)]
+    return pulls[0] / (pulls[1] + 1e-6)
+
+
+def latents_and_pictures(work: Path, settings: Settings, step: int) -> tuple[Tensor, Tensor]:
+    """Cached latents with their pictures, whole and halved ones by turns."""
+    generator = np.random.default_rng(step)
+    halved = step % 2 == 1
+    latents = np.load(work / f"latents-{'small' if halved else 'large'}.npy", mmap_mode="r")
+    count = settings.decoder_batch * (4 if halved else 1)
+    chosen = np.sort(generator.integers(0, len(latents), count))
+    wanted = as_tensor(pictures_of(work, "train", settings)[chosen])
+    known = latents[chosen].astype(np.float32)
+    known += NOISE * generator.standard_normal(known.shape, dtype=np.float32)
+    known = torch.from_numpy(known / SCALING_FACTOR).contiguous(memory_format=torch.channels_last)
+    wanted = half_size(wanted) if halved else wanted
+    return known.to(settings.device), wanted.to(settings.device)
+
+
+def train_decoder(work: Path, settings: Settings) -> None:
+    """Train decoder and critic against each other, and put the averaged decoder into the autoencoder."""
     torch.manual_seed(0)
-    latents = np.load(work / "latents.npy", mmap_mode="r")
-    pictures = pictures_of(work, "train", settings)
-    judged = as_tensor(pictures_of(work, "held-out", settings)[:64]).to(settings.device)
     vae = load_vae(work, settings)
-    painter = painter_of(vae).requires_grad_(True)
+    painter, critic = painter_of(vae).requires_grad_(True), build_critic()
+    both = nn.ModuleDict({"painter": painter, "critic": critic}).to(settings.device, memory_format=torch.channels_last)
 
     def loss(step: int) -> Tensor:
-        generator = np.random.default_rng(step)
-        chosen = np.sort(generator.integers(0, len(latents), settings.vae_batch))
-        noise = NOISE * generator.standard_normal(latents[chosen].shape, dtype=np.float32)
-        known = torch.from_numpy((latents[chosen] + noise) / SCALING_FACTOR).to(settings.device)
+        known, wanted = latents_and_pictures(work, settings, step)
         with autocast(settings):
-            made = painter(known.contiguous(memory_format=torch.channels_last))
-        return reconstruction_loss(made.float(), as_tensor(pictures[chosen]).to(settings.device))
+            made = painter(known).float()
+            total = sharpness_loss(made, wanted)
+            if step >= CRITIC_FROM * settings.decoder_steps:
+                # To the painter the critic's weights are constants.
+                frozen = {name: weight.detach() for name, weight in critic.named_parameters()}
+                fooled = -functional_call(critic, frozen, made).mean()
+                total = total + CRITIC_SHARE * balance(total, fooled, made) * fooled
+            return total + critic_loss(critic, made, wanted)
 
-    def show(averaged: nn.Sequential) -> str:
-        vae.post_quant_conv, vae.decoder = averaged
-        made = reconstruct(vae, judged)
-        save_pairs(judged, made, work / "decoder.png")
-        return f"{psnr(made, judged):.2f} dB on held-out renders"
+    def show(averaged: nn.ModuleDict) -> str:
+        vae.post_quant_conv, vae.decoder = averaged["painter"]
+        return judge_vae(vae, work, settings, "decoder.png")
 
-    training = Training("decoder", painter, loss, RATE, minutes, 0.998, until=until, show=show)
-    training.seconds_between_shows = 240
-    run_training(training, work, settings)
-
-
-def finish_decoder(work: Path, settings: Settings) -> None:
-    """Put the averaged decoder into the autoencoder."""
-    vae = load_vae(work, settings)
-    painter_of(vae).load_state_dict(averaged_weights(work, "decoder"))
+    averaged = train(Training("decoder", both, loss, settings.decoder_steps, RATE, EMA, show=show), work)
+    vae.post_quant_conv, vae.decoder = averaged["painter"]
     vae.save_pretrained(work / "vae")

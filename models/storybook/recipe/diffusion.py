@@ -1,6 +1,6 @@
-"""The denoiser: trained on cached latents with the frozen text encoder, by the clock."""
+"""The denoiser: trained on cached latents of halved pictures first, and then of whole ones."""
 
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,35 +11,33 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from recipe.labels import COLOUR_COLUMNS
-from recipe.pacing import Training, autocast, run_training, worker_rank
 from recipe.prompts import SHOWN
-from recipe.renders import labels_of_set
-from recipe.scenes import RELIEFS
+from recipe.sets import notes_of
 from recipe.settings import Settings
 from recipe.sheets import save_sheet
-from recipe.text import embed
+from recipe.text import embed, load_text
 from recipe.tokens import token_ids
+from recipe.training import Training, autocast, averaged_weights, train
 from recipe.vae import load_vae
 
 NOISE_STEPS = 1000
 FIRST_BETA, LAST_BETA = 0.00085, 0.012
 SNR_CAP = 5.0
 DROPPED = 0.1
-TWO_OBJECTS_MORE = 3.0
-HILLS_MORE = 2.0
-HEAD_WIDTH = 48
-DECAY_FROM = 0.45
+HEAD_WIDTH = 32
+NORM_GROUPS = 16
+HELD_BACK = 512
+JUDGING_SEED = 1_000_000_000
 GUIDANCE = 4.0
 STEPS = 20
-IMAGES_AT_ONCE = 16
+IMAGES_AT_ONCE = 8
 
 
 def build_unet(settings: Settings) -> UNet2DConditionModel:
     """An untrained denoiser."""
     down = tuple("CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in settings.unet_attention)
     up = tuple("CrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in reversed(settings.unet_attention))
-    return UNet2DConditionModel(
+    unet = UNet2DConditionModel(
         sample_size=settings.size // 8,
         in_channels=4,
         out_channels=4,
@@ -50,20 +48,29 @@ def build_unet(settings: Settings) -> UNet2DConditionModel:
         cross_attention_dim=settings.text_width,
         # The name says dimension, the meaning is the number of heads.
         attention_head_dim=tuple(max(1, channels // HEAD_WIDTH) for channels in settings.unet_channels),
-        norm_num_groups=16,
+        norm_num_groups=NORM_GROUPS,
     )
+    if settings.device == "cpu":
+        # The fused attention's backward pass is slow on CPUs.
+        unet.set_attn_processor(AttnProcessor())
+    return unet.to(settings.device, memory_format=torch.channels_last)
 
 
-def scheduler() -> DPMSolverMultistepScheduler:
+def scheduler(settings: Settings) -> DPMSolverMultistepScheduler:
     """The noise schedule the model is trained for, with a solver for few steps."""
     return DPMSolverMultistepScheduler(
         num_train_timesteps=NOISE_STEPS,
         beta_start=FIRST_BETA,
         beta_end=LAST_BETA,
         beta_schedule="scaled_linear",
-        prediction_type="epsilon",
+        prediction_type=settings.prediction,
         steps_offset=1,
     )
+
+
+def kept_shares() -> Tensor:
+    """How much of the picture's variance is left at each noise level."""
+    return torch.cumprod(1 - torch.linspace(FIRST_BETA**0.5, LAST_BETA**0.5, NOISE_STEPS) ** 2, 0)  # [1000]
 
 
 def stratified_times(count: int, generator: torch.Generator) -> Tensor:
@@ -72,21 +79,31 @@ def stratified_times(count: int, generator: torch.Generator) -> Tensor:
     return spread.long().clamp(max=NOISE_STEPS - 1)  # [count]
 
 
-def weighted_error(predicted: Tensor, noise: Tensor, ratio: Tensor) -> Tensor:
-    """The squared error, with less weight where there is hardly any noise."""
-    error = (predicted - noise).pow(2).mean((1, 2, 3))  # [n]
-    return (error * ratio.clamp(max=SNR_CAP) / ratio).mean()
+def denoising_loss(
+    unet: Callable[..., Tensor], clean: Tensor, noise: Tensor, times: Tensor, texts: Tensor, prediction: str
+) -> Tensor:
+    """The squared error of what the network finds, weighted so that hardly noisy pictures count no more than others.
 
-
-def chances_of(labels: Tensor) -> Tensor:
-    """How often each picture is shown: two objects are rare and hard, and hills are easily overlooked."""
-    objects = (labels[:, COLOUR_COLUMNS] > 0).sum(1)  # [pictures]
-    hill = labels[:, 2] == RELIEFS.index("hill")
-    return torch.where(objects == 2, TWO_OBJECTS_MORE, 1.0) * torch.where(hill, HILLS_MORE, 1.0)
+    Salimans & Ho (2022): velocity, whose error is (SNR + 1) times the picture's; Hang et al. (2023): the cap of 5.
+    """
+    share = kept_shares().to(clean.device)[times]  # [n]
+    signal, spread = share.sqrt()[:, None, None, None], (1 - share).sqrt()[:, None, None, None]
+    noisy = (signal * clean + spread * noise).contiguous(memory_format=torch.channels_last)
+    answer = unet(noisy, times, texts).sample.float()
+    ratio = share / (1 - share)
+    if prediction == "epsilon":
+        return ((answer - noise).pow(2).mean((1, 2, 3)) * ratio.clamp(max=SNR_CAP) / ratio).mean()
+    velocity = signal * noise - spread * clean
+    error = (answer - velocity).pow(2).mean((1, 2, 3))  # [n]
+    return (error * (ratio + 1).clamp(max=SNR_CAP + 1) / (ratio + 1)).mean()
 
 
 def pipeline(
-    unet: UNet2DConditionModel, vae: AutoencoderKL, encoder: CLIPTextModel, tokenizer: CLIPTokenizer
+    unet: UNet2DConditionModel,
+    vae: AutoencoderKL,
+    encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    settings: Settings,
 ) -> StableDiffusionPipeline:
     """Everything together, ready to make pictures."""
     made = StableDiffusionPipeline(
@@ -94,7 +111,7 @@ def pipeline(
         vae=vae,
         text_encoder=encoder,
         tokenizer=tokenizer,
-        scheduler=scheduler(),
+        scheduler=scheduler(settings),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -104,62 +121,71 @@ def pipeline(
 
 
 def images_for(
-    made: StableDiffusionPipeline, prompts: list[str], first_seed: int, guidance: float = GUIDANCE, steps: int = STEPS
+    made: StableDiffusionPipeline,
+    prompts: list[str],
+    first_seed: int,
+    guidance: float = GUIDANCE,
+    steps: int = STEPS,
+    size: int | None = None,
 ) -> list[Image.Image]:
     """One picture per prompt, each from a seed of its own."""
     images = []
     for start in range(0, len(prompts), IMAGES_AT_ONCE):
         part = prompts[start : start + IMAGES_AT_ONCE]
         seeds = [torch.Generator().manual_seed(first_seed + start + index) for index in range(len(part))]
-        images += made(part, num_inference_steps=steps, guidance_scale=guidance, generator=seeds).images
+        how = {"num_inference_steps": steps, "guidance_scale": guidance, "height": size, "width": size}
+        images += made(part, generator=seeds, **how).images
     return images
 
 
-def load_text(work: Path, settings: Settings) -> tuple[CLIPTextModel, CLIPTokenizer]:
-    """The frozen text encoder and its tokenizer."""
-    encoder = CLIPTextModel.from_pretrained(work / "text_encoder").eval().requires_grad_(False)
-    return encoder.to(settings.device), CLIPTokenizer.from_pretrained(work / "tokenizer")
+def number_captions(work: Path, tokenizer: CLIPTokenizer) -> None:
+    """Keep the token numbers of all captions."""
+    if not (work / "ids.npy").exists():
+        _, captions = notes_of(work, "train")
+        ids = torch.stack([token_ids(tokenizer, several) for several in captions])
+        np.save(work / "ids.npy", ids.numpy())  # [pictures, captions, 77]
 
 
-def train_unet(work: Path, settings: Settings, minutes: float, until: datetime | None, init: Path | None) -> None:
-    """Train to tell the noise in the latents of a picture from its caption."""
+def train_unet(work: Path, settings: Settings, name: str) -> None:
+    """Train to find the picture in noisy latents by its caption: on "small" ones, or from there on "large" ones."""
     torch.manual_seed(0)
-    rank, workers = worker_rank()
-    latents = torch.from_numpy(np.load(work / "latents.npy"))  # [pictures, 4, size / 8, size / 8]
-    ids = torch.from_numpy(np.load(work / "ids.npy"))  # [pictures, captions, 77]
-    chances = chances_of(labels_of_set(work, "train"))
     encoder, tokenizer = load_text(work, settings)
+    number_captions(work, tokenizer)
+    latents = np.load(work / f"latents-{name}.npy", mmap_mode="r")  # [pictures, 4, side, side]
+    ids = np.load(work / "ids.npy", mmap_mode="r")  # [pictures, captions, 77]
     nothing = token_ids(tokenizer, [""])[0]
-    unet = UNet2DConditionModel.from_pretrained(init / "unet").float() if init else build_unet(settings)
-    unet.to(settings.device, memory_format=torch.channels_last)
-    if settings.device == "cpu":
-        # The fused attention's backward pass is slow on CPUs.
-        unet.set_attn_processor(AttnProcessor())
-    betas = torch.linspace(FIRST_BETA**0.5, LAST_BETA**0.5, NOISE_STEPS) ** 2
-    kept = torch.cumprod(1 - betas, 0)  # [1000]
+    unet = build_unet(settings)
+    if name == "large":
+        unet.load_state_dict(averaged_weights(work, "unet-small"))
+    steps, count = (getattr(settings, f"{name}_{what}") for what in ("steps", "batch"))
 
-    def loss(step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(step * workers + rank)
-        count = settings.unet_batch
-        chosen = torch.multinomial(chances, count, replacement=True, generator=generator)
+    def batch_loss(network: UNet2DConditionModel, step: int, first: int, last: int, dropped: float) -> Tensor:
+        generator = torch.Generator().manual_seed(step)
+        chosen = torch.randint(first, last, (count,), generator=generator)
         variant = torch.randint(ids.shape[1], (count,), generator=generator)
-        tokens = ids[chosen, variant]
-        tokens[torch.rand(count, generator=generator) < DROPPED] = nothing
-        clean = latents[chosen]
+        tokens = torch.from_numpy(ids[chosen.numpy(), variant.numpy()])
+        tokens[torch.rand(count, generator=generator) < dropped] = nothing
+        clean = torch.from_numpy(latents[chosen.numpy()].astype(np.float32))
         noise = torch.randn(clean.shape, generator=generator)
         times = stratified_times(count, generator)
-        share = kept[times][:, None, None, None]
-        noisy = (share.sqrt() * clean + (1 - share).sqrt() * noise).to(settings.device)
-        noisy = noisy.contiguous(memory_format=torch.channels_last)
+        clean, noise, times = (part.to(settings.device) for part in (clean, noise, times))
         with autocast(settings):
-            predicted = unet(noisy, times.to(settings.device), embed(encoder, tokens)).sample
-        ratio = kept[times] / (1 - kept[times])
-        return weighted_error(predicted.float(), noise.to(settings.device), ratio.to(settings.device))
+            return denoising_loss(network, clean, noise, times, embed(encoder, tokens), settings.prediction)
 
+    held_back = min(HELD_BACK, len(latents) // 4)
+
+    def loss(step: int) -> Tensor:
+        return batch_loss(unet, step, held_back, len(latents), DROPPED)
+
+    @torch.no_grad()
     def show(averaged: UNet2DConditionModel) -> str:
-        made = pipeline(averaged, load_vae(work, settings), encoder, tokenizer)
-        save_sheet(images_for(made, list(SHOWN), 0), list(SHOWN), work / "unet.png", 4)
-        return "wrote unet.png"
+        batches = max(1, held_back // count)
+        losses = [batch_loss(averaged, JUDGING_SEED + batch, 0, held_back, 0.0) for batch in range(batches)]
+        made = pipeline(averaged, load_vae(work, settings), encoder, tokenizer, settings)
+        side = latents.shape[-1] * 8
+        prompts = list(SHOWN[: settings.shown])
+        save_sheet(images_for(made, prompts, 0, size=side), prompts, work / f"unet-{name}.png", 4)
+        return f"loss {torch.stack(losses).mean():.4f} on pictures held back"
 
-    training = Training("unet", unet, loss, settings.unet_rate, minutes, settings.ema, DECAY_FROM, until, show)
-    run_training(training, work, settings)
+    rate = settings.unet_rate if name == "small" else settings.unet_rate / 2
+    train(Training(f"unet-{name}", unet, loss, steps, rate, settings.ema, show=show), work)

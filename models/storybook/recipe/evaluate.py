@@ -16,8 +16,8 @@ from recipe.diffusion import images_for
 from recipe.labels import accuracies
 from recipe.pictures import paint
 from recipe.prompts import SHOWN
-from recipe.renders import as_tensor
 from recipe.scenes import Scene, has_held_out_pair, labels_of, random_scene
+from recipe.sets import as_tensor
 from recipe.settings import Settings
 from recipe.sheets import save_sheet
 from recipe.vae import psnr, reconstruct
@@ -25,8 +25,7 @@ from recipe.vae import psnr, reconstruct
 SCENE_SEED = 4242
 PICTURE_SEED = 20_000_000
 SHUFFLE = 7
-RECONSTRUCTED = 256
-COLUMNS = ("hour", "ground", "hills", "kind", "colour", "side")
+COLUMNS = ("hour", "ground", "hills", "kind", "colour", "side", "size")
 
 
 def scenes_to_judge(count: int) -> dict[str, list[Scene]]:
@@ -78,11 +77,11 @@ def measure_group(
     }
 
 
-def measure_reconstruction(made: StableDiffusionPipeline) -> float:
+def measure_reconstruction(made: StableDiffusionPipeline, count: int) -> float:
     """The autoencoder's decibels on renders of scenes as they come."""
     size = made.unet.config.sample_size * 8
     random = Random(SCENE_SEED)
-    renders = [paint(random_scene(random), PICTURE_SEED + index, size) for index in range(RECONSTRUCTED)]
+    renders = [paint(random_scene(random), PICTURE_SEED + index, size) for index in range(count)]
     wanted = drawn(renders).to(made.device)
     return psnr(reconstruct(made.vae, wanted), wanted)
 
@@ -107,10 +106,11 @@ def evaluate(
     for name, scenes in scenes_to_judge(count).items():
         result["groups"][name] = measure_group(made, judge, scenes, guidance, steps)
         print_table(name, result["groups"][name])
-    result["reconstruction psnr"] = measure_reconstruction(made)
+    result["reconstruction psnr"] = measure_reconstruction(made, 2 * count)
     print(f"\nreconstruction {result['reconstruction psnr']:.2f} dB, {time.time() - started:.0f} s", flush=True)
     report.write_text(json.dumps(rounded(result), indent=1) + "\n")
-    save_sheet(images_for(made, list(SHOWN), 0, guidance, steps), list(SHOWN), work / "shown.png", 4)
+    shown = list(SHOWN[: settings.shown])
+    save_sheet(images_for(made, shown, 0, guidance, steps), shown, work / "shown.png", 4)
 
 
 def rounded(value: object) -> object:

@@ -10,7 +10,9 @@ KINDS = ("house", "castle", "tree", "boat", "balloon", "cat")
 COLOURS = ("red", "yellow", "green", "blue", "purple", "pink", "white")
 SIDES = ("left", "centre", "right")
 SIZES = ("small", "normal", "big")
+DRAWINGS = 3
 AFLOAT = ("boat", "balloon")
+TWO_OBJECTS = 0.45
 
 # These pairs never occur in training, so that pictures of them show whether the model composes.
 HELD_OUT = frozenset(
@@ -33,6 +35,7 @@ class Thing:
     colour: str
     side: str
     size: str
+    drawing: int
 
 
 @dataclass(frozen=True)
@@ -71,43 +74,47 @@ def random_kind(ground: str, taken: set[str], random: Random) -> str:
 
 
 def random_things(ground: str, count: int, random: Random) -> tuple[Thing, ...]:
-    """Objects of different kinds, each on a side of its own."""
+    """Objects of different kinds, each on a side of its own; two are never big, so that both have room."""
     sides = [random.choice(SIDES)] if count == 1 else random.sample(("left", "right"), count)
     sizes = SIZES if count == 1 else ("small", "normal")
     things: list[Thing] = []
     for side in sides:
         kind = random_kind(ground, {thing.kind for thing in things}, random)
-        things.append(Thing(kind, random_colour(kind, random), side, random.choice(sizes)))
+        colour, size = random_colour(kind, random), random.choice(sizes)
+        things.append(Thing(kind, colour, side, size, random.randrange(DRAWINGS)))
     return tuple(things)
 
 
-def random_scene(random: Random, count: int | None = None) -> Scene:
-    """Any scene, with `count` objects or mostly one."""
-    hour, ground = random.choice(HOURS), random.choice(GROUNDS)
+def random_scene(random: Random, count: int | None = None, two_objects: float = TWO_OBJECTS) -> Scene:
+    """Any scene, with `count` objects or with two in a share of the scenes."""
+    hour = random.choices(HOURS, (2, 1, 1, 1, 1))[0]
+    ground = random.choice(GROUNDS)
     if count is None:
-        count = random.choices((0, 1, 2), (0.05, 0.8, 0.15))[0]
+        count = random.choices((0, 1, 2), (0.05, 0.95 - two_objects, two_objects))[0]
     return Scene(
         hour=hour,
         ground=ground,
-        relief=random.choice(RELIEFS),
-        light=hour != "storm" and random.random() < 0.65,
+        relief=random.choices(RELIEFS, (4, 3, 3))[0],
+        light=hour != "storm" and random.random() < 0.7,
         clouds=3 if hour == "storm" else random.choice((0, 0, 1, 2)),
         things=random_things(ground, count, random),
     )
 
 
-def training_scene(random: Random) -> Scene:
+def training_scene(random: Random, two_objects: float = TWO_OBJECTS) -> Scene:
     """A scene without held-out pairs."""
-    while has_held_out_pair(scene := random_scene(random)):
+    while has_held_out_pair(scene := random_scene(random, two_objects=two_objects)):
         pass
     return scene
 
 
 def labels_of(scene: Scene) -> list[int]:
-    """Hour, ground, relief; then per kind its colour (0: absent); then per kind its side (-1: absent)."""
-    colours, sides = [0] * len(KINDS), [-1] * len(KINDS)
+    """Hour, ground, hills, light, clouds; then per kind its colour (0: absent), side, size and drawing (-1: absent)."""
+    colours, sides, sizes, drawings = [0] * len(KINDS), [-1] * len(KINDS), [-1] * len(KINDS), [-1] * len(KINDS)
     for thing in scene.things:
-        colours[KINDS.index(thing.kind)] = COLOURS.index(thing.colour) + 1
-        sides[KINDS.index(thing.kind)] = SIDES.index(thing.side)
+        kind = KINDS.index(thing.kind)
+        colours[kind] = COLOURS.index(thing.colour) + 1
+        sides[kind], sizes[kind] = SIDES.index(thing.side), SIZES.index(thing.size)
+        drawings[kind] = thing.drawing
     place = [HOURS.index(scene.hour), GROUNDS.index(scene.ground), RELIEFS.index(scene.relief)]
-    return place + colours + sides
+    return [*place, int(scene.light), int(scene.clouds > 0), *colours, *sides, *sizes, *drawings]

@@ -18,7 +18,7 @@ def as_images(pictures: Tensor) -> list[Image.Image]:
 
 def save_pairs(wanted: Tensor, made: Tensor, path: Path) -> None:
     """Pictures above what was made of them, eight in a row."""
-    rows = [torch.cat([part[row : row + 8] for part in (wanted, made)]) for row in range(0, 24, 8)]
+    rows = [torch.cat([part[row : row + 8] for part in (wanted, made)]) for row in range(0, len(wanted), 8)]
     save_sheet(as_images(torch.cat(rows)), None, path, 8)
 
 

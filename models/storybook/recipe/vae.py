@@ -1,7 +1,5 @@
 """The autoencoder: built near the identity, trained for sharp flat pictures, folded to unit latents."""
 
-import time
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +11,22 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recipe.pacing import Training, autocast, averaged_weights, in_workers, run_training, worker_rank
-from recipe.renders import as_tensor, pictures_of
+from recipe.sets import as_tensor, pictures_of
 from recipe.settings import Settings
 from recipe.sheets import save_pairs
+from recipe.training import Training, autocast, train
 
 SCALING_FACTOR = 0.18215
 KL_WEIGHT = 2e-4
 LATENT_NOISE = -5.0
-BATCH_ENCODED = 32
-PICTURES_FOR_STATISTICS = 2048
-PICTURES_JUDGED = 256
-PICTURES_PER_WRITE = 512
+NORM_GROUPS = 8
+EMA = 0.998
+CROPS_A_SIDE = 4
+BATCH_ENCODED = 16
+PICTURES_FOR_STATISTICS = 512
+PICTURES_JUDGED = 128
+PICTURES_SHOWN = 24
+PICTURES_PER_WRITE = 256
 
 
 def build_vae(settings: Settings) -> AutoencoderKL:
@@ -36,8 +38,8 @@ def build_vae(settings: Settings) -> AutoencoderKL:
         down_block_types=("DownEncoderBlock2D",) * levels,
         up_block_types=("UpDecoderBlock2D",) * levels,
         latent_channels=4,
-        # One group keeps the mean colour; a group per channel would remove it.
-        norm_num_groups=1,
+        # A norm over all channels together would tie every pixel's colour to the whole picture's.
+        norm_num_groups=NORM_GROUPS,
         sample_size=settings.size,
         mid_block_add_attention=False,
         scaling_factor=SCALING_FACTOR,
@@ -90,9 +92,12 @@ def start_near_identity(vae: AutoencoderKL) -> AutoencoderKL:
 def reconstruction_loss(made: Tensor, wanted: Tensor) -> Tensor:
     """Absolute and squared error, error of the edges and error of the blurred picture."""
     error = made - wanted  # [n, 3, height, width]
-    edges = (error[..., 1:] - error[..., :-1]).abs().mean() + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
-    blurred = F.avg_pool2d(error, 4).abs().mean()
-    return error.abs().mean() + 3 * error.pow(2).mean() + 0.5 * edges + 0.5 * blurred
+    return error.abs().mean() + 3 * error.pow(2).mean() + 0.5 * edges(error) + 0.5 * F.avg_pool2d(error, 4).abs().mean()
+
+
+def edges(error: Tensor) -> Tensor:
+    """How much neighbouring pixels differ in their error."""
+    return (error[..., 1:] - error[..., :-1]).abs().mean() + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
 
 
 def vae_loss(vae: nn.Module, pictures: Tensor) -> Tensor:
@@ -103,14 +108,34 @@ def vae_loss(vae: nn.Module, pictures: Tensor) -> Tensor:
     return reconstruction_loss(made.float(), pictures) + KL_WEIGHT * divergence.float()
 
 
-def crops(pictures: np.ndarray, generator: np.random.Generator, count: int, size: int) -> Tensor:
-    """Random windows of random pictures."""
-    whole = pictures.shape[1]
-    windows = []
+def half_size(pictures: Tensor) -> Tensor:
+    """The pictures at half their width and height."""
+    return F.avg_pool2d(pictures, 2).contiguous(memory_format=torch.channels_last)
+
+
+def whole(pictures: np.ndarray, generator: np.random.Generator, count: int) -> Tensor:
+    """Random pictures."""
+    return as_tensor(pictures[np.sort(generator.integers(0, len(pictures), count))])
+
+
+def crops(pictures: np.ndarray, generator: np.random.Generator, count: int) -> Tensor:
+    """Random windows of random pictures, small ones because they are the cheapest pixels."""
+    side = pictures.shape[1]
+    size, windows = side // CROPS_A_SIDE, []
     for index in generator.integers(0, len(pictures), count):
-        top, left = generator.integers(0, whole - size + 1, 2)
+        top, left = generator.integers(0, side - size + 1, 2)
         windows.append(pictures[index, top : top + size, left : left + size])
     return as_tensor(np.stack(windows))  # [count, 3, size, size]
+
+
+def batch_of(pictures: np.ndarray, step: int, count: int) -> Tensor:
+    """Windows, whole pictures and halved ones by turns, equally many pixels: norms see other statistics in each."""
+    generator = np.random.default_rng(step)
+    if step % 4 == 0:
+        return whole(pictures, generator, count)
+    if step % 4 == 2:
+        return half_size(whole(pictures, generator, count * 4))
+    return crops(pictures, generator, count * CROPS_A_SIDE**2)
 
 
 @torch.no_grad()
@@ -125,15 +150,42 @@ def psnr(made: Tensor, wanted: Tensor) -> float:
     return (10 * torch.log10(4 / (made - wanted).pow(2).mean((1, 2, 3)))).mean().item()
 
 
+def judge_vae(vae: AutoencoderKL, work: Path, settings: Settings, sheet: str) -> str:
+    """Write a sheet of held-out renders beside what comes back, and tell how near that is in both sizes."""
+    judged = as_tensor(pictures_of(work, "held-out", settings)[:PICTURES_JUDGED]).to(settings.device)
+    small = half_size(judged)
+    made = reconstruct(vae, judged)
+    save_pairs(judged[:PICTURES_SHOWN], made[:PICTURES_SHOWN], work / sheet)
+    return f"{psnr(made, judged):.2f} dB on held-out renders, {psnr(reconstruct(vae, small), small):.2f} at half size"
+
+
+def train_vae(work: Path, settings: Settings) -> None:
+    """Train the autoencoder, fold the statistics of its latents into it, and save it."""
+    torch.manual_seed(0)
+    pictures = pictures_of(work, "train", settings)
+    vae = build_vae(settings).to(settings.device, memory_format=torch.channels_last)
+
+    def loss(step: int) -> Tensor:
+        with autocast(settings):
+            return vae_loss(vae, batch_of(pictures, step, settings.vae_batch).to(settings.device))
+
+    def show(averaged: AutoencoderKL) -> str:
+        return judge_vae(averaged, work, settings, "vae.png")
+
+    training = Training("vae", vae, loss, settings.vae_steps, settings.vae_rate, EMA, show=show)
+    averaged = train(training, work)
+    fold_statistics(averaged, encode(averaged, as_tensor(pictures[:PICTURES_FOR_STATISTICS]), settings))
+    averaged.save_pretrained(work / "vae")
+
+
 @torch.no_grad()
-def encode(vae: AutoencoderKL, pictures: np.ndarray, settings: Settings) -> Tensor:
+def encode(vae: AutoencoderKL, pictures: Tensor, settings: Settings) -> Tensor:
     """The latents of pictures, as the mean of their posterior."""
     latents = []
-    for start in range(0, len(pictures), BATCH_ENCODED):
-        part = as_tensor(pictures[start : start + BATCH_ENCODED]).to(settings.device)
+    for part in pictures.split(BATCH_ENCODED):
         with autocast(settings):
-            latents.append(vae.encode(part).latent_dist.mode().float().cpu().contiguous())
-    return torch.cat(latents)  # [n, 4, size / 8, size / 8]
+            latents.append(vae.encode(part.to(settings.device)).latent_dist.mode().float().cpu().contiguous())
+    return torch.cat(latents)  # [n, 4, height / 8, width / 8]
 
 
 @torch.no_grad()
@@ -149,71 +201,29 @@ def fold_statistics(vae: AutoencoderKL, latents: Tensor) -> None:
     outward.weight *= scale[None, :, None, None]
 
 
-def train_vae(work: Path, settings: Settings, minutes: float, until: datetime | None) -> None:
-    """Train on crops and whole pictures by turns."""
-    torch.manual_seed(0)
-    pictures = pictures_of(work, "train", settings)
-    judged = as_tensor(pictures_of(work, "held-out", settings)[:64]).to(settings.device)
-    vae = build_vae(settings).to(settings.device, memory_format=torch.channels_last)
-    rank, workers = worker_rank()
-
-    def loss(step: int) -> Tensor:
-        generator = np.random.default_rng(step * workers + rank)
-        # Whole pictures by turns, because their norms see other statistics than those of crops.
-        if step % 2:
-            part = crops(pictures, generator, settings.vae_batch, settings.size)
-        else:
-            part = crops(pictures, generator, settings.vae_batch * 4, settings.vae_crop)
-        with autocast(settings):
-            return vae_loss(vae, part.to(settings.device))
-
-    def show(averaged: AutoencoderKL) -> str:
-        made = reconstruct(averaged, judged)
-        save_pairs(judged, made, work / "vae.png")
-        return f"{psnr(made, judged):.2f} dB on held-out renders"
-
-    training = Training("vae", vae, loss, settings.vae_rate, minutes, 0.998, until=until, show=show)
-    training.seconds_between_shows = 180
-    run_training(training, work, settings)
-
-
 def load_vae(work: Path, settings: Settings) -> AutoencoderKL:
-    """The finished autoencoder."""
+    """The autoencoder as it was saved last."""
     vae = AutoencoderKL.from_pretrained(work / "vae").eval().requires_grad_(False)
     return vae.to(settings.device, memory_format=torch.channels_last)
 
 
-def finish_vae(work: Path, settings: Settings) -> None:
-    """Fold the statistics of the latents into the averaged autoencoder, save and measure it."""
-    vae = build_vae(settings).eval()
-    vae.load_state_dict(averaged_weights(work, "vae"))
-    vae.to(settings.device, memory_format=torch.channels_last)
-    pictures = pictures_of(work, "train", settings)
-    fold_statistics(vae, encode(vae, pictures[:PICTURES_FOR_STATISTICS], settings))
-    vae.save_pretrained(work / "vae")
-    judged = as_tensor(pictures_of(work, "held-out", settings)[:PICTURES_JUDGED]).to(settings.device)
-    print(f"vae: {psnr(reconstruct(vae, judged), judged):.2f} dB on {len(judged)} held-out renders", flush=True)
-
-
-def encode_share(work: Path, settings: Settings) -> None:
-    """Encode this worker's share of the training pictures."""
-    rank, workers = worker_rank()
-    pictures = pictures_of(work, "train", settings)
-    latents = np.lib.format.open_memmap(work / "latents.partial.npy", "r+")
-    first, last = (len(pictures) * part // workers for part in (rank, rank + 1))
-    vae = load_vae(work, settings)
-    for start in range(first, last, PICTURES_PER_WRITE):
-        stop = min(last, start + PICTURES_PER_WRITE)
-        latents[start:stop] = (encode(vae, pictures[start:stop], settings) * SCALING_FACTOR).numpy()
-    latents.flush()
-
-
 def encode_pictures(work: Path, settings: Settings) -> None:
-    """Keep the scaled latents of all training pictures."""
-    started = time.time()
-    shape = (len(pictures_of(work, "train", settings)), 4, settings.size // 8, settings.size // 8)
-    partial = work / "latents.partial.npy"
-    np.lib.format.open_memmap(partial, "w+", np.float32, shape).flush()
-    in_workers(encode_share, work, settings)
-    partial.replace(work / "latents.npy")
-    print(f"vae: encoded {shape[0]} pictures in {time.time() - started:.0f} s", flush=True)
+    """Keep the scaled latents of all training pictures, whole and at half their size, from where it was stopped."""
+    pictures = pictures_of(work, "train", settings)
+    vae = load_vae(work, settings)
+    for name, side in (("small", settings.size // 16), ("large", settings.size // 8)):
+        if (work / f"latents-{name}.npy").exists():
+            continue
+        partial, progress = work / f"latents-{name}.partial.npy", work / f"latents-{name}.progress"
+        mode = "r+" if progress.exists() else "w+"
+        latents = np.lib.format.open_memmap(partial, mode, np.float16, (len(pictures), 4, side, side))
+        first = int(progress.read_text()) if progress.exists() else 0
+        for start in range(first, len(pictures), PICTURES_PER_WRITE):
+            part = as_tensor(pictures[start : start + PICTURES_PER_WRITE])
+            part = part if name == "large" else half_size(part)
+            latents[start : start + len(part)] = (encode(vae, part, settings) * SCALING_FACTOR).numpy()
+            latents.flush()
+            progress.write_text(str(start + len(part)))
+        partial.replace(work / f"latents-{name}.npy")
+        progress.unlink()
+        print(f"latents: {len(pictures)} {name} ones", flush=True)
