@@ -1,14 +1,14 @@
 """Does a graph with filled weights cost as much time as with ordinary ones?
 
-    python benchmarks/random_model.py sd15 RANDOM
-    pleinair export RANDOM BUNDLE --weights fp16
-    python benchmarks/same_speed.py sd15 vae_decoder fp16 openvino --ordinary BUNDLE --side 32
+    python benchmarks/make_topologies.py sd15 --graph vae_decoder --keep /tmp/random
+    python benchmarks/same_speed.py sd15 vae_decoder fp32 openvino --ordinary /tmp/random --side 32
 
 Both are loaded in one process and take turns (ABBA), so that what else the machine does meets both alike. Exit code 1
 when the processor time, which other programs disturb less than that of the clock, differs by more than --within.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -16,25 +16,24 @@ from time import perf_counter, process_time
 import numpy as np
 
 from pleinair.bundle.manifest import Port
-from pleinair.bundle.opening import open_bundle
 from pleinair.engines.engine import Graph
 from pleinair.engines.graphs import open_graph
-from pleinair_bench.real_graphs import filled
+from pleinair_bench.topologies import filled
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("graph", nargs=4, metavar=("NAME", "COMPONENT", "PRECISION", "FORMAT"))
-    parser.add_argument("--ordinary", type=Path, required=True, help="a bundle of the same model and precision")
+    parser.add_argument("topology", nargs=4, metavar=("NAME", "COMPONENT", "PRECISION", "FORMAT"))
+    parser.add_argument("--ordinary", type=Path, required=True, help="what make_topologies.py was told to --keep")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--side", type=int, default=32, help="of the latents: 64 is a picture of 512")
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1, help="more of them wait for each other, in processor time")
     parser.add_argument("--within", type=float, default=0.03)
     asked = parser.parse_args()
-    _, component, _, form = asked.graph
-    bundle = filled(*asked.graph, asked.cache)
-    bundles = [bundle, open_bundle(asked.ordinary)]
+    name, component, precision, form = asked.topology
+    bundle = filled(*asked.topology, asked.cache)
+    bundles = [bundle, replace(bundle, path=asked.ordinary / f"{name}-{precision}")]
     graphs = [open_graph(each, component, form, None, asked.threads) for each in bundles]
     feed = inputs(bundle.manifest.graphs[component].inputs, asked.side)
     for graph in graphs:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pleinair.checks import one_of
 from pleinair.errors import RequestError
-from pleinair_bench import models, real_graphs
+from pleinair_bench import models, topologies
 from pleinair_bench.models import COMPONENTS, STORYBOOK
 
 PICTURES = ("cold", "warm")  # a whole picture from the start of the process, and in one that has painted before
@@ -231,4 +231,4 @@ def disk_bytes(cases: Iterable[Case]) -> int:
         for case in cases
         for each in models.needed(case.model, case.engine, case.weights, case.components)
     }
-    return real_graphs.still_needed(list(wanted.values()))
+    return topologies.still_needed(list(wanted.values()))

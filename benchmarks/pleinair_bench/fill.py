@@ -1,59 +1,92 @@
-"""Random weights that are the same on every machine, of the size that freshly made ones have.
+"""Files without their weights: bytes kept as they are, and recipes from which the same large constants grow anywhere.
 
-They are `middle + reach * u`, u uniform in (-1, 1). u is one block of raw PCG64 integers, repeated: its length is a
-prime, so that no two rows of a matrix are alike. Integers become floats exactly and every operation after that is
-rounded as IEEE 754 says, so each machine makes the same bytes.
+A recipe's numbers are `middle + reach * u`, u uniform in (-1, 1) as freshly initialised weights are. u is one block of
+raw PCG64 integers, repeated: its length is a prime, so that no two rows of a matrix are alike. Integers become floats
+exactly and every operation after that is rounded as IEEE 754 says, so each machine makes the same bytes.
 """
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import json
+import lzma
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from functools import cache
-from math import prod
 
 import numpy as np
 
-from pleinair.pouring.checkpoints import Shape, Stored
-from pleinair.pouring.topologies import plain
-
 BLOCK = 1_048_573  # numbers before u repeats: the largest prime below 2**20, 4 MB that stay in a processor's cache
-STRIDE = 611_953  # between the places in the block where two parameters begin; prime as well
+STRIDE = 611_953  # between the places in the block where two recipes begin; prime as well
 SEED = 4
-EMBEDDED = 0.035  # how far the numbers of a table of embeddings reach
-MOVED = 0.1  # how far those of a norm lie from 1 and 0, by which engines leave multiplications and additions out
 
 
-class RandomWeights(Mapping[str, Stored]):
-    """Parameters of these shapes, each in an order of its own."""
+@dataclass(frozen=True)
+class Recipe:
+    """One large constant: little-endian numbers of `dtype`, filling `shape` in C order."""
 
-    def __init__(self, shapes: Mapping[str, Shape]) -> None:
-        self._shapes = {plain(key): shape for key, shape in shapes.items()}
-        self._seeds = {key: seed for seed, key in enumerate(self._shapes, 1)}
+    dtype: str
+    shape: tuple[int, ...]
+    seed: int
+    middle: float
+    reach: float
 
-    def __getitem__(self, key: str) -> Stored:
-        return Stored("F32", numbers(self._shapes[key], self._seeds[key], *scale(key, self._shapes)))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._shapes)
-
-    def __len__(self) -> int:
-        return len(self._shapes)
-
-
-def scale(key: str, shapes: Mapping[str, Shape]) -> tuple[float, float]:
-    """Middle and reach of a parameter, told by its name; a layer's shrinks with the length of a row, as at torch."""
-    layer, _, kind = key.rpartition(".")
-    if "norm" in layer:
-        return (1.0 if kind == "weight" else 0.0), MOVED
-    if "embedding." in key and "time" not in key:
-        return 0.0, EMBEDDED
-    row = prod(shapes.get(f"{layer}.weight", shapes[key])[1:])
-    return 0.0, row**-0.5
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
-def numbers(shape: Shape, seed: int, middle: float, reach: float) -> np.ndarray:
-    """Of this shape, float32."""
-    start = seed * STRIDE % BLOCK
-    values = uniform()[start : start + min(prod(shape), BLOCK)] * np.float32(reach)
-    return np.resize(values + np.float32(middle) if middle else values, shape)
+Part = int | Recipe  # so many bytes that are kept, or a recipe
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A file without its large constants: its parts in order, and the kept bytes of all of them."""
+
+    parts: tuple[Part, ...]
+    kept: bytes | memoryview
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        return sum(part if isinstance(part, int) else part.size for part in self.parts)
+
+    def pieces(self) -> Iterator[memoryview]:
+        """The whole file, a few megabytes at a time."""
+        kept, start = memoryview(self.kept), 0
+        for part in self.parts:
+            if isinstance(part, int):
+                yield kept[start : start + part]
+                start += part
+            else:
+                yield from grown(part)
+
+    def sha256(self) -> str:
+        """Of the whole file, without writing it."""
+        digest = hashlib.sha256()
+        for piece in self.pieces():
+            digest.update(piece)
+        return digest.hexdigest()
+
+
+def grown(recipe: Recipe) -> Iterator[memoryview]:
+    """The bytes of one constant, a block at a time."""
+    count = math.prod(recipe.shape)
+    start = recipe.seed * STRIDE % BLOCK
+    values = uniform()[start : start + min(count, BLOCK)]
+    if recipe.middle or not recipe.reach:
+        values = values * np.float32(recipe.reach) + np.float32(recipe.middle)
+    else:
+        values = values * np.float32(recipe.reach)
+    dtype = np.dtype(recipe.dtype).newbyteorder("<")
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        values = np.rint(values).clip(max(limits.min, -limits.max), limits.max)  # int8 weights are symmetric
+    data = memoryview(values.astype(dtype)).cast("B")
+    for _ in range(count // BLOCK if count > BLOCK else 1):
+        yield data
+    if count > BLOCK:
+        yield data[: count % BLOCK * dtype.itemsize]
 
 
 @cache
@@ -65,3 +98,26 @@ def uniform() -> np.ndarray:
     u = np.concatenate([u, u])
     u.flags.writeable = False
     return u
+
+
+def pack(files: dict[str, Outline]) -> bytes:
+    """The files of a graph by name, as one compressed file."""
+    head = {
+        name: [part if isinstance(part, int) else [*asdict(part).values()] for part in outline.parts]
+        for name, outline in files.items()
+    }
+    kept = b"".join(outline.kept for outline in files.values())
+    return lzma.compress(json.dumps(head).encode() + b"\n" + kept, preset=9 | lzma.PRESET_EXTREME)
+
+
+def unpack(packed: bytes) -> dict[str, Outline]:
+    """What `pack` was given; raises LZMAError, ValueError or TypeError for anything else."""
+    data = memoryview(lzma.decompress(packed))
+    start = data.obj.index(b"\n") + 1
+    files = {}
+    for name, head in json.loads(data.obj[:start]).items():
+        parts = tuple(part if isinstance(part, int) else Recipe(part[0], tuple(part[1]), *part[2:]) for part in head)
+        end = start + sum(part for part in parts if isinstance(part, int))
+        files[name] = Outline(parts, data[start:end])
+        start = end
+    return files

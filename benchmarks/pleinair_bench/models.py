@@ -6,8 +6,8 @@ from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import one_of
 from pleinair.engines.engine import ENGINES, choose_engine, installed
 from pleinair.errors import EngineError
-from pleinair_bench import real_graphs
-from pleinair_bench.real_graphs import RealGraph
+from pleinair_bench import topologies
+from pleinair_bench.topologies import Topology
 
 STORYBOOK = "storybook"
 REAL_ENGINES = [name for name, info in ENGINES.items() if info.format]
@@ -22,7 +22,7 @@ GFLOP = {
 
 def names() -> list[str]:
     """Storybook, then the models whose topologies ship."""
-    return list(dict.fromkeys([STORYBOOK, *(each.name for each in real_graphs.available())]))
+    return list(dict.fromkeys([STORYBOOK, *(each.name for each in topologies.available())]))
 
 
 def engines() -> list[str]:
@@ -45,17 +45,17 @@ def stored(model: str, engine: str, components: tuple[str, ...]) -> list[str]:
         graphs = manifest_of(model, "").graphs
         kinds = {graphs[name].weights for name in components if form in graphs[name].files}
         return sorted(kinds) if len(kinds) == 1 else []
-    found = [each for each in real_graphs.available() if each.name == model and each.format == form]
+    found = [each for each in topologies.available() if each.name == model and each.format == form]
     kinds = dict.fromkeys(each.precision for each in found)
     return [each for each in kinds if set(components) <= {t.component for t in found if t.precision == each}]
 
 
-def needed(model: str, engine: str, weights: str, components: tuple[str, ...]) -> list[RealGraph]:
+def needed(model: str, engine: str, weights: str, components: tuple[str, ...]) -> list[Topology]:
     """The topologies to fill; none for storybook."""
     if model == STORYBOOK:
         return []
     form = ENGINES[engine].format
-    return [real_graphs.find(model, name, weights, form) for name in components]
+    return [topologies.find(model, name, weights, form) for name in components]
 
 
 def weight_bytes(model: str, engine: str, weights: str, components: tuple[str, ...]) -> int:
@@ -73,10 +73,10 @@ def opened(model: str, engine: str, weights: str, components: tuple[str, ...]) -
     if model == STORYBOOK:
         return open_bundle(None)
     form = ENGINES[engine].format
-    return [real_graphs.filled(model, name, weights, form) for name in components][-1]
+    return [topologies.filled(model, name, weights, form) for name in components][-1]
 
 
 @cache
 def manifest_of(model: str, weights: str):
     """A model's manifest, without filling anything."""
-    return open_bundle(None).manifest if model == STORYBOOK else real_graphs.make_manifest(model, weights)
+    return open_bundle(None).manifest if model == STORYBOOK else topologies.make_manifest(model, weights)

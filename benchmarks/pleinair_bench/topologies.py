@@ -1,13 +1,14 @@
-"""Graphs of real size, poured on this machine with random weights, which cost as much time as trained ones.
+"""The graphs of real models without their weights, filled on this machine with numbers that cost as much time.
 
-Their topologies are those of `pleinair pour`. Filled, they are bundles in the cache folder,
-`bench-models/NAME-PRECISION`, whose hashes are known beforehand: benchmarks/write_filled.py writes them to filled.json.
+They ship in topologies/ and are made by benchmarks/make_topologies.py. Filled, they are bundles in the cache folder,
+`bench-models/NAME-PRECISION`, whose hashes are known beforehand.
 """
 
 import contextlib
 import errno
 import hashlib
 import json
+import lzma
 import os
 import shutil
 import sys
@@ -16,40 +17,48 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pleinair.bundle.manifest import MANIFEST, Defaults, GraphInfo, Manifest, Origin
+from pleinair.bundle.format_1 import FEEDS
+from pleinair.bundle.manifest import (
+    FORMAT,
+    MANIFEST,
+    Autoencoder,
+    Defaults,
+    Denoiser,
+    GraphInfo,
+    Joined,
+    Latents,
+    Manifest,
+    Origin,
+    Port,
+    TextEncoder,
+)
 from pleinair.bundle.opening import Bundle, default_path, open_bundle
 from pleinair.bundle.verifying import FileInfo, file_info
 from pleinair.errors import BundleError, RequestError, ResourceError
-from pleinair.pouring.pour import Plan, pieces
-from pleinair.pouring.topologies import kept_for
-from pleinair.sources.architectures import ARCHITECTURES, family
-from pleinair.sources.describing import Described, Made, Tokens, painter_manifest
-from pleinair_bench.fill import RandomWeights
+from pleinair_bench.fill import unpack
 
 CACHE = "PLEINAIR_CACHE"  # an environment variable: the folder to use in place of the system's
 FOLDER = "bench-models"  # below the cache folder; nothing else is ever removed
-FILLED = Path(__file__).with_name("filled.json")
+TOPOLOGIES = Path(__file__).parent / "topologies"
+INDEX = TOPOLOGIES / "index.json"
 PART = ".part"  # what a file is called until it is whole
 STALE_S = 3600  # a part that nobody has written to for so long belongs to a process that was killed
 SPARE = 64 << 20  # bytes of disk left free
 SCHEDULER = "scheduler/scheduler_config.json"
 TOKENIZER = "tokenizer/tokenizer.json"
-TOKENS = 77
 
 
 @dataclass(frozen=True)
-class RealGraph:
+class Topology:
     """One graph ("unet") of a model ("sd15"), with weights stored as `precision`, in one format.
 
-    Its topology is that of the model `of`. `files`: those it is filled to, below the bundle's folder, the graph itself
-    first.
+    `files`: those it is filled to, below the bundle's folder, the graph itself first.
     """
 
     name: str
     component: str
     precision: str
     format: str
-    of: str
     files: dict[str, FileInfo]
 
     @property
@@ -62,30 +71,26 @@ class RealGraph:
         return sum(info.size for info in self.files.values())
 
     @property
-    def plan(self) -> Plan:
-        """What is poured."""
-        part = next(part for part in family(self.name).parts if self.component in part.graphs)
-        for model, topology in kept_for(self.component, self.precision, self.format):
-            if model == self.of:
-                return Plan(part, self.component, self.format, topology)
-        raise BundleError(f"no topology of '{self.of}' ships for {'/'.join(self.key)}; install pleinair again")
+    def packed(self) -> Path:
+        """The file that ships."""
+        return TOPOLOGIES / ("-".join(self.key) + ".xz")
 
 
-def available() -> list[RealGraph]:
-    """All that can be filled."""
+def available() -> list[Topology]:
+    """All that ship."""
     return [
-        RealGraph(**{**row, "files": {file: FileInfo(**info) for file, info in row["files"].items()}})
-        for row in read_filled()
+        Topology(**{**row, "files": {file: FileInfo(**info) for file, info in row["files"].items()}})
+        for row in read_index()["topologies"]
     ]
 
 
-def find(name: str, component: str, precision: str, form: str) -> RealGraph:
+def find(name: str, component: str, precision: str, form: str) -> Topology:
     """One of those that ship; RequestError, naming those there are, for any other."""
-    for graph in available():
-        if graph.key == (name, component, precision, form):
-            return graph
-    known = ", ".join("/".join(graph.key) for graph in available())
-    raise RequestError(f"no graph {name}/{component}/{precision}/{form}; choose from: {known}")
+    for topology in available():
+        if topology.key == (name, component, precision, form):
+            return topology
+    known = ", ".join("/".join(topology.key) for topology in available())
+    raise RequestError(f"no topology {name}/{component}/{precision}/{form}; choose from: {known}")
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:
@@ -111,25 +116,25 @@ def filled(name: str, component: str, precision: str, form: str, cache: str | Pa
     Its manifest lists all graphs of the model in both formats; those that nobody asked for are not on disk. Raises
     RequestError for a graph that does not ship, ResourceError where the disk is full or cannot be written.
     """
-    graph = find(name, component, precision, form)
-    for _ in filling(graph, cache):
+    topology = find(name, component, precision, form)
+    for _ in filling(topology, cache):
         pass
-    return open_bundle(bundle_folder(graph, cache))
+    return open_bundle(bundle_folder(topology, cache))
 
 
-def filling(graph: RealGraph, cache: str | Path | None = None) -> Iterator[int]:
-    """Fill one graph, yielding after every few megabytes how many bytes of `graph.size` there are.
+def filling(topology: Topology, cache: str | Path | None = None) -> Iterator[int]:
+    """Fill one graph, yielding after every few megabytes how many bytes of `topology.size` there are.
 
     A file appears under its name when it is whole: closed, failed or killed earlier, this leaves none behind.
     """
-    folder = bundle_folder(graph, cache)
+    folder = bundle_folder(topology, cache)
     try:
-        prepare(graph, folder)
-        wanted = absent(graph, folder)
-        check_room(folder, sum(graph.files[file].size for file in wanted))
-        done = graph.size - sum(graph.files[file].size for file in wanted)
+        prepare(topology, folder)
+        wanted = absent(topology, folder)
+        check_room(folder, sum(topology.files[file].size for file in wanted))
+        done = topology.size - sum(topology.files[file].size for file in wanted)
         yield done
-        for size in write(graph, folder, wanted) if wanted else ():
+        for size in write(topology, folder, wanted) if wanted else ():
             done += size
             yield done
     except OSError as error:
@@ -141,12 +146,12 @@ def size_on_disk(name: str, component: str, precision: str, form: str) -> int:
     return find(name, component, precision, form).size
 
 
-def still_needed(graphs: list[RealGraph], cache: str | Path | None = None) -> int:
+def still_needed(topologies: list[Topology], cache: str | Path | None = None) -> int:
     """Bytes of these graphs that are not on disk yet."""
     missing = {
-        (bundle_folder(graph, cache), file): graph.files[file].size
-        for graph in graphs
-        for file in absent(graph, bundle_folder(graph, cache))
+        (bundle_folder(topology, cache), file): topology.files[file].size
+        for topology in topologies
+        for file in absent(topology, bundle_folder(topology, cache))
     }
     return sum(missing.values())
 
@@ -170,22 +175,22 @@ def clean(cache: str | Path | None = None) -> int:
     return size - cached(cache)
 
 
-def bundle_folder(graph: RealGraph, cache: str | Path | None = None) -> Path:
-    return cache_folder(cache) / f"{graph.name}-{graph.precision}"
+def bundle_folder(topology: Topology, cache: str | Path | None = None) -> Path:
+    return cache_folder(cache) / f"{topology.name}-{topology.precision}"
 
 
-def absent(graph: RealGraph, folder: Path) -> list[str]:
+def absent(topology: Topology, folder: Path) -> list[str]:
     """Those of its files that are not there in full, the graph itself last: where it is, all of it is."""
     return [
         file
-        for file, info in reversed(graph.files.items())
+        for file, info in reversed(topology.files.items())
         if not (folder / file).is_file() or (folder / file).stat().st_size != info.size
     ]
 
 
-def prepare(graph: RealGraph, folder: Path) -> None:
+def prepare(topology: Topology, folder: Path) -> None:
     """Everything of a bundle but its graphs; graphs that another version of pleinair has filled are removed first."""
-    manifest = make_manifest(graph.name, graph.precision).to_json()
+    manifest = make_manifest(topology.name, topology.precision).to_json()
     remove_parts(folder)
     if (folder / MANIFEST).is_file():  # it is written before any graph
         if (folder / MANIFEST).read_text(encoding="utf-8") == manifest:
@@ -206,19 +211,21 @@ def remove_parts(folder: Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def write(graph: RealGraph, folder: Path, wanted: list[str]) -> Iterator[int]:
+def write(topology: Topology, folder: Path, wanted: list[str]) -> Iterator[int]:
     """Fill these files, yielding how many bytes were written; BundleError where they are not those that were meant."""
-    plan = graph.plan
-    weights = RandomWeights(plan.topology.shapes)
+    try:
+        outlines = unpack(topology.packed.read_bytes())
+    except (OSError, lzma.LZMAError, ValueError, TypeError) as error:
+        raise BundleError(f"cannot read '{topology.packed}' ({error}); install pleinair again") from error
     for file in wanted:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         with whole(folder / file) as part, part.open("xb") as stream:
             sha = hashlib.sha256()
-            for piece in pieces(plan, Path(file).name, weights):
+            for piece in outlines[Path(file).name].pieces():
                 stream.write(piece)
                 sha.update(piece)
                 yield len(piece)
-            if sha.hexdigest() != graph.files[file].sha256:
+            if sha.hexdigest() != topology.files[file].sha256:
                 raise BundleError(f"'{file}' came out different from what was meant; install pleinair again")
             stream.flush()
             os.fsync(stream.fileno())  # or the system would go on writing while the graph is being timed
@@ -261,32 +268,49 @@ def unwritable(folder: Path, error: OSError) -> ResourceError:
 
 def make_manifest(name: str, precision: str) -> Manifest:
     """bundle.json of a filled model: a whole one, with storybook's tokenizer and scheduler, so that it paints noise."""
-    model = Described(family(name), {}, ARCHITECTURES[name])
+    index = read_index()
+    model = index["models"][name]
     mine = [each for each in available() if (each.name, each.precision) == (name, precision)]
+    latents = model["latents"]
+    scaling = {key: latents[key] for key in ("downsample", "scale", "shift")}
     story = open_bundle(None).manifest.text_encoders[0]
-    tokens = Tokens(TOKENS, story.bos_id, story.eos_id, story.pad_id)
-    height, width = (model.factor * side for side in model.size)
-    graphs, tools = {}, {}
-    for each in {each.component: each for each in mine}.values():
-        topology = each.plan.topology
-        files = {other.format: tuple(other.files) for other in mine if other.component == each.component}
-        graphs[each.component] = GraphInfo(files, precision, "fp32", dict(topology.inputs), dict(topology.outputs), {})
-        tools |= topology.tools
-    made = Made(
+    reader = TextEncoder("text_encoder", "tokenizer", 77, story.bos_id, story.eos_id, story.pad_id, story.output)
+    graphs = {
+        graph: GraphInfo(
+            files={each.format: tuple(each.files) for each in mine if each.component == graph},
+            weights=precision,
+            activations="fp32",
+            fidelity={},
+            **{side: {port: Port(**info) for port, info in ports.items()} for side, ports in sides.items()},
+        )
+        for graph, sides in model["graphs"].items()
+    }
+    return Manifest(
+        format=FORMAT,
         name=f"{name}-{precision}",
+        family=model["family"],
+        tasks=("text2image",),
+        latents=Latents(latents["channels"], latents["downsample"]),
+        vaes={"default": Autoencoder(decoder="vae_decoder", encoder=None, **scaling)},
+        defaults=Defaults(model["width"], model["height"], "dpmpp_2m", 20, 7.5),
+        text_encoders=(reader,),
+        conditioning={"text": Joined((reader.graph,))},
+        denoisers=(Denoiser("unet", FEEDS, "out_sample"),),
+        scheduler=SCHEDULER,
         graphs=graphs,
         files={file: info for each in mine for file, info in each.files.items()}
         | {file: file_info(default_path() / file) for file in (TOKENIZER, SCHEDULER)},
-        origin=Origin("random numbers", None, None, "pleinair bench", tools),
-        defaults=Defaults(width, height, "dpmpp_2m", 20, 7.5),
-        tokens={part.tokenizer: tokens for part in model.family.readers},
-    )
-    return painter_manifest(model, made)
+        origin=Origin("random numbers", None, None, "pleinair bench", model["tools"]),
+    )  # fmt: skip
 
 
-def read_filled() -> list[dict]:
-    """filled.json: a row for each graph, with its files' sizes and hashes."""
+def read_index() -> dict:
+    """index.json: "models", what a bundle says of each, and "topologies", the files that each is filled to."""
     try:
-        return json.loads(FILLED.read_text(encoding="utf-8"))
+        return json.loads(INDEX.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BundleError(f"cannot read '{FILLED}' ({error}); install pleinair again") from error
+        raise BundleError(f"cannot read '{INDEX}' ({error}); install pleinair again") from error
+
+
+def write_index(index: dict) -> None:
+    INDEX.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
