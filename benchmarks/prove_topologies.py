@@ -2,45 +2,63 @@
 
     python benchmarks/prove_topologies.py                              # all of MODELS
     python benchmarks/prove_topologies.py sd15 --graph unet --weights fp16 --format openvino
+    python benchmarks/prove_topologies.py sdxl --real                  # compare what ships with an export of real size
 
 Needs the export extra. Each graph is exported twice, of two models that differ in every weight, and a byte that differs
-and is no parameter in a form that is known ends the script. The models have their published sizes and take little
-memory: their parameters are views of a file that is mostly empty.
+and is no parameter in a form that is known ends the script. Components of great depth are exported at two small widths,
+and what differs becomes what it is at the real ones. Parameters are views of a file that is mostly empty.
 """
 
 import argparse
-import gc
+import copy
 import importlib.metadata
 import inspect
 import json
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
+import numpy as np
 from torch import nn
 
-from make_topologies import TOOLS, network, specified
+from fresh_models import sparse, unfilled
+from make_topologies import TOKENS, TOOLS
+from narrow_models import NARROW, Narrow
 from pleinair.pouring import topologies
-from pleinair.pouring.topologies import KEY, Topology, as_json, file_of, pack
-from pleinair.sources.architectures import ARCHITECTURES, Config
-from pleinair.sources.families import STABLE_DIFFUSION, Part
-from pleinair_bench.recognise import STORED, Parameters, recognised, shapes_of
-from pleinair_export.graphs import Spec
-from pleinair_export.quiet import quiet
-from pleinair_export.tracing import FORMATS, WRITE
+from pleinair.pouring.checkpoints import Shape, Stored
+from pleinair.pouring.forms import formed
+from pleinair.pouring.topologies import KEY, Hole, Topology, as_json, file_of, open_topologies, pack
+from pleinair.sources.architectures import ARCHITECTURES, Config, family
+from pleinair.sources.describing import POOLED, TEXT, Described
+from pleinair.sources.families import STABLE_DIFFUSION, Family, Part
+from pleinair_bench.recognise import STORED, Parameters, Recogniser, recognised, used
+from pleinair_export.graphs import SPECS, Spec
+from pleinair_export.tracing import FORMATS, STORE, TRACE
+from pleinair_export.trials import Context
+from widening import Widening, widened
 
 MODELS = {  # of ARCHITECTURES -> its graphs, but for those that are another's too
     "sd15": ("text_encoder", "unet", "vae_encoder", "vae_decoder"),
     "sd21": ("text_encoder", "unet"),
+    "sdxl": ("text_encoder_2", "unet"),
+    "sd15-inpaint": ("unet",),
+    "sd15-edit": ("unet",),
+    "sd15-lcm": ("unet",),
+    "sd21-inpaint": ("unet",),
+    "sdxl-inpaint": ("unet",),
+    "sdxl-edit": ("unet",),
+    "sdxl-refiner": ("unet",),
+    "ssd-1b": ("unet",),
+    "vega": ("unet",),
+    "bk-sdm-base": ("unet",),
+    "bk-sdm-small": ("unet",),
+    "bk-sdm-tiny": ("unet",),
+    "sdxs": ("unet", "vae_encoder", "vae_decoder"),
 }
-WEIGHTS = ("fp32", "fp16", "int8")
-SMALL = 1 << 14  # numbers up to which a parameter is random throughout
-ROWS = 16  # of the others that are random: fewer would give some of them the same scales
-ALIGNED = 4096
-SPREAD = 0.02
+WEIGHTS = ("fp16", "int8", "fp32")
 IDLE = (  # values of a config that are no part of a graph; a computation in float32 needs no upcast
     "sample_size",
     "scaling_factor",
@@ -51,6 +69,7 @@ IDLE = (  # values of a config that are no part of a graph; a computation in flo
     "upcast_attention",
     "dropout",
 )
+Row = dict[str, Any]
 TELLING = ("hidden_act", "layer_norm_eps", "num_attention_heads")  # of a text encoder's config; shapes tell the rest
 
 
@@ -61,47 +80,155 @@ def main() -> None:
     parser.add_argument("--weights", nargs="+", default=WEIGHTS)
     parser.add_argument("--format", nargs="+", default=FORMATS)
     parser.add_argument("--scratch", type=Path, help="a folder with room for two models")
+    parser.add_argument("--real", action="store_true", help="compare with an export of real size, and write nothing")
     asked = parser.parse_args()
-    stored = [(weights, form) for weights in asked.weights for form in asked.format]
+    mark = perf_counter()
+    for graph, *names in groups(asked):
+        for row, words in (compared if asked.real else made)(names, graph, asked):
+            print(f"{file_of(row).name}: {words}, {perf_counter() - mark:.0f} s", flush=True)
+            mark = perf_counter()
+
+
+def groups(asked: argparse.Namespace) -> list[list[str]]:
+    """A graph, and the models whose narrow ones are the same."""
+    found: dict[str, list[str]] = {}
     for name in asked.models:
         for graph in asked.graph or MODELS[name]:
-            make(name, ARCHITECTURES[name], graph, stored, asked.scratch)
+            narrow = narrowed(name, graph)
+            alike = [sorted(config.items()) for config in narrow.configs] if narrow else name
+            found.setdefault(f"{graph} {alike}", [graph]).append(name)
+    return list(found.values())
 
 
-def make(
-    name: str, model: dict[str, Config], graph: str, stored: list[tuple[str, str]], scratch: Path | None = None
-) -> None:
-    """Export a graph of two models in each kind of weights and format, and write what the two share."""
-    part = next(part for part in STABLE_DIFFUSION.parts if graph in part.graphs)
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        specs = [specified(graph, part, model, sparse(part, model, Path(folder) / f"{n}", n)) for n in (1, 2)]
-        for weights, form in stored:
-            mark = perf_counter()
-            row = dict(zip(KEY, (name, graph, weights, form), strict=True))
-            with tempfile.TemporaryDirectory(dir=folder) as out:
-                packed = pack(proved(specs, weights, form, Path(out)))
-            file_of(row).write_bytes(packed)
-            enter(row)
-            gc.collect()
-            print(f"{file_of(row).name}: {len(packed) / 1e3:.0f} kB, {perf_counter() - mark:.0f} s", flush=True)
+def narrowed(name: str, graph: str) -> Narrow | None:
+    part = part_of(name, graph)
+    return NARROW[part.kind](ARCHITECTURES[name][part.folder]) if part.kind in NARROW else None
+
+
+def made(names: list[str], graph: str, asked: argparse.Namespace) -> Iterator[tuple[Row, str]]:
+    """Write the topologies of a graph of these models in each format and kind of weights."""
+    part, model, narrow = part_of(names[0], graph), ARCHITECTURES[names[0]], narrowed(names[0], graph)
+    configs = narrow.configs if narrow else [model[part.folder]] * 2
+    with tempfile.TemporaryDirectory(dir=asked.scratch) as folder:
+        specs = [
+            specified(
+                graph,
+                part,
+                model | {part.folder: config},
+                sparse(part, config, Path(folder) / f"{n}", n),
+                family(names[0]),
+            )
+            for n, config in enumerate(configs, 1)
+        ]
+        for form in asked.format:
+            traced = [TRACE[form](spec) for spec in specs]
+            for weights in asked.weights:
+                with tempfile.TemporaryDirectory(dir=folder) as out:
+                    written = stored(specs, traced, weights, form, Path(out))
+                    recogniser = Recogniser(tuple(map(parameters_of, specs)), STORED[form, weights])
+                    found = {}
+                    for name in names:
+                        spec = empty(name, graph)
+                        if narrow:
+                            widening = Widening(narrowed(name, graph), shapes_in(spec), recogniser.hole)
+                            files = widened(written, weights, widening)
+                        else:
+                            files = recognised(*written, recogniser.hole)
+                        found[name] = topology_of(spec, files)
+                    yield enter(found, graph, weights, form)
+
+
+def part_of(name: str, graph: str) -> Part:
+    return next(part for part in family(name).parts if graph in part.graphs)
+
+
+def specified(
+    graph: str, part: Part, model: dict[str, Config], module: nn.Module, row: Family = STABLE_DIFFUSION
+) -> Spec:
+    """The Spec of a graph of a component, tried on texts of nothing."""
+    described = Described(row, {}, model)
+    ids = {}
+    for each in row.readers:
+        ids[each.folder] = np.full((3, TOKENS), model[each.folder]["eos_token_id"], np.int64)
+    feeds = {TEXT: np.zeros((3, TOKENS, described.unet["cross_attention_dim"]), np.float32)}
+    if described.pooled:
+        feeds[POOLED] = np.zeros((3, described.pooled), np.float32)
+    return SPECS[part.graphs[graph]](graph, module, Context(described.size, ids, feeds))
 
 
 def proved(specs: list[Spec], weights: str, form: str, folder: Path) -> Topology:
     """The topology that two graphs, exported below `folder`, share; raises ValueError where they differ otherwise."""
+    written = stored(specs, [TRACE[form](spec) for spec in specs], weights, form, folder)
+    recogniser = Recogniser(tuple(map(parameters_of, specs)), STORED[form, weights])
+    return topology_of(specs[0], recognised(*written, recogniser.hole))
+
+
+def stored(specs: list[Spec], traced: list[Any], weights: str, form: str, folder: Path) -> list[list[Path]]:
+    """The files of two traced graphs, written below `folder`."""
     written = []
-    for n, spec in enumerate(specs):
+    for n, (spec, graph) in enumerate(zip(specs, traced, strict=True)):
         out = folder / f"out{n}"
         out.mkdir()
-        written.append([out / file for file in WRITE[form](spec, out, weights).files])
-    parameters = tuple(map(parameters_of, specs))
-    files = recognised(*written, parameters, STORED[form, weights])
-    spec = specs[0]
-    shapes = shapes_of(files, parameters[0])
-    return Topology(files, shapes, telling(spec.module.model), spec.inputs, spec.outputs)
+        written.append([out / file for file in STORE[form](copy.deepcopy(graph), spec, out, weights).files])
+    return written
+
+
+@cache
+def empty(name: str, graph: str) -> Spec:
+    """The Spec of a graph without numbers."""
+    part, model = part_of(name, graph), ARCHITECTURES[name]
+    return specified(graph, part, model, unfilled(part, model[part.folder]), family(name))
+
+
+def topology_of(spec: Spec, files: dict[str, tuple[topologies.Part, ...]]) -> Topology:
+    return Topology(files, used(files, shapes_in(spec)), telling(spec.module.model), spec.inputs, spec.outputs)
+
+
+def compared(names: list[str], graph: str, asked: argparse.Namespace) -> Iterator[tuple[Row, str]]:
+    """Export a graph of real size and hold what ships against it; raises ValueError for the first byte that differs."""
+    name, rows = names[0], topologies.read_index()["topologies"]
+    part, model = part_of(name, graph), ARCHITECTURES[name]
+    with tempfile.TemporaryDirectory(dir=asked.scratch) as folder:
+        spec = specified(graph, part, model, sparse(part, model[part.folder], Path(folder) / "real", 1), family(name))
+        for form in asked.format:
+            traced = TRACE[form](spec)
+            for weights in asked.weights:
+                key = dict(zip(KEY, (graph, weights, form), strict=True))
+                row = next(row for row in rows if name in row["models"] and key.items() <= row.items())
+                topology = open_topologies(row)[name]
+                with tempfile.TemporaryDirectory(dir=folder) as out:
+                    files = STORE[form](copy.deepcopy(traced), spec, Path(out), weights).files
+                    agree(topology, parameters_of(spec), [Path(out) / file for file in files])
+                yield row, "agrees"
+
+
+def agree(topology: Topology, parameters: Parameters, files: list[Path]) -> None:
+    """Raise ValueError unless these files are what a topology makes of the parameters."""
+    if [file.name for file in files] != list(topology.files):
+        raise ValueError(f"{[file.name for file in files]} instead of {list(topology.files)}")
+    for file in files:
+        data, done = np.memmap(file, np.uint8, "r"), 0
+        for part in topology.files[file.name]:
+            pieces = [part]
+            if isinstance(part, Hole):
+                pieces = formed(Stored("F32", parameters[part.key]), part.form, part.transposed)
+            for piece in pieces:
+                wanted = np.frombuffer(piece, np.uint8)
+                if not np.array_equal(data[done : done + len(wanted)], wanted):
+                    raise ValueError(
+                        f"{file.name} differs at {done}, in {part if isinstance(part, Hole) else 'the graph'}"
+                    )
+                done += len(wanted)
+        if done != len(data):
+            raise ValueError(f"{file.name} has {len(data)} bytes instead of {done}")
 
 
 def parameters_of(spec: Spec) -> Parameters:
     return {name: each.detach().numpy() for name, each in spec.module.model.named_parameters()}
+
+
+def shapes_in(spec: Spec) -> dict[str, Shape]:
+    return {name: tuple(each.shape) for name, each in spec.module.model.named_parameters()}
 
 
 def telling(module: nn.Module) -> dict[str, dict[str, Any]]:
@@ -120,57 +247,17 @@ def telling(module: nn.Module) -> dict[str, dict[str, Any]]:
     }
 
 
-def sparse(part: Part, model: dict[str, Config], file: Path, seed: int) -> nn.Module:
-    """A component with random numbers in some places of every parameter and zeros in the others, which are not stored.
-
-    No two parameters are alike, or the exporters would store them once.
-    """
-    with torch.device("meta"), quiet():
-        module = network(part, model[part.folder])
-    parameters = dict(module.named_parameters())
-    sizes = [-(-each.numel() // ALIGNED) * ALIGNED for each in parameters.values()]
-    with file.open("wb") as stream:
-        stream.truncate(4 * sum(sizes))
-    flat = torch.from_file(str(file), shared=True, size=sum(sizes), dtype=torch.float32)
-    rng, at = torch.Generator().manual_seed(seed), 0
-    for (name, parameter), size in zip(parameters.items(), sizes, strict=True):
-        values = flat[at : at + parameter.numel()].view(parameter.shape)
-        at += size
-        some = values if parameter.numel() <= SMALL else values[:ROWS]
-        some.copy_(torch.randn(some.shape, generator=rng) * SPREAD + (1.0 if is_norm(name) else 0.0))
-        put(module, name, nn.Parameter(values, requires_grad=False))
-    for name, buffer in buffers(module):
-        owner, _, leaf = name.rpartition(".")
-        positions = torch.arange(buffer.shape[-1]).expand(buffer.shape)
-        module.get_submodule(owner).register_buffer(leaf, positions, persistent=False)
-    return module.eval()
-
-
-def is_norm(name: str) -> bool:
-    return "norm" in name and name.endswith("weight")
-
-
-def put(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
-    owner, _, leaf = name.rpartition(".")
-    setattr(module.get_submodule(owner), leaf, parameter)
-
-
-def buffers(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """The buffers, which are positions; ValueError for any other."""
-    for name, buffer in list(module.named_buffers()):
-        if not name.endswith("position_ids"):
-            raise ValueError(f"no rule for the buffer {name}")
-        yield name, buffer
-
-
-def enter(row: dict[str, Any]) -> None:
-    """Put a topology into the index, with the versions of the tools that made it."""
-    file = topologies.TOPOLOGIES / topologies.INDEX
-    rows = topologies.read_index()["topologies"] if file.exists() else []
-    others = [each for each in rows if any(each[part] != row[part] for part in KEY)]
+def enter(found: dict[str, Topology], graph: str, weights: str, form: str) -> tuple[Row, str]:
+    """Write topologies by model as one file, and put it into the index with the versions of the tools that made it."""
+    key = dict(zip(KEY, (graph, weights, form), strict=True))
     tools = {tool: importlib.metadata.version(tool) for tool in TOOLS}
-    rows = sorted([*others, row | {"tools": tools}], key=lambda each: [each[part] for part in KEY])
-    file.write_text(json.dumps({"topologies": rows}, indent=1) + "\n", encoding="utf-8")
+    row = {"models": list(found), **key, "tools": tools}
+    file_of(row).write_bytes(pack(found))
+    index = topologies.TOPOLOGIES / topologies.INDEX
+    rows = topologies.read_index()["topologies"] if index.exists() else []
+    rows = sorted([*(each for each in rows if file_of(each) != file_of(row)), row], key=lambda each: file_of(each).name)
+    index.write_text(json.dumps({"topologies": rows}, indent=1) + "\n", encoding="utf-8")
+    return row, f"{file_of(row).stat().st_size / 1e3:.0f} kB"
 
 
 if __name__ == "__main__":

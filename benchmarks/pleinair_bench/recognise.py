@@ -5,7 +5,7 @@ export, at the same place, those of the same parameter of the second model. Ever
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,32 +24,42 @@ STORED = {  # format and weights -> the forms that parameters may have there
     ("onnx", "fp16"): ("f16", "f32"),
     ("onnx", "int8"): ("onnx_int8", "onnx_scale", "f32"),
 }
+HoleOf = Callable[[np.ndarray, np.ndarray], Hole | None]
 STEP = 1 << 26  # bytes that are compared at a time
 
 
-def recognised(
-    first: list[Path], second: list[Path], parameters: tuple[Parameters, Parameters], forms: tuple[str, ...]
-) -> dict[str, tuple[Part, ...]]:
-    """The parts of a graph's files by name, of which the first is the graph itself.
+class Recogniser:
+    """Tells which parameter a constant is, in one of the `forms`, by the bytes that it has in either export."""
 
-    Raises ValueError for bytes that differ and are no parameter in one of the `forms`.
+    def __init__(self, parameters: tuple[Parameters, Parameters], forms: tuple[str, ...]) -> None:
+        self._parameters = parameters
+        self._candidates = by_size(parameters[0], forms)
+        self._digests: dict[Hole, bytes] = {}
+
+    def hole(self, first: np.ndarray, second: np.ndarray) -> Hole | None:
+        wanted = digest_of(first) if len(first) in self._candidates else b""
+        for hole in self._candidates.get(len(first), ()):
+            if hole not in self._digests:
+                self._digests[hole] = digest(self._parameters[0], hole)
+            if self._digests[hole] == wanted and digest(self._parameters[1], hole) == digest_of(second):
+                return hole
+        return None
+
+
+def recognised(first: list[Path], second: list[Path], hole_of: HoleOf) -> dict[str, tuple[Part, ...]]:
+    """The parts of the files of two graphs by name, the graph itself first; `hole_of` tells which parameter bytes are.
+
+    Raises ValueError for bytes that differ and are no parameter.
     """
-    candidates = by_size(parameters[0], forms)
-    digests: dict[Hole, bytes] = {}
     places = ir_constants(first[0]) if first[0].suffix == ".xml" else onnx_constants(first[0])
     files = {}
     for mine, theirs in zip(first, second, strict=True):
         left, right = (np.memmap(file, np.uint8, "r") for file in (mine, theirs))
         holes: dict[int, tuple[int, Hole]] = {}
         for _, offset, size, *_ in (place for place in places if place[0] == mine.name):
-            wanted = digest_of(left[offset : offset + size])
-            for hole in candidates.get(size, ()):
-                if hole not in digests:
-                    digests[hole] = digest(parameters[0], hole)
-                other = right[offset : offset + size]
-                if digests[hole] == wanted and digest(parameters[1], hole) == digest_of(other):
-                    holes[offset] = size, hole
-                    break
+            there = slice(offset, offset + size)
+            if hole := hole_of(left[there], right[there]):
+                holes[offset] = size, hole
         files[mine.name] = cut(left, right, holes, mine.name)
     return files
 
@@ -106,7 +116,7 @@ def kept(left: np.ndarray, right: np.ndarray, start: int, end: int, name: str) -
     return [left[start:end].tobytes()] if end > start else []
 
 
-def shapes_of(files: Mapping[str, tuple[Part, ...]], parameters: Parameters) -> dict[str, Shape]:
+def used(files: Mapping[str, tuple[Part, ...]], shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     """The shapes of the parameters that are taken, in the order of the parameters."""
-    used = {part.key for parts in files.values() for part in parts if isinstance(part, Hole)}
-    return {key: values.shape for key, values in parameters.items() if key in used}
+    taken = {part.key for parts in files.values() for part in parts if isinstance(part, Hole)}
+    return {key: shape for key, shape in shapes.items() if key in taken}

@@ -1,7 +1,7 @@
 """A torch module as graph files: OpenVINO's IR, and ONNX."""
 
 import re
-import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,6 +33,11 @@ class Written(NamedTuple):
 
 def write_openvino(spec: Spec, folder: Path, weights: str) -> Written:
     """Trace `spec` into openvino_model.xml and .bin."""
+    return store_openvino(traced_openvino(spec), spec, folder, weights)
+
+
+def traced_openvino(spec: Spec) -> "openvino.Model":
+    """The graph with its weights as the module has them."""
     with quiet():
         import openvino
 
@@ -50,6 +55,14 @@ def write_openvino(spec: Spec, folder: Path, weights: str) -> Written:
         for port, name in zip(model.outputs, spec.outputs, strict=True):
             port.get_tensor().set_names({name})
         model.validate_nodes_and_infer_types()
+    return model
+
+
+def store_openvino(model: "openvino.Model", spec: Spec, folder: Path, weights: str) -> Written:
+    """Write a traced graph, which is changed."""
+    with quiet():
+        import openvino
+
         narrow = {f"self.{name}": each for name, each in narrow_weights(spec.module).items()}
         model = quantize.compress_openvino(model, weights, narrow)
         name_nodes(model, spec.name)
@@ -63,12 +76,15 @@ def write_openvino(spec: Spec, folder: Path, weights: str) -> Written:
 def name_nodes(model: "openvino.Model", name: str) -> None:
     """Number nodes that nobody named from the start of the graph: OpenVINO does it from that of the process.
 
-    So that equal graphs become equal files.
+    Tensors lose the numbers that torch counts values with. So equal graphs become equal files.
     """
     model.set_friendly_name(name)
     for number, node in enumerate(model.get_ordered_ops()):
         if NUMBERED.fullmatch(node.get_friendly_name()):
             node.set_friendly_name(f"{node.get_type_name()}_{number}")
+        for output in node.outputs():
+            tensor = output.get_tensor()
+            tensor.set_names({each for each in tensor.get_names() if not each.isdigit()})
 
 
 def placed_constants(model: "openvino.Model", spec: Spec) -> dict[str, Placed]:
@@ -85,7 +101,11 @@ def layers(spec: Spec) -> dict[str, str]:
 
 def write_onnx(spec: Spec, folder: Path, weights: str) -> Written:
     """Trace `spec` into model.onnx, and model.onnx_data where it is large."""
-    model = traced_onnx(spec, folder)
+    return store_onnx(traced_onnx(spec), spec, folder, weights)
+
+
+def store_onnx(model: "onnx.ModelProto", spec: Spec, folder: Path, weights: str) -> Written:
+    """Write a traced graph, which is changed."""
     state = dict(spec.module.named_parameters()) | dict(spec.module.named_buffers())
     transposed = onnx_files.take_parameters(model, {name: tuple(each.shape) for name, each in state.items()})
     if extra.IDS in spec.inputs:
@@ -101,18 +121,17 @@ def write_onnx(spec: Spec, folder: Path, weights: str) -> Written:
     )
 
 
-def traced_onnx(spec: Spec, folder: Path) -> "onnx.ModelProto":
+def traced_onnx(spec: Spec) -> "onnx.ModelProto":
     """The graph, whose parameters are among its inputs and have no values: a model in memory is there once."""
     import onnx
 
-    scratch = folder / "scratch"
-    scratch.mkdir()
     ports = spec.inputs | spec.outputs
-    with quiet(), attention.fused(OPSET), blank_weights(spec.module):
+    with tempfile.TemporaryDirectory() as scratch, quiet(), attention.fused(OPSET), blank_weights(spec.module):
+        file = Path(scratch) / "model.onnx"
         torch.onnx.export(
             spec.module,
             tuple(torch.from_numpy(spec.example[name]) for name in spec.inputs),
-            str(scratch / "model.onnx"),
+            str(file),
             input_names=list(spec.inputs),
             output_names=list(spec.outputs),
             dynamic_axes={
@@ -124,9 +143,9 @@ def traced_onnx(spec: Spec, folder: Path) -> "onnx.ModelProto":
             do_constant_folding=False,
             dynamo=False,
         )
-    model = onnx.load(scratch / "model.onnx")
-    shutil.rmtree(scratch)
-    return model
+        return onnx.load(file)
 
 
+TRACE = {"openvino": traced_openvino, "onnx": traced_onnx}
+STORE = {"openvino": store_openvino, "onnx": store_onnx}
 WRITE = {"openvino": write_openvino, "onnx": write_onnx}

@@ -95,9 +95,9 @@ def test_poured_is_exported_to_the_byte(script, folders, tmp_path, family, graph
     configs = {
         each.folder: json.loads((folder / each.folder / "config.json").read_text()) for each in STABLE_DIFFUSION.parts
     }
-    modules = script.sparse(part, configs, tmp_path / "other", 1), load(open_source(folder), part)
+    modules = script.sparse(part, configs[part.folder], tmp_path / "other", 1), load(open_source(folder), part)
     specs = [script.specified(graph, part, configs, module) for module in modules]
-    topology = unpack(pack(script.proved(specs, weights, form, tmp_path)))
+    topology = unpack(pack({"": script.proved(specs, weights, form, tmp_path)}))[""]
     if family == "sd2":
         checkpoint = in_one_file(folder, tmp_path / "single.safetensors")
         rules, prefix = {

@@ -10,7 +10,7 @@ from pleinair.pouring.checkpoints import Checkpoint, widened
 from pleinair.pouring.topologies import INDEX, KEY, Topology, pack
 from pleinair.sources.families import STABLE_DIFFUSION
 from pleinair.sources.folder import STEMS
-from pleinair_bench.recognise import STORED, recognised, shapes_of
+from pleinair_bench.recognise import STORED, Recogniser, recognised, used
 
 
 def parameters(folder: Path) -> dict[str, dict[str, np.ndarray]]:
@@ -33,10 +33,11 @@ def write_shelf(shelf: Path, bundle: Path, source: Path) -> None:
             own = {key: config[key] for key in ("attention_head_dim", "hidden_act") if key in config}
             for form, names in info.files.items():
                 files = [bundle / name for name in names]
-                parts = recognised(files, files, (numbers, numbers), STORED[form, info.weights])
+                parts = recognised(files, files, Recogniser((numbers, numbers), STORED[form, info.weights]).hole)
                 told = {"own": own, "usual": {}}
-                topology = Topology(parts, shapes_of(parts, numbers), told, info.inputs, info.outputs)
-                row = dict(zip(KEY, ("story", graph, info.weights, form), strict=True))
-                (shelf / ("-".join(row.values()) + ".xz")).write_bytes(pack(topology))
-                rows.append(row | {"tools": {"torch": "2.13"}})
+                shapes = used(parts, {name: each.shape for name, each in numbers.items()})
+                topology = Topology(parts, shapes, told, info.inputs, info.outputs)
+                row = dict(zip(KEY, (graph, info.weights, form), strict=True))
+                (shelf / ("-".join(["story", *row.values()]) + ".xz")).write_bytes(pack({"story": topology}))
+                rows.append({"models": ["story"], **row, "tools": {"torch": "2.13"}})
     (shelf / INDEX).write_text(json.dumps({"topologies": rows}))

@@ -1,14 +1,14 @@
 """Graphs that ship without their weights: files of kept bytes and holes, each for a parameter in some form.
 
-They lie in topologies/ and are made and proved by benchmarks/prove_topologies.py. A file is the xz of one line of JSON,
-{"version": 1, "config": ..., "inputs": ..., "outputs": ..., "keys": {KEY: SHAPE}, "files": {NAME: [PART, ...]}}, and of
-the kept bytes of all its files in order. A PART is so many kept bytes, or [place in keys, form], with a third number
-where it is transposed.
+They lie in topologies/ and are made and proved by benchmarks/prove_topologies.py. A file is an xz of one graph's
+topologies for models that differ in little: for each one line of JSON, {"version": 1, "model": ..., "config": ...,
+"inputs": ..., "outputs": ..., "keys": {KEY: SHAPE}, "files": {NAME: [PART, ...]}}, and the kept bytes of all its files
+in order. A PART is so many kept bytes, or [place in keys, form], with a third number where it is transposed.
 """
 
 import json
 import lzma
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from pleinair.sources.families import SUPPORTED
 VERSION = 1
 TOPOLOGIES = Path(__file__).parent / "topologies"
 INDEX = "index.json"
-KEY = ("model", "graph", "weights", "format")  # what tells a topology from the others, in this order in its file's name
+KEY = ("graph", "weights", "format")  # what tells one model's topologies apart, in this order in a file's name
 
 
 @dataclass(frozen=True)
@@ -64,35 +64,48 @@ class Topology:
         return [part for parts in self.files.values() for part in parts if isinstance(part, Hole)]
 
 
-def pack(topology: Topology) -> bytes:
-    """A topology as one compressed file."""
+def pack(topologies: Mapping[str, Topology]) -> bytes:
+    """Topologies by model, as one compressed file."""
+    data = b"".join(packed(model, topology) for model, topology in topologies.items())
+    return lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
+
+
+def packed(model: str, topology: Topology) -> bytes:
     places = {key: place for place, key in enumerate(topology.shapes)}
 
-    def packed(part: Part) -> int | list:
+    def row(part: Part) -> int | list:
         if not isinstance(part, Hole):
             return len(part)
         return [places[part.key], part.form, *([1] if part.transposed else [])]
 
     head = {
         "version": VERSION,
+        "model": model,
         "config": topology.config,
         "inputs": {name: asdict(port) for name, port in topology.inputs.items()},
         "outputs": {name: asdict(port) for name, port in topology.outputs.items()},
         "keys": topology.shapes,
-        "files": {name: [packed(part) for part in parts] for name, parts in topology.files.items()},
+        "files": {name: [row(part) for part in parts] for name, parts in topology.files.items()},
     }
     kept = b"".join(part for parts in topology.files.values() for part in parts if not isinstance(part, Hole))
-    line = json.dumps(head, separators=(",", ":")).encode()
-    return lzma.compress(line + b"\n" + kept, preset=9 | lzma.PRESET_EXTREME)
+    return json.dumps(head, separators=(",", ":")).encode() + b"\n" + kept
 
 
-def unpack(packed: bytes) -> Topology:
+def unpack(packed: bytes) -> dict[str, Topology]:
     """What `pack` was given; raises LZMAError, ValueError, TypeError or LookupError for anything else."""
-    data = memoryview(lzma.decompress(packed))
-    start = data.obj.index(b"\n") + 1
-    head = json.loads(data.obj[:start])
-    if head["version"] != VERSION:
-        raise ValueError(f"version {head['version']}")
+    content = lzma.decompress(packed)
+    data, start, found = memoryview(content), 0, {}
+    while start < len(data):
+        line = content.index(b"\n", start) + 1
+        head = json.loads(content[start:line])
+        if head["version"] != VERSION:
+            raise ValueError(f"version {head['version']}")
+        found[head["model"]], start = topology_in(head, data, line)
+    return found
+
+
+def topology_in(head: Mapping[str, Any], data: memoryview, start: int) -> tuple[Topology, int]:
+    """The topology of a line of JSON whose kept bytes begin at `start`, and where they end."""
     keys = list(head["keys"])
     files = {}
     for name, row in head["files"].items():
@@ -106,14 +119,14 @@ def unpack(packed: bytes) -> Topology:
         files[name] = tuple(parts)
     ports = ({name: Port(port["dtype"], tuple(port["shape"])) for name, port in head[side].items()} for side in SIDES)
     shapes = {key: tuple(shape) for key, shape in head["keys"].items()}
-    return Topology(files, shapes, head["config"], *ports)
+    return Topology(files, shapes, head["config"], *ports), start
 
 
 SIDES = ("inputs", "outputs")
 
 
 def read_index() -> dict[str, Any]:
-    """index.json: "topologies", a row for each with its KEY and the versions of the tools that made it."""
+    """index.json: "topologies", a row for each file with its KEY, its models, and the versions that made it."""
     try:
         return json.loads((TOPOLOGIES / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -121,15 +134,24 @@ def read_index() -> dict[str, Any]:
 
 
 def file_of(row: Mapping[str, Any]) -> Path:
-    return TOPOLOGIES / ("-".join(row[part] for part in KEY) + ".xz")
+    return TOPOLOGIES / ("-".join([row["models"][0], *(row[part] for part in KEY)]) + ".xz")
 
 
-def open_topology(row: Mapping[str, Any]) -> Topology:
+def open_topologies(row: Mapping[str, Any]) -> dict[str, Topology]:
+    """Those of a file, by model."""
     file = file_of(row)
     try:
-        return replace(unpack(file.read_bytes()), tools=row["tools"])
+        found = unpack(file.read_bytes())
+        return {model: replace(topology, tools=row["tools"]) for model, topology in found.items()}
     except (OSError, lzma.LZMAError, ValueError, TypeError, LookupError) as error:
         raise BundleError(f"cannot read '{file}' ({error}); install pleinair again") from error
+
+
+def kept_for(graph: str, weights: str, form: str) -> Iterator[tuple[str, Topology]]:
+    """All topologies that ship of a kind of graph in one format, with their models."""
+    for row in read_index()["topologies"]:
+        if tuple(row[part] for part in KEY) == (graph, weights, form):
+            yield from open_topologies(row).items()
 
 
 def find(graph: str, weights: str, form: str, shapes: Mapping[str, Shape], config: Mapping[str, Any]) -> Topology:
@@ -138,14 +160,8 @@ def find(graph: str, weights: str, form: str, shapes: Mapping[str, Shape], confi
     Raises ExportError where none that ships is of this architecture, and where the parameters are those of one but for
     a few that are missing.
     """
-    rows = [
-        row
-        for row in read_index()["topologies"]
-        if (row["graph"], row["weights"], row["format"]) == (graph, weights, form)
-    ]
     missing: list[str] = []
-    for row in rows:
-        topology = open_topology(row)
+    for _, topology in kept_for(graph, weights, form):
         wrong = misfits(topology, shapes)
         if not wrong and agrees(config, topology.config):
             return topology

@@ -98,15 +98,22 @@ UNET_SDXS = UNET_BK_TINY | {
 VAE_SDXL = VAE | {"sample_size": 1024, "scaling_factor": 0.13025}
 TAESD: Config = {"encoder_block_out_channels": (64,) * 4, "decoder_block_out_channels": (64,) * 4}
 SD15 = {"text_encoder": CLIP_L, "unet": UNET_SD15, "vae": VAE}
+SD21 = {"text_encoder": CLIP_H, "unet": UNET_SD21, "vae": VAE}
 SDXL = {"text_encoder": CLIP_L, "text_encoder_2": CLIP_BIG_G, "unet": UNET_SDXL, "vae": VAE_SDXL}
 ARCHITECTURES: dict[str, dict[str, Config]] = {  # model -> component folder -> its config
     "sd15": SD15,
-    "sd21": {"text_encoder": CLIP_H, "unet": UNET_SD21, "vae": VAE},
+    "sd15-inpaint": SD15 | {"unet": UNET_SD15 | {"in_channels": 9}},
+    "sd15-edit": SD15 | {"unet": UNET_SD15 | {"in_channels": 8}},
+    "sd15-lcm": SD15 | {"unet": UNET_SD15 | {"time_cond_proj_dim": 256}},
+    "sd21": SD21,
+    "sd21-inpaint": SD21 | {"unet": UNET_SD21 | {"in_channels": 9}},
     "bk-sdm-base": SD15 | {"unet": UNET_BK_BASE},
     "bk-sdm-small": SD15 | {"unet": UNET_BK_SMALL},
     "bk-sdm-tiny": SD15 | {"unet": UNET_BK_TINY},
     "sdxs": {"text_encoder": CLIP_H, "unet": UNET_SDXS, "vae": TAESD},
     "sdxl": SDXL,
+    "sdxl-inpaint": SDXL | {"unet": UNET_SDXL | {"in_channels": 9}},
+    "sdxl-edit": SDXL | {"unet": UNET_SDXL | {"in_channels": 8}},
     "sdxl-refiner": {"text_encoder_2": CLIP_BIG_G, "unet": UNET_SDXL_REFINER, "vae": VAE_SDXL},
     "ssd-1b": SDXL | {"unet": UNET_SSD_1B},
     "vega": SDXL | {"unet": UNET_VEGA},
