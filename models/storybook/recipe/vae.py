@@ -20,6 +20,7 @@ SCALING_FACTOR = 0.18215
 KL_WEIGHT = 2e-4
 LATENT_NOISE = -5.0
 NORM_GROUPS = 8
+CARRIER = 2.0
 EMA = 0.998
 CROPS_A_SIDE = 4
 BATCH_ENCODED = 16
@@ -55,6 +56,14 @@ def pass_channels_through(conv: nn.Conv2d, scale: float) -> None:
     conv.bias.zero_()
 
 
+def carry_brightness(norm: nn.GroupNorm, conv: nn.Conv2d) -> None:
+    """Give each group of a norm two opposite constants, beside which it neither centres nor scales the picture away."""
+    channels = norm.num_channels // norm.num_groups
+    conv.bias[0::channels] += CARRIER
+    conv.bias[1::channels] -= CARRIER
+    norm.weight.fill_(CARRIER * (2 / channels) ** 0.5)
+
+
 @torch.no_grad()
 def start_near_identity(vae: AutoencoderKL) -> AutoencoderKL:
     """Average when sampling down, interpolate when sampling up, and keep residual branches small."""
@@ -78,6 +87,8 @@ def start_near_identity(vae: AutoencoderKL) -> AutoencoderKL:
                 conv.weight += same * bilinear
     for conv in (vae.encoder.conv_in, vae.decoder.conv_in):
         pass_channels_through(conv, (conv.weight.shape[0] / conv.weight.shape[1]) ** 0.5)
+    carry_brightness(vae.encoder.conv_norm_out, vae.encoder.mid_block.resnets[-1].conv2)
+    carry_brightness(vae.decoder.conv_norm_out, vae.decoder.up_blocks[-1].resnets[-1].conv2)
     last = vae.encoder.conv_out
     last.weight[:4, :, 1, 1] += nn.init.orthogonal_(torch.empty(4, last.weight.shape[1]))
     last.weight[4:] = 0
