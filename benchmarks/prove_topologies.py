@@ -32,8 +32,9 @@ from pleinair.pouring.checkpoints import Shape, Stored
 from pleinair.pouring.forms import formed
 from pleinair.pouring.topologies import KEY, Hole, Topology, as_json, file_of, open_topologies, pack
 from pleinair.sources.architectures import ARCHITECTURES, Config, family
-from pleinair.sources.describing import POOLED, TEXT, Described
+from pleinair.sources.describing import Described
 from pleinair.sources.families import STABLE_DIFFUSION, Family, Part
+from pleinair.sources.unets import POOLED, TEXT
 from pleinair_bench.recognise import STORED, Parameters, Recogniser, recognised, used
 from pleinair_export.graphs import SPECS, Spec
 from pleinair_export.tracing import FORMATS, STORE, TRACE

@@ -45,9 +45,18 @@ def widen_at_use(model: nn.Module) -> nn.Module:
     return model
 
 
+def narrow_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules of a model whose weights have 16 bits, by path."""
+    return {
+        path: module
+        for path, module in model.named_modules()
+        if type(module) in WIDENING and module.weight.dtype != torch.float32
+    }
+
+
 def narrow_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """A model's 16-bit weights by name, a tied one by each of its names."""
-    return {f"{path}.weight": module.weight.data for path, module in model.named_modules() if "forward" in vars(module)}
+    return {f"{path}.weight": module.weight.data for path, module in narrow_modules(model).items()}
 
 
 @contextmanager
@@ -56,7 +65,7 @@ def blank_weights(model: nn.Module) -> Iterator[None]:
 
     Its trace is then that of the same model in float32, names and all.
     """
-    narrow = [module for module in model.modules() if "forward" in vars(module)]
+    narrow = narrow_modules(model).values()
     taken = {module.weight: module.weight.data for module in narrow}
     for number, weight in enumerate(taken):
         weight.data = torch.zeros(weight.shape)

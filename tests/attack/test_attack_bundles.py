@@ -79,8 +79,12 @@ IMPOSSIBLE = [
     *((("defaults", "steps"), value) for value in (0, -1, 10**6, *NOT_NUMBERS)),
     *((("defaults", "guidance"), value) for value in (-1, 1e9, float("nan"), "7", None)),
     *((("defaults", "sampler"), value) for value in (1, None, ["euler"])),
-    *(((*ENCODER, name), value) for name in ("eos_id", "pad_id") for value in (-1, 1 << 40, *NOT_NUMBERS)),
-    *(((*ENCODER, "bos_id"), value) for value in (-1, 1 << 40, *(each for each in NOT_NUMBERS if each is not None))),
+    *(((*ENCODER, "pad_id"), value) for value in (-1, 1 << 40, *NOT_NUMBERS)),
+    *(
+        ((*ENCODER, name), value)
+        for name in ("bos_id", "eos_id")  # which some tokenizers do not have
+        for value in (-1, 1 << 40, *(each for each in NOT_NUMBERS if each is not None))
+    ),
     *(((*ENCODER, "length"), value) for value in (0, 2, 10**7, 78, *NOT_NUMBERS)),
     *(((*ENCODER, "output"), value) for value in ("nothing", "pooler_output", 1, None)),
     *(((*ENCODER, "graph"), value) for value in ("nothing", "unet", None)),

@@ -199,7 +199,7 @@ def test_gate_names_the_graph_and_leaves_the_old_bundle(tiny_sources, old, monke
         quantized.append(weights)
         return {name: values * 0 if values.ndim > 1 else values}, []
 
-    def spoil_openvino(model, weights):
+    def spoil_openvino(model, weights, narrow):
         from openvino import op
 
         quantized.append(weights)

@@ -268,4 +268,4 @@ def test_other_files(tmp_path, monkeypatch):
     refused("'model.onnx' is not a diffusers folder .* ends with .safetensors, .pth or .pt", tmp_path / "model.onnx")
     refused("no folder or file", tmp_path / "absent.safetensors", RequestError)
     monkeypatch.setattr("pleinair_export.upscaler.LARGEST", 100)
-    refused("too much for an upscaler.*diffusers folder first", written(tmp_path, rrdb_weights()))
+    refused("too much for an upscaler.*pleinair pour", written(tmp_path, rrdb_weights()))

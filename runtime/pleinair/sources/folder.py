@@ -11,7 +11,7 @@ from pleinair.errors import ExportError, RequestError
 from pleinair.sources.configs import check_configs, check_numbers, text_length
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described
-from pleinair.sources.families import FAMILIES, SUPPORTED, Family, Part, class_in, family_of
+from pleinair.sources.families import SUPPORTED, Family, Part, class_in, family_of
 from pleinair.sources.hub_ids import hub_id
 from pleinair.sources.schedulers import as_walked
 from pleinair.sources.settings import SETTINGS, Settings, check_sides, read_settings
@@ -133,7 +133,7 @@ def known_family(path: Path, index: dict[str, Any]) -> Family:
         kind = index.get("_class_name")
         raise ExportError(
             f"'{one_line(path.name, 80)}' is a {one_line(kind, 80)}, which cannot be exported yet; choose a model of"
-            f" {SUPPORTED}, whose model_index.json says {' or '.join(FAMILIES)}"
+            f" {SUPPORTED}"
         )
     return family
 

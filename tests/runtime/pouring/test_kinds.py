@@ -8,7 +8,7 @@ from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.kinds import kind_of
 from pleinair.pouring.opened import opened
 from pleinair.pouring.single_file import predicted, shapes_of
-from pleinair.sources.describing import autoencoder, generation, guidance_kind, tasks
+from pleinair.sources.describing import autoencoder, generation
 from vectors import safetensors
 
 XL = "conditioner.embedders.1.model.transformer.resblocks.9.mlp.c_proj.bias"
@@ -151,7 +151,9 @@ def test_a_single_file_is_described_as_its_folder_would_be(tmp_path, name):
     file.write_bytes(safetensors({key: np.ones(shape, np.float32) for key, shape in shapes.items()}))
     found = opened(file, None, None, None)
     model = found.model
-    assert (generation(model), tasks(model), guidance_kind(model), model.name) == (family, jobs, guidance, "a- model")
+    rules = model.rules
+    assert (generation(model), rules.tasks(model), rules.guidance(model)) == (family, jobs, guidance)
+    assert model.name == "a- model"
     assert set(found.weights) == {part.folder for part in model.family.parts} == set(model.configs)
     assert found.pads.get("tokenizer_2", "!") == "!" and set(found.tokenizers.values()) == {None}
     vae = autoencoder(model)
