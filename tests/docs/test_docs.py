@@ -11,6 +11,7 @@ from hub_server import Hub, Repo, diffusers_files, is_the_hub
 from pleinair.engines.fake import FakeEngine
 from pleinair.engines.openvino import OpenVINOEngine
 from pleinair.library import memory, preparing
+from pleinair.pouring.topologies import read_index
 from pleinair.system import install
 from pleinair_bench import run as bench
 from vectors import safetensors, some_vectors
@@ -79,6 +80,23 @@ def test_shell_blocks_hold_commands_alone(page):
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)\)", PAGES[page]):
         assert target.startswith("http") or (REPOSITORY / "docs" / target).exists(), target
+
+
+POURED = {"Stable Diffusion 1.x": "sd15", "Stable Diffusion 2.x": "sd21", "Stable Diffusion XL": "sdxl"}
+
+
+def test_what_can_be_poured_is_what_ships():
+    """The table of docs/models.md: models, and kinds of weights for OpenVINO and ONNX Runtime."""
+    rows = [re.split(r" *\| *", line)[1:-1] for line in PAGES["models.md"].splitlines() if ", also for" in line]
+    told = {
+        POURED[name.split(",")[0]]: [set(filter(None, cell.split(", "))) for cell in cells] for name, *cells in rows
+    }
+    shipped = read_index()["topologies"]
+    found = {model: [set(), set()] for model in POURED.values()}
+    for row in shipped:
+        if row["graph"] == "unet" and row["models"][0] in found:
+            found[row["models"][0]][row["format"] == "onnx"].add(row["weights"])
+    assert told == found
 
 
 def test_what_models_take_is_what_the_rule_says():

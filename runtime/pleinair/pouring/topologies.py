@@ -170,8 +170,8 @@ def find(graph: str, weights: str, form: str, shapes: Mapping[str, Shape], confi
     if missing:
         raise ExportError(f"its {graph} lacks {len(missing)} weights ({missing[0]}); download the model again")
     raise ExportError(
-        f"no topology ships for its {graph} ({form}, {weights}), so that it cannot be poured; export its diffusers"
-        f" folder with PyTorch (pleinair export), or choose a model of the sizes of {SUPPORTED}"
+        f"no topology ships for its {graph} ({form}, {weights}), so that it cannot be poured; export it with PyTorch"
+        f" (pleinair export), or choose a model of the sizes of {SUPPORTED}"
     )
 
 
