@@ -66,7 +66,7 @@ def test_damaged_index(source, tmp_path, text, match):
 
 def test_other_pipelines(source, tmp_path):
     edit(source / "model_index.json", _class_name="AuraFlowPipeline")
-    refused(ExportError, "AuraFlowPipeline, which .* says StableDiffusionPipeline", source, tmp_path / "out")
+    refused(ExportError, "AuraFlowPipeline, which cannot be exported yet; choose .* FLUX.1", source, tmp_path / "out")
 
 
 def test_other_components(source, tmp_path):
