@@ -13,6 +13,8 @@ from pleinair.sources.families import PROJECTED, TEXT
 
 GROUPS = 32  # of a norm, which divide every width
 WIDTHS = (320, 640, 1280, 1280)  # of a UNet whose config does not say
+ALIKE = ((32, None), (64, None))  # least width of the two narrow UNets, and heads there; as many as the real one has
+COUNTED = ((160, 10), (224, 7))  # heads that are no number of another kind: torch's exporter keeps equal constants once
 CHANNELS = 8  # of the first narrow UNet's latents, so that one pair stands for UNets of any number
 HEADS = 4  # of the first narrow text encoder; each is as wide as in the real one, for its scale is a constant
 
@@ -36,17 +38,23 @@ class Narrow:
 
 
 def narrow_unet(config: Config) -> Narrow:
-    """A quarter of the heads' ratio lies in their width, where a config counts the heads of each level."""
+    """Narrow in its widths, and in its heads where a config counts those of each level."""
     widths, heads = tuple(config.get("block_out_channels", WIDTHS)), config["attention_head_dim"]
-    least = min(widths)
-    first, second = (tuple(width * GROUPS * times // least for width in widths) for times in (1, 2))
-    factors = {Fraction(2): Fraction(least, GROUPS), Fraction(3): Fraction(config.get("in_channels", 4), CHANNELS)}
+    counted = not isinstance(heads, int)
+    least, sides = min(widths), COUNTED if counted else ALIKE
+    first, second = (tuple(width * side // least for width in widths) for side, _ in sides)
+    factors = {
+        Fraction(second[0], first[0]): Fraction(widths[0], first[0]),
+        Fraction(3): Fraction(config.get("in_channels", 4), CHANNELS),
+    }
     few = many = heads
-    if not isinstance(heads, int):
-        few = tuple(2 * each // min(heads) for each in heads)  # one alone would need no transposing
-        many = tuple(4 * each for each in few)
-        width = Fraction(widths[0], heads[0])
-        factors |= {Fraction(4): Fraction(min(heads), 2), Fraction(1, 2): width / Fraction(first[0], few[0])}
+    if counted:
+        few, many = (tuple(each * count // min(heads) for each in heads) for _, count in sides)
+        broad = [Fraction(width, count) for width, count in ((first[0], few[0]), (second[0], many[0]))]
+        factors |= {
+            Fraction(many[0], few[0]): Fraction(heads[0], few[0]),
+            broad[1] / broad[0]: Fraction(widths[0], heads[0]) / broad[0],
+        }
     pair = (
         {"block_out_channels": first, "attention_head_dim": few, "in_channels": CHANNELS},
         {"block_out_channels": second, "attention_head_dim": many, "in_channels": 3 * CHANNELS},

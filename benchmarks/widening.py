@@ -172,10 +172,10 @@ def widen(first: Message, second: Message, widening: Widening) -> None:
     if isinstance(first, TensorProto) and first.raw_data != second.raw_data:
         pair = (np.frombuffer(each.raw_data, WHOLE.get(each.data_type, np.float32)) for each in (first, second))
         first.raw_data = second.raw_data = widening.numbers(*pair, frequencies).tobytes()
-    pairs = list(zip(first.ListFields(), second.ListFields(), strict=True))
-    if any(mine[0] is not theirs[0] for mine, theirs in pairs):
-        raise ValueError(f"the narrow graphs say different things of {getattr(first, 'name', type(first).__name__)}")
-    for (field, mine), (_, theirs) in pairs:
+    fields_of_both = first.ListFields(), second.ListFields()
+    if [field.name for field, _ in fields_of_both[0]] != [field.name for field, _ in fields_of_both[1]]:
+        raise ValueError(f"the narrow graphs say different things of {first!r:.400} and {second!r:.400}")
+    for (field, mine), (_, theirs) in zip(*fields_of_both, strict=True):
         if mine == theirs:
             continue
         if not field.is_repeated:
