@@ -4,6 +4,7 @@ Components that tiny models share, to the byte, are converted and compared with 
 """
 
 import hashlib
+import importlib
 import os
 import pickle
 import shutil
@@ -134,3 +135,11 @@ def shared(once, do):
 
 def folder_bytes(folder):
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()}
+
+
+@pytest.fixture(scope="session")
+def proving():
+    """benchmarks/prove_topologies.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+        return importlib.import_module("prove_topologies")

@@ -1,11 +1,9 @@
 """Pouring makes the bytes that the export makes of the same weights, in every format and kind of weights."""
 
 import dataclasses
-import importlib.util
 import inspect
 import json
 import lzma
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +34,6 @@ from shelves import write_shelf
 from tiny_pipeline import TEXT, UNET, VAE, write_tiny_pipeline
 from vectors import safetensors
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 CASES = [  # every kind of weights in every format on a UNet, and the other graphs in one each
     ("sd1", "unet", "fp32", "openvino"),
     ("sd1", "unet", "int8", "openvino"),
@@ -46,15 +43,6 @@ CASES = [  # every kind of weights in every format on a UNet, and the other grap
     ("sd1", "vae_encoder", "fp16", "onnx"),
     ("sd1", "vae_decoder", "int8", "openvino"),
 ]
-
-
-@pytest.fixture(scope="module")
-def script():
-    sys.path.append(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("prove_topologies", BENCHMARKS / "prove_topologies.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +76,16 @@ def in_one_file(folder, file):
 
 
 @pytest.mark.parametrize("family, graph, weights, form", CASES, ids=lambda value: value)
-def test_poured_is_exported_to_the_byte(script, folders, tmp_path, family, graph, weights, form):
+def test_poured_is_exported_to_the_byte(proving, folders, tmp_path, family, graph, weights, form):
     """Into the graph of another model; that of SD 2 from a single file in original names."""
     folder = folders / family
     part = next(part for part in STABLE_DIFFUSION.parts if graph in part.graphs)
     configs = {
         each.folder: json.loads((folder / each.folder / "config.json").read_text()) for each in STABLE_DIFFUSION.parts
     }
-    modules = script.sparse(part, configs[part.folder], tmp_path / "other", 1), load(open_source(folder), part)
-    specs = [script.specified(graph, part, configs, module) for module in modules]
-    topology = unpack(pack({"": script.proved(specs, weights, form, tmp_path)}))[""]
+    modules = proving.sparse(part, configs[part.folder], tmp_path / "other", 1), load(open_source(folder), part)
+    specs = [proving.specified(graph, part, configs, module) for module in modules]
+    topology = unpack(pack({"": proving.proved(specs, weights, form, tmp_path)}))[""]
     if family == "sd2":
         checkpoint = in_one_file(folder, tmp_path / "single.safetensors")
         rules, prefix = {

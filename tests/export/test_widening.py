@@ -1,10 +1,7 @@
 """A topology made of two narrow models is to the byte what an export of the real widths makes."""
 
 import argparse
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +9,6 @@ from pleinair.pouring import topologies
 from pleinair.pouring.topologies import open_topologies
 from pleinair.sources.architectures import ARCHITECTURES
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TEXT = {
     "vocab_size": 200,
     "hidden_size": 192,
@@ -37,15 +33,6 @@ SMALL = {"text_encoder": TEXT, "unet": UNET, "vae": {"block_out_channels": (32,)
 SIX = argparse.Namespace(weights=("fp16", "int8", "fp32"), format=("openvino", "onnx"))
 
 
-@pytest.fixture(scope="module")
-def script():
-    sys.path.append(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("prove_topologies", BENCHMARKS / "prove_topologies.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def models(monkeypatch, tmp_path):
     """A model, and one that is shown a mask and a picture as well."""
@@ -56,26 +43,26 @@ def models(monkeypatch, tmp_path):
     return argparse.Namespace(**vars(SIX), models=["small", "small-inpaint"], graph=["unet"], scratch=tmp_path)
 
 
-def test_a_unet_is_exported_to_the_byte(script, models):
+def test_a_unet_is_exported_to_the_byte(proving, models):
     """In all six variants, and with nine channels as with four."""
-    assert script.groups(models) == [["unet", "small", "small-inpaint"]]
-    rows = [row for row, _ in script.made(["small", "small-inpaint"], "unet", models)]
+    assert proving.groups(models) == [["unet", "small", "small-inpaint"]]
+    rows = [row for row, _ in proving.made(["small", "small-inpaint"], "unet", models)]
     assert [(row["format"], row["weights"]) for row in rows] == [(f, w) for f in SIX.format for w in SIX.weights]
-    assert [words for _, words in script.compared(["small-inpaint"], "unet", models)] == ["agrees"] * 6
-    altered(script, rows[0])
+    assert [words for _, words in proving.compared(["small-inpaint"], "unet", models)] == ["agrees"] * 6
+    altered(proving, rows[0])
     with pytest.raises(ValueError, match="openvino_model.xml differs"):
-        list(script.compared(["small-inpaint"], "unet", models))
+        list(proving.compared(["small-inpaint"], "unet", models))
 
 
-def altered(script, row):
+def altered(proving, row):
     """Ship a file in which a byte of the graph is another."""
     found = open_topologies(row)
     topology = found["small-inpaint"]
     (text,) = topology.files["openvino_model.xml"]
     files = {**topology.files, "openvino_model.xml": (bytes(text).replace(b"640", b"641", 1),)}
-    script.enter(found | {"small-inpaint": replace(topology, files=files)}, *(row[part] for part in topologies.KEY))
+    proving.enter(found | {"small-inpaint": replace(topology, files=files)}, *(row[part] for part in topologies.KEY))
 
 
-def test_a_text_encoder_is_exported_to_the_byte(script, models):
-    list(script.made(["small"], "text_encoder", models))
-    assert [words for _, words in script.compared(["small"], "text_encoder", models)] == ["agrees"] * 6
+def test_a_text_encoder_is_exported_to_the_byte(proving, models):
+    list(proving.made(["small"], "text_encoder", models))
+    assert [words for _, words in proving.compared(["small"], "text_encoder", models)] == ["agrees"] * 6

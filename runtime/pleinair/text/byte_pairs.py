@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from pleinair.text.unigram import SPACE, is_token
+from pleinair.text.unigram import LONGEST_TOKEN, MOST_TOKENS, SPACE, is_token
 
-MOST_TOKENS = 500_000
 MOST_MERGES = 1_000_000
 MARKED = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
 WORDS = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}
@@ -25,12 +24,13 @@ def parts(raw: dict[str, Any]) -> dict[str, bool]:
         "normalizer": raw.get("normalizer") == MARKED,
         "pre_tokenizer": raw.get("pre_tokenizer") in (WORDS, None),
         "model": plain and is_token(model.get("unk_token")) and isinstance(model.get("fuse_unk"), bool),
-        "vocabulary": _is_vocabulary(model.get("vocab")),
-        "list of merges": _are_merges(model.get("merges")),
+        "vocabulary": is_vocabulary(model.get("vocab")),
+        "list of merges": are_merges(model.get("merges"), MOST_MERGES),
     }
 
 
-def _is_vocabulary(vocab: Any) -> bool:
+def is_vocabulary(vocab: Any) -> bool:
+    """Whether these are numbers by token."""
     return (
         isinstance(vocab, dict)
         and 0 < len(vocab) <= MOST_TOKENS
@@ -39,12 +39,15 @@ def _is_vocabulary(vocab: Any) -> bool:
     )
 
 
-def _are_merges(merges: Any) -> bool:
+def are_merges(merges: Any, most: int) -> bool:
+    """Whether these are at most so many pairs of tokens, or both in one text with a space between."""
     return (
         isinstance(merges, list)
-        and len(merges) <= MOST_MERGES
+        and len(merges) <= most
         and all(
-            is_token(merge) or (isinstance(merge, list) and len(merge) == 2 and all(map(is_token, merge)))
+            len(merge) <= 2 * LONGEST_TOKEN
+            if isinstance(merge, str)
+            else isinstance(merge, list) and len(merge) == 2 and all(map(is_token, merge))
             for merge in merges
         )
     )

@@ -16,7 +16,7 @@ from pleinair.checks import one_line
 from pleinair.errors import BundleError
 from pleinair.system.files import parse_json
 from pleinair.text import byte_pairs, unigram
-from pleinair.text.unigram import LONGEST_TOKEN, MOST_TOKENS, is_token
+from pleinair.text.unigram import MOST_TOKENS, is_token
 
 LARGEST = 40 << 20  # bytes; CLIP's has two million, and Gemma's 34 as transformers 5 writes it
 MOST_ADDED = 2000
@@ -85,8 +85,8 @@ def _parts(raw: dict[str, Any]) -> dict[str, bool]:
         "normalizer": raw.get("normalizer") == NORMALIZER,
         "pre_tokenizer": _splits_words(raw.get("pre_tokenizer")),
         "model": _is_bpe(model),
-        "vocabulary": _is_vocabulary(model.get("vocab")),
-        "list of merges": _are_merges(model.get("merges")),
+        "vocabulary": byte_pairs.is_vocabulary(model.get("vocab")),
+        "list of merges": byte_pairs.are_merges(model.get("merges"), MOST_TOKENS),
     }
 
 
@@ -118,29 +118,6 @@ def _is_bpe(model: dict[str, Any]) -> bool:
         and (unknown is None or is_token(unknown))
         and not any(model.get(name) for name in OFF)
         and not {*model} - {"type", "vocab", "merges", "end_of_word_suffix", "unk_token", *OFF}
-    )
-
-
-def _is_vocabulary(vocab: Any) -> bool:
-    return (
-        isinstance(vocab, dict)
-        and 0 < len(vocab) <= MOST_TOKENS
-        and all(map(is_token, vocab))
-        and all(type(number) is int and 0 <= number < MOST_TOKENS for number in vocab.values())
-    )
-
-
-def _are_merges(merges: Any) -> bool:
-    """Pairs of tokens, or both in one text with a space between."""
-    return (
-        isinstance(merges, list)
-        and len(merges) <= MOST_TOKENS
-        and all(
-            len(merge) <= 2 * LONGEST_TOKEN
-            if isinstance(merge, str)
-            else isinstance(merge, list) and len(merge) == 2 and all(map(is_token, merge))
-            for merge in merges
-        )
     )
 
 
