@@ -15,7 +15,7 @@ from pleinair.model import Model, Refiners
 from pleinair.painting import Guides, Kept, Painting, noise_sources
 from pleinair.pictures.upscale import Upscalers
 from pleinair.request.help import lists_options
-from pleinair.request.options import Options
+from pleinair.request.keywords import Options
 from pleinair.request.record import asked_for
 from pleinair.request.request import Request, resolve
 from pleinair.results import Frame, Result, merged

@@ -7,7 +7,7 @@ from pathlib import Path
 from pleinair.adopting.layout import FoundGraph, shown
 from pleinair.adopting.outline import FoundPort, Outline
 from pleinair.bundle.manifest import GraphInfo, Port
-from pleinair.bundle.manifest_checks import numbers
+from pleinair.bundle.ports import numbers
 from pleinair.errors import BundleError
 
 EXPORT = "export the diffusers folder that it was made of"

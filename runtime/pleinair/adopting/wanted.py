@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pleinair.adopting.outline import Outline
 from pleinair.adopting.ports import Ports
 from pleinair.bundle.manifest import Port
-from pleinair.bundle.manifest_checks import ANSWERS
+from pleinair.bundle.ports import ANSWERS
 from pleinair.sources.configs import text_length
 from pleinair.sources.describing import Described, pooled_width, read_output
 from pleinair.sources.families import T5_KIND, Part

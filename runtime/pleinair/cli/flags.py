@@ -12,7 +12,8 @@ import typer
 from pleinair.checks import one_line
 from pleinair.errors import RequestError
 from pleinair.request.help import ranged
-from pleinair.request.options import OPTIONS, Option
+from pleinair.request.option import Option
+from pleinair.request.options import OPTIONS
 from pleinair.sampling.samplers import SAMPLERS
 
 FORMATS = {"openvino": ("openvino",), "onnx": ("onnx",), "both": ("openvino", "onnx")}

@@ -4,7 +4,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pleinair.request.options import OPTIONS, PARAMETERS, Option
+from pleinair.request.option import Option
+from pleinair.request.options import OPTIONS, PARAMETERS
 from pleinair.sampling.samplers import SAMPLERS
 
 PAGE = """# Options

@@ -2,21 +2,18 @@
 
 The command line, Python's keyword arguments, the lines of lists, the checks, the record in a picture, A1111's text,
 `rerun`, docs/options.md and the JSON schema are made of it. A new option is one line here and the place that uses it:
-the field of its group is a field of the request. `Options` repeats the names for editors, and a test compares the two.
+the field of its group is a field of the request. `keywords.py` repeats the names for editors; a test compares the two.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from PIL.Image import Image
 
-from pleinair.checks import one_of
-from pleinair.errors import RequestError
 from pleinair.network import guidance
 from pleinair.pictures.masks import FILLS, MAX_RADIUS
-from pleinair.pictures.reading import Source
 from pleinair.pictures.vae import SIDES
 from pleinair.request.kinds import (
     MAX_COUNT,
@@ -31,7 +28,6 @@ from pleinair.request.kinds import (
     Folder,
     Function,
     InputPicture,
-    Kind,
     Prompt,
     Real,
     Seeds,
@@ -40,6 +36,7 @@ from pleinair.request.kinds import (
     Whole,
     Words,
 )
+from pleinair.request.option import Option, option
 from pleinair.sampling.noise import KINDS
 from pleinair.sampling.samplers import RANGES, SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
@@ -58,45 +55,6 @@ ETA, S_CHURN, S_NOISE = (Real(*RANGES[name]) for name in ("eta", "s_churn", "s_n
 GUIDING = {name: Real(*limits) for name, limits in guidance.RANGES.items()}
 MODELS, FIRST = "the model's", "the first pass's"
 MASKED, SECOND = ("mask", "outpaint"), ("hires",)
-
-
-@dataclass(frozen=True)
-class Option:
-    """One thing that a caller may ask for."""
-
-    kind: Kind
-    help: str
-    default: Any  # where it is left out; None where that depends on something, which `usual` names
-    usual: str = ""
-    name: str = ""  # as callers say it; that of the field where none is given
-    flag: str | None = ""  # --name, --no-name for what is on by default; None where the command line has none
-    needs: tuple[str, ...] = ()  # the options without any of which it means nothing
-    a1111: str = ""  # its field in A1111's text
-    kept: bool = False  # recorded at its default too
-    by_sampler: bool = False  # whether only some samplers have it
-    group: type | None = None
-    field: str = ""  # of its group
-
-    @property
-    def panel(self) -> str:
-        """Where the command line's help shows it."""
-        return GROUPS[self.group][0]
-
-    def of(self, request: Any) -> Any:
-        """What a request has of it; its default where the request lacks its group, or holds what it stands for."""
-        path = GROUPS[self.group][1]
-        if path is None:
-            return self.default
-        for name in path:
-            request = getattr(request, name)
-            if request is None:
-                return self.default
-        return getattr(request, self.field)
-
-
-def option(default: Any, kind: Kind, help: str, *, compare: bool = True, **more: Any) -> Any:
-    """A field of a group that is an option; `more` are the fields of `Option`."""
-    return field(default=default, compare=compare, metadata={"option": Option(kind, help, default, **more)})
 
 
 @dataclass(frozen=True)
@@ -328,14 +286,14 @@ GROUPS = {  # group -> panel of the command line's help, and where a request has
 
 def _options() -> Iterator[Option]:
     """What the fields of the groups say, with their names and flags."""
-    for group in GROUPS:
+    for group, (panel, path) in GROUPS.items():
         for each in fields(group):
             found = each.metadata.get("option")
             if found:
                 name = found.name or each.name
                 negated = "no-" if found.default is True else ""
                 flag = f"--{negated}{name.replace('_', '-')}" if found.flag == "" else found.flag
-                yield replace(found, name=name, flag=flag, group=group, field=each.name)
+                yield replace(found, name=name, flag=flag, group=group, field=each.name, panel=panel, path=path)
 
 
 OPTIONS = {each.name: each for each in _options()}
@@ -343,85 +301,6 @@ BY_SAMPLER = {name: each for name, each in OPTIONS.items() if each.by_sampler an
 PARAMETERS = ("prompt", "negative")  # which Python has beside the options
 
 
-def asked(options: Mapping[str, Any], **kinds: Kind) -> dict[str, Any]:
-    """What is given of a caller's options, checked, with what shorthands stand for; RequestError for an unknown name.
-
-    `kinds` are those that a bundle narrows.
-    """
-    known = [name for name in OPTIONS if name not in PARAMETERS]
-    for name in options:
-        one_of("option", name, known)
-    given = {
-        name: kinds.get(name, OPTIONS[name].kind).read(name, value)
-        for name, value in options.items()
-        if value is not None
-    }
-    if "size" in given:
-        if "width" in given or "height" in given:
-            raise RequestError("size stands for width and height; leave one or the other out")
-        given["width"], given["height"] = given.pop("size")
-    if given.pop("panorama", False):
-        given["tile"] = "x" if given.get("tile") in (None, "x") else "xy"
-    return given
-
-
 def values(group: type, given: Mapping[str, Any]) -> dict[str, Any]:
     """Field -> value of a group's options; the default of what is not given."""
     return {each.field: given.get(name, each.default) for name, each in OPTIONS.items() if each.group is group}
-
-
-class Options(TypedDict, total=False):
-    """Keyword arguments of `Pipeline.generate`, whose docstring says what each is; None is as good as left out."""
-
-    size: str | None
-    count: int
-    panorama: bool
-    width: int | None
-    height: int | None
-    tile: bool | str
-    seed: int | Sequence[int] | str | None
-    noise: str
-    subseed: int | None
-    subseed_strength: float
-    batch: int
-    vae_tile: int | None
-    stop: Callable[[], bool] | None
-    sampler: str | None
-    spacing: str | None
-    steps: int | None
-    sigmas: Sequence[float] | str | None
-    timesteps: Sequence[float] | str | None
-    eta: float | None
-    s_churn: float
-    s_noise: float
-    clip_skip: int
-    embeddings: Sequence[str | Path]
-    guidance: float | None
-    rescale: float
-    guidance_start: float
-    guidance_end: float
-    threshold: float | None
-    parallel: float
-    two_calls: bool
-    image_guidance: float | None
-    image: Source | None
-    strength: float | None
-    mask: Source | None
-    mask_blur: float
-    fill: str
-    only_masked: bool
-    padding: int
-    restore: bool
-    outpaint: Sequence[int] | str | None
-    hires: float | str | None
-    hires_strength: float
-    enlarger: str | Path
-    hires_steps: int | None
-    hires_sampler: str | None
-    hires_spacing: str | None
-    hires_eta: float | None
-    hires_s_churn: float | None
-    hires_s_noise: float | None
-    refiner: str | Path | None
-    refiner_start: float
-    upscale: str | Path | None

@@ -11,7 +11,8 @@ from PIL.Image import Image
 from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
 from pleinair.bundle.verifying import file_info
 from pleinair.pictures.seamless import AXES
-from pleinair.request.options import BY_SAMPLER, ENLARGERS, OPTIONS, Option, Steps
+from pleinair.request.option import Option
+from pleinair.request.options import BY_SAMPLER, ENLARGERS, OPTIONS, Steps
 from pleinair.request.request import Request
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import resolve_spacing

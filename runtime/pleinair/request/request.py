@@ -12,6 +12,7 @@ from pleinair.errors import Cancelled, RequestError
 from pleinair.network.guidance import Guidance
 from pleinair.pictures.vae import SIDES
 from pleinair.request.canvas import canvas_of
+from pleinair.request.keywords import asked
 from pleinair.request.kinds import SEED_LIMIT, Whole
 from pleinair.request.options import (
     ENLARGERS,
@@ -27,7 +28,6 @@ from pleinair.request.options import (
     Steps,
     Text,
     Work,
-    asked,
     values,
 )
 from pleinair.request.passes import passes, refining_of

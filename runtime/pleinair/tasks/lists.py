@@ -24,8 +24,9 @@ from pleinair.checks import one_line, one_of
 from pleinair.errors import Cancelled, PleinairError, RequestError, ResourceError
 from pleinair.files.output import PICTURES, check_folder, check_free, folded, free_names, numbered, slug, write
 from pleinair.pipeline import Pipeline
+from pleinair.request.keywords import asked
 from pleinair.request.kinds import SEED_LIMIT
-from pleinair.request.options import OPTIONS, PARAMETERS, asked
+from pleinair.request.options import OPTIONS, PARAMETERS
 from pleinair.request.request import resolve
 from pleinair.results import Frame, Result
 from pleinair.system.files import read_file

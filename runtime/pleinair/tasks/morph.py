@@ -20,8 +20,8 @@ from pleinair.errors import RequestError
 from pleinair.network.feeds import Told
 from pleinair.network.guidance import Guide
 from pleinair.pipeline import Pipeline
+from pleinair.request.keywords import asked
 from pleinair.request.kinds import SEED_LIMIT
-from pleinair.request.options import asked
 from pleinair.request.request import Request, resolve
 from pleinair.results import Frame
 from pleinair.sampling.noise import NoiseSource, slerp

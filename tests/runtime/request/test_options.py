@@ -14,7 +14,8 @@ import pleinair
 from pleinair.errors import RequestError
 from pleinair.files.metadata import read
 from pleinair.request.help import page, schema
-from pleinair.request.options import OPTIONS, PARAMETERS, Options
+from pleinair.request.keywords import Options
+from pleinair.request.options import OPTIONS, PARAMETERS
 from pleinair.request.record import tells_empty_apart
 from pleinair.request.request import resolve
 from pleinair.tasks.rerun import rerun

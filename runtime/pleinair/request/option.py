@@ -1,0 +1,41 @@
+"""One row of the table of options."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pleinair.request.kinds import Kind
+
+
+@dataclass(frozen=True)
+class Option:
+    """One thing that a caller may ask for."""
+
+    kind: Kind
+    help: str
+    default: Any  # where it is left out; None where that depends on something, which `usual` names
+    usual: str = ""
+    name: str = ""  # as callers say it; that of the field where none is given
+    flag: str | None = ""  # --name, --no-name for what is on by default; None where the command line has none
+    needs: tuple[str, ...] = ()  # the options without any of which it means nothing
+    a1111: str = ""  # its field in A1111's text
+    kept: bool = False  # recorded at its default too
+    by_sampler: bool = False  # whether only some samplers have it
+    group: type | None = None
+    field: str = ""  # of its group
+    panel: str = ""  # where the command line's help shows it
+    path: tuple[str, ...] | None = None  # of its group in a request; None where it only stands for something else
+
+    def of(self, request: Any) -> Any:
+        """What a request has of it; its default where the request lacks its group, or holds what it stands for."""
+        if self.path is None:
+            return self.default
+        for name in self.path:
+            request = getattr(request, name)
+            if request is None:
+                return self.default
+        return getattr(request, self.field)
+
+
+def option(default: Any, kind: Kind, help: str, *, compare: bool = True, **more: Any) -> Any:
+    """A field of a group that is an option; `more` are the fields of `Option`."""
+    return field(default=default, compare=compare, metadata={"option": Option(kind, help, default, **more)})
