@@ -15,14 +15,17 @@ import numpy as np
 
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.failures import check_finite
-from pleinair.network.guidance import Guidance, Guide, guided
+from pleinair.network.guidance import Guidance, Guide, Guided
 from pleinair.pictures.vae import rough
+from pleinair.sampling.configured import make_solver
+from pleinair.sampling.laying import make_path
 from pleinair.sampling.noise import KINDS, slerp, source, stacked
-from pleinair.sampling.path_betas import make_path, prediction_type
+from pleinair.sampling.path import Point
+from pleinair.sampling.predictions import prediction_type
 from pleinair.sampling.samplers import SAMPLERS
 
 BUNDLE = open_bundle()
-EMBEDDING = np.zeros((1, 77, 768), np.float32)
+TOLD = {"text": np.zeros((1, 77, 768), np.float32)}
 COLUMNS = {  # what is measured -> guidance, and whether each step is checked and shown
     "text alone": (Guidance(1.0), False),
     "CFG": (Guidance(7.5), False),
@@ -58,24 +61,22 @@ def walk_cost(
     path = make_path(config, SAMPLERS[sampler].grid, asked.steps)
     shape = (4, side, side)
     answers = stacked([source(1), source(2)], shape)
-    guide, generator, calls = Guide(EMBEDDING, (1.0,), EMBEDDING), source(0), []
+    guide, generator, calls = Guide((TOLD,), (1.0,), TOLD), source(0), []
 
-    def network(x: np.ndarray, t: float, text: np.ndarray) -> np.ndarray:
-        calls.append(t)
+    def network(x: np.ndarray, point: Point, step: int, told: dict[str, np.ndarray]) -> np.ndarray:
+        calls.append(step)
         return answers[: len(x)]
 
-    denoise = guided(network, lambda step: guide, guidance, prediction_type(config), len(path))
+    denoise = Guided(network, lambda step: guide, guidance, prediction_type(config), len(path))
+    solver = make_solver(sampler, config)
     start = path.start * stacked([source(3)], shape)
 
     def walk() -> None:
         calls.clear()
-        states = SAMPLERS[sampler].walk(denoise, start, path, lambda: stacked([generator], shape))
-        denoise.step = 0
-        for step, state in enumerate(states, 1):
+        for state in solver(denoise, start, path, lambda: stacked([generator], shape)):
             if everything:
                 check_finite(state.x, "")
                 rough(state.x0, BUNDLE.manifest.latents.rgb, BUNDLE.manifest.vae.downsample)
-            denoise.step = min(step, len(path) - 1)
 
     return timed(walk, asked.repeats) / len(path), len(calls) / len(path)
 

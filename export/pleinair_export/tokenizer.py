@@ -106,7 +106,7 @@ def check_source(file: Path) -> None:
         try:
             read_tokenizer(read_file(file, LARGEST, ExportError, "download the model again"), file)
         except BundleError as error:
-            why = one_line(str(error).rpartition("; ")[0], 300)
+            why = one_line(error.reason, 300)
             raise ExportError(f"{why}; download the model from where you trust it") from None
 
 

@@ -15,9 +15,19 @@ Anything else that escapes is a bug and keeps its traceback.
 
 
 class PleinairError(Exception):
-    """Base of all expected errors; `str(error)` is one line that ends with what to do."""
+    """Base of all expected errors; `str(error)` is one line, `reason; remedy`."""
 
     exit_code = 1
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, without what to do about it."""
+        return str(self).rpartition("; ")[0] or str(self)
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        return str(self).rpartition("; ")[2]
 
 
 class RequestError(PleinairError):

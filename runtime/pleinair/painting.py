@@ -114,6 +114,8 @@ class Painting:
             for number, stage in enumerate(self.passes):
                 if not stage.refines:
                     begun = [self._again(stage, each) if number else self._begin(stage, each) for each in together]
+                if sparing:
+                    kept.model.graphs.release(*filter(None, (self._manifest.vae.encoder, self._manifest.vae.decoder)))
                 for batch, where in zip(together, begun, strict=True):
                     yield from self._denoise(stage, guides[number], batch, where)
                 if sparing:
@@ -312,7 +314,7 @@ class Painting:
     @cached_property
     def _encoder(self) -> starts.EncodedOnce:
         vae = self._manifest.vae
-        return starts.EncodedOnce(self.asking(self._kept.model, vae.encoder), vae, self.request.vae_tile)
+        return starts.EncodedOnce(partial(self.asking, self._kept.model, vae.encoder), vae, self.request.vae_tile)
 
     @cached_property
     def _decoding(self) -> Decoding:

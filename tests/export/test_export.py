@@ -266,16 +266,6 @@ def test_manifest(exported, tiny_sources, family, weights):
     assert str(source.parent) not in (path / "bundle.json").read_text()
 
 
-def test_the_bundle_claims_what_its_source_does(tiny_sources, exporting, tmp_path):
-    source = shutil.copytree(tiny_sources["sd1"], tmp_path / "model")
-    claims = {"vocabulary": ["house", "boat"], "sizes": {"smallest": 32, "largest": 64}}
-    (source / "pleinair.json").write_text(json.dumps(claims))
-    exporting(source, tmp_path / "out", formats=("onnx",), weights="fp32")
-    manifest = open_bundle(tmp_path / "out").manifest
-    assert (manifest.vocabulary, manifest.sizes) == (("house", "boat"), Sizes(smallest=32, largest=64))
-    assert not list((tmp_path / "out").rglob("openvino*"))  # no more than was asked for
-
-
 def test_configs_are_the_sources(exported, tiny_sources):
     path, source = exported("sd1", "fp16"), tiny_sources["sd1"]
     for ours, theirs in (
@@ -377,16 +367,17 @@ def one_pixel(tmp_path_factory):
     return folder
 
 
-def test_int8_runs_where_one_latent_pixel_is_left(one_pixel, exporting, tmp_path):
+def test_int8_runs_where_one_latent_pixel_is_left(one_pixel, tmp_path):
     """OpenVINO takes the reshape before a 1x1 convolution for a transpose there, once there is a batch."""
-    steps = exporting(one_pixel, tmp_path / "out", weights="int8")
-    painted = [step.stage for step in steps if step.graph == "picture"]
-    assert painted[:2] == ["torch: paint", "openvino: paint"] and painted[2].startswith("openvino: accepted  ")
-    pipe = pleinair.load(tmp_path / "out", threads=1)
-    made = pipe.generate("a red house", steps=2, seed=[1, 2], guidance=7.5, batch=2)
-    assert made.pixels.shape == (2, 16, 16, 3)
-    model = openvino.Core().read_model(pipe.bundle.graph_file("unet", "openvino"))
-    kinds = {node.get_element_type().get_type_name() for node in model.get_ops() if is_large(node)}
+    spec = specs(one_pixel, (2, 2))["unet"]
+    accepted(spec, tmp_path, "openvino", "int8")
+    case = {name: np.concatenate([value] * 2) if name != "timestep" else value for name, value in spec.cases[0].items()}
+    file = tmp_path / "unet" / "openvino_model.xml"
+    answer = opened(file, "openvino")(case)["out_sample"]
+    assert answer.shape == case["sample"].shape and decibel(graphs.run_torch(spec, case)["out_sample"], answer) > 35
+    kinds = {
+        node.get_element_type().get_type_name() for node in openvino.Core().read_model(file).get_ops() if is_large(node)
+    }
     assert kinds == {"i8"}
 
 
@@ -428,11 +419,11 @@ def test_large_onnx_graphs_keep_their_weights_beside_them(tmp_path, torch_specs,
         assert sorted(path.name for path in (tmp_path / name).iterdir()) == files
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2"])
-def test_attention_is_one_onnx_operator(exported, family):
+@pytest.mark.parametrize("family, attentions", [("sd1", 8), ("sd2", 2)])
+def test_attention_is_one_onnx_operator(exported, family, attentions):
     """No matrix of queries times keys is written out."""
     bundle = open_bundle(exported(family, "fp32"))
-    for name, count in (("unet", 8), ("vae_encoder", 1), ("vae_decoder", 1)):
+    for name, count in (("unet", attentions), ("vae_encoder", 1), ("vae_decoder", 1)):
         kinds = [node.op_type for node in onnx.load(bundle.graph_file(name, "onnx")).graph.node]
         assert (kinds.count("MultiHeadAttention"), kinds.count("Softmax")) == (count, 0)
 
@@ -480,11 +471,25 @@ def test_every_scheduler_of_diffusers_means_its_own_sampler_or_none():
     assert default_sampler({**multistep, "algorithm_type": "sde-dpmsolver++"}) == "dpmpp_2m_sde"
 
 
+def test_a_folder_by_another_name_claims_and_is_painted_as_it_says(tiny_sources, exporting, tmp_path):
+    """An inpainting folder that holds an ordinary UNet is an ordinary model; its pleinair.json is believed."""
+    source = shutil.copytree(tiny_sources["sd1"], tmp_path / "model")
+    claims = {"vocabulary": ["house", "boat"], "sizes": {"smallest": 32, "largest": 64}}
+    (source / "pleinair.json").write_text(json.dumps(claims))
+    index = json.loads((source / "model_index.json").read_text())
+    (source / "model_index.json").write_text(json.dumps({**index, "_class_name": "StableDiffusionInpaintPipeline"}))
+    exporting(source, tmp_path / "out", formats=("onnx",), weights="fp32", sampler="Euler a")
+    manifest = open_bundle(tmp_path / "out").manifest
+    assert manifest.tasks == ("text2image", "image2image", "inpaint")
+    assert (manifest.vocabulary, manifest.sizes) == (("house", "boat"), Sizes(smallest=32, largest=64))
+    assert manifest.defaults.sampler == "euler_a" and manifest.origin.command.endswith("--sampler euler_a")
+    assert not list((tmp_path / "out").rglob("openvino*"))  # no more than was asked for
+
+
 @pytest.mark.parametrize("name", ["StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"])
-def test_other_names_of_the_same_parts(tiny_sources, exporting, tmp_path, name):
-    """img2img and inpainting folders that hold an ordinary UNet are ordinary models."""
+def test_other_names_of_the_same_parts(tiny_sources, tmp_path, name):
     folder = shutil.copytree(tiny_sources["sd1"], tmp_path / "model")
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps({**index, "_class_name": name}))
-    exporting(folder, tmp_path / "out", formats=("onnx",), weights="fp32")
-    assert open_bundle(tmp_path / "out").manifest.tasks == ("text2image", "image2image", "inpaint")
+    model = open_source(folder)
+    assert model.rules.tasks(model) == ("text2image", "image2image", "inpaint")

@@ -21,7 +21,7 @@ COMPONENTS = {
     "vae_encoder": ("vae", AutoencoderKL),
     "vae_decoder": ("vae", AutoencoderKL),
 }
-BLOCK = "down_blocks.1.attentions.0.transformer_blocks.0"
+BLOCK = "mid_block.attentions.0.transformer_blocks.1"
 LAYERS = [f"{BLOCK}.attn1.to_q", f"{BLOCK}.ff.net.2", "conv_in", "time_embedding.linear_2", "add_embedding.linear_1"]
 engines = pytest.mark.parametrize("engine", ["openvino", "onnx"])
 

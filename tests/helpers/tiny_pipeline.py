@@ -90,8 +90,8 @@ XL_FLAT = XL_UNET | FLAT | {"attention_head_dim": 4, "transformer_layers_per_blo
 XL = {
     "text_encoder": TEXT,
     "text_encoder_2": TEXT | SECOND | {"hidden_size": 48, "projection_dim": 24, "num_hidden_layers": 4},
-    "unet": UNET | XL_UNET,
-    "vae": VAE | {"scaling_factor": 0.13025},
+    "unet": UNET | XL_FLAT | {"transformer_layers_per_block": 2},
+    "vae": VAE,
 }
 REFINER_UNET = XL_FLAT | {  # the second text alone, and beside it 24 pooled numbers and 5 of 8 sinusoids
     "cross_attention_dim": 48,
@@ -153,7 +153,7 @@ FAMILIES = {
         "StableDiffusionPipeline",
         {
             "text_encoder": TEXT | SECOND,
-            "unet": UNET | {"attention_head_dim": [2, 4], "use_linear_projection": True},
+            "unet": UNET | FLAT | {"attention_head_dim": [2], "use_linear_projection": True},
             "vae": VAE,
         },
         DDIM_V,

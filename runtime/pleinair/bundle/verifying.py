@@ -67,7 +67,7 @@ class Files:
                 path = self._inside(name)
                 size = path.stat().st_size
             except BundleError as error:
-                yield f"{name}: {'missing' if not (self.root / name).exists() else str(error).partition(';')[0]}"
+                yield f"{name}: {'missing' if not (self.root / name).exists() else error.reason}"
                 continue
             if size != expected.size:
                 yield f"{name}: {size} bytes instead of {expected.size}"

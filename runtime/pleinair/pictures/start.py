@@ -1,6 +1,7 @@
 """A picture to paint over: what the walk starts from, what it leaves alone, and how the result is put back."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,11 +87,11 @@ class Start:
 
 
 class EncodedOnce:
-    """A VAE's encoder that is asked once for pictures that are equal."""
+    """A VAE's encoder, which `opened` returns, that is asked once for pictures that are equal."""
 
-    def __init__(self, encoder: Graph, vae: Autoencoder, tile: int | None = None) -> None:
+    def __init__(self, opened: Callable[[], Graph], vae: Autoencoder, tile: int | None = None) -> None:
         self.vae = vae
-        self._encoder = encoder
+        self._opened = opened
         self._tile = tile
         self._answers: dict[bytes, np.ndarray] = {}
 
@@ -110,7 +111,7 @@ class EncodedOnce:
     def _answer(self, picture: np.ndarray) -> np.ndarray:
         key = hashlib.sha256(np.ascontiguousarray(picture)).digest()
         if key not in self._answers:
-            self._answers[key] = encoder_answer(self._encoder, picture, self.vae, self._tile)
+            self._answers[key] = encoder_answer(self._opened(), picture, self.vae, self._tile)
         return self._answers[key]
 
 

@@ -14,10 +14,10 @@ from pleinair.pictures.seamless import AXES
 from pleinair.request.option import Option
 from pleinair.request.options import BY_SAMPLER, ENLARGERS, OPTIONS, Steps
 from pleinair.request.request import Request
+from pleinair.sampling.grids import FEW_STEPS
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import resolve_spacing
 
-OWN_TIMESTEPS = ("lcm", "tcd")  # grids on which no timestep spacing can be named
 DIGEST = 16  # hexadecimal digits that tell files apart
 
 
@@ -41,7 +41,7 @@ def asked_for(bundle: Bundle, request: Request, seeds: tuple[int, ...]) -> dict[
 
 def tells_empty_apart(bundle: Bundle) -> bool:
     """Whether an empty negative prompt of the caller's is another one than none, as for SDXL."""
-    return any(getattr(each, "empty", "encode") == "zeros" for each in bundle.manifest.text_encoders)
+    return any(each.empty == "zeros" for each in bundle.manifest.text_encoders)
 
 
 def modern(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def spacing_of(bundle: Bundle, steps: Steps) -> str:
     """The spacing as `make_path` takes it; few-step samplers have timesteps of their own, which have no name."""
     grid = SAMPLERS[steps.sampler].grid
     timesteps, sigmas = resolve_spacing(bundle.scheduler_config, grid, steps.spacing)
-    return ",".join(filter(None, [None if grid in OWN_TIMESTEPS else timesteps, sigmas]))
+    return ",".join(filter(None, [None if grid in FEW_STEPS else timesteps, sigmas]))
 
 
 def _files(request: Request) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from pleinair.errors import BundleError, RequestError
 from pleinair.sampling.grids import MULTISTEP, last_orders
 from pleinair.sampling.path import Path, Point, chain
-from pleinair.sampling.scheduler_config import FLOW_CLASSES, TRIGONOMETRIC
+from pleinair.sampling.scheduler_config import TRIGONOMETRIC, is_flow_class
 from pleinair.sampling.sigmas import ALIGNED, karras, lay
 from pleinair.sampling.spacings import sigma_range, spaced_timesteps
 from pleinair.sampling.trained import train_steps, training
@@ -125,7 +125,7 @@ def _path(
     if grid in ("deis", "sa"):
         last = float(sigmas[-1])
     orders = last_orders(config, grid, len(sigmas), last, float(sigmas[-1]))
-    piped = str(config.get("_class_name") or "").startswith(FLOW_CLASSES)  # as the pipelines of such models cut them
+    piped = is_flow_class(config.get("_class_name"))  # as the pipelines of such models cut them
     return Path(chain(timesteps, sigmas, last, point), 1.0, level, orders, in_part=piped)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from pleinair.errors import BundleError
 from pleinair.sampling.path import Point
-from pleinair.sampling.scheduler_config import FLOW_CLASSES, trained_as
+from pleinair.sampling.scheduler_config import is_flow_class, trained_as
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow_prediction")
 EDM_PREDICTIONS = {"epsilon": "edm", "v_prediction": "edm_v_prediction"}
@@ -19,7 +19,7 @@ Conversion = Callable[[np.ndarray, np.ndarray, Point], np.ndarray]
 def prediction_type(config: dict[str, Any]) -> str:
     """What the network's output is, a key of `TO_X0`; BundleError for what this version cannot read."""
     kind, trained = config.get("prediction_type", "epsilon"), trained_as(config)
-    if trained == "flow" and str(config.get("_class_name") or "").startswith(FLOW_CLASSES):
+    if trained == "flow" and is_flow_class(config.get("_class_name")):
         return "flow"
     if kind not in (EDM_PREDICTIONS if trained == "edm" else PREDICTIONS):
         raise BundleError(f"prediction type '{kind}' is not supported; export a model with one of {PREDICTIONS}")

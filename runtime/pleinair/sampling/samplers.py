@@ -14,6 +14,7 @@ from pleinair.sampling import extrapolation, solvers
 from pleinair.sampling.coordinates import ancestral, deterministic, everything, langevin
 from pleinair.sampling.path import Point
 from pleinair.sampling.predictions import prediction_type
+from pleinair.sampling.scheduler_config import is_flow_match
 from pleinair.sampling.solvers import Solver
 from pleinair.sampling.trained import DISTILLED_BETAS, training
 
@@ -90,8 +91,7 @@ def pndm(wish: Wish) -> Solver:
 
 
 def euler(wish: Wish) -> Solver:
-    flow = str(wish.config.get("_class_name")).startswith("FlowMatch")
-    stochastic = flow and wish.config.get("stochastic_sampling")
+    stochastic = is_flow_match(wish.config.get("_class_name")) and wish.config.get("stochastic_sampling")
     return solvers.multistep(fresh=everything if stochastic else deterministic, churn=wish.churn)
 
 

@@ -54,8 +54,17 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
     return {key: _checked(key, value) for key, value in config.items() if value is not None}
 
 
-FLOW_CLASSES = ("FlowMatch", "SCM")  # what the names of diffusers' schedulers of flow models begin with
-TRIGONOMETRIC = "SCM"
+FLOW_MATCH, TRIGONOMETRIC = "FlowMatch", "SCM"  # what the names of diffusers' schedulers of flow models begin with
+
+
+def is_flow_match(kind: Any) -> bool:
+    """Whether a scheduler class is one of diffusers' FlowMatch ones, whose pipelines lay what configs leave open."""
+    return str(kind or "").startswith(FLOW_MATCH)
+
+
+def is_flow_class(kind: Any) -> bool:
+    """Whether a scheduler class knows flow models alone."""
+    return str(kind or "").startswith((FLOW_MATCH, TRIGONOMETRIC))
 
 
 def trained_as(config: dict[str, Any]) -> str:
@@ -64,7 +73,7 @@ def trained_as(config: dict[str, Any]) -> str:
     if name.startswith("EDM"):
         return "edm"
     flow = config.get("use_flow_sigmas") or config.get("prediction_type") == "flow_prediction"
-    return "flow" if flow or name.startswith(FLOW_CLASSES) else "betas"
+    return "flow" if flow or is_flow_class(name) else "betas"
 
 
 def _checked(key: str, value: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from pleinair.checks import one_of
 from pleinair.errors import BundleError, RequestError
 from pleinair.sampling.grids import EULER_LIKE, FEW_STEPS, WHOLE_TIMESTEPS
-from pleinair.sampling.scheduler_config import trained_as
+from pleinair.sampling.scheduler_config import is_flow_match, trained_as
 from pleinair.sampling.sigmas import SIGMA_SCHEDULES
 from pleinair.sampling.trained import train_steps
 
@@ -66,7 +66,7 @@ def _configured(config: dict[str, Any], grid: str) -> tuple[str, str | None]:
     silent = "leading" if grid in WHOLE_TIMESTEPS and trained == "betas" else "linspace"
     # the classes behind these three have a spacing of their own
     own = trained != "betas" or grid in ("singlestep", *FEW_STEPS)
-    piped = trained == "flow" and str(config.get("_class_name") or "").startswith("FlowMatch")
+    piped = trained == "flow" and is_flow_match(config.get("_class_name"))
     timestep_spacing = silent if own and not piped else config.get("timestep_spacing", silent)
     if trained == "edm":
         schedule = config.get("sigma_schedule", "karras")

@@ -54,9 +54,9 @@ def settled(path: Path, model: Described, scheduler: dict[str, Any], wishes: dic
     except ExportError:
         raise
     except (RequestError, BundleError) as error:
-        why, _, hint = str(error).rpartition("; ")
         raise ExportError(
-            f"a bundle of '{one_line(path.name, 80)}' could not paint: {one_line(why, 160)}; {one_line(hint, 300)}"
+            f"a bundle of '{one_line(path.name, 80)}' could not paint: {one_line(error.reason, 160)};"
+            f" {one_line(error.remedy, 300)}"
         ) from None
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         raise ExportError(

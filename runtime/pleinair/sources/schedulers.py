@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pleinair.sampling.names import pytorch_class
-from pleinair.sampling.scheduler_config import trained_as
+from pleinair.sampling.scheduler_config import is_flow_match, trained_as
 from pleinair.sources.describing import Described
 from pleinair.sources.transformers import kind_of
 
@@ -19,11 +19,31 @@ EMBEDDED = (4, 8.5)  # where the network itself is told the guidance
 DISTILLED = {"epsilon": 4, "sample": 1}  # what is predicted by models that begin at the last timestep -> their steps
 NO_GUIDANCE = 1.0
 
-# Key -> whether a value is one that diffusers' pipelines write over, and what with. They compare as written here.
-OVERWRITTEN: dict[str, tuple[Callable[[Any], bool], Any]] = {
-    "steps_offset": (lambda value: value != 1, 1),
-    "clip_sample": (lambda value: value is True, False),
-    "skip_prk_steps": (lambda value: value is False, True),
+
+def is_not_one(value: Any) -> bool:
+    return value != 1
+
+
+def is_true(value: Any) -> bool:
+    return value is True
+
+
+def is_false(value: Any) -> bool:
+    return value is False
+
+
+@dataclass(frozen=True)
+class Overwritten:
+    """A key of a config that diffusers' pipelines write over, where its value is wrong: they compare as said here."""
+
+    wrong: Callable[[Any], bool]
+    by: Any
+
+
+OVERWRITTEN = {
+    "steps_offset": Overwritten(wrong=is_not_one, by=1),
+    "clip_sample": Overwritten(wrong=is_true, by=False),
+    "skip_prk_steps": Overwritten(wrong=is_false, by=True),
 }
 OFFSET = {"steps_offset": 0}
 DEFAULTS: dict[str, dict[str, Any]] = {  # what a class of diffusers takes for OVERWRITTEN where its config is silent
@@ -113,13 +133,10 @@ def as_walked(config: dict[str, Any], pipeline: str, entry: Any) -> dict[str, An
     if not isinstance(kind, str):
         return config
     kind = pytorch_class(kind)
-    if kind.startswith("FlowMatch"):  # which has no timestep spacing of its own
+    if is_flow_match(kind):  # which has no timestep spacing of its own
         laid = {"timestep_spacing": SPACED[pipeline]} if pipeline in SPACED else {}
         config = {key: value for key, value in config.items() if key != "timestep_spacing"} | laid
     said = {**DEFAULTS.get(kind, {}), **config}
-    wrong = {key: OVERWRITTEN[key] for key in OVERWRITES.get(pipeline, ()) if key in said}
-    return {
-        **config,
-        "_class_name": kind,
-        **{key: right for key, (is_wrong, right) in wrong.items() if is_wrong(said[key])},
-    }
+    seen = {key: OVERWRITTEN[key] for key in OVERWRITES.get(pipeline, ()) if key in said}
+    right = {key: each.by for key, each in seen.items() if each.wrong(said[key])}
+    return {**config, "_class_name": kind, **right}

@@ -27,10 +27,18 @@ from pleinair.results import Frame
 from pleinair.sampling.noise import NoiseSource, slerp
 from pleinair.text.reader import MAX_CHUNKS
 
-EASES: dict[str, Callable[[float], float]] = {
-    "linear": lambda share: share,
-    "smooth": lambda share: share * share * (3 - 2 * share),
-}
+
+def linear(share: float) -> float:
+    """Frames at equal distances."""
+    return share
+
+
+def smooth(share: float) -> float:
+    """Frames that begin and end slowly (smoothstep)."""
+    return share * share * (3 - 2 * share)
+
+
+EASES: dict[str, Callable[[float], float]] = {"linear": linear, "smooth": smooth}
 EVEN = "even"  # frames lie where the picture changes
 ONE_FOR_ALL = (
     "mask",

@@ -38,7 +38,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Remake:
     """What `rerun` is about to do: its pipeline, the request, and the picture to compare with."""
 
     pipe: Pipeline
@@ -112,7 +112,7 @@ def plan(
     embeddings: Sequence[Path] = (),
     refiner: Path | None = None,
     upscaler: Path | None = None,
-) -> Plan:
+) -> Remake:
     """Read a picture's record and load what is to make it again, on the recorded engine and device where they are here.
 
     Raises RequestError where the record cannot be read, or asks for an input picture, an embedding, a refiner or an
@@ -166,7 +166,7 @@ def plan(
     }
     options |= {name: value for name, value in given.items() if value is not None}
     request = resolve(pipe.bundle, **options)  # what makes no sense is refused before anything is loaded
-    return Plan(pipe, found, options, open_pixels(Path(file)), tuple(warnings), _much(pipe.bundle, request))
+    return Remake(pipe, found, options, open_pixels(Path(file)), tuple(warnings), _much(pipe.bundle, request))
 
 
 def _much(bundle: Bundle, request: Request) -> str | None:
@@ -239,8 +239,7 @@ def _load(
         if all(value is None for value in was.values()):
             raise
         pipe = pipeline.load(model, **asked)
-        reason = str(error).partition(";")[0]
-        warnings.append(f"not painted as recorded: {reason}; the picture may differ")
+        warnings.append(f"not painted as recorded: {error.reason}; the picture may differ")
     for name, here in {"engine": pipe.engine, "device": pipe.device, "precision": pipe.precision}.items():
         if recorded.get(name) not in (None, here):
             warnings.append(f"made with {name} {shown(recorded[name])}, painted with {here}; the picture may differ")

@@ -1,9 +1,12 @@
 """Graphs of a pipeline: compiled once for each of a few sets of shapes, let go of, changed when they are opened."""
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import pleinair
 from pleinair.bundle.onnx_data import initializers
@@ -67,6 +70,37 @@ def test_low_memory_paints_the_same_pictures_stage_by_stage(sketch, engine):
     frames = list(low.stream(**job))
     assert [frame.step for frame in frames if frame.result] == [3, 3]
     assert all(frame.result for frame in frames[-2:]) and not any(frame.result for frame in frames[:-2])
+
+
+class Watched(FakeEngine):
+    """Knows which of its graphs somebody still holds."""
+
+    def __init__(self, on_call):
+        super().__init__(on_call)
+        self._held = WeakValueDictionary()
+
+    def open_graph(self, bundle, graph, **how):
+        self._held[graph] = super().open_graph(bundle, graph, **how)
+        return self._held[graph]
+
+    def held(self):
+        gc.collect()
+        return set(self._held)
+
+
+def test_low_memory_holds_nothing_but_the_denoiser_while_it_denoises():
+    """With a picture to start from, and pixels between two passes."""
+    held = {}
+
+    def on_call(graph, inputs):
+        held.setdefault(graph, set()).update(engine.held())
+
+    engine = Watched(on_call)
+    pipe = pleinair.load(engine=engine, memory="low")
+    picture = Image.new("RGB", (64, 64), "red")
+    pipe.generate("a boat", image=picture, hires=1.5, enlarger="lanczos", count=2, **QUICK)
+    assert {"text_encoder", "vae_encoder", "unet", "vae_decoder"} <= set(held)
+    assert held["unet"] == {"unet"}
 
 
 def test_memory_has_two_words():

@@ -162,10 +162,10 @@ def test_nothing_said_is_not_an_empty_text(pipe, said, kept):
 
 def test_only_some_models_tell_them_apart(pipe):
     def bundle(*empty):
-        encoders = [SimpleNamespace(empty=each) if each else SimpleNamespace() for each in empty]
+        encoders = [SimpleNamespace(empty=each) for each in empty]
         return SimpleNamespace(manifest=SimpleNamespace(text_encoders=encoders))
 
-    assert not tells_empty_apart(pipe.bundle) and not tells_empty_apart(bundle(None, "encode"))
+    assert not tells_empty_apart(pipe.bundle) and not tells_empty_apart(bundle("encode", "encode"))
     assert tells_empty_apart(bundle("encode", "zeros"))
 
 
