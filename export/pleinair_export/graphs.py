@@ -76,7 +76,7 @@ class ProjectedTextEncoder(nn.Module):
 
 
 class UNet(nn.Module):
-    """sample (B, C, h, w), timestep (1,), encoder_hidden_states (B, S, D) and others -> out_sample (B, 4, h, w)."""
+    """sample (B, C, h, w), timestep (1,), encoder_hidden_states (B, S, D) and others -> out_sample (B, C, h, w)."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class VaeEncoder(nn.Module):
 
 
 class TinyVaeEncoder(nn.Module):
-    """sample (B, 3, H, W) in [-1, 1] -> latent_parameters (B, 4, h, w): the latents themselves, unscaled."""
+    """sample (B, 3, H, W) in [-1, 1] -> latent_parameters (B, C, h, w): the latents themselves, unscaled."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class TinyVaeEncoder(nn.Module):
 
 
 class VaeDecoder(nn.Module):
-    """latent_sample (B, 4, h, w), already divided by the scaling factor -> sample (B, 3, H, W) in about [-1, 1]."""
+    """latent_sample (B, C, h, w), already divided by the scaling factor -> sample (B, 3, H, W) in about [-1, 1]."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ def component(bundle: Bundle, graph: str) -> str:
         return "text"
     if graph in (part.graph for part in bundle.manifest.denoisers):
         return "unet"
-    return "vae" if graph.startswith("vae") else graph
+    return "vae" if any(graph in (vae.decoder, vae.encoder) for vae in bundle.manifest.vaes.values()) else "upscaler"
 
 
 def by_component(

@@ -25,7 +25,7 @@ from pleinair.sampling.predictions import TO_X0
 
 Network = Callable[[np.ndarray, Point, int, Told], np.ndarray]  # latents, where they are, step, feeds -> the output
 
-EACH = (1, 2, 3)  # the axes of one picture in a batch (B, 4, h, w)
+EACH = (1, 2, 3)  # the axes of one picture in a batch (B, C, h, w)
 LATENT_REACH = 3.5  # latents are scaled to unit variance: next to nothing lies beyond
 TINY = 1e-20
 RANGES = {  # field of Guidance -> least, most, and what people choose
@@ -159,7 +159,7 @@ KINDS = {
 
 
 class Guided:
-    """A guided network: callable(x (B, 4, h, w), point, step from 0) -> x0, told `guide(step)` at each of `steps`.
+    """A guided network: callable(x (B, C, h, w), point, step from 0) -> x0, told `guide(step)` at each of `steps`.
 
     One Guide object a stretch of steps is cheapest. All steps must tell the network the same number of things for it
     to be told them in one call: an engine compiles its graph for one batch size, and would compile again wherever an

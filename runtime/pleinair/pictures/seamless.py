@@ -17,7 +17,7 @@ MARGIN = 8  # latents of the other side that the decoder sees around the picture
 
 
 def wrapped(denoise: Denoise, axes: str = "xy") -> Denoise:
-    """`denoise` on latents (B, 4, h, w) shifted cyclically by a new offset at each noise level, and shifted back.
+    """`denoise` on latents (B, C, h, w) shifted cyclically by a new offset at each noise level, and shifted back.
 
     The border that the network sees is elsewhere every time, so that no seam stays. Offsets follow from the timestep
     alone: a batch equals its singles, and a step repeated is the same step. Raises RequestError.
@@ -37,7 +37,7 @@ def wrapped(denoise: Denoise, axes: str = "xy") -> Denoise:
 def seamless_decode(
     decoder: Graph, latents: np.ndarray, vae: Autoencoder, tile: int | None = None, axes: str = "xy"
 ) -> np.ndarray:
-    """Latents (B, 4, h, w) -> pictures (B, H, W, 3) in 0..1 whose opposite borders meet; `tile` as in `decode`."""
+    """Latents (B, C, h, w) -> pictures (B, H, W, 3) in 0..1 whose opposite borders meet; `tile` as in `decode`."""
     down, across = wrap_margins(axes)
     padded = np.pad(latents, ((0, 0), (0, 0), (down, down), (across, across)), mode="wrap")
     pixels = decode(decoder, padded, vae, tile)

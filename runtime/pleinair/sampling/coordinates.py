@@ -22,7 +22,7 @@ Seen = tuple[Point, np.ndarray]  # where, and the x0 (or eps) the network saw th
 class State:
     """What a sampler shows after each step; a caller may replace `x` before the next one."""
 
-    x: np.ndarray  # (B, 4, h, w)
+    x: np.ndarray  # (B, C, h, w)
     x0: np.ndarray | None = None  # what the network currently believes the picture is
     at: Point | None = None  # where x is, if the sampler has left the path it was given
 

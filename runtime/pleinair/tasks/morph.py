@@ -50,7 +50,7 @@ ONE_FOR_ALL = (
 MAX_FRAMES = 10_000
 COARSE = 4  # intervals that an even walk looks at before it trusts its eyes
 FINEST = 4  # how many times closer than on a linear walk frames may lie: a jump must not swallow the film
-MAX_TOKENS = 77 * MAX_CHUNKS
+MAX_TOKENS = 77 * MAX_CHUNKS  # what the longest prompt has with CLIP
 LOOK = 32  # side in pixels of the copies whose difference is measured
 
 
@@ -61,7 +61,7 @@ class Key:
     request: Request
     guide: Callable[[int], Guide]
     generators: list[NoiseSource]  # not used for anything but encoding
-    start: np.ndarray | None  # (1, 4, h, w) latents of the picture it starts from
+    start: np.ndarray | None  # (1, C, h, w) latents of the picture it starts from
     warnings: tuple[str, ...] = ()  # about its prompts
 
 
@@ -304,7 +304,7 @@ def blend(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
 
 
 def mixed_latents(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
-    """Between two pictures' latents (1, 4, h, w): a straight line, brought to the length that lies between theirs.
+    """Between two pictures' latents (1, C, h, w): a straight line, brought to the length that lies between theirs.
 
     A mean of two pictures has less contrast than either; unlike on an arc, what they have in common stays as it is.
     """

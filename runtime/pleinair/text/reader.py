@@ -65,7 +65,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the network is told at every step; embeddings of tokens are of one length S = 77 k."""
+    """What the network is told at every step; embeddings of tokens are of one length, k chunks of L."""
 
     parts: tuple[tuple[Told, ...], ...] = field(repr=False)  # of each part its versions
     weights: tuple[float, ...]
@@ -241,9 +241,9 @@ class _Encoding:
         return told | emptied
 
     def _rows(self, place: int, chunks: tuple[Chunk, ...], made: Joined) -> np.ndarray:
-        """What an encoder says to chunks: (1, 77 k, d), or pooled (1, d), which is of the first chunk as A1111's.
+        """What an encoder says to k chunks of its length L: (1, k L, d), or pooled (1, d), of the first as A1111's.
 
-        Or, of a mask, which of their tokens are of the text (1, 77 k).
+        Or, of a mask, which of their tokens are of the text (1, k L).
         One that reads a single chunk is not filled up to those of the others.
         """
         count = 1 if self._reader.chunkers[place].encoder.cut else self._count
