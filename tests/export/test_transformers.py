@@ -8,7 +8,6 @@ from PIL import Image
 
 import pleinair
 from pleinair.bundle.opening import open_bundle
-from tiny_transformers import write_tiny_transformer
 
 TOLERANCE = 2e-3
 SEEDS = (3, 8)
@@ -16,33 +15,14 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
-def source(once):
-    """`source(family)`: a diffusers folder with random weights."""
-    return lambda family: once(f"sources/tiny-{family}", lambda folder: write_tiny_transformer(folder, family))
-
-
-@pytest.fixture(scope="module")
-def bundle(source, once, exporting):
-    """`bundle(family)`: its export, in both formats, or in one where another has the same graphs."""
-
-    def make(family):
-        def run(folder):
-            exporting(source(family), folder, formats=FORMATS[family], weights="fp32")
-
-        return once(f"bundles/{family}-fp32", run)
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def reference(source):
+def reference(tiny_sources):
     """`reference(family)`: the diffusers pipeline on a tiny folder."""
     pipes = {}
 
     def opened(family):
         if family not in pipes:
             without = {} if family != "sd3-without-t5" else {"text_encoder_3": None, "tokenizer_3": None}
-            pipes[family] = diffusers.DiffusionPipeline.from_pretrained(source(family), **without)
+            pipes[family] = diffusers.DiffusionPipeline.from_pretrained(tiny_sources[family], **without)
             pipes[family].set_progress_bar_config(disable=True)
         return pipes[family]
 
@@ -50,13 +30,13 @@ def reference(source):
 
 
 @pytest.fixture(scope="module")
-def painter(bundle):
+def painter(exported):
     """`painter(family, engine)`: our pipeline, kept loaded."""
     pipes = {}
 
     def opened(family, engine):
         if (family, engine) not in pipes:
-            pipes[family, engine] = pleinair.load(bundle(family), engine=engine, threads=1, precision="f32")
+            pipes[family, engine] = pleinair.load(exported(family, "fp32"), engine=engine, threads=1, precision="f32")
         return pipes[family, engine]
 
     return opened
@@ -82,9 +62,12 @@ CASES = {  # family, size, steps, guidance, negative, prompt
     "sana-wide-and-long": ("sana", (64, 32), 3, 2.0, None, LONG),
     "told-the-guidance-and-shifted": ("flux-dev", (24, 16), 3, 3.5, None, "the red one"),
 }
-BOTH = ("openvino", "onnx")
-FORMATS = {"sd3": BOTH, "flux": BOTH, "sd3-without-t5": ("onnx",), "flux-dev": ("onnx",), "pixart": BOTH, "sana": BOTH}
-PAINTED = [(case, engine) for case, (family, *_) in CASES.items() for engine in FORMATS[family]]
+ONNX_ALONE = ("sd3-without-t5", "flux-dev")  # as tests/export/conftest.py exports them
+PAINTED = [
+    (case, engine)
+    for case, (family, *_) in CASES.items()
+    for engine in (("onnx",) if family in ONNX_ALONE else ("openvino", "onnx"))
+]
 READ = {"flux": 256, "flux-dev": 512}  # tokens
 
 
@@ -146,8 +129,8 @@ def test_painting_over_a_picture_equals_diffusers(painter, reference, name):
     assert np.abs(ours.pixels - pixels).max() < TOLERANCE
 
 
-def test_manifests_say_what_transformers_are(bundle):
-    sd3, flux = (open_bundle(bundle(family)).manifest for family in ("sd3", "flux"))
+def test_manifests_say_what_transformers_are(exported):
+    sd3, flux = (open_bundle(exported(family, "fp32")).manifest for family in ("sd3", "flux"))
     text = sd3.conditioning["text"]
     assert (text.encoders, text.then) == (("text_encoder", "text_encoder_2"), ("text_encoder_3",))
     assert (text.width, text.zeros) == (64, 0)
@@ -161,11 +144,11 @@ def test_manifests_say_what_transformers_are(bundle):
     assert (flux.denoiser.patch, flux.denoiser.time_scale) == (2, 0.001)
     t5 = flux.text_encoders[1]
     assert (t5.bos_id, t5.eos_id, t5.pad_id, t5.length) == (None, 1, 0, 256)
-    alone, dev = (open_bundle(bundle(family)).manifest for family in ("sd3-without-t5", "flux-dev"))
+    alone, dev = (open_bundle(exported(family, "fp32")).manifest for family in ("sd3-without-t5", "flux-dev"))
     assert (alone.conditioning["text"].then, alone.conditioning["text"].zeros) == ((), 256)
     assert (dev.guidance, dev.defaults.steps, dev.defaults.guidance) == ("embedded", 28, 3.5)
     assert (dev.denoiser.feeds["guidance"], dev.text_encoders[1].length) == ("guidance", 512)
-    pixart, sana = (open_bundle(bundle(family)).manifest for family in ("pixart", "sana"))
+    pixart, sana = (open_bundle(exported(family, "fp32")).manifest for family in ("pixart", "sana"))
     (t5,), (gemma,) = pixart.text_encoders, sana.text_encoders
     assert (t5.masked, t5.lowered, t5.length, t5.prefix, t5.kept) == (True, True, 300, "", None)
     assert pixart.conditioning["text_mask"].mask and pixart.conditioning["text_mask"].encoders == ("text_encoder",)

@@ -72,7 +72,7 @@ def test_the_table_of_defaults_is_diffusers_own():
 @pytest.mark.parametrize("kind", CLASSES)
 def test_configs_are_written_over_as_diffusers_does(kind):
     """Of few trained timesteps: some classes of diffusers lay all of them out when they are made."""
-    for pipeline, said in all_pairs([*FAMILIES], SAID.values()):
+    for pipeline, said in all_pairs([*FAMILIES], [*SAID.values()]):
         config = {**BETAS, "num_train_timesteps": 20, "_class_name": kind, **said}
         theirs = diffusers_scheduler(config, kind, pipeline).config
         ours = as_walked(config, pipeline, ["diffusers", kind])

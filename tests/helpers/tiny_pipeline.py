@@ -107,11 +107,6 @@ SSD_UNET = XL_UNET | {
     "transformer_layers_per_block": [1, [2]],
     "reverse_transformer_layers_per_block": [[2, 1], 1],
 }
-SDXS_UNET = {
-    "mid_block_type": None,
-    "down_block_types": ("CrossAttnDownBlock2D",) * 2,
-    "up_block_types": ("CrossAttnUpBlock2D",) * 2,
-}
 BK_UNET = FLAT | {
     "mid_block_type": None,
     "down_block_types": ("CrossAttnDownBlock2D",),
@@ -200,7 +195,7 @@ FAMILIES = {
     ),
     "sdxs": Tiny(
         "StableDiffusionPipeline",
-        SD1 | {"unet": UNET | SDXS_UNET, "vae": TAESD},
+        SD1 | {"unet": UNET | BK_UNET, "vae": TAESD},
         TRAILING,
         kinds={"vae": "AutoencoderTiny"},
     ),
