@@ -83,9 +83,7 @@ def in_one_file(folder, file):
     return Checkpoint([file])
 
 
-@pytest.mark.parametrize(
-    "family, graph, form, kinds", CASES, ids=lambda value: value if isinstance(value, str) else "-".join(value)
-)
+@pytest.mark.parametrize("family, graph, form, kinds", CASES, ids=str)
 def test_poured_is_exported_to_the_byte(proving, folders, tmp_path, family, graph, form, kinds):
     """Into the graph of another model; that of SD 2 from a single file in original names."""
     model = open_source(folders / family)
