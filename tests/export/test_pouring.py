@@ -149,10 +149,11 @@ def test_a_single_file_is_exported_and_poured_alike(tmp_path, monkeypatch):
     assert (mine.name, mine.origin.licence, mine.origin.trigger) == ("Tiny", "mit", "in my style")
     pickled = file.with_suffix(".ckpt")
     torch.save({"state_dict": load_file(file), "epoch": 3}, pickled)
-    notes = [
-        step.words for step in pour(pickled, tmp_path / "unpickled", weights="fp32", allow_pickle=True) if step.note
-    ]
-    assert notes[0] == "takes the weights alone out of 'my tiny.ckpt'"
+    vae = tmp_path / "my tiny.pt"
+    torch.save(load_file(weights_in(tmp_path / "folder")["vae"]), vae)
+    steps = pour(pickled, tmp_path / "unpickled", vae=vae, weights="fp32", allow_pickle=True)
+    notes = [step.words for step in steps if step.note]
+    assert notes[:2] == [f"takes the weights alone out of 'my tiny.{suffix}'" for suffix in ("ckpt", "pt")]
     again = open_bundle(tmp_path / "unpickled").manifest
     assert again.files == mine.files and again.name == "my tiny"
     assert sorted(each.name for each in (tmp_path / "unpickled").iterdir()) == sorted(

@@ -214,7 +214,8 @@ def test_what_is_not_poured_is_told_what_leads_on(tmp_path, single, capsys, monk
     pickled, file = tmp_path / "model.ckpt", single()
     pickled.write_bytes(b"x")
     for arguments, words in (
-        ([pickled, "out"], "its maker; take the model's .safetensors file, or read its weights alone: --allow-pickle"),
+        ([pickled, "out"], "its maker; take the .safetensors file, or read its weights alone: --allow-pickle"),
+        ([file, "out", "--vae", pickled], "its maker; take the .safetensors file, or read its weights alone"),
         ([pickled, "out", "--allow-pickle"], "reading a pickle needs torch, not installed; install with: "),
         ([tmp_path / "absent.safetensors", "out"], "no folder or file"),
         ([file, "out", "--weights", "int4"], "unknown weights 'int4'"),
