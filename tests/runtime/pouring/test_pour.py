@@ -55,7 +55,8 @@ def test_a_folder_becomes_the_bytes_of_its_export_and_paints_the_same(tmp_path, 
         assert getattr(mine, field) == getattr(theirs, field), field
     assert mine.origin.command == "pleinair pour source --format both --weights fp16"
     assert not {str(out), str(SOURCE)} & set(json.dumps(mine.origin.tools).split('"'))
-    wanted, found = (pleinair.load(each).generate("a red house", seed=1, steps=2).images[0] for each in (None, out))
+    asked = {"seed": 1, "steps": 2, "width": 64, "height": 64}
+    wanted, found = (pleinair.load(each).generate("a red house", **asked).images[0] for each in (None, out))
     assert np.array_equal(np.asarray(wanted), np.asarray(found))
 
 
