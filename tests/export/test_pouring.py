@@ -26,10 +26,9 @@ from pleinair.pouring.writing import Plan, places, write
 from pleinair.sources.architectures import ARCHITECTURES
 from pleinair.sources.families import STABLE_DIFFUSION
 from pleinair.sources.folder import STEMS, open_source
-from pleinair_export import export
+from pleinair_export import export, unpickled
 from pleinair_export.loading import load
 from pleinair_export.tracing import TRACE, WRITE
-from pleinair_export.unpickled import tensors
 from shelves import write_shelf
 from tiny_pipeline import FLAT, TEXT, UNET, VAE, write_tiny_pipeline
 from vectors import safetensors
@@ -83,8 +82,8 @@ def in_one_file(folder, file):
     return Checkpoint([file])
 
 
-@pytest.mark.parametrize("family, graph, form, kinds", CASES, ids=str)
-def test_poured_is_exported_to_the_byte(proving, folders, tmp_path, family, graph, form, kinds):
+@pytest.mark.parametrize("family, graph, form, every", CASES, ids=str)
+def test_poured_is_exported_to_the_byte(proving, folders, tmp_path, family, graph, form, every):
     """Into the graph of another model; that of SD 2 from a single file in original names."""
     model = open_source(folders / family)
     part = next(part for part in model.family.parts if graph in part.graphs)
@@ -100,7 +99,7 @@ def test_poured_is_exported_to_the_byte(proving, folders, tmp_path, family, grap
         stored = Named(checkpoint, rules, prefix)
     else:
         stored = Named(Checkpoint([weights_in(model.path)[part.folder]]))
-    for weights in kinds:
+    for weights in every:
         out = tmp_path / weights
         out.mkdir()
         topology = unpack(pack({"": proving.proved(specs, traced, weights, form, out)}))[""]
@@ -184,4 +183,4 @@ def test_a_pickle_that_runs_something_is_refused_and_does_not(tmp_path, monkeypa
     assert [each.name for each in tmp_path.iterdir()] == ["model.ckpt"]
     torch.save([1], file)
     with pytest.raises(ValueError, match="holds no weights by name"):
-        tensors(file)
+        unpickled.tensors(file)
