@@ -157,9 +157,9 @@ def specified(
     return SPECS[part.graphs[graph]](graph, module, Context(described.size, ids, feeds))
 
 
-def proved(specs: list[Spec], weights: str, form: str, folder: Path) -> Topology:
-    """The topology that two graphs, exported below `folder`, share; raises ValueError where they differ otherwise."""
-    written = stored(specs, [TRACE[form](spec) for spec in specs], weights, form, folder)
+def proved(specs: list[Spec], traced: list[Any], weights: str, form: str, folder: Path) -> Topology:
+    """The topology that two traced graphs, written below `folder`, share; ValueError where they differ otherwise."""
+    written = stored(specs, traced, weights, form, folder)
     recogniser = Recogniser(tuple(map(parameters_of, specs)), STORED[form, weights])
     return topology_of(specs[0], recognised(*written, recogniser.hole))
 

@@ -137,6 +137,22 @@ class VaeDecoder(nn.Module):
         return self.model.decode(latent_sample, return_dict=False)
 
 
+class TinyVaeDecoder(nn.Module):
+    """As VaeDecoder, and in numbers as AutoencoderTiny.decode.
+
+    OpenVINO would fold a factor beside a convolution into its weight, which then has another name and other numbers.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, latent_sample: torch.Tensor) -> tuple[torch.Tensor]:
+        held = (3 * torch.tanh(latent_sample / 3)).clamp(-3, 3)
+        picture = self.model.decoder.layers(held)
+        return (picture + (picture - 1),)
+
+
 def text_encoder(name: str, model: nn.Module, context: Context) -> Spec:
     """Compared on one text, and on all of the context's."""
     width = model.config.hidden_size
@@ -254,18 +270,29 @@ def encoding(name: str, wrapped: nn.Module, context: Context, answers: int) -> S
 
 
 def vae_decoder(name: str, model: nn.Module, context: Context) -> Spec:
+    """Compared as `decoding` is."""
+    return decoding(name, VaeDecoder(model), context)
+
+
+def tiny_vae_decoder(name: str, model: nn.Module, context: Context) -> Spec:
+    """Compared as `decoding` is."""
+    return decoding(name, TinyVaeDecoder(model), context)
+
+
+def decoding(name: str, wrapped: nn.Module, context: Context) -> Spec:
     """Compared on normal latents of the scale the scaling factor promises, at the default size and an odd one."""
-    channels = model.config.latent_channels
+    config = wrapped.model.config
+    channels = config.latent_channels
     rng = np.random.default_rng(2)
 
     def case(batch: int, height: int, width: int) -> Arrays:
         noise = rng.standard_normal((batch, channels, height, width), dtype=np.float32)
-        return {"latent_sample": noise / np.float32(model.config.scaling_factor)}
+        return {"latent_sample": noise / np.float32(config.scaling_factor)}
 
     small = case(2, 9, 7)
     return Spec(
         name,
-        VaeDecoder(model),
+        wrapped,
         inputs={"latent_sample": Port("float32", ("batch", channels, "height", "width"))},
         outputs={"sample": Port("float32", ("batch", 3, "image_height", "image_width"))},
         example=small,
@@ -295,6 +322,7 @@ SPECS: dict[str, Callable[[str, nn.Module, Context], Spec]] = {  # kind of a gra
     "vae_encoder": vae_encoder,
     "tiny_vae_encoder": tiny_vae_encoder,
     "vae_decoder": vae_decoder,
+    "tiny_vae_decoder": tiny_vae_decoder,
 }
 FORWARD: dict[str, type[nn.Module]] = {
     "text_encoder": TextEncoder,
@@ -303,4 +331,5 @@ FORWARD: dict[str, type[nn.Module]] = {
     "vae_encoder": VaeEncoder,
     "tiny_vae_encoder": TinyVaeEncoder,
     "vae_decoder": VaeDecoder,
+    "tiny_vae_decoder": TinyVaeDecoder,
 }

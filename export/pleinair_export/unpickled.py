@@ -1,8 +1,9 @@
-"""A process of its own that reads the weights in a pickle, and nothing else of it, and writes them as safetensors.
+"""A process of its own that reads the weights in pickles, and nothing else of them, and writes them as safetensors.
 
-    python -m pleinair_export.unpickled FILE OUT
+    python -m pleinair_export.unpickled FILE OUT [FILE OUT ...]
 
-Its standard output is JSON, {"problem": null} or what is wrong with FILE. It ends when its standard input does.
+Its standard output is JSON, {"file": the last FILE, "problem": null or what is wrong with it}. It ends when its
+standard input does.
 """
 
 import json
@@ -28,14 +29,16 @@ KINDS = {
 STATE = "state_dict"  # of a training checkpoint, beside its optimizer and more
 
 
-def main(file: str, out: str) -> None:
+def main(*paths: str) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
-    try:
-        write(tensors(Path(file)), Path(out), Path(file).stat().st_size)
-        problem = None
-    except Exception as error:  # a damaged pickle raises anything
-        problem = one_line((str(error).splitlines() or [type(error).__name__])[0], 160)
-    json.dump({"problem": problem}, sys.stdout)
+    problem = None
+    for file, out in zip(paths[::2], paths[1::2], strict=True):
+        try:
+            write(tensors(Path(file)), Path(out), Path(file).stat().st_size)
+        except Exception as error:  # a damaged pickle raises anything
+            problem = one_line((str(error).splitlines() or [type(error).__name__])[0], 160)
+            break
+    json.dump({"file": file, "problem": problem}, sys.stdout)
 
 
 def tensors(file: Path) -> dict[str, torch.Tensor]:

@@ -1,5 +1,6 @@
 """Every command and example in docs/*.md is run as it stands, in the order in which the pages have them."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -83,27 +84,25 @@ def test_links_lead_somewhere(page):
 
 
 POURED = {  # of docs/models.md -> a model in the index of topologies
-    "Stable Diffusion 1.x": "sd15",
-    "Stable Diffusion 2.x": "sd21",
-    "Stable Diffusion XL": "sdxl",
-    "BK-SDM": "bk-sdm-base",
-    "SSD-1B": "ssd-1b",
+    "Stable Diffusion 1.x, also for inpainting and editing": "sd15",
+    "Stable Diffusion 2.x, also for inpainting": "sd21",
+    "Stable Diffusion XL, also for inpainting and editing": "sdxl",
+    "its refiner": "sdxl-refiner",
+    "SSD-1B, Vega": "ssd-1b",
+    "latent consistency models (LCM) of Stable Diffusion 1.x": "sd15-lcm",
+    "BK-SDM, also small and tiny": "bk-sdm-base",
+    "SDXS-512": "sdxs",
 }
 
 
 def test_what_can_be_poured_is_what_ships():
     """The table of docs/models.md: models, and kinds of weights for OpenVINO and ONNX Runtime."""
-    rows = [
-        re.split(r" *\| *", line)[1:-1]
-        for line in PAGES["models.md"].splitlines()
-        if ", also " in line and "fp16" in line
-    ]
-    told = {
-        POURED[name.split(",")[0]]: [set(filter(None, cell.split(", "))) for cell in cells] for name, *cells in rows
-    }
-    shipped = read_index()["topologies"]
+    lines = PAGES["models.md"].splitlines()
+    start = lines.index("| models | for OpenVINO | for ONNX Runtime |") + 2
+    rows = [re.split(r" *\| *", line)[1:-1] for line in itertools.takewhile(bool, lines[start:])]
+    told = {POURED[name]: [set(filter(None, cell.split(", "))) for cell in cells] for name, *cells in rows}
     found = {model: [set(), set()] for model in POURED.values()}
-    for row in shipped:
+    for row in read_index()["topologies"]:
         if row["graph"] == "unet" and row["models"][0] in found:
             found[row["models"][0]][row["format"] == "onnx"].add(row["weights"])
     assert told == found

@@ -1,5 +1,6 @@
 """16-bit weights stay as they are while a model is traced, and it answers as if they were wide."""
 
+import copy
 import shutil
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from transformers import CLIPTextModel
 
 from pleinair.engines.openvino import MARK
 from pleinair.sources.folder import open_source
-from pleinair_export import graphs
+from pleinair_export.graphs import SPECS
 from pleinair_export.loading import load
-from pleinair_export.tracing import WRITE
+from pleinair_export.tracing import STORE, TRACE
 from pleinair_export.trials import Context, tried
 from tiny_pipeline import write_tiny_pipeline
 
@@ -50,27 +51,34 @@ def test_it_answers_as_the_wide_model(source, component):
         assert torch.equal(asked(component, narrow), asked(component, wide))
 
 
-def test_a_16_bit_source_becomes_the_bytes_of_a_wide_one(tmp_path):
+@pytest.mark.parametrize(
+    "family, kinds",
+    [("sd1", {"openvino": ("fp16", "int8"), "onnx": ("int8",)}), ("sdxs", {"openvino": ("fp16",)})],
+    ids=["VAE", "TAESD"],
+)
+def test_a_16_bit_source_becomes_the_bytes_of_a_wide_one(tmp_path, family, kinds):
     """In every kind of weights; 16-bit ones are marked as such in the file."""
-    tiny = write_tiny_pipeline(tmp_path / "tiny")
+    tiny = write_tiny_pipeline(tmp_path / "tiny", family)
     vae = Path("vae", "diffusion_pytorch_model.safetensors")
     both = {  # numbers that float16 and bfloat16 have alike
         name: torch.where(each.abs() < 1e-4, 0, each).bfloat16() for name, each in load_file(tiny / vae).items()
     }
+    made = {}
     for folder, kind in {"wide": torch.float32, **DTYPES}.items():
         shutil.copytree(tiny, tmp_path / folder)
         save_file({name: each.to(kind) for name, each in both.items()}, tmp_path / folder / vae, {"format": "pt"})
-    for form, weights in (("openvino", "fp16"), ("openvino", "int8"), ("onnx", "int8")):
-        made = {}
-        for folder in ("wide", *DTYPES):
-            model = open_source(tmp_path / folder)
-            spec = graphs.vae_decoder("vae_decoder", load(model, model.family.part("vae")), Context(tried(model.size)))
-            out = tmp_path / folder / f"{form}-{weights}"
-            out.mkdir()
-            WRITE[form](spec, out, weights)
-            made[folder] = {file.name: file.read_bytes() for file in out.iterdir()}
-        assert made["float16"] == made["wide"]
-        assert made["bfloat16"] == made["wide"]
+        model = open_source(tmp_path / folder)
+        part = model.family.part("vae")
+        spec = SPECS[part.graphs["vae_decoder"]]("vae_decoder", load(model, part), Context(tried(model.size)))
+        for form, weights in kinds.items():
+            traced = TRACE[form](spec)
+            for each in weights:
+                out = tmp_path / folder / f"{form}-{each}"
+                out.mkdir()
+                STORE[form](copy.deepcopy(traced), spec, out, each)
+                made[folder, out.name] = {file.name: file.read_bytes() for file in out.iterdir()}
+    for name in {name for _, name in made}:
+        assert made["float16", name] == made["bfloat16", name] == made["wide", name], name
     nodes = openvino.Core().read_model(tmp_path / "float16" / "openvino-fp16" / "openvino_model.xml").get_ops()
     widening = [node for node in nodes if node.get_type_name() == "Convert"]
     assert widening and all(MARK in node.rt_info for node in widening)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import json
 import lzma
 from pathlib import Path
 
@@ -27,21 +26,20 @@ from pleinair.pouring.writing import Plan, places, write
 from pleinair.sources.architectures import ARCHITECTURES
 from pleinair.sources.families import STABLE_DIFFUSION
 from pleinair.sources.folder import STEMS, open_source
-from pleinair_export import export
+from pleinair_export import export, unpickled
 from pleinair_export.loading import load
-from pleinair_export.tracing import WRITE
+from pleinair_export.tracing import TRACE, WRITE
 from shelves import write_shelf
-from tiny_pipeline import TEXT, UNET, VAE, write_tiny_pipeline
+from tiny_pipeline import FLAT, TEXT, UNET, VAE, write_tiny_pipeline
 from vectors import safetensors
 
-CASES = [  # every kind of weights in every format on a UNet, and the other graphs in one each
-    ("sd1", "unet", "fp32", "openvino"),
-    ("sd1", "unet", "int8", "openvino"),
-    ("sd2", "unet", "fp16", "openvino"),
-    ("sd2", "unet", "int8", "onnx"),
-    ("sd2", "text_encoder", "int8", "onnx"),
-    ("sd1", "vae_encoder", "fp16", "onnx"),
-    ("sd1", "vae_decoder", "int8", "openvino"),
+ALL = ("fp32", "fp16", "int8")
+CASES = [  # family, graph, format, kinds of weights: a UNet in each, and the other graphs in one
+    ("lcm", "unet", "openvino", ALL),
+    ("sd2", "unet", "onnx", ALL),
+    ("sd2", "text_encoder", "onnx", ("int8",)),
+    ("lcm", "vae_encoder", "openvino", ("int8",)),
+    ("sdxs", "vae_decoder", "openvino", ("fp16",)),
 ]
 
 
@@ -50,59 +48,68 @@ def folders(tmp_path_factory):
     """Family -> a tiny folder with no parameter at the value that it is made with, as trained ones are."""
     root = tmp_path_factory.mktemp("pouring")
     rng = torch.Generator().manual_seed(3)
-    for family in ("sd1", "sd2"):
+    for family in sorted({case[0] for case in CASES}):
         write_tiny_pipeline(root / family, family, seed=3)
-        for part in STABLE_DIFFUSION.parts:
-            file = root / family / part.folder / f"{STEMS[part.library]}.safetensors"
-            moved = {
+        for file in weights_in(root / family).values():
+            values = {
                 name: each + 0.05 * torch.randn(each.shape, generator=rng) for name, each in load_file(file).items()
             }
-            save_file(moved, file, {"format": "pt"})
+            save_file(values, file, {"format": "pt"})
     return root
+
+
+def moved(module):
+    """Another model of the same network."""
+    rng = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for each in module.parameters():
+            each += 0.05 * torch.randn(each.shape, generator=rng)
+    return module
+
+
+def weights_in(folder):
+    """Component -> its file."""
+    return {part.folder: folder / part.folder / f"{STEMS[part.library]}.safetensors" for part in STABLE_DIFFUSION.parts}
 
 
 def in_one_file(folder, file):
     """The weights of a folder of SD 2 in a single file, under the names that these have."""
     parts = {
-        part.folder: {
-            name: each.numpy()
-            for name, each in load_file(folder / part.folder / f"{STEMS[part.library]}.safetensors").items()
-        }
-        for part in STABLE_DIFFUSION.parts
+        part: {name: each.numpy() for name, each in load_file(own).items()} for part, own in weights_in(folder).items()
     }
     tensors = original_names.single_file(parts, opened=True)
     file.write_bytes(safetensors(tensors))
     return Checkpoint([file])
 
 
-@pytest.mark.parametrize("family, graph, weights, form", CASES, ids=lambda value: value)
-def test_poured_is_exported_to_the_byte(proving, folders, tmp_path, family, graph, weights, form):
+@pytest.mark.parametrize("family, graph, form, every", CASES, ids=str)
+def test_poured_is_exported_to_the_byte(proving, folders, tmp_path, family, graph, form, every):
     """Into the graph of another model; that of SD 2 from a single file in original names."""
-    folder = folders / family
-    part = next(part for part in STABLE_DIFFUSION.parts if graph in part.graphs)
-    configs = {
-        each.folder: json.loads((folder / each.folder / "config.json").read_text()) for each in STABLE_DIFFUSION.parts
-    }
-    modules = proving.sparse(part, configs[part.folder], tmp_path / "other", 1), load(open_source(folder), part)
-    specs = [proving.specified(graph, part, configs, module) for module in modules]
-    topology = unpack(pack({"": proving.proved(specs, weights, form, tmp_path)}))[""]
+    model = open_source(folders / family)
+    part = next(part for part in model.family.parts if graph in part.graphs)
+    modules = moved(load(model, part)), load(model, part)
+    specs = [proving.specified(graph, part, model.configs, module) for module in modules]
+    traced = [TRACE[form](spec) for spec in specs]
     if family == "sd2":
-        checkpoint = in_one_file(folder, tmp_path / "single.safetensors")
+        checkpoint = in_one_file(model.path, tmp_path / "single.safetensors")
         rules, prefix = {
             "unet": (names.unet, "model.diffusion_model."),
             "text_encoder": (names.open_clip, "cond_stage_model.model."),
         }[part.folder]
         stored = Named(checkpoint, rules, prefix)
     else:
-        stored = Named(Checkpoint([folder / part.folder / f"{STEMS[part.library]}.safetensors"]))
-    assert misfits(topology, stored.shapes) == []
-    plan = Plan(part, graph, form, topology)
-    infos = {}
-    assert sum(write(plan, stored, tmp_path / "poured", infos)) == plan.size
-    exported = {file.name: file.read_bytes() for file in (tmp_path / "out1").iterdir()}
-    assert {file.name: file.read_bytes() for file in (tmp_path / "poured").iterdir()} == exported
-    assert {name.partition("/")[2] for name in infos} == set(exported)
-    again = WRITE[form](specs[1], tmp_path / "poured", weights) if graph == "text_encoder" else None
+        stored = Named(Checkpoint([weights_in(model.path)[part.folder]]))
+    for weights in every:
+        out = tmp_path / weights
+        out.mkdir()
+        topology = unpack(pack({"": proving.proved(specs, traced, weights, form, out)}))[""]
+        assert misfits(topology, stored.shapes) == []
+        plan, infos = Plan(part, graph, form, topology), {}
+        assert sum(write(plan, stored, out / "poured", infos)) == plan.size
+        exported = {file.name: file.read_bytes() for file in (out / "out1").iterdir()}
+        assert {file.name: file.read_bytes() for file in (out / "poured").iterdir()} == exported
+        assert {name.partition("/")[2] for name in infos} == set(exported)
+    again = WRITE[form](specs[1], out / "poured", weights) if graph == "text_encoder" else None
     assert again is None or places(plan) == again.placed
 
 
@@ -110,7 +117,7 @@ def test_a_single_file_is_exported_and_poured_alike(tmp_path, monkeypatch):
     """diffusers' converters read it for the export, our own names for pouring."""
     configs = {
         "text_encoder": TEXT | {"vocab_size": 515, "bos_token_id": 513, "eos_token_id": 2, "pad_token_id": 1},
-        "unet": UNET,
+        "unet": UNET | FLAT,
         "vae": VAE,
     }
     monkeypatch.setitem(ARCHITECTURES, "tiny", configs)
@@ -141,10 +148,11 @@ def test_a_single_file_is_exported_and_poured_alike(tmp_path, monkeypatch):
     assert (mine.name, mine.origin.licence, mine.origin.trigger) == ("Tiny", "mit", "in my style")
     pickled = file.with_suffix(".ckpt")
     torch.save({"state_dict": load_file(file), "epoch": 3}, pickled)
-    notes = [
-        step.words for step in pour(pickled, tmp_path / "unpickled", weights="fp32", allow_pickle=True) if step.note
-    ]
-    assert notes[0] == "takes the weights alone out of 'my tiny.ckpt'"
+    vae = tmp_path / "my tiny.pt"
+    torch.save(load_file(weights_in(tmp_path / "folder")["vae"]), vae)
+    steps = pour(pickled, tmp_path / "unpickled", vae=vae, weights="fp32", allow_pickle=True)
+    notes = [step.words for step in steps if step.note]
+    assert notes[:2] == [f"takes the weights alone out of 'my tiny.{suffix}'" for suffix in ("ckpt", "pt")]
     again = open_bundle(tmp_path / "unpickled").manifest
     assert again.files == mine.files and again.name == "my tiny"
     assert sorted(each.name for each in (tmp_path / "unpickled").iterdir()) == sorted(
@@ -168,10 +176,11 @@ class Mischief:
 def test_a_pickle_that_runs_something_is_refused_and_does_not(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "model.ckpt"
-    for content, words in (({"x": Mischief()}, "as weights alone"), ([1], "holds no weights by name")):
-        torch.save(content, file)
-        with pytest.raises(ExportError, match=words) as caught:
-            for _ in pour(file, tmp_path / "out", allow_pickle=True):
-                pass
-        assert "\n" not in str(caught.value)
+    torch.save({"x": Mischief()}, file)
+    with pytest.raises(ExportError, match="as weights alone") as caught:
+        list(pour(file, tmp_path / "out", allow_pickle=True))
+    assert "\n" not in str(caught.value)
     assert [each.name for each in tmp_path.iterdir()] == ["model.ckpt"]
+    torch.save([1], file)
+    with pytest.raises(ValueError, match="holds no weights by name"):
+        unpickled.tensors(file)

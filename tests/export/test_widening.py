@@ -24,6 +24,7 @@ UNET = {
     "sample_size": 8,
     "cross_attention_dim": 48,
     "attention_head_dim": 8,
+    "time_cond_proj_dim": 96,
     "layers_per_block": 1,
     "block_out_channels": (320, 640),
     "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),

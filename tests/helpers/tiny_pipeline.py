@@ -113,8 +113,8 @@ BK_UNET = FLAT | {
     "up_block_types": ("CrossAttnUpBlock2D",),
 }
 TAESD = {
-    "encoder_block_out_channels": (8,) * 4,
-    "decoder_block_out_channels": (8,) * 4,
+    "encoder_block_out_channels": (40,) * 4,  # so many that every kernel is stored small
+    "decoder_block_out_channels": (40,) * 4,
     "num_encoder_blocks": (1,) * 4,
     "num_decoder_blocks": (1,) * 4,
 }

@@ -38,7 +38,7 @@ def pour(
     ] = None,
     sampler: OwnSampler = None,
     allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Take the weights, and nothing else, out of a .ckpt; needs PyTorch.")
+        bool, typer.Option("--allow-pickle", help="Take the weights alone out of a .ckpt or .pt; needs PyTorch.")
     ] = False,
     force: Replace = False,
     as_json: Json = False,

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from pleinair.bundle.opening import open_bundle
-from pleinair.engines.engine import installed
+from pleinair.engines.engine import usual_format
 from pleinair.errors import RequestError
 from pleinair.pouring.pour import Progress, pour
 from pleinair.system.files import CONFIG, read_json
@@ -21,7 +21,7 @@ def bundle_of(file: Path, engine: str | None) -> Generator[Progress, None, Path]
     Yields what `pour` yields, nothing where the bundle is there. Raises what that raises, and RequestError where the
     file's name is no name of a model, or that of another one.
     """
-    bundle, form = models_folder() / file.stem, "onnx" if engine == "onnx" or not installed("openvino") else "openvino"
+    bundle, form = models_folder() / file.stem, usual_format(engine)
     by_hand = f"make a bundle with: pleinair pour '{file}' OUT"
     if not is_name(file.stem):
         raise RequestError(f"no model can be called '{file.stem}'; {by_hand}")

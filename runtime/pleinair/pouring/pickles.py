@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from pleinair.checks import one_line
@@ -12,6 +13,7 @@ from pleinair.errors import ExportError, ResourceError
 from pleinair.sources.weight_files import DOWNLOAD
 from pleinair.system import install
 
+SAFETENSORS = ".safetensors"
 SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
 PURPOSE = "reading a pickle"
 
@@ -24,19 +26,21 @@ def check_pickle(file: Path, allowed: bool) -> None:
     """Raise ExportError unless the user has allowed to read pickles, EngineError where PyTorch is not installed."""
     if not allowed:
         raise ExportError(
-            f"'{one_line(file.name, 80)}' is a pickle, which can run programs of its maker; take the model's"
+            f"'{one_line(file.name, 80)}' is a pickle, which can run programs of its maker; take the"
             " .safetensors file, or read its weights alone: --allow-pickle"
         )
     install.need(PURPOSE)
 
 
-def unpickled(file: Path, folder: Path) -> Path:
-    """The weights of a pickle as a safetensors file of its name in `folder`; raises ExportError and ResourceError.
+def unpickle(files: Mapping[Path, Path]) -> None:
+    """Write the weights of pickles as the safetensors files that stand behind them.
 
-    Nothing else in the pickle is run. The process ends with this one.
+    Nothing else in a pickle is run. The process ends with this one. Raises ExportError and ResourceError.
     """
-    out = folder / f"{file.stem}.safetensors"
-    command = [sys.executable, "-P", "-m", "pleinair_export.unpickled", str(file), str(out)]
+    for out in files.values():
+        out.parent.mkdir(parents=True, exist_ok=True)
+    pairs = [str(path) for pair in files.items() for path in pair]
+    command = [sys.executable, "-P", "-m", "pleinair_export.unpickled", *pairs]
     paths = os.pathsep.join(filter(None, sys.path))
     with subprocess.Popen(
         command,
@@ -52,13 +56,13 @@ def unpickled(file: Path, folder: Path) -> Path:
             process.kill()
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
-    where = one_line(file.name, 80)
     try:
-        problem = json.loads(said)["problem"]
+        told = json.loads(said)
+        problem, where = told["problem"], one_line(Path(told["file"]).name, 80)
     except (ValueError, LookupError, TypeError):
+        where = one_line(next(iter(files)).name, 80)
         raise ResourceError(
             f"the process that read '{where}' ended with code {process.returncode}; close other programs and try again"
         ) from None
     if problem:
         raise ExportError(f"cannot read '{where}' as weights alone ({problem}); {DOWNLOAD}, as .safetensors")
-    return out

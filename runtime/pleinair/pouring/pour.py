@@ -5,7 +5,6 @@ import platform
 import shutil
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +22,9 @@ from pleinair.pictures.vae import encode
 from pleinair.pouring.forms import formed
 from pleinair.pouring.names import Named
 from pleinair.pouring.opened import Opened, opened
-from pleinair.pouring.pickles import check_pickle, is_pickle, unpickled
+from pleinair.pouring.pickles import SAFETENSORS, check_pickle, is_pickle, unpickle
 from pleinair.pouring.topologies import find, plain
+from pleinair.pouring.vaes import others
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
 from pleinair.pouring.writing import Plan, places, write
 from pleinair.sources.defaults import own_sampler
@@ -37,6 +37,7 @@ from pleinair.version import __version__
 
 FORMATS = ("openvino", "onnx")
 WEIGHTS = ("fp32", "fp16", "int8")
+TAKEN = ".taken"  # of a bundle that is not finished: what came out of pickles
 ROOM = 10_000_000  # bytes of disk for what lies beside the graphs
 NORMS = ("final_layer_norm.weight", "final_layer_norm.bias")
 
@@ -66,7 +67,7 @@ def pour(
     """Pour a single safetensors file or a diffusers folder into the bundle OUT, yielding before every step.
 
     `vae` is a file whose VAE takes the place of the model's, `prediction` what the network predicts where that is not
-    said. With `allow_pickle` SOURCE may be a .ckpt, out of which PyTorch takes the weights alone. OUT appears when the
+    said. With `allow_pickle` both may be pickles, out of which PyTorch takes the weights alone. OUT appears when the
     generator is exhausted; closed, failed or killed earlier, whatever was there is untouched. Raises RequestError,
     ExportError (not a model that fits, or damaged), ResourceError.
     """
@@ -81,30 +82,42 @@ def pour(
         if not source.exists():
             raise absent(str(source))
         check_apart(out, source.resolve())
-        if pickled := source.is_file() and is_pickle(source):
-            check_pickle(source, allow_pickle)
-        read = partial(opened, vae=vae, prediction=prediction, sampler=sampler)
-        found = None if pickled else read(source)
+        files = [file for file in (source, vae) if file is not None and file.is_file()]
+        pickles = [file for file in files if is_pickle(file)]
+        for file in pickles:
+            check_pickle(file, allow_pickle)
+        found = None if pickles else opened(source, vae, prediction, sampler)
         plans = [] if found is None else planned(found, formats, weights)
-        total = 2 * source.stat().st_size if pickled else sum(plan.size for plan in plans)
+        total = 2 * sum(file.stat().st_size for file in files) if pickles else sum(plan.size for plan in plans)
     with staged(out, force, total + ROOM) as stage:
         for line in stage.tidied:
             yield Progress(line, 0, total, note=True)
         if found is None:
-            yield Progress(f"takes the weights alone out of '{one_line(source.name, 80)}'", 0, total, note=True)
-            file = unpickled(source, stage.path)
-            found = read(file)
+            taken = yield from taken_out(pickles, stage.path / TAKEN)
+            found = opened(taken.get(source, source), taken.get(vae, vae), prediction, sampler)
             found = replace(found, model=replace(found.model, path=source))
             plans = planned(found, formats, weights)
             total = sum(plan.size for plan in plans)
         for line in (*found.notes, *left_over(found, plans)):
             yield Progress(line, 0, total, note=True)
         written = yield from fill(found, plans, stage.path, weights)
-        if pickled:
-            found.weights["unet"].checkpoint.close()
-            file.unlink()
+        if pickles:
+            for named in found.weights.values():
+                named.checkpoint.close()
+            shutil.rmtree(stage.path / TAKEN)
         finish(found, plans, stage.path, weights, written)
     yield Progress("done", total, total)
+
+
+def taken_out(pickles: list[Path], folder: Path) -> Generator[Progress, None, dict[Path, Path]]:
+    """The safetensors files, below `folder`, that are made of pickles."""
+    made = {}
+    for number, pickle in enumerate(pickles):
+        for file in (pickle, *others(pickle)):
+            yield Progress(f"takes the weights alone out of '{one_line(file.name, 80)}'", 0, 0, note=True)
+            made[file] = folder / str(number) / f"{file.stem}{SAFETENSORS}"
+    unpickle(made)
+    return made
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from pleinair.errors import ExportError, RequestError
 from pleinair.pouring import names
 from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.names import Named, Rules
-from pleinair.pouring.pickles import is_pickle
 from pleinair.sources import architectures
 from pleinair.sources.families import TINY_VAE, VAE, Part
 from pleinair.sources.folder import Source
@@ -34,7 +33,6 @@ LAYOUTS = (
     Layout("decoder.1.weight", names.tiny_vae, TINY_VAE),
 )
 USUAL: Mapping[str, Mapping[str, Any]] = {VAE.kind: architectures.VAE, TINY_VAE.kind: architectures.TAESD}
-SAFE = "give the VAE's .safetensors file with --vae"
 HALVES = {"decoder": "1.weight", "encoder": "0.weight"}  # of TAESD as published -> a tensor of its file
 
 
@@ -59,8 +57,6 @@ def open_vae(file: Path) -> Vae:
     """A VAE in a file of its own, or out of a whole model; raises RequestError and ExportError."""
     if not file.is_file():
         raise RequestError(f"no file '{one_line(file, 120, end=True)}'; check the path after --vae")
-    if is_pickle(file):
-        raise ExportError(f"'{one_line(file.name, 80)}' is a pickle, which can run programs of its maker; {SAFE}")
     found = find_vae(open_halves(file), (*PREFIXES, ""))
     if found is None:
         raise ExportError(f"'{one_line(file.name, 80)}' holds no VAE; give another file with --vae")
@@ -70,14 +66,30 @@ def open_vae(file: Path) -> Vae:
 def open_halves(file: Path) -> Checkpoint:
     """A file, and with one of TAESD's two the other that lies beside it; raises ExportError where that is missing."""
     checkpoint = Checkpoint([file])
-    half = next((half for half in HALVES if half in file.name), None)
+    half = half_of(file)
     if half is None or HALVES[half] not in checkpoint:
         return checkpoint
-    halves = [file.with_name(file.name.replace(half, each)) for each in HALVES]
+    halves = [called(file, half, each) for each in HALVES]
     absent = next((each.name for each in halves if not each.is_file()), None)
     if absent:
         raise ExportError(f"'{one_line(absent, 80)}', the other half of TAESD, is not beside it; put it there")
     return Checkpoint(halves, [f"{each}." for each in HALVES])
+
+
+def half_of(file: Path) -> str | None:
+    """Which of TAESD's two files one is called."""
+    return next((half for half in HALVES if half in file.name), None)
+
+
+def called(file: Path, half: str, other: str) -> Path:
+    return file.with_name(file.name.replace(half, other))
+
+
+def others(file: Path) -> list[Path]:
+    """The file beside one that is called as the other of TAESD's two."""
+    half = half_of(file)
+    beside = [called(file, half, each) for each in HALVES if each != half] if half else []
+    return [each for each in beside if each.is_file()]
 
 
 def config_of(part: Part, model: str) -> Mapping[str, Any]:

@@ -29,9 +29,7 @@ def write_tokenizer(source: Path | None, target: Path, length: int, pad: str) ->
         write_shipped(target, length, pad)
     else:
         copy(source, target)
-    complete(target)
-    file = target / "tokenizer.json"
-    vocabulary = checked(file)["model"]["vocab"]
+    vocabulary = complete(target)["vocab"]
     try:
         return Tokens(length, vocabulary[BOS], vocabulary[EOS], vocabulary[padding(target, pad)])
     except KeyError as error:
@@ -78,8 +76,8 @@ def byte_letters() -> list[str]:
     return [chr(b) for b in plain] + [chr(256 + n) for n in range(256 - len(plain))]
 
 
-def complete(target: Path) -> None:
-    """Write whichever of the three files is absent from the others."""
+def complete(target: Path) -> dict[str, Any]:
+    """Write whichever of the three files is absent from the others; returns the model that tokenizer.json holds."""
     whole, vocabulary, merges = (target / name for name in ("tokenizer.json", "vocab.json", "merges.txt"))
     if not whole.exists():
         lines = read_file(merges, TEXT, ExportError, DOWNLOAD).decode("utf-8", "replace").splitlines()
@@ -92,6 +90,7 @@ def complete(target: Path) -> None:
     if not merges.exists():
         pairs = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
         merges.write_text("\n".join([HEADER, *pairs, ""]), encoding="utf-8")
+    return model
 
 
 def checked(file: Path) -> dict[str, Any]:

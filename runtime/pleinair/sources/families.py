@@ -99,9 +99,9 @@ GEMMA = Part(
 UNET = Part("unet", "diffusers", "UNet2DConditionModel", {"unet": "unet"})
 VAE = Part("vae", "diffusers", "AutoencoderKL", {"vae_encoder": "vae_encoder", "vae_decoder": "vae_decoder"})
 TINY_VAE = replace(
-    VAE, kind="AutoencoderTiny", graphs={"vae_encoder": "tiny_vae_encoder", "vae_decoder": "vae_decoder"}
+    VAE, kind="AutoencoderTiny", graphs={"vae_encoder": "tiny_vae_encoder", "vae_decoder": "tiny_vae_decoder"}
 )
-DEEP_VAE = replace(TINY_VAE, kind="AutoencoderDC")
+DEEP_VAE = replace(VAE, kind="AutoencoderDC", graphs={"vae_encoder": "tiny_vae_encoder", "vae_decoder": "vae_decoder"})
 PIXART = Part("transformer", "diffusers", "PixArtTransformer2DModel", {"transformer": "transformer"})
 STAND_INS = {  # class of a part, and one that a pipeline may have in its place -> that part
     (VAE.kind, "AutoencoderTiny"): TINY_VAE,
