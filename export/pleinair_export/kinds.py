@@ -1,24 +1,35 @@
-"""The kinds of graphs that rows of families name: what makes the Spec of one, and the module that is traced."""
+"""The kinds of graphs that rows of families name."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import nn
 
-from pleinair_export import graphs, transformer_graphs
+from pleinair_export import graphs, text_graphs, transformer_graphs, vae_graphs
 from pleinair_export.graphs import Spec
 from pleinair_export.trials import Context
 
-SPECS: dict[str, Callable[[str, nn.Module, Context], Spec]] = {
-    **graphs.SPECS,
-    "t5_encoder": transformer_graphs.t5_encoder,
-    "masked_t5_encoder": transformer_graphs.masked_t5_encoder,
-    "gemma_encoder": transformer_graphs.gemma_encoder,
-    "transformer": transformer_graphs.transformer,
-}
-FORWARD: dict[str, type[nn.Module]] = {
-    **graphs.FORWARD,
-    "t5_encoder": transformer_graphs.T5Encoder,
-    "masked_t5_encoder": transformer_graphs.T5Encoder,
-    "gemma_encoder": transformer_graphs.GemmaEncoder,
-    "transformer": transformer_graphs.Transformer,
+
+@dataclass(frozen=True)
+class GraphKind:
+    """The module that is traced around a component, and what makes the Spec of that."""
+
+    module: type[nn.Module]
+    spec: Callable[[str, nn.Module, Context], Spec]
+
+
+KINDS = {
+    "text_encoder": GraphKind(module=text_graphs.TextEncoder, spec=text_graphs.text_encoder),
+    "projected_text_encoder": GraphKind(
+        module=text_graphs.ProjectedTextEncoder, spec=text_graphs.projected_text_encoder
+    ),
+    "t5_encoder": GraphKind(module=transformer_graphs.T5Encoder, spec=transformer_graphs.t5_encoder),
+    "masked_t5_encoder": GraphKind(module=transformer_graphs.T5Encoder, spec=transformer_graphs.masked_t5_encoder),
+    "gemma_encoder": GraphKind(module=transformer_graphs.GemmaEncoder, spec=transformer_graphs.gemma_encoder),
+    "unet": GraphKind(module=graphs.UNet, spec=graphs.unet),
+    "transformer": GraphKind(module=transformer_graphs.Transformer, spec=transformer_graphs.transformer),
+    "vae_encoder": GraphKind(module=vae_graphs.VaeEncoder, spec=vae_graphs.vae_encoder),
+    "tiny_vae_encoder": GraphKind(module=vae_graphs.TinyVaeEncoder, spec=vae_graphs.tiny_vae_encoder),
+    "vae_decoder": GraphKind(module=vae_graphs.VaeDecoder, spec=vae_graphs.vae_decoder),
+    "tiny_vae_decoder": GraphKind(module=vae_graphs.TinyVaeDecoder, spec=vae_graphs.tiny_vae_decoder),
 }

@@ -11,11 +11,12 @@ from pleinair.sources.families import PROJECTED, Part
 from pleinair.sources.folder import Source
 from pleinair.text.encoders import NORM
 from pleinair_export.check import Converted
-from pleinair_export.graphs import Spec, answers, final_norm
-from pleinair_export.kinds import SPECS
+from pleinair_export.graphs import Spec, answers
+from pleinair_export.kinds import KINDS
 from pleinair_export.loading import load
 from pleinair_export.preview import write_rgb
 from pleinair_export.progress import Progress
+from pleinair_export.text_graphs import final_norm
 from pleinair_export.tracing import WRITE
 from pleinair_export.trials import WORK, Context, Trial, trial_file, write_trial
 
@@ -28,7 +29,7 @@ def convert_part(
     module = load(model, part)
     made = {}
     for name, kind in part.graphs.items():
-        made[name] = yield from convert_graph(SPECS[kind](name, module, context), stage, formats, weights)
+        made[name] = yield from convert_graph(KINDS[kind].spec(name, module, context), stage, formats, weights)
         shutil.copyfile(model.path / part.folder / "config.json", stage / name / "config.json")
     if part.kind in BESIDE:
         yield from BESIDE[part.kind](module, part, stage)

@@ -14,7 +14,7 @@ from pleinair.engines.engine import Graph, Shapes
 from pleinair.engines.fake import FakeEngine
 from pleinair.pipeline import Pipeline
 from pleinair.sources.folder import Source
-from pleinair_export.kinds import FORWARD
+from pleinair_export.kinds import KINDS
 from pleinair_export.loading import load
 from pleinair_export.picture import paint
 from pleinair_export.progress import Progress
@@ -60,7 +60,7 @@ def owners(model: Source) -> dict[str, Callable[[], torch.nn.Module]]:
         return load(model, model.family.part(folder))
 
     def wrapped(folder: str, kind: str) -> torch.nn.Module:
-        return FORWARD[kind](component(folder))
+        return KINDS[kind].module(component(folder))
 
     return {
         graph: partial(wrapped, part.folder, kind) for part in model.family.parts for graph, kind in part.graphs.items()

@@ -32,8 +32,10 @@ from pleinair_export import (
     onnx_files,
     preview,
     quantize,
+    text_graphs,
     torch_picture,
     trials,
+    vae_graphs,
 )
 from pleinair_export.loading import load
 from pleinair_export.tokenizer import PROMPTS
@@ -60,15 +62,15 @@ def specs(source, size=(8, 8)):
     """The four Specs of a source, put together without convert.py."""
     context = trials.Context(size, {"text_encoder": tokens(source, PROMPTS)})
     encoder = CLIPTextModel.from_pretrained(source / "text_encoder").eval().requires_grad_(False)
-    text = graphs.text_encoder("text_encoder", encoder, context)
+    text = text_graphs.text_encoder("text_encoder", encoder, context)
     embeddings = graphs.run_torch(text, text.cases[1])["last_hidden_state"]
     vae, unet = AutoencoderKL.from_pretrained(source / "vae"), UNet2DConditionModel.from_pretrained(source / "unet")
     for module in (vae, unet):
         module.requires_grad_(False)
     made = [
         graphs.unet("unet", unet.eval(), dataclasses.replace(context, feeds={"text": embeddings})),
-        graphs.vae_encoder("vae_encoder", vae.eval(), context),
-        graphs.vae_decoder("vae_decoder", vae, context),
+        vae_graphs.vae_encoder("vae_encoder", vae.eval(), context),
+        vae_graphs.vae_decoder("vae_decoder", vae, context),
     ]
     return {spec.name: spec for spec in (text, *made)}
 
@@ -312,7 +314,7 @@ def test_half_precision_source(tmp_path):
         file.rename(file.with_name(f"{name}.fp16.safetensors"))
     model = open_source(source)
     context = trials.Context((8, 8), {"text_encoder": tokens(source, PROMPTS)})
-    for folder, kind in (("text_encoder", graphs.text_encoder), ("vae", graphs.vae_decoder)):
+    for folder, kind in (("text_encoder", text_graphs.text_encoder), ("vae", vae_graphs.vae_decoder)):
         spec = kind(folder, load(model, model.family.part(folder)), context)
         info = accepted(spec, tmp_path, "onnx", "fp16")
         assert info.fidelity["onnx"].psnr_db > 100  # every weight is a fp16 number already
