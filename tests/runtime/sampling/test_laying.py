@@ -36,7 +36,7 @@ CONFIGS = {
 }
 LOW_ENDS = ("ddim", "pndm", "tcd", "deis", "sa")  # they stop at a low noise level, not at none
 FEW_STEP = ("lcm", "tcd")  # have timesteps of their own
-STEPS = (1, 2, 3, 5, 10, 20, 50, 100)
+STEPS = (1, 2, 3, 7, 20, 60)
 STRENGTHS = (1.0, 0.75, 0.5, 0.3, 0.01)
 
 
