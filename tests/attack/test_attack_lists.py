@@ -39,7 +39,6 @@ def in_a_folder(tmp_path, monkeypatch):
     """The working folder is `here`, with a folder `out` in it; what appears beside `here` has escaped."""
     (tmp_path / "here" / "out").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
     yield
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
