@@ -180,7 +180,7 @@ def test_a_full_disk_behind_stdout_is_said(tmp_path, arguments):
 
 
 def on_a_terminal(cwd, *arguments):
-    """Exit code, stdout, what a terminal gets without what moves the cursor, and the seconds to its first words."""
+    """Exit code, stdout, what a terminal shows, and the seconds to its first words."""
     import fcntl
     import pty
     import struct
@@ -203,7 +203,12 @@ def on_a_terminal(cwd, *arguments):
             break
     os.close(ours)
     out = process.communicate(timeout=60)[0].decode()
-    return process.returncode, out, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received.decode()), first
+    return process.returncode, out, without_moves(received.decode()), first
+
+
+def without_moves(received):
+    """What a terminal gets, but for what moves the cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received)
 
 
 def test_a_terminal_is_told_what_is_loading_and_how_long_it_takes(tmp_path):
@@ -222,24 +227,31 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_counts_frames_and_pictures_of_a_list(tmp_path, monkeypatch):
-    def shown_by(*arguments):
-        monkeypatch.setattr("sys.stderr", Terminal())
-        assert cli.run([*arguments, "--engine", "fake", "--steps", "900", "--size", "64x64"]) == 0
-        return sys.stderr.getvalue()
-
+@pytest.fixture
+def shown_by(tmp_path, monkeypatch):
+    """Run a command in this process and on the fake engine; returns its code, and what a terminal shows."""
     monkeypatch.chdir(tmp_path)
-    shown = shown_by("morph", "a", "b", "--frames", "2", "-o", "m.gif")
-    assert "frame 1 of 2" in shown and "frame 2 of 2" in shown
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.stderr", Terminal())
+        code = cli.run([*arguments, "--engine", "fake", "--size", "64x64"])
+        return code, without_moves(sys.stderr.getvalue())
+
+    return run
+
+
+def test_a_terminal_counts_frames_and_pictures_of_a_list(shown_by, tmp_path):
+    code, shown = shown_by("morph", "a", "b", "--frames", "2", "--steps", "900", "-o", "m.gif")
+    assert code == 0 and "frame 1 of 2" in shown and "frame 2 of 2" in shown
     (tmp_path / "list.txt").write_text("a\nb\n")
-    shown = shown_by("generate", "--prompts", "list.txt")
-    assert "picture 1 " in shown and "picture 2 " in shown
+    code, shown = shown_by("generate", "--prompts", "list.txt", "--steps", "900")
+    assert code == 0 and "picture 1 " in shown and "picture 2 " in shown
 
 
-def test_the_bar_is_gone_before_an_error_and_a_warning_are_said(tmp_path):
-    code, _, shown, _ = on_a_terminal(tmp_path, "generate", "a", "--model", "nowhere")
+def test_the_bar_is_gone_before_an_error_and_a_warning_are_said(shown_by):
+    code, shown = shown_by("generate", "a", "--model", "nowhere")
     assert code == 3 and shown.splitlines()[-1].startswith("pleinair: no model folder")
-    code, out, shown, _ = on_a_terminal(tmp_path, "generate", "(a", "--engine", "fake", "--steps", "2", "-o", "a.png")
+    code, shown = shown_by("generate", "(a", "--steps", "2", "-o", "a.png")
     assert code == 0 and shown.splitlines()[-1].startswith("pleinair: warning: ")
 
 
