@@ -424,7 +424,8 @@ def test_weights_from_elsewhere(tmp_path, where, name):
         line = refused(run, seal(root), "unet", "onnx" if name == "model.onnx" else "openvino")
         assert ("not a file that bundle.json lists" if name == "model.onnx" else "not an OpenVINO graph") in line
 
-    every({location: [location] for location in LOCATIONS}, check)
+    within = LOCATIONS if name == "model.onnx" else LOCATIONS[:2]  # which no IR is looked into for
+    every({location: [location] for location in within}, check)
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "link", "hard"])
