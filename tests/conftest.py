@@ -22,6 +22,14 @@ def pytest_report_header():
     return f"tests/export left out, not installed: {', '.join(missing)}" if missing else "with tests/export"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def disks_that_wait_for_nobody():
+    """What a test has written need not outlive a power cut, and waiting for that takes longer than painting."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def silent_storybook(tmp_path_factory):
     """Where no model is named, a storybook that takes any words and sizes without a warning."""

@@ -234,7 +234,7 @@ def test_a_tokenizer_with_more_tokens_than_the_table(copy, engine):
 
 # ---- the scheduler's config ----
 
-WRONG = ["a", 1e30, -5, [], {}, [[[1]]], "x" * 100_000, 10**30, None, 0, 2, True, "\x1b[31m"]
+WRONG = ["a", 1e30, -5, [], {}, [[[1]]], "x" * 100_000, 10**30, 0, 2, True, "\x1b[31m"]
 KEYS = [*WHOLE, *REAL, *FLAGS, *TEXTS, "trained_betas", "disable_corrector", "tau_func", "solver_p"]
 
 
@@ -424,7 +424,8 @@ def test_weights_from_elsewhere(tmp_path, where, name):
         line = refused(run, seal(root), "unet", "onnx" if name == "model.onnx" else "openvino")
         assert ("not a file that bundle.json lists" if name == "model.onnx" else "not an OpenVINO graph") in line
 
-    every({location: [location] for location in LOCATIONS}, check)
+    within = LOCATIONS if name == "model.onnx" else LOCATIONS[:2]  # which no IR is looked into for
+    every({location: [location] for location in within}, check)
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "link", "hard"])
@@ -685,8 +686,8 @@ def huge():
 @pytest.mark.parametrize("graph", [endless, huge], ids=lambda graph: graph.__name__)
 def test_a_graph_that_takes_all_is_tried_within_limits(copy, graph):
     (copy / "vae_decoder" / "model.onnx").write_bytes(graph())
-    trial = tried(seal(copy), "onnx", memory_mb=2000, seconds=5 if graph is endless else 60)
-    assert ("within 5 seconds" if graph is endless else "not enough memory") in trial.problem
+    trial = tried(seal(copy), "onnx", memory_mb=2000, seconds=3 if graph is endless else 60)
+    assert ("within 3 seconds" if graph is endless else "not enough memory") in trial.problem
 
 
 def test_a_bundle_that_crashes_or_lacks_memory_in_the_trial_is_said(copy, capsys, monkeypatch):

@@ -97,8 +97,8 @@ def plain(pipe, files):
 
 @pytest.mark.parametrize("option", CHANGES)
 def test_what_changes_the_picture_stands_in_its_record(pipe, files, plain, tmp_path, option):
-    """And a picture of that record is the same again, and what is said to have no effect has none."""
-    for company in COMPANY:
+    """What is said to have no effect has none, and in every third company the record makes the same picture again."""
+    for place, company in enumerate(COMPANY, start=list(CHANGES).index(option)):
         options = named(BASE | COMPANY[company] | {option: CHANGES[option]}, files)
         try:
             changed = pipe.generate(PROMPT, "fog", **options)
@@ -112,6 +112,8 @@ def test_what_changes_the_picture_stands_in_its_record(pipe, files, plain, tmp_p
                 without = pipe.generate(PROMPT, "fog", **{key: options[key] for key in options if key != name})
                 assert np.array_equal(without.pixels, changed.pixels), (company, name)
                 assert without.settings == changed.settings, (company, name)
+        if place % 3:
+            continue
         changed.picture(0).save(tmp_path / f"{company}.png")
         inputs = {name: options[name] for name in ("image", "mask") if options.get(name)}
         given = {"embeddings": options.get("embeddings", ()), "upscaler": options.get("upscale")}

@@ -20,7 +20,7 @@ from pleinair.files.metadata import read
 from pleinair.files.xmp import JPEG_MORE_HEADER
 from pleinair.text.syntax import MAX_PROMPT
 
-SECONDS = 10  # of the processor, where it was a minute or never
+SECONDS = 5  # of the processor, where it was a minute or never
 PRINTED = 4_000_000  # bytes that a command may print of any file
 
 
@@ -89,14 +89,14 @@ def sampler(**inputs):
     return "KSampler", {"seed": 1, "steps": 2, "cfg": 3, "sampler_name": "euler", "denoise": 1, **inputs}
 
 
-def many_outputs(count=900):
+def many_outputs(count=600):
     """Every output looks down the whole of one long chain."""
     chain = {f"c{n}": ("LatentUpscaleBy", {"samples": [f"c{n + 1}", 0], "scale_by": 1.01}) for n in range(count)}
     outputs = {f"s{n}": ("SaveImage", {"images": ["c0", 0], "filename_prefix": str(n)}) for n in range(count)}
     return graph({**chain, f"c{count}": sampler(), **outputs})
 
 
-def many_passes(count=600):
+def many_passes(count=300):
     """Every pass has the whole of one long chain of conditions."""
     passes = {f"k{n}": sampler(latent_image=[f"k{n + 1}", 0], positive=["p0", 0]) for n in range(count)}
     chain = {f"p{n}": ("ConditioningSetArea", {"conditioning": [f"p{n + 1}", 0]}) for n in range(count)}
@@ -129,22 +129,22 @@ def rings(count=1900):
     return graph({str(n): sampler(latent_image=[str((n + 1) % count), 0], positive=[str(n), 0]) for n in range(count)})
 
 
-LARGE = 1 << 19
+LARGE = 1 << 18
 ESCAPED = 'a: "\\", '
 PICTURES = {
     "extended xmp of many packets": lambda: extended_xmp(9_000),
     "extended xmp of large packets": lambda: extended_xmp(200, 60_000),
     "exif whose entries are all of it": lambda: (
-        b"\xff\xd8" + segment(0xE1, b"Exif\0\0" + tiff([(n, 7, 60_000, 0) for n in range(512)]) + bytes(55_000)) * 100
+        b"\xff\xd8" + segment(0xE1, b"Exif\0\0" + tiff([(n, 7, 60_000, 0) for n in range(512)]) + bytes(55_000)) * 50
     ),
     "exif of one tag again and again": lambda: png((b"eXIf", tiff([(0x9286, 7, 2_000_000, 0)] * 512) + bytes(1 << 21))),
     "many bombs": lambda: png(*[(b"zTXt", b"k\0\0" + zlib.compress(bytes(1 << 22 | 1)))] * 3000),
     "many bombs that are cut": lambda: png(*[(b"zTXt", b"k\0\0" + zlib.compress(bytes(1 << 22))[:-5])] * 3000),
-    "fill bytes": lambda: b"\xff\xd8" + b"\xff" * 50_000_000,
-    "empty chunks": lambda: png(*[(b"abcd", b"")] * 150_000),
-    "empty segments": lambda: b"\xff\xd8" + b"\xff\xe0\0\2" * 500_000,
-    "empty boxes": lambda: b"\0\0\0\x0cftypmp42" + b"\0\0\0\x08free" * 250_000,
-    "empty blocks": lambda: b"GIF89a" + bytes(7) + b"\x21\xfe\0" * 500_000,
+    "fill bytes": lambda: b"\xff\xd8" + b"\xff" * 20_000_000,
+    "empty chunks": lambda: png(*[(b"abcd", b"")] * 50_000),
+    "empty segments": lambda: b"\xff\xd8" + b"\xff\xe0\0\2" * 200_000,
+    "empty boxes": lambda: b"\0\0\0\x0cftypmp42" + b"\0\0\0\x08free" * 100_000,
+    "empty blocks": lambda: b"GIF89a" + bytes(7) + b"\x21\xfe\0" * 200_000,
     "xmp of many entities": lambda: png(xmp("&#9" * LARGE)),
     "xmp with a long entity": lambda: png(xmp(f"&#{'9' * LARGE};")),
     "xmp of many beginnings": lambda: png(xmp("<pleinair:settings>" * (LARGE // 20))),
@@ -190,9 +190,9 @@ def nested(depth, width):
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_costs_seconds_and_prints_little(run, tmp_path, name):
     (tmp_path / "h.png").write_bytes(PICTURES[name]())
-    for arguments in (["metadata", "h.png"], ["metadata", "h.png", "--json"]):
-        code, out, _ = run(*arguments)
-        assert code in (0, 2) and (code == 2 or out)
+    form = ["--json"] if list(PICTURES).index(name) % 2 else []
+    code, out, _ = run("metadata", "h.png", *form)
+    assert code in (0, 2) and (code == 2 or out)
     code, _, err = run("rerun", "h.png", "--engine", "fake")
     assert code in (0, 2) and err.count("\n") < 120 and all(line.startswith("pleinair: ") for line in err.splitlines())
 

@@ -202,21 +202,19 @@ READERS = {
 }
 
 
-@pytest.mark.parametrize(
-    "reader, path", [(name, path) for name, (_, raw, _) in READERS.items() for path in paths(raw)], ids=str
-)
-def test_no_key_is_lost_in_silence(reader, path):
+@pytest.mark.parametrize("reader", READERS)
+def test_no_key_is_lost_in_silence(reader):
     build, raw, harmless = READERS[reader]
-    assert path[-1] in NEEDED | SAID_TWICE or follows(build, raw, path, set(harmless))
+    followed = [path for path in paths(raw) if path[-1] not in NEEDED | SAID_TWICE]
+    assert [path for path in followed if not follows(build, raw, path, set(harmless))] == []
 
 
 @pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("value", [5, 0, 2.5, True, "text", [1], {"a": 1}, -1])
-def test_a_key_that_nobody_knows_is_named(reader, value):
+def test_a_key_that_nobody_knows_is_named(reader):
     build, raw, _ = READERS[reader]
-    value = value if reader in ("InvokeAI", "old InvokeAI", "Fooocus", "NovelAI", "stable-diffusion.cpp") else "5"
-    said = " ".join(build({**raw, "Unheard of": value}).warnings)
-    assert "Unheard of" in said
+    in_json = reader in ("InvokeAI", "old InvokeAI", "Fooocus", "NovelAI", "stable-diffusion.cpp")
+    for value in (5, 0, 2.5, True, "text", [1], {"a": 1}, -1) if in_json else ("5",):
+        assert "Unheard of" in " ".join(build({**raw, "Unheard of": value}).warnings), value
 
 
 @pytest.mark.parametrize("reader", ["InvokeAI", "old InvokeAI", "Fooocus", "NovelAI"])

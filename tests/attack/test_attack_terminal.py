@@ -2,6 +2,7 @@
 
 import json
 import os
+from itertools import cycle
 
 import pytest
 
@@ -76,8 +77,7 @@ def test_a_bundles_name_stays_on_its_line(run, tmp_path, text):
         assert out.count("\n") == run("info", light_copy(tmp_path / "plain"))[1].count("\n")
 
 
-@pytest.mark.parametrize("text", COMMANDING, ids=ascii)
-@pytest.mark.parametrize("as_json", [False, True], ids=["words", "json"])
+@pytest.mark.parametrize("text, as_json", zip(COMMANDING, cycle([False, True]), strict=False), ids=ascii)
 def test_errors_quote_names_without_obeying_them(run, text, as_json):
     option = ["--json"] if as_json else []
     for arguments in (

@@ -22,8 +22,8 @@ OURS = ["pleinair openvino", "pleinair onnx"]
 def test_ours_and_a_peer_that_fails(sketch, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(peers.yardstick, "pace", lambda: 0.0025)
-    broken = f"optimum-onnx={sys.executable}"  # this environment has no optimum
-    names = ",".join([*OURS, "optimum-onnx"])
+    broken = f"stable-diffusion.cpp={sys.executable}"  # which this environment does not have
+    names = ",".join([*OURS, "stable-diffusion.cpp"])
     options = ["--steps", "3", "--size", "64x64", "--rounds", "1", "--peer", names, "--python", broken]
     code = cli.run(["bench", "peers", str(SOURCE), str(sketch), *options])
     out = capsys.readouterr().out
@@ -38,7 +38,7 @@ def test_ours_and_a_peer_that_fails(sketch, tmp_path, monkeypatch, capsys):
     assert held[0]["same"] and (held[1]["same"] or held[1]["psnr_db"] > 60)
     assert found[0]["measures"]["step"]["low"] is None  # of one round
     assert [len(each) for each in found[0]["measures"]["step"]["rounds"]] == [2]
-    assert "ModuleNotFoundError" in found[2]["reason"] and "optimum-onnx" in out
+    assert "ModuleNotFoundError" in found[2]["reason"] and "stable-diffusion.cpp" in out
     assert len({each["run"] for each in found}) == 1
     assert "Computing in what each chooses by itself:" in out and "All asked to compute in float32:" in out
 

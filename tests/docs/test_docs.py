@@ -53,7 +53,7 @@ def hub(folder, tmp_path, monkeypatch):
         server.repos[id] = Repo(diffusers_files())
     server.repos["example/single-file"] = Repo({"model.safetensors": bytes(2000)})
     monkeypatch.setitem(install.PARTS, "model export", ((), ""))
-    monkeypatch.setattr(pleinair_export, "export", exported, raising=False)
+    monkeypatch.setitem(vars(pleinair_export), "export", exported)  # which is imported when it is asked for
     monkeypatch.setattr(preparing, "pour", exported)
     yield
     server.close()

@@ -16,7 +16,7 @@ PAINT = """
 import sys, time
 import pleinair
 pipe = pleinair.load(sys.argv[2], engine=sys.argv[1])
-for wait in (11, 4):
+for wait in (10.5, 0.5):
     pipe.generate("a red house", seed=1, steps=2)
     time.sleep(wait)
 """

@@ -242,14 +242,14 @@ COMPANY = {  # what an option needs to have an effect
 }
 
 
-@pytest.mark.parametrize("name, default", LISTED.findall(inspect.getdoc(pleinair.Pipeline.generate)))
-def test_a_default_that_the_docstrings_name_is_what_happens_without_it(pipe, name, default):
-    company = {"width": 64, "height": 64, **COMPANY.get(name, {})}
-    requests = [resolve(pipe.bundle, "a boat", **company | given) for given in ({}, {name: ast.literal_eval(default)})]
-    silent, told = (pipe.settings(request, request.seeds) for request in requests)
-    for settings in (silent, told):  # random unless asked for
-        assert len(settings.pop("seeds")) == 1
-    assert silent == told if name not in ("width", "height") else silent.keys() == told.keys()
+def test_a_default_that_the_docstrings_name_is_what_happens_without_it(pipe):
+    for name, default in LISTED.findall(inspect.getdoc(pleinair.Pipeline.generate)):
+        company, named = {"width": 64, "height": 64, **COMPANY.get(name, {})}, {name: ast.literal_eval(default)}
+        requests = [resolve(pipe.bundle, "a boat", **company | given) for given in ({}, named)]
+        silent, told = (pipe.settings(request, request.seeds) for request in requests)
+        for settings in (silent, told):  # random unless asked for
+            assert len(settings.pop("seeds")) == 1
+        assert silent == told if name not in ("width", "height") else silent.keys() == told.keys(), name
 
 
 # ---- results save themselves ----

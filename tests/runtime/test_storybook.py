@@ -26,9 +26,9 @@ def test_pictures_equal_diffusers(pipe, name):
 
 def test_the_same_bytes_whenever_and_after_unloading(pipe):
     job = {"prompt": "a blue boat on the sea", "seed": 7, "steps": 3, "sampler": "euler_a", **SMALL}
-    pictures = {pipe.generate(**job).pixels.tobytes() for _ in range(5)}
+    pictures = {pipe.generate(**job).pixels.tobytes() for _ in range(3)}
     pipe.unload()
-    assert {pipe.generate(**job).pixels.tobytes() for _ in range(5)} == pictures and len(pictures) == 1
+    assert {pipe.generate(**job).pixels.tobytes() for _ in range(2)} == pictures and len(pictures) == 1
 
 
 def test_a_batch_equals_its_singles(pipe):
@@ -38,7 +38,7 @@ def test_a_batch_equals_its_singles(pipe):
 
 def test_the_picture_shows_what_was_asked():
     """Without a judge at hand: nights are darker than days, and a red house brings more red than a blue one."""
-    pipe, how = pleinair.load(engine="onnx", threads=1), {"seed": range(3), "steps": 8}
+    pipe, how = pleinair.load(engine="onnx", threads=1), {"seed": range(2), "steps": 6}
     day, night = (pipe.generate(f"a house {hour}", **how).pixels.mean() for hour in ("by day", "at night"))
     assert night < 0.7 * day
     red, blue = (

@@ -37,9 +37,10 @@ class OpenVINOEngine:
 
     def __init__(self) -> None:
         self.version = engine_version(self.name)
+        self._core = ov.Core()  # for questions alone: a new one looks for all devices again, which costs 10 ms
 
     def devices(self) -> list[str]:
-        return list(ov.Core().available_devices)
+        return list(self._core.available_devices)
 
     def check_device(self, device: str | None, threads: int | None) -> None:
         self._device(device, threads)
@@ -47,7 +48,7 @@ class OpenVINOEngine:
     def offered(self, device: str | None) -> tuple[str, ...]:
         """What a device computes in at full speed, as OpenVINO says."""
         name = self._device(device)
-        has = ov.Core().get_property(name, "OPTIMIZATION_CAPABILITIES")
+        has = self._core.get_property(name, "OPTIMIZATION_CAPABILITIES")
         forced = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()  # which OpenVINO obeys, and still says BF16
         slow = name == "CPU" and not any(mark in forced for mark in BF16_SETS)
         return tuple(kind for name, kind in CAPABILITIES.items() if name in has and not (slow and name == "BF16"))

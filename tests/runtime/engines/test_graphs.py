@@ -39,11 +39,13 @@ def of_unet(compiled):
     return [shape for port, shape in compiled if port == "out_sample"]
 
 
-def test_a_second_size_leaves_the_first_one_compiled(sketch, compiled):
+def test_a_second_size_leaves_the_first_one_compiled(sketch, compiled, monkeypatch):
     pipe = pleinair.load(sketch, engine="openvino")
     for width in (64, 72, 64, 72):
         pipe.generate("a boat", width=width, height=64, **QUICK)
     assert of_unet(compiled) == [(1, 4, 8, 8), (1, 4, 8, 9)]
+    monkeypatch.setattr(openvino.ov, "Core", None)  # a new one would look for all devices again
+    assert pipe.generate("a boat", width=64, height=64, **QUICK).settings["device"] == "cpu"
 
 
 def test_two_threads_with_two_sizes_compile_each_shape_once(sketch, compiled):

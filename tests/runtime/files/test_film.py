@@ -45,7 +45,7 @@ def test_films_repeat(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
 @pytest.mark.parametrize("seconds", [0.03, 1 / 3])
 def test_rounding_of_times_does_not_add_up(tmp_path, suffix, seconds):
-    _, found = opened(film.save([painting(place) for place in range(30)], tmp_path / f"f{suffix}", seconds))
+    _, found = opened(film.save([painting(place, (16, 16)) for place in range(30)], tmp_path / f"f{suffix}", seconds))
     assert sum(found) == pytest.approx(30 * seconds, abs=0.011)
 
 
@@ -72,8 +72,8 @@ def test_frames_leave_memory_once_they_are_written(tmp_path):
     def frames():
         import weakref
 
-        for place in range(40):
-            frame = painting(place)
+        for place in range(20):
+            frame = painting(place, (32, 32))
             alive.append(weakref.ref(frame))
             assert sum(ref() is not None for ref in alive) < 6
             yield frame

@@ -21,7 +21,7 @@ from pleinair import load, open_bundle
 from pleinair.bundle.opening import bundle_identity
 from pleinair.cli import app as cli
 from pleinair.errors import RequestError
-from pleinair.files.embedded import MAX_TEXT
+from pleinair.files.embedded import MAX_TEXT, MAX_TEXTS
 from pleinair.files.metadata import infotext, left_out, of_picture, read, save_options
 from pleinair.files.output import write
 from pleinair.files.xmp import SOURCE_TYPE
@@ -403,8 +403,8 @@ def tiff(entries, order="<", start=8):
 LEAF = '{"format": 1, "prompt": "a", "negative": "", "x": '
 HOSTILE = {
     "no metadata": png(),
-    "bomb": png((b"zTXt", b"parameters\0\0" + zlib.compress(bytes(1 << 28)))),
-    "international bomb": png((b"iTXt", b"pleinair\0\1\0\0\0" + zlib.compress(b" " * (1 << 28)))),
+    "bomb": png((b"zTXt", b"parameters\0\0" + zlib.compress(bytes(4 * MAX_TEXTS)))),
+    "international bomb": png((b"iTXt", b"pleinair\0\1\0\0\0" + zlib.compress(b" " * (4 * MAX_TEXTS), 1))),
     "not packed": png((b"zTXt", b"parameters\0\0garbage")),
     "packed and cut": png((b"zTXt", b"parameters\0\0" + zlib.compress(os.urandom(999))[:500])),
     "huge chunk": png((b"tEXt", b"parameters\0" + b"a" * (MAX_TEXT + 1))),

@@ -36,7 +36,7 @@ CONFIGS = {
 }
 LOW_ENDS = ("ddim", "pndm", "tcd", "deis", "sa")  # they stop at a low noise level, not at none
 FEW_STEP = ("lcm", "tcd")  # have timesteps of their own
-STEPS = (1, 2, 3, 5, 10, 20, 50, 100)
+STEPS = (1, 2, 3, 7, 20, 60)
 STRENGTHS = (1.0, 0.75, 0.5, 0.3, 0.01)
 
 
@@ -102,14 +102,13 @@ def test_every_spacing_works_on_every_grid(grid):
         assert len(make_path(EPSILON, grid, 1, spacing)) == 1
 
 
-@pytest.mark.parametrize(
-    "spacing", sorted(set(SIGMA_SCHEDULES) - {"karras", "exponential", "beta", "lu", "ddim_uniform"})
-)
 @pytest.mark.parametrize("grid", GRIDS)
-def test_schedules_of_other_tools_start_from_the_strongest_level(grid, spacing):
+def test_schedules_of_other_tools_start_from_the_strongest_level(grid):
     strongest = training(EPSILON).sigmas[-1]
-    for steps in (1, 2, 10, 37):
-        assert ratios(make_path(EPSILON, grid, steps, spacing))[0] == pytest.approx(strongest, rel=1e-4)
+    for spacing in set(SIGMA_SCHEDULES) - {"karras", "exponential", "beta", "lu", "ddim_uniform"}:
+        for steps in (1, 2, 10, 37):
+            first = ratios(make_path(EPSILON, grid, steps, spacing))[0]
+            assert first == pytest.approx(strongest, rel=1e-4), (spacing, steps)
 
 
 def test_polyexponential_is_exponential():

@@ -259,7 +259,7 @@ def test_every_sampler_walks_every_kind_of_model_on_every_spacing(sampler, kind)
     few = sampler in ("lcm", "tcd")
     for spacing in spacings:
         if not (few and spacing in TIMESTEP_SPACINGS):
-            for steps in (1, 2, 25):
+            for steps in (1, 2, 12):
                 assert np.isfinite(toy.walk(config, sampler, spacing, steps, 1)).all(), (spacing, steps)
 
 

@@ -136,7 +136,7 @@ def test_new_noise_keeps_the_noise_level_at_every_step(sampler, options):
     """With the image known, x stays normal around alpha * image with deviation sigma, however much is renewed."""
     rng = np.random.default_rng(0)
     path = make_path(toy.CONFIGS["epsilon"], GRID_OF[sampler], 24)
-    image, count = 0.7, 20_000
+    image, count = 0.7, 10_000
     start = path.strides[0][0]
     x = start.alpha * image + start.sigma * rng.standard_normal(count)
     walked = make_solver(sampler, toy.CONFIGS["epsilon"], **options)(
@@ -154,8 +154,8 @@ LAWS = [case for case in NOISY if case[0] not in ("lcm", "tcd")]  # those two ex
 def test_the_law_of_gaussian_data_comes_out(sampler, options):
     """With the ideal denoiser of N(0.4, 0.5^2) many small steps end in N(0.4, 0.5^2)."""
     rng = np.random.default_rng(1)
-    path = make_path(toy.CONFIGS["epsilon"], GRID_OF[sampler], 200, "karras")
-    mean, spread, count = 0.4, 0.5, 20_000
+    path = make_path(toy.CONFIGS["epsilon"], GRID_OF[sampler], 120, "karras")
+    mean, spread, count = 0.4, 0.5, 10_000
 
     def ideal(x, p, step):
         gain = p.alpha * spread**2 / (p.alpha**2 * spread**2 + p.sigma**2)

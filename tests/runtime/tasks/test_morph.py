@@ -10,6 +10,7 @@ from PIL import Image
 
 import pleinair
 from engines import Closed
+from pairwise import all_pairs
 from pleinair.cli import app as cli
 from pleinair.errors import RequestError
 from pleinair.files.metadata import read
@@ -29,9 +30,10 @@ def pictures(pipe, *arguments, **options):
     return [frame.result for frame in morph.morph(pipe, *arguments, **options) if frame.result]
 
 
-@pytest.mark.parametrize("ease", ["linear", "smooth", "even"])
-@pytest.mark.parametrize("sampler", ["euler", "euler_a", "dpmpp_2m_sde"])
-@pytest.mark.parametrize("frames", [3, 4, 9])
+@pytest.mark.parametrize(
+    "ease, sampler, frames",
+    all_pairs(["linear", "smooth", "even"], ["euler", "euler_a", "dpmpp_2m_sde"], [3, 4, 9]),
+)
 def test_keyframes_are_what_generate_makes(pipe, ease, sampler, frames):
     prompts, seeds = ["a house", "a boat", "a cat"], [1, 2, 2]
     options = {"steps": 3, "sampler": sampler, "width": 64, "height": 64}
