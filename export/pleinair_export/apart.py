@@ -5,10 +5,8 @@ output, all pickled. It ends when that input does, which is when this process do
 """
 
 import contextlib
-import os
 import pickle
 import subprocess
-import sys
 from collections.abc import Generator
 from importlib import import_module
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 from pleinair.checks import one_line
 from pleinair.engines.failures import out_of_memory
 from pleinair.errors import ExportError, PleinairError, ResourceError
+from pleinair.system.child import child
 from pleinair_export.progress import Progress
 
 SMALL = 50_000_000  # parameters; up to here a second process takes longer to start than it is worth
@@ -50,30 +49,17 @@ def do(task: str, *arguments: Any, parameters: int) -> Steps:
 
 def begun_apart(task: str, arguments: tuple[Any, ...]) -> Steps:
     """The same, in a process of its own, which does not outlive this generator."""
-    command = [sys.executable, "-P", "-m", "pleinair_export.worker"]
-    paths = os.pathsep.join(filter(None, sys.path))
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": paths},
-    ) as process:
-        try:
-            with contextlib.suppress(BrokenPipeError):  # it has ended, which is told of below
-                pickle.dump((task, arguments), process.stdin)
-                process.stdin.flush()
-            while True:
-                kind, value = received(process, task)
-                if kind == "failed":
-                    raise value
-                if kind == "found":
-                    return value
-                yield value
-        finally:
-            process.kill()
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
+    with child("pleinair_export.worker") as process:
+        with contextlib.suppress(BrokenPipeError):  # it has ended, which is told of below
+            pickle.dump((task, arguments), process.stdin)
+            process.stdin.flush()
+        while True:
+            kind, value = received(process, task)
+            if kind == "failed":
+                raise value
+            if kind == "found":
+                return value
+            yield value
 
 
 def received(process: subprocess.Popen, task: str) -> tuple[str, Any]:

@@ -1,10 +1,6 @@
 """Checkpoints that are pickles: PyTorch takes their weights out, in a process of its own."""
 
-import contextlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +8,7 @@ from pleinair.checks import one_line
 from pleinair.errors import ExportError, ResourceError
 from pleinair.sources.weight_files import DOWNLOAD
 from pleinair.system import install
+from pleinair.system.child import child
 
 SAFETENSORS = ".safetensors"
 SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
@@ -40,22 +37,9 @@ def unpickle(files: Mapping[Path, Path]) -> None:
     for out in files.values():
         out.parent.mkdir(parents=True, exist_ok=True)
     pairs = [str(path) for pair in files.items() for path in pair]
-    command = [sys.executable, "-P", "-m", "pleinair_export.unpickled", *pairs]
-    paths = os.pathsep.join(filter(None, sys.path))
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is meant for this process, which then ends the other
-        env={**os.environ, "PYTHONPATH": paths},
-    ) as process:
-        try:
-            said = process.stdout.read()
-        finally:
-            process.kill()
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
+    # Ctrl-C is meant for this process, which then ends the other
+    with child("pleinair_export.unpickled", *pairs, own_session=True) as process:
+        said = process.stdout.read()
     try:
         told = json.loads(said)
         problem, where = told["problem"], one_line(Path(told["file"]).name, 80)
