@@ -25,7 +25,6 @@ import numpy as np
 from torch import nn
 
 from fresh_models import sparse, unfilled
-from make_topologies import TOKENS, TOOLS
 from narrow_models import NARROW, Narrow
 from pleinair.pouring import topologies
 from pleinair.pouring.checkpoints import Shape, Stored
@@ -60,6 +59,8 @@ MODELS = {  # of ARCHITECTURES -> its graphs, but for those that are another's t
     "sdxs": ("unet", "vae_encoder", "vae_decoder"),
 }
 WEIGHTS = ("fp16", "int8", "fp32")
+TOKENS = 77
+TOOLS = ("torch", "diffusers", "transformers", "openvino", "nncf", "onnx")
 IDLE = (  # values of a config that are no part of a graph; a computation in float32 needs no upcast
     "sample_size",
     "scaling_factor",

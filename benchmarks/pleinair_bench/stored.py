@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from pleinair_bench.strip import ir_constants, onnx_constants
+from pleinair_bench.constants import ir_constants, onnx_constants
 
 SAFETENSORS = {"F64": "fp64", "F32": "fp32", "F16": "fp16", "BF16": "bf16", "I8": "int8", "U8": "int8"}
 GRAPHS = {"float32": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8"}
