@@ -19,7 +19,7 @@ import numpy as np
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.engine import Graph
 from pleinair.engines.graphs import open_graph
-from pleinair_bench.real_graphs import filled
+from pleinair_bench.filling import filled
 from pleinair_bench.worker import inputs
 
 

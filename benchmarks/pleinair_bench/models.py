@@ -8,7 +8,7 @@ from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import one_of
 from pleinair.engines.engine import ENGINES, choose_engine, installed
 from pleinair.errors import EngineError
-from pleinair_bench import real_graphs
+from pleinair_bench import filling, real_graphs
 from pleinair_bench.random_models import random_model
 from pleinair_bench.real_graphs import RealGraph
 
@@ -106,7 +106,7 @@ def opened(model: str, engine: str, weights: str, components: tuple[str, ...]) -
     if model == STORYBOOK:
         return open_bundle(None)
     form = ENGINES[engine].format
-    return [real_graphs.filled(model, name, weights, form) for name in components][-1]
+    return [filling.filled(model, name, weights, form) for name in components][-1]
 
 
 def identities(bundle: Bundle, engine: str, components: tuple[str, ...]) -> dict[str, str]:

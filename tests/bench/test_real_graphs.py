@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from pleinair.pouring import topologies
 from pleinair.pouring.forms import formed
 from pleinair.pouring.topologies import agrees
 from pleinair.sources.architectures import ARCHITECTURES
-from pleinair_bench import models, real_graphs
+from pleinair_bench import filling, models, real_graphs
+from pleinair_bench.cache import cache_folder, cached, clean
 from pleinair_bench.random_weights import BLOCK, RandomCheckpoint
 from shelves import write_shelf
 
@@ -31,7 +33,7 @@ FORMATS = ("openvino", "onnx")
 
 def forget():
     """What was read of the index."""
-    for read in (real_graphs.available, real_graphs.rows_of, real_graphs.opened, real_graphs.revision):
+    for read in (real_graphs.available, real_graphs.rows_of, real_graphs.opened, filling.revision):
         read.cache_clear()
 
 
@@ -42,7 +44,7 @@ def filled_once(tmp_path_factory):
     write_shelf(shelf, default_path(), SOURCE)
     with pytest.MonkeyPatch.context() as patch:
         ship_storybook(patch, shelf)
-        real_graphs.filled(*STORY, cache)
+        filling.filled(*STORY, cache)
     forget()
     return shelf, cache
 
@@ -72,7 +74,7 @@ def left(cache):
 
 
 def folder(cache):
-    return real_graphs.bundle_folder(real_graphs.find(*STORY), cache)
+    return filling.bundle_folder(real_graphs.find(*STORY), cache)
 
 
 def test_whatever_is_poured_and_paints_can_be_measured():
@@ -134,7 +136,7 @@ def test_a_filled_bundle_is_whole_and_paints(story):
     }
     for form in FORMATS:
         for graph in models.COMPONENTS:
-            bundle = real_graphs.filled("story", graph, "fp16", form, story)
+            bundle = filling.filled("story", graph, "fp16", form, story)
             files = bundle.manifest.graphs[graph].files[form]
             assert all(file_info(bundle.path / file) == bundle.manifest.files[file] for file in files)
         for graph, feed in feeds.items():
@@ -145,14 +147,14 @@ def test_a_filled_bundle_is_whole_and_paints(story):
             assert np.isfinite(mine).all() and 0.1 < mine.std() / other.std() < 10, (form, graph)
     assert models.identities(bundle, "onnx", ("unet",)) != models.identities(bundle, "openvino", ("unet",))
     assert {info.sha256 for name, info in bundle.manifest.files.items() if name.startswith("vae_encoder/open")} == {
-        real_graphs.UNFILLED
+        filling.UNFILLED
     }
     result = pleinair.load(bundle.path, engine="fake").generate("a red house", seed=1, steps=2)
     assert (result.pixels.shape[1:3], result.warnings) == ((128, 128), ())
 
 
 def test_a_graph_of_real_size_runs(tmp_path):
-    bundle = real_graphs.filled("sd15", "text_encoder", "int8", "openvino", tmp_path)
+    bundle = filling.filled("sd15", "text_encoder", "int8", "openvino", tmp_path)
     ids = np.random.default_rng(0).integers(0, 49400, (2, 77))
     hidden = open_graph(bundle, "text_encoder", "openvino", None, None)(input_ids=ids)["last_hidden_state"]
     assert hidden.shape == (2, 77, 768) and 0.5 < hidden.std() < 2
@@ -161,37 +163,37 @@ def test_a_graph_of_real_size_runs(tmp_path):
 
 def test_sizes_are_known_before_and_clean_gives_them_back(story, tmp_path):
     graph = real_graphs.find(*STORY)
-    assert real_graphs.still_needed([graph], tmp_path / "empty") == graph.size
-    assert (real_graphs.still_needed([graph], story), real_graphs.cached(tmp_path / "empty")) == (0, 0)
+    assert filling.still_needed([graph], tmp_path / "empty") == graph.size
+    assert (filling.still_needed([graph], story), cached(tmp_path / "empty")) == (0, 0)
     (story / "mine.txt").write_text("not pleinair's")
-    used = real_graphs.cached(story)
+    used = cached(story)
     assert graph.size < used < graph.size + 10_000_000
-    assert real_graphs.clean(story) == used
+    assert clean(story) == used
     assert [file.name for file in story.iterdir()] == ["mine.txt"]
-    assert real_graphs.clean(story) == 0
+    assert clean(story) == 0
 
 
 def test_filling_again_writes_nothing(story):
     before = {file: file.stat().st_mtime_ns for file in story.rglob("*")}
     graph = real_graphs.find(*STORY)
-    assert list(real_graphs.filling(graph, story)) == [graph.size]
+    assert list(filling.fill(graph, story)) == [graph.size]
     assert {file: file.stat().st_mtime_ns for file in story.rglob("*")} == before
 
 
 def test_a_broken_off_filling_leaves_nothing_and_is_taken_up_again(story):
     graph, before = real_graphs.find("story", "unet", "fp16", "openvino"), left(story)
-    running = real_graphs.filling(graph, story)
+    running = filling.fill(graph, story)
     assert next(running) == 0 and next(running) > 0
     with pytest.raises(ResourceError, match="another process is filling .*; wait for it"):
-        real_graphs.filled("story", "unet", "fp16", "onnx", story)
+        filling.filled("story", "unet", "fp16", "onnx", story)
     running.close()
     assert left(story) == before
-    running = real_graphs.filling(graph, story)
+    running = filling.fill(graph, story)
     next(running), next(running)
     with pytest.raises(KeyboardInterrupt):
         running.throw(KeyboardInterrupt)
     assert left(story) == before
-    progress = list(real_graphs.filling(graph, story))
+    progress = list(filling.fill(graph, story))
     assert progress == sorted(progress) and progress[-1] == graph.size
     assert left(story) == ["openvino_model.bin", "openvino_model.bin", "openvino_model.xml", "openvino_model.xml"]
     assert [file.name for file in folder(story).parent.iterdir()] == ["story-fp16"]  # and no lock
@@ -200,22 +202,22 @@ def test_a_broken_off_filling_leaves_nothing_and_is_taken_up_again(story):
 def test_what_is_damaged_or_of_another_version_is_filled_anew(story):
     expected = file_info(folder(story) / "vae_decoder/openvino_model.bin")
     os.truncate(folder(story) / "vae_decoder/openvino_model.bin", 1000)
-    bundle = real_graphs.filled(*STORY, story)
+    bundle = filling.filled(*STORY, story)
     assert file_info(bundle.path / "vae_decoder/openvino_model.bin") == expected
     manifest = json.loads((bundle.path / MANIFEST).read_text())
     manifest["origin"]["revision"] = "another"
     (bundle.path / MANIFEST).write_text(json.dumps(manifest))
     (bundle.path / "unet" / "openvino_model.bin").write_bytes(b"old")
-    assert real_graphs.still_needed([real_graphs.find(*STORY)], story)
-    assert real_graphs.filled(*STORY, story).manifest == bundle.manifest
+    assert filling.still_needed([real_graphs.find(*STORY)], story)
+    assert filling.filled(*STORY, story).manifest == bundle.manifest
     assert left(story) == ["openvino_model.bin", "openvino_model.xml"]
 
 
 def test_a_full_disk_is_said_beforehand(story, monkeypatch):
     usage, before = shutil.disk_usage(story), left(story)
-    monkeypatch.setattr(real_graphs.shutil, "disk_usage", lambda folder: usage._replace(free=1_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1_000_000))
     with pytest.raises(ResourceError, match=r"needs 0\.01 GB and 0\.00 GB are free; free some disk space, or set PLEI"):
-        real_graphs.filled("story", "unet", "fp16", "onnx", story)
+        filling.filled("story", "unet", "fp16", "onnx", story)
     assert left(story) == before
 
 
@@ -226,40 +228,40 @@ def test_a_disk_that_fills_up_meanwhile_leaves_no_half_file(story, monkeypatch):
     before = left(story)
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ResourceError, match="No space left on device.*free some disk space, or set PLEINAIR_CACHE"):
-        real_graphs.filled("story", "unet", "fp16", "onnx", story)
+        filling.filled("story", "unet", "fp16", "onnx", story)
     assert left(story) == before
 
 
 def test_a_cache_that_cannot_be_written(story, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="cannot write .*; set PLEINAIR_CACHE to a folder"):
-        real_graphs.filled(*STORY, tmp_path / "file")
+        filling.filled(*STORY, tmp_path / "file")
 
 
 def test_unknown_graphs_and_damaged_topologies(story, tmp_path, monkeypatch):
     with pytest.raises(RequestError, match="no graph sd15/unet/fp8/onnx; choose from: story/"):
-        real_graphs.filled("sd15", "unet", "fp8", "onnx", story)
+        filling.filled("sd15", "unet", "fp8", "onnx", story)
     shelf = shutil.copytree(topologies.TOPOLOGIES, tmp_path / "shelf")
     monkeypatch.setattr(topologies, "TOPOLOGIES", shelf)
     forget()
     (shelf / "story-unet-fp16-onnx.xz").write_bytes(b"nothing of the kind")
     with pytest.raises(BundleError, match="cannot read .*; install pleinair again"):
-        real_graphs.filled("story", "unet", "fp16", "onnx", story)
+        filling.filled("story", "unet", "fp16", "onnx", story)
 
 
 def test_the_cache_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(real_graphs.sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("PLEINAIR_CACHE", raising=False)
-    assert real_graphs.cache_folder() == tmp_path / ".cache" / "pleinair" / "bench-models"
+    assert cache_folder() == tmp_path / ".cache" / "pleinair" / "bench-models"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert real_graphs.cache_folder() == tmp_path / "xdg" / "pleinair" / "bench-models"
-    monkeypatch.setattr(real_graphs.sys, "platform", "darwin")
-    assert real_graphs.cache_folder() == tmp_path / "Library" / "Caches" / "pleinair" / "bench-models"
-    monkeypatch.setattr(real_graphs.sys, "platform", "win32")
+    assert cache_folder() == tmp_path / "xdg" / "pleinair" / "bench-models"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert cache_folder() == tmp_path / "Library" / "Caches" / "pleinair" / "bench-models"
+    monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "Local"))
-    assert real_graphs.cache_folder() == tmp_path / "Local" / "pleinair" / "Cache" / "bench-models"
+    assert cache_folder() == tmp_path / "Local" / "pleinair" / "Cache" / "bench-models"
     monkeypatch.setenv("PLEINAIR_CACHE", str(tmp_path / "big disk"))
-    assert real_graphs.cache_folder() == tmp_path / "big disk" / "bench-models"
-    assert real_graphs.cache_folder(tmp_path / "told") == Path(tmp_path / "told" / "bench-models")
+    assert cache_folder() == tmp_path / "big disk" / "bench-models"
+    assert cache_folder(tmp_path / "told") == Path(tmp_path / "told" / "bench-models")
