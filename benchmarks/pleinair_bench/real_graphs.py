@@ -43,7 +43,7 @@ class RealGraph:
 
     @property
     def topology(self) -> Topology:
-        return opened(self.row["models"][0], *self.key[1:])[self.of]
+        return opened(self.of, *self.key[1:])
 
     @property
     def plan(self) -> Plan:
@@ -95,21 +95,12 @@ def graphs_of(model: str, weights: str) -> Iterator[RealGraph]:
 
 def namesake(model: str, part: Part, graph: str, weights: str, form: str) -> str | None:
     """The model after which a topology is named that fits this one's; networks of the loop share none."""
-    rows = rows_of(graph, weights, form)
-    if any(model in row["models"] for row in rows):
-        return model
-    if part == family(model).denoiser:
-        return None
     config = ARCHITECTURES[model][part.folder]
-    return next(
-        (
-            of
-            for row in rows
-            for of, topology in opened(row["models"][0], graph, weights, form).items()
-            if part_of(of, graph).kind == part.kind and agrees(config, topology.config)
-        ),
-        None,
-    )
+    others = [other for row in rows_of(graph, weights, form) for other in row["models"]]
+    if model in others or part == family(model).denoiser:
+        return model if model in others else None
+    alike = (other for other in others if part_of(other, graph).kind == part.kind)
+    return next((other for other in alike if agrees(config, opened(other, graph, weights, form).config)), None)
 
 
 def part_of(model: str, graph: str) -> Part:
@@ -123,9 +114,9 @@ def rows_of(graph: str, weights: str, form: str) -> list[dict[str, Any]]:
 
 
 @cache
-def opened(first: str, graph: str, weights: str, form: str) -> dict[str, Topology]:
-    """The topologies of a file by model, of which this is the first."""
-    return open_topologies(next(row for row in rows_of(graph, weights, form) if row["models"][0] == first))
+def opened(model: str, graph: str, weights: str, form: str) -> Topology:
+    """The topology that is named after a model."""
+    return open_topologies(next(row for row in rows_of(graph, weights, form) if model in row["models"]))[model]
 
 
 def find(model: str, graph: str, weights: str, form: str) -> RealGraph:

@@ -78,8 +78,9 @@ def folder(cache):
 
 
 def test_whatever_is_poured_and_paints_can_be_measured():
-    assert models.names()[:3] == ["storybook", "sd15", "sd21"]
-    assert {"bk-sdm-tiny", "sdxl", "vega"} <= set(models.names()) and "sdxl-refiner" not in models.names()
+    assert models.names()[:2] == ["storybook", "sd15"]  # what is measured unless told
+    assert {"sd21", "bk-sdm-tiny", "sdxl", "vega"} <= set(models.names())
+    assert not {"sd15-inpaint", "sd15-edit", "sdxl-refiner"} & set(models.names())
     keys = {each.key for each in real_graphs.available()}
     for weights in ("fp32", "fp16", "int8"):
         assert {("sd15", graph, weights, form) for graph in models.COMPONENTS for form in FORMATS} <= keys
@@ -93,7 +94,6 @@ def test_a_graph_is_of_the_architecture_that_it_is_called_after():
         plan = each.plan
         assert agrees(ARCHITECTURES[each.model][plan.part.folder], plan.topology.config), each
         assert each.size == plan.size == sum(each.sizes.values())
-        assert models.GFLOP[each.model].get(each.graph, 1) > 0
 
 
 def test_the_same_bytes_on_every_machine():
