@@ -11,12 +11,12 @@ import onnx
 import torch
 from google.protobuf.message import Message
 from onnx import TensorProto
-from pleinair_bench.strip import fields
 
 from narrow_models import Narrow
 from pleinair.pouring.checkpoints import Shape
 from pleinair.pouring.forms import FORMS, size_of
 from pleinair.pouring.topologies import Hole, Part
+from pleinair_bench.constants import fields
 from pleinair_bench.onnx_file import varint
 from pleinair_bench.recognise import HoleOf
 from pleinair_export.onnx_files import ALIGNED, DATA, EXTERNAL, GRAPH
