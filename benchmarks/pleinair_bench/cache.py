@@ -3,8 +3,9 @@
 import errno
 import os
 import shutil
-import sys
 from pathlib import Path
+
+from platformdirs import user_cache_path
 
 from pleinair.errors import ResourceError
 
@@ -18,16 +19,10 @@ def cache_folder(cache: str | Path | None = None) -> Path:
     if cache or os.environ.get(CACHE):
         return Path(cache or os.environ[CACHE]).expanduser() / FOLDER
     try:
-        home = Path.home()
+        Path.home()
     except RuntimeError:
         raise ResourceError(f"there is no home folder to keep a cache in; set {CACHE} to a folder") from None
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "pleinair" / "Cache"
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Caches" / "pleinair"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "pleinair"
-    return base / FOLDER
+    return user_cache_path("pleinair", appauthor=False) / FOLDER
 
 
 def cached(cache: str | Path | None = None) -> int:

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -250,18 +249,12 @@ def test_unknown_graphs_and_damaged_topologies(story, tmp_path, monkeypatch):
 
 
 def test_the_cache_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("PLEINAIR_CACHE", raising=False)
-    assert cache_folder() == tmp_path / ".cache" / "pleinair" / "bench-models"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "pleinair" / "bench-models"
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert cache_folder() == tmp_path / "Library" / "Caches" / "pleinair" / "bench-models"
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "Local"))
-    assert cache_folder() == tmp_path / "Local" / "pleinair" / "Cache" / "bench-models"
+    assert cache_folder().name == "bench-models" and "pleinair" in cache_folder().parts
     monkeypatch.setenv("PLEINAIR_CACHE", str(tmp_path / "big disk"))
     assert cache_folder() == tmp_path / "big disk" / "bench-models"
-    assert cache_folder(tmp_path / "told") == Path(tmp_path / "told" / "bench-models")
+    assert cache_folder(tmp_path / "told") == tmp_path / "told" / "bench-models"
+    monkeypatch.delenv("PLEINAIR_CACHE")
+    monkeypatch.setattr(Path, "home", lambda: Path("~nobody-at-all").expanduser())
+    with pytest.raises(ResourceError, match="no home folder to keep a cache in; set PLEINAIR_CACHE"):
+        cache_folder()
