@@ -7,7 +7,7 @@ from typing import Any
 
 from pleinair.checks import one_of
 from pleinair.errors import RequestError
-from pleinair_bench import filling, models
+from pleinair_bench import models
 from pleinair_bench.models import COMPONENTS, STORYBOOK
 
 PICTURES = ("cold", "warm")  # a whole picture from the start of the process, and in one that has painted before
@@ -227,6 +227,8 @@ def standard() -> Iterator[Case]:
 
 def disk_bytes(cases: Iterable[Case]) -> int:
     """What filling their graphs still takes of the disk."""
+    from pleinair_bench import filling
+
     return filling.still_needed(
         {each for case in cases for each in models.needed(case.model, case.engine, case.weights, case.components)}
     )

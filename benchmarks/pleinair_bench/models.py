@@ -2,15 +2,17 @@
 
 import hashlib
 from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from pleinair.bundle.manifest import Defaults, Manifest
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import one_of
 from pleinair.engines.engine import ENGINES, choose_engine, installed
 from pleinair.errors import EngineError
-from pleinair_bench import filling, real_graphs
-from pleinair_bench.random_models import random_model
-from pleinair_bench.real_graphs import RealGraph
+
+if TYPE_CHECKING:
+    from pleinair_bench.real_graphs import RealGraph
 
 STORYBOOK = "storybook"
 REAL_ENGINES = [name for name, info in ENGINES.items() if info.format]
@@ -30,9 +32,16 @@ GFLOP = {
 }
 
 
+def real() -> ModuleType:
+    """`real_graphs`, which imports all of pouring: that must not count where storybook's start is measured."""
+    from pleinair_bench import real_graphs
+
+    return real_graphs
+
+
 def names() -> list[str]:
     """Storybook, then the models whose topologies ship."""
-    return list(dict.fromkeys([STORYBOOK, *(each.model for each in real_graphs.available())]))
+    return list(dict.fromkeys([STORYBOOK, *(each.model for each in real().available())]))
 
 
 def engines() -> list[str]:
@@ -57,18 +66,18 @@ def painting(model: str) -> tuple[str, ...]:
     """The graphs that make a picture of a text."""
     if model == STORYBOOK:
         return COMPONENTS
-    row = random_model(model).family
+    row = real().random_model(model).family
     return tuple(name for part in (*row.readers, row.denoiser) for name in part.graphs) + ("vae_decoder",)
 
 
 def defaults(model: str) -> Defaults:
     """What a model paints with unless told."""
-    return storybook().defaults if model == STORYBOOK else random_model(model).defaults
+    return storybook().defaults if model == STORYBOOK else real().random_model(model).defaults
 
 
 def multiple(model: str) -> int:
     """What the sides of its pictures are multiples of."""
-    return storybook().latents.multiple if model == STORYBOOK else random_model(model).multiple
+    return storybook().latents.multiple if model == STORYBOOK else real().random_model(model).multiple
 
 
 def stored(model: str, engine: str, components: tuple[str, ...]) -> list[str]:
@@ -78,17 +87,17 @@ def stored(model: str, engine: str, components: tuple[str, ...]) -> list[str]:
         graphs = storybook().graphs
         kinds = {graphs[name].weights for name in components if form in graphs[name].files}
         return sorted(kinds) if len(kinds) == 1 else []
-    found = [each for each in real_graphs.available() if each.model == model and each.format == form]
+    found = [each for each in real().available() if each.model == model and each.format == form]
     kinds = dict.fromkeys(each.weights for each in found)
     return [each for each in kinds if set(components) <= {graph.graph for graph in found if graph.weights == each}]
 
 
-def needed(model: str, engine: str, weights: str, components: tuple[str, ...]) -> list[RealGraph]:
+def needed(model: str, engine: str, weights: str, components: tuple[str, ...]) -> "list[RealGraph]":
     """The graphs to fill; none for storybook."""
     if model == STORYBOOK:
         return []
     form = ENGINES[engine].format
-    return [real_graphs.find(model, name, weights, form) for name in components]
+    return [real().find(model, name, weights, form) for name in components]
 
 
 def weight_bytes(model: str, engine: str, weights: str, components: tuple[str, ...]) -> int:
@@ -105,6 +114,8 @@ def opened(model: str, engine: str, weights: str, components: tuple[str, ...]) -
     """The bundle that holds the components, filling what is not there."""
     if model == STORYBOOK:
         return open_bundle(None)
+    from pleinair_bench import filling
+
     form = ENGINES[engine].format
     return [filling.filled(model, name, weights, form) for name in components][-1]
 
