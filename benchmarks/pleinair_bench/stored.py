@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from pleinair.errors import ExportError
+from pleinair.adopting.ir import read_ir
+from pleinair.adopting.onnx import read_onnx
+from pleinair.errors import BundleError, ExportError
 from pleinair.sources.weight_files import read_header
-from pleinair_bench.constants import ir_constants, onnx_constants
 
 SAFETENSORS = {"F64": "fp64", "F32": "fp32", "F16": "fp16", "BF16": "bf16", "I8": "int8", "U8": "int8"}
-GRAPHS = {"float32": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8"}
 UNKNOWN = "unknown"
 
 
@@ -26,10 +26,10 @@ def of_diffusers(component: Path) -> str:
 def of_graph(file: Path) -> str:
     """How most weights of an OpenVINO or ONNX graph are stored; "unknown" where it cannot be read."""
     try:
-        places = ir_constants(file) if file.suffix == ".xml" else onnx_constants(file)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, SyntaxError):  # an XML error is one
+        kinds = (read_ir(file) if file.suffix == ".xml" else read_onnx(file)).stored
+    except BundleError:
         return UNKNOWN
-    return _most((GRAPHS[dtype], size) for _, _, size, dtype, _ in places)
+    return _most(kinds.items())
 
 
 def _tensors(file: Path) -> Iterable[tuple[str, int]]:
@@ -40,7 +40,7 @@ def _tensors(file: Path) -> Iterable[tuple[str, int]]:
 
 
 def _most(kinds: Iterable[tuple[str, int]]) -> str:
-    """The kind that has most bytes."""
+    """The kind that there is most of."""
     found: Counter[str] = Counter()
     for kind, size in kinds:
         found[kind] += size
