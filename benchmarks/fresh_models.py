@@ -1,4 +1,4 @@
-"""Components of models without weights, or with weights that are nearly all zeros and take no memory."""
+"""Components of models that nobody trained: random, without weights, or of zeros nearly all, which take no memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from make_topologies import network
 from pleinair.sources.architectures import Config
 from pleinair.sources.families import Part
 from pleinair_export.quiet import quiet
@@ -15,6 +14,29 @@ SMALL = 1 << 14  # numbers up to which a parameter is random throughout
 ROWS = 16  # of the others that are random: fewer would give some of them the same scales
 ALIGNED = 4096
 SPREAD = 0.02
+
+
+def network(part: Part, config: Config) -> nn.Module:
+    """A component of random weights."""
+    import diffusers
+    import transformers
+
+    if part.library == "diffusers":
+        return getattr(diffusers, part.kind)(**config)
+    kind = getattr(transformers, part.kind)
+    return kind(kind.config_class(**config))
+
+
+def wake(module: nn.Module) -> None:
+    """Move parameters that are all equal, as a fresh norm's are, off 1 and 0.
+
+    Both engines drop multiplications by 1 and additions of 0: a trained model has neither.
+    """
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.numel() > 1 and parameter.min() == parameter.max():
+                parameter += torch.empty_like(parameter).uniform_(-0.1, 0.1)
+    module.eval().requires_grad_(False)
 
 
 def unfilled(part: Part, config: Config) -> nn.Module:

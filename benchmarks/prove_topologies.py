@@ -25,7 +25,6 @@ import numpy as np
 from torch import nn
 
 from fresh_models import sparse, unfilled
-from make_topologies import TOKENS, TOOLS
 from narrow_models import NARROW, Narrow
 from pleinair.pouring import topologies
 from pleinair.pouring.checkpoints import Shape, Stored
@@ -36,7 +35,8 @@ from pleinair.sources.describing import Described
 from pleinair.sources.families import STABLE_DIFFUSION, Family, Part
 from pleinair.sources.unets import POOLED, TEXT
 from pleinair_bench.recognise import STORED, Parameters, Recogniser, recognised, used
-from pleinair_export.graphs import SPECS, Spec
+from pleinair_export.graphs import Spec
+from pleinair_export.kinds import KINDS
 from pleinair_export.tracing import FORMATS, STORE, TRACE
 from pleinair_export.trials import Context
 from widening import Widening, widened
@@ -60,6 +60,8 @@ MODELS = {  # of ARCHITECTURES -> its graphs, but for those that are another's t
     "sdxs": ("unet", "vae_encoder", "vae_decoder"),
 }
 WEIGHTS = ("fp16", "int8", "fp32")
+TOKENS = 77
+TOOLS = ("torch", "diffusers", "transformers", "openvino", "nncf", "onnx")
 IDLE = (  # values of a config that are no part of a graph; a computation in float32 needs no upcast
     "sample_size",
     "scaling_factor",
@@ -154,7 +156,7 @@ def specified(
     feeds = {TEXT: np.zeros((3, TOKENS, described.unet["cross_attention_dim"]), np.float32)}
     if described.pooled:
         feeds[POOLED] = np.zeros((3, described.pooled), np.float32)
-    return SPECS[part.graphs[graph]](graph, module, Context(described.size, ids, feeds))
+    return KINDS[part.graphs[graph]].spec(graph, module, Context(described.size, ids, feeds))
 
 
 def proved(specs: list[Spec], traced: list[Any], weights: str, form: str, folder: Path) -> Topology:

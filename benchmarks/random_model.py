@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
-from make_topologies import network, wake
+from fresh_models import network, wake
 from pleinair.sources.architectures import ARCHITECTURES, SAID, family
 from pleinair.sources.families import TEXT
 

@@ -16,9 +16,9 @@ from narrow_models import Narrow
 from pleinair.pouring.checkpoints import Shape
 from pleinair.pouring.forms import FORMS, size_of
 from pleinair.pouring.topologies import Hole, Part
+from pleinair_bench.constants import fields
 from pleinair_bench.onnx_file import varint
 from pleinair_bench.recognise import HoleOf
-from pleinair_bench.strip import fields
 from pleinair_export.onnx_files import ALIGNED, DATA, EXTERNAL, GRAPH
 from pleinair_export.quantize import is_weight, stored_size
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pleinair.checks import one_of
 from pleinair.errors import RequestError
-from pleinair_bench import models, topologies
+from pleinair_bench import models
 from pleinair_bench.models import COMPONENTS, STORYBOOK
 
 PICTURES = ("cold", "warm")  # a whole picture from the start of the process, and in one that has painted before
@@ -57,7 +57,7 @@ class Case:
 
     @property
     def components(self) -> tuple[str, ...]:
-        return COMPONENTS if self.is_picture else (self.work,)
+        return models.painting(self.model) if self.is_picture else (self.work,)
 
     @property
     def name(self) -> str:
@@ -72,11 +72,12 @@ class Case:
     def gflop(self) -> float:
         """About how much arithmetic one sample is, for estimates."""
         full = models.GFLOP.get(self.model, models.GFLOP["sd15"])
-        own = models.manifest_of(self.model, self.weights).defaults
+        own = models.defaults(self.model)
         area = self.width * self.height / (own.width * own.height)
         if not self.is_picture:
             return full[self.work] * self.batch * (area if self.work != "text_encoder" else 1)
-        return full["text_encoder"] * 2 + (full["unet"] * 2 * self.steps + full["vae_decoder"]) * area
+        text = sum(full[name] for name in self.components if name in models.CLIPS)
+        return text * 2 + (full["unet"] * 2 * self.steps + full["vae_decoder"]) * area
 
     @property
     def rounds(self) -> tuple[int, int]:
@@ -143,7 +144,7 @@ def matrix(
     cases: dict[Case, None] = {}
     for name, where, place, count in product(model, engine, device, threads):
         for what in work or _usual(name, given):
-            kinds = COMPONENTS if what in PICTURES else (what,)
+            kinds = models.painting(name) if what in PICTURES else (what,)
             stored = [each for each in models.stored(name, where, kinds) if weights is None or each in weights]
             for kind, wide in product(stored, precision):
                 common = (where, place, kind, wide, count)
@@ -193,10 +194,10 @@ def _sized(
     sampler: list[str] | None,
 ) -> Iterator[Case]:
     """The cases of one kind of work: text has no size, and only the UNet comes in batches."""
-    own = models.manifest_of(model, where[2]).defaults
+    own = models.defaults(model)
     sizes = size if size and work != "text_encoder" else [(own.width, own.height)]
     for width, height in sizes:
-        multiple = models.manifest_of(model, where[2]).latents.multiple
+        multiple = models.multiple(model)
         if min(width, height) < multiple or width % multiple or height % multiple:
             raise RequestError(f"size {width}x{height} is not a multiple of {multiple}; choose another --size")
         if work in PICTURES:
@@ -226,9 +227,8 @@ def standard() -> Iterator[Case]:
 
 def disk_bytes(cases: Iterable[Case]) -> int:
     """What filling their graphs still takes of the disk."""
-    wanted = {
-        each.key: each
-        for case in cases
-        for each in models.needed(case.model, case.engine, case.weights, case.components)
-    }
-    return topologies.still_needed(list(wanted.values()))
+    from pleinair_bench import filling
+
+    return filling.still_needed(
+        {each for case in cases for each in models.needed(case.model, case.engine, case.weights, case.components)}
+    )

@@ -11,7 +11,7 @@ import typer
 from pleinair.checks import one_of
 from pleinair.cli.terminal import data, document, say, sketch, warn
 from pleinair.errors import Cancelled, QualityError, RequestError
-from pleinair_bench import cases, matrix, models, records, tables, topologies
+from pleinair_bench import cache, cases, filling, matrix, models, records, tables
 from pleinair_bench.cases import Case
 from pleinair_bench.run import Limits, Run
 
@@ -211,7 +211,7 @@ def show(files: Files, form: Form = "md") -> None:
 @app.command()
 def clean() -> None:
     """Give back the disk that real sizes were filled into."""
-    data(f"{topologies.clean() / 1e9:.2f} GB given back")
+    data(f"{cache.clean() / 1e9:.2f} GB given back")
 
 
 @app.command()
@@ -256,8 +256,8 @@ def fill(wanted: list[Case]) -> None:
     """Make the real sizes' graphs, those that are not there."""
     for case in wanted:
         for each in models.needed(case.model, case.engine, case.weights, case.components):
-            for done in topologies.filling(each):
-                passing(f"filling {each.name} {each.component} {done / each.size:4.0%}")
+            for done in filling.fill(each):
+                passing(f"filling {each.model} {each.graph} {done / each.size:4.0%}")
             passing("")
 
 

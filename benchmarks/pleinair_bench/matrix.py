@@ -6,15 +6,15 @@ from typing import Any
 
 from pleinair.checks import one_line, one_of
 from pleinair.errors import RequestError
+from pleinair.pouring.pour import WEIGHTS
 from pleinair.request.kinds import parse_size
 from pleinair.sampling.names import named
-from pleinair_bench import cases, models, topologies
+from pleinair_bench import cases, models
 from pleinair_bench.cases import PRECISIONS, TAKEN_BY, WORKS, Case, takes, value
 
 Options = dict[str, list[Any]]
 LONGEST = 40  # characters of one value
 DEVICES = ("cpu", "gpu", "npu", "dml")
-WEIGHTS = tuple(dict.fromkeys(["fp16", *(each.precision for each in topologies.available())]))
 
 
 def options(texts: dict[str, str | None]) -> Options:

@@ -13,7 +13,7 @@ import numpy as np
 from pleinair.pouring.checkpoints import Shape, Stored
 from pleinair.pouring.forms import FORMS, formed, size_of
 from pleinair.pouring.topologies import Hole, Part
-from pleinair_bench.strip import ir_constants, onnx_constants
+from pleinair_bench.constants import ir_constants, onnx_constants
 
 Parameters = Mapping[str, np.ndarray]  # float32, by name
 STORED = {  # format and weights -> the forms that parameters may have there

@@ -21,7 +21,7 @@ from pleinair.errors import RequestError, ResourceError
 from pleinair.system.files import read_file
 from pleinair_bench.statistics import FEWEST_ROUNDS, Rounds, Summary, summary
 
-VERSION = 3
+VERSION = 4
 SCHEMA = Path(__file__).with_name("schema.json")
 MAIN = ("total", "run")  # what a case is about: the first of them that it has
 PATIENCE_S = 30.0
@@ -198,9 +198,15 @@ def _with_precision(raw: Record) -> Record:
     }
 
 
+def _with_graphs(raw: Record) -> Record:
+    """Version 4 of a record of version 3, which did not tell one graph of a name from another."""
+    return raw | {"schema": 4, "graphs": {}}
+
+
 UPGRADES: dict[int, Callable[[Record], Record]] = {  # version -> what makes the next one of it
     1: _with_yardstick,
     2: _with_precision,
+    3: _with_graphs,
 }
 
 

@@ -266,6 +266,7 @@ def make_record(
         "left_out": [{"pace": outcome["pace"], "samples": outcome["samples"]} for outcome in left_out],
         "picture": next((outcome["picture"] for outcome in good if outcome.get("picture")), None),
         "output": next((outcome["output"] for outcome in good if outcome.get("output")), None),
+        "graphs": next((outcome["graphs"] for outcome in good if outcome.get("graphs")), {}),
         "engine": {
             "version": engines.get(case.engine, {}).get("version"),
             "devices": engines.get(case.engine, {}).get("devices", []),
@@ -311,8 +312,8 @@ def speed(record: Record, gflop: float | None) -> dict[str, Any]:
 def activations(record: Record, graph: str) -> str:
     """What most of a case is computed in, as the limits name it: int8 where the graph's activations are quantized."""
     case, told = record["case"], record["engine"]["precision"] or ""
-    if case["model"] in models.names():  # and no peer's
-        found = models.manifest_of(case["model"], case["weights"]).graphs.get(graph)
+    if case["model"] == models.STORYBOOK:  # real sizes compute in floats, and peers' graphs are not known here
+        found = models.storybook().graphs.get(graph)
         if found and found.activations == "int8":
             return "int8"
     return next((kind for kind in ("bf16", "f16") if kind in told.split("+")), "fp32")

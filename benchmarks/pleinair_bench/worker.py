@@ -85,6 +85,7 @@ def case(case: dict[str, Any], spawned: float | None, seconds: float, count: boo
         samples["compile"] = [sum(each.seconds for each in compiled)]
     found["precision"] = computed_in(asked.engine, asked.device, compiled)
     found["pace"] = yardstick.pace()
+    found["graphs"] = models.identities(bundle, asked.engine, asked.components)
     if count:
         found["gflop"] = counted(asked, bundle)
     return found | {"samples": samples}

@@ -189,5 +189,5 @@ def test_an_old_version_goes_through_every_step(monkeypatch):
     monkeypatch.setattr(records, "VERSION", records.VERSION + 1)
     monkeypatch.setitem(records.UPGRADES, records.VERSION - 1, lambda raw: raw | {"schema": records.VERSION})
     old = {name: value for name, value in version_2([[0.1]]).items() if name not in ("pace", "left_out")}
-    with pytest.raises(ValueError, match="is not 3"):  # all steps ran; the schema here is still that of version 3
+    with pytest.raises(ValueError, match="is not 4"):  # all steps ran; the schema here is still that of version 4
         upgraded(old | {"schema": 1})

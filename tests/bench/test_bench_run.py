@@ -267,6 +267,7 @@ def test_a_real_case_with_sockets_blocked(work, engine, steps, tmp_path, monkeyp
     assert set(found["measures"]) - {"compile"} == stages[work]
     assert ("compile" in found["measures"]) == (engine == "openvino")
     assert found["engine"]["precision"] == "f32"
+    assert len(found["graphs"]) == (1 if work == "unet" else 3)
     assert found["usage"]["peak_rss_mb"]["median"] > 20 and found["speed"]["gflop"] > 0.5
     if not steps:
         assert found["output"]["std"] > 0

@@ -13,7 +13,7 @@ from transformers import CLIPTextModel
 
 from pleinair.engines.openvino import MARK
 from pleinair.sources.folder import open_source
-from pleinair_export.graphs import SPECS
+from pleinair_export.kinds import KINDS
 from pleinair_export.loading import load
 from pleinair_export.tracing import STORE, TRACE
 from pleinair_export.trials import Context, tried
@@ -69,7 +69,7 @@ def test_a_16_bit_source_becomes_the_bytes_of_a_wide_one(tmp_path, family, kinds
         save_file({name: each.to(kind) for name, each in both.items()}, tmp_path / folder / vae, {"format": "pt"})
         model = open_source(tmp_path / folder)
         part = model.family.part("vae")
-        spec = SPECS[part.graphs["vae_decoder"]]("vae_decoder", load(model, part), Context(tried(model.size)))
+        spec = KINDS[part.graphs["vae_decoder"]].spec("vae_decoder", load(model, part), Context(tried(model.size)))
         for form, weights in kinds.items():
             traced = TRACE[form](spec)
             for each in weights:

@@ -12,7 +12,7 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 import original_names
-from make_topologies import network, wake
+from fresh_models import network, wake
 from pleinair.bundle.opening import open_bundle
 from pleinair.errors import ExportError
 from pleinair.pouring import kinds, names, topologies, vocabulary

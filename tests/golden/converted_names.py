@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 sys.path += [str(HERE.parents[1] / "benchmarks"), str(HERE.parent / "helpers")]
 
 import original_names  # noqa: E402
-from make_topologies import network  # noqa: E402
+from fresh_models import network  # noqa: E402
 from pleinair.sources.architectures import ARCHITECTURES, family  # noqa: E402
 
 GOLDEN = HERE / "converted_names.json.xz"

@@ -1,83 +1,14 @@
-"""An exported graph without its weights: where the large constants lie in its files, and a recipe for each."""
+"""Where the constants of a graph lie in its files, read without an engine."""
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import numpy as np
 
-from pleinair_bench.fill import Outline, Part, Recipe
-
-SMALLEST = 1024  # bytes; smaller constants are kept: biases of last layers, the table of timestep frequencies
-LARGEST_TABLE = 1 << 16  # bytes; a constant that is no weight (a mask, positions) is kept up to this size
-VALUES = 4  # a constant of no more different values than this is a mask
-FAR = 1e4  # so is one with a value beyond this: -inf, or the lowest float
-DIGITS = 4  # of a recipe's middle and reach
 IR_TYPES = {"f32": "float32", "f16": "float16", "i8": "int8", "u8": "uint8"}
 ONNX_TYPES = {1: "float32", 10: "float16", 3: "int8", 2: "uint8"}
 Place = tuple[str, int, int, str, tuple[int, ...]]  # file, offset, size in bytes, dtype, shape
-
-
-def strip(files: list[Path]) -> dict[str, Outline]:
-    """The outlines of a graph's files, of which the first is the graph itself, by name.
-
-    Constants stay where they are, to the byte: a filled file has the size and the layout of the exported one.
-    """
-    places = ir_constants(files[0]) if files[0].suffix == ".xml" else onnx_constants(files[0])
-    seeds = count(1)
-    return {
-        file.name: outline(np.memmap(file, np.uint8, "r"), [place for place in places if place[0] == file.name], seeds)
-        for file in files
-    }
-
-
-def outline(data: np.ndarray, places: list[Place], seeds: Iterator[int]) -> Outline:
-    """One file's bytes with recipes for the constants at these places."""
-    parts: list[Part] = []
-    kept = []
-    done = 0
-
-    def keep(end: int) -> None:
-        if end > done:
-            parts.append(end - done)
-            kept.append(data[done:end].tobytes())
-
-    for _, offset, size, dtype, shape in sorted(places, key=lambda place: place[1]):
-        if offset < done:
-            continue  # constants of equal bytes share them
-        recipe = describe(data[offset : offset + size].view(dtype), shape, seeds)
-        if recipe:
-            keep(offset)
-            parts.append(recipe)
-            done = offset + size
-    keep(len(data))
-    return Outline(tuple(parts), b"".join(kept))
-
-
-def describe(values: np.ndarray, shape: tuple[int, ...], seeds: Iterator[int]) -> Recipe | None:
-    """A recipe of the same mean and spread; None for what is no weight, or too small to be worth one."""
-    if values.nbytes < SMALLEST:
-        return None
-    wide = values.astype(np.float32)
-    if not np.isfinite(wide).all() or np.abs(wide).max() > FAR:
-        return None
-    if values.nbytes <= LARGEST_TABLE and is_table(wide):
-        return None
-    spread, middle = np.std(wide, dtype=np.float64), np.mean(wide, dtype=np.float64)
-    if np.std(np.abs(wide)) < 0.2 * spread:  # scales of either sign, as NNCF makes them: their size is what counts
-        wide = np.abs(wide)
-        spread, middle = np.std(wide, dtype=np.float64), np.mean(wide, dtype=np.float64)
-    elif abs(middle) < 0.1 * spread:
-        middle = 0.0
-    numbers = (float(f"{number:.{DIGITS}g}") for number in (middle, 3**0.5 * spread))
-    return Recipe(values.dtype.name, shape, next(seeds), *numbers)
-
-
-def is_table(values: np.ndarray) -> bool:
-    """Few different values, or ever rising or falling ones."""
-    steps = np.diff(values)
-    return len(np.unique(values)) <= VALUES or bool((steps > 0).all() or (steps < 0).all())
 
 
 def ir_constants(graph: Path) -> list[Place]:
