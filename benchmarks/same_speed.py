@@ -25,7 +25,8 @@ from pleinair_bench.worker import inputs
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("graph", nargs=4, metavar=("MODEL", "GRAPH", "WEIGHTS", "FORMAT"))
+    for name in ("model", "graph", "weights", "format"):
+        parser.add_argument(name, metavar=name.upper())
     parser.add_argument("--ordinary", type=Path, required=True, help="a bundle of the same model and kind of weights")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--side", type=int, default=256, help="of the picture, in pixels")
@@ -33,10 +34,9 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="more of them wait for each other, in processor time")
     parser.add_argument("--within", type=float, default=0.03)
     asked = parser.parse_args()
-    _, name, _, form = asked.graph
-    bundles = [filled(*asked.graph, asked.cache), open_bundle(asked.ordinary)]
-    graphs = [open_graph(each, name, form, None, asked.threads) for each in bundles]
-    feed = inputs(SimpleNamespace(work=name, batch=1, height=asked.side, width=asked.side), bundles[0])
+    bundles = [filled(asked.model, asked.graph, asked.weights, asked.format, asked.cache), open_bundle(asked.ordinary)]
+    graphs = [open_graph(each, asked.graph, asked.format, None, asked.threads) for each in bundles]
+    feed = inputs(SimpleNamespace(work=asked.graph, batch=1, height=asked.side, width=asked.side), bundles[0])
     for graph in graphs:
         spread = {port: float(array.std()) for port, array in list(graph(**feed).items())[:1]}
         timed(graph, feed)
