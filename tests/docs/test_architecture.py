@@ -30,6 +30,17 @@ def test_every_path_on_the_page_exists():
     assert [path for path in PATHS if not ((REPOSITORY / path).exists() or (RUNTIME / path).exists())] == []
 
 
+def test_every_python_file_that_any_page_names_exists():
+    places = [REPOSITORY / part for part in (".", "runtime", "runtime/pleinair", "export", "benchmarks")]
+    lost = [
+        (page.name, name)
+        for page in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"))
+        for name in re.findall(r"`([\w.-]+/[\w./-]+\.py)`", page.read_text(encoding="utf-8"))
+        if not any((place / name).exists() for place in places)
+    ]
+    assert lost == []
+
+
 def test_the_runtime_asks_for_no_family():
     """What a family needs is in its bundle, as data."""
     asking = re.compile(r"\.family\b\s*(==|!=|in\b|not in\b)|(==|!=|\bin)\s+[\w.]*\.family\b(?!\.)|match [\w.]*family")
