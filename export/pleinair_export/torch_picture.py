@@ -3,14 +3,13 @@
 from collections.abc import Callable, Generator
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from pleinair.bundle.manifest import GraphInfo
 from pleinair.bundle.opening import Bundle, open_bundle
-from pleinair.engines.engine import Graph, Shapes
+from pleinair.engines.engine import Graph, Opening, Shapes
 from pleinair.engines.fake import FakeEngine
 from pleinair.pipeline import Pipeline
 from pleinair.sources.folder import Source
@@ -48,7 +47,7 @@ class TorchEngine(FakeEngine):
         self.version = torch.__version__
         self._owners = owners
 
-    def open_graph(self, bundle: Bundle, graph: str, **how: Any) -> Graph:
+    def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> Graph:
         return TorchGraph(bundle.manifest.graphs[graph], self._owners[graph])
 
 

@@ -6,7 +6,7 @@ from pleinair.engines.fake import FakeEngine
 class Closed(FakeEngine):
     """An engine of which no graph is ever to be opened."""
 
-    def open_graph(self, bundle, graph, **how):
+    def open_graph(self, bundle, graph, how):
         raise AssertionError(f"'{graph}' was opened")
 
 
@@ -17,8 +17,8 @@ class Altered(FakeEngine):
         super().__init__()
         self._graph, self._change = graph, change
 
-    def open_graph(self, bundle, graph, **how):
-        opened = super().open_graph(bundle, graph, **how)
+    def open_graph(self, bundle, graph, how):
+        opened = super().open_graph(bundle, graph, how)
         return Changed(opened, self._change) if graph == self._graph else opened
 
 

@@ -33,6 +33,21 @@ class Graph(Protocol):
         """Give the memory back; the next call loads again."""
 
 
+@dataclass(frozen=True)
+class Opening:
+    """How a graph is opened.
+
+    It is changed by the `edits` between reading and compiling, and stays compiled for the last `kept` sets of input
+    shapes, where it is compiled for shapes at all.
+    """
+
+    device: str | None
+    threads: int | None
+    precision: str
+    edits: Sequence[Edit]
+    kept: int
+
+
 class Engine(Protocol):
     """Opens the graphs of bundles; `pleinair.load(engine=...)` takes any object like this.
 
@@ -56,21 +71,8 @@ class Engine(Protocol):
     def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
         """The precision that "auto" means for a graph."""
 
-    def open_graph(
-        self,
-        bundle: Bundle,
-        graph: str,
-        *,
-        device: str | None,
-        threads: int | None,
-        precision: str,
-        edits: Sequence[Edit],
-        kept: int,
-    ) -> Graph:
-        """A graph, not loaded yet, which is changed by the `edits` between reading and compiling.
-
-        It stays compiled for the last `kept` sets of input shapes, where it is compiled for shapes at all.
-        """
+    def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> Graph:
+        """A graph, not loaded yet."""
 
 
 @dataclass(frozen=True)

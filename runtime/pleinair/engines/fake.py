@@ -6,14 +6,13 @@ takes shapes from the bundle's manifest and never reads a weight; a picture take
 every call before it is answered, and may count it, wait, or raise.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from pleinair.bundle.manifest import LATENTS, Denoiser
 from pleinair.bundle.opening import Bundle
-from pleinair.engines.edits import Edit
-from pleinair.engines.engine import Shapes, engine_version
+from pleinair.engines.engine import Opening, Shapes, engine_version
 from pleinair.engines.precision import F32
 
 Inputs = dict[str, np.ndarray]
@@ -40,17 +39,7 @@ class FakeEngine:
     def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
         return F32
 
-    def open_graph(
-        self,
-        bundle: Bundle,
-        graph: str,
-        *,
-        device: str | None,
-        threads: int | None,
-        precision: str,
-        edits: Sequence[Edit],
-        kept: int,
-    ) -> "FakeGraph":
+    def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> "FakeGraph":
         return FakeGraph(bundle, graph, self._on_call)
 
 

@@ -11,7 +11,7 @@ from pleinair.bundle.opening import Bundle
 from pleinair.engines import components, placement
 from pleinair.engines import precision as precisions
 from pleinair.engines.edits import Edit
-from pleinair.engines.engine import Engine, Graph, Shapes, engine_named
+from pleinair.engines.engine import Engine, Graph, Opening, Shapes, engine_named
 from pleinair.engines.ports import check_answer, check_sizes, given, taken
 
 KEPT = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
@@ -181,8 +181,8 @@ def open_graph(
     """One graph of a bundle on an engine, not loaded yet; `device` None is the engine's default (the CPU)."""
     engine = engine_named(engine) if isinstance(engine, str) else engine
     kind = compute_precision(bundle, graph, engine, device, precision)
-    how = {"device": device, "threads": threads, "precision": kind}
-    opened = engine.open_graph(bundle, graph, **how, edits=edits, kept=kept)
+    how = Opening(device=device, threads=threads, precision=kind, edits=edits, kept=kept)
+    opened = engine.open_graph(bundle, graph, how)
     return OneAtATime(Checked(opened, graph, bundle.manifest.graphs[graph]))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pleinair.bundle import onnx_data
 from pleinair.bundle.opening import Bundle
 from pleinair.engines.edits import Edit
-from pleinair.engines.engine import Shapes, engine_version
+from pleinair.engines.engine import Opening, Shapes, engine_version
 from pleinair.engines.failures import failed, no_extra, no_weight, unreadable
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.precision import F32
@@ -61,18 +61,8 @@ class OnnxEngine:
     def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
         return F32
 
-    def open_graph(
-        self,
-        bundle: Bundle,
-        graph: str,
-        *,
-        device: str | None,
-        threads: int | None,
-        precision: str,
-        edits: Sequence[Edit],
-        kept: int,
-    ) -> "OnnxGraph":
-        return OnnxGraph(bundle, graph, *self._device(device, threads), threads, edits)
+    def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> "OnnxGraph":
+        return OnnxGraph(bundle, graph, *self._device(how.device, how.threads), how.threads, how.edits)
 
     def _device(self, device: str | None, threads: int | None) -> tuple[str, int]:
         """A device's kind and number; RequestError where this machine has none such."""

@@ -12,7 +12,7 @@ from pleinair.bundle.manifest import Port
 from pleinair.bundle.opening import Bundle
 from pleinair.engines import precision as precisions
 from pleinair.engines.edits import Edit
-from pleinair.engines.engine import Shapes, engine_version
+from pleinair.engines.engine import Opening, Shapes, engine_version
 from pleinair.engines.failures import failed, no_extra, no_weight, unreadable
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.telemetry import without_telemetry
@@ -57,21 +57,11 @@ class OpenVINOEngine:
         kind = self._device(device).split(".")[0]
         return precisions.fastest(bundle, graph, kind, self.offered(device))
 
-    def open_graph(
-        self,
-        bundle: Bundle,
-        graph: str,
-        *,
-        device: str | None,
-        threads: int | None,
-        precision: str,
-        edits: Sequence[Edit],
-        kept: int,
-    ) -> "OpenVINOGraph":
-        settings: dict[str, Any] = {**LATENCY, "INFERENCE_PRECISION_HINT": precision}
-        if threads:
-            settings["INFERENCE_NUM_THREADS"] = threads
-        return OpenVINOGraph(bundle, graph, self._device(device, threads), settings, edits, kept)
+    def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> "OpenVINOGraph":
+        settings: dict[str, Any] = {**LATENCY, "INFERENCE_PRECISION_HINT": how.precision}
+        if how.threads:
+            settings["INFERENCE_NUM_THREADS"] = how.threads
+        return OpenVINOGraph(bundle, graph, self._device(how.device, how.threads), settings, how.edits, how.kept)
 
     def _device(self, device: str | None, threads: int | None = None) -> str:
         """OpenVINO's name of a device; RequestError where this machine has none such, or it takes no threads."""

@@ -81,8 +81,8 @@ class Watched(FakeEngine):
         super().__init__(on_call)
         self._held = WeakValueDictionary()
 
-    def open_graph(self, bundle, graph, **how):
-        self._held[graph] = super().open_graph(bundle, graph, **how)
+    def open_graph(self, bundle, graph, how):
+        self._held[graph] = super().open_graph(bundle, graph, how)
         return self._held[graph]
 
     def held(self):
