@@ -15,7 +15,6 @@ from PIL import Image
 
 from bundles import edit_manifest, full_copy, light_copy
 from pleinair import __version__, open_bundle
-from pleinair.cli import app as cli
 from pleinair.cli.usage import EXAMPLES
 from pleinair.engines.engine import ENGINES, EngineInfo
 from pleinair.files.output import write
@@ -27,22 +26,7 @@ from pleinair.system.install import PARTS
 FAKE = ["--engine", "fake", "--steps", "2"]
 
 
-@pytest.fixture(autouse=True)
-def in_a_folder(tmp_path, monkeypatch):
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command; returns (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+pytestmark = pytest.mark.usefixtures("in_a_folder")
 
 
 def refused(outcome, code, *words):

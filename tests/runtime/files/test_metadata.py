@@ -19,7 +19,6 @@ from PIL.PngImagePlugin import PngInfo
 from bundles import edit_manifest, light_copy
 from pleinair import load, open_bundle
 from pleinair.bundle.opening import bundle_identity
-from pleinair.cli import app as cli
 from pleinair.errors import RequestError
 from pleinair.files.embedded import MAX_TEXT, MAX_TEXTS
 from pleinair.files.metadata import infotext, left_out, of_picture, read, save_options
@@ -29,7 +28,7 @@ from pleinair.results import merged
 from pleinair.sampling.names import named
 from pleinair.tasks.rerun import difference, plan, rerun
 
-pytestmark = pytest.mark.usefixtures("silent_storybook")
+pytestmark = pytest.mark.usefixtures("silent_storybook", "in_a_folder")
 KINDS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 BASE = {
     "prompt": "a boat, blue: (old:1.2)",
@@ -49,24 +48,6 @@ BASE = {
     "threads": None,
     "pleinair": "0.1.0",
 }
-
-
-@pytest.fixture(autouse=True)
-def in_a_folder(tmp_path, monkeypatch):
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command; returns (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def save(kind, settings=None, seed=5, name=None, include=True, size=(64, 72)):

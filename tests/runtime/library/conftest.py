@@ -5,7 +5,6 @@ import json
 import pytest
 
 from hub_server import Hub, is_the_hub
-from pleinair.cli import app as cli
 
 
 @pytest.fixture(autouse=True)
@@ -15,18 +14,6 @@ def home(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "home"
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command; returns (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture
