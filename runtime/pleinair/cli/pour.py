@@ -6,13 +6,15 @@ from typing import Annotated
 import typer
 
 from pleinair.bundle.opening import open_bundle
+from pleinair.cli.export import usual_out
 from pleinair.cli.flags import Form, Json, OwnSampler, Replace, Weights, formats_of, offered
 from pleinair.cli.models import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
-from pleinair.library.poured import bundle_of
+from pleinair.library.poured import mark
 from pleinair.pouring.opened import PREDICTIONS
 from pleinair.pouring.pour import pour as pour_model
+from pleinair.sources.hub_cache import usual_name
 from pleinair.system.home import models_folder
 
 app = typer.Typer(add_completion=False)
@@ -21,7 +23,7 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog=examples("pour"))
 def pour(
     source: Annotated[Path, typer.Argument(help="A .safetensors file or a diffusers folder.", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="The bundle to write.", show_default=False)],
+    out: Annotated[Path | None, typer.Argument(help="The bundle to write.", show_default="among the models")] = None,
     form: Form = "openvino",
     weights: Weights = "fp16",
     vae: Annotated[
@@ -44,39 +46,18 @@ def pour(
     as_json: Json = False,
 ) -> None:
     """Turn a Stable Diffusion checkpoint into a bundle, without PyTorch."""
-    formats = formats_of(form)
-    last = ""
+    how = {"vae": vae, "prediction": prediction, "sampler": sampler}
+    out, last = out or usual_out(usual_name(source)), ""
     for progress in pour_model(
-        source,
-        out,
-        formats=formats,
-        weights=weights,
-        vae=vae,
-        prediction=prediction,
-        sampler=sampler,
-        force=force,
-        allow_pickle=allow_pickle,
+        source, out, formats=formats_of(form), weights=weights, force=force, allow_pickle=allow_pickle, **how
     ):
         if progress.note or progress.words != last:
             written = "" if progress.note else f"[{progress.done / 1e6:5,.0f} of {progress.total / 1e6:,.0f} MB] "
             say(f"{written}{progress.words}")
         last = progress.words
+    if out.resolve().parent == models_folder().resolve():
+        mark(out, source, asked=any(how.values()))
     if as_json:
         document(description(open_bundle(out)))
     else:
         data(out)
-
-
-def kept(file: Path, engine: str | None) -> Path:
-    """The bundle of a single file among the models; says what it takes where it has to be made first."""
-    steps, said = bundle_of(file, engine), False
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            return end.value
-        if step.note:
-            say(step.words)
-        elif not said:
-            say(f"making a model of {step.total / 1e9:.2f} GB of '{file.name}' in '{models_folder()}', this once")
-            said = True

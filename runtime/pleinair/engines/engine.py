@@ -117,6 +117,13 @@ def installed(engine: str) -> bool:
     return importlib.util.find_spec(ENGINES[engine].requires) is not None
 
 
+def usual_format(engine: str | None = None) -> str:
+    """The format of this engine's graphs; of no engine in particular, that of the first which is installed."""
+    wanted = ENGINES[engine].format if engine in ENGINES else ""
+    found = (info.format for name, info in ENGINES.items() if info.format and installed(name))
+    return wanted or next(found, "openvino")
+
+
 def choose_engine(bundle: Bundle, wanted: str | Engine | None) -> Engine:
     """The engine to use: the wanted one, or the first installed one that the bundle has graphs for.
 

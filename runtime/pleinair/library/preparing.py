@@ -6,7 +6,7 @@ from pleinair.adopting.adopt import judged, written
 from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import one_line
-from pleinair.engines.engine import ENGINES, installed
+from pleinair.engines.engine import usual_format
 from pleinair.errors import ResourceError
 from pleinair.library import choosing
 from pleinair.library.pulling import Brought
@@ -35,13 +35,8 @@ def prepare(
         yield from (Progress(warning, 0, 0, note=True) for warning in adoption.warnings)
     else:
         source = found.folder / file if file else found.folder
-        yield from pour(source, found.model, formats=formats or usual_formats(), weights=weights or WEIGHTS)
+        yield from pour(source, found.model, formats=formats or (usual_format(),), weights=weights or WEIGHTS)
         write_origin(found.model, found.origin)
-
-
-def usual_formats() -> tuple[str, ...]:
-    """The format of the first engine that is installed."""
-    return next(((info.format,) for name, info in ENGINES.items() if installed(name)), ("openvino",))
 
 
 def other_weights(found: Brought, weights: str | None) -> Iterator[Progress]:

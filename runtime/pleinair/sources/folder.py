@@ -12,7 +12,8 @@ from pleinair.sources.configs import check_configs, check_numbers, text_length
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described
 from pleinair.sources.families import SUPPORTED, Family, Part, class_in, family_of
-from pleinair.sources.hub_ids import hub_id
+from pleinair.sources.hub_cache import snapshot_of
+from pleinair.sources.hub_ids import on_hub
 from pleinair.sources.schedulers import as_walked
 from pleinair.sources.settings import SETTINGS, Settings, check_sides, read_settings
 from pleinair.sources.transformers import tokens_read
@@ -58,6 +59,7 @@ def open_source(path: Path, sampler: str | None = None) -> Source:
 
     Raises RequestError (no such folder) or ExportError (not one of ours, or damaged), before gigabytes are read.
     """
+    path = snapshot_of(path)
     check_kind(path)
     index = read_config(path / "model_index.json")
     family = known_family(path, index)
@@ -99,11 +101,11 @@ def read_config(file: Path) -> dict[str, Any]:
 
 def absent(source: str) -> RequestError:
     """The error for a SOURCE that is not there; a hub id, which looks like a path, is told with what fetches it."""
-    where, id = one_line(source, 120, end=True), hub_id(source)
-    if id is None:
+    where, named = one_line(source, 120, end=True), on_hub(source)
+    if named is None:
         return RequestError(f"no folder or file '{where}'; check the path (SOURCE is on this disk)")
     return RequestError(
-        f"no folder or file '{where}'; if it is a model of the Hugging Face hub, fetch it with: pleinair pull {id}"
+        f"no folder or file '{where}'; if it is a model of the Hugging Face hub, fetch it with: {named.command}"
     )
 
 
