@@ -6,11 +6,11 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pleinair.checks import one_line, one_of
+from pleinair.checks import one_line, one_of, quoted
 from pleinair.cli.flags import FORMATS, WEIGHTS, Json, formats_of, offered
 from pleinair.cli.progress import Progress, clock
 from pleinair.cli.terminal import data, document, say
@@ -70,6 +70,7 @@ def pull(
         id, revision, file = named.id, revision or named.revision, file or named.file
     kinds = tuple(kind for kind in choosing.KINDS if formats is None or kind not in choosing.GRAPHS or kind in formats)
     how = {"to": to, "revision": revision, "file": file, "kinds": kinds, "only_download": only_download}
+    how |= {"formats": formats, "weights": weights}
     found = followed(id, steps(id, **how))
     if only_download:
         ended(found, found.folder, next_command(found, file), as_json)
@@ -187,8 +188,3 @@ def download_name(found: "Brought") -> str:
 
 def name_or_folder(folder: Path) -> str:
     return quoted(folder.name if folder.parent == models_folder() else folder)
-
-
-def quoted(word: Any) -> str:
-    """A word as a shell takes it on every system."""
-    return f'"{word}"' if set(str(word)) & set(" ()&';") else str(word)

@@ -11,7 +11,7 @@ from pathlib import Path
 from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import STORYBOOK, open_bundle
 from pleinair.bundle.typed import build
-from pleinair.checks import one_line
+from pleinair.checks import one_line, quoted
 from pleinair.engines.engine import usual_format
 from pleinair.errors import PleinairError, RequestError
 from pleinair.pouring.checkpoints import Checkpoint
@@ -73,7 +73,7 @@ def bundle_of(source: Path, engine: str | None) -> Generator[Progress, None, Pat
 
 def command(source: Path) -> str:
     """What to type to pour a source by hand."""
-    return f"pleinair pour '{source}'"
+    return f"pleinair pour {quoted(source)}"
 
 
 def found(source: Path) -> tuple[Path | None, bool, bool]:

@@ -9,13 +9,13 @@ from pleinair.checks import one_line
 from pleinair.engines.engine import usual_format
 from pleinair.errors import ResourceError
 from pleinair.library import choosing
+from pleinair.library.pourable import WEIGHTS
 from pleinair.library.pulling import Brought
 from pleinair.pouring.pour import Progress, pour
 from pleinair.sources.origins import write_origin
 
 READING = "reading the graphs once, for their SHA-256"
 COMMAND = "pleinair pour"
-WEIGHTS = "fp16"  # of what is poured, unless told
 
 
 def prepare(

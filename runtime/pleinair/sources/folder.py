@@ -27,7 +27,7 @@ CARD, TEXT = 1 << 24, 1 << 26  # bytes: the largest README, tokenizer file
 
 @dataclass(frozen=True)
 class Source(Described):
-    """A pipeline folder that can be exported; `variants` is "fp16" or None, `sizes` counts parameters.
+    """A pipeline folder that can be exported; `variants` are "fp16" and the like, or None; `sizes` counts parameters.
 
     `scheduler` is the config as diffusers walks it; `sampler` is what was named to paint with, if anything was. `file`
     holds the weights of a model that came in one file: its folder then has configs alone. `trigger` are words that it

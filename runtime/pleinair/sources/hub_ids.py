@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from pleinair.checks import quoted
+
 PART = r"\w(?:[\w.-]{0,94}\w)?"
 ADDRESS = r"(?:https?:/{1,2})?(?:www\.)?(?:huggingface|hf)\.co/|hf:/{1,2}"  # pathlib makes one slash of two
 HUB_ID = re.compile(rf"({ADDRESS})?({PART}/{PART})(?:/(?:tree|blob|resolve|raw)/([^/]+)(/.+?)?)?/?", re.ASCII)
@@ -30,8 +32,8 @@ class OnHub:
     @property
     def command(self) -> str:
         """What fetches it."""
-        revision = f" --revision '{self.revision}'" if self.revision else ""
-        return f"pleinair pull {self.id}{revision}" + (f" --file '{self.file}'" if self.file else "")
+        revision = f" --revision {quoted(self.revision)}" if self.revision else ""
+        return f"pleinair pull {self.id}{revision}" + (f" --file {quoted(self.file)}" if self.file else "")
 
 
 def on_hub(text: str) -> OnHub | None:
