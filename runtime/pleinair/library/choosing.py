@@ -11,7 +11,7 @@ from pleinair.checks import one_line, quoted
 from pleinair.errors import BundleError
 from pleinair.library.repository import Repository
 from pleinair.sources.families import DENOISERS, Part
-from pleinair.sources.folder import STEMS, known_family, read_config
+from pleinair.sources.folder import STEMS, known_family, read_index
 from pleinair.sources.settings import SETTINGS
 from pleinair.sources.weight_files import VARIANTS, first_of, is_index, sets_of, shards
 
@@ -135,7 +135,7 @@ def belongs(repository: Repository, folder: str, leaf: str, form: str) -> bool:
 
 def of_folder(repository: Repository, read: Read, weights: str | None) -> list[str]:
     """A diffusers folder: each component's config and weights, tokenizers, and the scheduler's config."""
-    parts = known_family(Path(repository.id), read_config(read(INDEX))).parts
+    parts = known_family(Path(repository.id), read_index(read(INDEX))).parts
     configs = ["scheduler/scheduler_config.json", *(f"{part.folder}/config.json" for part in parts)]
     stored = [name for part in parts for name in weights_of(repository, part, read, weights)]
     tokenizers = {part.tokenizer for part in parts if part.tokenizer is not None}

@@ -9,7 +9,7 @@ from pleinair.pouring.topologies import agrees, kept_for
 from pleinair.sources.configs import check_configs
 from pleinair.sources.describing import Config, Described
 from pleinair.sources.families import class_in
-from pleinair.sources.folder import check_class, known_family, read_config
+from pleinair.sources.folder import check_class, known_family, read_config, read_index
 
 WEIGHTS = "fp16"  # of what is poured, unless told
 
@@ -20,7 +20,7 @@ def pourable_files(repository: Repository, formats: tuple[str, ...], weights: st
     Weights of other shapes than the configs say are found when they are there.
     """
     files = files_of(repository, FOLDER, read, weights)
-    name, index = Path(repository.id), read_config(read(INDEX))
+    name, index = Path(repository.id), read_index(read(INDEX))
     family = known_family(name, index)
     for part in family.parts:
         check_class(name, part.folder, class_in(index, part.folder), part.kind)

@@ -17,7 +17,7 @@ from pleinair.errors import PleinairError, RequestError
 from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.pickles import is_pickle
 from pleinair.pouring.pour import Progress, pour
-from pleinair.sources.folder import TEXT, known_family, read_config
+from pleinair.sources.folder import TEXT, known_family, read_index
 from pleinair.sources.hub_cache import snapshot_of, usual_name
 from pleinair.sources.settings import SETTINGS
 from pleinair.sources.weight_files import DOWNLOAD
@@ -133,7 +133,7 @@ def files_of(source: Path) -> dict[str, Path]:
     """The files that a source is poured of, by name."""
     if source.is_file():
         return {WEIGHTS: source}
-    family = known_family(source, read_config(source / "model_index.json"))
+    family = known_family(source, read_index(source / "model_index.json"))
     folders = {"scheduler", *(part.folder for part in family.parts), *(part.tokenizer for part in family.readers)}
     files = [source / "model_index.json", source / SETTINGS]
     files += [file for folder in sorted(folders) for file in sorted((source / folder).glob("*"))]

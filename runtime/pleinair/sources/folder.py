@@ -11,7 +11,7 @@ from pleinair.errors import ExportError, RequestError
 from pleinair.sources.configs import check_configs, check_numbers, text_length
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described
-from pleinair.sources.families import SUPPORTED, Family, Part, class_in, family_of
+from pleinair.sources.families import SUPPORTED, Family, Part, as_plain, class_in, family_of
 from pleinair.sources.hub_cache import snapshot_of
 from pleinair.sources.hub_ids import on_hub
 from pleinair.sources.schedulers import as_walked
@@ -61,7 +61,7 @@ def open_source(path: Path, sampler: str | None = None) -> Source:
     """
     path = snapshot_of(path)
     check_kind(path)
-    index = read_config(path / "model_index.json")
+    index = read_index(path / "model_index.json")
     family = known_family(path, index)
     readers = [part.tokenizer for part in family.readers]
     check_files(path, ("scheduler", *readers, *(part.folder for part in family.parts)))
@@ -99,6 +99,11 @@ def read_config(file: Path) -> dict[str, Any]:
     return read_json(file, CONFIG, ExportError, DOWNLOAD)
 
 
+def read_index(file: Path) -> dict[str, Any]:
+    """A model_index.json, with the class of the plain pipeline of its parts."""
+    return as_plain(read_config(file))
+
+
 def absent(source: str) -> RequestError:
     """The error for a SOURCE that is not there; a hub id, which looks like a path, is told with what fetches it."""
     where, named = one_line(source, 120, end=True), on_hub(source)
@@ -131,8 +136,13 @@ def check_kind(path: Path) -> None:
 def known_family(path: Path, index: dict[str, Any]) -> Family:
     """The family that model_index.json is of; ExportError for other classes of pipelines."""
     family = family_of(index)
+    kind = index.get("_class_name")
+    if not isinstance(kind, str):
+        raise ExportError(
+            f"'{one_line(path.name, 80)}' has a model_index.json without a _class_name, which says what model it is;"
+            f" {DOWNLOAD}"
+        )
     if family is None:
-        kind = index.get("_class_name")
         raise ExportError(
             f"'{one_line(path.name, 80)}' is a {one_line(kind, 80)}, which cannot be exported yet; choose a model of"
             f" {SUPPORTED}"

@@ -7,7 +7,7 @@ from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import located
 from pleinair.checks import one_line
 from pleinair.errors import BundleError
-from pleinair.sources.families import DENOISERS, FAMILIES, SUPPORTED
+from pleinair.sources.families import DENOISERS, FAMILIES, SUPPORTED, as_plain
 from pleinair.sources.hub_cache import snapshot_of
 from pleinair.sources.hub_ids import on_hub
 from pleinair.sources.origins import read_origin
@@ -89,7 +89,7 @@ def foreign(path: Path) -> str | None:
 def class_of(path: Path) -> str:
     """The class of pipeline that a diffusers folder names."""
     index = read_json(path / "model_index.json", CONFIG, BundleError, "check the folder")
-    return one_line(index.get("_class_name"), 60)
+    return one_line(as_plain(index).get("_class_name"), 60)
 
 
 def _of_diffusers(path: Path) -> str:
