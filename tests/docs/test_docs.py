@@ -41,6 +41,10 @@ def exported(source, out, **how):
     return []
 
 
+def unmarked(bundle, source):
+    """These files hold no weights."""
+
+
 def all_files(repository, formats, weights, read):
     return choosing.files_of(repository, choosing.FOLDER, read, weights)
 
@@ -58,6 +62,7 @@ def hub(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(install.PARTS, "model export", ((), ""))
     monkeypatch.setattr(pleinair_export, "export", exported, raising=False)
     monkeypatch.setattr(preparing, "pour", exported)
+    monkeypatch.setattr(preparing, "mark", unmarked)
     monkeypatch.setattr(pulling, "pourable_files", all_files)
     yield
     server.close()

@@ -15,7 +15,6 @@ from pleinair.library.poured import mark
 from pleinair.pouring.opened import PREDICTIONS
 from pleinair.pouring.pour import pour as pour_model
 from pleinair.sources.hub_cache import usual_name
-from pleinair.system.home import models_folder
 
 app = typer.Typer(add_completion=False)
 
@@ -55,8 +54,7 @@ def pour(
             written = "" if progress.note else f"[{progress.done / 1e6:5,.0f} of {progress.total / 1e6:,.0f} MB] "
             say(f"{written}{progress.words}")
         last = progress.words
-    if out.resolve().parent == models_folder().resolve():
-        mark(out, source, asked=any(how.values()))
+    mark(out, source, asked=any(how.values()))
     if as_json:
         document(description(open_bundle(out)))
     else:

@@ -110,7 +110,9 @@ def read_mark(file: Path) -> Mark | None:
 
 
 def mark(bundle: Path, source: Path, asked: bool = False) -> None:
-    """Note in a bundle what it was poured of."""
+    """Note in a bundle, if it lies among the models, what it was poured of."""
+    if bundle.resolve().parent != models_folder().resolve():
+        return
     source = snapshot_of(source)
     told = Mark(place_of(source), state_of(source), content_of(source), asked)
     (bundle / MARK).write_text(json.dumps(asdict(told)), encoding="utf-8")

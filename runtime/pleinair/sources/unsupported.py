@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import located
-from pleinair.checks import one_line
+from pleinair.checks import one_line, quoted
 from pleinair.errors import BundleError
 from pleinair.sources.families import DENOISERS, FAMILIES, SUPPORTED, as_plain
 from pleinair.sources.hub_cache import snapshot_of
@@ -14,6 +14,7 @@ from pleinair.sources.origins import read_origin
 from pleinair.system.files import CONFIG, read_json
 from pleinair.system.home import models_folder
 
+SAFE = ".safetensors"
 CHECKPOINTS = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
 EXPORT = "pleinair export FOLDER OUT"
 
@@ -24,8 +25,12 @@ def source_of(model: str | Path) -> Path | None:
         path = snapshot_of(located(model))
         if path.is_file():
             return path if path.suffix.lower() in CHECKPOINTS else None
-        bare = path.is_dir() and not (path / MANIFEST).exists() and (path / "model_index.json").is_file()
-        return path if bare and not foreign(path) and class_of(path) in FAMILIES else None
+        if not path.is_dir() or (path / MANIFEST).exists() or foreign(path):
+            return None
+        if not (path / "model_index.json").is_file():
+            files = checkpoints(path)
+            return files[0] if len(files) == 1 else None
+        return path if class_of(path) in FAMILIES else None
     except OSError:  # a name that is too long, a folder that may not be read: told by whoever opens it
         return None
 
@@ -73,8 +78,18 @@ def _of_folder(path: Path) -> str | None:
         return f"'{path}' holds {kind} files of another tool and no {MANIFEST}; adopt it first: pleinair adopt '{path}'"
     if (path / "model_index.json").is_file():
         return _of_diffusers(path)
-    files = sorted(each.name for each in path.iterdir() if each.suffix.lower() in CHECKPOINTS)
-    return _of_file(path / files[0]) if files else None
+    files = checkpoints(path)
+    if len(files) > 1:
+        return (
+            f"'{path}' holds {len(files)} files of weights and no model; name one of them: --model {quoted(files[0])}"
+        )
+    return _of_file(files[0]) if files else None
+
+
+def checkpoints(path: Path) -> list[Path]:
+    """The files of weights in a folder: safetensors, or where there are none, pickles."""
+    files = sorted(each for each in path.iterdir() if each.suffix.lower() in CHECKPOINTS and each.is_file())
+    return [each for each in files if each.suffix.lower() == SAFE] or files
 
 
 def foreign(path: Path) -> str | None:
