@@ -52,15 +52,14 @@ def bundle_of(source: Path, engine: str | None) -> Generator[Progress, None, Pat
     type where an option is missing, and RequestError where the source's name is no name of a model.
     """
     source, formats = snapshot_of(source), {usual_format(engine)}
-    bundle, same, asked = found(source)
-    how = {}
-    if bundle and same:
-        there = open_bundle(bundle, verify=False)
-        if asked or formats <= set(there.formats):
-            return bundle
+    before, how = found(source), {}
+    if before and before.same:
+        there = open_bundle(before.bundle, verify=False)
+        if before.asked or formats <= set(there.formats):
+            return before.bundle
         formats |= set(there.formats)
         how = {"weights": there.manifest.graphs[there.manifest.denoiser.graph].weights}
-    bundle = bundle or new_place(source)
+    bundle = before.bundle if before and not before.asked else new_place(source)
     try:
         yield from pour(source, bundle, formats=tuple(sorted(formats)), force=True, **how)
     except PleinairError as error:
@@ -76,19 +75,29 @@ def command(source: Path) -> str:
     return f"pleinair pour {quoted(source)}"
 
 
-def found(source: Path) -> tuple[Path | None, bool, bool]:
-    """(the bundle among the models that was poured of a source, whether of what that is now, whether with options)."""
+@dataclass(frozen=True)
+class Before:
+    """A bundle that was poured of a source: whether of what that is now, and whether with options."""
+
+    bundle: Path
+    same: bool
+    asked: bool
+
+
+def found(source: Path) -> Before | None:
+    """The bundle among the models that was poured of a source, by its content, or else by its place."""
     marks = marked()
     if not marks:
-        return None, False, False
+        return None
     place, state = place_of(source), state_of(source)
     same = [each for each, mark in marks.items() if (mark.place, mark.state) == (place, state)]
     if not same:
         content = content_of(source)
         same = [each for each, mark in marks.items() if mark.content == content]
     if same:
-        return same[0], True, marks[same[0]].asked
-    return next((each for each, mark in marks.items() if mark.place == place), None), False, False
+        return Before(same[0], True, marks[same[0]].asked)
+    changed = (Before(each, False, mark.asked) for each, mark in marks.items() if mark.place == place)
+    return next(changed, None)
 
 
 def marked() -> dict[Path, Mark]:
