@@ -12,6 +12,7 @@ from pleinair.sources.configs import check_configs, check_numbers, text_length
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described
 from pleinair.sources.families import SUPPORTED, Family, Part, as_plain, class_in, family_of
+from pleinair.sources.graphs import foreign
 from pleinair.sources.hub_cache import snapshot_of
 from pleinair.sources.hub_ids import on_hub
 from pleinair.sources.schedulers import as_walked
@@ -21,7 +22,6 @@ from pleinair.sources.weight_files import DOWNLOAD, check_weights
 from pleinair.system.files import CONFIG, read_file, read_json
 
 STEMS = {"transformers": "model", "diffusers": "diffusion_pytorch_model"}  # of the files of weights, by library
-GRAPHS = ("openvino_model.xml", "model.onnx")
 CARD, TEXT = 1 << 24, 1 << 26  # bytes: the largest README, tokenizer file
 
 
@@ -121,7 +121,7 @@ def check_kind(path: Path) -> None:
         raise ExportError(f"'{where}' is neither a folder nor an ordinary file; give a diffusers folder")
     if (path / MANIFEST).is_file():
         raise ExportError(f"'{where}' is a bundle already; give its folder to --model, or an upscaler's to --upscale")
-    if any((path / folder / name).is_file() for folder in ("unet", "transformer", ".") for name in GRAPHS):
+    if foreign(path):
         raise ExportError(
             f"'{where}' holds OpenVINO or ONNX graphs of another tool (no {MANIFEST}); adopt them: pleinair adopt"
             f" '{where}', or export the diffusers folder that they were made from"

@@ -7,7 +7,8 @@ from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import located
 from pleinair.checks import one_line, quoted
 from pleinair.errors import BundleError
-from pleinair.sources.families import DENOISERS, FAMILIES, SUPPORTED, as_plain
+from pleinair.sources.families import FAMILIES, SUPPORTED, as_plain
+from pleinair.sources.graphs import foreign
 from pleinair.sources.hub_cache import snapshot_of
 from pleinair.sources.hub_ids import on_hub
 from pleinair.sources.origins import read_origin
@@ -90,15 +91,6 @@ def checkpoints(path: Path) -> list[Path]:
     """The files of weights in a folder: safetensors, or where there are none, pickles."""
     files = sorted(each for each in path.iterdir() if each.suffix.lower() in CHECKPOINTS and each.is_file())
     return [each for each in files if each.suffix.lower() == SAFE] or files
-
-
-def foreign(path: Path) -> str | None:
-    """Which engine's graphs of another tool a folder holds, if any."""
-    if any(path.glob("openvino*.xml")) or any((path / name / "openvino_model.xml").exists() for name in DENOISERS):
-        return "OpenVINO"
-    if any(path.glob("*.onnx")) or any(any((path / name).glob("*.onnx")) for name in DENOISERS):
-        return "ONNX"
-    return None
 
 
 def class_of(path: Path) -> str:

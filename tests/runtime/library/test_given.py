@@ -59,12 +59,18 @@ def steered(folder):
     return folder
 
 
+def with_graphs_beside(folder):
+    """As stabilityai publishes SDXL."""
+    (folder / "unet" / "openvino_model.xml").write_text("<net/>")
+    return folder
+
+
 def projected(folder):
     edit_json(folder / "model_index.json", text_encoder=["transformers", "CLIPTextModelWithProjection"])
     return folder
 
 
-GIVEN = (as_it_is, in_a_cache, a_snapshot, of_one_variant, in_shards, steered, projected)
+GIVEN = (as_it_is, in_a_cache, a_snapshot, of_one_variant, in_shards, steered, projected, with_graphs_beside)
 
 
 @pytest.fixture(autouse=True)
