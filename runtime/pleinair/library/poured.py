@@ -1,5 +1,6 @@
 """What is poured because it was named as a model: once, to lie among the models and to be found again."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from pleinair.engines.engine import usual_format
 from pleinair.errors import PleinairError, RequestError
 from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.pickles import is_pickle
-from pleinair.pouring.pour import Progress, pour
+from pleinair.pouring.pour import Progress, looking, pour
 from pleinair.sources.folder import TEXT, known_family, read_index
 from pleinair.sources.hub_cache import snapshot_of, usual_name
 from pleinair.sources.settings import SETTINGS
@@ -52,14 +53,16 @@ def bundle_of(source: Path, engine: str | None) -> Generator[Progress, None, Pat
     type where an option is missing, and RequestError where the source's name is no name of a model.
     """
     source, formats = snapshot_of(source), {usual_format(engine)}
-    before, how = found(source), {}
+    with looking():
+        before, how = found(source), {}
     if before and before.same:
         there = open_bundle(before.bundle, verify=False)
         if before.asked or formats <= set(there.formats):
             return before.bundle
         formats |= set(there.formats)
         how = {"weights": there.manifest.graphs[there.manifest.denoiser.graph].weights}
-    bundle = before.bundle if before and not before.asked else new_place(source)
+    with looking():
+        bundle = before.bundle if before and not before.asked else new_place(source)
     try:
         yield from pour(source, bundle, formats=tuple(sorted(formats)), force=True, **how)
     except PleinairError as error:
@@ -124,7 +127,8 @@ def mark(bundle: Path, source: Path, asked: bool = False) -> None:
         return
     source = snapshot_of(source)
     told = Mark(place_of(source), state_of(source), content_of(source), asked)
-    (bundle / MARK).write_text(json.dumps(asdict(told)), encoding="utf-8")
+    with contextlib.suppress(OSError):  # it would be poured again
+        (bundle / MARK).write_text(json.dumps(asdict(told)), encoding="utf-8")
 
 
 def new_place(source: Path) -> Path:
