@@ -17,10 +17,12 @@ from pleinair.pouring.pour import pour as pour_model
 from pleinair.sources.hub_cache import usual_name
 
 app = typer.Typer(add_completion=False)
+PLAIN = {"source", "out", "form", "weights", "allow_pickle", "force", "as_json"}  # all others change what is poured
 
 
 @app.command(epilog=examples("pour"))
 def pour(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(help="A .safetensors file or a diffusers folder.", show_default=False)],
     out: Annotated[Path | None, typer.Argument(help="The bundle to write.", show_default="among the models")] = None,
     form: Form = "openvino",
@@ -45,16 +47,25 @@ def pour(
     as_json: Json = False,
 ) -> None:
     """Turn a Stable Diffusion checkpoint into a bundle, without PyTorch."""
-    how = {"vae": vae, "prediction": prediction, "sampler": sampler}
-    out, last = out or usual_out(usual_name(source)), ""
+    formats = formats_of(form)
+    out = out or usual_out(usual_name(source))
+    last = ""
     for progress in pour_model(
-        source, out, formats=formats_of(form), weights=weights, force=force, allow_pickle=allow_pickle, **how
+        source,
+        out,
+        formats=formats,
+        weights=weights,
+        vae=vae,
+        prediction=prediction,
+        sampler=sampler,
+        force=force,
+        allow_pickle=allow_pickle,
     ):
         if progress.note or progress.words != last:
             written = "" if progress.note else f"[{progress.done / 1e6:5,.0f} of {progress.total / 1e6:,.0f} MB] "
             say(f"{written}{progress.words}")
         last = progress.words
-    mark(out, source, asked=any(how.values()))
+    mark(out, source, asked=any(context.params[name] is not None for name in context.params.keys() - PLAIN))
     if as_json:
         document(description(open_bundle(out)))
     else:
