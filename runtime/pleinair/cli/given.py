@@ -1,6 +1,7 @@
 """What is given as a model, as the bundle that paints; what it takes to make that is said first."""
 
 from pathlib import Path
+from typing import Any
 
 from pleinair.cli.terminal import say
 from pleinair.library.given import ready
@@ -21,3 +22,9 @@ def at_hand(model: str | Path | None, engine: str | None = None) -> str | Path |
             what, folder = Path(model).name, models_folder()
             say(f"making a model of {step.total / 1e9:.2f} GB of '{what}' in '{folder}', this once")
             said = True
+
+
+def refiner_at_hand(options: dict[str, Any], engine: str) -> dict[str, Any]:
+    """Options of a job whose refiner, if they name one, is a bundle."""
+    refiner = options.get("refiner")
+    return options if refiner is None else options | {"refiner": at_hand(refiner, engine)}
