@@ -27,7 +27,7 @@ from pleinair.sources.describing import (
     text_encoders,
     upscaler_manifest,
 )
-from pleinair.sources.families import Part
+from pleinair.sources.families import Part, left_out
 from pleinair.sources.folder import Source, absent, open_source
 from pleinair.sources.small_files import write_configs
 from pleinair.text.encoders import kept
@@ -72,8 +72,9 @@ def export(
         try:
             if not Path(source).exists():
                 raise absent(str(source))
-            source, out = Path(source).resolve(), Path(out).resolve()
-            check_apart(out, source)
+            source, out = Path(source), Path(out).resolve()
+            check_apart(out, source.resolve())
+            source = source.absolute() if source.is_file() else source.resolve()  # a link's name has the suffix
             model = opened(source, sampler, prediction, Path(configs))
         except (OSError, ValueError, RuntimeError) as error:  # a NUL in a name; links that go round in circles
             why = getattr(error, "strerror", None) or error
@@ -82,7 +83,8 @@ def export(
         check_memory(memory_needed(model.sizes))
         total = count_steps(model, formats)
         with staged(out, force, room_needed(model, formats, weights)) as stage:
-            for line in stage.tidied:
+            steering = left_out(model.index) if isinstance(model, Source) else ()
+            for line in (*stage.tidied, *(f"its {name} is left out" for name in steering)):
                 yield Progress("folder", line, 0, total)
             for done, progress in enumerate(build(model, stage.path, formats, weights)):
                 yield dataclasses.replace(progress, done=done, total=total)

@@ -97,3 +97,8 @@ def one_line(value: object, most: int, end: bool = False) -> str:
 def shown(value: object) -> str:
     """A value as an error quotes it, on one line, cut where it is long."""
     return "that" if isinstance(value, int) and abs(value) >= 1 << 100 else one_line(repr(value), SHOWN)
+
+
+def quoted(word: object) -> str:
+    """A word as a shell takes it on every system."""
+    return f'"{word}"' if set(str(word)) & set(" ()&';") else str(word)

@@ -15,9 +15,16 @@ Anything else that escapes is a bug and keeps its traceback.
 
 
 class PleinairError(Exception):
-    """Base of all expected errors; `str(error)` is one line, `reason; remedy`."""
+    """Base of all expected errors; `str(error)` is one line, `reason; remedy`.
+
+    `option` is what to add to the command where that alone is missing, such as "--vae FILE".
+    """
 
     exit_code = 1
+
+    def __init__(self, text: str = "", *, option: str | None = None) -> None:
+        super().__init__(text)
+        self.option = option
 
     @property
     def reason(self) -> str:

@@ -11,6 +11,7 @@ from pleinair.checks import one_of, whole
 from pleinair.engines import precision as precisions
 from pleinair.engines.engine import Engine, choose_engine
 from pleinair.engines.graphs import KEPT, Graphs
+from pleinair.library.given import made_ready, with_refiner
 from pleinair.model import Model, Refiners
 from pleinair.painting import Guides, Kept, Painting, noise_sources
 from pleinair.pictures.upscale import Upscalers
@@ -20,7 +21,6 @@ from pleinair.request.record import asked_for
 from pleinair.request.request import Request, resolve
 from pleinair.results import Frame, Result, merged
 from pleinair.sampling.noise import NoiseSource
-from pleinair.sources.unsupported import refuse_model
 from pleinair.text.encoders import Encoders
 from pleinair.text.reader import Conditioning
 from pleinair.version import __version__
@@ -88,7 +88,7 @@ class Pipeline:
 
         Raises RequestError for what makes no sense before anything is loaded, and in the loop what `generate` raises.
         """
-        return self.walk(resolve(self.bundle, prompt, negative, **options))
+        return self.walk(resolve(self.bundle, prompt, negative, **with_refiner(options, self.engine)))
 
     def walk(
         self,
@@ -150,18 +150,19 @@ def load(
     memory: str | None = None,
     verify: bool = True,
 ) -> Pipeline:
-    """Open a bundle (storybook, the one that ships with pleinair, where `model` is None) on an engine and a device.
+    """Open a model (storybook, the one that ships with pleinair, where it is None) on an engine and a device.
 
+    `model` is a bundle's folder, a name that `pleinair models` lists, or a .safetensors file or diffusers folder, which
+    is made into a bundle among the models when it is first opened, and found there again.
     `engine` is "openvino", "onnx", or an object like `pleinair.engines.engine.Engine`, such as a FakeEngine. `device`
     names one for all networks ("gpu"), or one by component: "unet=npu,vae=gpu" or {"unet": "npu"}. `precision` is what
     the networks compute in: "auto" (the default) takes the fastest that the device has and a picture survives, "f32",
     "bf16" and "f16" are what they say; components can be named here too. With `memory` "low", each stage of a job is
     done for all its pictures and then leaves memory: slower from one job to the next, and the same pictures. `verify`
     False does not compare the bundle's files with their SHA-256. Graphs are loaded when first needed. Raises
-    BundleError, EngineError or RequestError.
+    BundleError, EngineError, RequestError, or ResourceError where there is no room for a model that is made.
     """
-    refuse_model(model)
-    bundle = open_bundle(model, verify=verify)
+    bundle = open_bundle(made_ready(model, engine if isinstance(engine, str) else None), verify=verify)
     if bundle.upscales:
         bundle.require("text2image")
     chosen = choose_engine(bundle, engine)

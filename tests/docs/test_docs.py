@@ -11,7 +11,7 @@ from bundles import light_copy
 from hub_server import Hub, Repo, diffusers_files, is_the_hub
 from pleinair.engines.fake import FakeEngine
 from pleinair.engines.openvino import OpenVINOEngine
-from pleinair.library import memory, preparing
+from pleinair.library import choosing, memory, preparing, pulling
 from pleinair.pouring.topologies import read_index
 from pleinair.system import install
 from pleinair_bench import run as bench
@@ -42,6 +42,14 @@ def exported(source, out, **how):
     return []
 
 
+def unmarked(bundle, source):
+    """These files hold no weights."""
+
+
+def all_files(repository, formats, weights, read):
+    return choosing.files_of(repository, choosing.FOLDER, read, weights)
+
+
 @pytest.fixture
 def hub(folder, tmp_path, monkeypatch):
     """What docs/models.md downloads from, and an export and a pouring that need no weights."""
@@ -55,6 +63,8 @@ def hub(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(install.PARTS, "model export", ((), ""))
     monkeypatch.setitem(vars(pleinair_export), "export", exported)  # which is imported when it is asked for
     monkeypatch.setattr(preparing, "pour", exported)
+    monkeypatch.setattr(preparing, "mark", unmarked)
+    monkeypatch.setattr(pulling, "pourable_files", all_files)
     yield
     server.close()
 

@@ -10,6 +10,7 @@ from pleinair.errors import ExportError, RequestError, ResourceError
 from pleinair.sources.folder import open_source
 from pleinair_export import export, parts
 from tiny_pipeline import write_tiny_pipeline
+from vectors import safetensors, some_vectors
 
 
 @pytest.fixture
@@ -56,6 +57,9 @@ def test_source_that_is_missing_or_something_else(tmp_path):
     refused(ExportError, "not a diffusers folder .no model_index.json.", tmp_path / "photos", tmp_path / "out")
     (tmp_path / "file").touch()
     refused(ExportError, "not a diffusers folder", tmp_path / "file", tmp_path / "out")
+    (tmp_path / "0a1b2c").write_bytes(safetensors({"model.diffusion_model.x": some_vectors(2, 2)}))
+    (tmp_path / "model.safetensors").symlink_to("0a1b2c")  # as in the hub's cache: the link has the suffix
+    refused(ExportError, "no model that is known by", tmp_path / "model.safetensors", tmp_path / "out")
 
 
 @pytest.mark.parametrize("text, match", [("{", "is malformed"), ("[]", "not a JSON object"), ("\xff", "is malformed")])

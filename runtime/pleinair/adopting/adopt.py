@@ -19,11 +19,11 @@ from pleinair.adopting.folder import (
 from pleinair.adopting.layout import has, inside, shown
 from pleinair.adopting.model import described, read_index
 from pleinair.adopting.ports import EXPORT, graph_info, together
-from pleinair.adopting.scheduler import WALKED, scheduler_of
+from pleinair.adopting.scheduler import GUESSED, USUAL, WALKED, scheduler_of
 from pleinair.adopting.tokens import tokenizer_of
 from pleinair.adopting.wanted import answer_kind, tokens_of, wanted
 from pleinair.adopting.writing import write_all
-from pleinair.bundle.manifest import MANIFEST, GraphInfo, Manifest, Origin
+from pleinair.bundle.manifest import MANIFEST, MASK, GraphInfo, Manifest, Origin
 from pleinair.bundle.manifest_checks import check_manifest
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.bundle.verifying import FileInfo, file_info, info_of
@@ -96,7 +96,8 @@ def judged(
     model = described(root, index, family, outlines(by_form), other)
     graphs, different = together({form: infos(root, model, form, each) for form, each in by_form.items()})
     warnings += tuple(DIFFERENT.format(form=form) for form in different)
-    scheduler, walked = scheduler_of(root, index)
+    scheduler, walked = scheduler_of(root, index, family, sampler)
+    warnings += (GUESSED,) if walked is USUAL else ()
     tokens, new = tokenizers(root, model)
     new |= {WALKED: as_json(walked)} if scheduler == WALKED else {}
     files = graph_files(by_form, graphs) | small_files(root, model, scheduler, other is not None)
@@ -212,7 +213,18 @@ def fitted(root: Path, model: Described, manifest: Manifest, found: Mapping[str,
             f" {EXPORT}"
         )
     denoiser = replace(manifest.denoiser, output=output)
-    return replace(manifest, tasks=tasks, vaes={"default": vae}, denoisers=(denoiser,), scheduler=scheduler)
+    encoders = tuple(
+        replace(each, reads_all=not each.masked and MASK in manifest.graphs[each.graph].inputs)
+        for each in manifest.text_encoders
+    )
+    return replace(
+        manifest,
+        tasks=tasks,
+        vaes={"default": vae},
+        denoisers=(denoiser,),
+        text_encoders=encoders,
+        scheduler=scheduler,
+    )
 
 
 def as_json(value: dict[str, Any]) -> bytes:

@@ -24,6 +24,8 @@ STORED = {  # element type of a constant -> what it is called here, and its bits
     "i4": ("int4", 4),
     "u4": ("int4", 4),
     "nf4": ("nf4", 4),
+    "f8e4m3": ("f8e4m3", 8),
+    "f8e5m2": ("f8e5m2", 8),
 }
 LAYER = ["net", "layers", "layer"]  # where the layers of the graph itself stand; those of loops lie deeper
 EDGE = ["net", "edges", "edge"]

@@ -12,7 +12,7 @@ from pleinair.adopting.outline import Outline
 from pleinair.errors import BundleError
 from pleinair.sources.configs import check_configs, check_numbers
 from pleinair.sources.describing import VAES, Described
-from pleinair.sources.families import Family
+from pleinair.sources.families import Family, as_plain
 from pleinair.sources.folder import known_family
 from pleinair.sources.transformers import TRANSFORMERS
 from pleinair.sources.unets import ADDED
@@ -38,6 +38,7 @@ def read_index(root: Path) -> tuple[dict[str, Any], Family]:
         )
     if isinstance(index.get("_class_name"), str):
         index = {**index, "_class_name": WRITERS.sub("", index["_class_name"])}
+    index = as_plain(index)
     if "vae" not in index and (root / DECODER).is_dir():  # tools list the two halves of a VAE, or none
         index = {**index, "vae": ["diffusers", "AutoencoderKL"]}
     return index, known_family(root, index)

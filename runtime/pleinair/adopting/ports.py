@@ -81,8 +81,8 @@ def checked(where: Path, name: str, wanted: Port, found: FoundPort, fixed: bool)
     Raises BundleError for other numbers, ranks and sizes than the model can have there.
     """
     shape = found.shape if found.shape is not None else tuple(None for _ in wanted.shape)
-    if name == TIMESTEP and shape == ():
-        return Port(found.dtype, ())
+    if name == TIMESTEP and (shape == () or (len(shape) == 1 and not fixed)):  # which an engine may reshape to one
+        return Port(found.dtype, shape and wanted.shape)
     fits = found.dtype in numbers(name) and len(shape) == len(wanted.shape)
     if not fits or any(
         isinstance(side, int) and size not in (None, side) for side, size in zip(wanted.shape, shape, strict=True)

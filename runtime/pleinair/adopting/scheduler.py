@@ -5,16 +5,31 @@ from typing import Any
 
 from pleinair.adopting.ir import AGAIN
 from pleinair.adopting.layout import shown, small_json
+from pleinair.checks import quoted
 from pleinair.errors import BundleError
+from pleinair.pouring.kinds import PNDM
+from pleinair.sources.families import UNET, Family
 from pleinair.sources.schedulers import as_walked
 
+USUAL = {**PNDM, "prediction_type": "epsilon"}
+GUESSED = "it has no scheduler config, so it is taken for a model that predicts noise as Stable Diffusion 1.x does"
 CONFIG = "scheduler/scheduler_config.json"
 WALKED = "scheduler/pleinair_scheduler_config.json"
 
 
-def scheduler_of(root: Path, index: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """(file, config) to walk by: the folder's own where diffusers' pipeline would change nothing of it, else WALKED."""
+def scheduler_of(root: Path, index: dict[str, Any], family: Family, sampler: str | None) -> tuple[str, dict[str, Any]]:
+    """(file, config) to walk by: the folder's own where diffusers' pipeline would change nothing of it, else WALKED.
+
+    A UNet without one, and with a `sampler` to paint with, is taken for one that predicts noise.
+    """
     config = small_json(root, CONFIG)
+    if config is None and family.denoiser == UNET:
+        if sampler is not None:
+            return WALKED, USUAL
+        raise BundleError(
+            f"'{shown(root / CONFIG)}' is missing; {AGAIN}, with its small files, or name the sampler to paint with:"
+            f" pleinair adopt {quoted(root)} --sampler euler"
+        )
     if config is None:
         raise BundleError(f"'{shown(root / CONFIG)}' is missing; {AGAIN}, with its small files")
     walked = as_walked(config, index["_class_name"], index.get("scheduler"))

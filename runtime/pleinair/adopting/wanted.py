@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from pleinair.adopting.outline import Outline
 from pleinair.adopting.ports import Ports
-from pleinair.bundle.manifest import Port
+from pleinair.bundle.manifest import MASK, Port
 from pleinair.bundle.ports import ANSWERS
 from pleinair.sources.configs import text_length
 from pleinair.sources.describing import Described, pooled_width, read_output
@@ -29,7 +29,8 @@ def text_encoder(model: Described, graph: str, outline: Outline) -> Wanted:
     outputs = {name: states for name in (*there, read_output(model, part.folder))}
     if part.pooled:
         outputs[part.pooled] = Port("float32", ("batch", pooled_width(part, config)))
-    return {"input_ids": Port("int64", ("batch", length))}, outputs
+    ids = Port("int64", ("batch", length))
+    return {"input_ids": ids} | ({MASK: ids} if part.masked or outline.input(MASK) else {}), outputs
 
 
 def tokens_of(model: Described, part: Part) -> int:

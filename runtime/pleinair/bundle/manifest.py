@@ -75,8 +75,9 @@ class TextEncoder:
     Texts begin with `bos_id` and end in `eos_id` where there are such. A text that is longer than `length` is read in
     several chunks; where `cut` is set, the rest is left out. Rows times the weights of their tokens are scaled back to
     the "mean" that they had, or left as they are ("plain"). One that is `masked` is told at the port MASK which tokens
-    are of the text, and one that is `lowered` reads it in lower case, without spaces around it. A `prefix` is read
-    before the text, as one with it; of what is said then the first row and the last are `kept`, so many.
+    are of the text, one that `reads_all` that all are. One that is `lowered` reads it in lower case, without spaces
+    around it. A `prefix` is read before the text, as one with it; of what is said then the first row and the last are
+    `kept`, so many.
     """
 
     graph: str
@@ -94,11 +95,12 @@ class TextEncoder:
     lowered: bool = False
     prefix: str = ""
     kept: int | None = None
+    reads_all: bool = False
 
     @property
     def ports(self) -> tuple[str, ...]:
         """What its graph is told."""
-        return ("input_ids", MASK) if self.masked else ("input_ids",)
+        return ("input_ids", MASK) if self.masked or self.reads_all else ("input_ids",)
 
     @property
     def start(self) -> int:

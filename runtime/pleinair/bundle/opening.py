@@ -134,11 +134,11 @@ def read_manifest(root: Path) -> Manifest:
     if not found:
         raise BundleError(
             f"no model folder '{root}'; check the path, see the names with: pleinair models, or make a model with:"
-            " pleinair export SOURCE OUT"
+            " pleinair pour SOURCE"
         )
     if not (root / MANIFEST).exists():
-        hint = "it is a diffusers folder: convert it" if (root / "model_index.json").exists() else "make a bundle"
-        raise BundleError(f"'{root}' has no {MANIFEST}; {hint} with: pleinair export SOURCE OUT")
+        hint = "it is a diffusers folder: make one" if (root / "model_index.json").exists() else "make a bundle"
+        raise BundleError(f"'{root}' has no {MANIFEST}; {hint} with: pleinair pour '{root}'")
     raw = read_json(root / MANIFEST, LARGEST_MANIFEST, BundleError, RESTORE)
     version = raw.get("format")
     if isinstance(version, int) and version > FORMAT:

@@ -13,7 +13,8 @@ from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
 from pleinair.errors import RequestError
 from pleinair.pouring.opened import PREDICTIONS
-from pleinair.sources.hub_ids import hub_id
+from pleinair.sources.hub_cache import usual_name
+from pleinair.sources.hub_ids import OnHub, on_hub
 from pleinair.system import install
 from pleinair.system.home import is_name, models_folder
 
@@ -51,11 +52,11 @@ def export(
     install.need("model export")
     from pleinair_export import export as export_model
 
-    id = on_the_hub(source)
-    if id is None and revision is not None:
+    named = only_there(source)
+    if named is None and revision is not None:
         raise RequestError("--revision is of a model on the hub, and SOURCE is on this disk; leave it out")
-    out = out or usual_out(Path(source))
-    folder = fetched(id, revision, out, weights, force) if id else Path(source)
+    out = out or usual_out(named.name if named else usual_name(Path(source)))
+    folder = fetched(named.id, revision or named.revision, out, weights, force) if named else Path(source)
     how = {"formats": formats, "weights": weights, "sampler": sampler, "prediction": prediction, "force": force}
     for progress in export_model(folder, out, **how):
         found = f"  {progress.fidelity.psnr_db:.1f} dB" if progress.fidelity else ""
@@ -66,15 +67,21 @@ def export(
         data(out)
 
 
-def on_the_hub(source: str) -> str | None:
-    """The name on the hub that SOURCE must be: nothing of that name is here, nor a folder that it would lie in."""
-    id, path = hub_id(source), Path(source)
-    return None if id is None or path.exists() or path.parent.exists() else id
+def only_there(source: str) -> OnHub | None:
+    """What SOURCE must be on the hub: nothing of that name is here, nor a folder that it would lie in.
+
+    Raises RequestError for the address of one file, which is fetched first.
+    """
+    named, path = on_hub(source), Path(source)
+    if named is None or path.exists() or path.parent.exists():
+        return None
+    if named.file:
+        raise RequestError(f"'{one_line(source, 120)}' is one file of a repository; fetch it with: {named.command}")
+    return named
 
 
-def usual_out(source: Path) -> Path:
-    """The model of SOURCE's name; raises RequestError for a name that no model can have."""
-    name = source.resolve().stem if source.is_file() else source.resolve().name
+def usual_out(name: str) -> Path:
+    """The model of a source's name; raises RequestError for a name that no model can have."""
     if not is_name(name):
         raise RequestError(f"no model can be called '{one_line(name, 80)}'; say where to write it: SOURCE OUT")
     return models_folder() / name

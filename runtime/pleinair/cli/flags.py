@@ -70,7 +70,11 @@ def formats_of(form: str) -> tuple[str, ...]:
 
 
 MODEL = {  # keyword arguments of `load`, and no_verify
-    "model": {"kind": Path, "help": "Bundle folder, or a name that `pleinair models` lists.", "usual": "storybook"},
+    "model": {
+        "kind": Path,
+        "help": "Bundle, .safetensors file, diffusers folder, or a name that `pleinair models` lists.",
+        "usual": "storybook",
+    },
     "engine": {
         "kind": str,
         "help": "openvino or onnx.",

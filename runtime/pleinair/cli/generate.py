@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pleinair.cli.flags import Force, Json, NoMetadata, Output, takes
+from pleinair.cli.given import refiner_at_hand
 from pleinair.cli.progress import Progress, loaded
 from pleinair.cli.terminal import data, document, warn
 from pleinair.cli.usage import examples
@@ -47,6 +48,7 @@ def generate(
         raise RequestError("--film is for a single prompt; leave it out, or name the prompt")
     progress = context.with_resource(Progress())
     pipe = loaded(progress, **loading)
+    options = refiner_at_hand(options, pipe.engine)
     if prompts is not None:
         from pleinair.cli.lists import paint_list
 

@@ -97,8 +97,7 @@ def confirm(folder: Path, size: int) -> None:
 def row(model: Kept) -> tuple[str, ...]:
     """A line of the table for people."""
     if model.bundle is None:
-        why = one_line((model.problem or "").partition(";")[0], 60)
-        return (model.name, gb(model.size), "-", why, "", "")
+        return (model.name, gb(model.size), "-", one_line(model.reason, 60), "", "")
     manifest = model.bundle.manifest
     return (
         model.name,

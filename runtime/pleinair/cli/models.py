@@ -9,6 +9,7 @@ import typer
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.cli import sandbox as sandboxes
 from pleinair.cli.flags import Json
+from pleinair.cli.given import at_hand
 from pleinair.cli.terminal import aligned, complain, data, document, failure
 from pleinair.cli.usage import examples
 from pleinair.engines.doctor import diagnosis
@@ -16,7 +17,6 @@ from pleinair.engines.engine import ENGINES, installed
 from pleinair.errors import BundleError, RequestError
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
-from pleinair.sources.unsupported import refuse_model
 from pleinair.system import machine
 from pleinair.system.home import models_folder
 
@@ -25,7 +25,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog=examples("info"))
 def info(
-    bundle: Annotated[Path | None, typer.Argument(help="Bundle folder or name; storybook when not given.")] = None,
+    bundle: Annotated[Path | None, typer.Argument(help="Bundle, checkpoint or name; storybook when not given.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check every file against its SHA-256.")] = False,
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Paint one step in a process of limited time and memory.")
@@ -33,8 +33,8 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Show what a bundle is and what it can do."""
-    refuse_model(bundle)
-    opened = open_bundle(bundle, verify=not verify)  # damage() looks at all files, and names more than the first
+    model = at_hand(bundle)
+    opened = open_bundle(model, verify=not verify)  # damage() looks at all files, and names more than the first
     damaged = opened.damage() if verify else []
     facts = {**description(opened), "models_folder": str(models_folder())}
     if verify:
@@ -59,7 +59,7 @@ def found_wrong(damaged: list[str], trials: list[sandboxes.Trial]) -> str | None
     failures = [trial for trial in trials if trial.problem]
     if not failures:
         return None
-    why = failures[0].problem.partition("; ")[0]
+    why = failures[0].problem
     return (
         f"tried on {failures[0].engine} within limits: {why}; do not use a model like that unless you trust its maker"
     )

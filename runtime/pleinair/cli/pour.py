@@ -6,22 +6,25 @@ from typing import Annotated
 import typer
 
 from pleinair.bundle.opening import open_bundle
+from pleinair.cli.export import usual_out
 from pleinair.cli.flags import Form, Json, OwnSampler, Replace, Weights, formats_of, offered
 from pleinair.cli.models import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
-from pleinair.library.poured import bundle_of
+from pleinair.library.poured import mark
 from pleinair.pouring.opened import PREDICTIONS
 from pleinair.pouring.pour import pour as pour_model
-from pleinair.system.home import models_folder
+from pleinair.sources.hub_cache import usual_name
 
 app = typer.Typer(add_completion=False)
+PLAIN = {"source", "out", "form", "weights", "allow_pickle", "force", "as_json"}  # all others change what is poured
 
 
 @app.command(epilog=examples("pour"))
 def pour(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(help="A .safetensors file or a diffusers folder.", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="The bundle to write.", show_default=False)],
+    out: Annotated[Path | None, typer.Argument(help="The bundle to write.", show_default="among the models")] = None,
     form: Form = "openvino",
     weights: Weights = "fp16",
     vae: Annotated[
@@ -45,6 +48,7 @@ def pour(
 ) -> None:
     """Turn a Stable Diffusion checkpoint into a bundle, without PyTorch."""
     formats = formats_of(form)
+    out = out or usual_out(usual_name(source))
     last = ""
     for progress in pour_model(
         source,
@@ -61,22 +65,8 @@ def pour(
             written = "" if progress.note else f"[{progress.done / 1e6:5,.0f} of {progress.total / 1e6:,.0f} MB] "
             say(f"{written}{progress.words}")
         last = progress.words
+    mark(out, source, asked=any(context.params[name] is not None for name in context.params.keys() - PLAIN))
     if as_json:
         document(description(open_bundle(out)))
     else:
         data(out)
-
-
-def kept(file: Path, engine: str | None) -> Path:
-    """The bundle of a single file among the models; says what it takes where it has to be made first."""
-    steps, said = bundle_of(file, engine), False
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            return end.value
-        if step.note:
-            say(step.words)
-        elif not said:
-            say(f"making a model of {step.total / 1e9:.2f} GB of '{file.name}' in '{models_folder()}', this once")
-            said = True

@@ -8,11 +8,11 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any
 
+from pleinair.cli.given import at_hand
 from pleinair.cli.terminal import printable
 from pleinair.pipeline import Pipeline, load
 from pleinair.results import Frame
 
-CHECKPOINT = ".safetensors"
 RECENT = 10  # steps whose mean tells how fast it goes
 
 
@@ -89,11 +89,8 @@ class Progress:
 
 
 def loaded(progress: Progress, model: Path | None, **options: Any) -> Pipeline:
-    """An open model that says what it is loading; a single file is made into one first."""
-    if model is not None and model.suffix.lower() == CHECKPOINT and model.is_file():
-        from pleinair.cli.pour import kept
-
-        model = kept(model, options.get("engine"))
+    """An open model that says what it is loading, and what has to be made first."""
+    model = at_hand(model, options.get("engine"))
     progress.loading("the model")
     pipe = load(model, **options)
     pipe.loading = progress.loading

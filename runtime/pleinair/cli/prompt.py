@@ -6,10 +6,10 @@ import typer
 
 from pleinair.bundle.opening import open_bundle
 from pleinair.cli.flags import Json, takes
+from pleinair.cli.given import at_hand
 from pleinair.cli.terminal import data, document, warn
 from pleinair.cli.usage import examples
 from pleinair.request.request import resolve
-from pleinair.sources.unsupported import refuse_model
 from pleinair.text.reader import Reader
 from pleinair.text.report import report, report_lines
 
@@ -26,8 +26,7 @@ def show_prompt(
     options: dict[str, Any],
 ) -> None:
     """Show how a prompt is read: chunks, tokens, weights, steps, parts and embeddings."""
-    refuse_model(loading["model"])
-    bundle = open_bundle(loading["model"])
+    bundle = open_bundle(at_hand(loading["model"]))
     if bundle.upscales:
         bundle.require("text2image")
     request = resolve(bundle, text, **options)

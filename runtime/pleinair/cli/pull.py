@@ -6,16 +6,17 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pleinair.checks import one_line, one_of
+from pleinair.checks import one_line, one_of, quoted
 from pleinair.cli.flags import FORMATS, WEIGHTS, Json, formats_of, offered
 from pleinair.cli.progress import Progress, clock
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
-from pleinair.errors import BundleError, Cancelled, RequestError
+from pleinair.errors import BundleError, Cancelled, PleinairError, RequestError
+from pleinair.sources.hub_ids import on_hub
 from pleinair.system import install
 from pleinair.system.home import models_folder
 
@@ -29,7 +30,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog=examples("pull"))
 def pull(
-    id: Annotated[str, typer.Argument(help="OWNER/NAME on the hub.", show_default=False)],
+    id: Annotated[str, typer.Argument(help="OWNER/NAME on the hub, or its address.", show_default=False)],
     to: Annotated[Path | None, typer.Option(help="The model's folder.", show_default="among the models")] = None,
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit.", show_default="main")] = None,
     file: Annotated[str | None, typer.Option(help="One .safetensors file instead of a folder.")] = None,
@@ -65,8 +66,11 @@ def pull(
     from pleinair.library import choosing
     from pleinair.library.pulling import pull as steps
 
+    if named := on_hub(id):  # else told by `pull`
+        id, revision, file = named.id, revision or named.revision, file or named.file
     kinds = tuple(kind for kind in choosing.KINDS if formats is None or kind not in choosing.GRAPHS or kind in formats)
     how = {"to": to, "revision": revision, "file": file, "kinds": kinds, "only_download": only_download}
+    how |= {"formats": formats, "weights": weights}
     found = followed(id, steps(id, **how))
     if only_download:
         ended(found, found.folder, next_command(found, file), as_json)
@@ -104,20 +108,22 @@ def made(found: "Brought", file: str | None, formats: tuple[str, ...] | None, we
                     progress.show(step.words, step.done, step.total)
     except (BundleError, RequestError) as error:
         where = f"'{found.origin.id}' is in '{one_line(found.folder, 120, end=True)}'"
-        raise BundleError(f"{where}, but {leading_on(found, file, str(error))}") from error
+        raise BundleError(f"{where}, but {leading_on(found, file, error)}") from error
     finally:
         for words in notes:
             say(words)
 
 
-def leading_on(found: "Brought", file: str | None, why: str) -> str:
+def leading_on(found: "Brought", file: str | None, error: PleinairError) -> str:
     """Why what was fetched cannot paint yet, and what to type then."""
-    reason, _, remedy = why.partition("; ")
+    if error.option is not None:
+        source = quoted(found.folder / file if file else found.folder)
+        return f"{error}: pleinair pour {source} {quoted(found.model)} {error.option}"
     if found.kind == "diffusers":
         missing = install.missing(install.EXPORT)
         needs = f" (needs PyTorch, once: {install.line('export')})" if missing else ""
-        return f"{reason}; go on with: {next_command(found, file)}{needs}"
-    return f"{why}: {next_command(found, file)}" if "--" in remedy else why
+        return f"{error.reason}; go on with: {next_command(found, file)}{needs}"
+    return str(error)
 
 
 def followed(id: str, steps: "Iterable[Step]") -> "Brought":
@@ -182,8 +188,3 @@ def download_name(found: "Brought") -> str:
 
 def name_or_folder(folder: Path) -> str:
     return quoted(folder.name if folder.parent == models_folder() else folder)
-
-
-def quoted(word: Any) -> str:
-    """A word as a shell takes it on every system."""
-    return f'"{word}"' if set(str(word)) & set(" ()&';") else str(word)

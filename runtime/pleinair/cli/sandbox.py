@@ -27,7 +27,7 @@ GRAY = Image.new("RGB", (64, 64), "gray")  # what a bundle that only repaints is
 
 @dataclass(frozen=True)
 class Trial:
-    """How a bundle fared on one engine: `problem` is one line, or None where it painted within the limits."""
+    """How a bundle fared on one engine: `problem` is a reason, or None where it painted within the limits."""
 
     engine: str
     problem: str | None
@@ -85,7 +85,7 @@ def main(path: str, engine: str, memory_mb: str, seconds: str) -> None:
         given = {} if "text2image" in tasks else {"image": GRAY}
         pipe.generate("", seed=0, steps=1, **given | ({"mask": GRAY} if given and "inpaint" in tasks else {}))
     except PleinairError as error:
-        problem = one_line(error, 1000)
+        problem = one_line(error.reason, 1000)
     except MemoryError:
         problem = "ran out of memory"
     document({"problem": problem, "peak_mb": peak_rss_mb()})

@@ -1,18 +1,19 @@
 """Which files of a repository are a model: no second copy of weights, no pictures, nothing that can run."""
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.manifest_checks import check_manifest
 from pleinair.bundle.opening import read_manifest
-from pleinair.checks import one_line
+from pleinair.checks import one_line, quoted
 from pleinair.errors import BundleError
 from pleinair.library.repository import Repository
-from pleinair.sources.families import Part
-from pleinair.sources.folder import STEMS, known_family, read_config
+from pleinair.sources.families import DENOISERS, Part
+from pleinair.sources.folder import STEMS, known_family, read_index
 from pleinair.sources.settings import SETTINGS
-from pleinair.sources.weight_files import shards
+from pleinair.sources.weight_files import VARIANTS, first_of, is_index, sets_of, shards
 
 BUNDLE, OPENVINO, ONNX, FOLDER, FILE = "bundle", "openvino", "onnx", "diffusers", "file"
 KINDS = (BUNDLE, OPENVINO, ONNX, FOLDER)  # in the order in which they are preferred
@@ -21,11 +22,14 @@ INDEX = "model_index.json"
 CARD = "README.md"  # says the licence
 GRAPHS = {OPENVINO: "openvino_model.xml", ONNX: "model.onnx"}
 LANDMARKS = {BUNDLE: MANIFEST, FOLDER: INDEX, **{form: f"*/{graph}" for form, graph in GRAPHS.items()}}
+DECODER = "vae_decoder"
+SHOWN = 5  # files that are named
+APART = re.compile(r"lora|lycoris|vae|unet|control|embedding|adapter|encoder", re.I)  # in names of what is no model
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 TEXTS = (".json", ".txt", ".model")  # configs and tokenizers
 OTHERS = (".safetensors", ".ckpt", ".pt", ".pth", ".msgpack", ".h5", ".xml", ".md", ".png", ".jpg", ".jpeg", ".webp")
 FOREIGN = ("openvino_", "pytorch_model", "diffusion_pytorch_model", "flax_model", "tf_model")
-VARIANTS = (".fp16", "")  # half the size first: bundles are stored in 16 bits unless told
+HALF_FIRST = ("fp16", "bf16", None)  # variants: bundles are stored in 16 bits unless told
 Read = Callable[[str], Path]  # the name of a small file -> where it has been fetched to
 
 
@@ -33,7 +37,7 @@ def kind_of(repository: Repository, kinds: Iterable[str]) -> str:
     """The first of `kinds` that a repository is; BundleError, with what leads on, where it is none of them."""
     has = {
         BUNDLE: MANIFEST in repository.files,
-        **{form: bool(graph_folders(repository, form)) for form in GRAPHS},
+        **{form: is_export(repository, form) for form in GRAPHS},
         FOLDER: INDEX in repository.files,
     }
     found = next((kind for kind in kinds if has[kind]), None)
@@ -46,24 +50,42 @@ def held(repository: Repository) -> str:
     """What a repository is that holds no model of the wanted kinds, and what leads on."""
     if MANIFEST in repository.files:
         return f"is a bundle already; fetch it with: pleinair pull {repository.id}"
-    singles = sorted(name for name in repository.files if "/" not in name and name.endswith(".safetensors"))
+    singles = single_files(repository)
     if singles:
-        return f"has no {INDEX}; take one of its files with: pleinair pull {repository.id} --file {singles[0]}"
+        sizes = [f"{each} ({repository.files[each].size / 1e9:.1f} GB)" for each in singles[:SHOWN]]
+        more = f" and {len(singles) - SHOWN} more" if len(singles) > SHOWN else ""
+        return (
+            f"has no {INDEX}, and has {', '.join(one_line(each, 100) for each in sizes)}{more}; take one of its files"
+            f" with: pleinair pull {repository.id} --file {quoted(singles[0])}"
+        )
     return f"has no {INDEX} and no folders of OpenVINO or ONNX graphs; choose a model that has"
 
 
-def files_of(repository: Repository, kind: str, read: Read) -> list[str]:
-    """The files that make a model of a kind; raises ExportError, BundleError or NetworkError where some are missing."""
+def single_files(repository: Repository) -> list[str]:
+    """The files that may be whole models, the largest first; what only parts of models are called stands last."""
+    names = [name for name in repository.files if name.endswith(".safetensors")]
+
+    def by_use(name: str) -> tuple[bool, int, str]:
+        return bool(APART.search(name)), -repository.files[name].size, name
+
+    return sorted(names, key=by_use)
+
+
+def files_of(repository: Repository, kind: str, read: Read, weights: str | None = None) -> list[str]:
+    """The files that make a model of a kind; `weights` are how it is to be stored, where that is said.
+
+    Raises ExportError, BundleError or NetworkError where some are missing.
+    """
     if kind == BUNDLE:
         return of_bundle(repository, read)
-    return of_export(repository, kind) if kind in GRAPHS else of_folder(repository, read)
+    return of_export(repository, kind) if kind in GRAPHS else of_folder(repository, read, weights)
 
 
 def of_file(repository: Repository, name: str) -> list[str]:
     """One file of weights, and the model's card."""
     if name not in repository.files or not name.endswith(".safetensors"):
-        there = sorted(each for each in repository.files if each.endswith(".safetensors"))
-        hint = f"choose from: {', '.join(there[:5])}" if there else "choose another repository"
+        there = single_files(repository)
+        hint = f"choose from: {', '.join(there[:SHOWN])}" if there else "choose another repository"
         raise BundleError(f"'{repository.id}' has no .safetensors file '{one_line(name, 80)}'; {hint}")
     return [name, *repository.optional(CARD)]
 
@@ -89,6 +111,13 @@ def of_export(repository: Repository, form: str) -> list[str]:
     return chosen
 
 
+def is_export(repository: Repository, form: str) -> bool:
+    """Whether a repository has the graphs of a whole model in a format: of every text encoder, the network, the VAE."""
+    graphs, folders = graph_folders(repository, form), {folder for folder, _ in map(parted, repository.files)}
+    texts = {folder for folder in folders if folder.startswith("text_encoder") and "/" not in folder}
+    return bool(texts) and texts <= graphs and DECODER in graphs and not graphs.isdisjoint(DENOISERS)
+
+
 def graph_folders(repository: Repository, form: str) -> set[str]:
     """The folders that hold a graph in a format and are of use here."""
     found = {folder for folder, leaf in map(parted, repository.files) if leaf == GRAPHS[form]}
@@ -104,25 +133,26 @@ def belongs(repository: Repository, folder: str, leaf: str, form: str) -> bool:
     return not leaf.endswith(OTHERS) and not leaf.startswith((*FOREIGN, *others))
 
 
-def of_folder(repository: Repository, read: Read) -> list[str]:
+def of_folder(repository: Repository, read: Read, weights: str | None) -> list[str]:
     """A diffusers folder: each component's config and weights, tokenizers, and the scheduler's config."""
-    parts = known_family(Path(repository.id), read_config(read(INDEX))).parts
+    parts = known_family(Path(repository.id), read_index(read(INDEX))).parts
     configs = ["scheduler/scheduler_config.json", *(f"{part.folder}/config.json" for part in parts)]
-    weights = [name for part in parts for name in weights_of(repository, part, read)]
+    stored = [name for part in parts for name in weights_of(repository, part, read, weights)]
     tokenizers = {part.tokenizer for part in parts if part.tokenizer is not None}
     words = [name for name in repository.files if parted(name)[0] in tokenizers and name.endswith(TEXTS)]
-    return [INDEX, *repository.require(*configs), *weights, *words, *repository.optional(CARD, SETTINGS)]
+    return [INDEX, *repository.require(*configs), *stored, *words, *repository.optional(CARD, SETTINGS)]
 
 
-def weights_of(repository: Repository, part: Part, read: Read) -> list[str]:
-    """A component's weights, once: a file, or an index and its shards; 16-bit ones where there are some."""
-    stem = f"{part.folder}/{STEMS[part.library]}"
-    for variant in VARIANTS:
-        single, index = f"{stem}{variant}.safetensors", f"{stem}.safetensors.index{variant}.json"
-        if single in repository.files:
-            return [single]
-        if index in repository.files:
-            return [index, *repository.require(*(f"{part.folder}/{name}" for name in sorted(shards(read(index)))))]
+def weights_of(repository: Repository, part: Part, read: Read, weights: str | None) -> list[str]:
+    """A component's weights, once: a file, or an index and its shards; 16-bit ones first, unless `weights` are fp32."""
+    beside = (leaf for folder, leaf in map(parted, repository.files) if folder == part.folder)
+    there = sets_of(STEMS[part.library], beside)
+    variant = first_of(there, VARIANTS if weights == "fp32" else HALF_FIRST)
+    if variant in there:
+        name = f"{part.folder}/{there[variant]}"
+        if not is_index(name):
+            return [name]
+        return [name, *repository.require(*(f"{part.folder}/{each}" for each in sorted(shards(read(name)))))]
     raise BundleError(
         f"'{repository.id}' has no safetensors in '{part.folder}' (.bin and .ckpt files can run code, and are not"
         " fetched); choose another --revision or repository"

@@ -19,7 +19,7 @@ from huggingface_hub.utils import hf_raise_for_status
 from pleinair.checks import one_line
 from pleinair.errors import NetworkError
 from pleinair.library.repository import DIGEST, Remote, Repository, check_names, present
-from pleinair.sources.origins import COMMIT
+from pleinair.sources.hub_ids import COMMIT
 from pleinair.version import __version__
 
 MAIN = "main"

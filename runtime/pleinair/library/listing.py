@@ -19,7 +19,7 @@ UNFINISHED = ".pulling-"  # begins the name of a folder that is being downloaded
 
 @dataclass(frozen=True)
 class Kept:
-    """A folder among the models: its bundle, or the `problem` with it."""
+    """A folder among the models: its bundle, or the `problem` with it and, without what helps, its `reason`."""
 
     name: str
     folder: Path
@@ -27,6 +27,7 @@ class Kept:
     bundle: Bundle | None
     problem: str | None
     speed: Speed | None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,10 @@ def kept(name: str, folder: Path) -> Kept:
     """What there is to say of a folder, whether it is a model or not."""
     try:
         refuse_model(folder)
-        bundle, problem = open_bundle(folder, verify=False), None
+        bundle, problem, reason = open_bundle(folder, verify=False), None, ""
     except (PleinairError, OSError) as error:
-        bundle, problem = None, str(error)
-    return Kept(name, folder, size_on_disk(folder), bundle, problem, remembered(folder))
+        bundle, problem, reason = None, str(error), getattr(error, "reason", str(error))
+    return Kept(name, folder, size_on_disk(folder), bundle, problem, remembered(folder), reason)
 
 
 def downloads() -> list[Download]:

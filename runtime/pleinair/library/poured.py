@@ -1,47 +1,205 @@
-"""Single files that are named as models: each is poured once, and lies among the models under its name."""
+"""What is poured because it was named as a model: once, to lie among the models and to be found again."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Generator
+import os
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
-from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.manifest import MANIFEST
+from pleinair.bundle.opening import STORYBOOK, open_bundle
+from pleinair.bundle.typed import build
+from pleinair.checks import one_line, quoted
 from pleinair.engines.engine import usual_format
-from pleinair.errors import RequestError
-from pleinair.pouring.pour import Progress, pour
-from pleinair.system.files import CONFIG, read_json
+from pleinair.errors import PleinairError, RequestError
+from pleinair.pouring.checkpoints import Checkpoint
+from pleinair.pouring.pickles import is_pickle
+from pleinair.pouring.pour import Progress, looking, pour
+from pleinair.sources.folder import TEXT, known_family, read_index
+from pleinair.sources.hub_cache import snapshot_of, usual_name
+from pleinair.sources.settings import SETTINGS
+from pleinair.sources.weight_files import DOWNLOAD
+from pleinair.system.files import CONFIG, read_file, read_json
 from pleinair.system.home import is_name, models_folder
 
-MARK = ".poured.json"  # in a bundle that was made of a file named as a model: which file that was
+MARK = ".poured.json"  # in a bundle among the models: what it was poured of
+WEIGHTS = ".safetensors"
+READ = (WEIGHTS, ".json", ".txt", ".model")  # of the files of a folder
+PIECE = 32  # numbers of each tensor that tell it from others
+SPREAD = 4096  # pieces of a file whose tensors are not known
+LONGEST = 180  # characters of a name that gets something behind it
 
 
-def bundle_of(file: Path, engine: str | None) -> Generator[Progress, None, Path]:
-    """The bundle of a single file, with graphs for an engine; poured at first use, or when the file has changed.
+@dataclass(frozen=True)
+class Mark:
+    """SHA-256 of where a source lay, of its files' sizes and times, and of what tells its content from any other's.
 
-    Yields what `pour` yields, nothing where the bundle is there. Raises what that raises, and RequestError where the
-    file's name is no name of a model, or that of another one.
+    `asked` is whether options were given, so that no other format can be added.
     """
-    bundle, form = models_folder() / file.stem, usual_format(engine)
-    by_hand = f"make a bundle with: pleinair pour '{file}' OUT"
-    if not is_name(file.stem):
-        raise RequestError(f"no model can be called '{file.stem}'; {by_hand}")
-    mark, formats = marked(file), {form}
-    if bundle.exists():
-        before = read_json(bundle / MARK, CONFIG, RequestError, by_hand) if (bundle / MARK).is_file() else {}
-        if before.get("place") != mark["place"]:
-            raise RequestError(f"there is another model of the name '{file.stem}' in '{bundle.parent}'; {by_hand}")
-        if before == mark:
-            there = open_bundle(bundle, verify=False).formats
-            if form in there:
-                return bundle
-            formats |= set(there)
-    yield from pour(file, bundle, formats=tuple(sorted(formats)), force=True)
-    (bundle / MARK).write_text(json.dumps(mark), encoding="utf-8")
+
+    place: str
+    state: str
+    content: str
+    asked: bool
+
+
+def bundle_of(source: Path, engine: str | None) -> Generator[Progress, None, Path]:
+    """The bundle of a file or a diffusers folder, with graphs for an engine; poured at first use, or when it changed.
+
+    Yields what `pour` yields, nothing where the bundle is there. Raises what that raises, ending with the command to
+    type where an option is missing, and RequestError where the source's name is no name of a model.
+    """
+    source, formats = snapshot_of(source), {usual_format(engine)}
+    with looking():
+        before, how = found(source), {}
+    if before and before.same:
+        there = open_bundle(before.bundle, verify=False)
+        if before.asked or formats <= set(there.formats):
+            return before.bundle
+        formats |= set(there.formats)
+        how = {"weights": there.manifest.graphs[there.manifest.denoiser.graph].weights}
+    with looking():
+        bundle = before.bundle if before and not before.asked else new_place(source)
+    try:
+        yield from pour(source, bundle, formats=tuple(sorted(formats)), force=True, **how)
+    except PleinairError as error:
+        if error.option is None:
+            raise
+        raise type(error)(f"{error}: {command(source)} {error.option}", option=error.option) from error
+    mark(bundle, source)
     return bundle
 
 
-def marked(file: Path) -> dict[str, str]:
-    """What tells a file from others of its name, and from what it was before; no path can be read from it."""
-    facts = file.stat()
-    told = {"place": str(file.resolve()), "state": f"{facts.st_size} {facts.st_mtime_ns}"}
-    return {name: hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest() for name, text in told.items()}
+def command(source: Path) -> str:
+    """What to type to pour a source by hand."""
+    return f"pleinair pour {quoted(source)}"
+
+
+@dataclass(frozen=True)
+class Before:
+    """A bundle that was poured of a source: whether of what that is now, and whether with options."""
+
+    bundle: Path
+    same: bool
+    asked: bool
+
+
+def found(source: Path) -> Before | None:
+    """The bundle among the models that was poured of a source, by its content, or else by its place."""
+    marks = marked()
+    if not marks:
+        return None
+    place, state = place_of(source), state_of(source)
+    same = [each for each, mark in marks.items() if (mark.place, mark.state) == (place, state)]
+    if not same:
+        content = content_of(source)
+        same = [each for each, mark in marks.items() if mark.content == content]
+    if same:
+        return Before(same[0], True, marks[same[0]].asked)
+    changed = (Before(each, False, mark.asked) for each, mark in marks.items() if mark.place == place)
+    return next(changed, None)
+
+
+def marked() -> dict[Path, Mark]:
+    """The bundles among the models that say what they were poured of; those without options stand before others."""
+    files = [file for file in sorted(models_folder().glob(f"*/{MARK}")) if (file.parent / MANIFEST).is_file()]
+    marks = {file.parent: told for file in files if (told := read_mark(file))}
+    return dict(sorted(marks.items(), key=by_options))
+
+
+def by_options(entry: tuple[Path, Mark]) -> bool:
+    return entry[1].asked
+
+
+def read_mark(file: Path) -> Mark | None:
+    try:
+        return build(Mark, read_json(file, CONFIG, RequestError, ""), MARK)
+    except (PleinairError, ValueError):
+        return None
+
+
+def mark(bundle: Path, source: Path, asked: bool = False) -> None:
+    """Note in a bundle, if it lies among the models, what it was poured of."""
+    if bundle.resolve().parent != models_folder().resolve():
+        return
+    source = snapshot_of(source)
+    told = Mark(place_of(source), state_of(source), content_of(source), asked)
+    with contextlib.suppress(OSError):  # it would be poured again
+        (bundle / MARK).write_text(json.dumps(asdict(told)), encoding="utf-8")
+
+
+def new_place(source: Path) -> Path:
+    """Where the bundle of a source is to lie: by its name, with something behind it where that is another model's."""
+    name = usual_name(source)
+    if not is_name(name):
+        raise RequestError(
+            f"no model can be called '{one_line(name, 80)}'; say where it is to be: {command(source)} OUT"
+        )
+    usual = models_folder() / name
+    if name != STORYBOOK and not os.path.lexists(usual):
+        return usual
+    return models_folder() / f"{name[:LONGEST]}-{content_of(source)[:8]}"
+
+
+def files_of(source: Path) -> dict[str, Path]:
+    """The files that a source is poured of, by name."""
+    if source.is_file():
+        return {WEIGHTS: source}
+    family = known_family(source, read_index(source / "model_index.json"))
+    folders = {"scheduler", *(part.folder for part in family.parts), *(part.tokenizer for part in family.readers)}
+    files = [source / "model_index.json", source / SETTINGS]
+    files += [file for folder in sorted(folders) for file in sorted((source / folder).glob("*"))]
+    return {each.relative_to(source).as_posix(): each for each in files if each.suffix in READ and each.is_file()}
+
+
+def place_of(source: Path) -> str:
+    return digest([os.fsencode(source.resolve())])
+
+
+def state_of(source: Path) -> str:
+    facts = {name: file.stat() for name, file in files_of(source).items()}
+    return digest(f"{name} {each.st_size} {each.st_mtime_ns}".encode() for name, each in facts.items())
+
+
+def content_of(source: Path) -> str:
+    """What is the same wherever a source lies: a piece of every tensor, and the small files."""
+    return digest(chain.from_iterable((name.encode(), *pieces(file)) for name, file in files_of(source).items()))
+
+
+def pieces(file: Path) -> Iterator[bytes]:
+    """What tells a file from others: all of a small one; of weights, the names and some numbers of each tensor."""
+    if is_pickle(file):
+        yield from spread(file)
+        return
+    if file.suffix.lower() != WEIGHTS:
+        yield read_file(file, TEXT, RequestError, DOWNLOAD)
+        return
+    checkpoint = Checkpoint([file])
+    yield json.dumps(checkpoint.metadata, sort_keys=True).encode()
+    yield " ".join(sorted(checkpoint.others)).encode()
+    for name in sorted(checkpoint):
+        kind, raw = checkpoint[name]
+        flat = raw.reshape(-1)
+        yield f"{name} {kind} {raw.shape}".encode()
+        yield flat[flat.size // 2 :][:PIECE].tobytes()
+
+
+def spread(file: Path) -> Iterator[bytes]:
+    """The size of a file, and pieces of it from the first to the last byte."""
+    size = file.stat().st_size
+    yield str(size).encode()
+    with file.open("rb") as stream:
+        for number in range(SPREAD):
+            stream.seek(size * number // SPREAD)
+            yield stream.read(PIECE)
+
+
+def digest(pieces: Iterable[bytes]) -> str:
+    """SHA-256 of pieces, with their lengths."""
+    made = hashlib.sha256()
+    for piece in pieces:
+        made.update(len(piece).to_bytes(8, "little") + piece)
+    return made.hexdigest()

@@ -9,13 +9,14 @@ from pleinair.checks import one_line
 from pleinair.engines.engine import usual_format
 from pleinair.errors import ResourceError
 from pleinair.library import choosing
+from pleinair.library.pourable import WEIGHTS
+from pleinair.library.poured import mark
 from pleinair.library.pulling import Brought
 from pleinair.pouring.pour import Progress, pour
 from pleinair.sources.origins import write_origin
 
 READING = "reading the graphs once, for their SHA-256"
 COMMAND = "pleinair pour"
-WEIGHTS = "fp16"  # of what is poured, unless told
 
 
 def prepare(
@@ -37,6 +38,7 @@ def prepare(
         source = found.folder / file if file else found.folder
         yield from pour(source, found.model, formats=formats or (usual_format(),), weights=weights or WEIGHTS)
         write_origin(found.model, found.origin)
+        mark(found.model, source)
 
 
 def other_weights(found: Brought, weights: str | None) -> Iterator[Progress]:

@@ -8,7 +8,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -16,10 +16,11 @@ from tempfile import TemporaryDirectory
 
 from pleinair.bundle.manifest import MANIFEST
 from pleinair.checks import one_line
-from pleinair.engines.engine import ENGINES, installed
-from pleinair.errors import NetworkError, RequestError, ResourceError
+from pleinair.engines.engine import ENGINES, installed, usual_format
+from pleinair.errors import BundleError, NetworkError, RequestError, ResourceError
 from pleinair.library import choosing, hub
 from pleinair.library.listing import UNFINISHED, size_on_disk
+from pleinair.library.pourable import WEIGHTS, pourable_files
 from pleinair.library.repository import Repository, leads_down, present, whole
 from pleinair.sources.hub_ids import hub_id
 from pleinair.sources.origins import ORIGIN, Pulled, read_origin, write_origin
@@ -63,14 +64,17 @@ def pull(
     revision: str | None = None,
     file: str | None = None,
     kinds: tuple[str, ...] = choosing.KINDS,
+    formats: tuple[str, ...] | None = None,
+    weights: str | None = None,
     only_download: bool = False,
 ) -> Iterator[Step]:
     """Fetch a model of the Hugging Face hub, step by step; what was interrupted goes on where it ended.
 
     `to` is the folder of the model, by default one among the models; safetensors, of which a model is to be made there,
     come to the downloads, or with `only_download` to `to` itself. `revision` is a branch, tag or commit; `file` one
-    .safetensors file, instead of a model of one of `kinds`. Raises RequestError, NetworkError, ResourceError, and
-    BundleError or ExportError for a repository that holds no such model.
+    .safetensors file, instead of a model of one of `kinds`. A diffusers folder that cannot be poured into `formats`
+    with `weights` is refused before these come, unless with `only_download`. Raises RequestError, NetworkError,
+    ResourceError, and BundleError or ExportError for a repository that holds no such model.
     """
     name = hub_id(id)
     if name is None:
@@ -78,7 +82,8 @@ def pull(
     if file is not None and not leads_down(file):
         raise RequestError(f"'{one_line(file, 80)}' is no file of a repository; write --file NAME.safetensors")
     model, source = model_folder(name, to, file), source_folder(name, to if only_download else None, file)
-    places = {kind: source if kind in choosing.SOURCES else model for kind in wanted_kinds(kinds, file)}
+    wanted = wanted_kinds(kinds, file, weights)
+    places = {kind: source if kind in choosing.SOURCES else model for kind in wanted}
     made = {} if only_download else {choosing.BUNDLE: model}  # by an earlier call, of what it had fetched
     found = at_hand(made | places, model, name, revision, file) if hub.offline() else None
     if found is None:
@@ -92,7 +97,10 @@ def pull(
         return
     check_free(places[kind])
     try:
-        yield from whole_model(repository, kind, places[kind], model, file)
+        pours = None if only_download else formats or (usual_format(),)
+        yield from whole_model(
+            repository, kind, places[kind], model, partial(chosen, repository, kind, file, pours, weights)
+        )
     except OSError as error:
         raise unwritable(places[kind], error) from error
 
@@ -104,12 +112,35 @@ def looked_up(id: str, revision: str | None, file: str | None) -> Repository:
     return hub.listed(id, revision)
 
 
-def whole_model(repository: Repository, kind: str, folder: Path, model: Path, file: str | None) -> Iterator[Step]:
+def chosen(
+    repository: Repository,
+    kind: str,
+    file: str | None,
+    pours: tuple[str, ...] | None,
+    weights: str | None,
+    read: choosing.Read,
+) -> list[str]:
+    """The files that a model needs; `pours` are the formats that it must have graphs for, where it is poured."""
+    if file:
+        return choosing.of_file(repository, file)
+    if kind == choosing.FOLDER and pours:
+        return pourable_files(repository, pours, weights or WEIGHTS, read)
+    return choosing.files_of(repository, kind, read, weights)
+
+
+def whole_model(
+    repository: Repository, kind: str, folder: Path, model: Path, names_of: Callable[[choosing.Read], list[str]]
+) -> Iterator[Step]:
     """Bring every file that a model needs, and make `folder` of them."""
     origin = Pulled(repository.id, repository.commit)
     with staged(folder, origin) as stage:
         read = partial(brought, repository, stage)
-        names = choosing.of_file(repository, file) if file else choosing.files_of(repository, kind, read)
+        try:
+            names = names_of(read)
+        except BundleError:  # nothing but small files has come for it
+            if size_on_disk(stage) < SPARE:
+                shutil.rmtree(stage)
+            raise
         check_room(repository, names, stage)
         done, total = 0, sum(repository.files[name].size for name in names)
         for name in names:
@@ -121,12 +152,16 @@ def whole_model(repository: Repository, kind: str, folder: Path, model: Path, fi
     yield Step("", total, total, Brought(folder, model, kind, origin, total))
 
 
-def wanted_kinds(kinds: tuple[str, ...], file: str | None) -> list[str]:
-    """The kinds in their order, graphs for an engine that is not installed last; of one file, its own."""
+def wanted_kinds(kinds: tuple[str, ...], file: str | None, weights: str | None) -> list[str]:
+    """The kinds in their order, graphs for an engine that is not installed last; of one file, its own.
+
+    Graphs have the weights that they have: where some are asked for, they stand behind what can be stored with these.
+    """
     if file:
         return [choosing.FILE]
     ready = {info.format for engine, info in ENGINES.items() if installed(engine)}
-    return sorted(kinds, key=lambda kind: kind in choosing.GRAPHS and kind not in ready)
+    later = {kind for kind in choosing.GRAPHS if weights is not None or kind not in ready}
+    return sorted(kinds, key=later.__contains__)
 
 
 def model_folder(id: str, to: Path | None, file: str | None) -> Path:

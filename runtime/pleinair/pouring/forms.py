@@ -30,7 +30,8 @@ def single(rows: np.ndarray) -> np.ndarray:
 def half(rows: np.ndarray) -> np.ndarray:
     """The export leaves a parameter beyond float16's range as it is, in another graph: there is no form for that."""
     if rows.dtype != np.float16 and np.abs(rows).max(initial=0) > LARGEST_HALF:
-        raise ExportError("is too large a number for 16 bits; pour with --weights fp32 or int8")
+        words = "is too large a number for 16 bits; pour with --weights fp32 or int8"
+        raise ExportError(words, option="--weights fp32")
     return rows.astype(np.float16, copy=False)
 
 

@@ -11,7 +11,7 @@ from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.names import Named
 from pleinair.pouring.single_file import open_file
 from pleinair.pouring.vaes import PREFIXES, Vae, open_vae, with_vae
-from pleinair.sources.families import UNET, VAE
+from pleinair.sources.families import UNET, VAE, left_out
 from pleinair.sources.folder import STEMS, Source, absent, open_source
 from pleinair.sources.weight_files import weight_files
 
@@ -101,6 +101,7 @@ def open_folder(path: Path, prediction: str | None, sampler: str | None, vae: Va
         if vae is None or part.folder != VAE.folder
     }
     folders = {part.tokenizer: model.path / part.tokenizer for part in model.family.readers}
+    notes = tuple(f"its {name} is left out" for name in left_out(model.index))
     if vae is None:
-        return Opened(model, weights, folders, {})
-    return Opened(with_vae(model, vae), weights | {VAE.folder: vae.weights}, folders, {})
+        return Opened(model, weights, folders, {}, notes)
+    return Opened(with_vae(model, vae), weights | {VAE.folder: vae.weights}, folders, {}, notes)

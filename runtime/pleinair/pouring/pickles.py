@@ -24,7 +24,8 @@ def check_pickle(file: Path, allowed: bool) -> None:
     if not allowed:
         raise ExportError(
             f"'{one_line(file.name, 80)}' is a pickle, which can run programs of its maker; take the"
-            " .safetensors file, or read its weights alone: --allow-pickle"
+            " .safetensors file, or read its weights alone: --allow-pickle",
+            option="--allow-pickle",
         )
     install.need(PURPOSE)
 

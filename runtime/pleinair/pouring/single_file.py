@@ -69,7 +69,7 @@ def open_file(file: Path, prediction: str | None, sampler: str | None, vae: Vae 
     prediction = prediction or predicted(kind, checkpoint, shown)
     vae = vae or find_vae(checkpoint)
     if vae is None:
-        raise ExportError(f"'{shown}' has no vae; give one with --vae FILE")
+        raise ExportError(f"'{shown}' has no vae; give one with --vae FILE", option="--vae FILE")
     parts = PARTS | {VAE.folder: vae.part}
     scheduler = scheduler_of(kind, prediction, "ztsnr" in checkpoint.others | set(checkpoint))
     index = index_of(kind, scheduler, [parts[folder] for folder in ARCHITECTURES[kind.model]])
@@ -115,7 +115,8 @@ def predicted(kind: Kind, checkpoint: Checkpoint, shown: str) -> str:
     if kind.asked:
         raise RequestError(
             f"'{shown}' is {kind.name} and does not say what it predicts; give --prediction v_prediction (models for"
-            " 768 pixels) or epsilon (for 512)"
+            " 768 pixels) or epsilon (for 512)",
+            option="--prediction v_prediction",
         )
     return kind.predicts
 

@@ -68,7 +68,8 @@ def pieces(plan: Plan, name: str, weights: Named) -> Iterator[memoryview]:
             for piece in formed(stored, part.form, part.transposed):
                 yield memoryview(np.ascontiguousarray(piece)).cast("B")
         except ExportError as error:
-            raise ExportError(f"{one_line(plain(part.key), 80)} of its {plan.part.folder} {error}") from None
+            words = f"{one_line(plain(part.key), 80)} of its {plan.part.folder} {error}"
+            raise ExportError(words, option=error.option) from None
 
 
 def places(plan: Plan) -> dict[str, Placed]:

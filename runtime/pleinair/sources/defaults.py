@@ -72,7 +72,8 @@ def known_sampler(path: Path, scheduler: dict[str, Any]) -> str:
     except BundleError:
         raise ExportError(
             f"the scheduler class of '{one_line(path.name, 80)}', {shown(scheduler.get('_class_name'))}, is not known;"
-            " name the sampler to paint with: --sampler dpmpp_2m"
+            " name the sampler to paint with: --sampler dpmpp_2m",
+            option="--sampler dpmpp_2m",
         ) from None
 
 

@@ -1,5 +1,6 @@
 """Families of models as rows: the classes that a diffusers pipeline is made of, and the graphs that each becomes."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -104,6 +105,7 @@ TINY_VAE = replace(
 DEEP_VAE = replace(VAE, kind="AutoencoderDC", graphs={"vae_encoder": "tiny_vae_encoder", "vae_decoder": "vae_decoder"})
 PIXART = Part("transformer", "diffusers", "PixArtTransformer2DModel", {"transformer": "transformer"})
 STAND_INS = {  # class of a part, and one that a pipeline may have in its place -> that part
+    (TEXT.kind, PROJECTED): replace(TEXT, kind=PROJECTED, graphs={"text_encoder": "projected_text_encoder"}),
     (VAE.kind, "AutoencoderTiny"): TINY_VAE,
     (PIXART.kind, "Transformer2DModel"): replace(PIXART, kind="Transformer2DModel"),  # as it was published
 }
@@ -193,7 +195,30 @@ FAMILIES: dict[str, Family] = {}  # pipeline class -> the first of its rows
 for row in ROWS:
     for pipeline in row.pipelines:
         FAMILIES.setdefault(pipeline, row)
+ADDED = re.compile(  # in names of pipelines that are made of the same parts
+    "ControlNet(?:Union|XS)?|PAG|KDiffusion|Adapter|Panorama|SAG|AttendAndExcite|ModelEditing|Paradigms|DiffEdit|Semantic"
+    "|Safe|Legacy"
+)
+STEERING = re.compile(r"(?:controlnet|adapter)\w*")  # folders of what such pipelines have besides
 SUPPORTED = "Stable Diffusion 1.x, 2.x, XL and 3, FLUX.1, PixArt-Sigma and Sana-Sprint"
+
+
+def as_plain(index: Mapping[str, Any]) -> dict[str, Any]:
+    """A model_index.json with the class of the pipeline that is made of the same parts and adds nothing to them.
+
+    What is added steers that pipeline (a ControlNet, PAG, k-diffusion's samplers), and is not needed to paint.
+    """
+    kind = index.get("_class_name")
+    if not isinstance(kind, str) or kind in FAMILIES:
+        return dict(index)
+    without = ADDED.sub("", kind).replace("Inpainting", "Inpaint")
+    known = (each for each in (without, re.sub("Img2Img|Inpaint", "", without)) if each in FAMILIES)
+    return {**index, "_class_name": next(known, kind)}
+
+
+def left_out(index: Mapping[str, Any]) -> list[str]:
+    """The components of a model_index.json that steer a pipeline, and are no part of any family."""
+    return [name for name in index if STEERING.fullmatch(name) and class_in(index, name)]
 
 
 def family_of(index: Mapping[str, Any]) -> Family | None:
@@ -218,4 +243,4 @@ def class_in(index: Mapping[str, Any], folder: str) -> str | None:
 
 
 def _as_found(part: Part, kind: str | None) -> Part:
-    return STAND_INS.get((part.kind, kind), part)
+    return part if part.pooled else STAND_INS.get((part.kind, kind), part)

@@ -11,8 +11,10 @@ from pleinair.errors import ExportError, RequestError
 from pleinair.sources.configs import check_configs, check_numbers, text_length
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described
-from pleinair.sources.families import SUPPORTED, Family, Part, class_in, family_of
-from pleinair.sources.hub_ids import hub_id
+from pleinair.sources.families import SUPPORTED, Family, Part, as_plain, class_in, family_of
+from pleinair.sources.graphs import foreign
+from pleinair.sources.hub_cache import snapshot_of
+from pleinair.sources.hub_ids import on_hub
 from pleinair.sources.schedulers import as_walked
 from pleinair.sources.settings import SETTINGS, Settings, check_sides, read_settings
 from pleinair.sources.transformers import tokens_read
@@ -20,13 +22,12 @@ from pleinair.sources.weight_files import DOWNLOAD, check_weights
 from pleinair.system.files import CONFIG, read_file, read_json
 
 STEMS = {"transformers": "model", "diffusers": "diffusion_pytorch_model"}  # of the files of weights, by library
-GRAPHS = ("openvino_model.xml", "model.onnx")
 CARD, TEXT = 1 << 24, 1 << 26  # bytes: the largest README, tokenizer file
 
 
 @dataclass(frozen=True)
 class Source(Described):
-    """A pipeline folder that can be exported; `variants` is "fp16" or None, `sizes` counts parameters.
+    """A pipeline folder that can be exported; `variants` are "fp16" and the like, or None; `sizes` counts parameters.
 
     `scheduler` is the config as diffusers walks it; `sampler` is what was named to paint with, if anything was. `file`
     holds the weights of a model that came in one file: its folder then has configs alone. `trigger` are words that it
@@ -58,8 +59,9 @@ def open_source(path: Path, sampler: str | None = None) -> Source:
 
     Raises RequestError (no such folder) or ExportError (not one of ours, or damaged), before gigabytes are read.
     """
+    path = snapshot_of(path)
     check_kind(path)
-    index = read_config(path / "model_index.json")
+    index = read_index(path / "model_index.json")
     family = known_family(path, index)
     readers = [part.tokenizer for part in family.readers]
     check_files(path, ("scheduler", *readers, *(part.folder for part in family.parts)))
@@ -97,13 +99,18 @@ def read_config(file: Path) -> dict[str, Any]:
     return read_json(file, CONFIG, ExportError, DOWNLOAD)
 
 
+def read_index(file: Path) -> dict[str, Any]:
+    """A model_index.json, with the class of the plain pipeline of its parts."""
+    return as_plain(read_config(file))
+
+
 def absent(source: str) -> RequestError:
     """The error for a SOURCE that is not there; a hub id, which looks like a path, is told with what fetches it."""
-    where, id = one_line(source, 120, end=True), hub_id(source)
-    if id is None:
+    where, named = one_line(source, 120, end=True), on_hub(source)
+    if named is None:
         return RequestError(f"no folder or file '{where}'; check the path (SOURCE is on this disk)")
     return RequestError(
-        f"no folder or file '{where}'; if it is a model of the Hugging Face hub, fetch it with: pleinair pull {id}"
+        f"no folder or file '{where}'; if it is a model of the Hugging Face hub, fetch it with: {named.command}"
     )
 
 
@@ -114,7 +121,7 @@ def check_kind(path: Path) -> None:
         raise ExportError(f"'{where}' is neither a folder nor an ordinary file; give a diffusers folder")
     if (path / MANIFEST).is_file():
         raise ExportError(f"'{where}' is a bundle already; give its folder to --model, or an upscaler's to --upscale")
-    if any((path / folder / name).is_file() for folder in ("unet", "transformer", ".") for name in GRAPHS):
+    if foreign(path):
         raise ExportError(
             f"'{where}' holds OpenVINO or ONNX graphs of another tool (no {MANIFEST}); adopt them: pleinair adopt"
             f" '{where}', or export the diffusers folder that they were made from"
@@ -129,8 +136,13 @@ def check_kind(path: Path) -> None:
 def known_family(path: Path, index: dict[str, Any]) -> Family:
     """The family that model_index.json is of; ExportError for other classes of pipelines."""
     family = family_of(index)
+    kind = index.get("_class_name")
+    if not isinstance(kind, str):
+        raise ExportError(
+            f"'{one_line(path.name, 80)}' has a model_index.json without a _class_name, which says what model it is;"
+            f" {DOWNLOAD}"
+        )
     if family is None:
-        kind = index.get("_class_name")
         raise ExportError(
             f"'{one_line(path.name, 80)}' is a {one_line(kind, 80)}, which cannot be exported yet; choose a model of"
             f" {SUPPORTED}"

@@ -1,17 +1,16 @@
 """Where a downloaded folder came from, in a small file of its own."""
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pleinair.errors import BundleError
-from pleinair.sources.hub_ids import hub_id
+from pleinair.sources.hub_cache import cached
+from pleinair.sources.hub_ids import COMMIT, hub_id
 from pleinair.system.files import read_json
 
 ORIGIN = "pleinair-origin.json"
 LARGEST = 1 << 12  # bytes
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -27,10 +26,11 @@ def write_origin(folder: Path, pulled: Pulled) -> None:
 
 
 def read_origin(folder: Path) -> Pulled | None:
-    """What `write_origin` wrote; None where there is nothing that can be a repository and a commit."""
+    """What `write_origin` wrote, or what the hub's cache says by its folders; None where neither is there."""
     try:
         raw = read_json(folder / ORIGIN, LARGEST, BundleError, "")
     except BundleError:
-        return None
+        known = cached(folder)
+        return known and Pulled(*known)
     id, revision = str(raw.get("id")), str(raw.get("revision"))
     return Pulled(id, revision) if hub_id(id) == id and COMMIT.fullmatch(revision) else None

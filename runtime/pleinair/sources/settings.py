@@ -9,6 +9,7 @@ from pleinair.bundle.manifest import Defaults, Sizes
 from pleinair.bundle.manifest_checks import LONGEST_WORD, MOST_WORDS, is_vocabulary, suits
 from pleinair.checks import one_line, shown
 from pleinair.errors import ExportError
+from pleinair.sources.hub_cache import usual_name
 from pleinair.system.files import CONFIG, read_json
 
 SETTINGS = "pleinair.json"
@@ -33,7 +34,7 @@ def read_settings(path: Path) -> Settings:
     """Read pleinair.json; raises ExportError for what no bundle may say."""
     file = path / SETTINGS
     given = read_json(file, CONFIG, ExportError, f"correct {SETTINGS}") if file.exists() else {}
-    name, defaults = given.pop("name", bundle_name(path.name)), given.pop("defaults", {})
+    name, defaults = given.pop("name", bundle_name(usual_name(path))), given.pop("defaults", {})
     vocabulary, sizes = given.pop("vocabulary", []), given.pop("sizes", None)
     if given:
         known = "name, defaults, vocabulary and sizes"

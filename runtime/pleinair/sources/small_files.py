@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pleinair.sources.families import left_out
 from pleinair.sources.folder import Source
 
 
@@ -11,7 +12,7 @@ def write_configs(model: Source, stage: Path) -> None:
     """Write model_index.json with the components a bundle has, and the scheduler's config as diffusers walks it."""
     (stage / "scheduler").mkdir()
     write_json(stage / "scheduler" / "scheduler_config.json", model.scheduler)
-    index = dict(model.index)
+    index = {key: value for key, value in model.index.items() if key not in left_out(model.index)}
     kept = {"scheduler", *(each for part in model.family.parts for each in (part.folder, part.tokenizer))}
     for key, value in index.items():
         if isinstance(value, list) and key not in kept:

@@ -1,46 +1,70 @@
-"""Models that are not bundles, each with what leads on."""
+"""Models that are not bundles: those that can be poured, and what leads on from the others."""
 
+import os
 from pathlib import Path
 
+from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import located
+from pleinair.checks import one_line, quoted
 from pleinair.errors import BundleError
-from pleinair.sources.families import FAMILIES, SUPPORTED
-from pleinair.sources.hub_ids import hub_id
+from pleinair.sources.families import FAMILIES, SUPPORTED, as_plain
+from pleinair.sources.graphs import foreign
+from pleinair.sources.hub_cache import snapshot_of
+from pleinair.sources.hub_ids import on_hub
 from pleinair.sources.origins import read_origin
 from pleinair.system.files import CONFIG, read_json
 from pleinair.system.home import models_folder
 
+SAFE = ".safetensors"
 CHECKPOINTS = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
 EXPORT = "pleinair export FOLDER OUT"
+
+
+def source_of(model: str | Path) -> Path | None:
+    """The file of weights or the diffusers folder that is given as a model; None for everything else."""
+    try:
+        path = snapshot_of(located(model))
+        if path.is_file():
+            return path if path.suffix.lower() in CHECKPOINTS else None
+        if not path.is_dir() or (path / MANIFEST).exists() or foreign(path):
+            return None
+        if not (path / "model_index.json").is_file():
+            files = checkpoints(path)
+            return files[0] if len(files) == 1 else None
+        return path if class_of(path) in FAMILIES else None
+    except OSError:  # a name that is too long, a folder that may not be read: told by whoever opens it
+        return None
 
 
 def refuse_model(model: str | Path | None) -> None:
     """Raise BundleError with the way on for what people give as a model and is not a bundle; a bundle passes."""
     if model is None:
         return
-    path = located(model)
     try:
-        if path.is_file():
-            raise BundleError(_of_file(path))
-        if path.is_dir():
-            words = None if (path / "bundle.json").exists() else _of_folder(path)
-        else:
-            words = _of_name(str(model))
+        words = _leading_on(snapshot_of(located(model)), str(model))
     except OSError:  # a name that is too long, a folder that may not be read: told by whoever opens it
         return
     if words:
         raise BundleError(words)
 
 
+def _leading_on(path: Path, given: str) -> str | None:
+    if path.is_file():
+        return _of_file(path)
+    if not path.is_dir():
+        return _of_name(given)
+    return None if (path / MANIFEST).exists() else _of_folder(path)
+
+
 def _of_file(path: Path) -> str:
-    if path.name == "bundle.json":
+    if path.name == MANIFEST:
         return f"'{path}' is a file of a bundle; give the folder that it lies in"
     if path.suffix.lower() == ".safetensors":
-        return f"'{path}' is a single file and not yet a bundle; make one of it with: pleinair pour '{path}' OUT"
+        return f"'{path}' is a single file and not yet a bundle; make one of it with: pleinair pour '{path}'"
     if path.suffix.lower() in CHECKPOINTS:
         return (
             f"'{path}' is a pickle and not yet a bundle; take the model's .safetensors file, or read its weights alone:"
-            f" pleinair pour '{path}' OUT --allow-pickle"
+            f" pleinair pour '{path}' --allow-pickle"
         )
     if path.suffix.lower() == ".gguf":
         return f"'{path}' is a GGUF file, which is not supported; take the model's diffusers folder, then: {EXPORT}"
@@ -48,38 +72,50 @@ def _of_file(path: Path) -> str:
 
 
 def _of_folder(path: Path) -> str | None:
-    inside = sorted(each.parent.name for each in path.glob("*/bundle.json"))
+    inside = sorted(each.parent.name for each in path.glob(f"*/{MANIFEST}"))
     if inside:
         return f"'{path}' is not a bundle, but holds one; give --model '{path / inside[0]}'"
-    if any(path.glob("openvino*.xml")) or any(path.glob("*/openvino*.xml")):
-        return _foreign(path, "OpenVINO")
-    if any(path.glob("*.onnx")) or any(path.glob("*/*.onnx")):
-        return _foreign(path, "ONNX")
+    if kind := foreign(path):
+        return f"'{path}' holds {kind} files of another tool and no {MANIFEST}; adopt it first: pleinair adopt '{path}'"
     if (path / "model_index.json").is_file():
         return _of_diffusers(path)
-    files = sorted(each.name for each in path.iterdir() if each.suffix.lower() in CHECKPOINTS)
-    return _of_file(path / files[0]) if files else None
+    files = checkpoints(path)
+    if len(files) > 1:
+        return (
+            f"'{path}' holds {len(files)} files of weights and no model; name one of them: --model {quoted(files[0])}"
+        )
+    return _of_file(files[0]) if files else None
 
 
-def _foreign(path: Path, kind: str) -> str:
-    """What is said of the graphs of another tool."""
-    return f"'{path}' holds {kind} files of another tool and no bundle.json; adopt it first: pleinair adopt '{path}'"
+def checkpoints(path: Path) -> list[Path]:
+    """The files of weights in a folder: safetensors, or where there are none, pickles."""
+    files = sorted(each for each in path.iterdir() if each.suffix.lower() in CHECKPOINTS and each.is_file())
+    return [each for each in files if each.suffix.lower() == SAFE] or files
+
+
+def class_of(path: Path) -> str:
+    """The class of pipeline that a diffusers folder names."""
+    index = read_json(path / "model_index.json", CONFIG, BundleError, "check the folder")
+    return one_line(as_plain(index).get("_class_name"), 60)
 
 
 def _of_diffusers(path: Path) -> str:
-    index = read_json(path / "model_index.json", CONFIG, BundleError, "check the folder")
-    kind = str(index.get("_class_name"))[:60]
+    kind = class_of(path)
     if kind in FAMILIES:
-        return f"'{path}' is a diffusers folder and not yet a bundle; convert it with: pleinair export '{path}' OUT"
+        return f"'{path}' is a diffusers folder and not yet a bundle; make one of it with: pleinair pour '{path}'"
     return f"'{path}' is a model of the class {kind}, which is not supported; take a model of {SUPPORTED}"
 
 
+def pulled_as(model: str | Path) -> str | None:
+    """The name among the models of what has been fetched under this name of the hub, if it has been."""
+    named = None if os.path.lexists(model) else on_hub(str(model))
+    folder = named and models_folder() / named.name
+    pulled = folder and read_origin(folder)
+    return folder.name if pulled and pulled.id == named.id and (folder / MANIFEST).is_file() else None
+
+
 def _of_name(model: str) -> str | None:
-    id = hub_id(model)
-    if id is None:
+    named = on_hub(model)
+    if named is None:
         return None
-    name = id.partition("/")[2]
-    pulled = read_origin(models_folder() / name)
-    if pulled is not None and pulled.id == id:
-        return f"no model folder '{model}'; it has been fetched, and is here as: --model {name}"
-    return f"no model folder '{model}'; if it is a name on the Hugging Face hub, fetch it with: pleinair pull {id}"
+    return f"no model folder '{model}'; if it is a name on the Hugging Face hub, fetch it with: {named.command}"

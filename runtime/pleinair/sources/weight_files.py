@@ -4,6 +4,7 @@ import json
 import math
 import re
 import stat
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from pleinair.system.files import read_json
 
 DOWNLOAD = "download the model again"
 COUNTED = ("I64", "I32", "BOOL")  # kinds of position ids and the like
+VARIANTS = (None, "fp16", "bf16")  # in the order in which they are preferred; others stand behind them
+NAMED = re.compile(r"(?:\.([A-Za-z]\w*))?\.safetensors(?:(?:\.([A-Za-z]\w*))?\.index(?:\.([A-Za-z]\w*))?\.json)?")
 HEADER, INDEX = 1 << 24, 1 << 24  # bytes: the largest header, and index of shards
 
 
@@ -24,17 +27,39 @@ def check_weights(folder: Path, stem: str) -> tuple[str | None, int]:
 
 def weight_files(folder: Path, stem: str) -> tuple[str | None, list[Path]]:
     """(variant, files) of a component's safetensors; raises ExportError where there are none."""
-    for variant in (None, "fp16"):
-        dot = f".{variant}" if variant else ""
-        single, index = folder / f"{stem}{dot}.safetensors", folder / f"{stem}.safetensors.index{dot}.json"
-        if single.exists():
-            return variant, [single]
-        if index.exists():
-            return variant, [folder / shard for shard in sorted(shards(index))]
+    there = sets_of(stem, (each.name for each in folder.iterdir()) if folder.is_dir() else ())
+    variant = first_of(there, VARIANTS)
+    if variant in there:
+        name = there[variant]
+        return variant, [folder / each for each in (sorted(shards(folder / name)) if is_index(name) else [name])]
     raise ExportError(
         f"'{one_line(folder, 120, end=True)}' has no {stem}.safetensors; {DOWNLOAD}, with its .safetensors files"
         " (.bin and .ckpt are not read)"
     )
+
+
+def sets_of(stem: str, names: Iterable[str]) -> dict[str | None, str]:
+    """The sets of weights among a folder's files: variant, None for none -> one file, or the index of many.
+
+    The variant stands in one of three places, by the tool and its version: model.fp16.safetensors,
+    model.safetensors.index.fp16.json, model.fp16.safetensors.index.json.
+    """
+    found: dict[str | None, str] = {}
+    for name in sorted(names, key=is_index):
+        place = name.startswith(stem) and NAMED.fullmatch(name[len(stem) :])
+        if place:
+            found.setdefault(next(filter(None, place.groups()), None), name)
+    return found
+
+
+def is_index(name: str) -> bool:
+    return name.endswith(".json")
+
+
+def first_of(there: Mapping[str | None, str], order: Sequence[str | None]) -> str | None:
+    """The variant to take: by the order, then by the alphabet."""
+    others = sorted(variant for variant in there if variant is not None)
+    return next((variant for variant in (*order, *others) if variant in there), None)
 
 
 def stored_kind(folder: Path, stem: str) -> str:

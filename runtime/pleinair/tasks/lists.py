@@ -23,6 +23,7 @@ from pleinair.bundle.opening import Bundle
 from pleinair.checks import one_line, one_of
 from pleinair.errors import Cancelled, PleinairError, RequestError, ResourceError
 from pleinair.files.output import PICTURES, check_folder, check_free, folded, free_names, numbered, slug, write
+from pleinair.library.given import with_refiner
 from pleinair.pipeline import Pipeline
 from pleinair.request.keywords import asked
 from pleinair.request.kinds import SEED_LIMIT
@@ -355,7 +356,7 @@ def _line(text: str, number: int, bundle: Bundle, common: dict[str, Any]) -> Lin
     if not (prompt or "").strip():
         raise RequestError('the line has no prompt; write {"prompt": "a boat"}')
     usual = {name: value for name, value in common.items() if name not in PARAMETERS}
-    options = asked(usual) | asked(given)
+    options = with_refiner(asked(usual) | asked(given))
     negative = common.get("negative") if negative is None else negative
     seeds = resolve(bundle, prompt, negative, **options).seeds
     return Line(number, prompt, negative, options, _output(output), seeds)

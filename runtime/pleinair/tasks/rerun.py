@@ -16,6 +16,7 @@ from pleinair.bundle.opening import Bundle, bundle_identity
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files.foreign.record import shown
 from pleinair.files.metadata import FILMED, Found, read
+from pleinair.library.given import with_refiner
 from pleinair.pipeline import Pipeline
 from pleinair.request.kinds import MAX_COUNT
 from pleinair.request.options import ENLARGERS, OPTIONS
@@ -165,6 +166,7 @@ def plan(
         **{name: str(upscaler) for name in enlarged},
     }
     options |= {name: value for name, value in given.items() if value is not None}
+    options = with_refiner(options, pipe.engine)
     request = resolve(pipe.bundle, **options)  # what makes no sense is refused before anything is loaded
     return Remake(pipe, found, options, open_pixels(Path(file)), tuple(warnings), _much(pipe.bundle, request))
 

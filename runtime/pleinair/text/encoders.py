@@ -84,8 +84,8 @@ class Encoders:
 def ask(graph: Graph, encoder: TextEncoder, output: str, ids: tuple[int, ...], table: np.ndarray | None) -> Heard:
     """One chunk through the network; raises EngineError for NaN and infinity."""
     inputs = {"input_ids": np.array([ids], np.int64)}
-    if encoder.masked:
-        inputs[MASK] = text_mask(encoder, ids)
+    if MASK in encoder.ports:
+        inputs[MASK] = np.ones_like(inputs["input_ids"]) if encoder.reads_all else text_mask(encoder, ids)
     if table is not None:
         inputs["extra_embeddings"] = table
     outputs = graph(**inputs)

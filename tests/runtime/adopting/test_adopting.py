@@ -12,6 +12,7 @@ import pleinair
 from foreign import as_olive, as_optimum, edit_json, everything
 from hostile import external, onnx_model, operator
 from odd_files import circle, dangling, outside, pipe, sparse
+from pleinair.adopting.adopt import judged
 from pleinair.bundle.opening import default_path, open_bundle
 from pleinair.cli import app as cli
 from pleinair.engines.telemetry import without_telemetry
@@ -20,6 +21,7 @@ from pleinair_bench.onnx_file import field, number, text
 
 with without_telemetry():
     import openvino as ov
+    from openvino import opset13 as ops
 
 HOW = {"seed": 3, "steps": 2, "size": "64x64", "guidance": 4.0}
 PROMPT = "a red house"
@@ -166,6 +168,49 @@ def test_openvino_graphs_with_ports_in_other_numbers(sketch, tmp_path):
     assert np.abs(paint(folder, "openvino") - paint(sketch, "openvino")).mean() < 3e-3
     long = " and ".join(["a red house"] * 40)  # three chunks
     assert pleinair.load(folder).generate(long, **HOW).pixels.dtype == np.float32
+
+
+def asking_for_a_mask(model):
+    """A text encoder that leaves out the tokens whose mask is 0."""
+    mask = ops.parameter([-1, 77], np.int64, name="attention_mask")
+    mask.output(0).tensor.set_names({"attention_mask"})
+    (hidden,) = (result.input_value(0) for result in model.get_results())
+    kept = ops.multiply(hidden, ops.unsqueeze(ops.convert(mask, "f32"), ops.constant(2)))
+    kept.output(0).tensor.set_names({"last_hidden_state"})
+    return ov.Model([ops.result(kept)], [*model.get_parameters(), mask])
+
+
+def for_two_pictures(model):
+    """A UNet saved for one size, which is told the time of each picture."""
+    alone = model.input("timestep").get_node()
+    times = ops.parameter([2], np.float32)
+    mean = ops.reduce_mean(times, ops.constant([0]), True)
+    for taking in alone.output(0).get_target_inputs():
+        taking.replace_source_output(mean.output(0))
+    alone.output(0).tensor.set_names(set())
+    times.output(0).tensor.set_names({"timestep"})
+    model.add_parameters([times])
+    model.remove_parameter(alone)
+    model.reshape({"sample": [2, 4, 16, 16], "encoder_hidden_states": [2, 77, 128]})
+    return model
+
+
+def test_graphs_with_a_mask_and_of_fixed_sizes_and_no_scheduler_config(sketch, tmp_path):
+    folder = as_optimum(sketch, tmp_path / "model", "openvino")
+    rewritten(folder / "text_encoder", asking_for_a_mask)
+    rewritten(folder / "unet", for_two_pictures)
+    with pytest.raises(pleinair.BundleError, match="scheduler_config.json' is missing.*--sampler euler"):
+        (folder / SCHEDULER).rename(tmp_path / "away")
+        pleinair.adopt(folder)
+    (warning,) = judged(folder, sampler="euler").warnings
+    bundle = pleinair.adopt(folder, sampler="euler")
+    assert "predicts noise" in warning
+    assert bundle.manifest.text_encoders[0].reads_all and bundle.manifest.defaults.sampler == "euler"
+    assert bundle.manifest.graphs["unet"].inputs["timestep"].shape == (1,)
+    (tmp_path / "away").rename(folder / SCHEDULER)
+    pleinair.adopt(folder, force=True)
+    apart = np.abs(paint(folder, "openvino") - paint(sketch, "openvino"))
+    assert apart.max() < 1e-5
 
 
 def test_graphs_of_two_formats_with_other_ports_are_not_mixed(tmp_path, capsys):

@@ -171,10 +171,10 @@ def test_text_that_is_no_manifest_is_refused(tmp_path, text):
 
 
 def test_folders_that_are_no_bundles_say_what_to_do(tmp_path):
-    with pytest.raises(BundleError, match="pleinair export SOURCE"):
+    with pytest.raises(BundleError, match="pleinair pour SOURCE"):
         open_bundle(tmp_path / "nowhere")
     (tmp_path / "model_index.json").write_text("{}")
-    with pytest.raises(BundleError, match="diffusers folder: convert it with: pleinair export"):
+    with pytest.raises(BundleError, match="diffusers folder: make one with: pleinair pour"):
         open_bundle(tmp_path)
 
 

@@ -143,7 +143,7 @@ def test_a_warning_is_on_stderr_and_in_the_report(run):
         (["generate", "a", "-o", "b"], 2, [".png"]),
         (["generate", "a", "-o", "no/such/b.png"], 4, ["create it"]),
         (["generate", "a", "-o", "dir.png"], 4, ["is a folder"]),
-        (["generate", "a", "--model", "no/such/model"], 3, ["no model folder", "pleinair export"]),
+        (["generate", "a", "--model", "no/such/model"], 3, ["no model folder", "pleinair pour"]),
         (["generate", "a", "--model", "."], 3, ["bundle.json"]),
         (["info", "no/such/model"], 3, ["no model folder"]),
         (["frobnicate"], 2, ["--help"]),

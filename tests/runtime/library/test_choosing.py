@@ -107,6 +107,25 @@ def test_of_graphs_one_format_and_its_weights_under_any_name(read):
     assert sorted(files_of(there, ONNX, read)) == sorted([*shared, *onnx])
 
 
+def test_one_stray_graph_makes_no_export_and_fp32_takes_the_plain_weights(read):
+    for stray in ("text_encoder/model.onnx", "unet/openvino_model.xml", "vae_decoder/openvino_model.xml"):
+        assert kind_of(repository([*XL, stray]), KINDS) == FOLDER
+    plain = files_of(repository(XL), FOLDER, read, "fp32")
+    assert f"unet/{UNET}.safetensors" in plain and not [name for name in plain if "fp16" in name]
+    only = [name for name in XL if not name.startswith("unet/") or ".non_ema." in name or name.endswith(".json")]
+    assert f"unet/{UNET}.non_ema.safetensors" in files_of(repository(only), FOLDER, read)
+
+
+def test_single_files_are_listed_as_they_may_be_models():
+    names = ["a_lora.safetensors", "vae/b.safetensors", "deep/c.safetensors", *(f"{n}.safetensors" for n in range(5))]
+    there = Repository("org/m", "0" * 40, {name: Remote(len(name), None) for name in names})
+    with pytest.raises(PleinairError) as caught:
+        kind_of(there, KINDS)
+    line = str(caught.value)
+    assert line.endswith("pleinair pull org/m --file deep/c.safetensors") and "and 3 more" in line
+    assert "lora" not in line and "vae" not in line
+
+
 def test_of_a_bundle_what_it_lists(tmp_path):
     bundle = light_copy(tmp_path / "bundle")
     listed = json.loads((bundle / "bundle.json").read_text())["files"]

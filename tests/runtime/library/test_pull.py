@@ -78,6 +78,7 @@ def test_a_bundle_paints_as_soon_as_it_is_here(hub, run, facts, tmp_path, home):
 
 def test_graphs_and_single_files_say_what_is_next(hub, facts, refused, home, tmp_path):
     graphs = {"unet/openvino_model.xml": b"<net/>", "unet/openvino_model.bin": b"w" * 2000, "unet/config.json": b"{}"}
+    graphs |= {f"{name}/openvino_model.xml": b"<net/>" for name in ("text_encoder", "vae_decoder")}
     hub.repos["org/graphs"] = Repo({"model_index.json": b"{}", **graphs, "unet/model.safetensors": b"x" * 2000})
     found = facts("pull", "org/graphs", "--only-download")
     assert found["kind"] == "openvino" and found["next"] == f"pleinair adopt {home / 'models' / 'graphs'}"

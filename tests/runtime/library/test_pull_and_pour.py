@@ -41,7 +41,7 @@ def test_safetensors_are_poured_and_know_where_they_came_from(hub, story, run, f
     assert not hub.asked(".bin")
     assert run("generate", "a", "--model", "story", "--engine", "fake", "--steps", "1", "-o", "a.png")[0] == 0
 
-    assert "is here as: --model story" in refused(3, "generate", "a", "--model", ID, "-o", "b.png")
+    assert run("generate", "a", "--model", ID, "--engine", "fake", "--steps", "1", "-o", "b.png")[0] == 0
 
     facts("models", "rm", ID, "--yes")
     asked = len(hub.asked("/resolve/"))
@@ -52,24 +52,33 @@ def test_safetensors_are_poured_and_know_where_they_came_from(hub, story, run, f
     assert COMMIT[:12] in refused(4, "pull", ID) and len(hub.asked("/resolve/")) == asked
 
 
-def test_what_cannot_be_poured_is_here_and_the_line_says_what_is_next(hub, story, facts, refused, home, monkeypatch):
+def test_what_cannot_be_poured_stays_or_the_line_says_what_is_next(hub, story, facts, refused, home, monkeypatch):
     line = refused(3, "pull", ID, "--weights", "int8")
+    assert "no graph for openvino in int8 ships for the text_encoder" in line and line.endswith(f"pleinair export {ID}")
+    assert not hub.asked("safetensors") and not home.exists()
     source = home / "downloads" / "org" / "story"
-    assert f"is in '{source}', but no topology ships" in line and f"go on with: pleinair export {source}" in line
+    config = json.loads(story.files["text_encoder/config.json"])
+    story.files["text_encoder/config.json"] = json.dumps(config | {"eos_token_id": 7}).encode()
+    line = refused(3, "pull", ID)
+    assert f"is in '{source}', but its text_encoder ends" in line and f"go on with: pleinair export {source}" in line
     monkeypatch.setattr(install, "EXPORT", ("no_such_package",))
-    assert "[export]" in refused(3, "pull", ID, "--weights", "int8") and not (home / "models").exists()
-    asked = len(hub.asked("/resolve/"))
-    assert facts("pull", ID, "--format", "onnx")["kind"] == "diffusers" and len(hub.asked("/resolve/")) == asked
-    assert open_bundle(home / "models" / "story").formats == ("onnx",)
+    assert "[export]" in refused(3, "pull", ID) and not (home / "models").exists()
     hub.repos["org/lora"] = Repo({"style.safetensors": one_file({"a": some_vectors(2, 8)})})
     line = refused(3, "pull", "org/lora", "--file", "style.safetensors")
     assert str(home / "downloads" / "org" / "lora--style") in line
 
 
+def test_a_format_is_chosen_and_an_address_of_a_browser_names_all(hub, story, facts, home):
+    story.revisions = ("main", "v2")
+    assert facts("pull", f"https://huggingface.co/{ID}/tree/v2?x=1", "--format", "onnx")["kind"] == "diffusers"
+    assert hub.asked(f"/api/models/{ID}/revision/v2") and not hub.asked("revision/main")
+    assert open_bundle(home / "models" / "story").formats == ("onnx",)
+
+
 def test_graphs_of_other_tools_are_adopted(hub, run, refused, tmp_path, home):
     folder = as_optimum(default_path(), tmp_path / "made", "openvino")
     hub.repos["org/graphs"] = Repo({**files_below(folder), "unet/diffusion_pytorch_model.safetensors": b"x" * 2000})
-    code, out, err = run("pull", "org/graphs", "--weights", "int8")
+    code, out, err = run("pull", "org/graphs")
     assert (code, out) == (0, f"{home / 'models' / 'graphs'}\n"), err
     assert run("generate", "a", "--model", "graphs", "--engine", "fake", "--steps", "1", "-o", "a.png")[0] == 0
     assert "here already" in run("pull", "org/graphs")[2]

@@ -13,8 +13,8 @@ import pleinair
 from pleinair.bundle.opening import default_path, open_bundle
 from pleinair.bundle.verifying import file_info
 from pleinair.cli import app as cli
+from pleinair.cli.given import at_hand
 from pleinair.cli.models import description
-from pleinair.cli.pour import kept
 from pleinair.engines import engine as engines
 from pleinair.engines.engine import installed
 from pleinair.errors import ExportError, RequestError, ResourceError
@@ -306,21 +306,33 @@ def test_formats_and_weights_are_checked_before_anything_is_read(tmp_path):
         next(pour(tmp_path, tmp_path / "out", formats=()))
 
 
-def test_a_single_file_that_is_named_as_a_model_is_poured_once(tmp_path, single, capsys, monkeypatch):
-    monkeypatch.setenv("PLEINAIR_HOME", str(tmp_path / "home"))
-    file, said = single(), []
-    for engine in ("openvino", "openvino", "onnx"):
-        bundle = kept(file, engine)
-        said.append("making a model of 0." in capsys.readouterr().err)
-    assert said == [True, False, True]  # for the other engine its graphs are added
-    assert bundle == tmp_path / "home" / "models" / file.stem
-    assert graphs(bundle) == graphs(default_path())
-    with pytest.raises(RequestError, match="there is another model of the name 'my model'"):
-        (tmp_path / "elsewhere").mkdir()
-        kept(shutil.copy2(file, tmp_path / "elsewhere" / file.name), None)
-    os.utime(file, (1, 1))  # another file has taken its place, an older one even
-    kept(file, "openvino")
-    assert "making a model of 0." in capsys.readouterr().err
+def test_what_is_named_as_a_model_is_poured_once_and_found_wherever_it_lies(tmp_path, single, capsys, monkeypatch):
+    home = tmp_path / "home"
+    monkeypatch.setenv("PLEINAIR_HOME", str(home))
+
+    def opened(source, engine="openvino"):
+        bundle = at_hand(source, engine)
+        return bundle.name, "making a model of 0." in capsys.readouterr().err
+
+    file = single()
+    assert [opened(file, engine) for engine in ("openvino", "openvino", "onnx")] == [
+        ("my model", True),
+        ("my model", False),
+        ("my model", True),  # for the other engine its graphs are added
+    ]
+    assert graphs(home / "models" / "my model") == graphs(default_path())
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert opened(shutil.copy2(file, elsewhere / "other.safetensors")) == ("my model", False)
+    os.utime(file, (1, 1))
+    assert opened(file) == ("my model", False)
+    other = single(
+        lambda tensors: tensors.update({CONV_IN: tensors[CONV_IN] * 2}), name="elsewhere/my model.safetensors"
+    )
+    name, made = opened(other)
+    assert made and name.startswith("my model-") and opened(other) == (name, False)
+    other.write_bytes(file.read_bytes())
+    assert opened(other) == ("my model", False)
     monkeypatch.setattr(engines, "installed", installed)
     # real tokens, which storybook's text encoder does not know: it is the bundle that is refused, and not the file
     assert cli.run(["generate", "a red house", "--model", str(file)]) == 3

@@ -24,10 +24,11 @@ def holding(folder, *names):
 
 
 CASES = {
-    "sdxl": (lambda at: diffusers(at / "m", "StableDiffusionXLPipeline"), "convert it with: pleinair export"),
+    "sdxl": (lambda at: diffusers(at / "m", "StableDiffusionXLPipeline"), "scheduler' is missing; download"),
     "pixart alpha": (lambda at: diffusers(at / "m", "PixArtAlphaPipeline"), "PixArtAlphaPipeline, which is not"),
     "cascade": (lambda at: diffusers(at / "m", "StableCascadeDecoderPipeline"), "Stable Diffusion 1.x, 2.x, XL and 3"),
-    "diffusers": (lambda at: diffusers(at / "m", "StableDiffusionPipeline"), "convert it with: pleinair export"),
+    "empty": (lambda at: holding(at, "m.safetensors") / "m.safetensors", "is damaged or cut short"),
+    "a typing error": (lambda at: "checkpoints/m.safetensors", "no model folder 'checkpoints/m.safetensors'; check"),
     "openvino of optimum": (
         lambda at: holding(diffusers(at / "m", "StableDiffusionPipeline"), "unet/openvino_model.xml"),
         "adopt it first: pleinair adopt '",
@@ -38,7 +39,8 @@ CASES = {
         "holds ONNX files of another tool and no bundle.json; adopt it",
     ),
     "old checkpoint": (lambda at: holding(at, "m.ckpt") / "m.ckpt", "--allow-pickle"),
-    "folder of a checkpoint": (lambda at: holding(at / "m", "m.safetensors"), "make one of it with: pleinair pour"),
+    "folder of a checkpoint": (lambda at: holding(at / "m", "m.safetensors"), "m.safetensors' is damaged or cut short"),
+    "of several": (lambda at: holding(at / "m", "b.safetensors", "a.safetensors"), "name one of them: --model "),
     "gguf": (lambda at: holding(at, "m.gguf") / "m.gguf", "GGUF"),
     "another file": (lambda at: holding(at, "m.txt") / "m.txt", "a model is a folder"),
     "manifest": (lambda at: light_copy(at / "m") / "bundle.json", "give the folder"),
@@ -58,16 +60,6 @@ def test_what_is_no_bundle_is_told_what_leads_on(tmp_path, capsys, build, words)
         assert cli.run([str(each) for each in arguments]) == 3
         out, err = capsys.readouterr()
         assert out == "" and err.count("\n") == 1 and words in err and ";" in err
-
-
-def test_a_single_file_that_nothing_is_painted_with_is_told_what_leads_on(tmp_path, capsys):
-    """`generate` pours it."""
-    model, words = holding(tmp_path, "m.safetensors") / "m.safetensors", "make one of it with: pleinair pour"
-    with pytest.raises(pleinair.BundleError, match=words):
-        pleinair.load(model)
-    for arguments in (["info", model], ["prompt", "a", "--model", model]):
-        assert cli.run([str(each) for each in arguments]) == 3
-        assert words in capsys.readouterr().err
 
 
 def test_bundles_and_unknown_folders_pass(tmp_path):

@@ -1,0 +1,43 @@
+"""What is given as a model, in any of its forms, as the bundle that paints: one rule for all that takes a model."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pleinair.sources.unsupported import pulled_as, refuse_model, source_of
+
+if TYPE_CHECKING:
+    from pleinair.pouring.pour import Progress
+
+
+def ready(model: str | Path | None, engine: str | None = None) -> Generator["Progress", None, str | Path | None]:
+    """The folder or name of a bundle: a file and a diffusers folder are poured at first use, and found again.
+
+    Yields what pouring yields. Raises what pouring raises, and BundleError, with what leads on, for all else that is no
+    bundle.
+    """
+    source = None if model is None else source_of(model)
+    if source is not None:
+        from pleinair.library.poured import bundle_of  # which takes as long to import as all the rest
+
+        return (yield from bundle_of(source, engine))
+    kept = None if model is None else pulled_as(model)
+    if kept is None:
+        refuse_model(model)
+    return kept or model
+
+
+def with_refiner(options: dict[str, Any], engine: str | None = None) -> dict[str, Any]:
+    """Options of a job whose refiner, if they name one, is a bundle."""
+    refiner = options.get("refiner")
+    return options | {"refiner": made_ready(refiner, engine)} if isinstance(refiner, str | Path) else options
+
+
+def made_ready(model: str | Path | None, engine: str | None = None) -> str | Path | None:
+    """The same without a word."""
+    steps = ready(model, engine)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
