@@ -12,7 +12,7 @@ from pleinair.cli.models import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
 from pleinair.errors import RequestError
-from pleinair.pouring.opened import PREDICTIONS
+from pleinair.pouring.told import PREDICTIONS
 from pleinair.sources.hub_ids import hub_id
 from pleinair.system import install
 from pleinair.system.home import is_name, models_folder

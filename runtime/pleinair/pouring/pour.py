@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from pleinair.pouring.forms import formed
 from pleinair.pouring.names import Named
 from pleinair.pouring.opened import Opened, opened
 from pleinair.pouring.pickles import check_pickle, is_pickle, unpickled
+from pleinair.pouring.told import Told
 from pleinair.pouring.topologies import find, plain
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
 from pleinair.pouring.writing import Plan, places, write
@@ -58,15 +60,19 @@ def pour(
     formats: tuple[str, ...] = ("openvino",),
     weights: str = "fp16",
     vae: str | Path | None = None,
+    unet: str | Path | None = None,
     prediction: str | None = None,
     sampler: str | None = None,
+    spacing: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
     force: bool = False,
     allow_pickle: bool = False,
 ) -> Iterator[Progress]:
     """Pour a single safetensors file or a diffusers folder into the bundle OUT, yielding before every step.
 
-    `vae` is a file whose VAE takes the place of the model's, `prediction` what the network predicts where that is not
-    said. With `allow_pickle` SOURCE may be a .ckpt, out of which PyTorch takes the weights alone. OUT appears when the
+    `vae` and `unet` are files whose VAE and UNet take the place of the model's, `prediction` and `spacing` what its
+    scheduler config is to say, `sampler` and `defaults` what it is painted with unless told, as in pleinair.json. With
+    `allow_pickle` SOURCE may be a .ckpt, out of which PyTorch takes the weights alone. OUT appears when the
     generator is exhausted; closed, failed or killed earlier, whatever was there is untouched. Raises RequestError,
     ExportError (not a model that fits, or damaged), ResourceError.
     """
@@ -78,12 +84,13 @@ def pour(
     sampler = None if sampler is None else own_sampler(sampler)
     with looking():
         source, out, vae = Path(source), Path(out).resolve(), None if vae is None else Path(vae)
+        unet = None if unet is None else Path(unet)
         if not source.exists():
             raise absent(str(source))
         check_apart(out, source.resolve())
         if pickled := source.is_file() and is_pickle(source):
             check_pickle(source, allow_pickle)
-        read = partial(opened, vae=vae, prediction=prediction, sampler=sampler)
+        read = partial(opened, vae=vae, unet=unet, told=Told(prediction, sampler, spacing, defaults or {}))
         found = None if pickled else read(source)
         plans = [] if found is None else planned(found, formats, weights)
         total = 2 * source.stat().st_size if pickled else sum(plan.size for plan in plans)
