@@ -276,9 +276,7 @@ def test_numbers_that_nothing_reads_are_refused(tmp_path):
     file = tmp_path / "packed.safetensors"
     header = {f"{NETWORK}out.2.weight": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}
     file.write_bytes(framed(json.dumps(header).encode(), bytes(4)))
-    with pytest.raises(
-        ExportError, match="has model.diffusion_model.out.2.weight as U8, .*; choose the file of 16"
-    ):
+    with pytest.raises(ExportError, match="has model.diffusion_model.out.2.weight as U8, .*; choose the file of 16"):
         opened(file, None, Told())
 
 
