@@ -87,6 +87,7 @@ BASE_SIZE = {"sample_size": 64}  # of latents; the models of SD 2 that predict v
 OTHER = f"choose a model of {SUPPORTED}"
 FOLDER = "export its diffusers folder with PyTorch: pleinair export FOLDER OUT"
 OF_MODEL = "give the model that it was made for"
+AS_WORD = "paint with it, with --embedding of generate"
 UNET_ALONE = "give it to the model that it was made for: pleinair pour MODEL OUT --unet FILE"
 WIDER = "choose the file of 16-bit weights"
 INPAINT, EDIT = "StableDiffusionInpaintPipeline", "StableDiffusionInstructPix2PixPipeline"
@@ -103,6 +104,16 @@ PAINTS, PAINTS_NOT = Mark("unet.conv_in.weight"), Mark("unet.conv_in.weight", ab
 UNREAD = Mark("text_encoder*", absent=True)
 ADAPTERS = ("*lora_*", "*.lora_A.*", "*.hada_w*", "*.lokr_w*", "*.oft_*", "*dora_scale*")
 SCALES = ("*scaled_fp8", "*.scale_weight", "*.weight_scale*", "*.scale_input", "*.input_scale", "*.comfy_quant")
+STRANGERS = {  # a tensor of what is no such model -> what that is, and what to do with it
+    "*.time_stack.*": ("Stable Video Diffusion", OTHER),
+    "*motion_modules.*": ("a motion module (AnimateDiff)", OF_MODEL),
+    "*ip_adapter.*": ("an IP-Adapter, which is not supported", OF_MODEL),
+    "*adaln_single.linear.weight": ("PixArt", FOLDER),
+    "emb_params": ("a textual inversion, not a model", AS_WORD),
+    "clip_g": ("a textual inversion, not a model", AS_WORD),
+    "conv_first.weight": ("an upscaler", "export it with PyTorch: pleinair export FILE OUT"),
+    "text_model.encoder.layers.0.*": ("a text encoder alone", "choose a file of the whole model"),
+}
 PACKED = ("*.quant_state.*", "*.absmax", "*.quant_map", "*.qweight", "*.wscales")
 TINY = ("*decoder.layers.0.weight", "first_stage_model.decoder.1.weight", "vae.decoder.1.weight")  # of TAESD
 TOLD = Mark("unet.time_embedding.cond_proj.weight", 1, 256)
@@ -132,6 +143,7 @@ KINDS = (  # the first whose marks are all seen: what is more particular stands 
     ),
     Kind("Stable Diffusion 3", (Mark("*joint_blocks.0.context_block.*"),), remedy=FOLDER),
     Kind("Stable Diffusion 3", (Mark("*pos_embed.proj.weight"), Mark("*.attn.add_k_proj.weight")), remedy=FOLDER),
+    *(Kind(what, (Mark(name),), remedy=remedy) for name, (what, remedy) in STRANGERS.items()),
     *(Kind("a model of scaled 8-bit weights", (Mark(name),), remedy=WIDER) for name in SCALES),
     *(Kind("a model of packed 4-bit or 8-bit weights", (Mark(name),), remedy=WIDER) for name in PACKED),
     Kind("Stable Diffusion unCLIP", (SD2, Mark(TOLD_SIZES)), remedy=OTHER),

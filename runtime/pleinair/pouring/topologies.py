@@ -181,12 +181,12 @@ def why_none(graph: str, weights: str, form: str, shapes: Mapping[str, Shape], c
         whole = "give a whole VAE with --vae FILE" if graph.startswith("vae_") else "choose a file of the whole model"
         return f"it has no weights of a {graph}; {whole}"
     fitting = [
-        f"--format {other} --weights {kind}"
+        (kind != weights, other != form, f"--format {other} --weights {kind}")
         for (kind, other), topologies in known.items()
         if any(not misfits(topology, shapes) and agrees(config, topology.config) for topology in topologies)
     ]
     if fitting:
-        return f"no topology ships for its {graph} ({form}, {weights}); pour it with {' or '.join(fitting)}"
+        return f"no topology ships for its {graph} ({form}, {weights}); pour it with {min(fitting)[-1]}"
     return (
         f"no topology ships for its {graph}, which is of sizes or of a kind of its own; export it with PyTorch"
         f" (pleinair export), or choose a model of the sizes of {SUPPORTED}"

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pleinair.bundle.opening import open_bundle
+from pleinair.cli import app as cli
 from pleinair.errors import ExportError, RequestError
 from pleinair.pouring.names import unet
 from pleinair.pouring.opened import opened
@@ -114,9 +116,31 @@ def test_where_no_topology_fits_what_does_is_named():
     half = {key: shape for key, shape in vae.items() if key.startswith(("decoder", "post"))}
     wide = {key: (9, *shape[1:]) for key, shape in vae.items()}
     for weights, shapes, words in (
-        ("int8", vae, r"\(onnx, int8\); pour it with --format openvino --weights fp16 or --format onnx --weights fp16"),
+        ("int8", vae, r"\(onnx, int8\); pour it with --format onnx --weights fp16$"),
         ("fp16", half, "it has no weights of a vae_encoder; give a whole VAE with --vae FILE"),
         ("fp16", wide, "is of sizes or of a kind of its own; export it with PyTorch"),
     ):
         with pytest.raises(ExportError, match=words):
             find("vae_encoder", weights, "onnx", shapes, config)
+
+
+def test_the_options_of_pour_are_in_the_bundle(tmp_path, single, capsys, without_engines):
+    file, out = single(), tmp_path / "out"
+    options = ["--spacing", "trailing", "--timesteps", "999,499", "--guidance", "2", "--sampler", "euler"]
+    assert cli.run(["pour", str(file), str(out), "--vae", str(SOURCE), "--unet", str(file), *options]) == 0
+    bundle = open_bundle(out)
+    defaults = bundle.manifest.defaults
+    assert (defaults.steps, defaults.timesteps, defaults.guidance, defaults.sampler) == (2, (999, 499), 2, "euler")
+    assert bundle.scheduler_config["timestep_spacing"] == "trailing"
+    capsys.readouterr()
+    for options, words in (
+        (["--steps", "0"], "steps"),
+        (["--steps", "4", "--timesteps", "999"], "contradict each other"),
+        (["--timesteps", "1,999"], "timesteps"),
+        (["--spacing", "karras"], "unknown spacing 'karras'; choose from leading, linspace, trailing"),
+        (["--guidance", "-1"], "guidance"),
+    ):
+        assert cli.run(["pour", str(file), str(tmp_path / "none"), *options]) in (2, 3)
+        err = capsys.readouterr().err
+        assert words in err and err.count("\n") == 1, err
+    assert not (tmp_path / "none").exists()
