@@ -28,7 +28,7 @@ def pour(
     weights: Weights = "fp16",
     vae: Annotated[
         Path | None,
-        typer.Option(help="A file with another VAE.", show_default="the model's own"),
+        typer.Option(help="A file or folder with another VAE.", show_default="the model's own"),
     ] = None,
     unet: Annotated[
         Path | None,

@@ -18,7 +18,7 @@ class Way:
 
 LAST = "--sampler euler --spacing trailing --steps {steps}"  # from the last timestep on, without guidance
 ONE = {  # those of one step -> their options
-    "Lightning": "--sampler euler --spacing trailing --prediction sample",
+    "Lightning": "--sampler euler --prediction sample",
     "Hyper-SD": "--sampler lcm --timesteps 800 --guidance 1",
 }
 WAYS = (

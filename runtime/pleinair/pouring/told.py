@@ -28,8 +28,9 @@ class Told:
 
     @property
     def scheduler(self) -> dict[str, Any]:
-        """What is said of a scheduler config."""
-        said = {"prediction_type": self.prediction, "timestep_spacing": self.spacing}
+        """What is said of a scheduler config; networks that predict the picture begin at the last timestep."""
+        spacing = self.spacing or ("trailing" if self.prediction == "sample" else None)
+        said = {"prediction_type": self.prediction, "timestep_spacing": spacing}
         return {key: value for key, value in said.items() if value is not None}
 
     @property

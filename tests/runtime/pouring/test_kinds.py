@@ -212,7 +212,7 @@ PAINTED = (  # kind of model, what is told of it; steps, guidance, sampler and s
     ("XL", Told(), (20, 5.0, "euler", 1024)),
     ("XL", Told(spacing="trailing"), (4, 1.0, "euler", 1024)),
     ("XL", Told(spacing="trailing", defaults={"steps": 8}), (8, 1.0, "euler", 1024)),
-    ("XL", Told(prediction="sample", spacing="trailing"), (1, 1.0, "euler", 1024)),
+    ("XL", Told(prediction="sample"), (1, 1.0, "euler", 1024)),
     ("XL", Told(sampler="lcm", defaults={"timesteps": [800], "guidance": 1.0}), (1, 1.0, "lcm", 1024)),
     ("SD 1", Told(sampler="lcm", defaults={"steps": 4, "guidance": 1.5}), (4, 1.5, "lcm", 512)),
     ("SD 2", Told("epsilon"), (20, 7.5, "pndm", 512)),
@@ -240,7 +240,7 @@ def test_what_is_told_is_what_it_paints_with(tmp_path):
 NAMES = {  # name of a file, and the options that its note names
     "sd_xl_turbo_1.0.safetensors": "Turbo.*--sampler euler --spacing trailing --steps 4",
     "sdxl_lightning_8step.safetensors": "Lightning.*--spacing trailing --steps 8",
-    "sdxl_lightning_1step_x0.safetensors": "Lightning.*--spacing trailing --prediction sample",
+    "sdxl_lightning_1step_x0.safetensors": "Lightning.*--sampler euler --prediction sample",
     "Hyper-SDXL-1step-Unet.safetensors": "Hyper-SD.*--sampler lcm --timesteps 800 --guidance 1",
     "juggernautXL_v9Hyper.safetensors": "Hyper-SD.*--spacing trailing --steps 8",
     "dreamshaper_8LCM.safetensors": "LCM.*--sampler lcm --steps 4 --guidance 1.5",
