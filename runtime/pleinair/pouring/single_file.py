@@ -85,8 +85,8 @@ def open_file(file: Path, told: Told, vae: Vae | None) -> SingleFile:
     scheduler = scheduler_of(kind, prediction, to_nothing(checkpoint)) | told.scheduler
     index = index_of(kind, scheduler, [parts[folder] for folder in ARCHITECTURES[kind.model]])
     family = family_of(index)
-    own = {UNET.folder: sides(kind, prediction, checkpoint.metadata), VAE.folder: statistics(checkpoint)}
-    described = Described(family, index, configs_of(kind, family, own))
+    configs = configs_of(kind, family, prediction, statistics(checkpoint), checkpoint.metadata)
+    described = Described(family, index, configs)
     weights = {
         part.folder: vae.weights if part.folder == VAE.folder else component(checkpoint, part.folder, shown)
         for part in family.parts
@@ -205,23 +205,17 @@ def index_of(kind: Kind, scheduler: Mapping[str, Any], parts: list[Part]) -> dic
     return index | SAID.get(kind.model, {}) | dict(kind.index)
 
 
-def configs_of(kind: Kind, family: Family, own: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """config.json of each component; `own` is what the file says of them."""
+def configs_of(
+    kind: Kind, family: Family, prediction: str, vae: Mapping[str, Any], said: Mapping[str, str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """config.json of each component; `vae` and `said` are what a file says of its VAE and of itself."""
     model = ARCHITECTURES[kind.model]
     model = model | {
         UNET.folder: PLAIN_UNET | model[UNET.folder],
         VAE.folder: config_of(family.part(VAE.folder), kind.model),
     }
-    of_kind = {UNET.folder: kind.unet, VAE.folder: kind.vae}
-    return {
-        part.folder: {
-            **class_of(part),
-            **model[part.folder],
-            **of_kind.get(part.folder, {}),
-            **own.get(part.folder, {}),
-        }
-        for part in family.parts
-    }
+    own = {UNET.folder: {**kind.unet, **sides(kind, prediction, said or {})}, VAE.folder: {**kind.vae, **vae}}
+    return {part.folder: {**class_of(part), **model[part.folder], **own.get(part.folder, {})} for part in family.parts}
 
 
 def class_of(part: Part) -> dict[str, Any]:
