@@ -10,6 +10,7 @@ from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.names import Named
 from pleinair.pouring.opened import opened
 from pleinair.pouring.single_file import component
+from pleinair.pouring.told import Told
 from pleinair.pouring.topologies import plain
 from pleinair.pouring.vaes import find_vae
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
@@ -32,7 +33,7 @@ def open_single_file(file: Path, prediction: str | None, sampler: str | None, fo
 
     Raises ExportError and RequestError as pouring does.
     """
-    found = opened(file, None, prediction, sampler)
+    found = opened(file, None, Told(prediction, sampler))
     model = replace(found.model, path=folder, file=file)
     for part in model.family.parts:
         (folder / part.folder).mkdir()

@@ -12,7 +12,7 @@ from pleinair.cli.models import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
 from pleinair.errors import RequestError
-from pleinair.pouring.opened import PREDICTIONS
+from pleinair.pouring.told import PREDICTIONS
 from pleinair.sources.hub_cache import usual_name
 from pleinair.sources.hub_ids import OnHub, on_hub
 from pleinair.system import install

@@ -12,8 +12,10 @@ from pleinair.cli.models import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
 from pleinair.library.poured import mark
-from pleinair.pouring.opened import PREDICTIONS
 from pleinair.pouring.pour import pour as pour_model
+from pleinair.pouring.told import PREDICTIONS
+from pleinair.request.options import OPTIONS
+from pleinair.sampling.spacings import TIMESTEP_SPACINGS
 from pleinair.sources.hub_cache import usual_name
 
 app = typer.Typer(add_completion=False)
@@ -29,17 +31,36 @@ def pour(
     weights: Weights = "fp16",
     vae: Annotated[
         Path | None,
-        typer.Option(help="A file with another VAE.", show_default="the model's own"),
+        typer.Option(help="A file or folder with another VAE.", show_default="the model's own"),
+    ] = None,
+    unet: Annotated[
+        Path | None,
+        typer.Option(help="A file with another UNet of the same kind.", show_default="the model's own"),
     ] = None,
     prediction: Annotated[
         str | None,
         typer.Option(
-            help="epsilon or v_prediction, where the file does not say.",
+            help="epsilon, v_prediction or sample, where the file does not say.",
             show_default="what the file says",
             autocompletion=offered(PREDICTIONS),
         ),
     ] = None,
     sampler: OwnSampler = None,
+    spacing: Annotated[
+        str | None,
+        typer.Option(
+            help="leading, linspace or trailing: the timesteps of its steps; trailing for Turbo and Lightning.",
+            show_default="the model's own",
+            autocompletion=offered(TIMESTEP_SPACINGS),
+        ),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps unless told.", show_default="by what the model is")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="Guidance unless told; 1 is none.", show_default="by what the model is")
+    ] = None,
+    timesteps: Annotated[
+        str | None, typer.Option(help="Timesteps unless told: 999,600,200.", show_default="none of its own")
+    ] = None,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Take the weights alone out of a .ckpt or .pt; needs PyTorch.")
     ] = False,
@@ -49,6 +70,7 @@ def pour(
     """Turn a Stable Diffusion checkpoint into a bundle, without PyTorch."""
     formats = formats_of(form)
     out = out or usual_out(usual_name(source))
+    defaults = {"steps": steps, "guidance": guidance, "timesteps": listed(timesteps)}
     last = ""
     for progress in pour_model(
         source,
@@ -56,8 +78,11 @@ def pour(
         formats=formats,
         weights=weights,
         vae=vae,
+        unet=unet,
         prediction=prediction,
         sampler=sampler,
+        spacing=spacing,
+        defaults={name: value for name, value in defaults.items() if value is not None},
         force=force,
         allow_pickle=allow_pickle,
     ):
@@ -70,3 +95,8 @@ def pour(
         document(description(open_bundle(out)))
     else:
         data(out)
+
+
+def listed(timesteps: str | None) -> list[float] | None:
+    """The numbers of `--timesteps`; raises RequestError for others than falling ones."""
+    return None if timesteps is None else list(OPTIONS["timesteps"].kind.read("timesteps", timesteps))

@@ -60,7 +60,8 @@ class Checkpoint(Mapping[str, Stored]):
     """The tensors of one safetensors file or of all shards; pages that were read count as memory until `release`.
 
     A name begins with the prefix of its file. `shapes` are those of the tensors whose numbers can be weights, `others`
-    the names of all others. Raises ExportError for files that are damaged, cut short or no safetensors.
+    the names of all others, `kinds` what safetensors calls the numbers of both. Raises ExportError for files that are
+    damaged, cut short or no safetensors.
     """
 
     def __init__(self, files: Iterable[Path], prefixes: Iterable[str] = repeat("")) -> None:
@@ -88,10 +89,11 @@ class Checkpoint(Mapping[str, Stored]):
         self._files.append(pages)
         for own, entry in header.items():
             name = prefix + own
+            self.kinds[name] = entry["dtype"]
             if entry["dtype"] not in STORED or not entry["shape"] or not prod(entry["shape"]):
                 self.others.add(name)
                 continue
-            self.shapes[name], self.kinds[name] = tuple(entry["shape"]), entry["dtype"]
+            self.shapes[name] = tuple(entry["shape"])
             self._places[name] = pages, size - data + entry["data_offsets"][0]
 
     def __getitem__(self, name: str) -> Stored:

@@ -1,6 +1,7 @@
 """What a single file is, told from the names and the shapes of its tensors alone.
 
-The marks of a UNet are those of diffusers' names below "unet.", so that they hold for every numbering of its blocks.
+The marks of a component are those of diffusers' names below its folder's ("unet."), so that they hold for every
+numbering of blocks and for files in diffusers' own names.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,6 @@ from pleinair.errors import ExportError
 from pleinair.pouring.checkpoints import Shape
 from pleinair.sources.families import SUPPORTED
 
-OPEN_CLIP = "conditioner.embedders.{}.model.transformer.resblocks.9.mlp.c_proj.bias"
 BETAS: dict[str, Any] = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -39,6 +39,7 @@ EDM = {  # of Playground 2.5
     "lower_order_final": True,
     "euler_at_final": False,
 }
+ONE_STEP = {"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "trailing", **BETAS}  # of SDXS
 EDM_V = {"_class_name": "EDMEulerScheduler", "sigma_min": 0.002, "sigma_max": 120.0, "sigma_data": 1.0}  # of CosXL
 
 
@@ -76,6 +77,7 @@ class Kind:
     index: Mapping[str, Any] = field(default_factory=dict)  # what its model_index.json says besides its components
     scheduler: Mapping[str, Any] | None = None  # where it is not PNDM's, or DDIM's for velocities
     predicts: str = "epsilon"
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # of painting, where its scheduler does not say them
     asked: bool = False
     pads: Mapping[str, str] = field(default_factory=dict)  # by tokenizer folder, where it is not the end of the text
     remedy: str = ""
@@ -85,16 +87,35 @@ BASE_SIZE = {"sample_size": 64}  # of latents; the models of SD 2 that predict v
 OTHER = f"choose a model of {SUPPORTED}"
 FOLDER = "export its diffusers folder with PyTorch: pleinair export FOLDER OUT"
 OF_MODEL = "give the model that it was made for"
-UNET_ALONE = "put it into the diffusers folder of its model"
+AS_WORD = "paint with it, with --embedding of generate"
+UNET_ALONE = "give it to the model that it was made for: pleinair pour MODEL OUT --unet FILE"
+WIDER = "choose the file of 16-bit weights"
 INPAINT, EDIT = "StableDiffusionInpaintPipeline", "StableDiffusionInstructPix2PixPipeline"
 XL_PIPELINE, XL_INPAINT = "StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline"
 XL_EDIT, REFINING = "StableDiffusionXLInstructPix2PixPipeline", "StableDiffusionXLImg2ImgPipeline"
 PADS_2, PADS_XL = {"tokenizer": "!"}, {"tokenizer_2": "!"}
 GUIDED = {"time_cond_proj_dim": 256}
 
-BASE, REFINER = Mark(OPEN_CLIP.format(1)), Mark(OPEN_CLIP.format(0))
+TOLD_SIZES = "unet.add_embedding.linear_1.weight"
+BASE, REFINER = (Mark(TOLD_SIZES, 1, width) for width in (2816, 2560))
 SD1, SD2 = (Mark("unet.down_blocks.*.attn2.to_k.weight", 1, width) for width in (768, 1024))
-FOUR, EIGHT, NINE = (Mark("unet.conv_in.weight", 1, channels) for channels in (4, 8, 9))
+FOUR, FIVE, SEVEN, EIGHT, NINE = (Mark("unet.conv_in.weight", 1, channels) for channels in (4, 5, 7, 8, 9))
+PAINTS, PAINTS_NOT = Mark("unet.conv_in.weight"), Mark("unet.conv_in.weight", absent=True)
+UNREAD = Mark("text_encoder*", absent=True)
+ADAPTERS = ("*lora_*", "*.lora_A.*", "*.hada_w*", "*.lokr_w*", "*.oft_*", "*dora_scale*")
+SCALES = ("*scaled_fp8", "*.scale_weight", "*.weight_scale*", "*.scale_input", "*.input_scale", "*.comfy_quant")
+STRANGERS = {  # a tensor of what is no such model -> what that is, and what to do with it
+    "*.time_stack.*": ("Stable Video Diffusion", OTHER),
+    "*motion_modules.*": ("a motion module (AnimateDiff)", OF_MODEL),
+    "*ip_adapter.*": ("an IP-Adapter, which is not supported", OF_MODEL),
+    "*adaln_single.linear.weight": ("PixArt", FOLDER),
+    "emb_params": ("a textual inversion, not a model", AS_WORD),
+    "clip_g": ("a textual inversion, not a model", AS_WORD),
+    "conv_first.weight": ("an upscaler", "export it with PyTorch: pleinair export FILE OUT"),
+    "text_model.encoder.layers.0.*": ("a text encoder alone", "choose a file of the whole model"),
+}
+PACKED = ("*.quant_state.*", "*.absmax", "*.quant_map", "*.qweight", "*.wscales")
+TINY = ("*decoder.layers.0.weight", "first_stage_model.decoder.1.weight", "vae.decoder.1.weight")  # of TAESD
 TOLD = Mark("unet.time_embedding.cond_proj.weight", 1, 256)
 SHALLOW = Mark("unet.down_blocks.0.resnets.1.conv1.weight", absent=True)
 THREE_LEVELS = Mark("unet.down_blocks.3.*", absent=True)
@@ -111,17 +132,25 @@ def xl(name: str, *marks: Mark, model: str = "sdxl", pipeline: str = XL_PIPELINE
 
 
 KINDS = (  # the first whose marks are all seen: what is more particular stands before what it could be taken for
-    *(
-        Kind("an adapter (LoRA), not a model", (Mark(name),), remedy=OF_MODEL)
-        for name in ("*lora_*", "*.lora_A.*", "*.hada_w*", "*.lokr_w*", "*.oft_*", "*dora_scale*")
-    ),
+    *(Kind("an adapter (LoRA), not a model", (Mark(name), PAINTS_NOT), remedy=OF_MODEL) for name in ADAPTERS),
     *(
         Kind("a ControlNet, which is not supported", (Mark(name),), remedy=OF_MODEL)
         for name in ("control_model.*", "controlnet_cond_embedding.*")
     ),
-    Kind("a model of scaled 8-bit weights", (Mark("*scaled_fp8"),), remedy="choose the file of 16-bit weights"),
+    *(
+        Kind("FLUX", (Mark(name),), remedy=FOLDER)
+        for name in ("*double_blocks.0.img_attn.*", "*single_transformer_blocks.0.*")
+    ),
     Kind("Stable Diffusion 3", (Mark("*joint_blocks.0.context_block.*"),), remedy=FOLDER),
-    Kind("FLUX", (Mark("*double_blocks.0.img_attn.*"),), remedy=FOLDER),
+    Kind("Stable Diffusion 3", (Mark("*pos_embed.proj.weight"), Mark("*.attn.add_k_proj.weight")), remedy=FOLDER),
+    *(Kind(what, (Mark(name),), remedy=remedy) for name, (what, remedy) in STRANGERS.items()),
+    *(Kind("a model of scaled 8-bit weights", (Mark(name),), remedy=WIDER) for name in SCALES),
+    *(Kind("a model of packed 4-bit or 8-bit weights", (Mark(name),), remedy=WIDER) for name in PACKED),
+    Kind("Stable Diffusion unCLIP", (SD2, Mark(TOLD_SIZES)), remedy=OTHER),
+    Kind("Stable Diffusion unCLIP", (Mark("noise_augmentor.*"),), remedy=OTHER),
+    Kind("Stable Diffusion 2 with depth", (SD2, FIVE), remedy=OTHER),
+    Kind("the x4 upscaler of Stable Diffusion", (SD2, SEVEN), remedy=OTHER),
+    Kind("a UNet without a text encoder", (PAINTS, UNREAD), remedy=UNET_ALONE),
     xl("Playground 2.5", Mark("edm_mean"), Mark("edm_std"), vae={"scaling_factor": 0.5}, scheduler=EDM),
     xl("SSD-1B", UNATTENDED, DEEP, model="ssd-1b"),
     xl("Vega", UNATTENDED, model="vega"),
@@ -141,7 +170,18 @@ KINDS = (  # the first whose marks are all seen: what is more particular stands 
     xl("Stable Diffusion XL that is told the guidance (LCM)", TOLD, unet=GUIDED, scheduler=LCM),
     xl("Stable Diffusion XL"),
     Kind("the refiner of Stable Diffusion XL", (REFINER,), "sdxl-refiner", REFINING, scheduler=EULER, pads=PADS_XL),
-    Kind("a small Stable Diffusion 2 (SDXS, BK-SDM)", (SD2, SHALLOW, THREE_LEVELS), "sdxs", pads=PADS_2),
+    *(
+        Kind(
+            "a small Stable Diffusion 2 (SDXS)",
+            (SD2, SHALLOW, THREE_LEVELS, Mark(name)),
+            "sdxs",
+            scheduler=ONE_STEP,
+            defaults={"steps": 1},
+            pads=PADS_2,
+        )
+        for name in TINY
+    ),
+    Kind("a small Stable Diffusion 2 (BK-SDM tiny)", (SD2, SHALLOW, THREE_LEVELS), "sdxs", pads=PADS_2),
     Kind("a small Stable Diffusion 2 (BK-SDM)", (SD2, SHALLOW), remedy=FOLDER),
     Kind(
         "Stable Diffusion 2 for editing",
@@ -165,19 +205,21 @@ KINDS = (  # the first whose marks are all seen: what is more particular stands 
     Kind("a latent consistency model", (SD1, TOLD), "sd15", "LatentConsistencyModelPipeline", GUIDED, scheduler=LCM),
     Kind("Stable Diffusion 1", (SD1, FOUR), "sd15"),
     *(
-        Kind("a VAE, not a model", (Mark(name), Mark("unet.conv_in.weight", absent=True)), remedy="give it with --vae")
+        Kind("a VAE, not a model", (Mark(name), PAINTS_NOT), remedy="give it with --vae")
         for name in ("*encoder.conv_in.weight", "*coder.layers.0.weight")
     ),
-    Kind("a UNet alone", (Mark("down_blocks.0.*"),), remedy=UNET_ALONE),
-    Kind("a UNet alone", (Mark("input_blocks.0.0.weight"),), remedy=UNET_ALONE),
+    *(
+        Kind("a UNet alone", (Mark(name), PAINTS_NOT), remedy=UNET_ALONE)
+        for name in ("*down_blocks.0.*", "*input_blocks.0.0.weight")
+    ),
 )
 
 
-def kind_of(shapes: Mapping[str, Shape], shown: str) -> Kind:
-    """What a file of these tensors is; raises ExportError for what is no model, and for what is not known."""
+def kind_of(shapes: Mapping[str, Shape], shown: str, fine: str = "") -> Kind:
+    """What a file of these tensors is; ExportError for what is not known, and has a remedy that is not `fine`."""
     kind = next((kind for kind in KINDS if all(mark.seen(shapes) for mark in kind.marks)), None)
     if kind is None:
         raise ExportError(f"'{shown}' is no model that is known by its weights' names and sizes; {OTHER}")
-    if kind.remedy:
+    if kind.remedy not in ("", fine):
         raise ExportError(f"'{shown}' is {kind.name}, which cannot be poured; {kind.remedy}")
     return kind

@@ -6,7 +6,7 @@ UNet. Checked against diffusers' converters.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pleinair.pouring.checkpoints import Checkpoint, Shape, Stored
 
@@ -71,19 +71,25 @@ IN_PROJ = re.compile(r"(.*)\.attn\.in_proj_(weight|bias)")
 
 @dataclass(frozen=True)
 class Taken:
-    """A parameter's place in a file: the tensor `name`, of it the `third` of three along its first axis, transposed."""
+    """A parameter's place in a file: the tensor `name`, of it the `third` of three along its first axis, transposed.
+
+    Of a tensor with more than `rows` along that axis it is the first ones.
+    """
 
     name: str
     third: int | None = None
     transposed: bool = False
+    rows: int | None = None
 
     def shape(self, shape: Shape) -> Shape:
         if self.third is not None:
             shape = (shape[0] // 3, *shape[1:])
+        if self.rows is not None:
+            shape = (min(shape[0], self.rows), *shape[1:])
         return shape[::-1] if self.transposed else shape
 
     def of(self, stored: Stored) -> Stored:
-        raw = stored.raw
+        raw = stored.raw[: self.rows]
         if self.third is not None:
             size = len(raw) // 3
             raw = raw[self.third * size : (self.third + 1) * size]
@@ -209,12 +215,17 @@ def replaced(name: str, pairs: Pairs) -> str:
 
 
 class Named(Mapping[str, Stored]):
-    """The tensors of a checkpoint below a prefix, as the parameters of one component."""
+    """The tensors of a checkpoint below a prefix, as the parameters of one component; of some only the first `rows`."""
 
-    def __init__(self, checkpoint: Checkpoint, rules: Rules = same, prefix: str = "") -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, rules: Rules = same, prefix: str = "", rows: Mapping[str, int] | None = None
+    ) -> None:
         names = [name for name in checkpoint if name.startswith(prefix)]
         self.checkpoint, self.prefix = checkpoint, prefix
         self._found = rules(name.removeprefix(prefix) for name in names)
+        for key, count in (rows or {}).items():
+            if key in self._found:
+                self._found[key] = replace(self._found[key], rows=count)
         self.shapes = {key: taken.shape(checkpoint.shapes[prefix + taken.name]) for key, taken in self._found.items()}
 
     def __getitem__(self, key: str) -> Stored:

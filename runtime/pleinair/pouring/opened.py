@@ -1,22 +1,26 @@
 """What is poured, opened: a diffusers folder or a single file, judged by its small files and headers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pleinair.checks import one_of, shown
+from pleinair.checks import one_line, shown
 from pleinair.errors import ExportError
 from pleinair.pouring.checkpoints import Checkpoint
+from pleinair.pouring.distilled import note_on
+from pleinair.pouring.kinds import ADAPTERS
 from pleinair.pouring.names import Named
-from pleinair.pouring.single_file import open_file
+from pleinair.pouring.single_file import PLACES, open_file, open_unet
+from pleinair.pouring.told import Told
 from pleinair.pouring.vaes import PREFIXES, Vae, open_vae, with_vae
+from pleinair.sources.defaults import settled
 from pleinair.sources.families import UNET, VAE, left_out
 from pleinair.sources.folder import STEMS, Source, absent, open_source
+from pleinair.sources.settings import check_sides
 from pleinair.sources.weight_files import weight_files
 
 LAST = 49407  # of CLIP's vocabulary
-PREDICTIONS = ("epsilon", "v_prediction")
 IDLE = (  # tensors that no picture is made with: averages of the training, its schedule, and what no graph asks for
     "model_ema.*",
     "*position_ids",
@@ -48,29 +52,55 @@ class Opened:
     notes: tuple[str, ...] = ()
 
     def unused(self, taken: Mapping[str, set[str]]) -> list[str]:
-        """Tensors that none of the parameters `taken`, by component, is made of, but for those known to be idle."""
+        """Tensors that none of the parameters `taken`, by component, is made of, but for those known to be idle.
+
+        Raises ExportError for those of a UNet, which are of another network than its graph.
+        """
         used = {self.weights[folder].source(key) for folder, keys in taken.items() for key in keys}
-        whole, vae = self.weights[UNET.folder].checkpoint, self.weights[VAE.folder].checkpoint
-        replaced = () if vae is whole else PREFIXES
+        whole = self.weights[self.model.family.readers[0].folder].checkpoint
+        others = {VAE.folder: PREFIXES, UNET.folder: tuple(prefix for prefix, _ in PLACES[UNET.folder])}
+        replaced = sum((others[part] for part in others if self.weights[part].checkpoint is not whole), ())
         left = {
             name
             for named in self.weights.values()
             for name in named.checkpoint
             if (not name.startswith(replaced) if named.checkpoint is whole else name.startswith(named.prefix))
         } - used
-        return sorted(name for name in left if not any(fnmatchcase(name, idle) for idle in IDLE))
+        left = {name for name in left if not any(fnmatchcase(name, idle) for idle in IDLE)}
+        check_network(self.weights[UNET.folder], left)
+        return sorted(left)
 
 
-def opened(source: Path, vae: Path | None, prediction: str | None, sampler: str | None) -> Opened:
+def check_network(unet: Named, left: Iterable[str]) -> None:
+    """Raise ExportError for tensors of a UNet in `left`; adapters that were left behind in a file are no part of it."""
+    own = sorted(name for name in left if name in unet.checkpoint and name.startswith(unet.prefix))
+    foreign = next((name for name in own if not any(fnmatchcase(name, adapter) for adapter in ADAPTERS)), None)
+    if foreign:
+        raise ExportError(
+            f"its unet has a weight that no graph which ships asks for ({one_line(foreign, 100)}), so that it would"
+            " paint other pictures; export it with PyTorch (pleinair export)"
+        )
+
+
+def opened(source: Path, vae: Path | None, told: Told, unet: Path | None = None) -> Opened:
     """Open a model; raises RequestError and ExportError before anything large is read."""
-    if prediction is not None:
-        one_of("prediction", prediction, PREDICTIONS)
+    found = opened_alone(source, vae, told)
+    if unet is None:
+        return found
+    weights = open_unet(unet)
+    notes = () if told.scheduler or told.wishes else (note_on(found.model.defaults, unet.stem),)
+    return replace(found, weights=found.weights | {UNET.folder: weights}, notes=(*found.notes, *notes))
+
+
+def opened_alone(source: Path, vae: Path | None, told: Told) -> Opened:
+    """A model with the UNet that it has."""
+    told.check()
     if not source.exists():
         raise absent(str(source))
-    other = None if vae is None else open_vae(vae)
+    other = None if vae is None else open_vae(file_in(vae))
     if source.is_dir():
-        return open_folder(source, prediction, sampler, other)
-    found = open_file(source, prediction, sampler, other)
+        return open_folder(source, told, other)
+    found = open_file(source, told, other)
     readers = [part.tokenizer for part in found.model.family.readers]
     return Opened(found.model, found.weights, dict.fromkeys(readers), found.pads, found.notes)
 
@@ -90,11 +120,21 @@ def check_end(model: Source) -> None:
             )
 
 
-def open_folder(path: Path, prediction: str | None, sampler: str | None, vae: Vae | None) -> Opened:
-    model = open_source(path.resolve(), sampler)
+def file_in(path: Path) -> Path:
+    """A file, or the one of weights in the folder of a VAE or of a whole model."""
+    if not path.is_dir():
+        return path
+    folder = path / VAE.folder if (path / VAE.folder).is_dir() else path
+    return weight_files(folder, STEMS[VAE.library])[1][0]
+
+
+def open_folder(path: Path, told: Told, vae: Vae | None) -> Opened:
+    model = open_source(path.resolve(), told.sampler)
     check_end(model)
-    if prediction is not None:
-        model = replace(model, scheduler=model.scheduler | {"prediction_type": prediction})
+    scheduler = model.scheduler | told.scheduler
+    defaults = settled(path, model, scheduler, model.settings.defaults | told.wishes)
+    check_sides(model.settings.sizes, defaults)
+    model = replace(model, scheduler=scheduler, defaults=defaults)
     weights = {
         part.folder: Named(Checkpoint(weight_files(model.path / part.folder, STEMS[part.library])[1]))
         for part in model.family.parts

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from pleinair.pouring.forms import formed
 from pleinair.pouring.names import Named
 from pleinair.pouring.opened import Opened, opened
 from pleinair.pouring.pickles import SAFETENSORS, check_pickle, is_pickle, unpickle
+from pleinair.pouring.told import Told
 from pleinair.pouring.topologies import find, plain
 from pleinair.pouring.vaes import others
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
@@ -59,15 +61,19 @@ def pour(
     formats: tuple[str, ...] = ("openvino",),
     weights: str = "fp16",
     vae: str | Path | None = None,
+    unet: str | Path | None = None,
     prediction: str | None = None,
     sampler: str | None = None,
+    spacing: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
     force: bool = False,
     allow_pickle: bool = False,
 ) -> Iterator[Progress]:
     """Pour a single safetensors file or a diffusers folder into the bundle OUT, yielding before every step.
 
-    `vae` is a file whose VAE takes the place of the model's, `prediction` what the network predicts where that is not
-    said. With `allow_pickle` both may be pickles, out of which PyTorch takes the weights alone. OUT appears when the
+    `vae` and `unet` are files whose VAE and UNet take the place of the model's, `prediction` and `spacing` what its
+    scheduler config is to say, `sampler` and `defaults` what it is painted with unless told, as in pleinair.json. With
+    `allow_pickle` each may be a pickle, out of which PyTorch takes the weights alone. OUT appears when the
     generator is exhausted; closed, failed or killed earlier, whatever was there is untouched. Raises RequestError,
     ExportError (not a model that fits, or damaged), ResourceError.
     """
@@ -79,14 +85,16 @@ def pour(
     sampler = None if sampler is None else own_sampler(sampler)
     with looking():
         source, out, vae = Path(source), Path(out).resolve(), None if vae is None else Path(vae)
+        unet = None if unet is None else Path(unet)
         if not source.exists():
             raise absent(str(source))
         check_apart(out, source.resolve())
-        files = [file for file in (source, vae) if file is not None and file.is_file()]
+        files = [file for file in (source, vae, unet) if file is not None and file.is_file()]
         pickles = [file for file in files if is_pickle(file)]
         for file in pickles:
             check_pickle(file, allow_pickle)
-        found = None if pickles else opened(source, vae, prediction, sampler)
+        told = Told(prediction, sampler, spacing, defaults or {})
+        found = None if pickles else opened(source, vae, told, unet)
         plans = [] if found is None else planned(found, formats, weights)
         total = 2 * sum(file.stat().st_size for file in files) if pickles else sum(plan.size for plan in plans)
     with staged(out, force, total + ROOM) as stage:
@@ -94,7 +102,7 @@ def pour(
             yield Progress(line, 0, total, note=True)
         if found is None:
             taken = yield from taken_out(pickles, stage.path / TAKEN)
-            found = opened(taken.get(source, source), taken.get(vae, vae), prediction, sampler)
+            found = opened(*(taken.get(file, file) for file in (source, vae)), told, taken.get(unet, unet))
             found = replace(found, model=replace(found.model, path=source))
             plans = planned(found, formats, weights)
             total = sum(plan.size for plan in plans)

@@ -169,8 +169,31 @@ def find(graph: str, weights: str, form: str, shapes: Mapping[str, Shape], confi
             missing = wrong
     if missing:
         raise ExportError(f"its {graph} lacks {len(missing)} weights ({missing[0]}); download the model again")
-    raise ExportError(
-        f"no topology ships for its {graph} ({form}, {weights}), so that it cannot be poured; export it with PyTorch"
+    raise none_fits(graph, weights, form, shapes, config)
+
+
+def none_fits(
+    graph: str, weights: str, form: str, shapes: Mapping[str, Shape], config: Mapping[str, Any]
+) -> ExportError:
+    """What is wrong with parameters that no topology of a kind fits, and what leads on."""
+    kinds = [(row["weights"], row["format"]) for row in read_index()["topologies"] if row["graph"] == graph]
+    known = {kind: [topology for _, topology in kept_for(graph, *kind)] for kind in dict.fromkeys(kinds)}
+    keys = {plain(key) for topologies in known.values() for topology in topologies for key in topology.shapes}
+    if keys and not keys & set(shapes):
+        whole = "give a whole VAE with --vae FILE" if graph.startswith("vae_") else "choose a file of the whole model"
+        return ExportError(f"it has no weights of a {graph}; {whole}")
+    fitting = [
+        (kind != weights, other != form, f"--format {other} --weights {kind}")
+        for (kind, other), topologies in known.items()
+        if any(not misfits(topology, shapes) and agrees(config, topology.config) for topology in topologies)
+    ]
+    if fitting:
+        option = min(fitting)[-1]
+        return ExportError(
+            f"no topology ships for its {graph} ({form}, {weights}); pour it with {option}", option=option
+        )
+    return ExportError(
+        f"no topology ships for its {graph}, which is of sizes or of a kind of its own; export it with PyTorch"
         f" (pleinair export), or choose a model of the sizes of {SUPPORTED}"
     )
 
@@ -195,8 +218,23 @@ def without_ones(shape: Shape) -> list[int]:
 
 def agrees(config: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether a component's config describes the network that a topology was made of."""
-    own = all(as_json(config.get(key)) == value for key, value in known["own"].items())
-    return own and all(as_json(config.get(key, value)) == value for key, value in known["usual"].items())
+    own = all(is_same(as_json(config.get(key, silent(key, value))), value) for key, value in known["own"].items())
+    return own and all(is_same(as_json(config.get(key, value)), value) for key, value in known["usual"].items())
+
+
+def silent(key: str, value: Any) -> Any:
+    """What a config without a key means: blocks that are all of one kind, whose number shapes tell, need no list."""
+    return value if key.endswith("_block_types") and len(set(value)) == 1 else None
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two values of a config mean the same: one for all blocks, and false where there may be nothing."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    if isinstance(one, list) or isinstance(other, list):
+        several, value = (one, other) if isinstance(one, list) else (other, one)
+        return bool(several) and all(is_same(each, value) for each in several)
+    return one == other or all(value is None or value is False for value in (one, other))
 
 
 def as_json(value: Any) -> Any:

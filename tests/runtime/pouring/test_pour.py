@@ -63,14 +63,14 @@ def test_a_folder_becomes_the_bytes_of_its_export_and_paints_the_same(tmp_path, 
 def test_a_single_file_becomes_the_same_bytes_as_the_folder(tmp_path, single):
     def add(tensors):
         tensors["model_ema.diffusion_modelinput_blocks00weight"] = np.zeros(3, np.float32)
-        tensors["model.diffusion_model.extra.weight"] = np.zeros(3, np.float32)
+        tensors["extra.weight"] = np.zeros(3, np.float32)
         tensors["cond_stage_model.transformer.text_model.embeddings.position_ids"] = np.arange(77).reshape(1, 77)
 
     said = {"modelspec.license": "mit", "modelspec.title": "Mine: a/b", "modelspec.trigger_phrase": "in my style"}
     out = tmp_path / "out"
     notes = poured(single(add, said), out, formats=("openvino", "onnx"))
     assert graphs(out) == graphs(default_path())
-    assert "not used: model.diffusion_model.extra.weight" in notes
+    assert "not used: extra.weight" in notes
     assert "it was trained on the words: in my style" in notes
     manifest = open_bundle(out).manifest
     told = description(open_bundle(out))
