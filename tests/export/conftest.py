@@ -24,7 +24,6 @@ from tiny_pipeline import write_tiny_pipeline
 from tiny_transformers import write_tiny_transformer
 
 with without_telemetry():
-    import nncf  # noqa: F401
     import openvino  # noqa: F401
 
 torch.set_num_threads(1)  # networks this small only wait for a second thread

@@ -1,10 +1,15 @@
 """Export sources of prepare.py with optimum itself, and keep its pictures, for adopt_folders.py.
 
+Runs in a peer's environment:
+
+python tests/peers/export_model.py optimum-intel|optimum-onnx FOLDER [--all]
+
 FOLDER/exports/PEER-FAMILY-WEIGHTS/exported is what the peer wrote, picture.npy (H, W, 3) beside it what it paints with
 that, and request.json what it was asked for.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +54,8 @@ def export(peer: str, source: Path, weights: str, out: Path) -> None:
     how = {"quantization_config": smaller[weights]} if weights in smaller else {"load_in_8bit": False}
     exporting = not (source / "vae_decoder").is_dir()
     OVDiffusionPipeline.from_pretrained(str(source), export=exporting, compile=False, **how).save_pretrained(out)
+
+
+if __name__ == "__main__":
+    peer, root, *everything = sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]
+    export_all(peer, root, bool(everything))

@@ -1,4 +1,4 @@
-"""Open the bundles of prepare.py with optimum, compare the pictures with diffusers', and export models of its own.
+"""Open the bundles of prepare.py with optimum, and compare the pictures with diffusers'.
 
 Runs in a peer's environment:
 
@@ -61,9 +61,5 @@ def main(peer: str, root: Path, everything: bool) -> int:
 
 
 if __name__ == "__main__":
-    from export_model import export_all
-
     peer, root, *everything = sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]
-    failed = main(peer, root, bool(everything))
-    export_all(peer, root, bool(everything))
-    sys.exit(failed)
+    sys.exit(main(peer, root, bool(everything)))

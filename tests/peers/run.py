@@ -72,8 +72,9 @@ def main() -> int:
         if timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles, *tested, *everything]):
             return 1
         running = [
-            pool.submit(timed, peer, [pythons[peer].result(), HERE / "open_bundle.py", peer, bundles, *everything])
+            pool.submit(timed, f"{peer}: {what}", [pythons[peer].result(), HERE / script, peer, bundles, *everything])
             for peer in peers
+            for what, script in (("export", "export_model.py"), ("open", "open_bundle.py"))
         ]
         failed += sum(each.result() for each in running)
         failed += timed("adopt what they exported", [sys.executable, HERE / "adopt_folders.py", bundles])
