@@ -104,7 +104,7 @@ def chosen(names: list[str] | None, pythons: dict[str, str]) -> list[str]:
 
     RequestError for an unknown name, EngineError for a peer that is not installed and where none is.
     """
-    there = [name for name in PEERS if name in pythons or _importable(MODULES[name])]
+    there = [name for name in PEERS if name in pythons or importable(MODULES[name])]
     if names is None:
         if not there:
             raise EngineError(f"no peer is installed; install one with: pip install {INSTALL['diffusers']}")
@@ -295,7 +295,8 @@ def _busy() -> float | None:
     return total - sum(own[:2]) - workers if total is not None and os.name == "posix" else None
 
 
-def _importable(module: str) -> bool:
+def importable(module: str) -> bool:
+    """Whether a module is installed."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):  # the package above it is absent

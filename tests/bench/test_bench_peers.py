@@ -73,7 +73,7 @@ def test_a_misspelt_peer_is_told_with_the_nearest(name, told):
 
 @pytest.mark.parametrize("name", PEERS)
 def test_a_peer_that_is_not_installed_is_told_with_how_to_install_it(name, monkeypatch):
-    monkeypatch.setattr(peers, "_importable", lambda module: False)
+    monkeypatch.setattr(peers, "importable", lambda module: False)
     with pytest.raises(EngineError, match=f"peer '{name}' is not installed; install it with: pip install"):
         peers.chosen([name], {})
     with pytest.raises(EngineError, match="no peer is installed; install one with"):
