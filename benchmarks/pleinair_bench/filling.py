@@ -69,7 +69,7 @@ def write_into(folder: Path, graph: RealGraph) -> Iterator[int]:
     done, files = 0, {}
     yield done
     try:
-        for size in write(graph.plan, graph.random, folder / graph.graph, files):
+        for size in write(graph.empty, graph.random, folder / graph.graph, files):
             done += size
             yield done
         sync(folder / graph.graph)  # or the system would go on writing while the graph is being timed
@@ -124,7 +124,7 @@ def prepared(folder: Path, graph: RealGraph) -> Manifest:
     written = Written()
     for each in graphs:
         (folder / each.graph).mkdir(parents=True, exist_ok=True)
-        written.enter(each.plan, graph.weights)
+        written.enter(each.empty, graph.weights)
         written.files.update({file: FileInfo(size, UNFILLED) for file, size in each.sizes.items()})
     written.tokens |= write_small(readable(source, graphs), folder)
     made = Made(
@@ -144,7 +144,7 @@ def prepared(folder: Path, graph: RealGraph) -> Manifest:
 def readable(source: Source, graphs: list[RealGraph]) -> Opened:
     """A model with the weights of its text encoders, and CLIP's own vocabulary."""
     readers = {part.folder: part.tokenizer for part in source.family.readers}
-    weights = {folder: each.random for each in graphs if (folder := each.plan.part.folder) in readers}
+    weights = {folder: each.random for each in graphs if (folder := each.empty.part.folder) in readers}
     return Opened(source, weights, dict.fromkeys(readers.values()), {})
 
 

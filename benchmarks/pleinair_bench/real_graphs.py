@@ -10,7 +10,7 @@ from pleinair.errors import RequestError
 from pleinair.pouring.names import Named
 from pleinair.pouring.pour import FORMATS, WEIGHTS
 from pleinair.pouring.topologies import KEY, Topology, agrees, open_topologies, plain, read_index
-from pleinair.pouring.writing import Plan
+from pleinair.pouring.writing import EmptyGraph
 from pleinair.sources.architectures import ARCHITECTURES, family
 from pleinair.sources.families import Part
 from pleinair_bench.random_models import random_model
@@ -46,9 +46,9 @@ class RealGraph:
         return opened(self.of, *self.key[1:])
 
     @property
-    def plan(self) -> Plan:
+    def empty(self) -> EmptyGraph:
         """What is poured."""
-        return Plan(part_of(self.model, self.graph), self.graph, self.format, self.topology)
+        return EmptyGraph(part_of(self.model, self.graph), self.graph, self.format, self.topology)
 
     @property
     def sizes(self) -> dict[str, int]:

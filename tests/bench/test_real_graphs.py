@@ -90,9 +90,9 @@ def test_whatever_is_poured_and_paints_can_be_measured():
 
 def test_a_graph_is_of_the_architecture_that_it_is_called_after():
     for each in real_graphs.available():
-        plan = each.plan
-        assert agrees(ARCHITECTURES[each.model][plan.part.folder], plan.topology.config), each
-        assert each.size == plan.size == sum(each.sizes.values())
+        empty = each.empty
+        assert agrees(ARCHITECTURES[each.model][empty.part.folder], empty.topology.config), each
+        assert each.size == empty.size == sum(each.sizes.values())
 
 
 def test_the_same_bytes_on_every_machine():

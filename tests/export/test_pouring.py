@@ -22,7 +22,7 @@ from pleinair.pouring.names import Named
 from pleinair.pouring.pour import pour
 from pleinair.pouring.single_file import PLAIN_UNET
 from pleinair.pouring.topologies import misfits, pack, unpack
-from pleinair.pouring.writing import Plan, places, write
+from pleinair.pouring.writing import EmptyGraph, places, write
 from pleinair.sources.architectures import ARCHITECTURES
 from pleinair.sources.families import STABLE_DIFFUSION
 from pleinair.sources.folder import STEMS, open_source
@@ -104,13 +104,13 @@ def test_poured_is_exported_to_the_byte(proving, folders, tmp_path, family, grap
         out.mkdir()
         topology = unpack(pack({"": proving.proved(specs, traced, weights, form, out)}))[""]
         assert misfits(topology, stored.shapes) == []
-        plan, infos = Plan(part, graph, form, topology), {}
-        assert sum(write(plan, stored, out / "poured", infos)) == plan.size
+        empty, infos = EmptyGraph(part, graph, form, topology), {}
+        assert sum(write(empty, stored, out / "poured", infos)) == empty.size
         exported = {file.name: file.read_bytes() for file in (out / "out1").iterdir()}
         assert {file.name: file.read_bytes() for file in (out / "poured").iterdir()} == exported
         assert {name.partition("/")[2] for name in infos} == set(exported)
     again = WRITE[form](specs[1], out / "poured", weights) if graph == "text_encoder" else None
-    assert again is None or places(plan) == again.placed
+    assert again is None or places(empty) == again.placed
 
 
 def test_a_single_file_is_exported_and_poured_alike(tmp_path, monkeypatch):

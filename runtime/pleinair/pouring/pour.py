@@ -28,7 +28,7 @@ from pleinair.pouring.told import Told
 from pleinair.pouring.topologies import find, plain
 from pleinair.pouring.vaes import others
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
-from pleinair.pouring.writing import Plan, places, write
+from pleinair.pouring.writing import EmptyGraph, places, write
 from pleinair.sources.defaults import own_sampler
 from pleinair.sources.describing import Made, Tokens, painter_manifest
 from pleinair.sources.folder import absent
@@ -95,8 +95,8 @@ def pour(
             check_pickle(file, allow_pickle)
         told = Told(prediction, sampler, spacing, defaults or {})
         found = None if pickles else opened(source, vae, told, unet)
-        plans = [] if found is None else planned(found, formats, weights)
-        total = 2 * sum(file.stat().st_size for file in files) if pickles else sum(plan.size for plan in plans)
+        empty_graphs = [] if found is None else graphs_for(found, formats, weights)
+        total = 2 * sum(file.stat().st_size for file in files) if pickles else sum(empty.size for empty in empty_graphs)
     with staged(out, force, total + ROOM) as stage:
         for line in stage.tidied:
             yield Progress(line, 0, total, note=True)
@@ -104,16 +104,16 @@ def pour(
             taken = yield from taken_out(pickles, stage.path / TAKEN)
             found = opened(*(taken.get(file, file) for file in (source, vae)), told, taken.get(unet, unet))
             found = replace(found, model=replace(found.model, path=source))
-            plans = planned(found, formats, weights)
-            total = sum(plan.size for plan in plans)
-        for line in (*found.notes, *left_over(found, plans)):
+            empty_graphs = graphs_for(found, formats, weights)
+            total = sum(empty.size for empty in empty_graphs)
+        for line in (*found.notes, *left_over(found, empty_graphs)):
             yield Progress(line, 0, total, note=True)
-        written = yield from fill(found, plans, stage.path, weights)
+        written = yield from fill(found, empty_graphs, stage.path, weights)
         if pickles:
             for named in found.weights.values():
                 named.checkpoint.close()
             shutil.rmtree(stage.path / TAKEN)
-        finish(found, plans, stage.path, weights, written)
+        finish(found, empty_graphs, stage.path, weights, written)
     yield Progress("done", total, total)
 
 
@@ -138,11 +138,11 @@ def looking() -> Iterator[None]:
         raise ResourceError(f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their permissions") from error
 
 
-def planned(found: Opened, formats: tuple[str, ...], weights: str) -> list[Plan]:
+def graphs_for(found: Opened, formats: tuple[str, ...], weights: str) -> list[EmptyGraph]:
     """The topologies that a model fits; raises ExportError where there is none."""
     model = found.model
     return [
-        Plan(
+        EmptyGraph(
             part, graph, form, find(graph, weights, form, found.weights[part.folder].shapes, model.configs[part.folder])
         )
         for part in model.family.parts
@@ -151,11 +151,11 @@ def planned(found: Opened, formats: tuple[str, ...], weights: str) -> list[Plan]
     ]
 
 
-def left_over(found: Opened, plans: list[Plan]) -> list[str]:
+def left_over(found: Opened, empty_graphs: list[EmptyGraph]) -> list[str]:
     """What is said of tensors that nothing takes."""
     taken: dict[str, set[str]] = {}
-    for plan in plans:
-        taken.setdefault(plan.part.folder, set()).update(map(plain, plan.topology.shapes))
+    for empty in empty_graphs:
+        taken.setdefault(empty.part.folder, set()).update(map(plain, empty.topology.shapes))
     names = found.unused(taken)
     if not names:
         return []
@@ -172,33 +172,35 @@ class Written:
     files: dict[str, FileInfo] = field(default_factory=dict)
     tokens: dict[str, Tokens] = field(default_factory=dict)
 
-    def enter(self, plan: Plan, weights: str) -> None:
+    def enter(self, empty: EmptyGraph, weights: str) -> None:
         """Note a graph that is written."""
-        topology, graph = plan.topology, plan.graph
+        topology, graph = empty.topology, empty.graph
         before = self.graphs[graph].files if graph in self.graphs else {}
-        files = before | {plan.form: tuple(f"{graph}/{name}" for name in topology.files)}
+        files = before | {empty.form: tuple(f"{graph}/{name}" for name in topology.files)}
         self.graphs[graph] = GraphInfo(
             files, weights, "fp32", dict(topology.inputs), dict(topology.outputs), fidelity={}
         )
-        for path, place in places(plan).items():
-            self.weights.setdefault(graph, {}).setdefault(path, {})[plan.form] = place
+        for path, place in places(empty).items():
+            self.weights.setdefault(graph, {}).setdefault(path, {})[empty.form] = place
 
 
-def fill(found: Opened, plans: list[Plan], stage: Path, weights: str) -> Generator[Progress, None, Written]:
+def fill(
+    found: Opened, empty_graphs: list[EmptyGraph], stage: Path, weights: str
+) -> Generator[Progress, None, Written]:
     """Fill `stage` with all that a bundle holds but bundle.json."""
     written = Written()
-    done, total = 0, sum(plan.size for plan in plans)
-    for plan in plans:
-        yield Progress(f"{plan.graph} {plan.form}", done, total)
-        for size in write(plan, found.weights[plan.part.folder], stage / plan.graph, written.files):
+    done, total = 0, sum(empty.size for empty in empty_graphs)
+    for empty in empty_graphs:
+        yield Progress(f"{empty.graph} {empty.form}", done, total)
+        for size in write(empty, found.weights[empty.part.folder], stage / empty.graph, written.files):
             done += size
-            yield Progress(f"{plan.graph} {plan.form}", done, total)
-        written.enter(plan, weights)
+            yield Progress(f"{empty.graph} {empty.form}", done, total)
+        written.enter(empty, weights)
     written.tokens |= write_small(found, stage)
     return written
 
 
-def finish(found: Opened, plans: list[Plan], stage: Path, weights: str, written: Written) -> None:
+def finish(found: Opened, empty_graphs: list[EmptyGraph], stage: Path, weights: str, written: Written) -> None:
     """Write bundle.json, and read it back."""
     model = found.model
     manifest = painter_manifest(
@@ -207,7 +209,7 @@ def finish(found: Opened, plans: list[Plan], stage: Path, weights: str, written:
             name=model.name,
             graphs=written.graphs,
             files=files_of(stage, written.files),
-            origin=origin(found, plans, weights),
+            origin=origin(found, empty_graphs, weights),
             defaults=model.defaults,
             tokens=written.tokens,
             vocabulary=model.settings.vocabulary,
@@ -265,15 +267,15 @@ def files_of(stage: Path, written: Mapping[str, FileInfo]) -> dict[str, FileInfo
     return {name: written.get(name) or file_info(stage / name) for name in names}
 
 
-def origin(found: Opened, plans: list[Plan], weights: str) -> Origin:
+def origin(found: Opened, empty_graphs: list[EmptyGraph], weights: str) -> Origin:
     """Where the bundle came from: names and versions, no paths."""
-    model, formats = found.model, {plan.form for plan in plans}
+    model, formats = found.model, {empty.form for empty in empty_graphs}
     form = "both" if len(formats) > 1 else formats.pop()
     path = model.path
     pulled = read_origin(path if path.is_dir() else path.parent)
     source = pulled.id if pulled else one_line(path.name, 200)
     made = {"python": platform.python_version(), "pleinair": __version__, "numpy": np.__version__}
-    tools = {name: version for plan in plans for name, version in plan.topology.tools.items()}
+    tools = {name: version for empty in empty_graphs for name, version in empty.topology.tools.items()}
     return Origin(
         source,
         pulled.revision if pulled else None,

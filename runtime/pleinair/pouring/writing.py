@@ -22,8 +22,8 @@ SUFFIXES = {"f16": "_fp16", "onnx_int8": "_int8"}  # of an ONNX initializer's na
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One graph of a bundle in one format."""
+class EmptyGraph:
+    """One graph of a bundle in one format, whose weights are to come."""
 
     part: Part
     graph: str
@@ -35,13 +35,13 @@ class Plan:
         return sum(map(self.topology.size, self.topology.files))
 
 
-def write(plan: Plan, weights: Named, folder: Path, written: dict[str, FileInfo]) -> Iterator[int]:
+def write(empty: EmptyGraph, weights: Named, folder: Path, written: dict[str, FileInfo]) -> Iterator[int]:
     """Write the files of a graph from first byte to last, yielding how many; enters their sizes and hashes."""
     folder.mkdir(exist_ok=True)
-    for name in plan.topology.files:
+    for name in empty.topology.files:
         digest, size, since = hashlib.sha256(), 0, 0
         with (folder / name).open("wb") as stream:
-            for piece in pieces(plan, name, weights):
+            for piece in pieces(empty, name, weights):
                 stream.write(piece)
                 digest.update(piece)
                 size += len(piece)
@@ -51,14 +51,14 @@ def write(plan: Plan, weights: Named, folder: Path, written: dict[str, FileInfo]
                     yield since
                     since = 0
         yield since
-        written[f"{plan.graph}/{name}"] = FileInfo(size, digest.hexdigest())
+        written[f"{empty.graph}/{name}"] = FileInfo(size, digest.hexdigest())
     weights.checkpoint.release()
 
 
-def pieces(plan: Plan, name: str, weights: Named) -> Iterator[memoryview]:
+def pieces(empty: EmptyGraph, name: str, weights: Named) -> Iterator[memoryview]:
     """A whole file, a few megabytes at a time."""
-    shapes = plan.topology.shapes
-    for part in plan.topology.files[name]:
+    shapes = empty.topology.shapes
+    for part in empty.topology.files[name]:
         if not isinstance(part, Hole):
             yield memoryview(part)
             continue
@@ -68,17 +68,17 @@ def pieces(plan: Plan, name: str, weights: Named) -> Iterator[memoryview]:
             for piece in formed(stored, part.form, part.transposed):
                 yield memoryview(np.ascontiguousarray(piece)).cast("B")
         except ExportError as error:
-            words = f"{one_line(plain(part.key), 80)} of its {plan.part.folder} {error}"
+            words = f"{one_line(plain(part.key), 80)} of its {empty.part.folder} {error}"
             raise ExportError(words, option=error.option) from None
 
 
-def places(plan: Plan) -> dict[str, Placed]:
+def places(empty: EmptyGraph) -> dict[str, Placed]:
     """Layer path -> where its weight lies in a graph, for adapters; the names are those that export gives."""
     found = {}
-    (graph, parts), *_ = plan.topology.files.items()
-    text = b"".join(part for part in parts if not isinstance(part, Hole)) if plan.form == "openvino" else b""
-    for hole in plan.topology.holes:
-        if not hole.key.endswith(WEIGHT) or len(plan.topology.shapes[hole.key]) < 2 or hole.form.endswith("scale"):
+    (graph, parts), *_ = empty.topology.files.items()
+    text = b"".join(part for part in parts if not isinstance(part, Hole)) if empty.form == "openvino" else b""
+    for hole in empty.topology.holes:
+        if not hole.key.endswith(WEIGHT) or len(empty.topology.shapes[hole.key]) < 2 or hole.form.endswith("scale"):
             continue
         name = f"self.model.{hole.key}" if text else f"model.{hole.key}{SUFFIXES.get(hole.form, '')}"
         if not text or f'"{name}"'.encode() in text:
