@@ -31,7 +31,8 @@ def environment(folder: Path, peer: str) -> Path:
     start = time.perf_counter()
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not (folder / "complete").exists():
-        venv.create(folder, with_pip=True, clear=True)
+        # not a copy of Python: a process that another thread starts meanwhile would hold it open for writing
+        venv.create(folder, with_pip=True, clear=True, symlinks=os.name != "nt")
         (own_packages(python) / "lent.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
         constraints = HERE / f"constraints-{peer}.txt"
         install = [python, "-m", "pip", "install", "-q", "--no-compile", "-c", constraints, *PEERS[peer]]
