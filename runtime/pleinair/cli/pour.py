@@ -49,17 +49,17 @@ def pour(
     spacing: Annotated[
         str | None,
         typer.Option(
-            help="leading, linspace or trailing: the timesteps of its steps; trailing for Turbo and Lightning.",
+            help="How its timesteps are spaced: leading, linspace, or trailing as for Turbo and Lightning.",
             show_default="the model's own",
             autocompletion=offered(TIMESTEP_SPACINGS),
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps unless told.", show_default="by what the model is")] = None,
+    steps: Annotated[int | None, typer.Option(help="Its default number of steps.", show_default="by what the model is")] = None,
     guidance: Annotated[
-        float | None, typer.Option(help="Guidance unless told; 1 is none.", show_default="by what the model is")
+        float | None, typer.Option(help="Its default guidance; 1 is none.", show_default="by what the model is")
     ] = None,
     timesteps: Annotated[
-        str | None, typer.Option(help="Timesteps unless told: 999,600,200.", show_default="none of its own")
+        str | None, typer.Option(help="Its default timesteps: 999,600,200.", show_default="none of its own")
     ] = None,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Take the weights alone out of a .ckpt or .pt; needs PyTorch.")

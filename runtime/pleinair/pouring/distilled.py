@@ -37,10 +37,10 @@ def note_on(defaults: Defaults, *texts: str) -> str:
     way = next((way for way in WAYS if re.search(way.pattern, text, re.I)), None)
     if way is None:
         return (
-            f"it paints {defaults.steps} steps with guidance {defaults.guidance:g}: weights do not show whether it was"
-            " distilled to fewer; if so, say it with --spacing trailing --steps 4"
+            f"it paints {defaults.steps} steps with guidance {defaults.guidance:g}: weights do not show whether a model"
+            " was distilled to fewer; if this one was, pour it with --spacing trailing --steps 4"
         )
     told = STEPS.search(text)
     steps = int(told[1]) if told else way.steps
     options = ONE[way.name] if steps == 1 and way.name in ONE else way.options.format(steps=steps)
-    return f"its name speaks of {way.name}, which weights do not show: if so, pour it with {options}"
+    return f"its name speaks of {way.name}, which weights do not show; if it is one, pour it with {options}"
