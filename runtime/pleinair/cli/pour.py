@@ -54,7 +54,7 @@ def pour(
             autocompletion=offered(TIMESTEP_SPACINGS),
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Its default number of steps.", show_default="by what the model is")] = None,
+    steps: Annotated[int | None, typer.Option(help="Its default steps.", show_default="by what the model is")] = None,
     guidance: Annotated[
         float | None, typer.Option(help="Its default guidance; 1 is none.", show_default="by what the model is")
     ] = None,
