@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recipe.labels import OUTPUTS, accuracies, labels_loss
-from recipe.sets import as_tensor, notes_of, pictures_of
+from recipe.sets import as_tensor, generator_for, notes_of, pictures_of, random_below
 from recipe.settings import Settings
 from recipe.training import Training, averaged_weights, train
 
@@ -50,27 +49,28 @@ def disturbed(pictures: Tensor) -> Tensor:
     """Pictures with noise, half of them blurred, so that the judge looks at shapes."""
     count = len(pictures)
     blurred = F.interpolate(F.avg_pool2d(pictures, 2), scale_factor=2.0, mode="bilinear")
-    pictures = torch.where(torch.rand(count, 1, 1, 1) < 0.5, blurred, pictures)
-    brightness = torch.randn(count, 1, 1, 1) * 0.03
-    return pictures + brightness + torch.randn_like(pictures) * torch.rand(count, 1, 1, 1) * NOISE
+    chance, strength = torch.rand(2, count, 1, 1, 1, device=pictures.device)
+    pictures = torch.where(chance < 0.5, blurred, pictures)
+    brightness = torch.randn(count, 1, 1, 1, device=pictures.device) * 0.03
+    return pictures + brightness + torch.randn_like(pictures) * strength * NOISE
 
 
 def train_classifier(work: Path, settings: Settings) -> None:
     """Train on renders of all pairs, and tell how often held-out renders are judged right."""
     torch.manual_seed(0)
     pictures = pictures_of(work, "judge", settings)
-    labels, _ = notes_of(work, "judge")
+    labels = notes_of(work, "judge")[0].to(settings.device)
     classifier = build_classifier().to(settings.device, memory_format=torch.channels_last)
     held_out = small(as_tensor(pictures_of(work, "held-out", settings)[:PICTURES_HELD_OUT]))
     wanted, _ = notes_of(work, "held-out")
 
     def loss(step: int) -> Tensor:
-        chosen = np.random.default_rng(step).integers(0, len(pictures), BATCH)
+        chosen = random_below(len(pictures), BATCH, generator_for(step, pictures.device))
         part = disturbed(small(as_tensor(pictures[chosen])))
-        return labels_loss(classifier(part.to(settings.device)), labels[chosen].to(settings.device))
+        return labels_loss(classifier(part), labels[chosen])
 
     def show(averaged: nn.Module) -> str:
-        found = judged(averaged, held_out.to(settings.device)).cpu()
+        found = judged(averaged, held_out).cpu()
         shares = accuracies(found, wanted[: len(found)])
         return "on held-out renders " + ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
 

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from recipe.sets import as_tensor, pictures_of
+from recipe.sets import as_tensor, generator_for, latents_of, pictures_of, random_below
 from recipe.settings import Settings
 from recipe.training import Training, autocast, train
 from recipe.vae import SCALING_FACTOR, edges, half_size, judge_vae, load_vae
@@ -63,19 +62,16 @@ def balance(main: Tensor, other: Tensor, made: Tensor) -> Tensor:
     return pulls[0] / (pulls[1] + 1e-6)
 
 
-def latents_and_pictures(work: Path, settings: Settings, step: int) -> tuple[Tensor, Tensor]:
-    """Cached latents with their pictures, whole and halved ones by turns."""
-    generator = np.random.default_rng(step)
-    halved = step % 2 == 1
-    latents = np.load(work / f"latents-{'small' if halved else 'large'}.npy", mmap_mode="r")
-    count = settings.decoder_batch * (4 if halved else 1)
-    chosen = np.sort(generator.integers(0, len(latents), count))
-    wanted = as_tensor(pictures_of(work, "train", settings)[chosen])
-    known = latents[chosen].astype(np.float32)
-    known += NOISE * generator.standard_normal(known.shape, dtype=np.float32)
-    known = torch.from_numpy(known / SCALING_FACTOR).contiguous(memory_format=torch.channels_last)
-    wanted = half_size(wanted) if halved else wanted
-    return known.to(settings.device), wanted.to(settings.device)
+def latents_and_pictures(latents: dict[str, Tensor], pictures: Tensor, count: int, step: int) -> tuple[Tensor, Tensor]:
+    """Cached latents, a little noisy, with their pictures: whole and halved ones by turns, equally many pixels."""
+    generator = generator_for(step, pictures.device)
+    name, count = ("small", 4 * count) if step % 2 else ("large", count)
+    chosen = random_below(len(pictures), count, generator)
+    known = latents[name][chosen].float()
+    known += NOISE * torch.randn(known.shape, generator=generator, device=known.device)
+    known = (known / SCALING_FACTOR).contiguous(memory_format=torch.channels_last)
+    wanted = as_tensor(pictures[chosen])
+    return known, half_size(wanted) if name == "small" else wanted
 
 
 def train_decoder(work: Path, settings: Settings) -> None:
@@ -85,8 +81,11 @@ def train_decoder(work: Path, settings: Settings) -> None:
     painter, critic = painter_of(vae).requires_grad_(True), build_critic()
     both = nn.ModuleDict({"painter": painter, "critic": critic}).to(settings.device, memory_format=torch.channels_last)
 
+    pictures = pictures_of(work, "train", settings)
+    latents = {name: latents_of(work, name, settings) for name in ("small", "large")}
+
     def loss(step: int) -> Tensor:
-        known, wanted = latents_and_pictures(work, settings, step)
+        known, wanted = latents_and_pictures(latents, pictures, settings.decoder_batch, step)
         with autocast(settings):
             made = painter(known).float()
             total = sharpness_loss(made, wanted)

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from recipe.prompts import SHOWN
-from recipe.sets import notes_of
+from recipe.sets import generator_for, latents_of, notes_of, random_below
 from recipe.settings import Settings
 from recipe.sheets import save_sheet
 from recipe.text import embed, load_text
@@ -75,8 +75,9 @@ def kept_shares() -> Tensor:
 
 def stratified_times(count: int, generator: torch.Generator) -> Tensor:
     """One noise level from every part of the schedule."""
-    spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count * NOISE_STEPS
-    return spread.long().clamp(max=NOISE_STEPS - 1)  # [count]
+    device = generator.device
+    spread = (torch.arange(count, device=device) + torch.rand(count, generator=generator, device=device)) / count
+    return (spread * NOISE_STEPS).long().clamp(max=NOISE_STEPS - 1)  # [count]
 
 
 def denoising_loss(
@@ -151,31 +152,31 @@ def train_unet(work: Path, settings: Settings, name: str) -> None:
     torch.manual_seed(0)
     encoder, tokenizer = load_text(work, settings)
     number_captions(work, tokenizer)
-    latents = np.load(work / f"latents-{name}.npy", mmap_mode="r")  # [pictures, 4, side, side]
-    ids = np.load(work / "ids.npy", mmap_mode="r")  # [pictures, captions, 77]
-    nothing = token_ids(tokenizer, [""])[0]
+    latents = latents_of(work, name, settings)  # [pictures, 4, side, side]
+    ids = torch.from_numpy(np.load(work / "ids.npy", mmap_mode="c")).to(settings.device)  # [pictures, captions, 77]
+    nothing = token_ids(tokenizer, [""]).to(settings.device)  # [1, 77]
     unet = build_unet(settings)
     if name == "large":
         unet.load_state_dict(averaged_weights(work, "unet-small"))
+    trained = torch.compile(unet) if settings.compiled else unet
     steps, count = (getattr(settings, f"{name}_{what}") for what in ("steps", "batch"))
 
     def batch_loss(network: UNet2DConditionModel, step: int, first: int, last: int, dropped: float) -> Tensor:
-        generator = torch.Generator().manual_seed(step)
-        chosen = torch.randint(first, last, (count,), generator=generator)
-        variant = torch.randint(ids.shape[1], (count,), generator=generator)
-        tokens = torch.from_numpy(ids[chosen.numpy(), variant.numpy()])
-        tokens[torch.rand(count, generator=generator) < dropped] = nothing
-        clean = torch.from_numpy(latents[chosen.numpy()].astype(np.float32))
-        noise = torch.randn(clean.shape, generator=generator)
+        generator = generator_for(step, latents.device)
+        chosen = random_below(last, count, generator, first)
+        variant = random_below(ids.shape[1], count, generator)
+        untold = torch.rand(count, 1, generator=generator, device=latents.device) < dropped
+        tokens = torch.where(untold, nothing, ids[chosen, variant])
+        clean = latents[chosen].float()
+        noise = torch.randn(clean.shape, generator=generator, device=latents.device)
         times = stratified_times(count, generator)
-        clean, noise, times = (part.to(settings.device) for part in (clean, noise, times))
         with autocast(settings):
             return denoising_loss(network, clean, noise, times, embed(encoder, tokens), settings.prediction)
 
     held_back = min(HELD_BACK, len(latents) // 4)
 
     def loss(step: int) -> Tensor:
-        return batch_loss(unet, step, held_back, len(latents), DROPPED)
+        return batch_loss(trained, step, held_back, len(latents), DROPPED)
 
     @torch.no_grad()
     def show(averaged: UNet2DConditionModel) -> str:

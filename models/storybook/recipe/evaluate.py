@@ -55,7 +55,7 @@ def load_pipeline(source: Path, device: str) -> StableDiffusionPipeline:
 
 def drawn(images: list) -> Tensor:
     """Images as the networks take them."""
-    return as_tensor(np.stack([np.asarray(image) for image in images]))
+    return as_tensor(torch.from_numpy(np.stack([np.asarray(image) for image in images])))
 
 
 def measure_group(

@@ -15,7 +15,7 @@ from recipe.settings import Settings
 WARMUP_STEPS = 100
 FINAL_RATE = 0.01
 STEPS_BETWEEN_LINES = 100
-STEPS_BETWEEN_STATES = 200
+STEPS_BETWEEN_STATES = 500
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Training:
     ema: float
     decay_from: float = 0.5
     show: Callable[[nn.Module], str] | None = None
-    steps_between_shows: int = 1000
+    shows: int = 6
 
 
 def train(training: Training, work: Path) -> nn.Module:
@@ -39,7 +39,7 @@ def train(training: Training, work: Path) -> nn.Module:
     averages = copy.deepcopy(model).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(model.parameters(), training.rate, (0.9, 0.99), weight_decay=0.01, fused=True)
     first = restore(file, model, averages, optimizer)
-    losses = []
+    losses, steps_between_shows = [], max(1, training.steps // training.shows)
     for step in range(first, training.steps):
         for group in optimizer.param_groups:
             group["lr"] = training.rate * rate_factor(step, training.steps, training.decay_from)
@@ -56,7 +56,7 @@ def train(training: Training, work: Path) -> nn.Module:
             losses = []
         if done % STEPS_BETWEEN_STATES == 0 or done == training.steps:
             save(file, model, averages, optimizer, done)
-        if training.show and (done % training.steps_between_shows == 0 or done == training.steps):
+        if training.show and (done % steps_between_shows == 0 or done == training.steps):
             print(f"{training.name} {done}/{training.steps} {training.show(averages)}", flush=True)
     return averages
 

@@ -11,7 +11,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recipe.sets import as_tensor, pictures_of
+from recipe.sets import as_tensor, generator_for, pictures_of, random_below
 from recipe.settings import Settings
 from recipe.sheets import save_pairs
 from recipe.training import Training, autocast, train
@@ -23,7 +23,7 @@ NORM_GROUPS = 8
 CARRIER = 2.0
 EMA = 0.998
 CROPS_A_SIDE = 4
-BATCH_ENCODED = 16
+BATCH_ENCODED = 32
 PICTURES_FOR_STATISTICS = 512
 PICTURES_JUDGED = 128
 PICTURES_SHOWN = 24
@@ -124,24 +124,25 @@ def half_size(pictures: Tensor) -> Tensor:
     return F.avg_pool2d(pictures, 2).contiguous(memory_format=torch.channels_last)
 
 
-def whole(pictures: np.ndarray, generator: np.random.Generator, count: int) -> Tensor:
+def whole(pictures: Tensor, generator: torch.Generator, count: int) -> Tensor:
     """Random pictures."""
-    return as_tensor(pictures[np.sort(generator.integers(0, len(pictures), count))])
+    return as_tensor(pictures[random_below(len(pictures), count, generator)])
 
 
-def crops(pictures: np.ndarray, generator: np.random.Generator, count: int) -> Tensor:
+def crops(pictures: Tensor, generator: torch.Generator, count: int) -> Tensor:
     """Random windows of random pictures, small ones because they are the cheapest pixels."""
     side = pictures.shape[1]
-    size, windows = side // CROPS_A_SIDE, []
-    for index in generator.integers(0, len(pictures), count):
-        top, left = generator.integers(0, side - size + 1, 2)
-        windows.append(pictures[index, top : top + size, left : left + size])
-    return as_tensor(np.stack(windows))  # [count, 3, size, size]
+    size = side // CROPS_A_SIDE
+    index = random_below(len(pictures), count, generator)
+    top, left = (random_below(side - size + 1, count, generator) for _ in range(2))
+    along = torch.arange(size, device=generator.device)
+    rows, columns = top[:, None] + along, left[:, None] + along  # [count, size]
+    return as_tensor(pictures[index[:, None, None], rows[:, :, None], columns[:, None, :]])  # [count, 3, size, size]
 
 
-def batch_of(pictures: np.ndarray, step: int, count: int) -> Tensor:
+def batch_of(pictures: Tensor, step: int, count: int) -> Tensor:
     """Windows, whole pictures and halved ones by turns, equally many pixels: norms see other statistics in each."""
-    generator = np.random.default_rng(step)
+    generator = generator_for(step, pictures.device)
     if step % 4 == 0:
         return whole(pictures, generator, count)
     if step % 4 == 2:
@@ -178,7 +179,7 @@ def train_vae(work: Path, settings: Settings) -> None:
 
     def loss(step: int) -> Tensor:
         with autocast(settings):
-            return vae_loss(vae, batch_of(pictures, step, settings.vae_batch).to(settings.device))
+            return vae_loss(vae, batch_of(pictures, step, settings.vae_batch))
 
     def show(averaged: AutoencoderKL) -> str:
         return judge_vae(averaged, work, settings, "vae.png")
