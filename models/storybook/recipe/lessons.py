@@ -22,7 +22,7 @@ RENDERED = Scene(
     clouds=1,
     things=(Thing(kind="house", colour="red", side="centre", size="big", drawing=0),),
 )
-TIMES = (0, 100, 250, 500, 750, 999)
+TIMES = (100, 250, 500, 750, 999)
 HOUSE, HOUSE_SEED = "a red house on a snowy hill at night", 7
 SHOWN_STEPS = (1, 2, 4, 7, 12, 20)
 LATENT_REACH = 3.0  # what is shown as black and as white: latents have deviation 1
@@ -63,7 +63,7 @@ def rising_noise() -> Titled:
     clean = np.asarray(paint(RENDERED, 0, SIDE), np.float32) / 127.5 - 1  # [SIDE, SIDE, 3]
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)).numpy()
     shares, row = kept_shares().numpy(), {"a training picture": as_image(clean)}
-    for time in TIMES[1:]:
+    for time in TIMES:
         signal, spread = shares[time] ** 0.5, (1 - shares[time]) ** 0.5
         row[f"t = {time}: {signal:.2f} picture, {spread:.2f} noise"] = as_image(signal * clean + spread * noise)
     return row
