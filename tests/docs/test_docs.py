@@ -93,6 +93,22 @@ def test_links_lead_somewhere(page):
         assert target.startswith("http") or (REPOSITORY / "docs" / target).exists(), target
 
 
+def excerpts(text):
+    """The blocks marked `py` (those marked `python` are run), each behind the file that is linked last before it."""
+    for block in re.finditer(r"```py\n(.*?)```", text, re.S):
+        yield re.findall(r"\]\(\.\./(\S+?\.py)\)", text[: block.start()])[-1], block[1]
+
+
+def as_one_line(text):
+    return " ".join(text.split())
+
+
+def test_excerpts_are_what_the_linked_files_say():
+    found = [each for text in PAGES.values() for each in excerpts(text)]
+    code = {name: as_one_line((REPOSITORY / name).read_text(encoding="utf-8")) for name, _ in found}
+    assert found and [(name, block) for name, block in found if as_one_line(block) not in code[name]] == []
+
+
 POURED = {  # of docs/models.md -> a model in the index of topologies
     "Stable Diffusion 1.x, also for inpainting and editing": "sd15",
     "Stable Diffusion 2.x, also for inpainting": "sd21",

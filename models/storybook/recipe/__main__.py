@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+IMAGES = HERE.parents[2] / "docs" / "images"
 sys.path.insert(0, str(HERE.parent))
 # A waiting thread must not take a core from its neighbours; OpenMP asks when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import pleinair
 from recipe.assemble import assemble, export_bundle
 from recipe.card import update_card
 from recipe.classifier import train_classifier
@@ -18,6 +20,7 @@ from recipe.decoder import train_decoder
 from recipe.diffusion import GUIDANCE, STEPS, train_unet
 from recipe.evaluate import evaluate
 from recipe.gallery import paint_documentation
+from recipe.lessons import paint_lessons
 from recipe.precision import compare_weights
 from recipe.renders import render
 from recipe.settings import PRESETS, Settings
@@ -37,6 +40,7 @@ COMMANDS = {
     "evaluate": "measure a diffusers folder",
     "precision": "measure what int8 weights do to the pictures",
     "gallery": "paint the pictures of the documentation with the bundle",
+    "lessons": "paint the pictures of docs/how-it-works.md with the bundle",
     "card": "write what was measured into the model card",
     "all": "all of these in turn",
 }
@@ -87,7 +91,9 @@ def run(command: str, options: argparse.Namespace, settings: Settings) -> None:
     elif command == "card":
         update_card(HERE.parent)
     elif command == "gallery":
-        paint_documentation(HERE.parents[2] / "docs" / "images")
+        paint_documentation(IMAGES)
+    elif command == "lessons":
+        paint_lessons(pleinair.load(), IMAGES)
     else:
         how = (options.prompts, options.guidance, options.steps)
         evaluate(work, options.source, options.report, settings, *how)

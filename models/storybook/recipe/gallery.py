@@ -69,10 +69,10 @@ def within(image: Image.Image, side: int) -> Image.Image:
     return square
 
 
-def write_sheet(images: list[Image.Image], titles: list[str], file: Path) -> None:
+def write_sheet(images: list[Image.Image], titles: list[str], file: Path, columns: int = COLUMNS) -> None:
     """A sheet of pictures with what they are, as WebP."""
     sheet = file.with_suffix(".png")
-    save_sheet(images, titles, sheet, COLUMNS)
+    save_sheet(images, titles, sheet, columns)
     with Image.open(sheet) as picture:
         picture.save(file, "WEBP", quality=90)
     sheet.unlink()
