@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pleinair
 from recipe.assemble import assemble, export_bundle
+from recipe.beside import paint_beside
 from recipe.card import update_card
 from recipe.classifier import train_classifier
 from recipe.decoder import train_decoder
@@ -38,12 +39,15 @@ COMMANDS = {
     "assemble": "write what was trained as a diffusers folder",
     "bundle": "export the diffusers folder as the bundle that ships",
     "evaluate": "measure a diffusers folder",
+    "beside": "paint 24 prompts with another edition (--other FOLDER) and with this one",
     "precision": "measure what int8 weights do to the pictures",
     "gallery": "paint the pictures of the documentation with the bundle",
     "lessons": "paint the pictures of docs/how-it-works.md with the bundle",
     "card": "write what was measured into the model card",
     "all": "all of these in turn",
 }
+
+BESIDE = 8  # pictures of each of the three groups
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -60,10 +64,14 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--source", type=Path, default=HERE.parent / "source", help="the diffusers folder")
     parser.add_argument("--bundle", type=Path, default=HERE.parent / "bundle")
     parser.add_argument("--report", type=Path, default=HERE.parent / "evaluation.json")
+    parser.add_argument("--other", type=Path, help="the diffusers folder of the edition to stand beside")
     parser.add_argument("--prompts", type=int, default=64, help="prompts to measure in each group")
     parser.add_argument("--guidance", type=float, default=GUIDANCE)
     parser.add_argument("--steps", type=int, default=STEPS, help="steps of sampling when measuring")
-    return parser.parse_args(words)
+    options = parser.parse_args(words)
+    if options.command == "beside" and not options.other:
+        parser.error("beside needs the other edition's diffusers folder; give --other FOLDER")
+    return options
 
 
 def run(command: str, options: argparse.Namespace, settings: Settings) -> None:
@@ -90,6 +98,8 @@ def run(command: str, options: argparse.Namespace, settings: Settings) -> None:
         compare_weights(options.source, HERE.parent / "precision.json")
     elif command == "card":
         update_card(HERE.parent)
+    elif command == "beside":
+        paint_beside(options.other, options.source, IMAGES / "storybook-beside.webp", settings, BESIDE, options.steps)
     elif command == "gallery":
         paint_documentation(IMAGES)
     elif command == "lessons":
@@ -103,8 +113,8 @@ def main(words: list[str]) -> None:
     """Run the command, or all of them."""
     options = parse(words)
     options.work.mkdir(parents=True, exist_ok=True)
-    names = [name for name in COMMANDS if name != "all"] if options.command == "all" else [options.command]
-    for name in names:
+    every = [name for name in COMMANDS if name != "all" and (name != "beside" or options.other)]
+    for name in every if options.command == "all" else [options.command]:
         run(name, options, PRESETS[options.preset])
 
 

@@ -133,7 +133,7 @@ def extras_in_words(scene: Scene, random: Random, says_behind: bool) -> list[str
     return extras
 
 
-def caption(scene: Scene, random: Random, complete: bool = False) -> str:
+def caption(scene: Scene, random: Random, complete: bool = False, hour_unsaid: bool = False) -> str:
     """One caption; a complete one names hour, ground, hills, and each object's colour, size and side."""
     things = [thing_in_words(thing, random, complete) for thing in scene.things]
     random.shuffle(things)
@@ -143,7 +143,7 @@ def caption(scene: Scene, random: Random, complete: bool = False) -> str:
     ground = ground_in_words(scene, random, says_hill)
     hour = random.choice(AT_HOUR[scene.hour])
     says_ground = complete or says_hill or not things or random.random() >= GROUND_UNSAID[scene.ground]
-    says_hour = complete or random.random() >= HOUR_UNSAID[scene.hour]
+    says_hour = not hour_unsaid and (complete or random.random() >= HOUR_UNSAID[scene.hour])
     extras = extras_in_words(scene, random, says_relief and not says_hill)
     if not things:
         subject, says_ground = ground, False

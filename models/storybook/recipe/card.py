@@ -20,6 +20,8 @@ def measured(evaluation: dict, precision: dict) -> str:
         ceiling, generated = group["reconstructions (ceiling)"], group["generated"]
         shares = (f"{generated[column] / max(ceiling[column], 1e-6):.1%}" for column in COLUMNS)
         lines.append(f"| share of the ceiling | {' | '.join(shares)} |")
+    hours = ", ".join(f"{hour} {share:.0%}" for hour, share in evaluation.get("hour left open", {}).items())
+    lines += ["", f"Painted where the prompt leaves the hour open: {hours}."] * bool(hours)
     lines += ["", f"Reconstruction of held-out renders: {evaluation['reconstruction psnr']:.2f} dB."]
     lines += ["", f"Weights stored as int8 against fp32, {precision['prompts']} prompts, the same seeds:", ""]
     lines += ["| engine | PSNR dB: min, median, max | SSIM: min, median, max |", "|---|---|---|"]

@@ -158,7 +158,6 @@ def train_unet(work: Path, settings: Settings, name: str) -> None:
     unet = build_unet(settings)
     if name == "large":
         unet.load_state_dict(averaged_weights(work, "unet-small"))
-    trained = torch.compile(unet) if settings.compiled else unet
     steps, count = (getattr(settings, f"{name}_{what}") for what in ("steps", "batch"))
 
     def batch_loss(network: UNet2DConditionModel, step: int, first: int, last: int, dropped: float) -> Tensor:
@@ -176,7 +175,7 @@ def train_unet(work: Path, settings: Settings, name: str) -> None:
     held_back = min(HELD_BACK, len(latents) // 4)
 
     def loss(step: int) -> Tensor:
-        return batch_loss(trained, step, held_back, len(latents), DROPPED)
+        return batch_loss(unet, step, held_back, len(latents), DROPPED)
 
     @torch.no_grad()
     def show(averaged: UNet2DConditionModel) -> str:

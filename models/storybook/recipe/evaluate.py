@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -13,10 +14,10 @@ from torch import Tensor
 from recipe.captions import caption
 from recipe.classifier import judged, load_classifier
 from recipe.diffusion import images_for
-from recipe.labels import accuracies
+from recipe.labels import accuracies, split_outputs
 from recipe.pictures import paint
 from recipe.prompts import SHOWN
-from recipe.scenes import Scene, has_held_out_pair, labels_of, random_scene
+from recipe.scenes import HOURS, Scene, has_held_out_pair, labels_of, random_scene
 from recipe.sets import as_tensor
 from recipe.settings import Settings
 from recipe.sheets import save_sheet
@@ -77,6 +78,18 @@ def measure_group(
     }
 
 
+def measure_hours_left_open(
+    made: StableDiffusionPipeline, judge: torch.nn.Module, scenes: list[Scene], guidance: float, steps: int
+) -> dict[str, float]:
+    """How often each hour is painted where a prompt tells neither hour nor light nor clouds."""
+    random = Random(SCENE_SEED)
+    silent = [replace(scene, hour="day", light=False, clouds=0) for scene in scenes]
+    prompts = [caption(scene, random, complete=True, hour_unsaid=True) for scene in silent]
+    (hours, *_), _ = split_outputs(judged(judge, drawn(images_for(made, prompts, 0, guidance, steps))))
+    found = hours.argmax(-1)
+    return {hour: (found == index).float().mean().item() for index, hour in enumerate(HOURS)}
+
+
 def measure_reconstruction(made: StableDiffusionPipeline, count: int) -> float:
     """The autoencoder's decibels on renders of scenes as they come."""
     size = made.unet.config.sample_size * 8
@@ -103,11 +116,14 @@ def evaluate(
     made, judge = load_pipeline(source, settings.device), load_classifier(work)
     started = time.time()
     result: dict = {"prompts per group": count, "guidance": guidance, "steps": steps, "groups": {}}
-    for name, scenes in scenes_to_judge(count).items():
+    groups = scenes_to_judge(count)
+    for name, scenes in groups.items():
         result["groups"][name] = measure_group(made, judge, scenes, guidance, steps)
         print_table(name, result["groups"][name])
+    result["hour left open"] = measure_hours_left_open(made, judge, groups["one object"], guidance, steps)
     result["reconstruction psnr"] = measure_reconstruction(made, 2 * count)
-    print(f"\nreconstruction {result['reconstruction psnr']:.2f} dB, {time.time() - started:.0f} s", flush=True)
+    print(f"\nhour left open: {rounded(result['hour left open'])}")
+    print(f"reconstruction {result['reconstruction psnr']:.2f} dB, {time.time() - started:.0f} s", flush=True)
     report.write_text(json.dumps(rounded(result), indent=1) + "\n")
     shown = list(SHOWN[: settings.shown])
     save_sheet(images_for(made, shown, 0, guidance, steps), shown, work / "shown.png", 4)

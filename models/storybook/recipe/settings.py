@@ -13,7 +13,6 @@ class Settings:
     held_out_renders: int
     device: str
     bfloat16: bool
-    compiled: bool
     text_width: int
     text_layers: int
     text_captions: int
@@ -37,7 +36,7 @@ class Settings:
     large_steps: int
     ema: float
     shown: int
-    prediction: str = "v_prediction"
+    prediction: str = "epsilon"
 
 
 CPU = Settings(
@@ -47,7 +46,6 @@ CPU = Settings(
     held_out_renders=1_000,
     device="cpu",
     bfloat16=False,
-    compiled=False,
     text_width=128,
     text_layers=2,
     text_captions=60_000,
@@ -80,7 +78,6 @@ PRESETS = {
         renders=60_000,
         device="cuda",
         bfloat16=True,
-        compiled=True,
         vae_batch=16,
         vae_rate=1e-3,
         decoder_batch=8,
@@ -99,7 +96,6 @@ PRESETS = {
         held_out_renders=8,
         device="cpu",
         bfloat16=False,
-        compiled=False,
         text_width=32,
         text_layers=1,
         text_captions=500,
