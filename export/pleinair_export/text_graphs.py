@@ -11,7 +11,7 @@ from pleinair_export.trials import Context
 OLD_END = 2
 
 
-class TextEncoder(nn.Module):
+class ClipEncoder(nn.Module):
     """input_ids (B, 77) -> last_hidden_state (B, 77, D), pooler_output (B, D), hidden_states.0 .. N (B, 77, D)."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -23,7 +23,7 @@ class TextEncoder(nn.Module):
         return out.last_hidden_state, out.pooler_output, *out.hidden_states
 
 
-class ProjectedTextEncoder(nn.Module):
+class ProjectedClipEncoder(nn.Module):
     """input_ids (B, 77) -> text_embeds (B, P), last_hidden_state (B, 77, D), hidden_states.0 .. N (B, 77, D)."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -39,7 +39,7 @@ def text_encoder(name: str, model: nn.Module, context: Context) -> Spec:
     """Compared on one text, and on all of the context's."""
     width = model.config.hidden_size
     outputs = {"last_hidden_state": hidden_state(model), "pooler_output": Port("float32", ("batch", width))}
-    return reading(name, TextEncoder(ending(model, context.ids[name])), context, outputs)
+    return reading(name, ClipEncoder(ending(model, context.ids[name])), context, outputs)
 
 
 def projected_text_encoder(name: str, model: nn.Module, context: Context) -> Spec:
@@ -48,7 +48,7 @@ def projected_text_encoder(name: str, model: nn.Module, context: Context) -> Spe
         "text_embeds": Port("float32", ("batch", model.config.projection_dim)),
         "last_hidden_state": hidden_state(model),
     }
-    return reading(name, ProjectedTextEncoder(ending(model, context.ids[name])), context, outputs)
+    return reading(name, ProjectedClipEncoder(ending(model, context.ids[name])), context, outputs)
 
 
 def ending(model: nn.Module, ids: np.ndarray) -> nn.Module:

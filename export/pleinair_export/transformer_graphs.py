@@ -49,7 +49,7 @@ class GemmaEncoder(nn.Module):
         return (self.model(**told, use_cache=False, return_dict=True).last_hidden_state,)
 
 
-class Placed(nn.Module):
+class PlacedPatches(nn.Module):
     """diffusers' PatchEmbed for models that place tokens by their share of the picture: any size, in one trace."""
 
     def __init__(self, embed: nn.Module) -> None:
@@ -132,7 +132,7 @@ def rotated(attn: nn.Module, x: torch.Tensor, cosine: torch.Tensor, sine: torch.
     return x * cosine[None, :, None] + in_heads(attn, turned) * sine[None, :, None]
 
 
-class Transformer(nn.Module):
+class TransformerGraph(nn.Module):
     """What `sources.transformers` describes, its ports in that order -> out_sample."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -145,7 +145,7 @@ class Transformer(nn.Module):
                 module.forward = MethodType(rms_norm, module)
         embed = getattr(model, "pos_embed", None)
         if getattr(embed, "pos_embed", None) is not None and not embed.pos_embed_max_size:
-            model.pos_embed = Placed(embed)
+            model.pos_embed = PlacedPatches(embed)
         linear(model)
         if "axes_dims_rope" in model.config:
             model.pos_embed = Rotary(model.config.axes_dims_rope)
@@ -214,7 +214,7 @@ def transformer(name: str, model: nn.Module, context: Context) -> Spec:
 
     return Spec(
         name,
-        Transformer(model),
+        TransformerGraph(model),
         inputs=inputs,
         outputs=outputs,
         example=case(500.5, 2, 5 * side, 3 * side),

@@ -10,10 +10,10 @@ from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
 from pleinair.checks import one_of, whole
 from pleinair.engines import precision as precisions
 from pleinair.engines.engine import Engine, choose_engine
-from pleinair.engines.graphs import KEPT, Graphs
+from pleinair.engines.graphs import MAX_SHAPES, Graphs
 from pleinair.library.given import made_ready, with_refiner
 from pleinair.model import Model, Refiners
-from pleinair.painting import Guides, Kept, Painting, noise_sources
+from pleinair.painting import Guides, Loaded, Painting, noise_sources
 from pleinair.pictures.upscale import Upscalers
 from pleinair.request.help import lists_options
 from pleinair.request.keywords import Options
@@ -47,11 +47,11 @@ class Pipeline:
         self.memory = memory
         self.loading: Callable[[str], None] = lambda what: None  # called before a graph is loaded, which can take long
         how = {"device": device, "threads": threads, "precision": precision}
-        kept = 1 if memory == "low" else KEPT
-        self.graphs = Graphs(bundle, engine, kept=kept, opening=lambda what: self.loading(what), **how)
+        max_shapes = 1 if memory == "low" else MAX_SHAPES
+        self.graphs = Graphs(bundle, engine, max_shapes=max_shapes, opening=lambda what: self.loading(what), **how)
         upscalers = Upscalers(bundle, engine, lambda what: self.loading(what), **how)
-        refiners = Refiners(engine, bundle.files.hashed, lambda what: self.loading(what), kept=kept, **how)
-        self._kept = Kept(Model(bundle, self.graphs, Encoders(bundle)), refiners, upscalers)
+        refiners = Refiners(engine, bundle.files.hashed, lambda what: self.loading(what), max_shapes=max_shapes, **how)
+        self._loaded = Loaded(Model(bundle, self.graphs, Encoders(bundle)), refiners, upscalers)
 
     def __enter__(self) -> Self:
         return self
@@ -119,7 +119,7 @@ class Pipeline:
         return self._painting(request).encoded(generators)
 
     def _painting(self, request: Request) -> Painting:
-        return Painting(self._kept, request, lambda seeds: self.settings(request, seeds))
+        return Painting(self._loaded, request, lambda seeds: self.settings(request, seeds))
 
     def settings(self, request: Request, seeds: tuple[int, ...]) -> dict[str, Any]:
         """Everything that makes the pictures of these seeds, resolved; no path, user or host name."""
@@ -137,7 +137,7 @@ class Pipeline:
 
     def unload(self) -> None:
         """Give the memory of graphs and texts back; the next job loads them again."""
-        self._kept.release()
+        self._loaded.release()
 
 
 def load(

@@ -30,7 +30,7 @@ class FileInfo:
 
 
 @dataclass(frozen=True)
-class Files:
+class BundleFiles:
     """The files of a folder as a manifest lists them; `hashed` False trusts their sizes."""
 
     root: Path

@@ -46,8 +46,8 @@ def offered(choices: Iterable[str]) -> Callable[[str], list[str]]:
     return complete
 
 
-Form = Annotated[str, typer.Option("--format", help="openvino, onnx or both.", autocompletion=offered(FORMATS))]
-Weights = Annotated[
+FormatFlag = Annotated[str, typer.Option("--format", help="openvino, onnx or both.", autocompletion=offered(FORMATS))]
+WeightsFlag = Annotated[
     str, typer.Option(help="fp32, fp16 or int8: how weights are stored.", autocompletion=offered(WEIGHTS))
 ]
 Replace = Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")]
@@ -106,13 +106,13 @@ PAINTING = tuple(name for name, option in OPTIONS.items() if option.flag)
 
 def flag_of(option: Option) -> Any:
     """The flag of an option of the table."""
-    if option.kind.flag is bool:
+    if option.type.flag is bool:
         help = f"Do not {option.help[0].lower()}{option.help[1:]}" if option.default is True else option.help
         return flag(option.flag, bool, help, option.panel)
     usual = option.usual
     if not usual and option.default not in (None, "", ()):
         usual = f"{option.default:g}" if isinstance(option.default, float) else f"{option.default}"
-    return flag(option.flag, option.kind.flag, f"{ranged(option)}.", option.panel, usual, option.kind.choices)
+    return flag(option.flag, option.type.flag, f"{ranged(option)}.", option.panel, usual, option.type.choices)
 
 
 def loading_flag(name: str, usual: str | None = None) -> Any:

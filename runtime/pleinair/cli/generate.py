@@ -9,7 +9,7 @@ import typer
 
 from pleinair.cli.flags import Force, Json, NoMetadata, Output, takes
 from pleinair.cli.given import refiner_at_hand
-from pleinair.cli.progress import Progress, loaded
+from pleinair.cli.progress import ProgressBar, loaded
 from pleinair.cli.terminal import data, document, warn
 from pleinair.cli.usage import examples
 from pleinair.errors import PleinairError, RequestError
@@ -46,7 +46,7 @@ def generate(
         raise RequestError("give a PROMPT or a file of them with --prompts, and not both")
     if prompts is not None and film is not None:
         raise RequestError("--film is for a single prompt; leave it out, or name the prompt")
-    progress = context.with_resource(Progress())
+    progress = context.with_resource(ProgressBar())
     pipe = loaded(progress, **loading)
     options = refiner_at_hand(options, pipe.engine)
     if prompts is not None:

@@ -13,7 +13,7 @@ from pleinair.cli.models import description
 from pleinair.cli.terminal import aligned, data, document, printable, say, sketch
 from pleinair.cli.usage import examples
 from pleinair.errors import BundleError, Cancelled, RequestError
-from pleinair.library.listing import Download, Kept, downloads, kept_model, kept_models, size_on_disk
+from pleinair.library.listing import Download, LocalModel, downloads, local_model, local_models, size_on_disk
 from pleinair.library.memory import memory_needed
 from pleinair.library.removing import removable, removable_download, remove
 from pleinair.library.speed import Speed
@@ -37,7 +37,7 @@ def every(context: typer.Context, as_json: Json = False) -> None:
 @models.command("list")
 def list_models(as_json: Json = False) -> None:
     """List the models with what they take: disk, memory, seconds."""
-    found, unmade = kept_models(), downloads()
+    found, unmade = local_models(), downloads()
     if as_json:
         facts = {"models": [facts_of(each) for each in found], "downloads": [download_facts(each) for each in unmade]}
         document({"folder": str(models_folder()), **facts})
@@ -56,7 +56,7 @@ def show_model(
     name: Annotated[str, typer.Argument(help="A model's name.", show_default=False)], as_json: Json = False
 ) -> None:
     """Show all that is known of a model."""
-    found = kept_model(name)
+    found = local_model(name)
     if found.bundle is None:
         raise BundleError(found.problem or f"'{name}' is no model; remove it with: pleinair models rm {name}")
     facts = {**facts_of(found), **description(found.bundle), "name": name}
@@ -94,7 +94,7 @@ def confirm(folder: Path, size: int) -> None:
         raise Cancelled("nothing was removed; answer y, or add --yes")
 
 
-def row(model: Kept) -> tuple[str, ...]:
+def row(model: LocalModel) -> tuple[str, ...]:
     """A line of the table for people."""
     if model.bundle is None:
         return (model.name, gb(model.size), "-", one_line(model.reason, 60), "", "")
@@ -113,7 +113,7 @@ def speed_words(speed: Speed) -> str:
     return f"{speed.seconds:.3g} s ({speed.width}x{speed.height}, {speed.steps} steps, {speed.engine} {speed.device})"
 
 
-def facts_of(model: Kept) -> dict[str, Any]:
+def facts_of(model: LocalModel) -> dict[str, Any]:
     """A model for programs; `memory_gb` is the estimate of `pleinair.library.memory`, the speed was measured."""
     facts: dict[str, Any] = {"name": model.name, "folder": str(model.folder), "size_gb": in_gb(model.size)}
     if model.bundle is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from pleinair.cli.progress import Progress
+from pleinair.cli.progress import ProgressBar
 from pleinair.cli.terminal import complain, data, document, failure, say, warn
 from pleinair.errors import QualityError, RequestError, ResourceError
 from pleinair.files.output import ARRAYS, PICTURES, standing, write
@@ -18,7 +18,7 @@ from pleinair.tasks import lists
 
 def paint_list(
     pipe: Pipeline,
-    progress: Progress,
+    progress: ProgressBar,
     source: Path,
     common: dict[str, Any],
     folder: Path | None,

@@ -52,7 +52,7 @@ def info(
         raise typer.Exit(complain(problem, BundleError.exit_code, BundleError.__name__))
 
 
-def found_wrong(damaged: list[str], trials: list[sandboxes.Trial]) -> str | None:
+def found_wrong(damaged: list[str], trials: list[sandboxes.SandboxTrial]) -> str | None:
     """What is wrong with a bundle, in one line."""
     if damaged:
         return f"damaged: {'; '.join(damaged)}; restore the files or export the model again"
@@ -65,12 +65,12 @@ def found_wrong(damaged: list[str], trials: list[sandboxes.Trial]) -> str | None
     )
 
 
-def trial_facts(trial: sandboxes.Trial) -> dict[str, Any]:
+def trial_facts(trial: sandboxes.SandboxTrial) -> dict[str, Any]:
     peak = None if trial.peak_mb is None else round(trial.peak_mb, 1)
     return {"painted": trial.problem is None, "seconds": round(trial.seconds, 1), "peak_mb": peak}
 
 
-def tried_on_every_engine(bundle: Bundle) -> list[sandboxes.Trial]:
+def tried_on_every_engine(bundle: Bundle) -> list[sandboxes.SandboxTrial]:
     """The bundle painted from within limits, on every installed engine that it has graphs for."""
     if bundle.upscales:
         raise RequestError("an upscaler is tried with the picture it is to enlarge; leave --sandbox out")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pleinair.cli.flags import Force, Json, Output, takes
-from pleinair.cli.progress import Progress
+from pleinair.cli.progress import ProgressBar
 from pleinair.cli.terminal import aligned, data, document, say, warn
 from pleinair.cli.usage import examples
 from pleinair.files.metadata import MAX_LINES, brief, described, read
@@ -60,7 +60,7 @@ def rerun(
     files = planned_files(output, "", (0,), force) if output else []
     if planned.much:
         say(planned.much)
-    progress = context.with_resource(Progress())
+    progress = context.with_resource(ProgressBar())
     planned.pipe.loading = progress.loading
     again = planned.finish(merged([frame.result for frame in progress.frames(planned.frames()) if frame.result]))
     warnings = list(again.warnings)

@@ -37,15 +37,15 @@ class Graph(Protocol):
 class Opening:
     """How a graph is opened.
 
-    It is changed by the `edits` between reading and compiling, and stays compiled for the last `kept` sets of input
-    shapes, where it is compiled for shapes at all.
+    It is changed by the `edits` between reading and compiling, and stays compiled for the last `max_shapes` sets of
+    input shapes, where it is compiled for shapes at all.
     """
 
     device: str | None
     threads: int | None
     precision: str
     edits: Sequence[Edit]
-    kept: int
+    max_shapes: int
 
 
 class Engine(Protocol):

@@ -14,7 +14,7 @@ from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Engine, Graph, Opening, Shapes, engine_named
 from pleinair.engines.ports import check_answer, check_sizes, given, taken
 
-KEPT = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
+MAX_SHAPES = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
 
 
 class OneAtATime:
@@ -88,7 +88,7 @@ class Graphs:
     """The graphs of one bundle on one engine; threads may share them.
 
     `device` and `precision` are as `placement.parse` and `precision.parse` read them. A graph stays compiled for the
-    last `kept` sets of shapes. Raises RequestError for components, devices and precisions that are not here.
+    last `max_shapes` sets of shapes. Raises RequestError for components, devices and precisions that are not here.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Graphs:
         device: str | Mapping[str, str] | None = None,
         threads: int | None = None,
         precision: str | Mapping[str, str] | None = None,
-        kept: int = KEPT,
+        max_shapes: int = MAX_SHAPES,
         opening: Callable[[str], None] = lambda name: None,
     ) -> None:
         self.bundle = bundle
@@ -108,7 +108,7 @@ class Graphs:
         self.opening = opening  # called before a graph is opened, which can take long
         self._devices = placement.parse(device)
         self._precisions = precisions.parse(precision)
-        self._kept = kept
+        self._max_shapes = max_shapes
         self._open: dict[tuple[str, tuple[Edit, ...]], Graph] = {}
         self._turn = RLock()
         if device is not None or threads is not None:
@@ -129,7 +129,7 @@ class Graphs:
                     self.threads,
                     self._precisions[self._component(name)],
                     edits=edits,
-                    kept=self._kept,
+                    max_shapes=self._max_shapes,
                 )
             return self._open[key]
 
@@ -176,12 +176,12 @@ def open_graph(
     precision: str = precisions.F32,
     *,
     edits: Sequence[Edit] = (),
-    kept: int = KEPT,
+    max_shapes: int = MAX_SHAPES,
 ) -> Graph:
     """One graph of a bundle on an engine, not loaded yet; `device` None is the engine's default (the CPU)."""
     engine = engine_named(engine) if isinstance(engine, str) else engine
     kind = compute_precision(bundle, graph, engine, device, precision)
-    how = Opening(device=device, threads=threads, precision=kind, edits=edits, kept=kept)
+    how = Opening(device=device, threads=threads, precision=kind, edits=edits, max_shapes=max_shapes)
     opened = engine.open_graph(bundle, graph, how)
     return OneAtATime(Checked(opened, graph, bundle.manifest.graphs[graph]))
 

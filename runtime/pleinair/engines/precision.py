@@ -18,7 +18,7 @@ FASTEST: dict[tuple[str, str], dict[str, str]] = {
     ("NPU", "f16"): {"text": "f16", "unet": "f16", "vae": "f16", "upscaler": "f16"},
 }
 
-Wanted = Mapping[str, str]  # component -> a precision or "auto", for every component
+Precisions = Mapping[str, str]  # component -> a precision or "auto", for every component
 
 
 def parse(value: str | Mapping[str, str] | None) -> dict[str, str]:

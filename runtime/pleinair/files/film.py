@@ -10,7 +10,7 @@ from PIL import Image
 
 from pleinair.checks import number
 from pleinair.errors import RequestError
-from pleinair.files.containers import QUALITY, WRITERS, Timed
+from pleinair.files.containers import QUALITY, WRITERS, TimedPictures
 from pleinair.files.metadata import left_out, save_options
 from pleinair.files.output import PICTURES, check_folder, check_free, numbered, whole_file
 from pleinair.system.install import need
@@ -142,7 +142,7 @@ def _timed(frames: Iterable[Image.Image], seconds: float, hold: float) -> Iterat
         yield before, seconds + hold
 
 
-def _alike(timed: Timed) -> Timed:
+def _alike(timed: TimedPictures) -> TimedPictures:
     """Plain RGB frames of the first one's size; another size is an error."""
     size = None
     for frame, seconds in timed:

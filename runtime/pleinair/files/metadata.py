@@ -58,7 +58,7 @@ ABOUT = {  # of our JSON: what is not an argument of Pipeline.generate
     *("format", "seed", "seeds", "batch", "batch_seeds", "prompt", "negative", "negative_said", "task"),
     *("model", "bundle", "engine", "engine_version", "device", "threads", "precision", "pleinair"),
     *("image_sha256", "mask_sha256", "refiner_sha256", *FILMED),
-    *(name for name, option in OPTIONS.items() if option.kind.file),
+    *(name for name, option in OPTIONS.items() if option.type.file),
 }
 MASKED = ("inpaint", "outpaint")
 
@@ -109,7 +109,7 @@ def _fields(settings: dict[str, Any], seed: int) -> dict[str, Any]:
         if option.a1111 and not (name == "spacing" and listed) and _counts(name, settings):
             value = option.default if settings.get(name) is None else settings[name]
             field = "Eta DDIM" if name == "eta" and settings["sampler"] == "ddim" else option.a1111
-            if fields.get(field) is None and (option.kept or value != option.default):
+            if fields.get(field) is None and (option.recorded or value != option.default):
                 fields[field] = _in_a1111(name, value)
     return {**fields, "Version": f"pleinair {settings['pleinair']}"}
 
@@ -221,7 +221,7 @@ def _holds_path(value: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRecord:
     """What a picture's file says of how it was made."""
 
     kind: str  # PNG, JPEG, WEBP, GIF or MP4
@@ -242,7 +242,7 @@ class Found:
         return {"prompt": self.prompt, **said, **self.arguments}
 
 
-def read(file: str | Path) -> Found:
+def read(file: str | Path) -> FoundRecord:
     """What made a PNG, JPEG or WebP picture of pleinair's or another tool's, or a film of pleinair's.
 
     Raises RequestError: no such file, no picture, or nothing in it that is known.
@@ -254,13 +254,13 @@ def read(file: str | Path) -> Found:
         version = str(ours.get("pleinair") or "") or None
         texts = ours["prompt"], ours["negative"]
         rest = found.texts["pleinair"], warnings, arguments, _inputs(ours)
-        return Found(found.kind, "pleinair", version, *texts, ours, ours, *rest)
+        return FoundRecord(found.kind, "pleinair", version, *texts, ours, ours, *rest)
     if read_by_other := foreign.read_foreign(found.texts, found.size):
         record, raw = read_by_other
         texts = record.prompt, record.negative
         unread = [f"left unread: {'; '.join(found.skipped)}"] if found.skipped else []
         rest = raw, (*record.warnings, *unread), record.options, record.inputs
-        return Found(found.kind, record.tool, record.version, *texts, record.settings, None, *rest)
+        return FoundRecord(found.kind, record.tool, record.version, *texts, record.settings, None, *rest)
     unread = f" ({'; '.join(found.skipped)} left unread)" if found.skipped else ""
     raise RequestError(
         f"'{file}' holds no record of how it was made{unread};"
@@ -301,7 +301,7 @@ def _plain(value: Any) -> bool:
     return len(value) <= MAX_NAME if isinstance(value, str) else isinstance(value, int | float)
 
 
-def described(found: Found) -> dict[str, Any]:
+def described(found: FoundRecord) -> dict[str, Any]:
     """What was found, as JSON values; of a part that is larger than MAX_JSON, `left_out` has the size instead."""
     parts = {**vars(found), "options": found.options(), "inputs": list(found.inputs)}
     del parts["arguments"]

@@ -38,7 +38,7 @@ def words(option: Option) -> str:
 
 def ranged(option: Option) -> str:
     """What an option does, and what may be chosen: "How much of it is repainted (0 to 1)"."""
-    span = option.kind.span()
+    span = option.type.span()
     return option.help.removesuffix(".") + (f" ({span})" if span else "")
 
 
@@ -50,13 +50,13 @@ def page() -> str:
 
 def schema() -> dict[str, Any]:
     """The options that can be written in JSON, as a JSON schema."""
-    properties = {name: _property(each) for name, each in OPTIONS.items() if each.kind.json}
+    properties = {name: _property(each) for name, each in OPTIONS.items() if each.type.json}
     return {"type": "object", "properties": properties, "required": ["prompt"], "additionalProperties": False}
 
 
 def _property(option: Option) -> dict[str, Any]:
     default = {} if option.default is None else {"default": option.default}
-    return {**option.kind.schema(), "description": words(option), **default}
+    return {**option.type.schema(), "description": words(option), **default}
 
 
 def _python() -> Iterator[Option]:

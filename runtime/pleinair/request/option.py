@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from pleinair.request.kinds import Kind
+from pleinair.request.value_types import ValueType
 
 
 @dataclass(frozen=True)
 class Option:
     """One thing that a caller may ask for."""
 
-    kind: Kind
+    type: ValueType
     help: str
     default: Any  # where it is left out; None where that depends on something, which `usual` names
     usual: str = ""
@@ -18,7 +18,7 @@ class Option:
     flag: str | None = ""  # --name, --no-name for what is on by default; None where the command line has none
     needs: tuple[str, ...] = ()  # the options without any of which it means nothing
     a1111: str = ""  # its field in A1111's text
-    kept: bool = False  # recorded at its default too
+    recorded: bool = False  # at its default too
     by_sampler: bool = False  # whether only some samplers have it
     group: type | None = None
     field: str = ""  # of its group
@@ -36,6 +36,6 @@ class Option:
         return getattr(request, self.field)
 
 
-def option(default: Any, kind: Kind, help: str, *, compare: bool = True, **more: Any) -> Any:
+def option(default: Any, type: ValueType, help: str, *, compare: bool = True, **more: Any) -> Any:
     """A field of a group that is an option; `more` are the fields of `Option`."""
-    return field(default=default, compare=compare, metadata={"option": Option(kind, help, default, **more)})
+    return field(default=default, compare=compare, metadata={"option": Option(type, help, default, **more)})

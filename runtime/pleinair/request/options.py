@@ -15,7 +15,8 @@ from PIL.Image import Image
 from pleinair.network import guidance
 from pleinair.pictures.masks import FILLS, MAX_RADIUS
 from pleinair.pictures.vae import SIDES
-from pleinair.request.kinds import (
+from pleinair.request.option import Option, option
+from pleinair.request.value_types import (
     MAX_COUNT,
     SEED_LIMIT,
     Axes,
@@ -23,7 +24,7 @@ from pleinair.request.kinds import (
     Enlarger,
     Factor,
     Falling,
-    Files,
+    FileList,
     Flag,
     Folder,
     Function,
@@ -36,8 +37,7 @@ from pleinair.request.kinds import (
     Whole,
     Words,
 )
-from pleinair.request.option import Option, option
-from pleinair.sampling.noise import KINDS
+from pleinair.sampling.noise import NOISES
 from pleinair.sampling.samplers import RANGES, SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
 
@@ -81,7 +81,7 @@ class Randomness:
 
     seeds: tuple[int, ...] = option(None, Seeds(), "First seed, or all of them: 7,3,12.", usual="random", name="seed")
     noise: str = option(
-        KINDS[0], Choice(KINDS), "Whose random numbers, philox being A1111's NV.", a1111="RNG", kept=True
+        NOISES[0], Choice(NOISES), "Whose random numbers, philox being A1111's NV.", a1111="RNG", recorded=True
     )
     subseed: int | None = option(
         None,
@@ -97,7 +97,7 @@ class Randomness:
 class Work:
     """How the work is done; but for the last bits, it changes no picture."""
 
-    batch: int = option(1, Whole(1, MAX_COUNT), "Pictures in one network call.", kept=True)
+    batch: int = option(1, Whole(1, MAX_COUNT), "Pictures in one network call.", recorded=True)
     vae_tile: int | None = option(
         None, Whole(0, SIDES[1]), "Side in pixels of the VAE's tiles, 0 to cut none.", usual="by size"
     )
@@ -130,11 +130,11 @@ class Steps:
 class Text:
     """What is painted, and how its words are read."""
 
-    prompt: str = option("", Prompt("prompt"), "What to paint.", flag=None, kept=True)
+    prompt: str = option("", Prompt("prompt"), "What to paint.", flag=None, recorded=True)
     negative: str | None = option(None, Prompt("negative prompt"), "What to keep out of the picture.")
     clip_skip: int = option(1, Whole(1, MAX_SKIP), "The text encoder's layer, counted from its end.", a1111="Clip skip")
     embeddings: tuple[Path, ...] = option(
-        (), Files(), "Textual inversion file; may be repeated.", flag="--embedding", a1111="TI hashes"
+        (), FileList(), "Textual inversion file; may be repeated.", flag="--embedding", a1111="TI hashes"
     )
 
 
@@ -191,16 +191,16 @@ class Canvas:
     )
     mask: Image | None = option(None, InputPicture(), "White is repainted; of the picture's size.", needs=("image",))
     mask_blur: float = option(
-        4.0, Real(0, MAX_RADIUS), "Soft edge of the mask in pixels.", needs=MASKED, a1111="Mask blur", kept=True
+        4.0, Real(0, MAX_RADIUS), "Soft edge of the mask in pixels.", needs=MASKED, a1111="Mask blur", recorded=True
     )
     fill: str = option(
-        FILLS[0], Choice(FILLS), "What lies under the mask.", needs=MASKED, a1111="Masked content", kept=True
+        FILLS[0], Choice(FILLS), "What lies under the mask.", needs=MASKED, a1111="Masked content", recorded=True
     )
     only_masked: bool = option(
         False, Flag(), "Paint the masked region alone, in full size.", needs=("mask",), a1111="Inpaint area"
     )
-    padding: int = option(32, Whole(0, MAX_SIDE), "Pixels around that region.", needs=("only_masked",), kept=True)
-    restore: bool = option(True, Flag(), "Put the unmasked pixels back as they were.", needs=MASKED, kept=True)
+    padding: int = option(32, Whole(0, MAX_SIDE), "Pixels around that region.", needs=("only_masked",), recorded=True)
+    restore: bool = option(True, Flag(), "Put the unmasked pixels back as they were.", needs=MASKED, recorded=True)
     outpaint: tuple[int, int, int, int] | None = option(
         None, Sides(MAX_SIDE), "Pixels to add: LEFT,TOP,RIGHT,BOTTOM.", needs=("image",)
     )
@@ -220,7 +220,7 @@ class Hires:
         name="hires_strength",
         needs=SECOND,
         a1111="Denoising strength",
-        kept=True,
+        recorded=True,
     )
     enlarger: str = option(
         ENLARGERS[0],
@@ -228,7 +228,7 @@ class Hires:
         f"{', '.join(ENLARGERS)} or an upscaler bundle.",
         needs=SECOND,
         a1111="Hires upscaler",
-        kept=True,
+        recorded=True,
     )
     steps: Steps = field(kw_only=True)
 
@@ -257,7 +257,12 @@ class Refining:
 
     bundle: Path = option(None, Folder(), "Bundle that paints the last steps, as SDXL's refiner.", name="refiner")
     start: float = option(
-        0.8, SHARE, "Share of the timesteps before it takes over.", name="refiner_start", needs=("refiner",), kept=True
+        0.8,
+        SHARE,
+        "Share of the timesteps before it takes over.",
+        name="refiner_start",
+        needs=("refiner",),
+        recorded=True,
     )
 
 

@@ -56,11 +56,11 @@ def modern(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _plain_options(request: Request) -> Iterator[tuple[str, Any]]:
     """Every option that has a part in a request and is not at its default, as far as its value is what is written."""
     for name, option in OPTIONS.items():
-        apart = name in APART or option.by_sampler or option.kind.file or not option.kind.json
+        apart = name in APART or option.by_sampler or option.type.file or not option.type.json
         if apart or not counts(option, request):
             continue
         value = option.of(request)
-        if option.kept or value != option.default:
+        if option.recorded or value != option.default:
             value = WORDS[name](value) if name in WORDS else value
             yield name, list(value) if isinstance(value, tuple) else value
 

@@ -22,7 +22,7 @@ from pleinair.bundle.manifest import (
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.bundle.verifying import FileInfo
 from pleinair.sources import transformers, unets
-from pleinair.sources.families import PROJECTED, Family, Part
+from pleinair.sources.families import PROJECTED, Component, Family
 
 Config = Mapping[str, Any]
 
@@ -180,7 +180,7 @@ def denoiser(model: Described) -> Denoiser:
     return model.rules.denoiser(model)
 
 
-def pooled_width(part: Part, config: Config) -> Any:
+def pooled_width(part: Component, config: Config) -> Any:
     """Numbers that a text encoder says of a text as a whole."""
     return config.get("projection_dim" if part.kind == PROJECTED else "hidden_size", 512)
 

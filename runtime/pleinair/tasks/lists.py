@@ -26,9 +26,9 @@ from pleinair.files.output import PICTURES, check_folder, check_free, folded, fr
 from pleinair.library.given import with_refiner
 from pleinair.pipeline import Pipeline
 from pleinair.request.keywords import asked
-from pleinair.request.kinds import SEED_LIMIT
 from pleinair.request.options import OPTIONS, PARAMETERS
 from pleinair.request.request import resolve
+from pleinair.request.value_types import SEED_LIMIT
 from pleinair.results import Frame, Result
 from pleinair.system.files import read_file
 from pleinair.system.locks import only_one
@@ -40,7 +40,7 @@ SHOWN = 400  # characters of the reason why a line is not painted
 DEVICES = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.I
 )  # what Windows takes for one
-KEYS = ("output", *(name for name, option in OPTIONS.items() if option.kind.json))  # of a line
+KEYS = ("output", *(name for name, option in OPTIONS.items() if option.type.json))  # of a line
 LEDGER = ".pictures.jsonl"
 
 
@@ -312,7 +312,7 @@ def _paint(
 
 def _key(line: Line, bundle: Bundle) -> str:
     """What a line asks of this model, whatever its place in the list."""
-    options = {name: value for name, value in line.options.items() if OPTIONS[name].kind.json}
+    options = {name: value for name, value in line.options.items() if OPTIONS[name].type.json}
     wish = [bundle.manifest.name, line.prompt, line.negative, options, str(line.output)]
     return hashlib.sha256(json.dumps(wish, sort_keys=True, default=str).encode()).hexdigest()[:16]
 

@@ -21,8 +21,8 @@ from pleinair.network.feeds import Told
 from pleinair.network.guidance import Guide
 from pleinair.pipeline import Pipeline
 from pleinair.request.keywords import asked
-from pleinair.request.kinds import SEED_LIMIT
 from pleinair.request.request import Request, resolve
+from pleinair.request.value_types import SEED_LIMIT
 from pleinair.results import Frame
 from pleinair.sampling.noise import NoiseSource, slerp
 from pleinair.text.reader import MAX_CHUNKS

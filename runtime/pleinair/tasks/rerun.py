@@ -15,12 +15,12 @@ from pleinair import pipeline
 from pleinair.bundle.opening import Bundle, bundle_identity
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files.foreign.record import shown
-from pleinair.files.metadata import FILMED, Found, read
+from pleinair.files.metadata import FILMED, FoundRecord, read
 from pleinair.library.given import with_refiner
 from pleinair.pipeline import Pipeline
-from pleinair.request.kinds import MAX_COUNT
 from pleinair.request.options import ENLARGERS, OPTIONS
 from pleinair.request.request import Request, resolve
+from pleinair.request.value_types import MAX_COUNT
 from pleinair.results import Frame, Result
 from pleinair.text.syntax import WORD_AND
 
@@ -43,7 +43,7 @@ class Remake:
     """What `rerun` is about to do: its pipeline, the request, and the picture to compare with."""
 
     pipe: Pipeline
-    found: Found
+    found: FoundRecord
     options: dict[str, Any]
     original: np.ndarray  # (H, W, 3) uint8
     warnings: tuple[str, ...]
@@ -252,7 +252,7 @@ def _load(
     return pipe
 
 
-def _other_model(pipe: Pipeline, found: Found) -> list[str]:
+def _other_model(pipe: Pipeline, found: FoundRecord) -> list[str]:
     """A warning where the bundle is not the one that made the picture, by content if the record has that."""
     here = bundle_identity(pipe.bundle)
     recorded = found.ours or {}
@@ -271,7 +271,7 @@ def _other_model(pipe: Pipeline, found: Found) -> list[str]:
     return [f"made with {made_by}, painted with '{here['name']}'; name another bundle with --model"]
 
 
-def _accepted(options: dict[str, Any], found: Found) -> tuple[dict[str, Any], list[str]]:
+def _accepted(options: dict[str, Any], found: FoundRecord) -> tuple[dict[str, Any], list[str]]:
     """The options this version has, and the names of the others; seeds that shared a batch are painted together."""
     accepted = {name: value for name, value in options.items() if name in OPTIONS}
     unknown = [name for name in options if name not in OPTIONS]

@@ -14,12 +14,12 @@ from pleinair.errors import RequestError
 from pleinair.network.feeds import Told, fed
 from pleinair.network.guidance import Guide
 from pleinair.text.chunks import EMPTY, Chunk, Chunker, rows_used
-from pleinair.text.encoders import Encoders, Heard, kept, open_norm, skipped, text_mask, width_of
+from pleinair.text.encoders import Encoders, Heard, open_norm, rows_told, skipped, text_mask, width_of
 from pleinair.text.inversion import open_embeddings
 from pleinair.text.syntax import (
     WORD_AND,
-    Part,
     Piece,
+    PromptPart,
     Version,
     Warnings,
     affordable,
@@ -40,7 +40,7 @@ MAX_CHUNKS = 1024  # that a job holds: chunks x (parts + 1) x changes; 240 MB at
 class Said:
     """A part of the prompt as tokens: its versions, which of them each step sees, and the chunks of each encoder."""
 
-    part: Part
+    part: PromptPart
     versions: tuple[Version, ...]
     chunks: tuple[tuple[tuple[Chunk, ...], ...], ...]  # of each encoder those of each version
 
@@ -83,7 +83,7 @@ class Conditioning:
         return self._guides[now]
 
 
-class Reader:
+class PromptReader:
     """Reads prompts for a bundle's text encoders, with the embeddings that prompts may name.
 
     `clip_skip` k takes the k-th hidden state from the end and the final layer norm, as A1111 does and diffusers with
@@ -169,7 +169,7 @@ class Reader:
         """As A1111, without AND: there it is a word."""
         if WORD_AND.search(checked("negative prompt", negative)):
             warnings.setdefault("AND in a negative prompt is read as a word; write a comma instead")
-        return self._say(Part(negative, 1.0), steps, warnings)
+        return self._say(PromptPart(negative, 1.0), steps, warnings)
 
     def tell_of_embeddings(self, said: list[Said], warnings: Warnings) -> None:
         used = rows_used(chunk for each in said for chunk in each.first)
@@ -187,7 +187,7 @@ class Reader:
         name = chunker.encoder.graph
         return self._encoders.heard(lambda: graph(name), chunker.encoder, output, chunker.ids(chunk), table)
 
-    def _say(self, part: Part, steps: int, warnings: Warnings) -> Said:
+    def _say(self, part: PromptPart, steps: int, warnings: Warnings) -> Said:
         found = versions(part.text, steps, warnings)
         texts: list[list[Piece]] = [pieces(version.text, warnings) for version in found]
         chunks = (tuple(chunker.chunks(text, warnings) for text in texts) for chunker in self.chunkers)
@@ -202,7 +202,7 @@ class _Encoding:
     """The chunks of one reading as feeds; each chunk is asked for once, with every weight it has."""
 
     def __init__(
-        self, reader: Reader, graph: Callable[[str], Graph], count: int, said: list[Said], warnings: Warnings
+        self, reader: PromptReader, graph: Callable[[str], Graph], count: int, said: list[Said], warnings: Warnings
     ) -> None:
         self._reader = reader
         self._graph = graph
@@ -253,7 +253,7 @@ class _Encoding:
         if made.mask:
             chunker = self._reader.chunkers[place]
             encoder = chunker.encoder
-            masks = [kept(encoder, text_mask(encoder, chunker.ids(chunk))) for chunk in filled]
+            masks = [rows_told(encoder, text_mask(encoder, chunker.ids(chunk))) for chunk in filled]
             return np.concatenate(masks, axis=1).astype(np.float32)
         return np.concatenate([self._emphasized(place, chunk) for chunk in filled], axis=1)
 
@@ -277,7 +277,7 @@ def padded(weights: tuple[float, ...], encoder: TextEncoder) -> np.ndarray:
     """The weight of each token that the network is told of (length,)."""
     full = np.ones(encoder.length, np.float32)
     full[encoder.start : encoder.start + len(weights)] = weights
-    return kept(encoder, full[None])[0]
+    return rows_told(encoder, full[None])[0]
 
 
 def heavier(hidden: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ Warnings = dict[str, None]  # what is told to the caller, each once and in order
 
 
 @dataclass(frozen=True)
-class Part:
+class PromptPart:
     """One side of an AND, and the weight of its guidance."""
 
     text: str
@@ -93,7 +93,7 @@ def checked(name: str, prompt: str) -> str:
     return prompt
 
 
-def split_parts(prompt: str, warnings: Warnings) -> list[Part]:
+def split_parts(prompt: str, warnings: Warnings) -> list[PromptPart]:
     """The parts joined by AND, each with the number behind its last colon as weight ("a AND b :0.5"), or 1."""
     texts = WORD_AND.split(prompt)
     parts = [_weighted_part(text, warnings) for text in texts]
@@ -107,12 +107,12 @@ def split_parts(prompt: str, warnings: Warnings) -> list[Part]:
     return parts
 
 
-def _weighted_part(text: str, warnings: Warnings) -> Part:
+def _weighted_part(text: str, warnings: Warnings) -> PromptPart:
     colon = text.rfind(":")
     found = PART_WEIGHT.fullmatch(text, colon + 1) if colon >= 0 else None
     if found is None:
-        return Part(text.rstrip() or text, 1.0)
-    return Part(text[:colon].rstrip(), _bounded(float(found[1]), warnings))
+        return PromptPart(text.rstrip() or text, 1.0)
+    return PromptPart(text[:colon].rstrip(), _bounded(float(found[1]), warnings))
 
 
 def versions(text: str, steps: int, warnings: Warnings) -> list[Version]:

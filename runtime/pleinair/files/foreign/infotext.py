@@ -9,7 +9,7 @@ import re
 
 from pleinair.files.foreign.record import (
     Fields,
-    Record,
+    ForeignRecord,
     check_prompt,
     lost_fields,
     parsed,
@@ -22,8 +22,8 @@ from pleinair.files.foreign.record import (
     take_schedule,
     whole,
 )
-from pleinair.request.kinds import Real, Whole
 from pleinair.request.options import OPTIONS
+from pleinair.request.value_types import Real, Whole
 
 AUTOMATIC = {  # what A1111 means by "Automatic", where that is not its uniform one
     "dpmpp_2m": "karras",
@@ -121,7 +121,7 @@ def _value(line: str, start: int, fruitless: int) -> tuple[str, int, int]:
     return line[start:end].strip(), end, fruitless
 
 
-def read_infotext(text: str) -> Record | None:
+def read_infotext(text: str) -> ForeignRecord | None:
     """A `parameters` text; None where it has no line of fields and so may be any comment."""
     text, mark, extra = text.strip().partition(f"{SDCPP}, SDCPP: ")
     *lines, last = f"{text}{SDCPP if mark else ''}".split("\n")
@@ -135,7 +135,7 @@ def read_infotext(text: str) -> Record | None:
             into, line = negative, line[16:].strip()
         into.append(line)
     version = found.get("Version", "")
-    record = Record(_author(version), version or None, "\n".join(prompt), "\n".join(negative), dict(found))
+    record = ForeignRecord(_author(version), version or None, "\n".join(prompt), "\n".join(negative), dict(found))
     if version.startswith(("pleinair ", "stable-diffusion.cpp", "Fooocus ")):
         record.version = version.partition(" ")[2] or None
     fields = Fields(found)
@@ -154,7 +154,7 @@ def _author(version: str) -> str:
     return "Forge" if re.match(r"f[0-9]|neo", version) else "A1111"
 
 
-def _take_fields(record: Record, fields: Fields) -> None:
+def _take_fields(record: ForeignRecord, fields: Fields) -> None:
     if record.tool != "stable-diffusion.cpp":
         take_sampler(record, fields.get("Sampler"), fields.get("Schedule type") or fields.get("Scheduler"))
         if record.tool in ("A1111", "Forge"):
@@ -187,9 +187,9 @@ def _take_fields(record: Record, fields: Fields) -> None:
 NUMBERS = {  # fields that are read as they are
     "Seed": ("seed", whole),
     **{
-        option.a1111: (name, whole if isinstance(option.kind, Whole) else real)
+        option.a1111: (name, whole if isinstance(option.type, Whole) else real)
         for name, option in OPTIONS.items()
-        if option.a1111 and not option.needs and type(option.kind) in (Whole, Real) and name != "eta"
+        if option.a1111 and not option.needs and type(option.type) in (Whole, Real) and name != "eta"
     },
 }
 
@@ -200,7 +200,7 @@ def _numbers(text: str) -> list[float]:
     return [] if None in numbers else numbers
 
 
-def _take_uniform(record: Record) -> None:
+def _take_uniform(record: ForeignRecord) -> None:
     """The schedule A1111 uses where none is named: its sampler's own ("Automatic", since 1.9) or the uniform one."""
     sampler = record.options.get("sampler")
     if sampler is None or "spacing" in record.options or sampler in UNSPACED:
@@ -211,14 +211,14 @@ def _take_uniform(record: Record) -> None:
     record.options["spacing"] = automatic or "linspace"
 
 
-def _take_size(record: Record, size: str) -> None:
+def _take_size(record: ForeignRecord, size: str) -> None:
     if found := SIZE.fullmatch(size.strip().strip("()").replace(", ", "x")):
         record.options |= {"width": int(found[1]), "height": int(found[2])}
     elif size:
         record.lose(f"the file's Size '{shown(size)}' is none and was left out")
 
 
-def _take_hires(record: Record, fields: Fields) -> None:
+def _take_hires(record: ForeignRecord, fields: Fields) -> None:
     factor = _factor(record, fields)
     if not factor and "First pass size" in fields.asked:
         fields.get("Denoising strength")  # of a second pass that is not followed
@@ -240,15 +240,15 @@ def _take_hires(record: Record, fields: Fields) -> None:
         record.lose(f"Hires upscaler '{shown(upscaler)}' is replaced by the default one")
 
 
-def _take_hires_sampler(record: Record, name: str) -> None:
+def _take_hires_sampler(record: ForeignRecord, name: str) -> None:
     take_sampler(record, name, option="hires_sampler", what="Hires sampler")
 
 
-def _take_hires_spacing(record: Record, name: str) -> None:
+def _take_hires_spacing(record: ForeignRecord, name: str) -> None:
     take_schedule(record, name, "hires_spacing")
 
 
-def _factor(record: Record, fields: Fields) -> float | None:
+def _factor(record: ForeignRecord, fields: Fields) -> float | None:
     """How much larger the second pass is; the size of a first pass, where the text has that, is taken."""
     width, height = record.options.get("width"), record.options.get("height")
     for name in ("Hires scale", "Hires upscale"):
@@ -264,7 +264,7 @@ def _factor(record: Record, fields: Fields) -> float | None:
     return factor
 
 
-def _first_pass(record: Record, fields: Fields, first: tuple[int, int], size: tuple[int, int]) -> float | None:
+def _first_pass(record: ForeignRecord, fields: Fields, first: tuple[int, int], size: tuple[int, int]) -> float | None:
     """Hires as A1111 wrote it before it had fields of its own: `size` was the end, and 0x0 the model's own area."""
     if not all(first):
         scale = math.sqrt(OWN_AREA / (size[0] * size[1]))
@@ -282,7 +282,7 @@ def _first_pass(record: Record, fields: Fields, first: tuple[int, int], size: tu
     return factor
 
 
-def _take_mask(record: Record, fields: Fields) -> None:
+def _take_mask(record: ForeignRecord, fields: Fields) -> None:
     if any(name in fields.raw for name in MASKED):
         record.inputs = ("image", "mask")
     elif "strength" in record.options:
@@ -299,7 +299,7 @@ def _take_mask(record: Record, fields: Fields) -> None:
         record.options["only_masked"] = bool(fields.get("Inpaint area"))
 
 
-def _take_sdcpp(record: Record, fields: Fields, extra: str) -> None:
+def _take_sdcpp(record: ForeignRecord, fields: Fields, extra: str) -> None:
     """Its "Sampler: euler_a karras", and what its JSON says more exactly."""
     sampler, _, schedule = fields.text("Sampler").partition(" ")
     if numbers := _numbers(fields.raw.get("Custom Sigmas", "")):
@@ -317,7 +317,7 @@ def _take_sdcpp(record: Record, fields: Fields, extra: str) -> None:
     take_sampler(record, sampler, schedule)
 
 
-def _take_sdcpp_json(record: Record, more: Fields, sampler: str, schedule: str) -> tuple[str, str]:
+def _take_sdcpp_json(record: ForeignRecord, more: Fields, sampler: str, schedule: str) -> tuple[str, str]:
     """The prompt without the <lora:...> that the text repeats, and the names of sampler and schedule."""
     prompt, sampling = more.part("prompt"), more.part("sampling")
     guidance = sampling.part("guidance")
