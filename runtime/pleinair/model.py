@@ -1,6 +1,5 @@
 """Models that are open: their bundles, and what stays loaded of them between jobs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -28,13 +27,12 @@ class Model:
 class Refiners:
     """The models that finish what others began, opened once for all jobs of a pipeline, on its engine.
 
-    `opening` is called before a graph is loaded; `how` is the rest of what `Graphs` takes.
+    `how` is what else `Graphs` takes.
     """
 
-    def __init__(self, engine: Engine, verify: bool, opening: Callable[[str], None], **how: object) -> None:
+    def __init__(self, engine: Engine, verify: bool, **how: object) -> None:
         self._engine = engine
         self._verify = verify
-        self._opening = opening
         self._how = how
         self._open: dict[Path, Model] = {}
         self._turn = RLock()
@@ -44,7 +42,7 @@ class Refiners:
         with self._turn:
             if folder not in self._open:
                 bundle = open_bundle(folder, verify=self._verify)
-                graphs = Graphs(bundle, self._engine, opening=self._opening, **self._how)
+                graphs = Graphs(bundle, self._engine, **self._how)
                 self._open[folder] = Model(bundle, graphs, Encoders(bundle))
             return self._open[folder]
 

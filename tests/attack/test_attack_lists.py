@@ -19,7 +19,7 @@ from pleinair.errors import BundleError, EngineError, PleinairError, RequestErro
 from pleinair.files import film
 from pleinair.files.output import free_names, planned_files, whole_file
 from pleinair.tasks import lists as jobs
-from pleinair.tasks.filming import recorded
+from pleinair.tasks.filming import Filming
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="has no FIFOs, and makes links for administrators only")
 
@@ -601,11 +601,11 @@ def test_a_preview_that_fails_costs_no_picture(pipe):
     def frames():
         return (replace(frame, preview=failing) for frame in pipe.stream("a", seed=1, **QUICK))
 
-    failed = []
-    *_, last = recorded(frames(), [Path("f.gif")], failed=failed)
-    assert last.result is not None and len(failed) == 1
+    filming = Filming([Path("f.gif")], sparing=True)
+    *_, last = filming.through(frames())
+    assert last.result is not None and len(filming.failed) == 1
     with pytest.raises(PleinairError):
-        list(recorded(frames(), [Path("g.gif")]))
+        list(Filming([Path("g.gif")]).through(frames()))
 
 
 def test_files_of_other_threads_keep_their_permissions():

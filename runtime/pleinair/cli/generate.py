@@ -12,8 +12,8 @@ from pleinair.cli.given import refiner_at_hand
 from pleinair.cli.progress import ProgressBar, loaded
 from pleinair.cli.terminal import data, document, warn
 from pleinair.cli.usage import examples
-from pleinair.errors import PleinairError, RequestError
-from pleinair.files.output import ARRAYS, check_apart, planned_files, write
+from pleinair.errors import RequestError
+from pleinair.files.output import ARRAYS, check_apart, no_room, planned_files, write
 from pleinair.library.speed import Speed, remember
 from pleinair.request.request import resolve
 from pleinair.results import Result, merged
@@ -57,43 +57,45 @@ def generate(
     request = resolve(pipe.bundle, prompt, **options)
     frames = pipe.walk(request)
     files = planned_files(output, prompt, request.seeds, force)
-    results, written, said, write_s, waiting = [], [], [], 0.0, iter(files)
-    filmed: list[tuple[int, Path]] = []
-    failed: list[PleinairError] = []
+    results, written, write_s, waiting = [], [], 0.0, iter(files)
+    filming = None
     if film is not None:
         from pleinair.files.film import planned_films
-        from pleinair.tasks.filming import recorded
+        from pleinair.tasks.filming import Filming
 
         into = planned_films(film, request.seeds, force)
         check_apart([*files, *into])
-        told = {"metadata": not no_metadata, "written": filmed, "warnings": said, "failed": failed}
-        frames = recorded(frames, into, overwrite=force, **told)
+        filming = Filming(into, overwrite=force, metadata=not no_metadata, sparing=True)
+        frames = filming.through(frames)
     in_one_file = files[0].suffix.lower() == ARRAYS
     for frame in progress.frames(frames, len(request.seeds)):
         if frame.result and in_one_file:
             results.append(frame.result)
         elif frame.result:  # a picture is on disk as soon as it is done, and leaves memory
             mark = perf_counter()
-            written += write(frame.result, [next(waiting) for _ in frame.seeds], force, not no_metadata, said)
+            written += write(frame.result, [next(waiting) for _ in frame.seeds], force, not no_metadata)
             write_s += perf_counter() - mark
             results.append(frame.result.without_pixels())
     result = merged(results)
     if in_one_file:
         mark = perf_counter()
-        written = write(result, files, force, not no_metadata, said)
+        written = write(result, files, force, not no_metadata)
         write_s += perf_counter() - mark
     remember(pipe.bundle.path, speed_of(result))
-    result = replace(result, warnings=(*result.warnings, *said))
+    if not no_metadata:
+        filmed = [] if filming is None else [file for _, file in filming.written]
+        lost = no_room([*files, *filmed], result.settings, result.seeds)
+        result = replace(result, warnings=(*result.warnings, *lost))
     warn(*result.warnings)
     if as_json:
         facts = summary(result, written, write_s, perf_counter() - started)
-        if film is not None:
-            facts["films"] = [{"path": str(each), "seed": seed} for seed, each in filmed]
+        if filming is not None:
+            facts["films"] = [{"path": str(each), "seed": seed} for seed, each in filming.written]
         document(facts)
     else:
         data(*written)
-    if failed:
-        raise failed[0]
+    if filming is not None and filming.failed:
+        raise filming.failed[0]
 
 
 def summary(result: Result, files: list[Path], write_s: float, spent_s: float) -> dict[str, Any]:

@@ -92,9 +92,7 @@ def loaded(progress: ProgressBar, model: Path | None, **options: Any) -> Pipelin
     """An open model that says what it is loading, and what has to be made first."""
     model = at_hand(model, options.get("engine"))
     progress.loading("the model")
-    pipe = load(model, **options)
-    pipe.loading = progress.loading
-    return pipe
+    return load(model, **options, on_load=progress.loading)
 
 
 def clock(seconds: float) -> str:

@@ -88,7 +88,8 @@ class Graphs:
     """The graphs of one bundle on one engine; threads may share them.
 
     `device` and `precision` are as `placement.parse` and `precision.parse` read them. A graph stays compiled for the
-    last `max_shapes` sets of shapes. Raises RequestError for components, devices and precisions that are not here.
+    last `max_shapes` sets of shapes. `on_load` is told a graph's name before it is opened, which can take long. Raises
+    RequestError for components, devices and precisions that are not here.
     """
 
     def __init__(
@@ -100,12 +101,12 @@ class Graphs:
         threads: int | None = None,
         precision: str | Mapping[str, str] | None = None,
         max_shapes: int = MAX_SHAPES,
-        opening: Callable[[str], None] = lambda name: None,
+        on_load: Callable[[str], None] | None = None,
     ) -> None:
         self.bundle = bundle
         self.engine = engine
         self.threads = threads
-        self.opening = opening  # called before a graph is opened, which can take long
+        self._on_load = on_load
         self._devices = placement.parse(device)
         self._precisions = precisions.parse(precision)
         self._max_shapes = max_shapes
@@ -120,7 +121,8 @@ class Graphs:
         key = name, tuple(edits)
         with self._turn:
             if key not in self._open:
-                self.opening(name)
+                if self._on_load is not None:
+                    self._on_load(name)
                 self._open[key] = open_graph(
                     self.bundle,
                     name,

@@ -93,7 +93,7 @@ class Guidance:
 
 
 @dataclass(frozen=True)
-class Method:
+class GuidanceMethod:
     """One way to steer: the scale that is used of what was asked for, the rows of a step, what its answers make.
 
     `contrast` says whether the negative prompt has a share in the step. `combined` returns the output, and what it
@@ -152,9 +152,9 @@ def toward_text(base: np.ndarray, parts: list[np.ndarray], weights: tuple[float,
 
 
 METHODS = {
-    "cfg": Method(scale=asked_scale, rows=text_rows, combined=text_combined),
-    "embedded": Method(scale=no_scale, rows=text_rows, combined=text_combined),
-    "image_text": Method(scale=asked_scale, rows=image_text_rows, combined=image_text_combined),
+    "cfg": GuidanceMethod(scale=asked_scale, rows=text_rows, combined=text_combined),
+    "embedded": GuidanceMethod(scale=no_scale, rows=text_rows, combined=text_combined),
+    "image_text": GuidanceMethod(scale=asked_scale, rows=image_text_rows, combined=image_text_combined),
 }
 
 

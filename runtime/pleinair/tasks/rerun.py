@@ -1,7 +1,7 @@
 """A picture made again from what its file says, and how far the two are apart."""
 
 import warnings as python_warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import log10
@@ -113,6 +113,7 @@ def plan(
     embeddings: Sequence[Path] = (),
     refiner: Path | None = None,
     upscaler: Path | None = None,
+    on_load: Callable[[str], None] | None = None,
 ) -> Remake:
     """Read a picture's record and load what is to make it again, on the recorded engine and device where they are here.
 
@@ -151,9 +152,8 @@ def plan(
         raise RequestError(f"'{file}' was finished by '{name}', which no record holds; give --refiner BUNDLE")
     if refiner is not None and not recorded.get("refiner"):
         raise RequestError(f"'{file}' was made without a refiner; leave it out")
-    warnings = list(found.warnings)
-    pipe = _load(model, recorded, {"engine": engine, "device": device, "precision": precision}, warnings)
-    warnings += _other_model(pipe, found)
+    pipe, otherwise = _load(model, recorded, {"engine": engine, "device": device, "precision": precision}, on_load)
+    warnings = [*found.warnings, *otherwise, *_other_model(pipe, found)]
     options, unknown = _accepted(found.options(), found)
     if unknown:
         warnings.append(f"not followed, for this version has no such option: {', '.join(map(shown, unknown[:8]))}")
@@ -221,9 +221,16 @@ def alone(result: Result, seed: int) -> Result:
 
 
 def _load(
-    model: str | Path | None, recorded: dict[str, Any], asked: dict[str, str | None], warnings: list[str]
-) -> Pipeline:
-    """A pipeline on the recorded engine, device, threads and precision unless others are asked for or not here."""
+    model: str | Path | None,
+    recorded: dict[str, Any],
+    asked: dict[str, str | None],
+    on_load: Callable[[str], None] | None,
+) -> tuple[Pipeline, list[str]]:
+    """A pipeline on the recorded engine, device, threads and precision unless others are asked for or not here.
+
+    With it come warnings about all that is otherwise than recorded.
+    """
+    warnings = []
     engine = asked["engine"]
     was = {name: recorded.get(name) for name in ("engine", "device") if isinstance(recorded.get(name), str)}
     if recorded:  # records from before the option hold none, and were all made in f32 on the CPU
@@ -234,13 +241,13 @@ def _load(
         was = {"engine": None}
     wanted = {**was, **{name: value for name, value in asked.items() if value is not None}}
     try:
-        pipe = pipeline.load(model, **wanted)
+        pipe = pipeline.load(model, **wanted, on_load=on_load)
     except BundleError:
         raise
     except (EngineError, RequestError) as error:
         if all(value is None for value in was.values()):
             raise
-        pipe = pipeline.load(model, **asked)
+        pipe = pipeline.load(model, **asked, on_load=on_load)
         warnings.append(f"not painted as recorded: {error.reason}; the picture may differ")
     for name, here in {"engine": pipe.engine, "device": pipe.device, "precision": pipe.precision}.items():
         if recorded.get(name) not in (None, here):
@@ -249,7 +256,7 @@ def _load(
     if recorded.get("engine") == pipe.engine and recorded.get("engine_version") not in (None, version):
         was_version = shown(recorded["engine_version"])
         warnings.append(f"made with {pipe.engine} {was_version}, painted with {version}; the picture may differ")
-    return pipe
+    return pipe, warnings
 
 
 def _other_model(pipe: Pipeline, found: FoundRecord) -> list[str]:
