@@ -8,7 +8,7 @@ import typer
 from pleinair.bundle.opening import open_bundle
 from pleinair.checks import one_line, one_of
 from pleinair.cli.flags import WEIGHTS, FormatFlag, Json, OwnSampler, Replace, WeightsFlag, formats_of, offered
-from pleinair.cli.models import description
+from pleinair.cli.info import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
 from pleinair.errors import RequestError

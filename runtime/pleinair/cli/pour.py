@@ -8,7 +8,7 @@ import typer
 from pleinair.bundle.opening import open_bundle
 from pleinair.cli.export import usual_out
 from pleinair.cli.flags import FormatFlag, Json, OwnSampler, Replace, WeightsFlag, formats_of, offered
-from pleinair.cli.models import description
+from pleinair.cli.info import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
 from pleinair.library.poured import mark
