@@ -7,7 +7,6 @@ from typing import Any, Self, Unpack
 import numpy as np
 
 from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
-from pleinair.checks import one_of, whole
 from pleinair.engines import precision as precisions
 from pleinair.engines.engine import Engine, choose_engine
 from pleinair.engines.graphs import MAX_SHAPES, Graphs
@@ -17,6 +16,7 @@ from pleinair.painting import Guides, Loaded, Painting, noise_sources
 from pleinair.pictures.upscale import Upscalers
 from pleinair.request.help import lists_options
 from pleinair.request.keywords import Options
+from pleinair.request.loading import LOADING
 from pleinair.request.record import asked_for
 from pleinair.request.request import Request, resolve
 from pleinair.results import Frame, Result, merged
@@ -24,9 +24,6 @@ from pleinair.sampling.noise import NoiseSource
 from pleinair.text.encoders import Encoders
 from pleinair.text.reader import Conditioning
 from pleinair.version import __version__
-
-MAX_THREADS = 1024
-MEMORY = ("high", "low")  # low: each stage of a job is done for all its pictures, and then leaves memory
 
 
 class Pipeline:
@@ -169,8 +166,8 @@ def load(
         bundle.require("text2image")
     chosen = choose_engine(bundle, engine)
     if threads is not None:
-        threads = whole("threads", threads, 1, MAX_THREADS)
-    memory = MEMORY[0] if memory is None else one_of("memory", memory, MEMORY)
+        threads = LOADING["threads"].type.read("threads", threads)
+    memory = LOADING["memory"].default if memory is None else LOADING["memory"].type.read("memory", memory)
     how = {"device": device, "threads": threads, "precision": precision, "memory": memory}
     pipe = Pipeline(bundle, chosen, **how, on_load=on_load)
     if precision not in (None, precisions.AUTO):

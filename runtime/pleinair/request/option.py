@@ -1,6 +1,7 @@
-"""One row of the table of options."""
+"""One row of a table of options, and the rows that a group of them has."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from pleinair.request.value_types import ValueType
@@ -39,3 +40,14 @@ class Option:
 def option(default: Any, type: ValueType, help: str, *, compare: bool = True, **more: Any) -> Any:
     """A field of a group that is an option; `more` are the fields of `Option`."""
     return field(default=default, compare=compare, metadata={"option": Option(type, help, default, **more)})
+
+
+def options_of(group: type, panel: str, path: tuple[str, ...] | None = None) -> Iterator[Option]:
+    """What the fields of a group say, with their names and flags; --no-NAME turns off what is on by default."""
+    for each in fields(group):
+        found = each.metadata.get("option")
+        if found:
+            name = found.name or each.name
+            negated = "no-" if found.default is True else ""
+            flag = f"--{negated}{name.replace('_', '-')}" if found.flag == "" else found.flag
+            yield replace(found, name=name, flag=flag, group=group, field=each.name, panel=panel, path=path)

@@ -5,8 +5,8 @@ The command line, Python's keyword arguments, the lines of lists, the checks, th
 the field of its group is a field of the request. `keywords.py` repeats the names for editors; a test compares the two.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from PIL.Image import Image
 from pleinair.network import guidance
 from pleinair.pictures.masks import FILLS, MAX_RADIUS
 from pleinair.pictures.vae import SIDES
-from pleinair.request.option import Option, option
+from pleinair.request.option import option, options_of
 from pleinair.request.value_types import (
     MAX_COUNT,
     SEED_LIMIT,
@@ -289,19 +289,7 @@ GROUPS = {  # group -> panel of the command line's help, and where a request has
 }
 
 
-def _options() -> Iterator[Option]:
-    """What the fields of the groups say, with their names and flags."""
-    for group, (panel, path) in GROUPS.items():
-        for each in fields(group):
-            found = each.metadata.get("option")
-            if found:
-                name = found.name or each.name
-                negated = "no-" if found.default is True else ""
-                flag = f"--{negated}{name.replace('_', '-')}" if found.flag == "" else found.flag
-                yield replace(found, name=name, flag=flag, group=group, field=each.name, panel=panel, path=path)
-
-
-OPTIONS = {each.name: each for each in _options()}
+OPTIONS = {each.name: each for group, (panel, path) in GROUPS.items() for each in options_of(group, panel, path)}
 BY_SAMPLER = {name: each for name, each in OPTIONS.items() if each.by_sampler and each.group is Steps}
 PARAMETERS = ("prompt", "negative")  # which Python has beside the options
 

@@ -235,7 +235,7 @@ class FileList(ValueType):
 
 @dataclass(frozen=True)
 class Folder(ValueType):
-    """The folder of another bundle."""
+    """The folder of a bundle, or a model's name."""
 
     flag: ClassVar[type] = Path
     file: ClassVar[bool] = True
