@@ -1,6 +1,6 @@
 """One row of a table of options, and the rows that a group of them has."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ class Option:
     flag: str | None = ""  # --name, --no-name for what is on by default; None where the command line has none
     needs: tuple[str, ...] = ()  # the options without any of which it means nothing
     a1111: str = ""  # its field in A1111's text
+    a1111_values: Mapping[Any, Any] | None = None  # what that calls its values, where it has words of its own
     recorded: bool = False  # at its default too
     by_sampler: bool = False  # whether only some samplers have it
     group: type | None = None

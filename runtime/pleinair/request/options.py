@@ -37,6 +37,7 @@ from pleinair.request.value_types import (
     Whole,
     Words,
 )
+from pleinair.sampling.names import LABELS, SCHEDULE_TYPES
 from pleinair.sampling.noise import NOISES
 from pleinair.sampling.samplers import RANGES, SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
@@ -72,7 +73,7 @@ class Picture:
 
     width: int = option(None, SIDE, "Pixels from left to right.", usual=MODELS, flag=None)
     height: int = option(None, SIDE, "Pixels from top to bottom.", usual=MODELS, flag=None)
-    tile: str | None = option(None, Axes(), "A texture: all borders meet.", a1111="Tiling")
+    tile: str | None = option(None, Axes(), "A texture: all borders meet.", a1111="Tiling", a1111_values={True: True})
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,12 @@ class Randomness:
 
     seeds: tuple[int, ...] = option(None, Seeds(), "First seed, or all of them: 7,3,12.", usual="random", name="seed")
     noise: str = option(
-        NOISES[0], Choice(NOISES), "Whose random numbers, philox being A1111's NV.", a1111="RNG", recorded=True
+        NOISES[0],
+        Choice(NOISES),
+        "Whose random numbers, philox being A1111's NV.",
+        a1111="RNG",
+        a1111_values={"torch": "CPU", "philox": "NV", "numpy": "NumPy"},
+        recorded=True,
     )
     subseed: int | None = option(
         None,
@@ -111,10 +117,20 @@ class Steps:
     """How one pass goes through the noise."""
 
     sampler: str = option(
-        None, SAMPLER, f"One of: {', '.join(SAMPLERS)}; or A1111's name for it.", usual=MODELS, a1111="Sampler"
+        None,
+        SAMPLER,
+        f"One of: {', '.join(SAMPLERS)}; or A1111's name for it.",
+        usual=MODELS,
+        a1111="Sampler",
+        a1111_values=LABELS,
     )
     spacing: str | None = option(
-        None, SPACING, f"Any of: {', '.join(SPACINGS)}; comma-separated.", usual=MODELS, a1111="Schedule type"
+        None,
+        SPACING,
+        f"Any of: {', '.join(SPACINGS)}; comma-separated.",
+        usual=MODELS,
+        a1111="Schedule type",
+        a1111_values=SCHEDULE_TYPES,
     )
     count: int = option(None, PASS, "Denoising steps.", usual=MODELS, name="steps", a1111="Steps")
     sigmas: tuple[float, ...] | None = option(None, Falling(), "Noise levels instead: 14.6,3.2,0.7.", a1111="Sigmas")
@@ -194,10 +210,21 @@ class Canvas:
         4.0, Real(0, MAX_RADIUS), "Soft edge of the mask in pixels.", needs=MASKED, a1111="Mask blur", recorded=True
     )
     fill: str = option(
-        FILLS[0], Choice(FILLS), "What lies under the mask.", needs=MASKED, a1111="Masked content", recorded=True
+        FILLS[0],
+        Choice(FILLS),
+        "What lies under the mask.",
+        needs=MASKED,
+        a1111="Masked content",
+        a1111_values={"noise": "latent noise", "blank": "latent nothing"},
+        recorded=True,
     )
     only_masked: bool = option(
-        False, Flag(), "Paint the masked region alone, in full size.", needs=("mask",), a1111="Inpaint area"
+        False,
+        Flag(),
+        "Paint the masked region alone, in full size.",
+        needs=("mask",),
+        a1111="Inpaint area",
+        a1111_values={True: "Only masked"},
     )
     padding: int = option(32, Whole(0, MAX_SIDE), "Pixels around that region.", needs=("only_masked",), recorded=True)
     restore: bool = option(True, Flag(), "Put the unmasked pixels back as they were.", needs=MASKED, recorded=True)
@@ -228,6 +255,7 @@ class Hires:
         f"{', '.join(ENLARGERS)} or an upscaler bundle.",
         needs=SECOND,
         a1111="Hires upscaler",
+        a1111_values={"latent": "Latent", "lanczos": "Lanczos"},
         recorded=True,
     )
     steps: Steps = field(kw_only=True)
@@ -239,7 +267,14 @@ class SecondPass:
 
     count: int = option(None, PASS, "Its steps.", usual=FIRST, name="hires_steps", needs=SECOND, a1111="Hires steps")
     sampler: str = option(
-        None, SAMPLER, "Its sampler.", usual=FIRST, name="hires_sampler", needs=SECOND, a1111="Hires sampler"
+        None,
+        SAMPLER,
+        "Its sampler.",
+        usual=FIRST,
+        name="hires_sampler",
+        needs=SECOND,
+        a1111="Hires sampler",
+        a1111_values=LABELS,
     )
     spacing: str = option(None, SPACING, "Its spacing.", usual=FIRST, name="hires_spacing", needs=SECOND)
     eta: float = option(None, ETA, "Its eta.", usual=FIRST, name="hires_eta", needs=SECOND, by_sampler=True)

@@ -36,7 +36,7 @@ AUTOMATIC = {  # what A1111 means by "Automatic", where that is not its uniform 
     "dpmpp_3m_sde": "exponential",
 }
 UNSPACED = ("ddim", "ddpm", "pndm", "unipc", "lcm", "tcd")  # A1111 lays these as the model's scheduler does
-FILLS = {"original": "original", "latent noise": "noise", "latent nothing": "blank", "fill": "blank"}
+FILLS = {"original": "original", "fill": "blank"} | {word: fill for fill, word in OPTIONS["fill"].a1111_values.items()}
 QUOTED = re.compile(r'"(?:\\.|[^\\"]++)++"')
 KEY = re.compile(r"\w[\w \-/]+$")
 SDCPP = "Version: stable-diffusion.cpp"
@@ -159,12 +159,13 @@ def _take_fields(record: ForeignRecord, fields: Fields) -> None:
         take_sampler(record, fields.get("Sampler"), fields.get("Schedule type") or fields.get("Scheduler"))
         if record.tool in ("A1111", "Forge"):
             _take_uniform(record)
-    for name, (option, kind) in NUMBERS.items():
-        take(record, option, fields.get(name), kind, name)
+    take(record, "seed", fields.get("Seed"), whole, "Seed")
+    for name in NUMBERS:
+        _take_option(record, fields, name)
     _take_size(record, fields.text("Size"))
     if fields.raw.get("Variation seed strength"):
-        take(record, "subseed", fields.get("Variation seed"), whole, "Variation seed")
-        take(record, "subseed_strength", fields.get("Variation seed strength"), real, "Variation seed strength")
+        _take_option(record, fields, "subseed")
+        _take_option(record, fields, "subseed_strength")
     # A1111 leaves its default out; Fooocus has no choice
     take_noise(record, fields.get("RNG") or ("CPU" if record.tool == "Fooocus" else "GPU"))
     eta = "Eta" if fields.raw.get("Eta") else "Eta DDIM"
@@ -184,14 +185,17 @@ def _take_fields(record: ForeignRecord, fields: Fields) -> None:
     _take_mask(record, fields)
 
 
-NUMBERS = {  # fields that are read as they are
-    "Seed": ("seed", whole),
-    **{
-        option.a1111: (name, whole if isinstance(option.type, Whole) else real)
-        for name, option in OPTIONS.items()
-        if option.a1111 and not option.needs and type(option.type) in (Whole, Real) and name != "eta"
-    },
-}
+def _take_option(record: ForeignRecord, fields: Fields, name: str) -> None:
+    """An option that is a number, from its field."""
+    option = OPTIONS[name]
+    take(record, name, fields.get(option.a1111), whole if isinstance(option.type, Whole) else real, option.a1111)
+
+
+NUMBERS = [  # options that are read as they are
+    name
+    for name, option in OPTIONS.items()
+    if option.a1111 and not option.needs and type(option.type) in (Whole, Real) and name != "eta"
+]
 
 
 def _numbers(text: str) -> list[float]:
@@ -225,11 +229,11 @@ def _take_hires(record: ForeignRecord, fields: Fields) -> None:
         return
     if not factor:
         if real(fields.raw.get("Denoising strength")) != 0:  # written by some where no picture was given
-            take(record, "strength", fields.get("Denoising strength"), real, "Denoising strength")
+            _take_option(record, fields, "strength")
         return
     record.options["hires"] = factor
-    take(record, "hires_strength", fields.get("Denoising strength"), real, "Denoising strength")
-    take(record, "hires_steps", fields.get("Hires steps"), whole, "Hires steps")
+    _take_option(record, fields, "hires_strength")
+    _take_option(record, fields, "hires_steps")
     if record.options.get("hires_steps") == 0:  # A1111: as many as in the first pass
         del record.options["hires_steps"]
     for name, read in (("Hires sampler", _take_hires_sampler), ("Hires schedule type", _take_hires_spacing)):
@@ -287,7 +291,7 @@ def _take_mask(record: ForeignRecord, fields: Fields) -> None:
         record.inputs = ("image", "mask")
     elif "strength" in record.options:
         record.inputs = ("image",)
-    take(record, "mask_blur", fields.get("Mask blur"), real, "Mask blur")
+    _take_option(record, fields, "mask_blur")
     take(record, "padding", fields.get("Masked area padding"), whole, "Masked area padding")
     if content := fields.text("Masked content"):
         fill = FILLS.get(content)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pleinair.checks import one_line
 from pleinair.errors import RequestError
+from pleinair.request.options import OPTIONS
 from pleinair.sampling.names import named
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
@@ -50,7 +51,10 @@ SCHEDULE_NAMES = {  # lower case -> the spacings that mean it, the first one tha
     "kl optimal": ("kl_optimal",),
     "align your steps": ("ays",),
 }
-NOISES = {"cpu": "torch", "gpu": "philox", "nv": "philox", "cuda": "philox", "numpy": "numpy"}
+GENERATORS = {word.lower(): noise for noise, word in OPTIONS["noise"].a1111_values.items()} | {
+    "gpu": "philox",
+    "cuda": "philox",
+}
 
 
 @dataclass
@@ -234,7 +238,7 @@ def take_eta(record: ForeignRecord, value: Any, name: str = "eta") -> None:
 
 def take_noise(record: ForeignRecord, value: Any) -> None:
     """Which generator drew the noise; A1111's GPU noise is CUDA's Philox, which NV imitates."""
-    kind = NOISES.get(str(value).strip().lower())
+    kind = GENERATORS.get(str(value).strip().lower())
     if kind:
         record.options["noise"] = kind
     else:
