@@ -47,6 +47,7 @@ class Loaded:
     upscalers: Upscalers
 
     def release(self) -> None:
+        """Give the memory of graphs and texts back."""
         self.model.release()
         self.refiners.release()
         self.upscalers.release()
@@ -85,6 +86,7 @@ class Painting:
 
     @property
     def steps(self) -> int:
+        """Steps of one batch, over all passes."""
         return sum(len(each.path) for each in self.passes)
 
     def run(

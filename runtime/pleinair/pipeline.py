@@ -58,6 +58,7 @@ class Pipeline:
 
     @property
     def engine(self) -> str:
+        """The engine's name, as records have it."""
         return self.graphs.engine.name
 
     @property

@@ -26,6 +26,7 @@ class Timings:
 
     @contextmanager
     def spent_on(self, stage: str) -> Iterator[None]:
+        """Add the seconds of a `with` to a stage: load, text, encode or decode."""
         start = perf_counter()
         yield
         setattr(self, stage, getattr(self, stage) + perf_counter() - start)

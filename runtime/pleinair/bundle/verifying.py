@@ -25,6 +25,8 @@ RESTORE = "restore it or export the model again"
 
 @dataclass(frozen=True)
 class FileInfo:
+    """Size in bytes and SHA-256, in hexadecimal, of a file."""
+
     size: int
     sha256: str
 

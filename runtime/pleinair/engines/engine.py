@@ -116,6 +116,7 @@ ENGINES = {
 
 
 def installed(engine: str) -> bool:
+    """Whether an engine's packages are here; none is imported for the answer."""
     return importlib.util.find_spec(ENGINES[engine].requires) is not None
 
 

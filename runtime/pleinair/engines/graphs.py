@@ -142,6 +142,7 @@ class Graphs:
                 self._open.pop(key)
 
     def device_of(self, name: str) -> str:
+        """The device that a graph runs on."""
         return self._devices[self._component(name)]
 
     def precision_of(self, name: str) -> str:

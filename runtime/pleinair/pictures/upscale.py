@@ -25,6 +25,7 @@ class Upscaler:
 
     @property
     def scale(self) -> int:
+        """How many times larger pictures become, to each side."""
         return self.bundle.manifest.scale
 
     def __call__(self, pixels: np.ndarray, axes: str = "", check: Callable[[], None] = lambda: None) -> np.ndarray:
@@ -70,6 +71,7 @@ class Upscalers:
         self._turn = RLock()
 
     def open(self, folder: Path) -> Upscaler:
+        """The upscaler of a bundle's folder; raises BundleError for any other, EngineError."""
         with self._turn:
             if folder not in self._open:
                 if self._on_load is not None:

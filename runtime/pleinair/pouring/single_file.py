@@ -189,6 +189,7 @@ def sides(kind: FileKind, prediction: str, said: Mapping[str, str]) -> dict[str,
 
 
 def scheduler_of(kind: FileKind, prediction: str, to_nothing: bool) -> dict[str, Any]:
+    """scheduler_config.json for a file of this kind; `to_nothing` where no picture is left at its last timestep."""
     config = dict(kind.scheduler or (PNDM if prediction == "epsilon" else DDIM)) | {"prediction_type": prediction}
     if to_nothing:
         config |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}

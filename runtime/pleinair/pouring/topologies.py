@@ -61,6 +61,7 @@ class Topology:
 
     @property
     def holes(self) -> list[Hole]:
+        """Where parameters belong, file by file."""
         return [part for parts in self.files.values() for part in parts if isinstance(part, Hole)]
 
 
@@ -134,6 +135,7 @@ def read_index() -> dict[str, Any]:
 
 
 def file_of(row: Mapping[str, Any]) -> Path:
+    """The file of a row of the index."""
     return TOPOLOGIES / ("-".join([row["models"][0], *(row[part] for part in KEY)]) + ".xz")
 
 

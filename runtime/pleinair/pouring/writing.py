@@ -32,6 +32,7 @@ class EmptyGraph:
 
     @property
     def size(self) -> int:
+        """Bytes of all its files."""
         return sum(map(self.topology.size, self.topology.files))
 
 

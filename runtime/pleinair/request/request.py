@@ -57,6 +57,7 @@ class Request(Picture, Text, Work, Finish):
 
     @property
     def seeds(self) -> tuple[int, ...]:
+        """One for each picture."""
         return self.random.seeds
 
     @property

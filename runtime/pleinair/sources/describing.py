@@ -44,6 +44,7 @@ class Described:
 
     @property
     def unet(self) -> Config:
+        """The config of its UNet; KeyError for a model that has none."""
         return self.configs["unet"]
 
     @property
@@ -177,6 +178,7 @@ def generation(model: Described) -> str:
 
 
 def denoiser(model: Described) -> Denoiser:
+    """What a bundle says of the network of the loop."""
     return model.rules.denoiser(model)
 
 
@@ -186,6 +188,7 @@ def pooled_width(part: Component, config: Config) -> Any:
 
 
 def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEncoder, ...]:
+    """What a bundle says of the text encoders, with `tokens` by tokenizer folder."""
     zeros = model.index.get("force_zeros_for_empty_prompt", model.family.zeros)
     told = {name for group in model.family.groups for name in group}
     encoders = []

@@ -52,6 +52,7 @@ class Family:
     absent: tuple[Component, ...] = ()
 
     def part(self, folder: str) -> Component:
+        """The component of a folder; StopIteration for one that the family lacks."""
         return next(part for part in self.parts if part.folder == folder)
 
     @property

@@ -47,6 +47,7 @@ class Source(Described):
 
     @property
     def name(self) -> str:
+        """What the bundle is called."""
         return self.settings.name
 
     def length(self, part: Component) -> int:

@@ -172,12 +172,14 @@ class PromptReader:
         return self._say(PromptPart(negative, 1.0), steps, warnings)
 
     def tell_of_embeddings(self, said: list[Said], warnings: Warnings) -> None:
+        """Warn of embeddings that no prompt makes use of."""
         used = rows_used(chunk for each in said for chunk in each.first)
         for each, rows in self.embeddings:
             if rows.start not in used:
                 warnings.setdefault(f"embedding '{each.name}' is not named in a prompt; write {each.words[-1]}")
 
     def tell_of_words(self, prompt: list[Said], negative: list[Said], warnings: Warnings) -> None:
+        """Warn of words that the model was not trained on, where its bundle has a vocabulary."""
         for warning in word_warnings(self.bundle.manifest, self._plain(prompt), self._plain(negative)):
             warnings.setdefault(warning)
 
