@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from pleinair_export import graphs, text_graphs, transformer_graphs, vae_graphs
-from pleinair_export.graphs import Spec
+from pleinair_export.graphs import Spec, Wrapped
 from pleinair_export.trials import Context
 
 
@@ -14,7 +14,7 @@ from pleinair_export.trials import Context
 class GraphKind:
     """The module that is traced around a component, and what makes the Spec of that."""
 
-    module: type[nn.Module]
+    module: type[Wrapped]
     spec: Callable[[str, nn.Module, Context], Spec]
 
 
