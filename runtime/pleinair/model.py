@@ -7,6 +7,7 @@ from threading import RLock
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.engines.engine import Engine
 from pleinair.engines.graphs import Graphs
+from pleinair.pictures.upscale import Upscalers
 from pleinair.text.encoders import Encoders
 
 
@@ -50,3 +51,18 @@ class Refiners:
         """Give the memory back."""
         with self._turn:
             self._open.clear()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What stays loaded between the jobs of a pipeline."""
+
+    model: Model
+    refiners: Refiners
+    upscalers: Upscalers
+
+    def release(self) -> None:
+        """Give the memory of graphs and texts back."""
+        self.model.release()
+        self.refiners.release()
+        self.upscalers.release()

@@ -13,7 +13,7 @@ import numpy as np
 from pleinair.engines.engine import Graph
 from pleinair.engines.failures import check_finite
 from pleinair.engines.graphs import Asking
-from pleinair.model import Model, Refiners
+from pleinair.model import Loaded, Model
 from pleinair.network import guidance
 from pleinair.network.denoiser import answer, known_feeds, ports
 from pleinair.network.feeds import CHANNELS, Known, Told
@@ -21,7 +21,6 @@ from pleinair.network.guidance import Guide, Guided
 from pleinair.pictures import start as starts
 from pleinair.pictures.decoding import Decoding
 from pleinair.pictures.seamless import wrapped
-from pleinair.pictures.upscale import Upscalers
 from pleinair.pictures.vae import resized_latents, rough, to_pil
 from pleinair.request.canvas import ground_of
 from pleinair.request.options import ENLARGERS, Randomness
@@ -36,21 +35,6 @@ from pleinair.sampling.predictions import prediction_type
 from pleinair.text.reader import Conditioning, PromptReader
 
 Guides = Callable[[int], Guide]  # step -> what the network is told at it
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What stays loaded between the jobs of a pipeline."""
-
-    model: Model
-    refiners: Refiners
-    upscalers: Upscalers
-
-    def release(self) -> None:
-        """Give the memory of graphs and texts back."""
-        self.model.release()
-        self.refiners.release()
-        self.upscalers.release()
 
 
 @dataclass

@@ -11,8 +11,8 @@ from pleinair.engines import precision as precisions
 from pleinair.engines.engine import Engine, choose_engine
 from pleinair.engines.graphs import MAX_SHAPES, Graphs
 from pleinair.library.given import made_ready, with_refiner
-from pleinair.model import Model, Refiners
-from pleinair.painting import Guides, Loaded, Painting, noise_sources
+from pleinair.model import Loaded, Model, Refiners
+from pleinair.painting import Guides, Painting, noise_sources
 from pleinair.pictures.upscale import Upscalers
 from pleinair.request.help import lists_options
 from pleinair.request.keywords import Options

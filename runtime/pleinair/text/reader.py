@@ -14,20 +14,11 @@ from pleinair.errors import RequestError
 from pleinair.network.feeds import Told, fed
 from pleinair.network.guidance import Guide
 from pleinair.text.chunks import EMPTY, Chunk, Chunker, rows_used
+from pleinair.text.emphasis import Piece, pieces
 from pleinair.text.encoders import Encoders, Heard, open_norm, rows_told, skipped, text_mask, width_of
 from pleinair.text.inversion import open_embeddings
-from pleinair.text.syntax import (
-    WORD_AND,
-    Piece,
-    PromptPart,
-    Version,
-    Warnings,
-    affordable,
-    checked,
-    pieces,
-    split_parts,
-    versions,
-)
+from pleinair.text.schedule import Version, affordable, versions
+from pleinair.text.syntax import WORD_AND, PromptPart, Warnings, checked, split_parts
 from pleinair.text.vocabulary import word_warnings
 
 LARGEST_RATIO = 1e3  # of the means before and after weighting

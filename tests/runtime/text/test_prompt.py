@@ -6,7 +6,9 @@ from time import process_time
 
 import pytest
 
-from pleinair.text.syntax import MOST, PromptPart, pieces, split_parts, versions
+from pleinair.text.emphasis import pieces
+from pleinair.text.schedule import versions
+from pleinair.text.syntax import MOST, PromptPart, split_parts
 
 
 def read(text):

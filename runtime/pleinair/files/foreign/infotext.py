@@ -1,7 +1,7 @@
 """The `parameters` text of A1111, Forge and stable-diffusion.cpp.
 
-Prompt, "Negative prompt: ...", and a last line of "Name: value" pairs. stable-diffusion.cpp has its own names of
-samplers and, lately, a JSON object at the end.
+Prompt, "Negative prompt: ...", and a last line of "Name: value" pairs. What stable-diffusion.cpp says otherwise is in
+`sdcpp`.
 """
 
 import math
@@ -12,6 +12,7 @@ from pleinair.files.foreign.record import (
     ForeignRecord,
     check_prompt,
     lost_fields,
+    numbers_of,
     parsed,
     real,
     shown,
@@ -22,6 +23,7 @@ from pleinair.files.foreign.record import (
     take_schedule,
     whole,
 )
+from pleinair.files.foreign.sdcpp import take_sdcpp
 from pleinair.request.options import OPTIONS
 from pleinair.request.value_types import Real, Whole
 
@@ -62,21 +64,6 @@ USUAL = {  # field -> the values with which it asks for nothing
     "Refiner": ("None",),
     "Performance": ("Speed", "Quality"),
     "Denoising strength": ("0", "0.0"),
-}
-SDCPP_HARMLESS = {
-    *("schema", "generator.name", "generator.commit", "width", "height", "models.model", "batch_count"),
-    *("sampling.guidance.distilled_guidance", "sampling.guidance.img_cfg", "auto_resize_ref_image"),
-    *("sampling.guidance.slg.layers", "sampling.guidance.slg.start", "sampling.guidance.slg.end"),
-    *("increase_ref_index", "seed", "clip_skip", "rng"),
-}
-SDCPP_USUAL = {  # its defaults, which it writes too
-    "mode": ("img_gen",),
-    "sampling.guidance.slg.scale": (0,),
-    "sampling.shifted_timestep": (0, -1),
-    "strength": (0.75,),
-    "control_strength": (0.9,),
-    "ip_adapter_strength": (1,),
-    "sampling.eta": (0,),
 }
 
 
@@ -140,7 +127,7 @@ def read_infotext(text: str) -> ForeignRecord | None:
         record.version = version.partition(" ")[2] or None
     fields = Fields(found)
     if record.tool == "stable-diffusion.cpp":
-        _take_sdcpp(record, fields, extra)
+        take_sdcpp(record, fields, extra)
     _take_fields(record, fields)
     lost_fields(record, fields.unread(HARMLESS, USUAL))
     check_prompt(record)
@@ -173,7 +160,7 @@ def _take_fields(record: ForeignRecord, fields: Fields) -> None:
     if fields.raw.get("Tiling") == "True":
         record.options["tile"] = bool(fields.get("Tiling"))
     for name in ("Sigmas", "Timesteps"):
-        if numbers := _numbers(fields.raw.get(name, "")):
+        if numbers := numbers_of(fields.raw.get(name, "")):
             fields.get(name)
             record.options[name.lower()] = numbers
     if hashes := fields.text("TI hashes"):
@@ -196,12 +183,6 @@ NUMBERS = [  # options that are read as they are
     for name, option in OPTIONS.items()
     if option.a1111 and not option.needs and type(option.type) in (Whole, Real) and name != "eta"
 ]
-
-
-def _numbers(text: str) -> list[float]:
-    """'14.6, 2' -> [14.6, 2.0]; an empty list where anything else stands between the commas."""
-    numbers = [real(each) for each in text.strip("[]").split(",") if each.strip()]
-    return [] if None in numbers else numbers
 
 
 def _take_uniform(record: ForeignRecord) -> None:
@@ -301,39 +282,3 @@ def _take_mask(record: ForeignRecord, fields: Fields) -> None:
             record.lose(f"not followed: Masked content '{shown(content)}'")
     if fields.raw.get("Inpaint area") == "Only masked":
         record.options["only_masked"] = bool(fields.get("Inpaint area"))
-
-
-def _take_sdcpp(record: ForeignRecord, fields: Fields, extra: str) -> None:
-    """Its "Sampler: euler_a karras", and what its JSON says more exactly."""
-    sampler, _, schedule = fields.text("Sampler").partition(" ")
-    if numbers := _numbers(fields.raw.get("Custom Sigmas", "")):
-        fields.get("Custom Sigmas")
-        record.options["sigmas"] = numbers
-    if extra:
-        raw = parsed(extra)
-        if isinstance(raw, dict):
-            record.settings["SDCPP"] = raw
-            more = Fields(raw)
-            sampler, schedule = _take_sdcpp_json(record, more, sampler, schedule)
-            lost_fields(record, more.unread(SDCPP_HARMLESS, SDCPP_USUAL))
-        else:
-            record.lose("not followed: SDCPP, which is no JSON object")
-    take_sampler(record, sampler, schedule)
-
-
-def _take_sdcpp_json(record: ForeignRecord, more: Fields, sampler: str, schedule: str) -> tuple[str, str]:
-    """The prompt without the <lora:...> that the text repeats, and the names of sampler and schedule."""
-    prompt, sampling = more.part("prompt"), more.part("sampling")
-    guidance = sampling.part("guidance")
-    guidance.part("slg")
-    guidance.get("txt_cfg")  # which the text has too, like some others
-    if positive := prompt.text("positive"):
-        record.prompt, record.negative = positive, prompt.text("negative")
-    record.version = more.part("generator").text("version") or record.version
-    more.part("models")
-    for name in ("steps", "custom_sigmas"):
-        sampling.get(name)
-    hires = more.raw.get("hires")
-    if isinstance(hires, dict) and hires.get("enabled") is False:
-        more.get("hires")
-    return sampling.text("method") or sampler, sampling.text("scheduler") or schedule

@@ -189,6 +189,12 @@ def real(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def numbers_of(text: str) -> list[float]:
+    """'14.6, 2' -> [14.6, 2.0]; an empty list where anything else stands between the commas."""
+    numbers = [real(each) for each in text.strip("[]").split(",") if each.strip()]
+    return [] if None in numbers else numbers
+
+
 def take_sampler(
     record: ForeignRecord, sampler: Any, schedule: Any = None, option: str = "sampler", what: str = "sampler"
 ) -> None:
