@@ -1,12 +1,16 @@
-"""A1111's (weights) and BREAK: a text as pieces, each of one weight."""
+"""A1111's emphasis: (weights) and BREAK make pieces of a text, each of one weight, by which its embeddings grow."""
 
 import math
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from pleinair.text.syntax import Warnings, bounded, shown
 
-ROUND = 1.1
+ROUND = 1.1  # what a bracket multiplies a weight by
+LARGEST_RATIO = 1e3  # of the means before and after weighting
+SMALLEST_MEAN = 1e-5  # of the mean size of the numbers: below it a mean is rounding, and there is none to restore
 DEEPEST = 300  # brackets whose factors are multiplied; 1.1 ** 300 is far beyond MOST
 WORD_BREAK = re.compile(r"\bBREAK\b")
 WEIGHT_TOKEN = re.compile(r"\\[()\[\]\\]|\\|[()\[\]]|:\s*([+-]?[.\d]+)\s*\)|[^\\()\[\]:]+|:")
@@ -135,3 +139,25 @@ def _merged(said: list[str | None], weights: list[float]) -> list[Piece]:
         else:
             runs.append(([text], weight))
     return [Piece("".join(run[0]), run[1]) if run else Piece(None, 1.0) for run in runs]
+
+
+def heavier(hidden: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """A chunk's embeddings (1, S, d) times the weights of its tokens (S,); with all weights 1 the very same array."""
+    return hidden if (weights == 1).all() else hidden * weights[None, :, None]
+
+
+def emphasized(hidden: np.ndarray, weights: np.ndarray, warnings: Warnings) -> np.ndarray:
+    """A chunk's embeddings (1, 77, d) times the weights of its tokens (77,), and scaled back to the mean they had.
+
+    A1111's "Original" emphasis, but for means that are zero; with all weights 1 the very same array.
+    """
+    if (weights == 1).all():
+        return hidden
+    heavy = heavier(hidden, weights)
+    before, after = hidden.mean(dtype=np.float64), heavy.mean(dtype=np.float64)
+    if abs(before) < SMALLEST_MEAN * np.abs(hidden).mean():
+        return heavy
+    if abs(before) > LARGEST_RATIO * abs(after):
+        warnings.setdefault("the weights of a chunk cancel each other out; their mean was not restored: choose others")
+        return heavy
+    return heavy * np.float32(before / after)

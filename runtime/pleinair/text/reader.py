@@ -14,15 +14,13 @@ from pleinair.errors import RequestError
 from pleinair.network.feeds import Told, fed
 from pleinair.network.guidance import Guide
 from pleinair.text.chunks import EMPTY, Chunk, Chunker, rows_used
-from pleinair.text.emphasis import Piece, pieces
+from pleinair.text.emphasis import Piece, emphasized, heavier, pieces
 from pleinair.text.encoders import Encoders, Heard, open_norm, rows_told, skipped, text_mask, width_of
 from pleinair.text.inversion import open_embeddings
 from pleinair.text.schedule import Version, affordable, versions
 from pleinair.text.syntax import WORD_AND, PromptPart, Warnings, checked, split_parts
 from pleinair.text.vocabulary import word_warnings
 
-LARGEST_RATIO = 1e3  # of the means before and after weighting
-SMALLEST_MEAN = 1e-5  # of the mean size of the numbers: below it a mean is rounding, and there is none to restore
 MOST_WARNINGS = 20
 MAX_CHUNKS = 1024  # that a job holds: chunks x (parts + 1) x changes; 240 MB at 768 numbers a token
 
@@ -271,28 +269,6 @@ def padded(weights: tuple[float, ...], encoder: TextEncoder) -> np.ndarray:
     full = np.ones(encoder.length, np.float32)
     full[encoder.start : encoder.start + len(weights)] = weights
     return rows_told(encoder, full[None])[0]
-
-
-def heavier(hidden: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """A chunk's embeddings (1, S, d) times the weights of its tokens (S,); with all weights 1 the very same array."""
-    return hidden if (weights == 1).all() else hidden * weights[None, :, None]
-
-
-def emphasized(hidden: np.ndarray, weights: np.ndarray, warnings: Warnings) -> np.ndarray:
-    """A chunk's embeddings (1, 77, d) times the weights of its tokens (77,), and scaled back to the mean they had.
-
-    A1111's "Original" emphasis, but for means that are zero; with all weights 1 the very same array.
-    """
-    if (weights == 1).all():
-        return hidden
-    heavy = heavier(hidden, weights)
-    before, after = hidden.mean(dtype=np.float64), heavy.mean(dtype=np.float64)
-    if abs(before) < SMALLEST_MEAN * np.abs(hidden).mean():
-        return heavy
-    if abs(before) > LARGEST_RATIO * abs(after):
-        warnings.setdefault("the weights of a chunk cancel each other out; their mean was not restored: choose others")
-        return heavy
-    return heavy * np.float32(before / after)
 
 
 def limited(warnings: Iterable[str]) -> list[str]:
