@@ -127,31 +127,10 @@ def plan(
             f"'{file}' is a film, and only pictures are made again; make it with `pleinair {command}` and the settings"
             " that `pleinair metadata` shows"
         )
-    inputs = {"image": image, "mask": mask}
-    if missing := [name for name in found.inputs if inputs[name] is None]:
-        raise RequestError(
-            f"'{file}' was made of {'another picture' if missing[0] == 'image' else 'a picture and a mask'}, which"
-            f" no record holds; give {' and '.join(f'--{name} FILE' for name in missing)}"
-        )
-    recorded = found.ours or {}
-    named = recorded.get("embeddings")
-    if named and not embeddings:
-        names = ", ".join(map(shown, islice(named, 8))) if isinstance(named, dict) else shown(named)
-        raise RequestError(f"'{file}' was made with embeddings, which no record holds: {names}; give --embedding FILE")
-    unused = [name for name, value in inputs.items() if value is not None and name not in found.inputs]
-    if unused:
-        raise RequestError(
-            f"'{file}' was made of no {'other picture' if unused[0] == 'image' else 'mask'}; leave it out"
-        )
+    recorded, inputs = found.ours or {}, {"image": image, "mask": mask}
     enlarged = [name for name in ("enlarger", "upscale") if recorded.get(name) not in (None, *ENLARGERS)]
-    if enlarged and upscaler is None:
-        name = shown(recorded[enlarged[0]])
-        raise RequestError(f"'{file}' was enlarged by '{name}', which no record holds; give --upscaler BUNDLE")
-    if recorded.get("refiner") and refiner is None:
-        name = shown(recorded["refiner"])
-        raise RequestError(f"'{file}' was finished by '{name}', which no record holds; give --refiner BUNDLE")
-    if refiner is not None and not recorded.get("refiner"):
-        raise RequestError(f"'{file}' was made without a refiner; leave it out")
+    _check_inputs(file, found, inputs)
+    _check_models(file, recorded, enlarged, embeddings=embeddings, refiner=refiner, upscaler=upscaler)
     pipe, otherwise = _load(model, recorded, {"engine": engine, "device": device, "precision": precision}, on_load)
     warnings = [*found.warnings, *otherwise, *_other_model(pipe, found)]
     options, unknown = _accepted(found.options(), found)
@@ -169,6 +148,44 @@ def plan(
     options = with_refiner(options, pipe.engine)
     request = resolve(pipe.bundle, **options)  # what makes no sense is refused before anything is loaded
     return Remake(pipe, found, options, open_pixels(Path(file)), tuple(warnings), _much(pipe.bundle, request))
+
+
+def _check_inputs(file: str | Path, found: FoundRecord, inputs: dict[str, Path | None]) -> None:
+    """RequestError where the pictures that are given are not those that the record asks for."""
+    if missing := [name for name in found.inputs if inputs[name] is None]:
+        raise RequestError(
+            f"'{file}' was made of {'another picture' if missing[0] == 'image' else 'a picture and a mask'}, which"
+            f" no record holds; give {' and '.join(f'--{name} FILE' for name in missing)}"
+        )
+    unused = [name for name, value in inputs.items() if value is not None and name not in found.inputs]
+    if unused:
+        raise RequestError(
+            f"'{file}' was made of no {'other picture' if unused[0] == 'image' else 'mask'}; leave it out"
+        )
+
+
+def _check_models(
+    file: str | Path,
+    recorded: dict[str, Any],
+    enlarged: list[str],
+    *,
+    embeddings: Sequence[Path],
+    refiner: Path | None,
+    upscaler: Path | None,
+) -> None:
+    """RequestError where the embeddings, the refiner or the upscaler that the record asks for are not given."""
+    named = recorded.get("embeddings")
+    if named and not embeddings:
+        names = ", ".join(map(shown, islice(named, 8))) if isinstance(named, dict) else shown(named)
+        raise RequestError(f"'{file}' was made with embeddings, which no record holds: {names}; give --embedding FILE")
+    if enlarged and upscaler is None:
+        name = shown(recorded[enlarged[0]])
+        raise RequestError(f"'{file}' was enlarged by '{name}', which no record holds; give --upscaler BUNDLE")
+    if recorded.get("refiner") and refiner is None:
+        name = shown(recorded["refiner"])
+        raise RequestError(f"'{file}' was finished by '{name}', which no record holds; give --refiner BUNDLE")
+    if refiner is not None and not recorded.get("refiner"):
+        raise RequestError(f"'{file}' was made without a refiner; leave it out")
 
 
 def _much(bundle: Bundle, request: Request) -> str | None:
