@@ -1,15 +1,12 @@
 """A picture made again from what its file says, and how far the two are apart."""
 
-import warnings as python_warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from math import log10
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from pleinair import pipeline
 from pleinair.bundle.opening import Bundle, bundle_identity
@@ -22,20 +19,11 @@ from pleinair.request.options import ENLARGERS, OPTIONS
 from pleinair.request.request import Request, resolve
 from pleinair.request.value_types import MAX_COUNT
 from pleinair.results import Frame, Result
+from pleinair.tasks.comparing import Difference, difference, open_pixels
 from pleinair.text.syntax import WORD_AND
 
-KINDS = ("PNG", "JPEG", "WEBP")
 MUCH = 8  # times the usual work, from which on it is announced
 MANY_LETTERS = 2000
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How far two pictures of one size are apart, in 8-bit levels."""
-
-    max_abs: int
-    psnr_db: float | None  # None for equal pictures
-    equal_share: float  # of the pixels
 
 
 @dataclass(frozen=True)
@@ -207,28 +195,6 @@ def _much(bundle: Bundle, request: Request) -> str | None:
         f"the record asks for {count} of {passes}{words}, about {times:.3g} times the steps and pixels that"
         f" '{bundle.manifest.name}' usually paints; Ctrl-C stops it"
     )
-
-
-def difference(a: np.ndarray, b: np.ndarray) -> Difference:
-    """Two pictures (H, W, 3) uint8 of one size."""
-    apart = np.abs(a.astype(np.int16) - b.astype(np.int16))
-    square = float(np.mean(apart.astype(np.float64) ** 2))
-    psnr = 10 * log10(255**2 / square) if square else None
-    return Difference(int(apart.max()), psnr, float((apart == 0).all(axis=-1).mean()))
-
-
-def open_pixels(file: Path) -> np.ndarray:
-    """A picture's pixels (H, W, 3) uint8; RequestError where they cannot be decoded, or are suspiciously many."""
-    try:
-        with python_warnings.catch_warnings():
-            python_warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=KINDS) as picture:
-                return np.asarray(picture.convert("RGB"))
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise RequestError(f"'{file}' has more pixels than a picture made here; name another file") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RequestError(f"'{file}' cannot be decoded ({reason}); restore the file") from None
 
 
 def alone(result: Result, seed: int) -> Result:

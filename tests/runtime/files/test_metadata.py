@@ -26,7 +26,8 @@ from pleinair.files.output import no_room, write
 from pleinair.files.xmp import SOURCE_TYPE
 from pleinair.results import merged
 from pleinair.sampling.names import named
-from pleinair.tasks.rerun import difference, plan, rerun
+from pleinair.tasks.comparing import difference
+from pleinair.tasks.rerun import plan, rerun
 
 pytestmark = pytest.mark.usefixtures("silent_storybook", "in_a_folder")
 KINDS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
