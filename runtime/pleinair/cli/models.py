@@ -110,6 +110,7 @@ def row(model: LocalModel) -> tuple[str, ...]:
 
 
 def speed_words(speed: Speed) -> str:
+    """What the last picture took, in words."""
     return f"{speed.seconds:.3g} s ({speed.width}x{speed.height}, {speed.steps} steps, {speed.engine} {speed.device})"
 
 
@@ -134,6 +135,7 @@ def facts_of(model: LocalModel) -> dict[str, Any]:
 
 
 def download_facts(download: Download) -> dict[str, Any]:
+    """A download for programs."""
     origin = asdict(download.origin) if download.origin else None
     folder, size = str(download.folder), in_gb(download.size)
     return {"name": download.name, "folder": folder, "size_gb": size, "pulled": origin, "whole": download.whole}
@@ -144,4 +146,5 @@ def gb(size: float) -> str:
 
 
 def in_gb(size: int) -> float:
+    """Bytes as billions, to the megabyte."""
     return round(size / GB, 3)

@@ -23,12 +23,11 @@ MP4_CLOCK = 1000  # ticks a second
 FOREVER = 0
 
 TimedPictures = Iterable[tuple[Image.Image, float]]  # pictures and the seconds each stays
-SavedWith = dict[
-    str, Any
-]  # what the file says of how it was made, as metadata.save_options gives it; empty for nothing
+SavedWith = dict[str, Any]  # the record as metadata.save_options gives it; empty for nothing
 
 
 def encoded(frame: Image.Image, kind: str, **options: Any) -> bytes:
+    """The bytes of a picture file."""
     stream = io.BytesIO()
     frame.save(stream, kind, **options)
     return stream.getvalue()
@@ -101,10 +100,12 @@ def write_webp(stream: BinaryIO, timed: TimedPictures, size: tuple[int, int], to
 
 
 def webp_chunk(name: bytes, data: bytes) -> bytes:
+    """A RIFF chunk, filled up to an even length."""
     return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
 
 
 def uint24(value: int) -> bytes:
+    """Three bytes, the least first."""
     return struct.pack("<I", value)[:3]
 
 
@@ -135,6 +136,7 @@ def write_apng(stream: BinaryIO, timed: TimedPictures, size: tuple[int, int], to
 
 
 def png_chunk(name: bytes, data: bytes) -> bytes:
+    """A PNG chunk with its length and checksum."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 

@@ -106,6 +106,7 @@ class GuidanceMethod:
 
 
 def asked_scale(guidance: Guidance) -> float:
+    """Never below 1, where guidance is off."""
     return max(guidance.scale, 1.0)
 
 

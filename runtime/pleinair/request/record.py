@@ -120,18 +120,22 @@ def of_embeddings(files: tuple[Path, ...]) -> dict[str, str]:
 
 
 def of_enlarger(enlarger: str) -> str:
+    """The name of an enlarger, which may be a bundle's."""
     return enlarger if enlarger in ENLARGERS else name_of(Path(enlarger))
 
 
 def of_tile(axes: str) -> bool | str:
+    """True for borders that all meet."""
     return True if axes == AXES[0] else axes
 
 
 def name_of(upscaler: Path) -> str:
+    """What an upscaler's bundle is called."""
     return open_bundle(upscaler).manifest.name
 
 
 def digest(file: Path) -> str:
+    """The beginning of a file's SHA-256, in hexadecimal."""
     return file_info(file).sha256[:DIGEST]
 
 

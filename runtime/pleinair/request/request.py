@@ -135,6 +135,7 @@ def idle(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def random_of(given: Mapping[str, Any]) -> Randomness:
+    """Where the noise comes from, with one seed for each picture; a subseed of no strength is none."""
     found = values(Randomness, given)
     seeds = _seeds(found["seeds"], values(Shorthand, given)["count"])
     subseed = found["subseed"] if found["subseed_strength"] else None
@@ -151,6 +152,7 @@ def _seeds(seed: int | tuple[int, ...] | None, count: int) -> tuple[int, ...]:
 
 
 def guidance_of(bundle: Bundle, given: Mapping[str, Any], sampler: str) -> Guidance:
+    """How the network is guided, with what the model's scheduler config and its defaults say of it."""
     config = bundle.scheduler_config
     found = values(Guiding, {"guidance": bundle.manifest.defaults.guidance, **given})
     if config.get("thresholding") and found["threshold"] is None and SAMPLERS[sampler].grid in THRESHOLDED:

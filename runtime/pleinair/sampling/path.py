@@ -102,5 +102,6 @@ def karras_point(t: float, sigma: float, data: float = 1.0) -> Point:
 def chain(
     timesteps: np.ndarray, sigmas: np.ndarray, last: float, point: Callable[[float, float], Point] = karras_point
 ) -> tuple[tuple[Point, Point], ...]:
+    """The strides from point to point, and from the last one to sigma `last` at t = 0."""
     points = [point(t, s) for t, s in zip(timesteps, sigmas, strict=True)]
     return tuple(pairwise([*points, point(0, last)]))

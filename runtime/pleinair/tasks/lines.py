@@ -22,9 +22,8 @@ from pleinair.system.files import read_file
 LARGEST = 1 << 26  # bytes of a list, and of a ledger
 LONGEST = 1 << 20  # bytes of a line
 SHOWN = 400  # characters of the reason why a line is not painted
-DEVICES = re.compile(
-    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.I
-)  # what Windows takes for one
+# what Windows takes for a device
+DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.I)
 KEYS = ("output", *(name for name, option in OPTIONS.items() if option.type.json))  # of a line
 
 

@@ -38,13 +38,7 @@ def smooth(share: float) -> float:
 
 EASES: dict[str, Callable[[float], float]] = {"linear": linear, "smooth": smooth}
 EVEN = "even"  # frames lie where the picture changes
-ONE_FOR_ALL = (
-    "mask",
-    "outpaint",
-    "hires",
-    "refiner",
-    "image",
-)  # what belongs to one picture and cannot be walked between
+ONE_FOR_ALL = ("mask", "outpaint", "hires", "refiner", "image")  # of one picture, and not to be walked between
 MAX_FRAMES = 10_000
 COARSE = 4  # intervals that an even walk looks at before it trusts its eyes
 FINEST = 4  # how many times closer than on a linear walk frames may lie: a jump must not swallow the film

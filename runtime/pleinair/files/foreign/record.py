@@ -71,6 +71,7 @@ class ForeignRecord:
     inputs: tuple[str, ...] = ()  # the pictures it was made of, which no record holds: none, image, or image and mask
 
     def lose(self, what: str) -> None:
+        """Warn once of what has no counterpart here."""
         if what not in self.warnings and len(self.warnings) < MAX_WARNINGS:
             self.warnings.append(what)
 
