@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pleinair.sources.architectures import Config
-from pleinair.sources.families import Part
+from pleinair.sources.families import Component
 from pleinair_export.quiet import quiet
 
 SMALL = 1 << 14  # numbers up to which a parameter is random throughout
@@ -16,7 +16,7 @@ ALIGNED = 4096
 SPREAD = 0.02
 
 
-def network(part: Part, config: Config) -> nn.Module:
+def network(part: Component, config: Config) -> nn.Module:
     """A component of random weights."""
     import diffusers
     import transformers
@@ -39,13 +39,13 @@ def wake(module: nn.Module) -> None:
     module.eval().requires_grad_(False)
 
 
-def unfilled(part: Part, config: Config) -> nn.Module:
+def unfilled(part: Component, config: Config) -> nn.Module:
     """A component without numbers."""
     with torch.device("meta"), quiet():
         return network(part, config)
 
 
-def sparse(part: Part, config: Config, file: Path, seed: int) -> nn.Module:
+def sparse(part: Component, config: Config, file: Path, seed: int) -> nn.Module:
     """A component with random numbers in some places of every parameter and zeros in the others, which are not stored.
 
     No two parameters are alike, or the exporters would store them once.

@@ -32,7 +32,7 @@ from pleinair.pouring.forms import formed
 from pleinair.pouring.topologies import KEY, Hole, Topology, as_json, file_of, open_topologies, pack
 from pleinair.sources.architectures import ARCHITECTURES, Config, family
 from pleinair.sources.describing import Described
-from pleinair.sources.families import STABLE_DIFFUSION, Family, Part
+from pleinair.sources.families import STABLE_DIFFUSION, Component, Family
 from pleinair.sources.unets import POOLED, TEXT
 from pleinair_bench.recognise import STORED, Parameters, Recogniser, recognised, used
 from pleinair_export.graphs import Spec
@@ -72,7 +72,7 @@ IDLE = (  # values of a config that are no part of a graph; a computation in flo
     "upcast_attention",
     "dropout",
 )
-Row = dict[str, Any]
+ModelRow = dict[str, Any]
 TELLING = ("hidden_act", "layer_norm_eps", "num_attention_heads")  # of a text encoder's config; shapes tell the rest
 
 
@@ -108,7 +108,7 @@ def narrowed(name: str, graph: str) -> Narrow | None:
     return NARROW[part.kind](ARCHITECTURES[name][part.folder]) if part.kind in NARROW else None
 
 
-def made(names: list[str], graph: str, asked: argparse.Namespace) -> Iterator[tuple[Row, str]]:
+def made(names: list[str], graph: str, asked: argparse.Namespace) -> Iterator[tuple[ModelRow, str]]:
     """Write the topologies of a graph of these models in each format and kind of weights."""
     part, model, narrow = part_of(names[0], graph), ARCHITECTURES[names[0]], narrowed(names[0], graph)
     configs = narrow.configs if narrow else [model[part.folder]] * 2
@@ -141,12 +141,12 @@ def made(names: list[str], graph: str, asked: argparse.Namespace) -> Iterator[tu
                     yield enter(found, graph, weights, form)
 
 
-def part_of(name: str, graph: str) -> Part:
+def part_of(name: str, graph: str) -> Component:
     return next(part for part in family(name).parts if graph in part.graphs)
 
 
 def specified(
-    graph: str, part: Part, model: dict[str, Config], module: nn.Module, row: Family = STABLE_DIFFUSION
+    graph: str, part: Component, model: dict[str, Config], module: nn.Module, row: Family = STABLE_DIFFUSION
 ) -> Spec:
     """The Spec of a graph of a component, tried on texts of nothing."""
     described = Described(row, {}, model)
@@ -183,11 +183,11 @@ def empty(name: str, graph: str) -> Spec:
     return specified(graph, part, model, unfilled(part, model[part.folder]), family(name))
 
 
-def topology_of(spec: Spec, files: dict[str, tuple[topologies.Part, ...]]) -> Topology:
+def topology_of(spec: Spec, files: dict[str, tuple[topologies.Segment, ...]]) -> Topology:
     return Topology(files, used(files, shapes_in(spec)), telling(spec.module.model), spec.inputs, spec.outputs)
 
 
-def compared(names: list[str], graph: str, asked: argparse.Namespace) -> Iterator[tuple[Row, str]]:
+def compared(names: list[str], graph: str, asked: argparse.Namespace) -> Iterator[tuple[ModelRow, str]]:
     """Export a graph of real size and hold what ships against it; raises ValueError for the first byte that differs."""
     name, rows = names[0], topologies.read_index()["topologies"]
     part, model = part_of(name, graph), ARCHITECTURES[name]
@@ -250,7 +250,7 @@ def telling(module: nn.Module) -> dict[str, dict[str, Any]]:
     }
 
 
-def enter(found: dict[str, Topology], graph: str, weights: str, form: str) -> tuple[Row, str]:
+def enter(found: dict[str, Topology], graph: str, weights: str, form: str) -> tuple[ModelRow, str]:
     """Write topologies by model as one file, and put it into the index with the versions of the tools that made it."""
     key = dict(zip(KEY, (graph, weights, form), strict=True))
     tools = {tool: importlib.metadata.version(tool) for tool in TOOLS}

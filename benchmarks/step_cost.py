@@ -19,7 +19,7 @@ from pleinair.network.guidance import Guidance, Guide, Guided
 from pleinair.pictures.vae import rough
 from pleinair.sampling.configured import make_solver
 from pleinair.sampling.laying import make_path
-from pleinair.sampling.noise import KINDS, slerp, source, stacked
+from pleinair.sampling.noise import NOISES, slerp, source, stacked
 from pleinair.sampling.path import Point
 from pleinair.sampling.predictions import prediction_type
 from pleinair.sampling.samplers import SAMPLERS
@@ -85,7 +85,7 @@ def parts(side: int, repeats: int) -> dict[str, float]:
     """Microseconds of single things."""
     shape = (4, side, side)
     a, b = source(1).normal(shape), source(2).normal(shape)
-    draws = {f"noise, {kind}": partial(source(0, kind).normal, shape) for kind in KINDS}
+    draws = {f"noise, {kind}": partial(source(0, kind).normal, shape) for kind in NOISES}
     rest = {
         "variation seed (once a picture)": lambda: slerp(a, b, 0.3),
         "check for NaN": lambda: check_finite(a, ""),

@@ -15,7 +15,7 @@ from onnx import TensorProto
 from narrow_models import Narrow
 from pleinair.pouring.checkpoints import Shape
 from pleinair.pouring.forms import FORMS, size_of
-from pleinair.pouring.topologies import Hole, Part
+from pleinair.pouring.topologies import Hole, Segment
 from pleinair_bench.constants import fields
 from pleinair_bench.onnx_file import varint
 from pleinair_bench.recognise import HoleOf
@@ -27,7 +27,7 @@ CONSTANT = re.compile(rb'element_type="(\w+)" shape="([\d, ]*)" offset="(\d+)" s
 IR_WHOLE = {b"i64": np.int64, b"i32": np.int32}
 WHOLE = {TensorProto.INT64: np.int64, TensorProto.INT32: np.int32}
 RAW = TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number  # the last of a tensor whose numbers lie in it
-Files = dict[str, tuple[Part, ...]]
+GraphFiles = dict[str, tuple[Segment, ...]]
 Table = Callable[[int], np.ndarray]
 
 
@@ -63,7 +63,7 @@ class Widening:
             f"a constant of {first.size} numbers and of {second.size} is no parameter in a form that is known"
         )
 
-    def size(self, part: Part) -> int:
+    def size(self, part: Segment) -> int:
         """Bytes of a part in the real model."""
         return size_of(self.shapes[part.key], part.form) if isinstance(part, Hole) else len(part)
 
@@ -93,7 +93,7 @@ def folded_frequencies(count: int) -> np.ndarray:
     return next(node.data.reshape(-1).copy() for node in constants if node.data.size == count)
 
 
-def widened(written: list[list[Path]], weights: str, widening: Widening) -> Files:
+def widened(written: list[list[Path]], weights: str, widening: Widening) -> GraphFiles:
     """The files of the real graph, of those of the narrow ones, the graph itself first."""
     folders = tuple(graph.parent for graph, *_ in written)
     if written[0][0].name == XML:
@@ -101,7 +101,7 @@ def widened(written: list[list[Path]], weights: str, widening: Widening) -> File
     return widened_onnx(folders, weights, widening)
 
 
-def widened_openvino(folders: tuple[Path, Path], widening: Widening) -> Files:
+def widened_openvino(folders: tuple[Path, Path], widening: Widening) -> GraphFiles:
     """openvino_model.xml and .bin: constants lie in the order in which they are named, equal ones once."""
     texts = [(folder / XML).read_bytes() for folder in folders]
     data = [np.memmap(folder / BIN, np.uint8, "r") for folder in folders]
@@ -112,13 +112,13 @@ def widened_openvino(folders: tuple[Path, Path], widening: Widening) -> Files:
         widening.text(texts[0][a:b], texts[1][c:d])
         for a, b, c, d in zip(starts[0], ends[0], starts[1], ends[1], strict=True)
     ]
-    contents: list[Part] = []
-    places: dict[Part, int] = {}
+    contents: list[Segment] = []
+    places: dict[Segment, int] = {}
     pieces, end = between[:1], 0
     for pair, behind in zip(zip(*found, strict=True), between[1:], strict=True):
         kind, shape = pair[0][1], widening.text(pair[0][2], pair[1][2])
         raw = [each[int(match[3]) : int(match[3]) + int(match[4])] for each, match in zip(data, pair, strict=True)]
-        content = widening.hole(*raw) or kept(kind, raw, widening)
+        content = widening.hole(*raw) or constant(kind, raw, widening)
         size = widening.size(content)
         if size * count(pair[0][2]) != len(raw[0]) * count(shape):
             raise ValueError(f"{content} does not fit into the shape {shape.decode()}")
@@ -130,7 +130,7 @@ def widened_openvino(folders: tuple[Path, Path], widening: Widening) -> Files:
     return {XML: (b"".join(pieces),), BIN: joined(contents)}
 
 
-def kept(kind: bytes, raw: list[np.ndarray], widening: Widening) -> bytes:
+def constant(kind: bytes, raw: list[np.ndarray], widening: Widening) -> bytes:
     """The bytes of a constant that is no parameter."""
     if raw[0].tobytes() == raw[1].tobytes():
         return raw[0].tobytes()
@@ -143,9 +143,9 @@ def count(shape: bytes) -> int:
     return math.prod(map(int, re.findall(rb"\d+", shape)))
 
 
-def joined(parts: list[Part]) -> tuple[Part, ...]:
+def joined(parts: list[Segment]) -> tuple[Segment, ...]:
     """Parts with kept bytes side by side made one."""
-    made: list[Part] = []
+    made: list[Segment] = []
     for part in parts:
         if made and isinstance(part, bytes) and isinstance(made[-1], bytes):
             made[-1] += part
@@ -154,10 +154,10 @@ def joined(parts: list[Part]) -> tuple[Part, ...]:
     return tuple(made)
 
 
-def widened_onnx(folders: tuple[Path, Path], weights: str, widening: Widening) -> Files:
+def widened_onnx(folders: tuple[Path, Path], weights: str, widening: Widening) -> GraphFiles:
     """model.onnx, and model.onnx_data where the real model's weights are too large for it."""
     large = sum(stored_size(shape, weights) for shape in widening.shapes.values()) >= EXTERNAL
-    outside: list[Part] = []
+    outside: list[Segment] = []
     models = [onnx.load(folder / GRAPH) for folder in folders]
     pairs = zip(*(model.graph.initializer for model in models), strict=True)
     initializers = [initializer(*pair, large, outside, widening) for pair in pairs]
@@ -199,8 +199,8 @@ def real(first: int | float | str | bytes, second: int | float | str | bytes, wi
 
 
 def initializer(
-    first: TensorProto, second: TensorProto, large: bool, outside: list[Part], widening: Widening
-) -> list[Part]:
+    first: TensorProto, second: TensorProto, large: bool, outside: list[Segment], widening: Widening
+) -> list[Segment]:
     """A tensor as it is written, its numbers put into what lies `outside` where they are many."""
     pair = [np.frombuffer(each.raw_data, np.uint8) for each in (first, second)]
     content = widening.hole(*pair)
@@ -227,7 +227,7 @@ def initializer(
     return [made.SerializeToString()]
 
 
-def embedded(model: onnx.ModelProto, initializers: list[list[Part]], widening: Widening) -> list[Part]:
+def embedded(model: onnx.ModelProto, initializers: list[list[Segment]], widening: Widening) -> list[Segment]:
     """A model without initializers as it is written with these: fields lie in the order of their numbers."""
     inner = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"].number
     tensors = onnx.GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
@@ -248,5 +248,5 @@ def split(message: bytes, number: int) -> tuple[bytes, bytes]:
     return message[:end], message[end:]
 
 
-def field(number: int, content: list[Part], widening: Widening) -> list[Part]:
+def field(number: int, content: list[Segment], widening: Widening) -> list[Segment]:
     return [varint(number << 3 | 2) + varint(sum(map(widening.size, content))), *content]

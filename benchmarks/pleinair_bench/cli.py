@@ -32,8 +32,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 Results = Annotated[Path, typer.Option("--results", help="File of JSON lines that records are added to.")]
-Form = Annotated[str, typer.Option("-o", "--output", help="md, csv, json or jsonl, on stdout.")]
-Files = Annotated[list[Path], typer.Argument(help="Results files.", show_default=False)]
+TableFormat = Annotated[str, typer.Option("-o", "--output", help="md, csv, json or jsonl, on stdout.")]
+ResultFiles = Annotated[list[Path], typer.Argument(help="Results files.", show_default=False)]
 
 
 def listed(help: str, *names: str) -> type:
@@ -57,7 +57,7 @@ def run(
     rounds: Annotated[int | None, typer.Option(help="Processes for each case; as many as it needs by default.")] = None,
     seconds: Annotated[float, typer.Option(help="No new round of a case after that.")] = 120.0,
     results: Results = RESULTS,
-    form: Form = "md",
+    form: TableFormat = "md",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cases, with time and disk.")] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Take the disk that real sizes need without asking.")
@@ -139,7 +139,7 @@ def compare(
 
 @app.command()
 def report(
-    files: Files,
+    files: ResultFiles,
     output: Annotated[Path, typer.Option("-o", "--output", help="The page to write.")] = Path("report.html"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
@@ -166,10 +166,10 @@ def peers(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Processes for each peer and precision.")] = 3,
     results: Results = RESULTS,
-    form: Form = "md",
+    form: TableFormat = "md",
 ) -> None:
     """Measure other programs on the same work: diffusers, openvino-genai, optimum, stable-diffusion.cpp."""
-    from pleinair.request.kinds import parse_size
+    from pleinair.request.value_types import parse_size
     from pleinair_bench import peers as others
 
     form = tables.checked_form(form)
@@ -179,7 +179,7 @@ def peers(
     opened = others.check(source, bundle, names)
     defaults = opened.manifest.defaults
     width, height = parse_size(size) if size else (defaults.width, defaults.height)
-    work = others.Work(source, opened, width, height, steps, guidance, threads)
+    work = others.PeerJob(source, opened, width, height, steps, guidance, threads)
     rows = [others.Row(name, wide) for wide in dict.fromkeys(asked) for name in names]
     if note := others.stored_differently(work, rows):
         warn(f"{note}")
@@ -202,7 +202,7 @@ def peers(
 
 
 @app.command("table")
-def show(files: Files, form: Form = "md") -> None:
+def show(files: ResultFiles, form: TableFormat = "md") -> None:
     """Print the newest record of every case in the files as a table."""
     form = tables.checked_form(form)
     shown(tables.table(tables.ordered(records.newest(existing(files))), form))

@@ -7,17 +7,17 @@ from typing import Any
 from pleinair.checks import one_line, one_of
 from pleinair.errors import RequestError
 from pleinair.pouring.pour import WEIGHTS
-from pleinair.request.kinds import parse_size
+from pleinair.request.value_types import parse_size
 from pleinair.sampling.names import named
 from pleinair_bench import cases, models
 from pleinair_bench.cases import PRECISIONS, TAKEN_BY, WORKS, Case, takes, value
 
-Options = dict[str, list[Any]]
+MatrixOptions = dict[str, list[Any]]
 LONGEST = 40  # characters of one value
 DEVICES = ("cpu", "gpu", "npu", "dml")
 
 
-def options(texts: dict[str, str | None]) -> Options:
+def options(texts: dict[str, str | None]) -> MatrixOptions:
     """{"size": "512x512, 512X512", "work": None} -> {"size": [(512, 512)]}: each value once, in any spelling.
 
     Raises RequestError for what is none, with the nearest, and EngineError for an engine that is not installed.
@@ -34,7 +34,7 @@ def split(name: str, text: str) -> list[str]:
     return parts
 
 
-def cases_of(given: Options) -> list[Case]:
+def cases_of(given: MatrixOptions) -> list[Case]:
     """The cases of the matrix that these options make; without any, of the standard run."""
     if not given:
         return list(cases.standard())
@@ -44,7 +44,7 @@ def cases_of(given: Options) -> list[Case]:
     return list(cases.matrix(**usual | cases.PLAIN | given))
 
 
-def quick(given: Options) -> list[Case]:
+def quick(given: MatrixOptions) -> list[Case]:
     """Those of the quick run's cases that these options mean; RequestError with what there is where none is left.
 
     An option leaves out the works that do not take it, unless they are asked for by name.
@@ -68,7 +68,7 @@ def quick(given: Options) -> list[Case]:
     return left
 
 
-def notes(chosen: list[Case], given: Options, texts: dict[str, str | None]) -> Iterator[str]:
+def notes(chosen: list[Case], given: MatrixOptions, texts: dict[str, str | None]) -> Iterator[str]:
     """What was asked for and is not among the cases, or not as it was asked for."""
     spaced = [part for part in split("sampler", texts["sampler"]) if named(part)[1]] if "sampler" in given else []
     if spaced:

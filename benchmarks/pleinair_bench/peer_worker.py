@@ -22,13 +22,13 @@ import numpy as np
 
 STARTED = perf_counter()
 Painter = Callable[[list[float]], np.ndarray]  # appends when each step was done; returns (H, W, 3) in 0..1
-Told = Callable[[], str | None]  # what was computed in, as the program says, when it has painted
+ComputedIn = Callable[[], str | None]  # what was computed in, as the program says, when it has painted
 TORCH = {"torch.float32": "f32", "torch.bfloat16": "bf16", "torch.float16": "f16"}
 ONNX = {"tensor(float)": "f32", "tensor(float16)": "f16"}
 STORED = {"fp32": "f32", "fp16": "f16"}
 
 
-def pleinair(job: dict[str, Any], engine: str) -> tuple[Painter, Told]:
+def pleinair(job: dict[str, Any], engine: str) -> tuple[Painter, ComputedIn]:
     import pleinair
     from pleinair.request.request import resolve
     from pleinair_bench.worker import computed_in, watch_compiling
@@ -55,7 +55,7 @@ def pleinair(job: dict[str, Any], engine: str) -> tuple[Painter, Told]:
     return paint, lambda: computed_in(engine, "cpu", compiled)
 
 
-def diffusers(job: dict[str, Any], channels_last: bool) -> tuple[Painter, Told]:
+def diffusers(job: dict[str, Any], channels_last: bool) -> tuple[Painter, ComputedIn]:
     import torch
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
@@ -69,7 +69,7 @@ def diffusers(job: dict[str, Any], channels_last: bool) -> tuple[Painter, Told]:
     return like_diffusers(pipe, DDIMScheduler, job), lambda: TORCH.get(str(pipe.unet.dtype))
 
 
-def optimum_intel(job: dict[str, Any]) -> tuple[Painter, Told]:
+def optimum_intel(job: dict[str, Any]) -> tuple[Painter, ComputedIn]:
     from diffusers import DDIMScheduler
     from optimum.intel import OVStableDiffusionPipeline
 
@@ -77,7 +77,7 @@ def optimum_intel(job: dict[str, Any]) -> tuple[Painter, Told]:
     return like_diffusers(pipe, DDIMScheduler, job), lambda: hinted(pipe.unet.request)
 
 
-def optimum_onnx(job: dict[str, Any]) -> tuple[Painter, Told]:
+def optimum_onnx(job: dict[str, Any]) -> tuple[Painter, ComputedIn]:
     import onnxruntime
     from diffusers import DDIMScheduler
     from optimum.onnxruntime import ORTStableDiffusionPipeline
@@ -115,7 +115,7 @@ def like_diffusers(pipe: Any, scheduler: Any, job: dict[str, Any]) -> Painter:
     return paint
 
 
-def openvino_genai(job: dict[str, Any]) -> tuple[Painter, Told]:
+def openvino_genai(job: dict[str, Any]) -> tuple[Painter, ComputedIn]:
     import openvino
     import openvino_genai as genai
 
@@ -156,7 +156,7 @@ def openvino_genai(job: dict[str, Any]) -> tuple[Painter, Told]:
     return paint, told
 
 
-def stable_diffusion_cpp(job: dict[str, Any]) -> tuple[Painter, Told]:
+def stable_diffusion_cpp(job: dict[str, Any]) -> tuple[Painter, ComputedIn]:
     from stable_diffusion_cpp import StableDiffusion
 
     how = {"n_threads": job["threads"] or -1, "verbose": False}
@@ -211,7 +211,7 @@ class Peer(NamedTuple):
     """What is painted with: the package that is installed for it, and what makes a painter of a job."""
 
     package: str
-    make: Callable[[dict[str, Any]], tuple[Painter, Told]]
+    make: Callable[[dict[str, Any]], tuple[Painter, ComputedIn]]
 
 
 PEERS = {

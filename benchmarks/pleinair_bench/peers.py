@@ -65,7 +65,7 @@ HEAD = ("painted with", "weights", "computed in", "step", "95 % interval", "deco
 
 
 @dataclass(frozen=True)
-class Work:
+class PeerJob:
     """What everybody paints."""
 
     source: Path
@@ -137,7 +137,7 @@ def check(source: Path, folder: Path, peers: list[str]) -> Bundle:
     return bundle
 
 
-def weights_of(work: Work, peer: str) -> str:
+def weights_of(work: PeerJob, peer: str) -> str:
     """How the UNet that a peer reads is stored: fp32, fp16, bf16, int8, or unknown."""
     if peer in LOADS["diffusers"]:
         return stored.of_diffusers(work.source / "unet")
@@ -145,7 +145,7 @@ def weights_of(work: Work, peer: str) -> str:
     return stored.of_graph(work.bundle.graph_file("unet", form))
 
 
-def stored_differently(work: Work, rows: list[Row]) -> str | None:
+def stored_differently(work: PeerJob, rows: list[Row]) -> str | None:
     """What to do where not all read weights of the same kind."""
     kinds = {weights_of(work, row.peer) for row in rows} - {stored.UNKNOWN}
     if len(kinds) < 2:
@@ -155,13 +155,15 @@ def stored_differently(work: Work, rows: list[Row]) -> str | None:
     return f"weights are not stored alike, but as {' and '.join(sorted(kinds))}, as each row says{remedy}"
 
 
-def measured(work: Work, rows: list[Row], pythons: dict[str, str], rounds: int) -> Iterator[tuple[str, list[Record]]]:
+def measured(
+    work: PeerJob, rows: list[Row], pythons: dict[str, str], rounds: int
+) -> Iterator[tuple[str, list[Record]]]:
     """What is going to be done, in words, and the records so far, flagged as interrupted.
 
     Rows take turns, back and forth. The last words are "done", or "interrupted" after Ctrl-C, with the records as they
     stay.
     """
-    facts, progress = machine.facts(), {row: run.Progress(_case(work, row)) for row in rows}
+    facts, progress = machine.facts(), {row: run.CaseProgress(_case(work, row)) for row in rows}
     versions: dict[str, dict[str, Any]] = {}
     number, cut = run.new_id(), "interrupted"
 
@@ -257,7 +259,7 @@ def _cells(record: Record) -> list[str]:
     ]
 
 
-def _case(work: Work, row: Row) -> Case:
+def _case(work: PeerJob, row: Row) -> Case:
     size = {"width": work.width, "height": work.height}
     name = MARK + work.bundle.manifest.name
     where = {"engine": row.peer, "device": "cpu", "threads": work.threads}
@@ -266,7 +268,7 @@ def _case(work: Work, row: Row) -> Case:
     return Case(model=name, work="cold", batch=1, steps=work.steps, sampler=sampler, **where, **how, **size)
 
 
-def _plain(work: Work) -> dict[str, Any]:
+def _plain(work: PeerJob) -> dict[str, Any]:
     sizes = {"width": work.width, "height": work.height, "steps": work.steps, "guidance": work.guidance}
     folders = {"source": str(work.source.absolute()), "bundle": str(work.bundle.path.absolute())}
     return sizes | folders | {"threads": work.threads, "prompt": PROMPT}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pleinair.pouring.kinds import Kind
+from pleinair.pouring.kinds import FileKind
 from pleinair.pouring.single_file import configs_of, index_of, scheduler_of
 from pleinair.sources.architectures import family
 from pleinair.sources.defaults import settled
@@ -16,7 +16,7 @@ WISHES = {"sampler": "dpmpp_2m", "steps": 20, "guidance": 7.5}  # what all are p
 def random_model(name: str) -> Source:
     """A model of ARCHITECTURES that paints in its own size."""
     row, file = family(name), Path(__file__)
-    kind = Kind(name, (), name, row.pipelines[0])
+    kind = FileKind(name, (), name, row.pipelines[0])
     scheduler = scheduler_of(kind, kind.predicts, False)
     described = Described(row, index_of(kind, scheduler, list(row.parts)), configs_of(kind, row, kind.predicts, {}))
     return Source(

@@ -12,7 +12,7 @@ from pleinair.pouring.pour import FORMATS, WEIGHTS
 from pleinair.pouring.topologies import KEY, Topology, agrees, open_topologies, plain, read_index
 from pleinair.pouring.writing import EmptyGraph
 from pleinair.sources.architectures import ARCHITECTURES, family
-from pleinair.sources.families import Part
+from pleinair.sources.families import Component
 from pleinair_bench.random_models import random_model
 from pleinair_bench.random_weights import RandomCheckpoint
 
@@ -93,7 +93,7 @@ def graphs_of(model: str, weights: str) -> Iterator[RealGraph]:
                 yield RealGraph(model, graph, weights, form, of)
 
 
-def namesake(model: str, part: Part, graph: str, weights: str, form: str) -> str | None:
+def namesake(model: str, part: Component, graph: str, weights: str, form: str) -> str | None:
     """The model after which a topology is named that fits this one's; networks of the loop share none."""
     config = ARCHITECTURES[model][part.folder]
     others = [other for row in rows_of(graph, weights, form) for other in row["models"]]
@@ -103,7 +103,7 @@ def namesake(model: str, part: Part, graph: str, weights: str, form: str) -> str
     return next((other for other in alike if agrees(config, opened(other, graph, weights, form).config)), None)
 
 
-def part_of(model: str, graph: str) -> Part:
+def part_of(model: str, graph: str) -> Component:
     return next(part for part in family(model).parts if graph in part.graphs)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pleinair.pouring.checkpoints import Shape, Stored
 from pleinair.pouring.forms import FORMS, formed, size_of
-from pleinair.pouring.topologies import Hole, Part
+from pleinair.pouring.topologies import Hole, Segment
 from pleinair_bench.constants import ir_constants, onnx_constants
 
 Parameters = Mapping[str, np.ndarray]  # float32, by name
@@ -46,7 +46,7 @@ class Recogniser:
         return None
 
 
-def recognised(first: list[Path], second: list[Path], hole_of: HoleOf) -> dict[str, tuple[Part, ...]]:
+def recognised(first: list[Path], second: list[Path], hole_of: HoleOf) -> dict[str, tuple[Segment, ...]]:
     """The parts of the files of two graphs by name, the graph itself first; `hole_of` tells which parameter bytes are.
 
     Raises ValueError for bytes that differ and are no parameter.
@@ -91,22 +91,22 @@ def digest_of(data: np.ndarray) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def cut(left: np.ndarray, right: np.ndarray, holes: dict[int, tuple[int, Hole]], name: str) -> tuple[Part, ...]:
+def cut(left: np.ndarray, right: np.ndarray, holes: dict[int, tuple[int, Hole]], name: str) -> tuple[Segment, ...]:
     """The parts of a file with these holes, of bytes that are the same in both."""
-    parts: list[Part] = []
+    parts: list[Segment] = []
     done = 0
     for offset, (size, hole) in sorted(holes.items()):
         if offset < done:
             continue  # constants of equal bytes share them
-        parts += kept(left, right, done, offset, name)
+        parts += unchanged(left, right, done, offset, name)
         parts.append(hole)
         done = offset + size
     if len(left) != len(right):
         raise ValueError(f"{name} has {len(left)} bytes and {len(right)}")
-    return (*parts, *kept(left, right, done, len(left), name))
+    return (*parts, *unchanged(left, right, done, len(left), name))
 
 
-def kept(left: np.ndarray, right: np.ndarray, start: int, end: int, name: str) -> list[Part]:
+def unchanged(left: np.ndarray, right: np.ndarray, start: int, end: int, name: str) -> list[Segment]:
     """The bytes of a stretch, none for an empty one; ValueError where they are not those of the other file."""
     for at in range(start, end, STEP):
         stop = min(at + STEP, end)
@@ -116,7 +116,7 @@ def kept(left: np.ndarray, right: np.ndarray, start: int, end: int, name: str) -
     return [left[start:end].tobytes()] if end > start else []
 
 
-def used(files: Mapping[str, tuple[Part, ...]], shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+def used(files: Mapping[str, tuple[Segment, ...]], shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     """The shapes of the parameters that are taken, in the order of the parameters."""
     taken = {part.key for parts in files.values() for part in parts if isinstance(part, Hole)}
     return {key: shape for key, shape in shapes.items() if key in taken}

@@ -54,7 +54,7 @@ class Limits:
 
 
 @dataclass
-class Progress:
+class CaseProgress:
     """What is known of one case so far."""
 
     case: Case
@@ -99,7 +99,7 @@ class Run:
     def __init__(self, cases: list[Case], limits: Limits | None = None) -> None:
         self.id = new_id()
         self.limits = limits or Limits()
-        self.cases = [Progress(case) for case in cases]
+        self.cases = [CaseProgress(case) for case in cases]
         self.machine = machine.facts()
         self.peaks: dict[tuple[str, str, int | None], dict[str, Any]] = {}
         self.engines: dict[str, dict[str, Any]] = {}
@@ -135,7 +135,7 @@ class Run:
             job = {"task": "peak", "engine": engine, "device": device, "threads": threads}
             self.peaks[engine, device, threads] = answer(job, 300).get("peak", {})
 
-    def _round(self, progress: Progress) -> None:
+    def _round(self, progress: CaseProgress) -> None:
         case, mark = progress.case, perf_counter()
         free = machine.available_bytes()
         if free is not None and case.memory_bytes > free:
@@ -160,7 +160,7 @@ class Run:
             self.waited_s += yardstick.PAUSE_S
         return pace
 
-    def _record(self, progress: Progress, cut: str | None = None) -> Record:
+    def _record(self, progress: CaseProgress, cut: str | None = None) -> Record:
         usual = yardstick.usual(self.paces)
         return make_record(progress, self.id, self.machine, self.engines, self.peaks, cut, usual)
 
@@ -229,7 +229,7 @@ def died(code: int, complaint: str, for_memory: bool) -> dict[str, Any]:
 
 
 def make_record(
-    progress: Progress,
+    progress: CaseProgress,
     run: str,
     facts: dict[str, Any],
     engines: dict[str, dict[str, Any]],

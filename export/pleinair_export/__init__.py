@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pleinair_export.convert import export
-    from pleinair_export.progress import Progress
+    from pleinair_export.progress import ExportProgress
 
-__all__ = ["Progress", "export"]
-HOMES = {"Progress": "progress", "export": "convert"}
+__all__ = ["ExportProgress", "export"]
+HOMES = {"ExportProgress": "progress", "export": "convert"}
 
 
 def __getattr__(name: str) -> Any:

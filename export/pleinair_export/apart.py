@@ -15,27 +15,27 @@ from pleinair.checks import one_line
 from pleinair.engines.failures import out_of_memory
 from pleinair.errors import ExportError, PleinairError, ResourceError
 from pleinair.system.child import child
-from pleinair_export.progress import Progress
+from pleinair_export.progress import ExportProgress
 
 SMALL = 50_000_000  # parameters; up to here a second process takes longer to start than it is worth
 MEMORY = "close other programs, or export on a machine with more memory"
-TASKS = {  # functions that yield Progress and return what they found
+TASKS = {  # functions that yield ExportProgress and return what they found
     "convert": ("pleinair_export.parts", "convert_part"),
     "check": ("pleinair_export.check", "check_form"),
     "paint by torch": ("pleinair_export.torch_picture", "paint_by_torch"),
     "paint by engine": ("pleinair_export.picture", "paint_by_engine"),
 }
 
-Steps = Generator[Progress, None, Any]
+TaskSteps = Generator[ExportProgress, None, Any]
 
 
-def begun(task: str, arguments: tuple[Any, ...]) -> Steps:
+def begun(task: str, arguments: tuple[Any, ...]) -> TaskSteps:
     """A task's own generator."""
     module, function = TASKS[task]
     return getattr(import_module(module), function)(*arguments)
 
 
-def do(task: str, *arguments: Any, parameters: int) -> Steps:
+def do(task: str, *arguments: Any, parameters: int) -> TaskSteps:
     """Do a task on a network of so many parameters; raises what it raises, and ResourceError where memory ends."""
     try:
         return (yield from (begun if parameters <= SMALL else begun_apart)(task, arguments))
@@ -47,7 +47,7 @@ def do(task: str, *arguments: Any, parameters: int) -> Steps:
         raise ResourceError(f"not enough memory to {task} ({one_line(error, 120)}); {MEMORY}") from error
 
 
-def begun_apart(task: str, arguments: tuple[Any, ...]) -> Steps:
+def begun_apart(task: str, arguments: tuple[Any, ...]) -> TaskSteps:
     """The same, in a process of its own, which does not outlive this generator."""
     with child("pleinair_export.worker") as process:
         with contextlib.suppress(BrokenPipeError):  # it has ended, which is told of below

@@ -9,11 +9,11 @@ import numpy as np
 
 from pleinair.bundle.manifest import FORMAT, Fidelity, GraphInfo, Manifest, Origin, Placed, Port
 from pleinair.bundle.opening import Bundle
-from pleinair.bundle.verifying import Files, file_info
+from pleinair.bundle.verifying import BundleFiles, file_info
 from pleinair.checks import one_line
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import BundleError, EngineError, QualityError
-from pleinair_export.progress import Progress
+from pleinair_export.progress import ExportProgress
 from pleinair_export.quiet import quiet
 from pleinair_export.trials import Arrays, Trial, read_trial, trial_file
 
@@ -69,9 +69,9 @@ def channel_error(expected: np.ndarray, actual: np.ndarray) -> float:
     return float(np.max(missed / np.maximum(wanted, floor)))
 
 
-def check_form(stage: Path, graph: str, info: GraphInfo, form: str) -> Generator[Progress, None, Fidelity]:
+def check_form(stage: Path, graph: str, info: GraphInfo, form: str) -> Generator[ExportProgress, None, Fidelity]:
     """Hold a graph on disk against torch's answers; raises QualityError, naming it, where it is below the gate."""
-    yield Progress(graph, f"{form}: compare with torch")
+    yield ExportProgress(graph, f"{form}: compare with torch")
     measured = measure(stage, graph, info, form, read_trial(trial_file(stage, graph)))
     require(graph, form, info.weights, measured)
     return measured
@@ -86,7 +86,7 @@ def measure(stage: Path, graph: str, info: GraphInfo, form: str, trial: Trial) -
     bundle = lone_bundle(stage, graph, info, form)
     try:
         with quiet():
-            opened = open_graph(bundle, graph, form, "cpu", kept=1)
+            opened = open_graph(bundle, graph, form, "cpu", max_shapes=1)
             actual = [opened(**case) for case in trial.cases]
             opened.unload()
     except (BundleError, EngineError) as error:
@@ -115,7 +115,7 @@ def lone_bundle(stage: Path, graph: str, info: GraphInfo, form: str) -> Bundle:
         files=files,
         origin=Origin("", None, None, "", {}),
     )
-    return Bundle(stage, manifest, Files(stage, files, hashed=False), {})
+    return Bundle(stage, manifest, BundleFiles(stage, files, hashed=False), {})
 
 
 def fidelity(weights: str, expected: Iterable[Arrays], actual: Iterable[Arrays]) -> Fidelity:

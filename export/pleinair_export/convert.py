@@ -27,10 +27,10 @@ from pleinair.sources.describing import (
     text_encoders,
     upscaler_manifest,
 )
-from pleinair.sources.families import Part, left_out
+from pleinair.sources.families import Component, left_out
 from pleinair.sources.folder import Source, absent, open_source
 from pleinair.sources.small_files import write_configs
-from pleinair.text.encoders import kept
+from pleinair.text.encoders import rows_told
 from pleinair_export import graphs, picture
 from pleinair_export.apart import do
 from pleinair_export.check import Converted
@@ -38,13 +38,13 @@ from pleinair_export.memory import check_memory, memory_needed
 from pleinair_export.origins import origin
 from pleinair_export.parts import convert_graph
 from pleinair_export.preview import read_rgb
-from pleinair_export.progress import Progress
+from pleinair_export.progress import ExportProgress
 from pleinair_export.quantize import BYTES
 from pleinair_export.single_file import is_model, open_single_file
 from pleinair_export.tokenizer import instruction, write_tokenizer
 from pleinair_export.tracing import FORMATS
 from pleinair_export.trials import WORK, Arrays, Context, read_trial, steady_size, trial_file, tried
-from pleinair_export.upscaler import Upscaler, open_upscaler
+from pleinair_export.upscaler import UpscalerSource, open_upscaler
 
 ANSWERS = 100_000_000  # bytes of what torch says to the trials of large models
 
@@ -58,7 +58,7 @@ def export(
     sampler: str | None = None,
     prediction: str | None = None,
     force: bool = False,
-) -> Iterator[Progress]:
+) -> Iterator[ExportProgress]:
     """Export a diffusers folder, a model in one file, or an upscaler's file to the bundle OUT, yielding before steps.
 
     `sampler` is what the bundle paints with unless told, where the model's own scheduler is not the one; `prediction`
@@ -85,13 +85,13 @@ def export(
         with staged(out, force, room_needed(model, formats, weights)) as stage:
             steering = left_out(model.index) if isinstance(model, Source) else ()
             for line in (*stage.tidied, *(f"its {name} is left out" for name in steering)):
-                yield Progress("folder", line, 0, total)
+                yield ExportProgress("folder", line, 0, total)
             for done, progress in enumerate(build(model, stage.path, formats, weights)):
                 yield dataclasses.replace(progress, done=done, total=total)
-    yield Progress("bundle", "done", total, total)
+    yield ExportProgress("bundle", "done", total, total)
 
 
-def opened(source: Path, sampler: str | None, prediction: str | None, configs: Path) -> Source | Upscaler:
+def opened(source: Path, sampler: str | None, prediction: str | None, configs: Path) -> Source | UpscalerSource:
     """What is exported: a folder, a model in one file, whose configs are written to a folder, or an upscaler's file."""
     if source.is_file() and is_model(source):
         return open_single_file(source, prediction, sampler, configs)
@@ -114,25 +114,27 @@ def check_request(formats: tuple[str, ...], weights: str) -> None:
         raise RequestError(f"unknown weights '{weights}'; choose from: {', '.join(BYTES)}")
 
 
-def room_needed(model: Source | Upscaler, formats: tuple[str, ...], weights: str) -> int:
+def room_needed(model: Source | UpscalerSource, formats: tuple[str, ...], weights: str) -> int:
     """Bytes of disk: every graph in every format, and torch's answers."""
     parameters = sum(model.sizes.values())
     return parameters * BYTES[weights] * len(formats) + min(4 * parameters, ANSWERS) + 10_000_000
 
 
-def count_steps(model: Source | Upscaler, formats: tuple[str, ...]) -> int:
+def count_steps(model: Source | UpscalerSource, formats: tuple[str, ...]) -> int:
     """How many times `build` yields: three times for every graph and format; the bundle; and for a folder of models
     the tokenizers, the preview, each load, torch's picture, and two times for that of each format."""
-    if isinstance(model, Upscaler):
+    if isinstance(model, UpscalerSource):
         return 1 + 3 * len(formats)
     parts = model.family.parts
     once = 3 + len(model.family.readers) + len(parts)
     return once + len(formats) * (2 + 3 * sum(len(part.graphs) for part in parts))
 
 
-def build(model: Source | Upscaler, stage: Path, formats: tuple[str, ...], weights: str) -> Iterator[Progress]:
+def build(
+    model: Source | UpscalerSource, stage: Path, formats: tuple[str, ...], weights: str
+) -> Iterator[ExportProgress]:
     """Fill `stage` with a whole bundle, and read it back: what cannot be opened, or paint, is not put in place."""
-    make = build_upscaler if isinstance(model, Upscaler) else build_painter
+    make = build_upscaler if isinstance(model, UpscalerSource) else build_painter
     manifest = yield from make(model, stage, formats, weights)
     (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     open_bundle(stage)
@@ -142,25 +144,25 @@ def build(model: Source | Upscaler, stage: Path, formats: tuple[str, ...], weigh
 
 
 def build_upscaler(
-    model: Upscaler, stage: Path, formats: tuple[str, ...], weights: str
-) -> Generator[Progress, None, Manifest]:
+    model: UpscalerSource, stage: Path, formats: tuple[str, ...], weights: str
+) -> Generator[ExportProgress, None, Manifest]:
     """The one graph of an upscaler; returns what its bundle.json is to say."""
     spec = graphs.upscaler(model.network, model.scale)
     made = yield from convert_graph(spec, stage, formats, weights)
     info = yield from check_graph(stage, spec.name, made, weights, model.sizes[spec.name])
-    yield Progress("bundle", "write")
+    yield ExportProgress("bundle", "write")
     whence = origin(model, info, (), weights)
     return upscaler_manifest(model.name, model.scale, info, list_files(stage), whence)
 
 
 def build_painter(
     model: Source, stage: Path, formats: tuple[str, ...], weights: str
-) -> Generator[Progress, None, Manifest]:
+) -> Generator[ExportProgress, None, Manifest]:
     """Everything that paints, one component in memory at a time; returns what bundle.json is to say."""
     readers = model.family.readers
     tokens, ids = {}, {}
     for part in readers:
-        yield Progress(part.tokenizer, "convert")
+        yield ExportProgress(part.tokenizer, "convert")
         source, target, length = model.path / part.tokenizer, stage / part.tokenizer, model.length(part)
         prefix = instruction(model.index["_class_name"]) if part.instructed else ""
         tokens[part.tokenizer], texts = write_tokenizer(source, target, part, length, "openvino" in formats, prefix)
@@ -170,7 +172,7 @@ def build_painter(
     context = Context(tried(model.size), ids, feeds_of(model, tokens, stage))
     others = tuple(part for part in model.family.parts if part not in readers)
     more, places = yield from export_parts(model, others, context, *how)
-    yield Progress("bundle", "write")
+    yield ExportProgress("bundle", "write")
     write_configs(model, stage)
     return painter_manifest(
         model,
@@ -189,15 +191,15 @@ def build_painter(
     )
 
 
-Weights = dict[str, dict[str, dict[str, Placed]]]
+WeightPlaces = dict[str, dict[str, dict[str, Placed]]]
 
 
 def export_parts(
-    model: Source, parts: tuple[Part, ...], context: Context, stage: Path, formats: tuple[str, ...], weights: str
-) -> Generator[Progress, None, tuple[dict[str, GraphInfo], Weights]]:
+    model: Source, parts: tuple[Component, ...], context: Context, stage: Path, formats: tuple[str, ...], weights: str
+) -> Generator[ExportProgress, None, tuple[dict[str, GraphInfo], WeightPlaces]]:
     """Convert components and check what is on disk; returns their graphs, and where the weights lie in these."""
     infos: dict[str, GraphInfo] = {}
-    placed: Weights = {}
+    placed: WeightPlaces = {}
     for part in parts:
         size = model.sizes[part.folder]
         made = yield from do("convert", model, part, context, stage, formats, weights, parameters=size)
@@ -209,13 +211,13 @@ def export_parts(
 
 def check_graph(
     stage: Path, graph: str, made: Converted, weights: str, parameters: int
-) -> Generator[Progress, None, GraphInfo]:
+) -> Generator[ExportProgress, None, GraphInfo]:
     """Hold a graph in every format against torch's answers; raises QualityError for one below the gate."""
     measured: dict[str, Fidelity] = {}
     info = GraphInfo(made.files, weights, "fp32", made.inputs, made.outputs, measured)
     for form in made.files:
         measured[form] = yield from do("check", stage, graph, info, form, parameters=parameters)
-        yield Progress(graph, f"{form}: accepted", fidelity=measured[form])
+        yield ExportProgress(graph, f"{form}: accepted", fidelity=measured[form])
     return info
 
 
@@ -226,15 +228,15 @@ def feeds_of(model: Described, tokens: dict[str, Tokens], stage: Path) -> Arrays
 
     def output(made: Joined, name: str) -> np.ndarray:
         if made.mask:
-            return kept(encoders[name], trials[name].cases[-1][MASK].astype(np.float32))
+            return rows_told(encoders[name], trials[name].cases[-1][MASK].astype(np.float32))
         answers, encoder = trials[name].answers[-1], encoders[name]
-        return answers[encoder.pooled] if made.pooled else kept(encoder, answers[encoder.output])
+        return answers[encoder.pooled] if made.pooled else rows_told(encoder, answers[encoder.output])
 
     feeds = conditioning(model, tuple(encoders.values()))
     return {feed: fed(made, partial(output, made)) for feed, made in feeds.items()}
 
 
-def compare_pictures(model: Source, stage: Path, formats: tuple[str, ...], weights: str) -> Iterator[Progress]:
+def compare_pictures(model: Source, stage: Path, formats: tuple[str, ...], weights: str) -> Iterator[ExportProgress]:
     """Paint with torch, then on the engine of each format; raises QualityError for a picture below its gate."""
     size = tuple(side * model.factor for side in steady_size(model.network, tried(model.size)))
     parameters = sum(model.sizes.values())
@@ -242,4 +244,4 @@ def compare_pictures(model: Source, stage: Path, formats: tuple[str, ...], weigh
     for form in formats:
         found = yield from do("paint by engine", stage, form, weights, size, parameters=parameters)
         near = picture.require(form, weights, expected, found)
-        yield Progress("picture", f"{form}: accepted  {near:.1f} dB")
+        yield ExportProgress("picture", f"{form}: accepted  {near:.1f} dB")

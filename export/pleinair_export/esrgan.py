@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-Weights = dict[str, torch.Tensor]
+Tensors = dict[str, torch.Tensor]
 
 WRAPPERS = ("params_ema", "params-ema", "params", "model_state_dict", "state_dict", "model", "net")
 PREFIXES = ("module.", "netG.")
@@ -111,7 +111,7 @@ def unshuffled(image: torch.Tensor, factor: int) -> torch.Tensor:
     return F.pixel_unshuffle(padded, factor)
 
 
-def build(weights: Weights) -> nn.Module:
+def build(weights: Tensors) -> nn.Module:
     """The network that a state dict belongs to, filled with it, in float32; it has a `scale`.
 
     Raises ValueError, saying what does not fit, for the weights of anything else.
@@ -133,7 +133,7 @@ def build(weights: Weights) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def unwrapped(weights: object) -> Weights:
+def unwrapped(weights: object) -> Tensors:
     """The state dict in a training checkpoint, without the prefixes that wrappers leave; ValueError where none is."""
     for _ in range(3):
         inner = [
@@ -150,7 +150,7 @@ def unwrapped(weights: object) -> Weights:
     return {str(name): value for name, value in weights.items()}
 
 
-def renamed(weights: Weights) -> Weights:
+def renamed(weights: Tensors) -> Tensors:
     """An RRDBNet's state dict with the names of Real-ESRGAN, whichever of the three it was saved with."""
     made = {}
     tail = sorted({int(match[1]) for name in weights if (match := re.match(r"model\.(\d+)\.", name))} - {0, 1})
@@ -165,7 +165,7 @@ def renamed(weights: Weights) -> Weights:
     return made
 
 
-def rrdb_shape(weights: Weights) -> dict[str, int]:
+def rrdb_shape(weights: Tensors) -> dict[str, int]:
     """Arguments of RRDBNet; raises ValueError for colours other than three and scales that are no whole number."""
     width, read = sizes(weights, "conv_first.weight")[:2]
     made = sizes(weights, "conv_last.weight")[0]
@@ -185,7 +185,7 @@ def rrdb_shape(weights: Weights) -> dict[str, int]:
     }
 
 
-def compact_shape(weights: Weights) -> dict[str, int]:
+def compact_shape(weights: Tensors) -> dict[str, int]:
     """Arguments of Compact; raises ValueError for colours other than three and scales that are no whole number."""
     width, read = sizes(weights, "body.0.weight")[:2]
     last = last_number(weights)
@@ -196,7 +196,7 @@ def compact_shape(weights: Weights) -> dict[str, int]:
     return {"width": width, "layers": last // 2 - 1, "scale": scale}
 
 
-def last_number(weights: Weights) -> int:
+def last_number(weights: Tensors) -> int:
     """The highest N of body.N; ValueError where numbers are left out, so that no size is made up by a name."""
     numbers = {int(match[1]) for name in weights if (match := re.match(r"body\.(\d+)\.", name))}
     if numbers != set(range(len(numbers))):
@@ -204,7 +204,7 @@ def last_number(weights: Weights) -> int:
     return len(numbers) - 1
 
 
-def sizes(weights: Weights, name: str) -> tuple[int, ...]:
+def sizes(weights: Tensors, name: str) -> tuple[int, ...]:
     """The shape of a convolution's weight (made, read, 3, 3); ValueError where it is absent or no such thing."""
     shape = tuple(weights[name].shape) if name in weights else ()
     if len(shape) != 4 or 0 in shape:

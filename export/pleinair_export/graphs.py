@@ -50,12 +50,19 @@ def answers(spec: Spec) -> list[Arrays]:
     return [run_torch(spec, case) for case in (*spec.cases, *spec.unsteady)]
 
 
-class UNet(nn.Module):
-    """sample (B, C, h, w), timestep (1,), encoder_hidden_states (B, S, D) and others -> out_sample (B, C, h, w)."""
+class Wrapped(nn.Module):
+    """A component as its graph has it: `forward` takes the graph's inputs and returns its outputs, in their order."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+
+
+class UNet(Wrapped):
+    """sample (B, C, h, w), timestep (1,), encoder_hidden_states (B, S, D) and others -> out_sample (B, C, h, w)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
         _, _, _, *self.more = unet_feeds(model.config)
 
     def forward(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pleinair.sources.families import PROJECTED, Part
+from pleinair.sources.families import PROJECTED, Component
 from pleinair.sources.folder import Source
 from pleinair.text.encoders import NORM
 from pleinair_export.check import Converted
@@ -15,17 +15,17 @@ from pleinair_export.graphs import Spec, answers
 from pleinair_export.kinds import KINDS
 from pleinair_export.loading import load
 from pleinair_export.preview import write_rgb
-from pleinair_export.progress import Progress
+from pleinair_export.progress import ExportProgress
 from pleinair_export.text_graphs import final_norm
 from pleinair_export.tracing import WRITE
 from pleinair_export.trials import WORK, Context, Trial, trial_file, write_trial
 
 
 def convert_part(
-    model: Source, part: Part, context: Context, stage: Path, formats: tuple[str, ...], weights: str
-) -> Generator[Progress, None, dict[str, Converted]]:
+    model: Source, part: Component, context: Context, stage: Path, formats: tuple[str, ...], weights: str
+) -> Generator[ExportProgress, None, dict[str, Converted]]:
     """Write the graphs of a component."""
-    yield Progress(part.folder, "load")
+    yield ExportProgress(part.folder, "load")
     module = load(model, part)
     made = {}
     for name, kind in part.graphs.items():
@@ -38,7 +38,7 @@ def convert_part(
 
 def convert_graph(
     spec: Spec, stage: Path, formats: tuple[str, ...], weights: str
-) -> Generator[Progress, None, Converted]:
+) -> Generator[ExportProgress, None, Converted]:
     """Write one graph in every format, and what torch says to its cases."""
     folder = stage / spec.name
     folder.mkdir()
@@ -46,7 +46,7 @@ def convert_graph(
     write_trial(trial_file(stage, spec.name), trial)
     files, placed = {}, {}
     for form in formats:
-        yield Progress(spec.name, f"{form}: convert")
+        yield ExportProgress(spec.name, f"{form}: convert")
         written = WRITE[form](spec, folder, weights)
         files[form] = tuple(f"{spec.name}/{file}" for file in written.files)
         for path, place in written.placed.items():
@@ -54,21 +54,21 @@ def convert_graph(
     return Converted(spec.inputs, spec.outputs, files, placed)
 
 
-def write_norm(module: torch.nn.Module, part: Part, stage: Path) -> Generator[Progress, None, None]:
+def write_norm(module: torch.nn.Module, part: Component, stage: Path) -> Generator[ExportProgress, None, None]:
     """Beside a text encoder's graph, the norm that its hidden states are without."""
     for graph in part.graphs:
         np.save(stage / graph / NORM, final_norm(module))
     yield from ()
 
 
-def write_preview(module: torch.nn.Module, part: Part, stage: Path) -> Generator[Progress, None, None]:
+def write_preview(module: torch.nn.Module, part: Component, stage: Path) -> Generator[ExportProgress, None, None]:
     """What shows latents without the VAE."""
-    yield Progress("preview", "fit")
+    yield ExportProgress("preview", "fit")
     write_rgb(module, stage / WORK)
 
 
 # What is left beside the graphs of a component of this class
-BESIDE: dict[str, Callable[[torch.nn.Module, Part, Path], Generator[Progress, None, None]]] = {
+BESIDE: dict[str, Callable[[torch.nn.Module, Component, Path], Generator[ExportProgress, None, None]]] = {
     "CLIPTextModel": write_norm,
     PROJECTED: write_norm,
     "AutoencoderKL": write_preview,

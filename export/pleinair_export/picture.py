@@ -13,7 +13,7 @@ from pleinair.engines.engine import engine_named
 from pleinair.errors import BundleError, EngineError, QualityError
 from pleinair.pipeline import Pipeline
 from pleinair_export.check import GATES, psnr, remedy
-from pleinair_export.progress import Progress
+from pleinair_export.progress import ExportProgress
 from pleinair_export.quiet import quiet
 from pleinair_export.tokenizer import PROMPTS
 
@@ -22,12 +22,12 @@ STEPS = 3
 
 def paint_by_engine(
     stage: Path, form: str, weights: str, size: tuple[int, int]
-) -> Generator[Progress, None, np.ndarray]:
+) -> Generator[ExportProgress, None, np.ndarray]:
     """The picture (1, height, width, 3) of a bundle on the engine of a format, after one of the default size.
 
     Raises QualityError where there is none.
     """
-    yield Progress("picture", f"{form}: paint")
+    yield ExportProgress("picture", f"{form}: paint")
     bundle = open_bundle(stage)
     usual = bundle.manifest.defaults.height, bundle.manifest.defaults.width
     try:

@@ -6,7 +6,7 @@ from pleinair.bundle.manifest import Fidelity
 
 
 @dataclass(frozen=True)
-class Progress:
+class ExportProgress:
     """What is about to happen: `stage` of `graph`, step `done` of `total`; `fidelity` follows each comparison."""
 
     graph: str

@@ -10,11 +10,11 @@ from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.names import Named
 from pleinair.pouring.opened import opened
 from pleinair.pouring.single_file import component
-from pleinair.pouring.told import Told
+from pleinair.pouring.told import PourSettings
 from pleinair.pouring.topologies import plain
 from pleinair.pouring.vaes import find_vae
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
-from pleinair.sources.families import VAE, Part
+from pleinair.sources.families import VAE, Component
 from pleinair.sources.folder import Source
 from pleinair.sources.small_files import write_json
 from pleinair.sources.weight_files import read_header
@@ -33,7 +33,7 @@ def open_single_file(file: Path, prediction: str | None, sampler: str | None, fo
 
     Raises ExportError and RequestError as pouring does.
     """
-    found = opened(file, None, Told(prediction, sampler))
+    found = opened(file, None, PourSettings(prediction, sampler))
     model = replace(found.model, path=folder, file=file)
     for part in model.family.parts:
         (folder / part.folder).mkdir()
@@ -43,7 +43,7 @@ def open_single_file(file: Path, prediction: str | None, sampler: str | None, fo
     return model
 
 
-def load_component(owner: type, model: Source, part: Part) -> tuple[torch.nn.Module, list[str]]:
+def load_component(owner: type, model: Source, part: Component) -> tuple[torch.nn.Module, list[str]]:
     """A component of the class `owner`, its weights as the file has them, and the names of those that it has not."""
     from diffusers.loaders import single_file_utils
 

@@ -5,30 +5,22 @@ import torch
 from torch import nn
 
 from pleinair.bundle.manifest import Port
-from pleinair_export.graphs import Spec
+from pleinair_export.graphs import Spec, Wrapped
 from pleinair_export.trials import Context
 
 OLD_END = 2
 
 
-class TextEncoder(nn.Module):
+class ClipEncoder(Wrapped):
     """input_ids (B, 77) -> last_hidden_state (B, 77, D), pooler_output (B, D), hidden_states.0 .. N (B, 77, D)."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
         out = self.model(input_ids=input_ids, output_hidden_states=True, return_dict=True)
         return out.last_hidden_state, out.pooler_output, *out.hidden_states
 
 
-class ProjectedTextEncoder(nn.Module):
+class ProjectedClipEncoder(Wrapped):
     """input_ids (B, 77) -> text_embeds (B, P), last_hidden_state (B, 77, D), hidden_states.0 .. N (B, 77, D)."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
         out = self.model(input_ids=input_ids, output_hidden_states=True, return_dict=True)
@@ -39,7 +31,7 @@ def text_encoder(name: str, model: nn.Module, context: Context) -> Spec:
     """Compared on one text, and on all of the context's."""
     width = model.config.hidden_size
     outputs = {"last_hidden_state": hidden_state(model), "pooler_output": Port("float32", ("batch", width))}
-    return reading(name, TextEncoder(ending(model, context.ids[name])), context, outputs)
+    return reading(name, ClipEncoder(ending(model, context.ids[name])), context, outputs)
 
 
 def projected_text_encoder(name: str, model: nn.Module, context: Context) -> Spec:
@@ -48,7 +40,7 @@ def projected_text_encoder(name: str, model: nn.Module, context: Context) -> Spe
         "text_embeds": Port("float32", ("batch", model.config.projection_dim)),
         "last_hidden_state": hidden_state(model),
     }
-    return reading(name, ProjectedTextEncoder(ending(model, context.ids[name])), context, outputs)
+    return reading(name, ProjectedClipEncoder(ending(model, context.ids[name])), context, outputs)
 
 
 def ending(model: nn.Module, ids: np.ndarray) -> nn.Module:
@@ -62,7 +54,7 @@ def ending(model: nn.Module, ids: np.ndarray) -> nn.Module:
     return model
 
 
-def reading(name: str, wrapped: nn.Module, context: Context, outputs: dict[str, Port]) -> Spec:
+def reading(name: str, wrapped: Wrapped, context: Context, outputs: dict[str, Port]) -> Spec:
     """A text encoder whose hidden states follow its other outputs, where other programs look for them."""
     config, ids = wrapped.model.config, context.ids[name]
     hidden = hidden_state(wrapped.model)

@@ -12,7 +12,7 @@ import numpy as np
 from pleinair.checks import one_line
 from pleinair.errors import BundleError, ExportError
 from pleinair.sources.describing import Tokens
-from pleinair.sources.families import GEMMA_KIND, T5_KIND, Part
+from pleinair.sources.families import GEMMA_KIND, T5_KIND, Component
 from pleinair.system.files import read_file
 from pleinair.text.tokenizer import LARGEST, read_tokenizer
 from pleinair_export.quiet import quiet
@@ -24,7 +24,7 @@ PROMPTS = ["a red fox sitting in the snow at dawn, oil on canvas", "", "Two boat
 
 
 @dataclass(frozen=True)
-class Kind:
+class TokenizerKind:
     """A class of text encoders: transformers' tokenizer for it, and which of its tokens stand around a text.
 
     The tokenizer.json of some folders is older than what transformers makes of it, and `renewed`. Those of CLIP have
@@ -38,12 +38,15 @@ class Kind:
     listed: bool = False
 
 
-CLIP = Kind("CLIPTokenizer", listed=True)
-KINDS = {T5_KIND: Kind("T5Tokenizer", begins=False, renewed=True), GEMMA_KIND: Kind("GemmaTokenizer", ends=False)}
+CLIP = TokenizerKind("CLIPTokenizer", listed=True)
+TOKENIZERS = {
+    T5_KIND: TokenizerKind("T5Tokenizer", begins=False, renewed=True),
+    GEMMA_KIND: TokenizerKind("GemmaTokenizer", ends=False),
+}
 
 
 def write_tokenizer(
-    source: Path, target: Path, part: Part, length: int, openvino: bool, prefix: str = ""
+    source: Path, target: Path, part: Component, length: int, openvino: bool, prefix: str = ""
 ) -> tuple[Tokens, np.ndarray]:
     """Copy the tokenizer of a text encoder, adding those of its files that the source lacks.
 
@@ -51,7 +54,7 @@ def write_tokenizer(
     encodes them, (3, length) int64; behind a `prefix`, `length` tokens of what is said are kept. Raises ExportError
     when it cannot be read.
     """
-    kind = KINDS.get(part.kind, CLIP)
+    kind = TOKENIZERS.get(part.kind, CLIP)
     check_source(source / "tokenizer.json")
     tokenizer = open_tokenizer(source, kind.tokenizer)
     target.mkdir()

@@ -16,7 +16,7 @@ from pleinair.sources.folder import Source
 from pleinair_export.kinds import KINDS
 from pleinair_export.loading import load
 from pleinair_export.picture import paint
-from pleinair_export.progress import Progress
+from pleinair_export.progress import ExportProgress
 from pleinair_export.trials import Arrays
 
 
@@ -66,7 +66,7 @@ def owners(model: Source) -> dict[str, Callable[[], torch.nn.Module]]:
     }
 
 
-def paint_by_torch(model: Source, stage: Path, size: tuple[int, int]) -> Generator[Progress, None, np.ndarray]:
+def paint_by_torch(model: Source, stage: Path, size: tuple[int, int]) -> Generator[ExportProgress, None, np.ndarray]:
     """The picture (1, height, width, 3) that the bundle is to paint."""
-    yield Progress("picture", "torch: paint")
+    yield ExportProgress("picture", "torch: paint")
     return paint(Pipeline(open_bundle(stage), TorchEngine(owners(model))), size)

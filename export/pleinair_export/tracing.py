@@ -24,14 +24,14 @@ MODEL = "model."  # what Specs call the component that they wrap
 NUMBERED = re.compile(r"[A-Za-z]+_\d+|\d+")  # names that OpenVINO gives
 
 
-class Written(NamedTuple):
+class WrittenGraph(NamedTuple):
     """File names of a graph, and where in it the weights of layers lie, by layer path."""
 
     files: tuple[str, ...]
     placed: dict[str, Placed]
 
 
-def write_openvino(spec: Spec, folder: Path, weights: str) -> Written:
+def write_openvino(spec: Spec, folder: Path, weights: str) -> WrittenGraph:
     """Trace `spec` into openvino_model.xml and .bin."""
     return store_openvino(traced_openvino(spec), spec, folder, weights)
 
@@ -58,7 +58,7 @@ def traced_openvino(spec: Spec) -> "openvino.Model":
     return model
 
 
-def store_openvino(model: "openvino.Model", spec: Spec, folder: Path, weights: str) -> Written:
+def store_openvino(model: "openvino.Model", spec: Spec, folder: Path, weights: str) -> WrittenGraph:
     """Write a traced graph, which is changed."""
     with quiet():
         import openvino
@@ -70,7 +70,7 @@ def store_openvino(model: "openvino.Model", spec: Spec, folder: Path, weights: s
             openvino.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
         except RuntimeError as error:
             raise OSError(f"OpenVINO could not save {spec.name}: {error}") from error
-    return Written(("openvino_model.xml", "openvino_model.bin"), placed_constants(model, spec))
+    return WrittenGraph(("openvino_model.xml", "openvino_model.bin"), placed_constants(model, spec))
 
 
 def name_nodes(model: "openvino.Model", name: str) -> None:
@@ -99,12 +99,12 @@ def layers(spec: Spec) -> dict[str, str]:
     return {name: name.removeprefix(MODEL).removesuffix(WEIGHT) for name in weights}
 
 
-def write_onnx(spec: Spec, folder: Path, weights: str) -> Written:
+def write_onnx(spec: Spec, folder: Path, weights: str) -> WrittenGraph:
     """Trace `spec` into model.onnx, and model.onnx_data where it is large."""
     return store_onnx(traced_onnx(spec), spec, folder, weights)
 
 
-def store_onnx(model: "onnx.ModelProto", spec: Spec, folder: Path, weights: str) -> Written:
+def store_onnx(model: "onnx.ModelProto", spec: Spec, folder: Path, weights: str) -> WrittenGraph:
     """Write a traced graph, which is changed."""
     state = dict(spec.module.named_parameters()) | dict(spec.module.named_buffers())
     transposed = onnx_files.take_parameters(model, {name: tuple(each.shape) for name, each in state.items()})
@@ -116,7 +116,7 @@ def store_onnx(model: "onnx.ModelProto", spec: Spec, folder: Path, weights: str)
 
     names, files = onnx_files.write(model, folder, weights, lambda name: values(name).contiguous())
     known = layers(spec)
-    return Written(
+    return WrittenGraph(
         files, {known[name]: Placed(kept, name in transposed) for name, kept in names.items() if name in known}
     )
 

@@ -9,7 +9,7 @@ from torch import nn
 from pleinair.bundle.manifest import MASK, SCALE, Port
 from pleinair.network import denoiser
 from pleinair.sources.transformers import TRANSFORMERS
-from pleinair_export.graphs import TRIED, Spec
+from pleinair_export.graphs import TRIED, Spec, Wrapped
 from pleinair_export.linear_attention import linear
 from pleinair_export.trials import Arrays, Context
 
@@ -17,12 +17,11 @@ WO = ".wo"  # the one layer of T5 that looks at the type of its weight
 THETA = 10_000.0  # of rotary embeddings (Su et al. 2021)
 
 
-class T5Encoder(nn.Module):
+class T5Encoder(Wrapped):
     """input_ids (B, length) -> last_hidden_state (B, length, D); no token is masked, but by `attention_mask`."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         for name, layer in model.named_modules():
             if name.endswith(WO):
                 layer.weight.data = layer.weight.data.float()
@@ -32,12 +31,8 @@ class T5Encoder(nn.Module):
         return (self.model(**told, return_dict=True).last_hidden_state,)
 
 
-class GemmaEncoder(nn.Module):
+class GemmaEncoder(Wrapped):
     """input_ids, attention_mask (B, length) -> last_hidden_state (B, length, D); a token is told of those before it."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor]:
         length = input_ids.shape[1]
@@ -49,7 +44,7 @@ class GemmaEncoder(nn.Module):
         return (self.model(**told, use_cache=False, return_dict=True).last_hidden_state,)
 
 
-class Placed(nn.Module):
+class PlacedPatches(nn.Module):
     """diffusers' PatchEmbed for models that place tokens by their share of the picture: any size, in one trace."""
 
     def __init__(self, embed: nn.Module) -> None:
@@ -132,12 +127,11 @@ def rotated(attn: nn.Module, x: torch.Tensor, cosine: torch.Tensor, sine: torch.
     return x * cosine[None, :, None] + in_heads(attn, turned) * sine[None, :, None]
 
 
-class Transformer(nn.Module):
+class TransformerGraph(Wrapped):
     """What `sources.transformers` describes, its ports in that order -> out_sample."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         kind = TRANSFORMERS[type(model).__name__]
         self.ports, self.channels = tuple(kind.feeds(model.config)), kind.learned and kind.channels(model.config)
         for module in model.modules():
@@ -145,7 +139,7 @@ class Transformer(nn.Module):
                 module.forward = MethodType(rms_norm, module)
         embed = getattr(model, "pos_embed", None)
         if getattr(embed, "pos_embed", None) is not None and not embed.pos_embed_max_size:
-            model.pos_embed = Placed(embed)
+            model.pos_embed = PlacedPatches(embed)
         linear(model)
         if "axes_dims_rope" in model.config:
             model.pos_embed = Rotary(model.config.axes_dims_rope)
@@ -184,7 +178,7 @@ def masked(ids: np.ndarray, model: nn.Module) -> Arrays:
     return {"input_ids": ids, MASK: (ids != model.config.pad_token_id).astype(np.int64)}
 
 
-def reading(wrapped: nn.Module, name: str, told: Arrays) -> Spec:
+def reading(wrapped: Wrapped, name: str, told: Arrays) -> Spec:
     """A text encoder that is told of three texts, (3, length) each."""
     length = next(iter(told.values())).shape[1]
     return Spec(
@@ -214,7 +208,7 @@ def transformer(name: str, model: nn.Module, context: Context) -> Spec:
 
     return Spec(
         name,
-        Transformer(model),
+        TransformerGraph(model),
         inputs=inputs,
         outputs=outputs,
         example=case(500.5, 2, 5 * side, 3 * side),

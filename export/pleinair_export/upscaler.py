@@ -24,7 +24,7 @@ PURPOSES = (  # what the name of a weight says about the file it is in
 
 
 @dataclass(frozen=True)
-class Upscaler:
+class UpscalerSource:
     """An ESRGAN-type network, in memory; `sizes` counts parameters."""
 
     path: Path
@@ -35,7 +35,7 @@ class Upscaler:
     licence: str | None
 
 
-def open_upscaler(path: Path) -> Upscaler:
+def open_upscaler(path: Path) -> UpscalerSource:
     """Read a network and its scale from a file; raises ExportError: damaged, or not of the ESRGAN kind."""
     kind, where = path.suffix.lower(), one_line(path.name, 80)
     if kind == ".ckpt":
@@ -59,7 +59,7 @@ def open_upscaler(path: Path) -> Upscaler:
             " Real-ESRGAN or compact (SRVGGNet) model"
         ) from None
     count = sum(weight.numel() for weight in network.parameters())
-    return Upscaler(path, path.stem, network, network.scale, {UPSCALER: count}, licence)
+    return UpscalerSource(path, path.stem, network, network.scale, {UPSCALER: count}, licence)
 
 
 def check_purpose(path: Path) -> None:

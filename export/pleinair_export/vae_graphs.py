@@ -7,55 +7,45 @@ from torch import nn
 from pleinair.bundle.manifest import Port
 from pleinair.pictures.colours import waves
 from pleinair.sources.describing import vae_factor
-from pleinair_export.graphs import Spec
+from pleinair_export.graphs import Spec, Wrapped
 from pleinair_export.linear_attention import linear
 from pleinair_export.trials import Arrays, Context
 
 
-class VaeEncoder(nn.Module):
+class VaeEncoder(Wrapped):
     """sample (B, 3, H, W) in [-1, 1] -> latent_parameters (B, 8, h, w): mean and log variance, unscaled."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, sample: torch.Tensor) -> tuple[torch.Tensor]:
         return (self.model.encode(sample, return_dict=False)[0].parameters,)
 
 
-class TinyVaeEncoder(nn.Module):
+class TinyVaeEncoder(Wrapped):
     """sample (B, 3, H, W) in [-1, 1] -> latent_parameters (B, C, h, w): the latents themselves, unscaled."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         linear(model)
 
     def forward(self, sample: torch.Tensor) -> tuple[torch.Tensor]:
         return self.model.encode(sample, return_dict=False)
 
 
-class VaeDecoder(nn.Module):
+class VaeDecoder(Wrapped):
     """latent_sample (B, C, h, w), already divided by the scaling factor -> sample (B, 3, H, W) in about [-1, 1]."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         linear(model)
 
     def forward(self, latent_sample: torch.Tensor) -> tuple[torch.Tensor]:
         return self.model.decode(latent_sample, return_dict=False)
 
 
-class TinyVaeDecoder(nn.Module):
+class TinyVaeDecoder(Wrapped):
     """As VaeDecoder, and in numbers as AutoencoderTiny.decode.
 
     OpenVINO would fold a factor beside a convolution into its weight, which then has another name and other numbers.
     """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, latent_sample: torch.Tensor) -> tuple[torch.Tensor]:
         held = (3 * torch.tanh(latent_sample / 3)).clamp(-3, 3)
@@ -73,7 +63,7 @@ def tiny_vae_encoder(name: str, model: nn.Module, context: Context) -> Spec:
     return encoding(name, TinyVaeEncoder(model), context, model.config.latent_channels)
 
 
-def encoding(name: str, wrapped: nn.Module, context: Context, answers: int) -> Spec:
+def encoding(name: str, wrapped: Wrapped, context: Context, answers: int) -> Spec:
     """Compared on smooth random pictures: the default size, and a batch of an odd number of latent pixels."""
     factor = vae_factor(wrapped.model.config)
     rng = np.random.default_rng(1)
@@ -98,7 +88,7 @@ def tiny_vae_decoder(name: str, model: nn.Module, context: Context) -> Spec:
     return decoding(name, TinyVaeDecoder(model), context)
 
 
-def decoding(name: str, wrapped: nn.Module, context: Context) -> Spec:
+def decoding(name: str, wrapped: Wrapped, context: Context) -> Spec:
     """Compared on normal latents of the scale the scaling factor promises, at the default size and an odd one."""
     config = wrapped.model.config
     channels = config.latent_channels

@@ -38,32 +38,46 @@ class PleinairError(Exception):
 
 
 class RequestError(PleinairError):
+    """What was asked for makes no sense: a size, a number of steps, a sampler, a file of prompts."""
+
     exit_code = 2
 
 
 class BundleError(PleinairError):
+    """The model's folder is missing, damaged, newer than this version, or cannot do the task."""
+
     exit_code = 3
 
 
 class ExportError(BundleError):
-    pass
+    """The source model cannot be made into a bundle."""
 
 
 class ResourceError(PleinairError):
+    """Memory or disk: no room, no permission, a file that would be overwritten."""
+
     exit_code = 4
 
 
 class EngineError(PleinairError):
+    """An inference engine is missing, or refuses the graph or the device."""
+
     exit_code = 5
 
 
 class NetworkError(PleinairError):
+    """A repository of the hub was asked for and could not be fetched."""
+
     exit_code = 6
 
 
 class QualityError(PleinairError):
+    """A fidelity gate or a benchmark's limit was not met, or lines of a list were not painted."""
+
     exit_code = 7
 
 
 class Cancelled(PleinairError):
+    """The caller's `stop` said so, or Ctrl-C."""
+
     exit_code = 130

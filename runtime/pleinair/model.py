@@ -1,6 +1,5 @@
 """Models that are open: their bundles, and what stays loaded of them between jobs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -8,6 +7,7 @@ from threading import RLock
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.engines.engine import Engine
 from pleinair.engines.graphs import Graphs
+from pleinair.pictures.upscale import Upscalers
 from pleinair.text.encoders import Encoders
 
 
@@ -28,13 +28,12 @@ class Model:
 class Refiners:
     """The models that finish what others began, opened once for all jobs of a pipeline, on its engine.
 
-    `opening` is called before a graph is loaded; `how` is the rest of what `Graphs` takes.
+    `how` is what else `Graphs` takes.
     """
 
-    def __init__(self, engine: Engine, verify: bool, opening: Callable[[str], None], **how: object) -> None:
+    def __init__(self, engine: Engine, verify: bool, **how: object) -> None:
         self._engine = engine
         self._verify = verify
-        self._opening = opening
         self._how = how
         self._open: dict[Path, Model] = {}
         self._turn = RLock()
@@ -44,7 +43,7 @@ class Refiners:
         with self._turn:
             if folder not in self._open:
                 bundle = open_bundle(folder, verify=self._verify)
-                graphs = Graphs(bundle, self._engine, opening=self._opening, **self._how)
+                graphs = Graphs(bundle, self._engine, **self._how)
                 self._open[folder] = Model(bundle, graphs, Encoders(bundle))
             return self._open[folder]
 
@@ -52,3 +51,18 @@ class Refiners:
         """Give the memory back."""
         with self._turn:
             self._open.clear()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What stays loaded between the jobs of a pipeline."""
+
+    model: Model
+    refiners: Refiners
+    upscalers: Upscalers
+
+    def release(self) -> None:
+        """Give the memory of graphs and texts back."""
+        self.model.release()
+        self.refiners.release()
+        self.upscalers.release()

@@ -13,7 +13,7 @@ import numpy as np
 from pleinair.engines.engine import Graph
 from pleinair.engines.failures import check_finite
 from pleinair.engines.graphs import Asking
-from pleinair.model import Model, Refiners
+from pleinair.model import Loaded, Model
 from pleinair.network import guidance
 from pleinair.network.denoiser import answer, known_feeds, ports
 from pleinair.network.feeds import CHANNELS, Known, Told
@@ -21,7 +21,6 @@ from pleinair.network.guidance import Guide, Guided
 from pleinair.pictures import start as starts
 from pleinair.pictures.decoding import Decoding
 from pleinair.pictures.seamless import wrapped
-from pleinair.pictures.upscale import Upscalers
 from pleinair.pictures.vae import resized_latents, rough, to_pil
 from pleinair.request.canvas import ground_of
 from pleinair.request.options import ENLARGERS, Randomness
@@ -33,23 +32,9 @@ from pleinair.sampling.coordinates import Denoise
 from pleinair.sampling.noise import NoiseSource, source, stacked
 from pleinair.sampling.path import Point
 from pleinair.sampling.predictions import prediction_type
-from pleinair.text.reader import Conditioning, Reader
+from pleinair.text.reader import Conditioning, PromptReader
 
 Guides = Callable[[int], Guide]  # step -> what the network is told at it
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What stays loaded between the jobs of a pipeline."""
-
-    model: Model
-    refiners: Refiners
-    upscalers: Upscalers
-
-    def release(self) -> None:
-        self.model.release()
-        self.refiners.release()
-        self.upscalers.release()
 
 
 @dataclass
@@ -70,21 +55,22 @@ class Painting:
     sampler or an upscaler cannot do, before a graph is loaded.
     """
 
-    def __init__(self, kept: Kept, request: Request, settings: Callable[[tuple[int, ...]], dict[str, Any]]) -> None:
+    def __init__(self, loaded: Loaded, request: Request, settings: Callable[[tuple[int, ...]], dict[str, Any]]) -> None:
         self.request = request
-        self._refiner = kept.refiners.open(request.refining.bundle) if request.refining else None
-        self.passes = plan(kept.model.bundle, request, self._refiner and self._refiner.bundle)
+        self._refiner = loaded.refiners.open(request.refining.bundle) if request.refining else None
+        self.passes = plan(loaded.model.bundle, request, self._refiner and self._refiner.bundle)
         self.timings = Timings()
-        self._kept = kept
+        self._loaded = loaded
         self._settings = settings
-        self._manifest = kept.model.bundle.manifest
+        self._manifest = loaded.model.bundle.manifest
         self._said: list[str] = []  # warnings
         self._started = 0.0
         for folder in request.upscalers:
-            kept.upscalers.open(folder)
+            loaded.upscalers.open(folder)
 
     @property
     def steps(self) -> int:
+        """Steps of one batch, over all passes."""
         return sum(len(each.path) for each in self.passes)
 
     def run(
@@ -97,17 +83,17 @@ class Painting:
     ) -> Iterator[Frame]:
         """Paint; `sparing` does each stage for all batches, and then lets it leave memory."""
         self._started = perf_counter()
-        request, kept = self.request, self._kept
+        request, loaded = self.request, self._loaded
         self._said = [
-            *warnings(kept.model.bundle, request, self.passes),
-            *kept.upscalers.elsewhere(request.upscalers),
+            *warnings(loaded.model.bundle, request, self.passes),
+            *loaded.upscalers.elsewhere(request.upscalers),
         ]
         guides = [guide or self._guide(each) for each in self.passes]
         batches = self._batches(
             noise_sources(request.random, request.seeds) if generators is None else generators, start
         )
         if sparing:
-            for model in filter(None, (kept.model, self._refiner)):
+            for model in filter(None, (loaded.model, self._refiner)):
                 model.graphs.release(*(encoder.graph for encoder in model.bundle.manifest.text_encoders))
         for together in [batches] if sparing else [[each] for each in batches]:
             begun: list[starts.Start | None] = []
@@ -115,7 +101,7 @@ class Painting:
                 if not stage.refines:
                     begun = [self._again(stage, each) if number else self._begin(stage, each) for each in together]
                 if sparing:
-                    kept.model.graphs.release(*filter(None, (self._manifest.vae.encoder, self._manifest.vae.decoder)))
+                    loaded.model.graphs.release(*filter(None, (self._manifest.vae.encoder, self._manifest.vae.decoder)))
                 for batch, where in zip(together, begun, strict=True):
                     yield from self._denoise(stage, guides[number], batch, where)
                 if sparing:
@@ -124,7 +110,7 @@ class Painting:
             for batch in together:
                 yield self._finished(batch)
             if sparing:
-                kept.model.graphs.release(self._manifest.vae.decoder)
+                loaded.model.graphs.release(self._manifest.vae.decoder)
 
     def _batches(self, generators: Sequence[NoiseSource], given: np.ndarray | None) -> list[Batch]:
         size, seeds = self.request.batch, self.request.seeds
@@ -136,11 +122,11 @@ class Painting:
 
     def _model(self, stage: Pass) -> Model:
         """The one that does a pass."""
-        return self._refiner if stage.refines else self._kept.model
+        return self._refiner if stage.refines else self._loaded.model
 
     def read(self, steps: int) -> Conditioning:
         """What the network is told of the prompts over `steps` steps."""
-        model, request = self._kept.model, self.request
+        model, request = self._loaded.model, self.request
         return self._reader(model).read(partial(self.asking, model), request.prompt, request.negative, steps)
 
     def _guide(self, stage: Pass) -> Guides:
@@ -151,7 +137,7 @@ class Painting:
         with self.timings.spent_on("load"):
             reader = self._reader(model)
             reader.prepare(asking)
-        scale = guidance.KINDS[model.bundle.manifest.guidance].scale(request.guidance)
+        scale = guidance.METHODS[model.bundle.manifest.guidance].scale(request.guidance)
         with self.timings.spent_on("text"):
             read = partial(reader.read, asking, request.prompt, request.negative, stage.whole)
             conditioning = read(contrast=scale > 1)
@@ -162,9 +148,9 @@ class Painting:
         self._said += [each for each in conditioning.warnings if each not in self._said]
         return conditioning.at
 
-    def _reader(self, model: Model) -> Reader:
+    def _reader(self, model: Model) -> PromptReader:
         how = {"clip_skip": self.request.clip_skip, "embeddings": self.request.embeddings}
-        return Reader(model.bundle, encoders=model.encoders, **how)
+        return PromptReader(model.bundle, encoders=model.encoders, **how)
 
     def _begin(self, stage: Pass, batch: Batch) -> starts.Start | None:
         """Set a batch to where the first pass begins; returns the picture below it, where that is not noise alone."""
@@ -220,7 +206,7 @@ class Painting:
         mark = perf_counter()
         for level, state in zip(levels, sample(looked_at, batch.x, stage.path, draw), strict=True):
             if start is not None:
-                state.x = start.kept(state.x, level and (state.at or level))
+                state.x = start.blended(state.x, level and (state.at or level))
             done = batch.steps + 1
             check_finite(state.x, f"at step {done} of {self.steps}")
             self.timings.steps.append(perf_counter() - mark)
@@ -297,7 +283,7 @@ class Painting:
             return self._decoding.pixels(x)
 
     def _larger(self, folder: Path, pixels: np.ndarray) -> np.ndarray:
-        return self._kept.upscalers.open(folder)(pixels, self.request.tile or "", self.request.check)
+        return self._loaded.upscalers.open(folder)(pixels, self.request.tile or "", self.request.check)
 
     def encoded(self, generators: Sequence[NoiseSource]) -> np.ndarray | None:
         """The clean latents (B, C, h, w) of the picture that is painted over, if there is one."""
@@ -314,11 +300,11 @@ class Painting:
     @cached_property
     def _encoder(self) -> starts.EncodedOnce:
         vae = self._manifest.vae
-        return starts.EncodedOnce(partial(self.asking, self._kept.model, vae.encoder), vae, self.request.vae_tile)
+        return starts.EncodedOnce(partial(self.asking, self._loaded.model, vae.encoder), vae, self.request.vae_tile)
 
     @cached_property
     def _decoding(self) -> Decoding:
-        request, graphs = self.request, self._kept.model.graphs
+        request, graphs = self.request, self._loaded.model.graphs
         return Decoding(graphs.open, self._manifest.vae, request.tile or "", request.vae_tile, request.check)
 
     def asking(self, model: Model, name: str) -> Graph:

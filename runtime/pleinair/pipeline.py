@@ -7,16 +7,16 @@ from typing import Any, Self, Unpack
 import numpy as np
 
 from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
-from pleinair.checks import one_of, whole
 from pleinair.engines import precision as precisions
 from pleinair.engines.engine import Engine, choose_engine
-from pleinair.engines.graphs import KEPT, Graphs
+from pleinair.engines.graphs import MAX_SHAPES, Graphs
 from pleinair.library.given import made_ready, with_refiner
-from pleinair.model import Model, Refiners
-from pleinair.painting import Guides, Kept, Painting, noise_sources
+from pleinair.model import Loaded, Model, Refiners
+from pleinair.painting import Guides, Painting, noise_sources
 from pleinair.pictures.upscale import Upscalers
 from pleinair.request.help import lists_options
 from pleinair.request.keywords import Options
+from pleinair.request.loading import LOADING
 from pleinair.request.record import asked_for
 from pleinair.request.request import Request, resolve
 from pleinair.results import Frame, Result, merged
@@ -24,9 +24,6 @@ from pleinair.sampling.noise import NoiseSource
 from pleinair.text.encoders import Encoders
 from pleinair.text.reader import Conditioning
 from pleinair.version import __version__
-
-MAX_THREADS = 1024
-MEMORY = ("high", "low")  # low: each stage of a job is done for all its pictures, and then leaves memory
 
 
 class Pipeline:
@@ -41,17 +38,17 @@ class Pipeline:
         threads: int | None = None,
         precision: str | Mapping[str, str] | None = None,
         memory: str = "high",
+        on_load: Callable[[str], None] | None = None,
     ) -> None:
         self.bundle = bundle
         self.threads = threads
         self.memory = memory
-        self.loading: Callable[[str], None] = lambda what: None  # called before a graph is loaded, which can take long
-        how = {"device": device, "threads": threads, "precision": precision}
-        kept = 1 if memory == "low" else KEPT
-        self.graphs = Graphs(bundle, engine, kept=kept, opening=lambda what: self.loading(what), **how)
-        upscalers = Upscalers(bundle, engine, lambda what: self.loading(what), **how)
-        refiners = Refiners(engine, bundle.files.hashed, lambda what: self.loading(what), kept=kept, **how)
-        self._kept = Kept(Model(bundle, self.graphs, Encoders(bundle)), refiners, upscalers)
+        how = {"device": device, "threads": threads, "precision": precision, "on_load": on_load}
+        max_shapes = 1 if memory == "low" else MAX_SHAPES
+        self.graphs = Graphs(bundle, engine, max_shapes=max_shapes, **how)
+        upscalers = Upscalers(bundle, engine, **how)
+        refiners = Refiners(engine, bundle.files.hashed, max_shapes=max_shapes, **how)
+        self._loaded = Loaded(Model(bundle, self.graphs, Encoders(bundle)), refiners, upscalers)
 
     def __enter__(self) -> Self:
         return self
@@ -61,6 +58,7 @@ class Pipeline:
 
     @property
     def engine(self) -> str:
+        """The engine's name, as records have it."""
         return self.graphs.engine.name
 
     @property
@@ -119,7 +117,7 @@ class Pipeline:
         return self._painting(request).encoded(generators)
 
     def _painting(self, request: Request) -> Painting:
-        return Painting(self._kept, request, lambda seeds: self.settings(request, seeds))
+        return Painting(self._loaded, request, lambda seeds: self.settings(request, seeds))
 
     def settings(self, request: Request, seeds: tuple[int, ...]) -> dict[str, Any]:
         """Everything that makes the pictures of these seeds, resolved; no path, user or host name."""
@@ -137,7 +135,7 @@ class Pipeline:
 
     def unload(self) -> None:
         """Give the memory of graphs and texts back; the next job loads them again."""
-        self._kept.release()
+        self._loaded.release()
 
 
 def load(
@@ -149,6 +147,7 @@ def load(
     precision: str | Mapping[str, str] | None = None,
     memory: str | None = None,
     verify: bool = True,
+    on_load: Callable[[str], None] | None = None,
 ) -> Pipeline:
     """Open a model (storybook, the one that ships with pleinair, where it is None) on an engine and a device.
 
@@ -159,17 +158,19 @@ def load(
     the networks compute in: "auto" (the default) takes the fastest that the device has and a picture survives, "f32",
     "bf16" and "f16" are what they say; components can be named here too. With `memory` "low", each stage of a job is
     done for all its pictures and then leaves memory: slower from one job to the next, and the same pictures. `verify`
-    False does not compare the bundle's files with their SHA-256. Graphs are loaded when first needed. Raises
-    BundleError, EngineError, RequestError, or ResourceError where there is no room for a model that is made.
+    False does not compare the bundle's files with their SHA-256. Graphs are loaded when first needed; `on_load` is told
+    the name of each before, as that can take long. Raises BundleError, EngineError, RequestError, or ResourceError
+    where there is no room for a model that is made.
     """
     bundle = open_bundle(made_ready(model, engine if isinstance(engine, str) else None), verify=verify)
     if bundle.upscales:
         bundle.require("text2image")
     chosen = choose_engine(bundle, engine)
     if threads is not None:
-        threads = whole("threads", threads, 1, MAX_THREADS)
-    memory = MEMORY[0] if memory is None else one_of("memory", memory, MEMORY)
-    pipe = Pipeline(bundle, chosen, device=device, threads=threads, precision=precision, memory=memory)
+        threads = LOADING["threads"].type.read("threads", threads)
+    memory = LOADING["memory"].default if memory is None else LOADING["memory"].type.read("memory", memory)
+    how = {"device": device, "threads": threads, "precision": precision, "memory": memory}
+    pipe = Pipeline(bundle, chosen, **how, on_load=on_load)
     if precision not in (None, precisions.AUTO):
         for graph in bundle.manifest.graphs:
             pipe.graphs.precision_of(graph)

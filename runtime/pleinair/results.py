@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
-from pleinair.files.output import planned_files, write
+from pleinair.files.output import no_room, planned_files, write
 
 
 @dataclass
@@ -26,6 +26,7 @@ class Timings:
 
     @contextmanager
     def spent_on(self, stage: str) -> Iterator[None]:
+        """Add the seconds of a `with` to a stage: load, text, encode or decode."""
         start = perf_counter()
         yield
         setattr(self, stage, getattr(self, stage) + perf_counter() - start)
@@ -43,17 +44,18 @@ class Result:
     pixels: np.ndarray = field(repr=False)  # (N, H, W, 3) float32 in 0..1
     latents: np.ndarray = field(repr=False)  # (N, C, h, w) float32
 
-    def save(
-        self, path: str | Path, *, overwrite: bool = False, metadata: bool = True, warnings: list[str] | None = None
-    ) -> list[Path]:
+    def save(self, path: str | Path, *, overwrite: bool = False, metadata: bool = True) -> list[Path]:
         """Write the pictures with their settings, as the command line does, and return the files.
 
         `path` ends in .png, .jpg or .webp, and several pictures are NAME-1, NAME-2 ...; a .npz holds all of them with
-        their latents. Without `metadata` no settings are written; what a file has no room for is said in `warnings`.
-        Raises RequestError for another suffix, ResourceError for a file that exists (unless `overwrite`) or cannot be
-        written.
+        their latents. Without `metadata` no settings are written. Raises RequestError for another suffix, ResourceError
+        for a file that exists (unless `overwrite`) or cannot be written.
         """
-        return write(self, planned_files(Path(path), "", self.seeds, overwrite), overwrite, metadata, warnings)
+        return write(self, planned_files(Path(path), "", self.seeds, overwrite), overwrite, metadata)
+
+    def no_room(self, path: str | Path) -> tuple[str, ...]:
+        """Warnings about settings that a file of this name has no room for, which `save` leaves out."""
+        return no_room([Path(path)], self.settings, self.seeds)
 
     def picture(self, place: int) -> "Result":
         """One of the pictures, 0 for the first, as a result of its own; its settings stay those of the job."""

@@ -22,7 +22,7 @@ from pleinair.engines.engine import ENGINES
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError, PleinairError
 from pleinair.sampling.scheduler_config import FLAGS, REAL, TEXTS, WHOLE
-from pleinair.text.reader import Reader
+from pleinair.text.reader import PromptReader
 from pleinair_bench.onnx_file import field, number, text
 
 with without_telemetry():
@@ -324,7 +324,7 @@ def test_a_graph_file_of_another_kind(tmp_path, kind, name):
 def open_all(root):
     """Open all that painting opens, but for the engines' own reading."""
     bundle = open_bundle(root)
-    Reader(bundle)
+    PromptReader(bundle)
     for graph in bundle.manifest.graphs:
         for form in bundle.formats:
             bundle.graph_file(graph, form)

@@ -18,8 +18,9 @@ from pleinair.engines.fake import FakeEngine
 from pleinair.errors import BundleError, EngineError, PleinairError, RequestError, ResourceError
 from pleinair.files import film
 from pleinair.files.output import free_names, planned_files, whole_file
+from pleinair.tasks import lines as list_lines
 from pleinair.tasks import lists as jobs
-from pleinair.tasks.filming import recorded
+from pleinair.tasks.filming import Filming
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="has no FIFOs, and makes links for administrators only")
 
@@ -44,7 +45,7 @@ def in_a_folder(tmp_path, monkeypatch):
 
 def paint(pipe, text, **options):
     raw = text if isinstance(text, bytes) else text.encode()
-    lines = jobs.read(io.BytesIO(raw), pipe.bundle, QUICK)
+    lines = list_lines.read(io.BytesIO(raw), pipe.bundle, QUICK)
     return list(jobs.run(lines, pipe, Path("out"), ledger=LEDGER, **options))
 
 
@@ -120,14 +121,14 @@ def test_a_link_in_the_way_costs_its_line_or_is_replaced(pipe, name):
 
 
 VALUES = [None, True, -1, 3, 10**30, float("inf"), "a\0b", "3", "\ud800", [3, 1], [[[]]], {"3": 1, "1": 0}]
-OPTIONS = [*jobs.KEYS, "stop", "no_such_option"]
+OPTIONS = [*list_lines.KEYS, "stop", "no_such_option"]
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_json_value_for_every_option_costs_no_other_line(pipe, option):
     reports = paint(pipe, lines(*({"prompt": "a", option: value} for value in VALUES), {"prompt": "last"}))
     assert {each.line for each in reports} == set(range(1, len(VALUES) + 2)) and isinstance(reports[-1], jobs.Painted)
-    for bad in [each for each in reports if isinstance(each, jobs.BadLine)]:
+    for bad in [each for each in reports if isinstance(each, list_lines.BadLine)]:
         assert len(bad.reason) < 600 and bad.reason.isprintable(), bad
     json.dumps([each.result.settings for each in reports if isinstance(each, jobs.Painted)])
 
@@ -156,7 +157,7 @@ ODD_LINES = {
 def test_an_odd_line_costs_itself_at_most(pipe, name):
     first, *own, last = paint(pipe, b"first\n" + ODD_LINES[name] + b"\nlast\n")
     assert painted([first, last]) == [True, True] and len(own) == 1
-    if isinstance(own[0], jobs.BadLine):
+    if isinstance(own[0], list_lines.BadLine):
         assert own[0].line == 2 and len(own[0].reason) < 600 and own[0].reason.isprintable()
 
 
@@ -193,8 +194,8 @@ def test_memory_that_ends_while_a_line_is_read_costs_the_line(pipe, monkeypatch)
             raise MemoryError
         return resolve(bundle, prompt, *rest, **options)
 
-    resolve = jobs.resolve
-    monkeypatch.setattr(jobs, "resolve", exhausted)
+    resolve = list_lines.resolve
+    monkeypatch.setattr(list_lines, "resolve", exhausted)
     assert painted(paint(pipe, "first\nbad\nlast\n")) == [True, False, True]
 
 
@@ -401,9 +402,9 @@ def test_a_line_without_end_is_not_read_for_ever(pipe, monkeypatch):
         def readline(self, limit=-1):
             return bytes(limit)
 
-    monkeypatch.setattr(jobs, "LARGEST", 4 << 20)
+    monkeypatch.setattr(list_lines, "LARGEST", 4 << 20)
     with pytest.raises(ResourceError, match="one prompt on each line"):
-        list(jobs.read(Endless(), pipe.bundle))
+        list(list_lines.read(Endless(), pipe.bundle))
 
 
 @pytest.mark.parametrize("folder", ["file", "dangling", "loop", "no/such", "x" * 300, "file/below"])
@@ -447,7 +448,7 @@ def test_two_processes_on_one_list_paint_it_once(pipe):
 
 
 def test_a_list_that_is_in_use_says_so_until_it_is_free(pipe):
-    running = jobs.run(jobs.read(io.BytesIO(b"a\nb\n"), pipe.bundle, QUICK), pipe, Path("out"), ledger=LEDGER)
+    running = jobs.run(list_lines.read(io.BytesIO(b"a\nb\n"), pipe.bundle, QUICK), pipe, Path("out"), ledger=LEDGER)
     next(running)
     with pytest.raises(ResourceError, match="already; wait"):
         paint(pipe, "a\nb\n")
@@ -601,11 +602,11 @@ def test_a_preview_that_fails_costs_no_picture(pipe):
     def frames():
         return (replace(frame, preview=failing) for frame in pipe.stream("a", seed=1, **QUICK))
 
-    failed = []
-    *_, last = recorded(frames(), [Path("f.gif")], failed=failed)
-    assert last.result is not None and len(failed) == 1
+    filming = Filming([Path("f.gif")], sparing=True)
+    *_, last = filming.through(frames())
+    assert last.result is not None and len(filming.failed) == 1
     with pytest.raises(PleinairError):
-        list(recorded(frames(), [Path("g.gif")]))
+        list(Filming([Path("g.gif")]).through(frames()))
 
 
 def test_files_of_other_threads_keep_their_permissions():

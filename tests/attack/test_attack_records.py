@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from pleinair.files.foreign import fooocus, infotext, invokeai, novelai, read_foreign
+from pleinair.files.foreign import fooocus, infotext, invokeai, novelai, read_foreign, sdcpp
 
 
 def read(size=(64, 64), **texts):
@@ -190,7 +190,7 @@ READERS = {
     "stable-diffusion.cpp": (
         sdcpp_of,
         SDCPP,
-        infotext.SDCPP_HARMLESS | {"steps", "custom_sigmas", "txt_cfg", "version"},
+        sdcpp.HARMLESS | {"steps", "custom_sigmas", "txt_cfg", "version"},
     ),
     "A1111": (infotext_of, A1111, infotext.HARMLESS),
     "Forge": (infotext_of, {**A1111, "Version": "f2.0.1v1.10.1"}, infotext.HARMLESS),

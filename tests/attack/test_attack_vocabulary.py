@@ -9,7 +9,7 @@ from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import open_bundle
 from pleinair.cli import app as cli
 from pleinair.errors import BundleError
-from pleinair.text.reader import Reader
+from pleinair.text.reader import PromptReader
 from pleinair.text.report import report
 from pleinair.text.vocabulary import word_warnings
 
@@ -136,6 +136,6 @@ def test_the_most_that_may_be_claimed_and_words_that_are_none(tmp_path, words):
     ids=range(13),
 )
 def test_hostile_prompts_bring_one_short_line(prompt):
-    found = report(Reader(open_bundle()), prompt, prompt, 20)["warnings"]
+    found = report(PromptReader(open_bundle()), prompt, prompt, 20)["warnings"]
     (warning,) = [each for each in found if "it knows house" in each]
     assert len(warning) < 1000 and warning.isprintable()

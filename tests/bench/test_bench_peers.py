@@ -128,7 +128,7 @@ def test_weights_that_cannot_be_read_are_unknown(tmp_path, content):
 def test_weights_that_are_not_stored_alike_are_told(tmp_path):
     for kind, told in (("F16", None), ("F32", "as fp16 and fp32, as each row says; .* --weights fp32")):
         safetensors(tmp_path / "unet" / "diffusion_pytorch_model.safetensors", a=(kind, 100))
-        work = peers.Work(tmp_path, open_bundle(None), 64, 64, 2, 1.0, None)
+        work = peers.PeerJob(tmp_path, open_bundle(None), 64, 64, 2, 1.0, None)
         rows = [peers.Row("diffusers", "f32"), peers.Row("pleinair onnx", "f32")]
         note = peers.stored_differently(work, rows)
         assert note is None if told is None else re.search(told, note)

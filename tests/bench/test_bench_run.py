@@ -19,7 +19,7 @@ from pleinair.errors import EngineError, RequestError
 from pleinair_bench import cases, models, reference, run
 from pleinair_bench import commit as commits
 from pleinair_bench.records import problems
-from pleinair_bench.run import Limits, Progress, Run, answer, died
+from pleinair_bench.run import CaseProgress, Limits, Run, answer, died
 
 OK = f"json.dump({outcome([0.1, 0.1])!r}, sys.stdout)"
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals")
@@ -178,9 +178,9 @@ def test_a_little_slower_is_not_disturbed(slowed):
 
 
 def test_time_bounds():
-    two = Progress(case(), [outcome([1.0]), outcome([9.0])], spent_s=50)
+    two = CaseProgress(case(), [outcome([1.0]), outcome([9.0])], spent_s=50)
     assert not two.is_done(Limits(case_s=40), 0) and not two.is_done(Limits(run_s=10), 20)  # no interval without three
-    three = Progress(case(), [outcome([1.0]), outcome([9.0]), outcome([4.0])], spent_s=50)
+    three = CaseProgress(case(), [outcome([1.0]), outcome([9.0]), outcome([4.0])], spent_s=50)
     assert three.is_done(Limits(case_s=40), 0) and not three.is_done(Limits(case_s=60), 0)
     assert three.is_done(Limits(run_s=10), 20) and not three.is_done(Limits(run_s=10), 5)
     assert not three.is_done(Limits(rounds=4, case_s=1), 0)  # who asks for rounds gets them
@@ -342,7 +342,7 @@ def test_flags():
 
 def test_the_limit_is_the_best_of_all_engines():
     more = PEAKS | {("onnx", "cpu", None): PEAKS["openvino", "cpu", None] | {"gemm_fp32": 240.0}}
-    found = run.make_record(Progress(case(), [outcome([0.1])]), "0" * 12, record([[1]])["machine"], {}, more)
+    found = run.make_record(CaseProgress(case(), [outcome([0.1])]), "0" * 12, record([[1]])["machine"], {}, more)
     assert found["speed"]["limit_gflops"] == 240 and found["speed"]["percent_of_limit"] == 5.0
 
 

@@ -18,7 +18,7 @@ import tiny_transformers
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.sources.families import DENOISERS
 from pleinair_export import convert
-from pleinair_export.progress import Progress
+from pleinair_export.progress import ExportProgress
 from quietly import export_quietly
 from tiny_pipeline import write_tiny_pipeline
 from tiny_transformers import write_tiny_transformer
@@ -72,7 +72,7 @@ def tiny_sources(once) -> Sources:
 def exporting(once):
     """`exporting(source, out, ...)`: an export and its steps, but for what was done to equal components before."""
 
-    def steps(source: Path, out: Path, **how) -> list[Progress]:
+    def steps(source: Path, out: Path, **how) -> list[ExportProgress]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(convert, "do", shared(once, convert.do))
             return list(convert.export(source, out, **how))

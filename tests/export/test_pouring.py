@@ -17,7 +17,7 @@ from pleinair.bundle.opening import open_bundle
 from pleinair.errors import ExportError
 from pleinair.pouring import kinds, names, topologies, vocabulary
 from pleinair.pouring.checkpoints import Checkpoint
-from pleinair.pouring.kinds import Kind, Mark
+from pleinair.pouring.kinds import FileKind, Mark
 from pleinair.pouring.names import Named
 from pleinair.pouring.pour import pour
 from pleinair.pouring.single_file import PLAIN_UNET
@@ -121,7 +121,7 @@ def test_a_single_file_is_exported_and_poured_alike(tmp_path, monkeypatch):
         "vae": VAE,
     }
     monkeypatch.setitem(ARCHITECTURES, "tiny", configs)
-    monkeypatch.setattr(kinds, "KINDS", (Kind("a tiny model", (Mark("unet.conv_in.weight"),), "tiny"),))
+    monkeypatch.setattr(kinds, "KINDS", (FileKind("a tiny model", (Mark("unet.conv_in.weight"),), "tiny"),))
     monkeypatch.setattr(topologies, "TOPOLOGIES", tmp_path)
     monkeypatch.setattr(vocabulary, "MERGES", tmp_path / "merges.xz")  # of one merge: CLIP's own take long to convert
     vocabulary.MERGES.write_bytes(lzma.compress(b"t h\n"))

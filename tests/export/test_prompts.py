@@ -13,7 +13,7 @@ from pleinair.bundle.opening import open_bundle
 from pleinair.engines.graphs import open_graph
 from pleinair.engines.ports import EXTRA
 from pleinair.text.encoders import NORM
-from pleinair.text.reader import Reader
+from pleinair.text.reader import PromptReader
 from vectors import safetensors
 
 WIDTH = 32
@@ -84,7 +84,7 @@ def reader(bundle, engine, **options):
     def graph(name):
         return graphs.setdefault(name, open_graph(opened, name, engine, None, 1))
 
-    return partial(Reader(opened, **options).read, graph)
+    return partial(PromptReader(opened, **options).read, graph)
 
 
 engines = pytest.mark.parametrize("engine", ["openvino", "onnx"])

@@ -35,7 +35,7 @@ def outcome(seconds, **more):
 def record(rounds, *, of=None, run_id="0" * 12, cut=None, pace=0.0025, **more):
     """The record of a case whose rounds took `rounds`, with the yardstick at `pace`."""
     more["pace"] = [pace, pace]
-    progress = run.Progress(of or case(), [outcome(each, **more) for each in rounds])
+    progress = run.CaseProgress(of or case(), [outcome(each, **more) for each in rounds])
     return run.make_record(progress, run_id, FACTS, {"openvino": {"version": "1", "devices": ["CPU"]}}, PEAKS, cut)
 
 

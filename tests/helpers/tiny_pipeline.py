@@ -260,7 +260,7 @@ def family_of(model: Tiny) -> families.Family:
     return families.family_of({"_class_name": model.pipeline, **entries(model)})
 
 
-def made(part: families.Part, config: dict, model: Tiny, sizes: dict[str, int]) -> Any:
+def made(part: families.Component, config: dict, model: Tiny, sizes: dict[str, int]) -> Any:
     """A component with random weights."""
     import diffusers
     import transformers

@@ -294,18 +294,17 @@ def test_a_result_overwrites_nothing_unless_asked(pipe, tmp_path):
 
 def test_a_result_saves_no_settings_where_none_are_wanted_and_says_what_has_no_room(pipe, tmp_path):
     long = "\U0001f6a4" * 8_500  # 4 bytes each, as EXIF has them
-    result, said = pipe.generate(long, long, seed=5, steps=1, width=64, height=64), []
+    result = pipe.generate(long, long, seed=5, steps=1, width=64, height=64)
     (bare,) = result.save(tmp_path / "bare.png", metadata=False)
     with pytest.raises(RequestError, match="no record"):
         read(bare)
-    result.save(tmp_path / "full.jpg", warnings=said)
-    assert len(said) == 1 and "64 KiB" in said[0]
+    (said,) = result.no_room(tmp_path / "full.jpg")
+    assert "64 KiB" in said and result.no_room(tmp_path / "full.png") == ()
 
 
 def test_a_pipeline_gives_its_memory_back_at_the_end_of_a_with():
     opened = []
-    with pleinair.load(engine="fake") as pipe:
-        pipe.loading = opened.append
+    with pleinair.load(engine="fake", on_load=opened.append) as pipe:
         first = pipe.generate("a boat", seed=1, steps=1)
         pipe.generate("a boat", seed=1, steps=1)
         assert opened == ["text_encoder", "unet", "vae_decoder"]

@@ -14,7 +14,7 @@ from pleinair.engines.fake import FakeEngine
 from pleinair.engines.graphs import OneAtATime
 from pleinair.errors import Cancelled
 from pleinair.files import film
-from pleinair.tasks.filming import recorded
+from pleinair.tasks.filming import Filming
 from pleinair.tasks.morph import morph
 
 PATIENCE = 120  # seconds until a test gives up on a thread
@@ -223,7 +223,7 @@ def test_stopping_while_a_film_is_made_writes_none(tmp_path):
 
     def frames(pipe, stop):
         steps = pipe.stream("a house", seed=1, steps=6, width=64, height=64, stop=stop)
-        return recorded(steps, [tmp_path / "film.gif"])
+        return Filming([tmp_path / "film.gif"]).through(steps)
 
     assert set(cancelled("unet", 3, frames)) <= {"vae_decoder"}
     assert list(tmp_path.iterdir()) == []

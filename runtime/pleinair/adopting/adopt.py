@@ -11,7 +11,7 @@ from pleinair.adopting.folder import (
     ENCODER,
     FORMATS,
     OWN_VAE,
-    Graphs,
+    FoundGraphs,
     check_folder,
     find_graphs,
     plain_version,
@@ -129,12 +129,12 @@ def written(adoption: Adoption) -> Bundle:
     return open_bundle(adoption.root)
 
 
-def outlines(found: Mapping[str, Graphs]) -> dict[str, Any]:
+def outlines(found: Mapping[str, FoundGraphs]) -> dict[str, Any]:
     """The outlines of the graphs in the preferred format."""
     return {name: graph.outline for name, graph in next(iter(found.values())).items()}
 
 
-def infos(root: Path, model: Described, form: str, graphs: Graphs) -> dict[str, GraphInfo]:
+def infos(root: Path, model: Described, form: str, graphs: FoundGraphs) -> dict[str, GraphInfo]:
     """The graphs of one format as the manifest has them."""
     return {
         name: graph_info(root / name, form, graph, *wanted(model, name, graph.outline))
@@ -151,7 +151,7 @@ def tokenizers(root: Path, model: Described) -> tuple[dict[str, Tokens], dict[st
     return tokens, new
 
 
-def graph_files(found: Mapping[str, Graphs], graphs: Mapping[str, GraphInfo]) -> dict[str, Path]:
+def graph_files(found: Mapping[str, FoundGraphs], graphs: Mapping[str, GraphInfo]) -> dict[str, Path]:
     """The files of the graphs, in the formats that are used."""
     forms = next(iter(graphs.values())).files
     return {name: path for form in forms for graph in found[form].values() for name, path in graph.files.items()}
@@ -196,7 +196,9 @@ def manifest_of(
     return painter_manifest(model, made)
 
 
-def fitted(root: Path, model: Described, manifest: Manifest, found: Mapping[str, Graphs], scheduler: str) -> Manifest:
+def fitted(
+    root: Path, model: Described, manifest: Manifest, found: Mapping[str, FoundGraphs], scheduler: str
+) -> Manifest:
     """The manifest of what this folder's graphs can do; BundleError where that is nothing."""
     (output,) = manifest.graphs[manifest.denoiser.graph].outputs
     tasks = manifest.tasks

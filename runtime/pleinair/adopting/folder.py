@@ -19,7 +19,7 @@ OWN_VAE = "pleinair_vae/"  # the folder that another VAE is copied to
 COMMAND = "pleinair adopt"
 NPU_MARK = "time_proj_constants.npy"  # beside the UNet of FastSD's LCM for NPUs
 
-Graphs = dict[str, FoundGraph]  # by name
+FoundGraphs = dict[str, FoundGraph]  # by name
 
 
 def check_folder(root: Path, vae: Path | None, force: bool) -> None:
@@ -60,13 +60,13 @@ def check_adopted(root: Path, force: bool) -> None:
 
 def find_graphs(
     root: Path, vae: Path | None, family: Family, formats: Sequence[str]
-) -> tuple[dict[str, Graphs], tuple[str, ...]]:
+) -> tuple[dict[str, FoundGraphs], tuple[str, ...]]:
     """The model's graphs in each format that has all it needs, and warnings of formats that are damaged.
 
     Those of the VAE are taken from the folder `vae`, if given. Raises BundleError where no format can be used.
     """
     names = [name for part in family.parts for name in part.graphs]
-    found: dict[str, Graphs] = {}
+    found: dict[str, FoundGraphs] = {}
     missing: dict[str, str] = {}
     damaged: dict[str, BundleError] = {}
     for form in formats:
@@ -85,7 +85,7 @@ def find_graphs(
     return found, tuple(f"the {form} graphs are left out: {error}" for form, error in damaged.items())
 
 
-def graphs_of(root: Path, vae: Path | None, names: Sequence[str], form: str) -> Graphs:
+def graphs_of(root: Path, vae: Path | None, names: Sequence[str], form: str) -> FoundGraphs:
     """The graphs of one format that are there, by name."""
     graphs = {}
     for name in names:

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from xml.parsers import expat
 
-from pleinair.adopting.outline import FoundPort, Outline, Shape
+from pleinair.adopting.outline import FoundPort, OpenShape, Outline
 from pleinair.checks import one_line
 from pleinair.errors import BundleError
 from pleinair.system.files import read_file
@@ -34,7 +34,7 @@ EDGE = ["net", "edges", "edge"]
 def read_ir(path: Path) -> Outline:
     """The outline of an IR; raises BundleError for what is none, is too large, or has a document type."""
     content = read_file(path, LARGEST, BundleError, AGAIN)
-    reader = Reader()
+    reader = IrHandler()
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.StartElementHandler, parser.EndElementHandler = reader.begin, reader.end
@@ -53,7 +53,7 @@ def refuse_doctype(*_: object) -> None:
     raise ValueError("it has a document type")
 
 
-class Reader:
+class IrHandler:
     """Collects ports and kinds of weights as the parser comes by them."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Reader:
         self._sides: list[int | None] = []
         self._precision = ""
         self._parameters: list[FoundPort] = []
-        self._results: dict[str, tuple[str, str, Shape]] = {}  # layer -> names, precision, shape
+        self._results: dict[str, tuple[str, str, OpenShape]] = {}  # layer -> names, precision, shape
         self._names: dict[tuple[str, str], str] = {}  # (layer, port) -> the names of what leaves there
         self._sources: dict[str, tuple[str, str]] = {}  # layer of a result -> where it comes from
         self._stored: Counter[str] = Counter()
@@ -133,7 +133,7 @@ def split(names: str) -> tuple[str, ...]:
     return tuple(each.replace("\\,", ",") for each in re.split(r"(?<!\\),", names))
 
 
-def parsed(shape: str) -> Shape | None:
+def parsed(shape: str) -> OpenShape | None:
     """ "?,4,64..128,?" -> (None, 4, None, None); None for a shape of any rank."""
     if "..." in shape:
         return None

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-Shape = tuple[int | None, ...]  # None: a side of any size
+OpenShape = tuple[int | None, ...]  # None: a side of any size
 
 
 @dataclass(frozen=True)
@@ -11,7 +11,7 @@ class FoundPort:
 
     names: tuple[str, ...]
     dtype: str
-    shape: Shape | None
+    shape: OpenShape | None
 
     def side(self, axis: int) -> int | None:
         """The fixed size of one side, if it has one."""

@@ -11,7 +11,7 @@ from pleinair.adopting.layout import has, inside, shown, small_json
 from pleinair.checks import one_line
 from pleinair.errors import BundleError
 from pleinair.sources.describing import Tokens
-from pleinair.sources.families import T5_KIND, Part
+from pleinair.sources.families import T5_KIND, Component
 from pleinair.system.files import parse_json, read_file
 from pleinair.text.tokenizer import LARGEST, MOST_TOKENS, WORDS, read_tokenizer
 
@@ -21,7 +21,7 @@ MOST_MERGES = 49152 - 256 - 2  # of CLIP's own list, whose file goes on
 FILES = ("vocab.json", "merges.txt")
 
 
-def tokenizer_of(root: Path, part: Part, length: int) -> tuple[Tokens, bytes | None]:
+def tokenizer_of(root: Path, part: Component, length: int) -> tuple[Tokens, bytes | None]:
     """What a manifest says of a text encoder's tokenizer, and the content of the tokenizer.json that it lacks, if so.
 
     Raises BundleError where it cannot be read, or there is nothing to make it of.

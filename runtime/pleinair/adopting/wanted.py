@@ -8,7 +8,7 @@ from pleinair.bundle.manifest import MASK, Port
 from pleinair.bundle.ports import ANSWERS
 from pleinair.sources.configs import text_length
 from pleinair.sources.describing import Described, pooled_width, read_output
-from pleinair.sources.families import T5_KIND, Part
+from pleinair.sources.families import T5_KIND, Component
 from pleinair.sources.transformers import TRANSFORMERS, tokens_read
 from pleinair.sources.unets import unet_ports
 from pleinair.text.encoders import HIDDEN, LAST
@@ -16,10 +16,10 @@ from pleinair.text.encoders import HIDDEN, LAST
 PICTURE = ("batch", 3, "image_height", "image_width")
 MADE, PARAMETERS = "out_sample", "latent_parameters"  # outputs that tools call otherwise where they have only one
 
-Wanted = tuple[Ports, Ports]  # inputs, outputs
+WantedPorts = tuple[Ports, Ports]  # inputs, outputs
 
 
-def text_encoder(model: Described, graph: str, outline: Outline) -> Wanted:
+def text_encoder(model: Described, graph: str, outline: Outline) -> WantedPorts:
     """Token ids in; the states that the denoiser reads out, and all others there are, for clip skip."""
     part = next(part for part in model.family.readers if graph in part.graphs)
     config = model.configs[part.folder]
@@ -33,33 +33,35 @@ def text_encoder(model: Described, graph: str, outline: Outline) -> Wanted:
     return {"input_ids": ids} | ({MASK: ids} if part.masked or outline.input(MASK) else {}), outputs
 
 
-def tokens_of(model: Described, part: Part) -> int:
+def tokens_of(model: Described, part: Component) -> int:
     """How many tokens a text encoder reads at once."""
     return tokens_read(part, model.network) or text_length(model.configs[part.folder])
 
 
-def transformer(model: Described, graph: str, outline: Outline) -> Wanted:
+def transformer(model: Described, graph: str, outline: Outline) -> WantedPorts:
     inputs, outputs = TRANSFORMERS[model.family.denoiser.kind].described(model.network)
     return inputs, {called(outline, name): port for name, port in outputs.items()}
 
 
-def unet(model: Described, graph: str, outline: Outline) -> Wanted:
+def unet(model: Described, graph: str, outline: Outline) -> WantedPorts:
     inputs, outputs = unet_ports(model.unet, model.pooled)
     return inputs, {called(outline, MADE): outputs[MADE]}
 
 
-def vae_decoder(model: Described, graph: str, outline: Outline) -> Wanted:
+def vae_decoder(model: Described, graph: str, outline: Outline) -> WantedPorts:
     latents = Port("float32", ("batch", model.channels, "height", "width"))
     return {"latent_sample": latents}, {"sample": Port("float32", PICTURE)}
 
 
-def vae_encoder(model: Described, graph: str, outline: Outline) -> Wanted:
+def vae_encoder(model: Described, graph: str, outline: Outline) -> WantedPorts:
     answers = ANSWERS[answer_kind(model, outline)] * model.channels
     answer = Port("float32", ("batch", answers, "height", "width"))
     return {"sample": Port("float32", PICTURE)}, {called(outline, PARAMETERS): answer}
 
 
-OTHERS: Mapping[str, Callable[[Described, str, Outline], Wanted]] = {  # graphs that are no text encoders -> their ports
+OTHERS: Mapping[
+    str, Callable[[Described, str, Outline], WantedPorts]
+] = {  # graphs that are no text encoders -> their ports
     "transformer": transformer,
     "unet": unet,
     "vae_decoder": vae_decoder,
@@ -67,7 +69,7 @@ OTHERS: Mapping[str, Callable[[Described, str, Outline], Wanted]] = {  # graphs 
 }
 
 
-def wanted(model: Described, graph: str, outline: Outline) -> Wanted:
+def wanted(model: Described, graph: str, outline: Outline) -> WantedPorts:
     """The ports of a graph of the model."""
     return OTHERS.get(graph, text_encoder)(model, graph, outline)
 

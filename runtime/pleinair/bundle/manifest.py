@@ -268,11 +268,14 @@ class Manifest:
 
     @property
     def denoiser(self) -> Denoiser:
+        """The network of the loop."""
         return self.denoisers[0]
 
     @property
     def vae(self) -> Autoencoder:
+        """The VAE that pictures are decoded with."""
         return self.vaes["default"]
 
     def to_json(self) -> str:
+        """bundle.json, as `bundle.opening.read_manifest` reads it."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"

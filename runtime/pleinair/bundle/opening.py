@@ -10,7 +10,7 @@ from typing import Any
 from pleinair.bundle import format_1, onnx_data, typed
 from pleinair.bundle.manifest import FORMAT, MANIFEST, Manifest
 from pleinair.bundle.manifest_checks import UPSCALER, check_manifest
-from pleinair.bundle.verifying import Files, check_references
+from pleinair.bundle.verifying import BundleFiles, check_references
 from pleinair.errors import BundleError
 from pleinair.sampling.scheduler_config import check_config
 from pleinair.system.files import CONFIG, parse_json, read_json
@@ -27,7 +27,7 @@ class Bundle:
 
     path: Path
     manifest: Manifest
-    files: Files = field(repr=False)
+    files: BundleFiles = field(repr=False)
     scheduler_config: dict[str, Any] = field(repr=False)
 
     @property
@@ -117,7 +117,7 @@ def open_bundle(path: str | Path | None = None, *, verify: bool = True) -> Bundl
     root = located(path)
     manifest = read_manifest(root)
     check_manifest(manifest)
-    files = Files(root, manifest.files, verify)
+    files = BundleFiles(root, manifest.files, verify)
     config = {}
     if manifest.scheduler:
         content = files.read(manifest.scheduler, CONFIG)

@@ -25,12 +25,14 @@ RESTORE = "restore it or export the model again"
 
 @dataclass(frozen=True)
 class FileInfo:
+    """Size in bytes and SHA-256, in hexadecimal, of a file."""
+
     size: int
     sha256: str
 
 
 @dataclass(frozen=True)
-class Files:
+class BundleFiles:
     """The files of a folder as a manifest lists them; `hashed` False trusts their sizes."""
 
     root: Path

@@ -8,7 +8,7 @@ import typer
 from pleinair.adopting.adopt import judged, written
 from pleinair.adopting.folder import FORMATS
 from pleinair.cli.flags import Json, OwnSampler, offered
-from pleinair.cli.models import description
+from pleinair.cli.info import description
 from pleinair.cli.terminal import data, document, say, warn
 from pleinair.cli.usage import examples
 

@@ -18,16 +18,16 @@ COMMANDS = {  # command -> the module of this folder that has it
     "morph": "morph",
     "export": "export",
     "pull": "pull",
-    "models": "library",
+    "models": "models",
     "adopt": "adopt",
     "pour": "pour",
-    "info": "models",
+    "info": "info",
     "prompt": "prompt",
     "metadata": "records",
     "rerun": "records",
-    "samplers": "models",
+    "samplers": "doctor",
     "bench": "bench",
-    "doctor": "models",
+    "doctor": "doctor",
 }
 
 

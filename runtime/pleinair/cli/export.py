@@ -7,8 +7,8 @@ import typer
 
 from pleinair.bundle.opening import open_bundle
 from pleinair.checks import one_line, one_of
-from pleinair.cli.flags import WEIGHTS, Form, Json, OwnSampler, Replace, Weights, formats_of, offered
-from pleinair.cli.models import description
+from pleinair.cli.flags import WEIGHTS, FormatFlag, Json, OwnSampler, Replace, WeightsFlag, formats_of, offered
+from pleinair.cli.info import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
 from pleinair.errors import RequestError
@@ -30,8 +30,8 @@ def export(
         ),
     ],
     out: Annotated[Path | None, typer.Argument(help="The bundle to write.", show_default="among the models")] = None,
-    form: Form = "openvino",
-    weights: Weights = "fp16",
+    form: FormatFlag = "openvino",
+    weights: WeightsFlag = "fp16",
     sampler: OwnSampler = None,
     prediction: Annotated[
         str | None,

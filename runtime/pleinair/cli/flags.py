@@ -12,6 +12,7 @@ import typer
 from pleinair.checks import one_line
 from pleinair.errors import RequestError
 from pleinair.request.help import ranged
+from pleinair.request.loading import LOADING
 from pleinair.request.option import Option
 from pleinair.request.options import OPTIONS
 from pleinair.sampling.samplers import SAMPLERS
@@ -46,8 +47,8 @@ def offered(choices: Iterable[str]) -> Callable[[str], list[str]]:
     return complete
 
 
-Form = Annotated[str, typer.Option("--format", help="openvino, onnx or both.", autocompletion=offered(FORMATS))]
-Weights = Annotated[
+FormatFlag = Annotated[str, typer.Option("--format", help="openvino, onnx or both.", autocompletion=offered(FORMATS))]
+WeightsFlag = Annotated[
     str, typer.Option(help="fp32, fp16 or int8: how weights are stored.", autocompletion=offered(WEIGHTS))
 ]
 Replace = Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")]
@@ -69,60 +70,22 @@ def formats_of(form: str) -> tuple[str, ...]:
     return FORMATS[form]
 
 
-MODEL = {  # keyword arguments of `load`, and no_verify
-    "model": {
-        "kind": Path,
-        "help": "Bundle, .safetensors file, diffusers folder, or a name that `pleinair models` lists.",
-        "usual": "storybook",
-    },
-    "engine": {
-        "kind": str,
-        "help": "openvino or onnx.",
-        "usual": "what is installed",
-        "choices": ("openvino", "onnx"),
-    },
-    "device": {
-        "kind": str,
-        "help": "cpu, gpu, npu (OpenVINO); cpu, dml (ONNX Runtime); by component: unet=npu,vae=gpu.",
-        "usual": "cpu",
-        "choices": ("cpu", "gpu", "npu", "dml"),
-    },
-    "threads": {"kind": int, "help": "CPU threads.", "usual": "the engine's choice"},
-    "precision": {
-        "kind": str,
-        "help": "What is computed in: auto, f32, bf16, f16; by component: unet=bf16,vae=f32.",
-        "usual": "auto",
-    },
-    "memory": {
-        "kind": str,
-        "help": "high, or low: each stage is done for all pictures, and then leaves memory.",
-        "usual": "high",
-        "choices": ("high", "low"),
-    },
-    "no_verify": {"kind": bool, "help": "Do not compare the model's files with their SHA-256."},
-}
 PAINTING = tuple(name for name, option in OPTIONS.items() if option.flag)
 
 
-def flag_of(option: Option) -> Any:
-    """The flag of an option of the table."""
-    if option.kind.flag is bool:
+def flag_of(option: Option, usual: str = "") -> Any:
+    """The flag of a row of a table; `usual` says what holds without it, where that is not what the row says."""
+    if option.type.flag is bool:
         help = f"Do not {option.help[0].lower()}{option.help[1:]}" if option.default is True else option.help
         return flag(option.flag, bool, help, option.panel)
-    usual = option.usual
+    usual = usual or option.usual
     if not usual and option.default not in (None, "", ()):
         usual = f"{option.default:g}" if isinstance(option.default, float) else f"{option.default}"
-    return flag(option.flag, option.kind.flag, f"{ranged(option)}.", option.panel, usual, option.kind.choices)
-
-
-def loading_flag(name: str, usual: str | None = None) -> Any:
-    """The flag of a keyword argument of `load`."""
-    said = MODEL[name] if usual is None else {**MODEL[name], "usual": usual}
-    return flag(f"--{name.replace('_', '-')}", **said)
+    return flag(option.flag, option.type.flag, f"{ranged(option)}.", option.panel, usual, option.type.choices)
 
 
 def takes(
-    options: Iterable[str] = PAINTING, loading: Iterable[str] = MODEL, usual: Mapping[str, str] = MappingProxyType({})
+    options: Iterable[str] = PAINTING, loading: Iterable[str] = LOADING, usual: Mapping[str, str] = MappingProxyType({})
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command flags: it receives `options` and `loading`, as `resolve` and `load` take them.
 
@@ -133,7 +96,7 @@ def takes(
         declared = inspect.signature(command).parameters.values()
         own = [each for each in declared if each.name not in ("loading", "options")]
         flags = {name: flag_of(OPTIONS[name]) for name in options} | {
-            name: loading_flag(name, usual.get(name)) for name in loading
+            name: flag_of(LOADING[name], usual.get(name, "")) for name in loading
         }
         shared = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
@@ -144,9 +107,7 @@ def takes(
         @wraps(command)
         def run(**values: Any) -> None:
             given = {each.name: values.pop(each.name) for each in shared}
-            how = {name: value for name, value in given.items() if name in MODEL}
-            if "no_verify" in how:
-                how["verify"] = not how.pop("no_verify")
+            how = {name: said(LOADING[name], given[name]) for name in loading}
             command(**values, loading=how, options=wanted(given))
 
         every = sorted([*own, *shared], key=lambda each: each.kind is inspect.Parameter.KEYWORD_ONLY)
@@ -158,6 +119,11 @@ def takes(
 
 
 def wanted(given: dict[str, Any]) -> dict[str, Any]:
-    """The options that flags ask for; the flag of one that is on by default turns it off."""
+    """The options that flags ask for."""
     asked = {name: value for name, value in given.items() if name in OPTIONS and value not in (None, [])}
-    return {name: not value if OPTIONS[name].default is True else value for name, value in asked.items()}
+    return {name: said(OPTIONS[name], value) for name, value in asked.items()}
+
+
+def said(option: Option, value: Any) -> Any:
+    """What a flag says; that of an option which is on by default turns it off."""
+    return not value if option.default is True else value

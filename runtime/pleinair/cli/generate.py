@@ -1,23 +1,27 @@
 """`pleinair generate`: pictures of one prompt; `lists` has those of many."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pleinair.cli.flags import Force, Json, NoMetadata, Output, takes
 from pleinair.cli.given import refiner_at_hand
-from pleinair.cli.progress import Progress, loaded
+from pleinair.cli.progress import ProgressBar, loaded
 from pleinair.cli.terminal import data, document, warn
 from pleinair.cli.usage import examples
-from pleinair.errors import PleinairError, RequestError
-from pleinair.files.output import ARRAYS, check_apart, planned_files, write
+from pleinair.errors import RequestError
+from pleinair.files.output import ARRAYS, check_apart, no_room, planned_files, write
 from pleinair.library.speed import Speed, remember
 from pleinair.request.request import resolve
-from pleinair.results import Result, merged
+from pleinair.results import Frame, Result, merged
 from pleinair.system import machine
+
+if TYPE_CHECKING:
+    from pleinair.tasks.filming import Filming
 
 app = typer.Typer(add_completion=False)
 IMPORT_S = process_time()  # nothing but starting Python and importing has happened yet
@@ -46,7 +50,7 @@ def generate(
         raise RequestError("give a PROMPT or a file of them with --prompts, and not both")
     if prompts is not None and film is not None:
         raise RequestError("--film is for a single prompt; leave it out, or name the prompt")
-    progress = context.with_resource(Progress())
+    progress = context.with_resource(ProgressBar())
     pipe = loaded(progress, **loading)
     options = refiner_at_hand(options, pipe.engine)
     if prompts is not None:
@@ -54,46 +58,62 @@ def generate(
 
         paint_list(pipe, progress, prompts, options, output, force, as_json, metadata=not no_metadata)
         return
+    metadata = not no_metadata
     request = resolve(pipe.bundle, prompt, **options)
     frames = pipe.walk(request)
     files = planned_files(output, prompt, request.seeds, force)
-    results, written, said, write_s, waiting = [], [], [], 0.0, iter(files)
-    filmed: list[tuple[int, Path]] = []
-    failed: list[PleinairError] = []
-    if film is not None:
-        from pleinair.files.film import planned_films
-        from pleinair.tasks.filming import recorded
-
-        into = planned_films(film, request.seeds, force)
-        check_apart([*files, *into])
-        told = {"metadata": not no_metadata, "written": filmed, "warnings": said, "failed": failed}
-        frames = recorded(frames, into, overwrite=force, **told)
-    in_one_file = files[0].suffix.lower() == ARRAYS
-    for frame in progress.frames(frames, len(request.seeds)):
-        if frame.result and in_one_file:
-            results.append(frame.result)
-        elif frame.result:  # a picture is on disk as soon as it is done, and leaves memory
-            mark = perf_counter()
-            written += write(frame.result, [next(waiting) for _ in frame.seeds], force, not no_metadata, said)
-            write_s += perf_counter() - mark
-            results.append(frame.result.without_pixels())
-    result = merged(results)
-    if in_one_file:
-        mark = perf_counter()
-        written = write(result, files, force, not no_metadata, said)
-        write_s += perf_counter() - mark
+    filming = None if film is None else films_beside(files, film, request.seeds, force, metadata)
+    shown = progress.frames(frames if filming is None else filming.through(frames), len(request.seeds))
+    result, written, write_s = written_out(shown, files, force, metadata)
     remember(pipe.bundle.path, speed_of(result))
-    result = replace(result, warnings=(*result.warnings, *said))
+    films = [] if filming is None else filming.written
+    if metadata:
+        lost = no_room([*files, *(file for _, file in films)], result.settings, result.seeds)
+        result = replace(result, warnings=(*result.warnings, *lost))
     warn(*result.warnings)
     if as_json:
         facts = summary(result, written, write_s, perf_counter() - started)
-        if film is not None:
-            facts["films"] = [{"path": str(each), "seed": seed} for seed, each in filmed]
+        if filming is not None:
+            facts["films"] = [{"path": str(file), "seed": seed} for seed, file in films]
         document(facts)
     else:
         data(*written)
-    if failed:
-        raise failed[0]
+    if filming is not None and filming.failed:
+        raise filming.failed[0]
+
+
+def films_beside(files: list[Path], film: Path, seeds: tuple[int, ...], overwrite: bool, metadata: bool) -> "Filming":
+    """The films of pictures that are to be written into `files`, none of which is one of theirs."""
+    from pleinair.files.film import planned_films
+    from pleinair.tasks.filming import Filming
+
+    into = planned_films(film, seeds, overwrite)
+    check_apart([*files, *into])
+    return Filming(into, overwrite=overwrite, metadata=metadata, sparing=True)
+
+
+def written_out(
+    frames: Iterable[Frame], files: list[Path], overwrite: bool, metadata: bool
+) -> tuple[Result, list[Path], float]:
+    """A job's result without pixels where each picture has its file, the files written, and the seconds that took.
+
+    A picture is on the disk as soon as it is done, and leaves memory; those that share a file wait for the last.
+    """
+    in_one_file = files[0].suffix.lower() == ARRAYS
+    results, written, seconds, waiting = [], [], 0.0, iter(files)
+    for frame in frames:
+        if frame.result and not in_one_file:
+            mark = perf_counter()
+            written += write(frame.result, [next(waiting) for _ in frame.seeds], overwrite, metadata)
+            seconds += perf_counter() - mark
+        if frame.result:
+            results.append(frame.result if in_one_file else frame.result.without_pixels())
+    result = merged(results)
+    if in_one_file:
+        mark = perf_counter()
+        written = write(result, files, overwrite, metadata)
+        seconds += perf_counter() - mark
+    return result, written, seconds
 
 
 def summary(result: Result, files: list[Path], write_s: float, spent_s: float) -> dict[str, Any]:

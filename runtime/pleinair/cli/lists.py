@@ -8,17 +8,19 @@ from typing import Any
 
 import typer
 
-from pleinair.cli.progress import Progress
+from pleinair.cli.progress import ProgressBar
 from pleinair.cli.terminal import complain, data, document, failure, say, warn
 from pleinair.errors import QualityError, RequestError, ResourceError
 from pleinair.files.output import ARRAYS, PICTURES, standing, write
 from pleinair.pipeline import Pipeline
-from pleinair.tasks import lists
+from pleinair.tasks.ledger import ledger_of
+from pleinair.tasks.lines import BadLine, binary, read
+from pleinair.tasks.lists import run
 
 
 def paint_list(
     pipe: Pipeline,
-    progress: Progress,
+    progress: ProgressBar,
     source: Path,
     common: dict[str, Any],
     folder: Path | None,
@@ -34,7 +36,7 @@ def paint_list(
     folder, piped = folder or Path(), str(source) == "-"
     if folder.suffix.lower() in {*PICTURES, ARRAYS} and not (standing(folder) and folder.is_dir()):
         raise RequestError(f"'{folder}' is the name of a picture, and a list needs a folder; name one with -o")
-    lines = lists.read(lists.binary(sys.stdin) if piped else source, pipe.bundle, common)
+    lines = read(binary(sys.stdin) if piped else source, pipe.bundle, common)
     first = next(lines, None)
     if first is None:
         raise RequestError(f"the list '{'stdin' if piped else source}' is empty; put one prompt on each line")
@@ -45,8 +47,8 @@ def paint_list(
             f"cannot make the folder '{folder}' ({error.strerror or error}); choose another -o"
         ) from None
     bad, before, warned = [], 0, set()
-    ledger = lists.ledger_of(None if piped else source, folder)
-    for report in lists.run(
+    ledger = ledger_of(None if piped else source, folder)
+    for report in run(
         chain([first], lines),
         pipe,
         folder,
@@ -55,7 +57,7 @@ def paint_list(
         watch=progress.frames,
         save=partial(write, metadata=metadata),
     ):
-        if isinstance(report, lists.BadLine):
+        if isinstance(report, BadLine):
             bad.append(report.line)
             say(f"line {report.line}: {report.reason}")
             facts = {"line": report.line, **failure(report.reason, QualityError.exit_code, QualityError.__name__)}

@@ -1,149 +1,150 @@
-"""`pleinair info`, `samplers` and `doctor`: what a bundle is, what is here to paint with, and what is missing."""
+"""`pleinair models`: what is kept on this machine, one model in detail, and one removed."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pleinair.bundle.opening import Bundle, open_bundle
-from pleinair.cli import sandbox as sandboxes
+from pleinair.checks import one_line
 from pleinair.cli.flags import Json
-from pleinair.cli.given import at_hand
-from pleinair.cli.terminal import aligned, complain, data, document, failure
+from pleinair.cli.info import description
+from pleinair.cli.terminal import aligned, data, document, printable, say, sketch
 from pleinair.cli.usage import examples
-from pleinair.engines.doctor import diagnosis
-from pleinair.engines.engine import ENGINES, installed
-from pleinair.errors import BundleError, RequestError
-from pleinair.sampling.samplers import SAMPLERS
-from pleinair.sampling.spacings import SPACINGS
-from pleinair.system import machine
+from pleinair.errors import BundleError, Cancelled, RequestError
+from pleinair.library.listing import Download, LocalModel, downloads, local_model, local_models, size_on_disk
+from pleinair.library.memory import memory_needed
+from pleinair.library.removing import removable, removable_download, remove
+from pleinair.library.speed import Speed
+from pleinair.sources.origins import read_origin
 from pleinair.system.home import models_folder
 
+GB = 1e9  # bytes
+HEAD = ("name", "on disk", "family", "tasks", "memory", "last picture")
 app = typer.Typer(add_completion=False)
+models = typer.Typer(add_completion=False)
+app.add_typer(models, name="models")
 
 
-@app.command(epilog=examples("info"))
-def info(
-    bundle: Annotated[Path | None, typer.Argument(help="Bundle, checkpoint or name; storybook when not given.")] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Check every file against its SHA-256.")] = False,
-    sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Paint one step in a process of limited time and memory.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Show what a bundle is and what it can do."""
-    model = at_hand(bundle)
-    opened = open_bundle(model, verify=not verify)  # damage() looks at all files, and names more than the first
-    damaged = opened.damage() if verify else []
-    facts = {**description(opened), "models_folder": str(models_folder())}
-    if verify:
-        facts["verified"] = not damaged
-        facts["damaged"] = damaged
-    trials = tried_on_every_engine(opened) if sandbox and not damaged else []
-    if sandbox:
-        facts["sandbox"] = {trial.engine: trial_facts(trial) for trial in trials}
-    problem = found_wrong(damaged, trials)
+@models.callback(invoke_without_command=True, epilog=examples("models"))
+def every(context: typer.Context, as_json: Json = False) -> None:
+    """Show the models that are kept on this machine, and remove them."""
+    if context.invoked_subcommand is None:
+        list_models(as_json)
+
+
+@models.command("list")
+def list_models(as_json: Json = False) -> None:
+    """List the models with what they take: disk, memory, seconds."""
+    found, unmade = local_models(), downloads()
     if as_json:
-        document({**facts, **(failure(problem, BundleError.exit_code, BundleError.__name__) if problem else {})})
-    else:
-        data(*aligned(facts))
-    if problem:
-        raise typer.Exit(complain(problem, BundleError.exit_code, BundleError.__name__))
-
-
-def found_wrong(damaged: list[str], trials: list[sandboxes.Trial]) -> str | None:
-    """What is wrong with a bundle, in one line."""
-    if damaged:
-        return f"damaged: {'; '.join(damaged)}; restore the files or export the model again"
-    failures = [trial for trial in trials if trial.problem]
-    if not failures:
-        return None
-    why = failures[0].problem
-    return (
-        f"tried on {failures[0].engine} within limits: {why}; do not use a model like that unless you trust its maker"
-    )
-
-
-def trial_facts(trial: sandboxes.Trial) -> dict[str, Any]:
-    peak = None if trial.peak_mb is None else round(trial.peak_mb, 1)
-    return {"painted": trial.problem is None, "seconds": round(trial.seconds, 1), "peak_mb": peak}
-
-
-def tried_on_every_engine(bundle: Bundle) -> list[sandboxes.Trial]:
-    """The bundle painted from within limits, on every installed engine that it has graphs for."""
-    if bundle.upscales:
-        raise RequestError("an upscaler is tried with the picture it is to enlarge; leave --sandbox out")
-    memory_mb = int(machine.memory_bytes() * sandboxes.MEMORY_SHARE / sandboxes.MB)
-    engines = [name for name, info in ENGINES.items() if info.format in bundle.formats and installed(name)]
-    return [sandboxes.tried(bundle.path, engine, memory_mb=memory_mb) for engine in engines]
-
-
-def description(bundle: Bundle) -> dict[str, Any]:
-    """The facts of a bundle that `info` shows."""
-    manifest = bundle.manifest
-    graphs = {
-        name: {
-            "formats": sorted(graph.files),
-            "weights": graph.weights,
-            "fidelity_db": {form: round(found.psnr_db, 1) for form, found in graph.fidelity.items()},
-            "mb": {
-                form: round(sum(manifest.files[file].size for file in files) / 1e6, 1)
-                for form, files in graph.files.items()
-            },
-        }
-        for name, graph in manifest.graphs.items()
-    }
-    return {
-        "name": manifest.name,
-        "family": manifest.family,
-        "tasks": list(bundle.manifest.tasks),
-        "formats": list(bundle.formats),
-        **({"scale": manifest.scale} if bundle.upscales else painter_facts(bundle)),
-        "graphs": graphs,
-        "origin": asdict(manifest.origin),
-    }
-
-
-def painter_facts(bundle: Bundle) -> dict[str, Any]:
-    """The facts that only a bundle that paints has."""
-    return {
-        "prediction_type": bundle.scheduler_config.get("prediction_type", "epsilon"),
-        "scheduler": bundle.scheduler_config.get("_class_name"),
-        "defaults": asdict(bundle.manifest.defaults),
-        "sizes": asdict(bundle.manifest.sizes) if bundle.manifest.sizes else None,
-        "vocabulary": list(bundle.manifest.vocabulary) or None,
-    }
-
-
-@app.command(epilog=examples("samplers"))
-def samplers(as_json: Json = False) -> None:
-    """List the samplers and spacings."""
-    rows = {
-        name: {
-            "order": sampler.order,
-            "evaluations": sampler.evaluations,
-            "stochastic": sampler.stochastic,
-            "diffusers": sampler.diffusers,
-            "a1111": sampler.a1111,
-        }
-        for name, sampler in SAMPLERS.items()
-    }
-    if as_json:
-        document({"samplers": rows, "spacings": list(SPACINGS)})
+        facts = {"models": [facts_of(each) for each in found], "downloads": [download_facts(each) for each in unmade]}
+        document({"folder": str(models_folder()), **facts})
         return
-    for name, row in rows.items():
-        kind = "stochastic" if row["stochastic"] else "deterministic"
-        calls = f"{row['evaluations']} call{'s' if row['evaluations'] > 1 else ''} a step"
-        data(f"{name:12} order {row['order']}  {calls:14}  {kind:14} {row['a1111']:12} {row['diffusers']}")
-    data("", f"spacings: {', '.join(SPACINGS)}")
+    rows = [HEAD, *(row(each) for each in found)]
+    widths = [max(len(printable(line[place])) for line in rows) for place in range(len(HEAD))]
+    data(*("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows))
+    for each in unmade:
+        state = "downloaded" if each.whole else f"not whole yet, goes on with: pleinair pull {each.name}"
+        data(f"{each.name}  {gb(each.size)}  {state}")
+    say(f"models are in {models_folder()}")
 
 
-@app.command(epilog=examples("doctor"))
-def doctor(as_json: Json = False) -> None:
-    """Tell what this machine is, which engines and devices it has, and what to install for what is missing."""
-    facts = {**diagnosis(), "models_folder": str(models_folder())}
+@models.command("info")
+def show_model(
+    name: Annotated[str, typer.Argument(help="A model's name.", show_default=False)], as_json: Json = False
+) -> None:
+    """Show all that is known of a model."""
+    found = local_model(name)
+    if found.bundle is None:
+        raise BundleError(found.problem or f"'{name}' is no model; remove it with: pleinair models rm {name}")
+    facts = {**facts_of(found), **description(found.bundle), "name": name}
     if as_json:
         document(facts)
     else:
         data(*aligned(facts))
+
+
+@models.command("rm")
+def remove_model(
+    name: Annotated[str, typer.Argument(help="A model's name, or OWNER/NAME of a download.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove a model, or a download, from the disk."""
+    folder = removable_download(name).folder if "/" in name else removable(name)
+    size = size_on_disk(folder)
+    if not yes:
+        confirm(folder, size)
+    remove(folder)
+    if as_json:
+        document({"removed": str(folder), "bytes": size})
+    else:
+        data(folder)
+
+
+def confirm(folder: Path, size: int) -> None:
+    """Ask on a terminal; raises RequestError where there is none, Cancelled for any answer but y or yes."""
+    if not sys.stdin.isatty():
+        raise RequestError(f"'{folder}' is removed only when that is confirmed; add --yes")
+    what = "link" if folder.is_symlink() else gb(size)
+    sketch(printable(f"remove {folder} ({what})? [y/N] "))
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Cancelled("nothing was removed; answer y, or add --yes")
+
+
+def row(model: LocalModel) -> tuple[str, ...]:
+    """A line of the table for people."""
+    if model.bundle is None:
+        return (model.name, gb(model.size), "-", one_line(model.reason, 60), "", "")
+    manifest = model.bundle.manifest
+    return (
+        model.name,
+        gb(model.size),
+        manifest.family,
+        ", ".join(manifest.tasks),
+        f"about {gb(memory_needed(manifest))}",
+        speed_words(model.speed) if model.speed else "-",
+    )
+
+
+def speed_words(speed: Speed) -> str:
+    """What the last picture took, in words."""
+    return f"{speed.seconds:.3g} s ({speed.width}x{speed.height}, {speed.steps} steps, {speed.engine} {speed.device})"
+
+
+def facts_of(model: LocalModel) -> dict[str, Any]:
+    """A model for programs; `memory_gb` is the estimate of `pleinair.library.memory`, the speed was measured."""
+    facts: dict[str, Any] = {"name": model.name, "folder": str(model.folder), "size_gb": in_gb(model.size)}
+    if model.bundle is None:
+        return {**facts, "problem": model.problem}
+    manifest, origin = model.bundle.manifest, read_origin(model.folder)
+    return {
+        **facts,
+        "family": manifest.family,
+        "tasks": list(manifest.tasks),
+        "formats": list(model.bundle.formats),
+        "memory_gb": {
+            "estimated": in_gb(memory_needed(manifest)),
+            "estimated_low": in_gb(memory_needed(manifest, low=True)),
+        },
+        "last_picture": asdict(model.speed) if model.speed else None,
+        "pulled": asdict(origin) if origin else None,
+    }
+
+
+def download_facts(download: Download) -> dict[str, Any]:
+    """A download for programs."""
+    origin = asdict(download.origin) if download.origin else None
+    folder, size = str(download.folder), in_gb(download.size)
+    return {"name": download.name, "folder": folder, "size_gb": size, "pulled": origin, "whole": download.whole}
+
+
+def gb(size: float) -> str:
+    return f"{size / GB:.2g} GB" if size >= GB / 10 else f"{size / 1e6:.0f} MB"
+
+
+def in_gb(size: int) -> float:
+    """Bytes as billions, to the megabyte."""
+    return round(size / GB, 3)

@@ -10,12 +10,12 @@ from PIL.Image import Image
 
 from pleinair.cli.flags import PAINTING, Force, Json, NoMetadata, offered, takes
 from pleinair.cli.given import refiner_at_hand
-from pleinair.cli.progress import Progress, loaded
+from pleinair.cli.progress import ProgressBar, loaded
 from pleinair.cli.terminal import data, document, warn
 from pleinair.cli.usage import examples
 from pleinair.files import film as films
-from pleinair.request.kinds import parts
 from pleinair.request.options import OPTIONS
+from pleinair.request.value_types import parts
 from pleinair.results import Result
 from pleinair.tasks.morph import EASES, EVEN, ONE_FOR_ALL, between, keyframes, record
 
@@ -52,7 +52,7 @@ def morph(
     """Walk from PROMPT to PROMPT through latent space, as a film."""
     started = perf_counter()
     films.planned_film(output, force)
-    progress = context.with_resource(Progress("frame"))
+    progress = context.with_resource(ProgressBar("frame"))
     pipe = loaded(progress, **loading)
     options = refiner_at_hand(options, pipe.engine)
     keys = parts(seeds) if seeds else None

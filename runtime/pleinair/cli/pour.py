@@ -7,8 +7,8 @@ import typer
 
 from pleinair.bundle.opening import open_bundle
 from pleinair.cli.export import usual_out
-from pleinair.cli.flags import Form, Json, OwnSampler, Replace, Weights, formats_of, offered
-from pleinair.cli.models import description
+from pleinair.cli.flags import FormatFlag, Json, OwnSampler, Replace, WeightsFlag, formats_of, offered
+from pleinair.cli.info import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
 from pleinair.library.poured import mark
@@ -27,8 +27,8 @@ def pour(
     context: typer.Context,
     source: Annotated[Path, typer.Argument(help="A .safetensors file or a diffusers folder.", show_default=False)],
     out: Annotated[Path | None, typer.Argument(help="The bundle to write.", show_default="among the models")] = None,
-    form: Form = "openvino",
-    weights: Weights = "fp16",
+    form: FormatFlag = "openvino",
+    weights: WeightsFlag = "fp16",
     vae: Annotated[
         Path | None,
         typer.Option(help="A file or folder with another VAE.", show_default="the model's own"),
@@ -99,4 +99,4 @@ def pour(
 
 def listed(timesteps: str | None) -> list[float] | None:
     """The numbers of `--timesteps`; raises RequestError for others than falling ones."""
-    return None if timesteps is None else list(OPTIONS["timesteps"].kind.read("timesteps", timesteps))
+    return None if timesteps is None else list(OPTIONS["timesteps"].type.read("timesteps", timesteps))

@@ -16,7 +16,7 @@ from pleinair.results import Frame
 RECENT = 10  # steps whose mean tells how fast it goes
 
 
-class Progress:
+class ProgressBar:
     """What is loading, then a bar with steps, pictures and the time left; nothing where stderr is no terminal.
 
     It is off the screen whenever a picture is handed over, and when it is left.
@@ -28,7 +28,7 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "ProgressBar":
         return self
 
     def __exit__(
@@ -88,13 +88,11 @@ class Progress:
         self._bar.update(self._task, description=printable(words), completed=done or 0, total=total)
 
 
-def loaded(progress: Progress, model: Path | None, **options: Any) -> Pipeline:
+def loaded(progress: ProgressBar, model: Path | None, **options: Any) -> Pipeline:
     """An open model that says what it is loading, and what has to be made first."""
     model = at_hand(model, options.get("engine"))
     progress.loading("the model")
-    pipe = load(model, **options)
-    pipe.loading = progress.loading
-    return pipe
+    return load(model, **options, on_load=progress.loading)
 
 
 def clock(seconds: float) -> str:

@@ -10,7 +10,7 @@ from pleinair.cli.given import at_hand
 from pleinair.cli.terminal import data, document, warn
 from pleinair.cli.usage import examples
 from pleinair.request.request import resolve
-from pleinair.text.reader import Reader
+from pleinair.text.reader import PromptReader
 from pleinair.text.report import report, report_lines
 
 app = typer.Typer(add_completion=False)
@@ -30,7 +30,7 @@ def show_prompt(
     if bundle.upscales:
         bundle.require("text2image")
     request = resolve(bundle, text, **options)
-    reader = Reader(bundle, clip_skip=request.clip_skip, embeddings=request.embeddings)
+    reader = PromptReader(bundle, clip_skip=request.clip_skip, embeddings=request.embeddings)
     found = report(reader, request.prompt, request.negative or "", request.steps.count)
     if as_json:
         document(found)

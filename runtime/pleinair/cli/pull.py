@@ -12,7 +12,7 @@ import typer
 
 from pleinair.checks import one_line, one_of, quoted
 from pleinair.cli.flags import FORMATS, WEIGHTS, Json, formats_of, offered
-from pleinair.cli.progress import Progress, clock
+from pleinair.cli.progress import ProgressBar, clock
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
 from pleinair.errors import BundleError, Cancelled, PleinairError, RequestError
@@ -97,7 +97,7 @@ def made(found: "Brought", file: str | None, formats: tuple[str, ...] | None, we
 
     notes, last = [], ""
     try:
-        with Progress() as progress, resumable(found.origin.id):
+        with ProgressBar() as progress, resumable(found.origin.id):
             for step in prepare(found, file, formats, weights):
                 if step.note:
                     notes.append(step.words)
@@ -129,7 +129,7 @@ def leading_on(found: "Brought", file: str | None, error: PleinairError) -> str:
 def followed(id: str, steps: "Iterable[Step]") -> "Brought":
     """Do the steps of a download and show how far it is; raises Cancelled, with how to go on, at a Ctrl-C."""
     begun, shown, first, last = monotonic(), 0.0, None, ""
-    with resumable(id), Progress() as progress, closing(steps) as running:
+    with resumable(id), ProgressBar() as progress, closing(steps) as running:
         for step in running:
             if step.result:
                 return step.result

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from pleinair.cli.flags import Force, Json, Output, takes
-from pleinair.cli.progress import Progress
+from pleinair.cli.progress import ProgressBar
 from pleinair.cli.terminal import aligned, data, document, say, warn
 from pleinair.cli.usage import examples
 from pleinair.files.metadata import MAX_LINES, brief, described, read
-from pleinair.files.output import planned_files, write
+from pleinair.files.output import no_room, planned_files, write
 from pleinair.results import merged
 from pleinair.text.syntax import MAX_PROMPT
 
@@ -56,15 +56,15 @@ def rerun(
     """Make a picture again from its record, and tell how far the two are apart."""
     from pleinair.tasks.rerun import plan
 
-    planned = plan(file, loading.pop("model"), **loading, **options, upscaler=upscaler)
+    progress = context.with_resource(ProgressBar())
+    how = {**loading, **options, "upscaler": upscaler, "on_load": progress.loading}
+    planned = plan(file, how.pop("model"), **how)
     files = planned_files(output, "", (0,), force) if output else []
     if planned.much:
         say(planned.much)
-    progress = context.with_resource(Progress())
-    planned.pipe.loading = progress.loading
     again = planned.finish(merged([frame.result for frame in progress.frames(planned.frames()) if frame.result]))
-    warnings = list(again.warnings)
-    written = write(again.result, files, force, warnings=warnings) if files else []
+    written = write(again.result, files, force) if files else []
+    warnings = [*again.warnings, *no_room(files, again.result.settings, again.result.seeds)]
     warn(*warnings)
     apart = asdict(again.difference) if again.difference else None
     if as_json:

@@ -26,7 +26,7 @@ GRAY = Image.new("RGB", (64, 64), "gray")  # what a bundle that only repaints is
 
 
 @dataclass(frozen=True)
-class Trial:
+class SandboxTrial:
     """How a bundle fared on one engine: `problem` is a reason, or None where it painted within the limits."""
 
     engine: str
@@ -35,7 +35,7 @@ class Trial:
     peak_mb: float | None
 
 
-def tried(path: Path, engine: str, *, memory_mb: int, seconds: float = SECONDS) -> Trial:
+def tried(path: Path, engine: str, *, memory_mb: int, seconds: float = SECONDS) -> SandboxTrial:
     """Paint one step at the bundle's own size in a limited process; nothing of it is left afterwards.
 
     The process writes no file and dies after `seconds`; where the system has limits (not on Windows) it gets no more
@@ -46,13 +46,13 @@ def tried(path: Path, engine: str, *, memory_mb: int, seconds: float = SECONDS) 
     try:
         done = subprocess.run(command, capture_output=True, timeout=seconds, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
-        return Trial(engine, f"did not paint one step within {seconds:g} seconds", perf_counter() - start, None)
+        return SandboxTrial(engine, f"did not paint one step within {seconds:g} seconds", perf_counter() - start, None)
     spent = perf_counter() - start
     if done.returncode:
         why = f"was ended by signal {-done.returncode}" if done.returncode < 0 else "crashed"
-        return Trial(engine, f"its process {why}, as for want of memory or by damage", spent, None)
+        return SandboxTrial(engine, f"its process {why}, as for want of memory or by damage", spent, None)
     answer = json.loads(done.stdout[-LONGEST_ANSWER:].splitlines()[-1])
-    return Trial(engine, answer["problem"], spent, answer["peak_mb"])
+    return SandboxTrial(engine, answer["problem"], spent, answer["peak_mb"])
 
 
 def limit(memory_mb: int, seconds: float) -> None:

@@ -37,15 +37,15 @@ class Graph(Protocol):
 class Opening:
     """How a graph is opened.
 
-    It is changed by the `edits` between reading and compiling, and stays compiled for the last `kept` sets of input
-    shapes, where it is compiled for shapes at all.
+    It is changed by the `edits` between reading and compiling, and stays compiled for the last `max_shapes` sets of
+    input shapes, where it is compiled for shapes at all.
     """
 
     device: str | None
     threads: int | None
     precision: str
     edits: Sequence[Edit]
-    kept: int
+    max_shapes: int
 
 
 class Engine(Protocol):
@@ -116,6 +116,7 @@ ENGINES = {
 
 
 def installed(engine: str) -> bool:
+    """Whether an engine's packages are here; none is imported for the answer."""
     return importlib.util.find_spec(ENGINES[engine].requires) is not None
 
 

@@ -43,6 +43,7 @@ def check_finite(numbers: np.ndarray, when: str) -> None:
 
 
 def out_of_memory(error: Exception) -> bool:
+    """Whether an engine's error says that memory has ended; each has its own words for it."""
     return isinstance(error, MemoryError) or any(
         sign in str(error).lower() for sign in ("bad_alloc", "bad alloc", "out of memory", "failed to allocate")
     )

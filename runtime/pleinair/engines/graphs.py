@@ -14,7 +14,7 @@ from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Engine, Graph, Opening, Shapes, engine_named
 from pleinair.engines.ports import check_answer, check_sizes, given, taken
 
-KEPT = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
+MAX_SHAPES = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
 
 
 class OneAtATime:
@@ -88,7 +88,8 @@ class Graphs:
     """The graphs of one bundle on one engine; threads may share them.
 
     `device` and `precision` are as `placement.parse` and `precision.parse` read them. A graph stays compiled for the
-    last `kept` sets of shapes. Raises RequestError for components, devices and precisions that are not here.
+    last `max_shapes` sets of shapes. `on_load` is told a graph's name before it is opened, which can take long. Raises
+    RequestError for components, devices and precisions that are not here.
     """
 
     def __init__(
@@ -99,16 +100,16 @@ class Graphs:
         device: str | Mapping[str, str] | None = None,
         threads: int | None = None,
         precision: str | Mapping[str, str] | None = None,
-        kept: int = KEPT,
-        opening: Callable[[str], None] = lambda name: None,
+        max_shapes: int = MAX_SHAPES,
+        on_load: Callable[[str], None] | None = None,
     ) -> None:
         self.bundle = bundle
         self.engine = engine
         self.threads = threads
-        self.opening = opening  # called before a graph is opened, which can take long
+        self._on_load = on_load
         self._devices = placement.parse(device)
         self._precisions = precisions.parse(precision)
-        self._kept = kept
+        self._max_shapes = max_shapes
         self._open: dict[tuple[str, tuple[Edit, ...]], Graph] = {}
         self._turn = RLock()
         if device is not None or threads is not None:
@@ -120,7 +121,8 @@ class Graphs:
         key = name, tuple(edits)
         with self._turn:
             if key not in self._open:
-                self.opening(name)
+                if self._on_load is not None:
+                    self._on_load(name)
                 self._open[key] = open_graph(
                     self.bundle,
                     name,
@@ -129,7 +131,7 @@ class Graphs:
                     self.threads,
                     self._precisions[self._component(name)],
                     edits=edits,
-                    kept=self._kept,
+                    max_shapes=self._max_shapes,
                 )
             return self._open[key]
 
@@ -140,6 +142,7 @@ class Graphs:
                 self._open.pop(key)
 
     def device_of(self, name: str) -> str:
+        """The device that a graph runs on."""
         return self._devices[self._component(name)]
 
     def precision_of(self, name: str) -> str:
@@ -176,12 +179,12 @@ def open_graph(
     precision: str = precisions.F32,
     *,
     edits: Sequence[Edit] = (),
-    kept: int = KEPT,
+    max_shapes: int = MAX_SHAPES,
 ) -> Graph:
     """One graph of a bundle on an engine, not loaded yet; `device` None is the engine's default (the CPU)."""
     engine = engine_named(engine) if isinstance(engine, str) else engine
     kind = compute_precision(bundle, graph, engine, device, precision)
-    how = Opening(device=device, threads=threads, precision=kind, edits=edits, kept=kept)
+    how = Opening(device=device, threads=threads, precision=kind, edits=edits, max_shapes=max_shapes)
     opened = engine.open_graph(bundle, graph, how)
     return OneAtATime(Checked(opened, graph, bundle.manifest.graphs[graph]))
 

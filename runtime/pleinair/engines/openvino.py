@@ -61,7 +61,7 @@ class OpenVINOEngine:
         settings: dict[str, Any] = {**LATENCY, "INFERENCE_PRECISION_HINT": how.precision}
         if how.threads:
             settings["INFERENCE_NUM_THREADS"] = how.threads
-        return OpenVINOGraph(bundle, graph, self._device(how.device, how.threads), settings, how.edits, how.kept)
+        return OpenVINOGraph(bundle, graph, self._device(how.device, how.threads), settings, how.edits, how.max_shapes)
 
     def _device(self, device: str | None, threads: int | None = None) -> str:
         """OpenVINO's name of a device; RequestError where this machine has none such, or it takes no threads."""
@@ -78,14 +78,14 @@ class OpenVINOGraph:
     """A graph compiled for the shapes it is called with: static shapes are what OpenVINO is fast with."""
 
     def __init__(
-        self, bundle: Bundle, graph: str, device: str, settings: dict[str, Any], edits: Sequence[Edit], kept: int
+        self, bundle: Bundle, graph: str, device: str, settings: dict[str, Any], edits: Sequence[Edit], max_shapes: int
     ) -> None:
         self._bundle = bundle
         self._name = graph
         self._device = device
         self._settings = settings
         self._edits = edits
-        self._kept = kept
+        self._max_shapes = max_shapes
         self._outputs: list[str] = []
         self._tokens: int | None = None  # rows of the table that input_ids choose from
         self._requests: OrderedDict[tuple, ov.InferRequest] = OrderedDict()  # by shapes, those used last at the end
@@ -112,7 +112,7 @@ class OpenVINOGraph:
         """The graph compiled for these shapes; the memory of the oldest is given back before another is made."""
         key = tuple(sorted(shapes.items()))
         if key not in self._requests:
-            while len(self._requests) >= self._kept:
+            while len(self._requests) >= self._max_shapes:
                 self._requests.popitem(last=False)
             self._requests[key] = self._compiled(shapes)
         self._requests.move_to_end(key)

@@ -17,8 +17,14 @@ FASTEST: dict[tuple[str, str], dict[str, str]] = {
     ("GPU", "f16"): {"text": "f16", "unet": "f16", "vae": "f16", "upscaler": "f16"},
     ("NPU", "f16"): {"text": "f16", "unet": "f16", "vae": "f16", "upscaler": "f16"},
 }
+# A component's key of its config.json, and the values with which its activations leave float16's range. transformers
+# keeps layers of T5 in float32 for that, diffusers a VAE that says `force_upcast`, as one does that says nothing.
+OVERFLOWS: dict[str, tuple[str, tuple[object, ...]]] = {
+    "text": ("model_type", ("t5",)),
+    "vae": ("force_upcast", (True, None)),
+}
 
-Wanted = Mapping[str, str]  # component -> a precision or "auto", for every component
+Precisions = Mapping[str, str]  # component -> a precision or "auto", for every component
 
 
 def parse(value: str | Mapping[str, str] | None) -> dict[str, str]:
@@ -45,16 +51,13 @@ def fastest(bundle: Bundle, graph: str, device: str, offered: tuple[str, ...]) -
 
 
 def survives_f16(bundle: Bundle, graph: str) -> bool:
-    """Whether a graph's activations stay below 65504.
-
-    Those of T5 do not (transformers keeps some of its layers in float32 for that), and those of a VAE whose config says
-    `force_upcast` may not.
-    """
+    """Whether a graph's activations stay below 65504, by the rules of OVERFLOWS."""
     part, name = component(bundle, graph), f"{graph}/config.json"
-    if part not in ("text", "vae") or name not in bundle.manifest.files:
+    if part not in OVERFLOWS or name not in bundle.manifest.files:
         return True
     config = parse_json(bundle.files.read(name, CONFIG), bundle.path / name, RequestError, "export the model again")
-    return config.get("model_type") != "t5" if part == "text" else config.get("force_upcast", True) is False
+    key, values = OVERFLOWS[part]
+    return config.get(key) not in values
 
 
 def check_offered(precision: str, offered: tuple[str, ...], device: str) -> str:

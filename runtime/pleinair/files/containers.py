@@ -22,11 +22,12 @@ MP4_QUALITY = 18  # x264 rate factor, where a loss is hard to see
 MP4_CLOCK = 1000  # ticks a second
 FOREVER = 0
 
-Timed = Iterable[tuple[Image.Image, float]]  # pictures and the seconds each stays
-Told = dict[str, Any]  # what the file says of how it was made, as metadata.save_options gives it; empty for nothing
+TimedPictures = Iterable[tuple[Image.Image, float]]  # pictures and the seconds each stays
+SavedWith = dict[str, Any]  # the record as metadata.save_options gives it; empty for nothing
 
 
 def encoded(frame: Image.Image, kind: str, **options: Any) -> bytes:
+    """The bytes of a picture file."""
     stream = io.BytesIO()
     frame.save(stream, kind, **options)
     return stream.getvalue()
@@ -45,7 +46,7 @@ class Clock:
         return ticks
 
 
-def write_gif(stream: BinaryIO, timed: Timed, size: tuple[int, int], told: Told) -> None:
+def write_gif(stream: BinaryIO, timed: TimedPictures, size: tuple[int, int], told: SavedWith) -> None:
     """GIF89a with a palette for each frame, which keeps a painting above 40 dB where one for all gives 36."""
     clock = Clock(100)
     stream.write(b"GIF89a" + struct.pack("<HHBBB", *size, 0x70, 0, 0))  # no global palette
@@ -80,7 +81,7 @@ def gif_parts(gif: bytes) -> tuple[bytes, bytes]:
     return palette, gif[place + 10 : -1]
 
 
-def write_webp(stream: BinaryIO, timed: Timed, size: tuple[int, int], told: Told) -> None:
+def write_webp(stream: BinaryIO, timed: TimedPictures, size: tuple[int, int], told: SavedWith) -> None:
     """An extended WebP file: VP8X, ANIM and an ANMF chunk for each frame."""
     clock = Clock(1000)
     canvas = uint24(size[0] - 1) + uint24(size[1] - 1)
@@ -99,14 +100,16 @@ def write_webp(stream: BinaryIO, timed: Timed, size: tuple[int, int], told: Told
 
 
 def webp_chunk(name: bytes, data: bytes) -> bytes:
+    """A RIFF chunk, filled up to an even length."""
     return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
 
 
 def uint24(value: int) -> bytes:
+    """Three bytes, the least first."""
     return struct.pack("<I", value)[:3]
 
 
-def write_apng(stream: BinaryIO, timed: Timed, size: tuple[int, int], told: Told) -> None:
+def write_apng(stream: BinaryIO, timed: TimedPictures, size: tuple[int, int], told: SavedWith) -> None:
     """PNG with acTL, fcTL and fdAT chunks; a viewer that does not know them shows the first frame."""
     clock, number_of, frames = Clock(1000), 0, 0
     stream.write(b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0)))
@@ -133,6 +136,7 @@ def write_apng(stream: BinaryIO, timed: Timed, size: tuple[int, int], told: Told
 
 
 def png_chunk(name: bytes, data: bytes) -> bytes:
+    """A PNG chunk with its length and checksum."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
@@ -146,7 +150,7 @@ def png_data(png: bytes) -> Iterator[bytes]:
         place += size + 12
 
 
-def write_mp4(stream: BinaryIO, timed: Timed, size: tuple[int, int], told: Told) -> None:
+def write_mp4(stream: BinaryIO, timed: TimedPictures, size: tuple[int, int], told: SavedWith) -> None:
     """H.264 in yuv420p, which everything plays; an odd side loses a pixel."""
     import av
 
@@ -172,7 +176,7 @@ def write_mp4(stream: BinaryIO, timed: Timed, size: tuple[int, int], told: Told)
         stream.write(mp4_box(told["xmp"]))
 
 
-WRITERS: dict[str, Callable[[BinaryIO, Timed, tuple[int, int], Told], None]] = {
+WRITERS: dict[str, Callable[[BinaryIO, TimedPictures, tuple[int, int], SavedWith], None]] = {
     ".gif": write_gif,
     ".webp": write_webp,
     ".png": write_apng,

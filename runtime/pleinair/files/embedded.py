@@ -51,6 +51,7 @@ class Embedded:
         return True
 
     def skip(self, what: str) -> None:
+        """Name what is left unread, once, as far as there is room for names."""
         if what not in self.skipped and len(self.skipped) < MAX_SKIPPED:
             self.skipped.append(what)
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from pleinair.checks import number
 from pleinair.errors import RequestError
-from pleinair.files.containers import QUALITY, WRITERS, Timed
-from pleinair.files.metadata import left_out, save_options
+from pleinair.files.containers import QUALITY, WRITERS, TimedPictures
+from pleinair.files.metadata import save_options
 from pleinair.files.output import PICTURES, check_folder, check_free, numbered, whole_file
 from pleinair.system.install import need
 
@@ -61,17 +61,10 @@ def save_strip(
     overwrite: bool = False,
     settings: dict[str, Any] | None = None,
     seed: int = 0,
-    warnings: list[str] | None = None,
 ) -> Path:
-    """Write a strip of pictures as a .png or .jpg and return the file; else as `save`.
-
-    `warnings` takes what of `settings` the file has no room for.
-    """
+    """Write a strip of pictures as a .png or .jpg and return the file; else as `save`."""
     kind = PICTURES[file.suffix.lower()]
     options = save_options(kind, settings, seed) if settings else {}
-    missing = left_out(kind, settings, seed) if settings else None
-    if warnings is not None and missing and missing not in warnings:
-        warnings.append(missing)
     written: list[Path] = []
     with whole_file(file, overwrite, written) as stream:
         strip(frames).save(stream, kind, **{**options, **({} if kind == "PNG" else {"quality": QUALITY})})
@@ -142,7 +135,7 @@ def _timed(frames: Iterable[Image.Image], seconds: float, hold: float) -> Iterat
         yield before, seconds + hold
 
 
-def _alike(timed: Timed) -> Timed:
+def _alike(timed: TimedPictures) -> TimedPictures:
     """Plain RGB frames of the first one's size; another size is an error."""
     size = None
     for frame, seconds in timed:

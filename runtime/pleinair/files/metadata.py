@@ -21,9 +21,10 @@ from pleinair.errors import RequestError
 from pleinair.files import embedded, exif, foreign, xmp
 from pleinair.files.foreign.record import parsed, shown, whole
 from pleinair.files.xmp import MAX_SEGMENT
+from pleinair.request.option import Option
 from pleinair.request.options import OPTIONS
 from pleinair.request.record import modern
-from pleinair.sampling.samplers import SAMPLERS
+from pleinair.request.value_types import Axes, Choice, Flag
 from pleinair.text.syntax import MAX_PROMPT
 
 SETTINGS_FORMAT = 1
@@ -34,23 +35,7 @@ MAX_SHOWN = 1000  # characters of one value that people are shown
 MAX_ENTRIES = 100  # of one list or object that they are shown
 MAX_LINES = 500
 QUALITY = 95  # of JPEG and WebP
-SCHEDULES = {  # spacing -> A1111's schedule type, where it is not just the name with a capital
-    "leading": "Automatic",
-    "linspace": "Uniform",
-    "trailing": "SGM Uniform",
-    "sgm_uniform": "SGM Uniform",
-    "ddim_uniform": "DDIM",
-    "kl_optimal": "KL Optimal",
-    "ays": "Align Your Steps",
-}
-A1111 = {  # option -> what A1111 calls its values; one that it has no word for is not written
-    "noise": {"torch": "CPU", "philox": "NV", "numpy": "NumPy"},
-    "fill": {"noise": "latent noise", "blank": "latent nothing"},
-    "only_masked": {True: "Only masked"},
-    "tile": {True: True},
-}
-LABELS = {name: info.a1111 for name, info in SAMPLERS.items()}
-UPSCALERS = {"latent": "Latent", "lanczos": "Lanczos"}
+FIRST = ("steps", "sampler", "spacing", "guidance")  # of the fields of A1111's text
 PATHLIKE = re.compile(r"/|~[^\\/]*[\\/]|\\\\|[A-Za-z]:[\\/]|file:")
 FREE_TEXT = ("prompt", "negative")
 FILMED = ("film", "morph")  # what our JSON has only in a film or strip: of one picture, of several
@@ -58,7 +43,7 @@ ABOUT = {  # of our JSON: what is not an argument of Pipeline.generate
     *("format", "seed", "seeds", "batch", "batch_seeds", "prompt", "negative", "negative_said", "task"),
     *("model", "bundle", "engine", "engine_version", "device", "threads", "precision", "pleinair"),
     *("image_sha256", "mask_sha256", "refiner_sha256", *FILMED),
-    *(name for name, option in OPTIONS.items() if option.kind.file),
+    *(name for name, option in OPTIONS.items() if option.type.file),
 }
 MASKED = ("inpaint", "outpaint")
 
@@ -94,10 +79,7 @@ def infotext(settings: dict[str, Any], seed: int) -> str:
 def _fields(settings: dict[str, Any], seed: int) -> dict[str, Any]:
     """A1111's names and values, first those that all pictures have; None or nothing for what is not to be written."""
     fields = {
-        "Steps": settings["steps"],
-        "Sampler": None,
-        "Schedule type": None,
-        "CFG scale": None,
+        **{OPTIONS[name].a1111: None for name in FIRST},
         "Seed": seed,
         "Size": f"{settings['width']}x{settings['height']}",
         "Model hash": (settings.get("bundle") or {}).get("sha256", "")[:10],
@@ -109,21 +91,19 @@ def _fields(settings: dict[str, Any], seed: int) -> dict[str, Any]:
         if option.a1111 and not (name == "spacing" and listed) and _counts(name, settings):
             value = option.default if settings.get(name) is None else settings[name]
             field = "Eta DDIM" if name == "eta" and settings["sampler"] == "ddim" else option.a1111
-            if fields.get(field) is None and (option.kept or value != option.default):
-                fields[field] = _in_a1111(name, value)
+            if fields.get(field) is None and (option.recorded or value != option.default):
+                fields[field] = _in_a1111(option, value)
     return {**fields, "Version": f"pleinair {settings['pleinair']}"}
 
 
-def _in_a1111(name: str, value: Any) -> Any:
-    """An option's value as A1111 writes it."""
-    if name in A1111:
-        return A1111[name].get(value)
-    if name in ("sampler", "hires_sampler"):
-        return LABELS[value]
-    if name == "spacing":
-        return _schedule(value)
-    if name == "enlarger":
-        return UPSCALERS.get(value, value)
+def _in_a1111(option: Option, value: Any) -> Any:
+    """A value as A1111 writes it; None for a choice that it has no word for.
+
+    Of a spacing's two names it has one: the sigma schedule if there is one, else the timestep spacing.
+    """
+    if option.a1111_values is not None:
+        name = value.rpartition(",")[2] if option.name == "spacing" else value
+        return option.a1111_values.get(name, None if isinstance(option.type, Choice | Flag | Axes) else value)
     if isinstance(value, dict):
         return ", ".join(f"{word}: {digest}" for word, digest in value.items())
     return ", ".join(map(_number, value)) if isinstance(value, list | tuple) else value
@@ -142,14 +122,6 @@ def _counts(name: str, settings: dict[str, Any]) -> bool:
     needs = OPTIONS[name].needs if name in OPTIONS else ()
     inputs = _inputs(settings)
     return not needs or any(each in inputs or settings.get(each) not in (None, OPTIONS[each].default) for each in needs)
-
-
-def _schedule(spacing: str | None) -> str | None:
-    """'trailing,karras' -> 'Karras': the sigma schedule if there is one, else the timestep spacing."""
-    if not spacing:
-        return None
-    name = spacing.rpartition(",")[2]
-    return SCHEDULES.get(name) or name.replace("_", " ").capitalize()
 
 
 def _number(value: Any) -> str:
@@ -221,7 +193,7 @@ def _holds_path(value: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRecord:
     """What a picture's file says of how it was made."""
 
     kind: str  # PNG, JPEG, WEBP, GIF or MP4
@@ -242,7 +214,7 @@ class Found:
         return {"prompt": self.prompt, **said, **self.arguments}
 
 
-def read(file: str | Path) -> Found:
+def read(file: str | Path) -> FoundRecord:
     """What made a PNG, JPEG or WebP picture of pleinair's or another tool's, or a film of pleinair's.
 
     Raises RequestError: no such file, no picture, or nothing in it that is known.
@@ -254,13 +226,13 @@ def read(file: str | Path) -> Found:
         version = str(ours.get("pleinair") or "") or None
         texts = ours["prompt"], ours["negative"]
         rest = found.texts["pleinair"], warnings, arguments, _inputs(ours)
-        return Found(found.kind, "pleinair", version, *texts, ours, ours, *rest)
+        return FoundRecord(found.kind, "pleinair", version, *texts, ours, ours, *rest)
     if read_by_other := foreign.read_foreign(found.texts, found.size):
         record, raw = read_by_other
         texts = record.prompt, record.negative
         unread = [f"left unread: {'; '.join(found.skipped)}"] if found.skipped else []
         rest = raw, (*record.warnings, *unread), record.options, record.inputs
-        return Found(found.kind, record.tool, record.version, *texts, record.settings, None, *rest)
+        return FoundRecord(found.kind, record.tool, record.version, *texts, record.settings, None, *rest)
     unread = f" ({'; '.join(found.skipped)} left unread)" if found.skipped else ""
     raise RequestError(
         f"'{file}' holds no record of how it was made{unread};"
@@ -301,7 +273,7 @@ def _plain(value: Any) -> bool:
     return len(value) <= MAX_NAME if isinstance(value, str) else isinstance(value, int | float)
 
 
-def described(found: Found) -> dict[str, Any]:
+def described(found: FoundRecord) -> dict[str, Any]:
     """What was found, as JSON values; of a part that is larger than MAX_JSON, `left_out` has the size instead."""
     parts = {**vars(found), "options": found.options(), "inputs": list(found.inputs)}
     del parts["arguments"]

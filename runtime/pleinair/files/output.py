@@ -115,14 +115,12 @@ def _shown(file: Path) -> str:
     return one_line(file, SHOWN, end=True)
 
 
-def write(
-    result: Finished, files: list[Path], overwrite: bool, metadata: bool = True, warnings: list[str] | None = None
-) -> list[Path]:
+def write(result: Finished, files: list[Path], overwrite: bool, metadata: bool = True) -> list[Path]:
     """Write the pictures, or float32 `images` (N, H, W, 3) and `latents` (N, 4, h, w) as .npz; returns the files.
 
     Without `overwrite`, a file that has appeared since `planned_files` is left alone, and a free name is used.
-    Without `metadata`, the files hold pixels and nothing that says what made them. What a file has no room for is
-    said in `warnings`.
+    Without `metadata`, the files hold pixels and nothing that says what made them. `no_room` tells what a file has no
+    room for. Raises RequestError for a WebP that is too large, ResourceError for a file that cannot be written.
     """
     written: list[Path] = []
     if files[0].suffix.lower() == ARRAYS:
@@ -137,12 +135,16 @@ def write(
         if kind == "WEBP" and max(picture.size) > LARGEST_WEBP:
             raise RequestError(f"a WebP has at most {LARGEST_WEBP} pixels a side; let the name of '{file}' end in .png")
         options = save_options(kind, result.settings, seed, metadata)
-        missing = left_out(kind, result.settings, seed) if metadata else None
-        if warnings is not None and missing and missing not in warnings:
-            warnings.append(missing)
         with whole_file(file, overwrite, written) as stream:
             picture.save(stream, kind, **options)
     return written
+
+
+def no_room(files: Iterable[Path], settings: dict[str, Any], seeds: Iterable[int]) -> tuple[str, ...]:
+    """A warning, each once, about what these files have no room for of the record of pictures with these seeds."""
+    kinds = {PICTURES.get(file.suffix.lower(), "") for file in files}
+    lost = (left_out(kind, settings, seed) for kind in sorted(kinds) for seed in seeds)
+    return tuple(dict.fromkeys(filter(None, lost)))
 
 
 @contextlib.contextmanager

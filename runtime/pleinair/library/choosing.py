@@ -10,7 +10,7 @@ from pleinair.bundle.opening import read_manifest
 from pleinair.checks import one_line, quoted
 from pleinair.errors import BundleError
 from pleinair.library.repository import Repository
-from pleinair.sources.families import DENOISERS, Part
+from pleinair.sources.families import DENOISERS, Component
 from pleinair.sources.folder import STEMS, known_family, read_index
 from pleinair.sources.settings import SETTINGS
 from pleinair.sources.weight_files import VARIANTS, first_of, is_index, sets_of, shards
@@ -143,7 +143,7 @@ def of_folder(repository: Repository, read: Read, weights: str | None) -> list[s
     return [INDEX, *repository.require(*configs), *stored, *words, *repository.optional(CARD, SETTINGS)]
 
 
-def weights_of(repository: Repository, part: Part, read: Read, weights: str | None) -> list[str]:
+def weights_of(repository: Repository, part: Component, read: Read, weights: str | None) -> list[str]:
     """A component's weights, once: a file, or an index and its shards; 16-bit ones first, unless `weights` are fp32."""
     beside = (leaf for folder, leaf in map(parted, repository.files) if folder == part.folder)
     there = sets_of(STEMS[part.library], beside)

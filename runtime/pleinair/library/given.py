@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pleinair.sources.unsupported import pulled_as, refuse_model, source_of
 
 if TYPE_CHECKING:
-    from pleinair.pouring.pour import Progress
+    from pleinair.pouring.pour import PourProgress
 
 
-def ready(model: str | Path | None, engine: str | None = None) -> Generator["Progress", None, str | Path | None]:
+def ready(model: str | Path | None, engine: str | None = None) -> Generator["PourProgress", None, str | Path | None]:
     """The folder or name of a bundle: a file and a diffusers folder are poured at first use, and found again.
 
     Yields what pouring yields. Raises what pouring raises, and BundleError, with what leads on, for all else that is no

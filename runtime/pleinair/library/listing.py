@@ -18,7 +18,7 @@ UNFINISHED = ".pulling-"  # begins the name of a folder that is being downloaded
 
 
 @dataclass(frozen=True)
-class Kept:
+class LocalModel:
     """A folder among the models: its bundle, or the `problem` with it and, without what helps, its `reason`."""
 
     name: str
@@ -41,19 +41,19 @@ class Download:
     whole: bool
 
 
-def kept_models() -> list[Kept]:
+def local_models() -> list[LocalModel]:
     """Storybook, and all that lies in the models folder."""
     folders = [folder for folder in inside(models_folder()) if not folder.name.startswith(".")]
-    return [kept(STORYBOOK, default_path()), *(kept(folder.name, folder) for folder in folders)]
+    return [inspected(STORYBOOK, default_path()), *(inspected(folder.name, folder) for folder in folders)]
 
 
-def kept_model(name: str) -> Kept:
+def local_model(name: str) -> LocalModel:
     """The model of a name; raises RequestError for what is none, BundleError where there is no such model."""
     folder = checked_folder(name)
     if os.path.lexists(folder):
-        return kept(name, folder)
+        return inspected(name, folder)
     if name == STORYBOOK:
-        return kept(name, default_path())
+        return inspected(name, default_path())
     raise BundleError(f"no model '{name}' in '{models_folder()}'; see what is there with: pleinair models")
 
 
@@ -64,14 +64,14 @@ def checked_folder(name: str) -> Path:
     return models_folder() / name
 
 
-def kept(name: str, folder: Path) -> Kept:
+def inspected(name: str, folder: Path) -> LocalModel:
     """What there is to say of a folder, whether it is a model or not."""
     try:
         refuse_model(folder)
         bundle, problem, reason = open_bundle(folder, verify=False), None, ""
     except (PleinairError, OSError) as error:
         bundle, problem, reason = None, str(error), getattr(error, "reason", str(error))
-    return Kept(name, folder, size_on_disk(folder), bundle, problem, remembered(folder), reason)
+    return LocalModel(name, folder, size_on_disk(folder), bundle, problem, remembered(folder), reason)
 
 
 def downloads() -> list[Download]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from pleinair.errors import ExportError
 from pleinair.library.choosing import FOLDER, INDEX, Read, files_of
 from pleinair.library.repository import Repository
-from pleinair.pouring.topologies import agrees, kept_for
+from pleinair.pouring.topologies import agrees, shipped
 from pleinair.sources.configs import check_configs
 from pleinair.sources.describing import Config, Described
 from pleinair.sources.families import class_in
@@ -38,4 +38,4 @@ def pourable_files(repository: Repository, formats: tuple[str, ...], weights: st
 
 
 def ships(graph: str, weights: str, form: str, config: Config) -> bool:
-    return any(agrees(config, topology.config) for _, topology in kept_for(graph, weights, form))
+    return any(agrees(config, topology.config) for _, topology in shipped(graph, weights, form))

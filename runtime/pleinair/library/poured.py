@@ -17,7 +17,7 @@ from pleinair.engines.engine import usual_format
 from pleinair.errors import PleinairError, RequestError
 from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.pickles import is_pickle
-from pleinair.pouring.pour import Progress, looking, pour
+from pleinair.pouring.pour import PourProgress, looking, pour
 from pleinair.sources.folder import TEXT, known_family, read_index
 from pleinair.sources.hub_cache import snapshot_of, usual_name
 from pleinair.sources.settings import SETTINGS
@@ -34,7 +34,7 @@ LONGEST = 180  # characters of a name that gets something behind it
 
 
 @dataclass(frozen=True)
-class Mark:
+class SourceMark:
     """SHA-256 of where a source lay, of its files' sizes and times, and of what tells its content from any other's.
 
     `asked` is whether options were given, so that no other format can be added.
@@ -46,7 +46,7 @@ class Mark:
     asked: bool
 
 
-def bundle_of(source: Path, engine: str | None) -> Generator[Progress, None, Path]:
+def bundle_of(source: Path, engine: str | None) -> Generator[PourProgress, None, Path]:
     """The bundle of a file or a diffusers folder, with graphs for an engine; poured at first use, or when it changed.
 
     Yields what `pour` yields, nothing where the bundle is there. Raises what that raises, ending with the command to
@@ -103,20 +103,20 @@ def found(source: Path) -> Before | None:
     return next(changed, None)
 
 
-def marked() -> dict[Path, Mark]:
+def marked() -> dict[Path, SourceMark]:
     """The bundles among the models that say what they were poured of; those without options stand before others."""
     files = [file for file in sorted(models_folder().glob(f"*/{MARK}")) if (file.parent / MANIFEST).is_file()]
     marks = {file.parent: told for file in files if (told := read_mark(file))}
     return dict(sorted(marks.items(), key=by_options))
 
 
-def by_options(entry: tuple[Path, Mark]) -> bool:
+def by_options(entry: tuple[Path, SourceMark]) -> bool:
     return entry[1].asked
 
 
-def read_mark(file: Path) -> Mark | None:
+def read_mark(file: Path) -> SourceMark | None:
     try:
-        return build(Mark, read_json(file, CONFIG, RequestError, ""), MARK)
+        return build(SourceMark, read_json(file, CONFIG, RequestError, ""), MARK)
     except (PleinairError, ValueError):
         return None
 
@@ -126,7 +126,7 @@ def mark(bundle: Path, source: Path, asked: bool = False) -> None:
     if bundle.resolve().parent != models_folder().resolve():
         return
     source = snapshot_of(source)
-    told = Mark(place_of(source), state_of(source), content_of(source), asked)
+    told = SourceMark(place_of(source), state_of(source), content_of(source), asked)
     with contextlib.suppress(OSError):  # it would be poured again
         (bundle / MARK).write_text(json.dumps(asdict(told)), encoding="utf-8")
 

@@ -12,7 +12,7 @@ from pleinair.library import choosing
 from pleinair.library.pourable import WEIGHTS
 from pleinair.library.poured import mark
 from pleinair.library.pulling import Brought
-from pleinair.pouring.pour import Progress, pour
+from pleinair.pouring.pour import PourProgress, pour
 from pleinair.sources.origins import write_origin
 
 READING = "reading the graphs once, for their SHA-256"
@@ -21,7 +21,7 @@ COMMAND = "pleinair pour"
 
 def prepare(
     found: Brought, file: str | None, formats: tuple[str, ...] | None, weights: str | None
-) -> Iterator[Progress]:
+) -> Iterator[PourProgress]:
     """Make `found.model` a bundle, step by step; what it is already stays.
 
     `formats` are those that are poured, by default that of an engine which is installed. Raises what `adopt` and `pour`
@@ -31,9 +31,9 @@ def prepare(
         yield from other_weights(found, weights)
     elif found.kind in choosing.GRAPHS:
         adoption = judged(found.model)
-        yield Progress(READING, 0, adoption.size)
+        yield PourProgress(READING, 0, adoption.size)
         written(adoption)
-        yield from (Progress(warning, 0, 0, note=True) for warning in adoption.warnings)
+        yield from (PourProgress(warning, 0, 0, note=True) for warning in adoption.warnings)
     else:
         source = found.folder / file if file else found.folder
         yield from pour(source, found.model, formats=formats or (usual_format(),), weights=weights or WEIGHTS)
@@ -41,7 +41,7 @@ def prepare(
         mark(found.model, source)
 
 
-def other_weights(found: Brought, weights: str | None) -> Iterator[Progress]:
+def other_weights(found: Brought, weights: str | None) -> Iterator[PourProgress]:
     """Say that a bundle has other weights than are asked for; ResourceError where those could have been poured."""
     bundle = open_bundle(found.model, verify=False)
     there = network_weights(bundle)
@@ -52,7 +52,9 @@ def other_weights(found: Brought, weights: str | None) -> Iterator[Progress]:
             f"'{found.origin.id}' is here with {there} weights, in '{one_line(found.model, 120, end=True)}'; for"
             f" {weights} ones choose another --to, or remove it (pleinair models rm)"
         )
-    yield Progress(f"its weights are {there}, as they came; only safetensors can be stored as {weights}", 0, 0, True)
+    yield PourProgress(
+        f"its weights are {there}, as they came; only safetensors can be stored as {weights}", 0, 0, True
+    )
 
 
 def network_weights(bundle: Bundle) -> str:

@@ -93,7 +93,7 @@ class Guidance:
 
 
 @dataclass(frozen=True)
-class Kind:
+class GuidanceMethod:
     """One way to steer: the scale that is used of what was asked for, the rows of a step, what its answers make.
 
     `contrast` says whether the negative prompt has a share in the step. `combined` returns the output, and what it
@@ -106,6 +106,7 @@ class Kind:
 
 
 def asked_scale(guidance: Guidance) -> float:
+    """Never below 1, where guidance is off."""
     return max(guidance.scale, 1.0)
 
 
@@ -151,10 +152,10 @@ def toward_text(base: np.ndarray, parts: list[np.ndarray], weights: tuple[float,
     return sum(float(weight) * (part - base) for weight, part in zip(weights, parts, strict=True))
 
 
-KINDS = {
-    "cfg": Kind(scale=asked_scale, rows=text_rows, combined=text_combined),
-    "embedded": Kind(scale=no_scale, rows=text_rows, combined=text_combined),
-    "image_text": Kind(scale=asked_scale, rows=image_text_rows, combined=image_text_combined),
+METHODS = {
+    "cfg": GuidanceMethod(scale=asked_scale, rows=text_rows, combined=text_combined),
+    "embedded": GuidanceMethod(scale=no_scale, rows=text_rows, combined=text_combined),
+    "image_text": GuidanceMethod(scale=asked_scale, rows=image_text_rows, combined=image_text_combined),
 }
 
 
@@ -178,7 +179,7 @@ class Guided:
         self._network = network
         self._guide = guide
         self._guidance = guidance
-        self._kind = KINDS[kind]
+        self._method = METHODS[kind]
         self._to_x0 = TO_X0[prediction]
         self._steps = steps
         told = {len(self._rows(step)) for step in range(steps)}
@@ -188,8 +189,8 @@ class Guided:
     def __call__(self, x: np.ndarray, point: Point, step: int) -> np.ndarray:
         guide, guidance, contrast = self._guide(step), self._guidance, self._contrasts(step)
         outs = self._tell(x, point, step)
-        scale = self._kind.scale(guidance) if guidance.on(step, self._steps) else 1.0
-        out, text = self._kind.combined(outs, guide, guidance, scale, contrast)
+        scale = self._method.scale(guidance) if guidance.on(step, self._steps) else 1.0
+        out, text = self._method.combined(outs, guide, guidance, scale, contrast)
         if not contrast:
             return self._held(self._to_x0(out, x, point))
         if guidance.rescale:
@@ -204,19 +205,19 @@ class Guided:
         """The feeds of each network call of a step, rows for every picture; made once for as long as they hold."""
         guide, contrast = self._guide(step), self._contrasts(step)
         if self._prepared is None or self._prepared[0] is not guide or self._prepared[1:3] != (pictures, contrast):
-            rows = self._kind.rows(guide, contrast)
+            rows = self._method.rows(guide, contrast)
             calls = [rows] if self._together else [[row] for row in rows]
             self._prepared = guide, pictures, contrast, [stacked_rows(each, pictures) for each in calls]
         return self._prepared[3]
 
     def _rows(self, step: int) -> list[Told]:
-        return self._kind.rows(self._guide(step), self._contrasts(step))
+        return self._method.rows(self._guide(step), self._contrasts(step))
 
     def _contrasts(self, step: int) -> bool:
         """Whether the negative prompt has a share in this step's output."""
         if not self._guidance.on(step, self._steps):
             return False
-        return not isclose(self._kind.scale(self._guidance) * sum(self._guide(step).weights), 1.0)
+        return not isclose(self._method.scale(self._guidance) * sum(self._guide(step).weights), 1.0)
 
     def _tell(self, x: np.ndarray, point: Point, step: int) -> list[np.ndarray]:
         """What the network says to each row."""

@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 
 from pleinair.checks import number, one_of, whole
 from pleinair.errors import RequestError
-from pleinair.pictures.reading import MAX_PIXELS, Source, check_pixels, opaque, open_picture
+from pleinair.pictures.reading import MAX_PIXELS, PictureSource, check_pixels, opaque, open_picture
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, as PIL has it
 FILLS = ("original", "noise", "blank")
@@ -21,7 +21,7 @@ OVERLAP = 8  # pixels of the picture that outpainting repaints along the seam
 BLURS = (2, 8, 32)  # pixels; each holds at twice as many pixels from the picture
 
 
-def open_mask(source: Source, size: tuple[int, int] | None = None) -> Image.Image:
+def open_mask(source: PictureSource, size: tuple[int, int] | None = None) -> Image.Image:
     """A mask: white is repainted, black kept, between them softly. `size` is the width and height it must have.
 
     A mask with transparency is read in one of two ways. Where all that is visible is gray and some of it is light, it

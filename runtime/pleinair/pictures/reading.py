@@ -26,10 +26,10 @@ UPRIGHT = {
 }
 SHOWN = 80  # characters of a file name that an error quotes
 FITS = ("crop", "stretch")
-Source = str | Path | bytes | Image.Image | np.ndarray
+PictureSource = str | Path | bytes | Image.Image | np.ndarray
 
 
-def open_picture(source: Source) -> Image.Image:
+def open_picture(source: PictureSource) -> Image.Image:
     """A picture as 8-bit RGB, or RGBA where it has transparency, upright and without its metadata.
 
     Takes a PNG, JPEG or WebP as path or bytes, a PIL image, or an array (H, W) or (H, W, 1 to 4): uint8, uint16,

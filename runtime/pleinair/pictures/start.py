@@ -79,7 +79,7 @@ class Start:
         """The picture at a noise level."""
         return point.alpha * self.latents + point.sigma * self.noise
 
-    def kept(self, x: np.ndarray, point: Point | None) -> np.ndarray:
+    def blended(self, x: np.ndarray, point: Point | None) -> np.ndarray:
         """x with the picture outside the mask, at a noise level or clean; a network that is shown it needs no help."""
         if self.mask is None or self.behind is not None:
             return x

@@ -14,11 +14,11 @@ from pleinair.errors import BundleError
 
 TILE, OVERLAP = 256, 32  # pixels that an upscaler is given at a time, and how far they lie over each other
 
-Run = Callable[[np.ndarray], np.ndarray]  # (B, C, h, w) -> (B, C', h * s, w * s)
+RunTile = Callable[[np.ndarray], np.ndarray]  # (B, C, h, w) -> (B, C', h * s, w * s)
 
 
 @dataclass(frozen=True)
-class Cut:
+class TiledAxis:
     """How one axis is cut: tiles of `size` units from `starts`, and how much of each pixel every tile gives."""
 
     size: int
@@ -26,14 +26,14 @@ class Cut:
     weights: np.ndarray  # (tiles, size * scale), adding up to 1 wherever tiles lie over each other
 
 
-def cut(length: int, side: int, overlap: int, scale: int = 1) -> Cut:
+def cut(length: int, side: int, overlap: int, scale: int = 1) -> TiledAxis:
     """The fewest tiles of at most `side` units that cover `length` and overlap by at least `overlap`.
 
     They are as small as that number of tiles allows and evenly placed. Weights are for `scale` pixels a unit: the
     outer quarter of an overlap, spoilt by the network's padding, counts for nothing, the middle half is a ramp.
     """
     if length <= side:
-        return Cut(length, (0,), np.ones((1, length * scale), np.float32))
+        return TiledAxis(length, (0,), np.ones((1, length * scale), np.float32))
     count = -(-(length - overlap) // (side - overlap))
     size = -(-(length + (count - 1) * overlap) // count)
     starts = tuple(place * (length - size) // (count - 1) for place in range(count))
@@ -48,7 +48,7 @@ def cut(length: int, side: int, overlap: int, scale: int = 1) -> Cut:
     shares = [
         weight / total[start * scale : (start + size) * scale] for weight, start in zip(weights, starts, strict=True)
     ]
-    return Cut(size, starts, np.stack(shares).astype(np.float32))
+    return TiledAxis(size, starts, np.stack(shares).astype(np.float32))
 
 
 def tall_tile(height: int, width: int, side: int, overlap: int) -> tuple[int, int]:
@@ -72,7 +72,9 @@ def tall_tile(height: int, width: int, side: int, overlap: int) -> tuple[int, in
     return next((tall, wide) for cost, tall, wide in shapes if cost <= 1.25 * cheapest)
 
 
-def tiled(run: Run, x: np.ndarray, tile: tuple[int, int], overlap: int, taken: int = 1, given: int = 1) -> np.ndarray:
+def tiled(
+    run: RunTile, x: np.ndarray, tile: tuple[int, int], overlap: int, taken: int = 1, given: int = 1
+) -> np.ndarray:
     """`run(x)` in tiles of at most `tile` (height, width) units, x (B, C, H, W).
 
     A unit is `taken` pixels of the input and `given` of the output. What fits into one tile is run as it is.

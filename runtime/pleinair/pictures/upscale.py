@@ -25,6 +25,7 @@ class Upscaler:
 
     @property
     def scale(self) -> int:
+        """How many times larger pictures become, to each side."""
         return self.bundle.manifest.scale
 
     def __call__(self, pixels: np.ndarray, axes: str = "", check: Callable[[], None] = lambda: None) -> np.ndarray:
@@ -59,18 +60,22 @@ def load_upscaler(
 class Upscalers:
     """The upscalers that jobs of one pipeline name, opened once, on its engine where they have graphs for it."""
 
-    def __init__(self, bundle: Bundle, engine: Engine, opening: Callable[[str], None], **how: object) -> None:
+    def __init__(
+        self, bundle: Bundle, engine: Engine, on_load: Callable[[str], None] | None = None, **how: object
+    ) -> None:
         self._engine = engine
-        self._opening = opening
+        self._on_load = on_load
         self._how = how  # device, threads and precision, for those on the pipeline's own engine
         self._verify = bundle.files.hashed
         self._open: dict[Path, Upscaler] = {}
         self._turn = RLock()
 
     def open(self, folder: Path) -> Upscaler:
+        """The upscaler of a bundle's folder; raises BundleError for any other, EngineError."""
         with self._turn:
             if folder not in self._open:
-                self._opening(folder.name)
+                if self._on_load is not None:
+                    self._on_load(folder.name)
                 formats = open_bundle(folder).formats
                 same = self._engine.format in ("", *formats)
                 how = self._how if same else {"threads": self._how["threads"]}

@@ -62,7 +62,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Kind:
+class FileKind:
     """What a file with all these marks is; one that is no model has a `remedy`.
 
     `model` is of ARCHITECTURES, `pipeline` the class at diffusers. `asked`: its files do not say what it predicts.
@@ -126,31 +126,31 @@ VELOCITY = Mark("edm_vpred.sigma_max")
 LOW = Mark("unet.down_blocks.0.attentions.*", absent=True)
 
 
-def xl(name: str, *marks: Mark, model: str = "sdxl", pipeline: str = XL_PIPELINE, **more: Any) -> Kind:
+def xl(name: str, *marks: Mark, model: str = "sdxl", pipeline: str = XL_PIPELINE, **more: Any) -> FileKind:
     """A kind of Stable Diffusion XL."""
-    return Kind(name, (BASE, *marks), model, pipeline, **{"scheduler": EULER, "pads": PADS_XL, **more})
+    return FileKind(name, (BASE, *marks), model, pipeline, **{"scheduler": EULER, "pads": PADS_XL, **more})
 
 
 KINDS = (  # the first whose marks are all seen: what is more particular stands before what it could be taken for
-    *(Kind("an adapter (LoRA), not a model", (Mark(name), PAINTS_NOT), remedy=OF_MODEL) for name in ADAPTERS),
+    *(FileKind("an adapter (LoRA), not a model", (Mark(name), PAINTS_NOT), remedy=OF_MODEL) for name in ADAPTERS),
     *(
-        Kind("a ControlNet, which is not supported", (Mark(name),), remedy=OF_MODEL)
+        FileKind("a ControlNet, which is not supported", (Mark(name),), remedy=OF_MODEL)
         for name in ("control_model.*", "controlnet_cond_embedding.*")
     ),
     *(
-        Kind("FLUX", (Mark(name),), remedy=FOLDER)
+        FileKind("FLUX", (Mark(name),), remedy=FOLDER)
         for name in ("*double_blocks.0.img_attn.*", "*single_transformer_blocks.0.*")
     ),
-    Kind("Stable Diffusion 3", (Mark("*joint_blocks.0.context_block.*"),), remedy=FOLDER),
-    Kind("Stable Diffusion 3", (Mark("*pos_embed.proj.weight"), Mark("*.attn.add_k_proj.weight")), remedy=FOLDER),
-    *(Kind(what, (Mark(name),), remedy=remedy) for name, (what, remedy) in STRANGERS.items()),
-    *(Kind("a model of scaled 8-bit weights", (Mark(name),), remedy=WIDER) for name in SCALES),
-    *(Kind("a model of packed 4-bit or 8-bit weights", (Mark(name),), remedy=WIDER) for name in PACKED),
-    Kind("Stable Diffusion unCLIP", (SD2, Mark(TOLD_SIZES)), remedy=OTHER),
-    Kind("Stable Diffusion unCLIP", (Mark("noise_augmentor.*"),), remedy=OTHER),
-    Kind("Stable Diffusion 2 with depth", (SD2, FIVE), remedy=OTHER),
-    Kind("the x4 upscaler of Stable Diffusion", (SD2, SEVEN), remedy=OTHER),
-    Kind("a UNet without a text encoder", (PAINTS, UNREAD), remedy=UNET_ALONE),
+    FileKind("Stable Diffusion 3", (Mark("*joint_blocks.0.context_block.*"),), remedy=FOLDER),
+    FileKind("Stable Diffusion 3", (Mark("*pos_embed.proj.weight"), Mark("*.attn.add_k_proj.weight")), remedy=FOLDER),
+    *(FileKind(what, (Mark(name),), remedy=remedy) for name, (what, remedy) in STRANGERS.items()),
+    *(FileKind("a model of scaled 8-bit weights", (Mark(name),), remedy=WIDER) for name in SCALES),
+    *(FileKind("a model of packed 4-bit or 8-bit weights", (Mark(name),), remedy=WIDER) for name in PACKED),
+    FileKind("Stable Diffusion unCLIP", (SD2, Mark(TOLD_SIZES)), remedy=OTHER),
+    FileKind("Stable Diffusion unCLIP", (Mark("noise_augmentor.*"),), remedy=OTHER),
+    FileKind("Stable Diffusion 2 with depth", (SD2, FIVE), remedy=OTHER),
+    FileKind("the x4 upscaler of Stable Diffusion", (SD2, SEVEN), remedy=OTHER),
+    FileKind("a UNet without a text encoder", (PAINTS, UNREAD), remedy=UNET_ALONE),
     xl("Playground 2.5", Mark("edm_mean"), Mark("edm_std"), vae={"scaling_factor": 0.5}, scheduler=EDM),
     xl("SSD-1B", UNATTENDED, DEEP, model="ssd-1b"),
     xl("Vega", UNATTENDED, model="vega"),
@@ -169,9 +169,9 @@ KINDS = (  # the first whose marks are all seen: what is more particular stands 
     xl("CosXL", VELOCITY, scheduler=EDM_V, predicts="v_prediction"),
     xl("Stable Diffusion XL that is told the guidance (LCM)", TOLD, unet=GUIDED, scheduler=LCM),
     xl("Stable Diffusion XL"),
-    Kind("the refiner of Stable Diffusion XL", (REFINER,), "sdxl-refiner", REFINING, scheduler=EULER, pads=PADS_XL),
+    FileKind("the refiner of Stable Diffusion XL", (REFINER,), "sdxl-refiner", REFINING, scheduler=EULER, pads=PADS_XL),
     *(
-        Kind(
+        FileKind(
             "a small Stable Diffusion 2 (SDXS)",
             (SD2, SHALLOW, THREE_LEVELS, Mark(name)),
             "sdxs",
@@ -181,9 +181,9 @@ KINDS = (  # the first whose marks are all seen: what is more particular stands 
         )
         for name in TINY
     ),
-    Kind("a small Stable Diffusion 2 (BK-SDM tiny)", (SD2, SHALLOW, THREE_LEVELS), "sdxs", pads=PADS_2),
-    Kind("a small Stable Diffusion 2 (BK-SDM)", (SD2, SHALLOW), remedy=FOLDER),
-    Kind(
+    FileKind("a small Stable Diffusion 2 (BK-SDM tiny)", (SD2, SHALLOW, THREE_LEVELS), "sdxs", pads=PADS_2),
+    FileKind("a small Stable Diffusion 2 (BK-SDM)", (SD2, SHALLOW), remedy=FOLDER),
+    FileKind(
         "Stable Diffusion 2 for editing",
         (SD2, EIGHT),
         "sd21",
@@ -192,30 +192,32 @@ KINDS = (  # the first whose marks are all seen: what is more particular stands 
         scheduler=ANCESTRAL,
         pads=PADS_2,
     ),  # fmt: skip
-    Kind(
+    FileKind(
         "Stable Diffusion 2 for inpainting", (SD2, NINE), "sd21", INPAINT, {"in_channels": 9, **BASE_SIZE}, pads=PADS_2
     ),  # fmt: skip
-    Kind("Stable Diffusion 2", (SD2, FOUR), "sd21", asked=True, pads=PADS_2),
-    Kind("a small Stable Diffusion 1 (SDXS)", (SD1, SHALLOW, LOW), remedy=FOLDER),
-    Kind("a small Stable Diffusion 1 (BK-SDM tiny)", (SD1, SHALLOW, THREE_LEVELS), "bk-sdm-tiny"),
-    Kind("a small Stable Diffusion 1 (BK-SDM small)", (SD1, SHALLOW, NO_MIDDLE), "bk-sdm-small"),
-    Kind("a small Stable Diffusion 1 (BK-SDM base)", (SD1, SHALLOW), "bk-sdm-base"),
-    Kind("instruct-pix2pix", (SD1, EIGHT), "sd15", EDIT, {"in_channels": 8}, scheduler=ANCESTRAL),
-    Kind("Stable Diffusion 1 for inpainting", (SD1, NINE), "sd15", INPAINT, {"in_channels": 9}),
-    Kind("a latent consistency model", (SD1, TOLD), "sd15", "LatentConsistencyModelPipeline", GUIDED, scheduler=LCM),
-    Kind("Stable Diffusion 1", (SD1, FOUR), "sd15"),
+    FileKind("Stable Diffusion 2", (SD2, FOUR), "sd21", asked=True, pads=PADS_2),
+    FileKind("a small Stable Diffusion 1 (SDXS)", (SD1, SHALLOW, LOW), remedy=FOLDER),
+    FileKind("a small Stable Diffusion 1 (BK-SDM tiny)", (SD1, SHALLOW, THREE_LEVELS), "bk-sdm-tiny"),
+    FileKind("a small Stable Diffusion 1 (BK-SDM small)", (SD1, SHALLOW, NO_MIDDLE), "bk-sdm-small"),
+    FileKind("a small Stable Diffusion 1 (BK-SDM base)", (SD1, SHALLOW), "bk-sdm-base"),
+    FileKind("instruct-pix2pix", (SD1, EIGHT), "sd15", EDIT, {"in_channels": 8}, scheduler=ANCESTRAL),
+    FileKind("Stable Diffusion 1 for inpainting", (SD1, NINE), "sd15", INPAINT, {"in_channels": 9}),
+    FileKind(
+        "a latent consistency model", (SD1, TOLD), "sd15", "LatentConsistencyModelPipeline", GUIDED, scheduler=LCM
+    ),
+    FileKind("Stable Diffusion 1", (SD1, FOUR), "sd15"),
     *(
-        Kind("a VAE, not a model", (Mark(name), PAINTS_NOT), remedy="give it with --vae")
+        FileKind("a VAE, not a model", (Mark(name), PAINTS_NOT), remedy="give it with --vae")
         for name in ("*encoder.conv_in.weight", "*coder.layers.0.weight")
     ),
     *(
-        Kind("a UNet alone", (Mark(name), PAINTS_NOT), remedy=UNET_ALONE)
+        FileKind("a UNet alone", (Mark(name), PAINTS_NOT), remedy=UNET_ALONE)
         for name in ("*down_blocks.0.*", "*input_blocks.0.0.weight")
     ),
 )
 
 
-def kind_of(shapes: Mapping[str, Shape], shown: str, fine: str = "") -> Kind:
+def kind_of(shapes: Mapping[str, Shape], shown: str, fine: str = "") -> FileKind:
     """What a file of these tensors is; ExportError for what is not known, and has a remedy that is not `fine`."""
     kind = next((kind for kind in KINDS if all(mark.seen(shapes) for mark in kind.marks)), None)
     if kind is None:

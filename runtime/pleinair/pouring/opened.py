@@ -12,7 +12,7 @@ from pleinair.pouring.distilled import note_on
 from pleinair.pouring.kinds import ADAPTERS
 from pleinair.pouring.names import Named
 from pleinair.pouring.single_file import PLACES, open_file, open_unet
-from pleinair.pouring.told import Told
+from pleinair.pouring.told import PourSettings
 from pleinair.pouring.vaes import PREFIXES, Vae, open_vae, with_vae
 from pleinair.sources.defaults import settled
 from pleinair.sources.families import UNET, VAE, left_out
@@ -82,7 +82,7 @@ def check_network(unet: Named, left: Iterable[str]) -> None:
         )
 
 
-def opened(source: Path, vae: Path | None, told: Told, unet: Path | None = None) -> Opened:
+def opened(source: Path, vae: Path | None, told: PourSettings, unet: Path | None = None) -> Opened:
     """Open a model; raises RequestError and ExportError before anything large is read."""
     found = opened_alone(source, vae, told)
     if unet is None:
@@ -92,7 +92,7 @@ def opened(source: Path, vae: Path | None, told: Told, unet: Path | None = None)
     return replace(found, weights=found.weights | {UNET.folder: weights}, notes=(*found.notes, *notes))
 
 
-def opened_alone(source: Path, vae: Path | None, told: Told) -> Opened:
+def opened_alone(source: Path, vae: Path | None, told: PourSettings) -> Opened:
     """A model with the UNet that it has."""
     told.check()
     if not source.exists():
@@ -128,7 +128,7 @@ def file_in(path: Path) -> Path:
     return weight_files(folder, STEMS[VAE.library])[1][0]
 
 
-def open_folder(path: Path, told: Told, vae: Vae | None) -> Opened:
+def open_folder(path: Path, told: PourSettings, vae: Vae | None) -> Opened:
     model = open_source(path.resolve(), told.sampler)
     check_end(model)
     scheduler = model.scheduler | told.scheduler

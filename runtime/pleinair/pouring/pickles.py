@@ -16,6 +16,7 @@ PURPOSE = "reading a pickle"
 
 
 def is_pickle(file: Path) -> bool:
+    """Whether a file's suffix is one that pickles have."""
     return file.suffix.lower() in SUFFIXES
 
 

@@ -24,7 +24,7 @@ from pleinair.pouring.forms import formed
 from pleinair.pouring.names import Named
 from pleinair.pouring.opened import Opened, opened
 from pleinair.pouring.pickles import SAFETENSORS, check_pickle, is_pickle, unpickle
-from pleinair.pouring.told import Told
+from pleinair.pouring.told import PourSettings
 from pleinair.pouring.topologies import find, plain
 from pleinair.pouring.vaes import others
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
@@ -45,7 +45,7 @@ NORMS = ("final_layer_norm.weight", "final_layer_norm.bias")
 
 
 @dataclass(frozen=True)
-class Progress:
+class PourProgress:
     """What is done next, and how many bytes of `total` are written; `note` where it is something to know."""
 
     words: str
@@ -68,7 +68,7 @@ def pour(
     defaults: Mapping[str, Any] | None = None,
     force: bool = False,
     allow_pickle: bool = False,
-) -> Iterator[Progress]:
+) -> Iterator[PourProgress]:
     """Pour a single safetensors file or a diffusers folder into the bundle OUT, yielding before every step.
 
     `vae` and `unet` are files whose VAE and UNet take the place of the model's, `prediction` and `spacing` what its
@@ -93,13 +93,13 @@ def pour(
         pickles = [file for file in files if is_pickle(file)]
         for file in pickles:
             check_pickle(file, allow_pickle)
-        told = Told(prediction, sampler, spacing, defaults or {})
+        told = PourSettings(prediction, sampler, spacing, defaults or {})
         found = None if pickles else opened(source, vae, told, unet)
         empty_graphs = [] if found is None else graphs_for(found, formats, weights)
         total = 2 * sum(file.stat().st_size for file in files) if pickles else sum(empty.size for empty in empty_graphs)
     with staged(out, force, total + ROOM) as stage:
         for line in stage.tidied:
-            yield Progress(line, 0, total, note=True)
+            yield PourProgress(line, 0, total, note=True)
         if found is None:
             taken = yield from taken_out(pickles, stage.path / TAKEN)
             found = opened(*(taken.get(file, file) for file in (source, vae)), told, taken.get(unet, unet))
@@ -107,22 +107,22 @@ def pour(
             empty_graphs = graphs_for(found, formats, weights)
             total = sum(empty.size for empty in empty_graphs)
         for line in (*found.notes, *left_over(found, empty_graphs)):
-            yield Progress(line, 0, total, note=True)
+            yield PourProgress(line, 0, total, note=True)
         written = yield from fill(found, empty_graphs, stage.path, weights)
         if pickles:
             for named in found.weights.values():
                 named.checkpoint.close()
             shutil.rmtree(stage.path / TAKEN)
         finish(found, empty_graphs, stage.path, weights, written)
-    yield Progress("done", total, total)
+    yield PourProgress("done", total, total)
 
 
-def taken_out(pickles: list[Path], folder: Path) -> Generator[Progress, None, dict[Path, Path]]:
+def taken_out(pickles: list[Path], folder: Path) -> Generator[PourProgress, None, dict[Path, Path]]:
     """The safetensors files, below `folder`, that are made of pickles."""
     made = {}
     for number, pickle in enumerate(pickles):
         for file in (pickle, *others(pickle)):
-            yield Progress(f"takes the weights alone out of '{one_line(file.name, 80)}'", 0, 0, note=True)
+            yield PourProgress(f"takes the weights alone out of '{one_line(file.name, 80)}'", 0, 0, note=True)
             made[file] = folder / str(number) / f"{file.stem}{SAFETENSORS}"
     unpickle(made)
     return made
@@ -186,15 +186,15 @@ class Written:
 
 def fill(
     found: Opened, empty_graphs: list[EmptyGraph], stage: Path, weights: str
-) -> Generator[Progress, None, Written]:
+) -> Generator[PourProgress, None, Written]:
     """Fill `stage` with all that a bundle holds but bundle.json."""
     written = Written()
     done, total = 0, sum(empty.size for empty in empty_graphs)
     for empty in empty_graphs:
-        yield Progress(f"{empty.graph} {empty.form}", done, total)
+        yield PourProgress(f"{empty.graph} {empty.form}", done, total)
         for size in write(empty, found.weights[empty.part.folder], stage / empty.graph, written.files):
             done += size
-            yield Progress(f"{empty.graph} {empty.form}", done, total)
+            yield PourProgress(f"{empty.graph} {empty.form}", done, total)
         written.enter(empty, weights)
     written.tokens |= write_small(found, stage)
     return written

@@ -11,14 +11,14 @@ from pleinair.checks import one_line
 from pleinair.errors import ExportError, RequestError
 from pleinair.pouring import distilled, names
 from pleinair.pouring.checkpoints import NARROW, STORED, Checkpoint, Shape, widened
-from pleinair.pouring.kinds import BASE_SIZE, DDIM, EULER, PNDM, UNET_ALONE, WIDER, Kind, kind_of
+from pleinair.pouring.kinds import BASE_SIZE, DDIM, EULER, PNDM, UNET_ALONE, WIDER, FileKind, kind_of
 from pleinair.pouring.names import Named, Rules
-from pleinair.pouring.told import Told
+from pleinair.pouring.told import PourSettings
 from pleinair.pouring.vaes import Vae, config_of, find_vae
 from pleinair.sources.architectures import ARCHITECTURES, CLIP, SAID
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described
-from pleinair.sources.families import PROJECTED_TEXT, TEXT, UNET, VAE, Family, Part, family_of
+from pleinair.sources.families import PROJECTED_TEXT, TEXT, UNET, VAE, Component, Family, family_of
 from pleinair.sources.folder import Source
 from pleinair.sources.schedulers import as_walked
 from pleinair.sources.settings import Settings, bundle_name
@@ -68,7 +68,7 @@ class SingleFile:
     notes: tuple[str, ...]
 
 
-def open_file(file: Path, told: Told, vae: Vae | None) -> SingleFile:
+def open_file(file: Path, told: PourSettings, vae: Vae | None) -> SingleFile:
     """Raises ExportError for what is no model that is known, RequestError where its prediction has to be told.
 
     `vae` takes the place of the file's own.
@@ -106,7 +106,7 @@ def open_file(file: Path, told: Told, vae: Vae | None) -> SingleFile:
         trigger=one_line(said["modelspec.trigger_phrase"], 200) if "modelspec.trigger_phrase" in said else None,
     )
     notes = [f"it is {kind.name}", *notes_of(checkpoint, weights, model.trigger)]
-    if told == Told(prediction=told.prediction) and is_plain(kind, scheduler):
+    if told == PourSettings(prediction=told.prediction) and is_plain(kind, scheduler):
         notes.append(distilled.note_on(model.defaults, file.stem, model.name))
     return SingleFile(model, weights, kind.pads, tuple(notes))
 
@@ -145,12 +145,12 @@ def shapes_of(checkpoint: Checkpoint) -> dict[str, Shape]:
     return shapes
 
 
-def is_plain(kind: Kind, scheduler: Mapping[str, Any]) -> bool:
+def is_plain(kind: FileKind, scheduler: Mapping[str, Any]) -> bool:
     """Whether it is painted with as most models are, which those distilled to few steps do not show to be wrong."""
     return not kind.defaults and kind.scheduler in (None, EULER) and scheduler["prediction_type"] == "epsilon"
 
 
-def predicted(kind: Kind, checkpoint: Checkpoint, shown: str) -> str:
+def predicted(kind: FileKind, checkpoint: Checkpoint, shown: str) -> str:
     """What a file says that its network predicts; raises RequestError where it would have to say, and does not."""
     said = checkpoint.metadata
     if any(name in checkpoint.kinds for name in SAYS_V):
@@ -180,7 +180,7 @@ def to_nothing(checkpoint: Checkpoint) -> bool:
     return "ztsnr" in checkpoint.kinds or is_yes(checkpoint.metadata.get("ss_zero_terminal_snr", ""))
 
 
-def sides(kind: Kind, prediction: str, said: Mapping[str, str]) -> dict[str, Any]:
+def sides(kind: FileKind, prediction: str, said: Mapping[str, str]) -> dict[str, Any]:
     """The side of latents, for a UNet's config: as the file says, or as models of its kind have it."""
     told = RESOLUTION.fullmatch(said.get("modelspec.resolution", ""))
     if told and int(told[1]) % LATENT == 0:
@@ -188,14 +188,15 @@ def sides(kind: Kind, prediction: str, said: Mapping[str, str]) -> dict[str, Any
     return BASE_SIZE if kind.asked and prediction == "epsilon" else {}
 
 
-def scheduler_of(kind: Kind, prediction: str, to_nothing: bool) -> dict[str, Any]:
+def scheduler_of(kind: FileKind, prediction: str, to_nothing: bool) -> dict[str, Any]:
+    """scheduler_config.json for a file of this kind; `to_nothing` where no picture is left at its last timestep."""
     config = dict(kind.scheduler or (PNDM if prediction == "epsilon" else DDIM)) | {"prediction_type": prediction}
     if to_nothing:
         config |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     return as_walked(config, kind.pipeline, ["diffusers", config["_class_name"]])
 
 
-def index_of(kind: Kind, scheduler: Mapping[str, Any], parts: list[Part]) -> dict[str, Any]:
+def index_of(kind: FileKind, scheduler: Mapping[str, Any], parts: list[Component]) -> dict[str, Any]:
     """model_index.json."""
     index: dict[str, Any] = {"_class_name": kind.pipeline, "scheduler": ["diffusers", scheduler["_class_name"]]}
     for part in parts:
@@ -207,7 +208,7 @@ def index_of(kind: Kind, scheduler: Mapping[str, Any], parts: list[Part]) -> dic
 
 
 def configs_of(
-    kind: Kind, family: Family, prediction: str, vae: Mapping[str, Any], said: Mapping[str, str] | None = None
+    kind: FileKind, family: Family, prediction: str, vae: Mapping[str, Any], said: Mapping[str, str] | None = None
 ) -> dict[str, dict[str, Any]]:
     """config.json of each component; `vae` and `said` are what a file says of its VAE and of itself."""
     model = ARCHITECTURES[kind.model]
@@ -219,7 +220,7 @@ def configs_of(
     return {part.folder: {**class_of(part), **model[part.folder], **own.get(part.folder, {})} for part in family.parts}
 
 
-def class_of(part: Part) -> dict[str, Any]:
+def class_of(part: Component) -> dict[str, Any]:
     """What a component's config.json says of its class."""
     if part.library == "diffusers":
         return {"_class_name": part.kind}

@@ -11,7 +11,7 @@ PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
 
 @dataclass(frozen=True)
-class Told:
+class PourSettings:
     """What the network predicts, the sampler and the spacing of its timesteps, and `defaults` as in pleinair.json."""
 
     prediction: str | None = None

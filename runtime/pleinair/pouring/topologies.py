@@ -34,7 +34,7 @@ class Hole:
     transposed: bool = False
 
 
-Part = bytes | memoryview | Hole
+Segment = bytes | memoryview | Hole
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Topology:
     another config must name, "usual" those that it may be silent about. `tools` are the versions that it was made with.
     """
 
-    files: Mapping[str, tuple[Part, ...]]
+    files: Mapping[str, tuple[Segment, ...]]
     shapes: Mapping[str, Shape]
     config: Mapping[str, Mapping[str, Any]]
     inputs: Mapping[str, Port]
@@ -61,6 +61,7 @@ class Topology:
 
     @property
     def holes(self) -> list[Hole]:
+        """Where parameters belong, file by file."""
         return [part for parts in self.files.values() for part in parts if isinstance(part, Hole)]
 
 
@@ -73,7 +74,7 @@ def pack(topologies: Mapping[str, Topology]) -> bytes:
 def packed(model: str, topology: Topology) -> bytes:
     places = {key: place for place, key in enumerate(topology.shapes)}
 
-    def row(part: Part) -> int | list:
+    def row(part: Segment) -> int | list:
         if not isinstance(part, Hole):
             return len(part)
         return [places[part.key], part.form, *([1] if part.transposed else [])]
@@ -109,7 +110,7 @@ def topology_in(head: Mapping[str, Any], data: memoryview, start: int) -> tuple[
     keys = list(head["keys"])
     files = {}
     for name, row in head["files"].items():
-        parts: list[Part] = []
+        parts: list[Segment] = []
         for part in row:
             if isinstance(part, int):
                 parts.append(data[start : start + part])
@@ -134,6 +135,7 @@ def read_index() -> dict[str, Any]:
 
 
 def file_of(row: Mapping[str, Any]) -> Path:
+    """The file of a row of the index."""
     return TOPOLOGIES / ("-".join([row["models"][0], *(row[part] for part in KEY)]) + ".xz")
 
 
@@ -147,7 +149,7 @@ def open_topologies(row: Mapping[str, Any]) -> dict[str, Topology]:
         raise BundleError(f"cannot read '{file}' ({error}); install pleinair again") from error
 
 
-def kept_for(graph: str, weights: str, form: str) -> Iterator[tuple[str, Topology]]:
+def shipped(graph: str, weights: str, form: str) -> Iterator[tuple[str, Topology]]:
     """All topologies that ship of a kind of graph in one format, with their models."""
     for row in read_index()["topologies"]:
         if tuple(row[part] for part in KEY) == (graph, weights, form):
@@ -161,7 +163,7 @@ def find(graph: str, weights: str, form: str, shapes: Mapping[str, Shape], confi
     a few that are missing.
     """
     missing: list[str] = []
-    for _, topology in kept_for(graph, weights, form):
+    for _, topology in shipped(graph, weights, form):
         wrong = misfits(topology, shapes)
         if not wrong and agrees(config, topology.config):
             return topology
@@ -177,7 +179,7 @@ def none_fits(
 ) -> ExportError:
     """What is wrong with parameters that no topology of a kind fits, and what leads on."""
     kinds = [(row["weights"], row["format"]) for row in read_index()["topologies"] if row["graph"] == graph]
-    known = {kind: [topology for _, topology in kept_for(graph, *kind)] for kind in dict.fromkeys(kinds)}
+    known = {kind: [topology for _, topology in shipped(graph, *kind)] for kind in dict.fromkeys(kinds)}
     keys = {plain(key) for topologies in known.values() for topology in topologies for key in topology.shapes}
     if keys and not keys & set(shapes):
         whole = "give a whole VAE with --vae FILE" if graph.startswith("vae_") else "choose a file of the whole model"

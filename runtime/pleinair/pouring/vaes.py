@@ -11,7 +11,7 @@ from pleinair.pouring import names
 from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.names import Named, Rules
 from pleinair.sources import architectures
-from pleinair.sources.families import TINY_VAE, VAE, Part
+from pleinair.sources.families import TINY_VAE, VAE, Component
 from pleinair.sources.folder import Source
 
 PREFIXES = ("first_stage_model.", "vae.")  # of its names in the file of a whole model
@@ -23,7 +23,7 @@ class Layout:
 
     mark: str
     rules: Rules
-    part: Part
+    part: Component
 
 
 LAYOUTS = (
@@ -41,7 +41,7 @@ class Vae:
     """The weights of a VAE, and the part of a model that it is."""
 
     weights: Named
-    part: Part
+    part: Component
 
 
 def find_vae(checkpoint: Checkpoint, prefixes: tuple[str, ...] = PREFIXES) -> Vae | None:
@@ -92,7 +92,7 @@ def others(file: Path) -> list[Path]:
     return [each for each in beside if each.is_file()]
 
 
-def config_of(part: Part, model: str) -> Mapping[str, Any]:
+def config_of(part: Component, model: str) -> Mapping[str, Any]:
     """The config of a VAE in a model of ARCHITECTURES, whose own may be of another class."""
     own = architectures.STAND_INS.get(model, {}).get(part.folder, VAE.kind)
     return architectures.ARCHITECTURES[model][part.folder] if part.kind == own else USUAL[part.kind]

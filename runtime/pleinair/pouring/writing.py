@@ -14,7 +14,7 @@ from pleinair.errors import ExportError
 from pleinair.pouring.forms import formed
 from pleinair.pouring.names import Named
 from pleinair.pouring.topologies import Hole, Topology, plain
-from pleinair.sources.families import Part
+from pleinair.sources.families import Component
 
 RELEASE = 1 << 24  # bytes that are written before pages that were read are let go; int8 reads four times as much
 WEIGHT = ".weight"
@@ -25,13 +25,14 @@ SUFFIXES = {"f16": "_fp16", "onnx_int8": "_int8"}  # of an ONNX initializer's na
 class EmptyGraph:
     """One graph of a bundle in one format, whose weights are to come."""
 
-    part: Part
+    part: Component
     graph: str
     form: str
     topology: Topology
 
     @property
     def size(self) -> int:
+        """Bytes of all its files."""
         return sum(map(self.topology.size, self.topology.files))
 
 

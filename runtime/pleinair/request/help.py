@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pleinair.request.loading import LOADING
 from pleinair.request.option import Option
 from pleinair.request.options import OPTIONS, PARAMETERS
 from pleinair.sampling.samplers import SAMPLERS
@@ -17,6 +18,12 @@ An option has one name in Python (`pipe.generate("a boat", guidance=7)`) and in 
 (`{"prompt": "a boat", "guidance": 7}`), and nearly the same one on the command line. Numbers may be text everywhere,
 and lists of numbers too: `sigmas="14.6,3.2,0.7"`. *Without* says what holds where an option is left out, *needs*
 without which others it has no effect, and *A1111* its field in the text that A1111's web UI writes and reads.
+"""
+LOADING_PAGE = """
+## Opening a model
+
+Keyword arguments of `pleinair.load`, and flags of the commands that open a model; their table is
+`runtime/pleinair/request/loading.py`.
 """
 
 
@@ -38,25 +45,29 @@ def words(option: Option) -> str:
 
 def ranged(option: Option) -> str:
     """What an option does, and what may be chosen: "How much of it is repainted (0 to 1)"."""
-    span = option.kind.span()
+    span = option.type.span()
     return option.help.removesuffix(".") + (f" ({span})" if span else "")
 
 
 def page() -> str:
     """docs/options.md."""
-    rows = ["| option | flag | | without | needs | A1111 |", "|---|---|---|---|---|---|"]
-    return "\n".join([PAGE, *rows, *map(_row, OPTIONS.values()), ""])
+    head = ["| option | flag | | without | needs | A1111 |", "|---|---|---|---|---|---|"]
+    opening = ["| option | flag | | without |", "|---|---|---|---|"]
+    loading = (" | ".join(_cells(each)) for each in LOADING.values())
+    return "\n".join(
+        [PAGE, *head, *map(_row, OPTIONS.values()), LOADING_PAGE, *opening, *(f"| {row} |" for row in loading), ""]
+    )
 
 
 def schema() -> dict[str, Any]:
     """The options that can be written in JSON, as a JSON schema."""
-    properties = {name: _property(each) for name, each in OPTIONS.items() if each.kind.json}
+    properties = {name: _property(each) for name, each in OPTIONS.items() if each.type.json}
     return {"type": "object", "properties": properties, "required": ["prompt"], "additionalProperties": False}
 
 
 def _property(option: Option) -> dict[str, Any]:
     default = {} if option.default is None else {"default": option.default}
-    return {**option.kind.schema(), "description": words(option), **default}
+    return {**option.type.schema(), "description": words(option), **default}
 
 
 def _python() -> Iterator[Option]:
@@ -64,7 +75,10 @@ def _python() -> Iterator[Option]:
 
 
 def _row(option: Option) -> str:
-    default = option.usual or ("" if option.default in (None, (), "") else f"`{option.default}`")
-    flag = f"`{option.flag}`" if option.flag else ""
     needs = " or ".join(f"`{name}`" for name in option.needs)
-    return f"| `{option.name}` | {flag} | {ranged(option)} | {default} | {needs} | {option.a1111} |"
+    return f"| {' | '.join([*_cells(option), needs, option.a1111])} |"
+
+
+def _cells(option: Option) -> list[str]:
+    default = option.usual or ("" if option.default in (None, (), "") else f"`{option.default}`")
+    return [f"`{option.name}`", f"`{option.flag}`" if option.flag else "", ranged(option), default]

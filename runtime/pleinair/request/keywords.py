@@ -6,9 +6,9 @@ from typing import Any, TypedDict
 
 from pleinair.checks import one_of
 from pleinair.errors import RequestError
-from pleinair.pictures.reading import Source
-from pleinair.request.kinds import Kind
+from pleinair.pictures.reading import PictureSource
 from pleinair.request.options import OPTIONS, PARAMETERS
+from pleinair.request.value_types import ValueType
 
 
 class Options(TypedDict, total=False):
@@ -45,9 +45,9 @@ class Options(TypedDict, total=False):
     parallel: float
     two_calls: bool
     image_guidance: float | None
-    image: Source | None
+    image: PictureSource | None
     strength: float | None
-    mask: Source | None
+    mask: PictureSource | None
     mask_blur: float
     fill: str
     only_masked: bool
@@ -68,7 +68,7 @@ class Options(TypedDict, total=False):
     upscale: str | Path | None
 
 
-def asked(options: Mapping[str, Any], **kinds: Kind) -> dict[str, Any]:
+def asked(options: Mapping[str, Any], **kinds: ValueType) -> dict[str, Any]:
     """What is given of a caller's options, checked, with what shorthands stand for; RequestError for an unknown name.
 
     `kinds` are those that a bundle narrows.
@@ -77,7 +77,7 @@ def asked(options: Mapping[str, Any], **kinds: Kind) -> dict[str, Any]:
     for name in options:
         one_of("option", name, known)
     given = {
-        name: kinds.get(name, OPTIONS[name].kind).read(name, value)
+        name: kinds.get(name, OPTIONS[name].type).read(name, value)
         for name, value in options.items()
         if value is not None
     }

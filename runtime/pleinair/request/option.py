@@ -1,16 +1,17 @@
-"""One row of the table of options."""
+"""One row of a table of options, and the rows that a group of them has."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from pleinair.request.kinds import Kind
+from pleinair.request.value_types import ValueType
 
 
 @dataclass(frozen=True)
 class Option:
     """One thing that a caller may ask for."""
 
-    kind: Kind
+    type: ValueType
     help: str
     default: Any  # where it is left out; None where that depends on something, which `usual` names
     usual: str = ""
@@ -18,7 +19,8 @@ class Option:
     flag: str | None = ""  # --name, --no-name for what is on by default; None where the command line has none
     needs: tuple[str, ...] = ()  # the options without any of which it means nothing
     a1111: str = ""  # its field in A1111's text
-    kept: bool = False  # recorded at its default too
+    a1111_values: Mapping[Any, Any] | None = None  # what that calls its values, where it has words of its own
+    recorded: bool = False  # at its default too
     by_sampler: bool = False  # whether only some samplers have it
     group: type | None = None
     field: str = ""  # of its group
@@ -36,6 +38,17 @@ class Option:
         return getattr(request, self.field)
 
 
-def option(default: Any, kind: Kind, help: str, *, compare: bool = True, **more: Any) -> Any:
+def option(default: Any, type: ValueType, help: str, *, compare: bool = True, **more: Any) -> Any:
     """A field of a group that is an option; `more` are the fields of `Option`."""
-    return field(default=default, compare=compare, metadata={"option": Option(kind, help, default, **more)})
+    return field(default=default, compare=compare, metadata={"option": Option(type, help, default, **more)})
+
+
+def options_of(group: type, panel: str, path: tuple[str, ...] | None = None) -> Iterator[Option]:
+    """What the fields of a group say, with their names and flags; --no-NAME turns off what is on by default."""
+    for each in fields(group):
+        found = each.metadata.get("option")
+        if found:
+            name = found.name or each.name
+            negated = "no-" if found.default is True else ""
+            flag = f"--{negated}{name.replace('_', '-')}" if found.flag == "" else found.flag
+            yield replace(found, name=name, flag=flag, group=group, field=each.name, panel=panel, path=path)

@@ -5,8 +5,8 @@ The command line, Python's keyword arguments, the lines of lists, the checks, th
 the field of its group is a field of the request. `keywords.py` repeats the names for editors; a test compares the two.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from PIL.Image import Image
 from pleinair.network import guidance
 from pleinair.pictures.masks import FILLS, MAX_RADIUS
 from pleinair.pictures.vae import SIDES
-from pleinair.request.kinds import (
+from pleinair.request.option import option, options_of
+from pleinair.request.value_types import (
     MAX_COUNT,
     SEED_LIMIT,
     Axes,
@@ -23,7 +24,7 @@ from pleinair.request.kinds import (
     Enlarger,
     Factor,
     Falling,
-    Files,
+    FileList,
     Flag,
     Folder,
     Function,
@@ -36,8 +37,8 @@ from pleinair.request.kinds import (
     Whole,
     Words,
 )
-from pleinair.request.option import Option, option
-from pleinair.sampling.noise import KINDS
+from pleinair.sampling.names import LABELS, SCHEDULE_TYPES
+from pleinair.sampling.noise import NOISES
 from pleinair.sampling.samplers import RANGES, SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
 
@@ -72,7 +73,7 @@ class Picture:
 
     width: int = option(None, SIDE, "Pixels from left to right.", usual=MODELS, flag=None)
     height: int = option(None, SIDE, "Pixels from top to bottom.", usual=MODELS, flag=None)
-    tile: str | None = option(None, Axes(), "A texture: all borders meet.", a1111="Tiling")
+    tile: str | None = option(None, Axes(), "A texture: all borders meet.", a1111="Tiling", a1111_values={True: True})
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,12 @@ class Randomness:
 
     seeds: tuple[int, ...] = option(None, Seeds(), "First seed, or all of them: 7,3,12.", usual="random", name="seed")
     noise: str = option(
-        KINDS[0], Choice(KINDS), "Whose random numbers, philox being A1111's NV.", a1111="RNG", kept=True
+        NOISES[0],
+        Choice(NOISES),
+        "Whose random numbers, philox being A1111's NV.",
+        a1111="RNG",
+        a1111_values={"torch": "CPU", "philox": "NV", "numpy": "NumPy"},
+        recorded=True,
     )
     subseed: int | None = option(
         None,
@@ -97,7 +103,7 @@ class Randomness:
 class Work:
     """How the work is done; but for the last bits, it changes no picture."""
 
-    batch: int = option(1, Whole(1, MAX_COUNT), "Pictures in one network call.", kept=True)
+    batch: int = option(1, Whole(1, MAX_COUNT), "Pictures in one network call.", recorded=True)
     vae_tile: int | None = option(
         None, Whole(0, SIDES[1]), "Side in pixels of the VAE's tiles, 0 to cut none.", usual="by size"
     )
@@ -111,10 +117,20 @@ class Steps:
     """How one pass goes through the noise."""
 
     sampler: str = option(
-        None, SAMPLER, f"One of: {', '.join(SAMPLERS)}; or A1111's name for it.", usual=MODELS, a1111="Sampler"
+        None,
+        SAMPLER,
+        f"One of: {', '.join(SAMPLERS)}; or A1111's name for it.",
+        usual=MODELS,
+        a1111="Sampler",
+        a1111_values=LABELS,
     )
     spacing: str | None = option(
-        None, SPACING, f"Any of: {', '.join(SPACINGS)}; comma-separated.", usual=MODELS, a1111="Schedule type"
+        None,
+        SPACING,
+        f"Any of: {', '.join(SPACINGS)}; comma-separated.",
+        usual=MODELS,
+        a1111="Schedule type",
+        a1111_values=SCHEDULE_TYPES,
     )
     count: int = option(None, PASS, "Denoising steps.", usual=MODELS, name="steps", a1111="Steps")
     sigmas: tuple[float, ...] | None = option(None, Falling(), "Noise levels instead: 14.6,3.2,0.7.", a1111="Sigmas")
@@ -130,11 +146,11 @@ class Steps:
 class Text:
     """What is painted, and how its words are read."""
 
-    prompt: str = option("", Prompt("prompt"), "What to paint.", flag=None, kept=True)
+    prompt: str = option("", Prompt("prompt"), "What to paint.", flag=None, recorded=True)
     negative: str | None = option(None, Prompt("negative prompt"), "What to keep out of the picture.")
     clip_skip: int = option(1, Whole(1, MAX_SKIP), "The text encoder's layer, counted from its end.", a1111="Clip skip")
     embeddings: tuple[Path, ...] = option(
-        (), Files(), "Textual inversion file; may be repeated.", flag="--embedding", a1111="TI hashes"
+        (), FileList(), "Textual inversion file; may be repeated.", flag="--embedding", a1111="TI hashes"
     )
 
 
@@ -191,16 +207,27 @@ class Canvas:
     )
     mask: Image | None = option(None, InputPicture(), "White is repainted; of the picture's size.", needs=("image",))
     mask_blur: float = option(
-        4.0, Real(0, MAX_RADIUS), "Soft edge of the mask in pixels.", needs=MASKED, a1111="Mask blur", kept=True
+        4.0, Real(0, MAX_RADIUS), "Soft edge of the mask in pixels.", needs=MASKED, a1111="Mask blur", recorded=True
     )
     fill: str = option(
-        FILLS[0], Choice(FILLS), "What lies under the mask.", needs=MASKED, a1111="Masked content", kept=True
+        FILLS[0],
+        Choice(FILLS),
+        "What lies under the mask.",
+        needs=MASKED,
+        a1111="Masked content",
+        a1111_values={"noise": "latent noise", "blank": "latent nothing"},
+        recorded=True,
     )
     only_masked: bool = option(
-        False, Flag(), "Paint the masked region alone, in full size.", needs=("mask",), a1111="Inpaint area"
+        False,
+        Flag(),
+        "Paint the masked region alone, in full size.",
+        needs=("mask",),
+        a1111="Inpaint area",
+        a1111_values={True: "Only masked"},
     )
-    padding: int = option(32, Whole(0, MAX_SIDE), "Pixels around that region.", needs=("only_masked",), kept=True)
-    restore: bool = option(True, Flag(), "Put the unmasked pixels back as they were.", needs=MASKED, kept=True)
+    padding: int = option(32, Whole(0, MAX_SIDE), "Pixels around that region.", needs=("only_masked",), recorded=True)
+    restore: bool = option(True, Flag(), "Put the unmasked pixels back as they were.", needs=MASKED, recorded=True)
     outpaint: tuple[int, int, int, int] | None = option(
         None, Sides(MAX_SIDE), "Pixels to add: LEFT,TOP,RIGHT,BOTTOM.", needs=("image",)
     )
@@ -220,7 +247,7 @@ class Hires:
         name="hires_strength",
         needs=SECOND,
         a1111="Denoising strength",
-        kept=True,
+        recorded=True,
     )
     enlarger: str = option(
         ENLARGERS[0],
@@ -228,7 +255,8 @@ class Hires:
         f"{', '.join(ENLARGERS)} or an upscaler bundle.",
         needs=SECOND,
         a1111="Hires upscaler",
-        kept=True,
+        a1111_values={"latent": "Latent", "lanczos": "Lanczos"},
+        recorded=True,
     )
     steps: Steps = field(kw_only=True)
 
@@ -239,7 +267,14 @@ class SecondPass:
 
     count: int = option(None, PASS, "Its steps.", usual=FIRST, name="hires_steps", needs=SECOND, a1111="Hires steps")
     sampler: str = option(
-        None, SAMPLER, "Its sampler.", usual=FIRST, name="hires_sampler", needs=SECOND, a1111="Hires sampler"
+        None,
+        SAMPLER,
+        "Its sampler.",
+        usual=FIRST,
+        name="hires_sampler",
+        needs=SECOND,
+        a1111="Hires sampler",
+        a1111_values=LABELS,
     )
     spacing: str = option(None, SPACING, "Its spacing.", usual=FIRST, name="hires_spacing", needs=SECOND)
     eta: float = option(None, ETA, "Its eta.", usual=FIRST, name="hires_eta", needs=SECOND, by_sampler=True)
@@ -257,7 +292,12 @@ class Refining:
 
     bundle: Path = option(None, Folder(), "Bundle that paints the last steps, as SDXL's refiner.", name="refiner")
     start: float = option(
-        0.8, SHARE, "Share of the timesteps before it takes over.", name="refiner_start", needs=("refiner",), kept=True
+        0.8,
+        SHARE,
+        "Share of the timesteps before it takes over.",
+        name="refiner_start",
+        needs=("refiner",),
+        recorded=True,
     )
 
 
@@ -284,19 +324,7 @@ GROUPS = {  # group -> panel of the command line's help, and where a request has
 }
 
 
-def _options() -> Iterator[Option]:
-    """What the fields of the groups say, with their names and flags."""
-    for group, (panel, path) in GROUPS.items():
-        for each in fields(group):
-            found = each.metadata.get("option")
-            if found:
-                name = found.name or each.name
-                negated = "no-" if found.default is True else ""
-                flag = f"--{negated}{name.replace('_', '-')}" if found.flag == "" else found.flag
-                yield replace(found, name=name, flag=flag, group=group, field=each.name, panel=panel, path=path)
-
-
-OPTIONS = {each.name: each for each in _options()}
+OPTIONS = {each.name: each for group, (panel, path) in GROUPS.items() for each in options_of(group, panel, path)}
 BY_SAMPLER = {name: each for name, each in OPTIONS.items() if each.by_sampler and each.group is Steps}
 PARAMETERS = ("prompt", "negative")  # which Python has beside the options
 

@@ -37,6 +37,7 @@ def passes(
 
 
 def first_pass(bundle: Bundle, given: Mapping[str, Any]) -> Steps:
+    """The steps of the first pass, with the bundle's defaults; RequestError for levels that contradict their number."""
     defaults = bundle.manifest.defaults
     sampler, spacing = named(given.get("sampler", defaults.sampler))
     usual = {"sampler": sampler, "steps": defaults.steps}
@@ -60,6 +61,7 @@ def first_pass(bundle: Bundle, given: Mapping[str, Any]) -> Steps:
 def second_pass(
     bundle: Bundle, given: Mapping[str, Any], first: Steps, canvas: Canvas | None, size: tuple[int, int]
 ) -> Hires | None:
+    """A pass at a larger size, where one is asked for; RequestError beside a mask, or where that size cannot be."""
     if "hires" not in given:
         return None
     if canvas and (canvas.mask or canvas.outpaint):

@@ -56,11 +56,11 @@ def modern(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _plain_options(request: Request) -> Iterator[tuple[str, Any]]:
     """Every option that has a part in a request and is not at its default, as far as its value is what is written."""
     for name, option in OPTIONS.items():
-        apart = name in APART or option.by_sampler or option.kind.file or not option.kind.json
+        apart = name in APART or option.by_sampler or option.type.file or not option.type.json
         if apart or not counts(option, request):
             continue
         value = option.of(request)
-        if option.kept or value != option.default:
+        if option.recorded or value != option.default:
             value = WORDS[name](value) if name in WORDS else value
             yield name, list(value) if isinstance(value, tuple) else value
 
@@ -120,18 +120,22 @@ def of_embeddings(files: tuple[Path, ...]) -> dict[str, str]:
 
 
 def of_enlarger(enlarger: str) -> str:
+    """The name of an enlarger, which may be a bundle's."""
     return enlarger if enlarger in ENLARGERS else name_of(Path(enlarger))
 
 
 def of_tile(axes: str) -> bool | str:
+    """True for borders that all meet."""
     return True if axes == AXES[0] else axes
 
 
 def name_of(upscaler: Path) -> str:
+    """What an upscaler's bundle is called."""
     return open_bundle(upscaler).manifest.name
 
 
 def digest(file: Path) -> str:
+    """The beginning of a file's SHA-256, in hexadecimal."""
     return file_info(file).sha256[:DIGEST]
 
 

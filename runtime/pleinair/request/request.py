@@ -13,7 +13,6 @@ from pleinair.network.guidance import Guidance
 from pleinair.pictures.vae import SIDES
 from pleinair.request.canvas import canvas_of
 from pleinair.request.keywords import asked
-from pleinair.request.kinds import SEED_LIMIT, Whole
 from pleinair.request.options import (
     ENLARGERS,
     OPTIONS,
@@ -32,6 +31,7 @@ from pleinair.request.options import (
 )
 from pleinair.request.passes import passes, refining_of
 from pleinair.request.sizes import size_of
+from pleinair.request.value_types import SEED_LIMIT, Whole
 from pleinair.sampling.grids import THRESHOLDED
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.text.encoders import most_skipped, skips_layers
@@ -57,6 +57,7 @@ class Request(Picture, Text, Work, Finish):
 
     @property
     def seeds(self) -> tuple[int, ...]:
+        """One for each picture."""
         return self.random.seeds
 
     @property
@@ -82,7 +83,7 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
     size = size_of(bundle, given, canvas)
     steps, hires = passes(bundle, given, canvas, size)
     said = {"prompt": prompt, **({} if negative is None else {"negative": negative})}
-    said = {name: OPTIONS[name].kind.read(name, text) for name, text in said.items()}
+    said = {name: OPTIONS[name].type.read(name, text) for name, text in said.items()}
     picture, work, finish = (values(group, given) for group in (Picture, Work, Finish))
     if finish["upscale"]:
         open_bundle(finish["upscale"]).require("upscale")
@@ -126,7 +127,7 @@ def idle_here(bundle: Bundle, given: Mapping[str, Any], task: str) -> Iterator[s
 
 def idle(given: Mapping[str, Any]) -> Iterator[str]:
     """A warning for every option that does nothing without another one that was not given."""
-    on = {name for name, value in given.items() if OPTIONS[name].kind.file or value != OPTIONS[name].default}
+    on = {name for name, value in given.items() if OPTIONS[name].type.file or value != OPTIONS[name].default}
     for name in given:
         needs = OPTIONS[name].needs
         if needs and name in on and on.isdisjoint(needs):
@@ -134,6 +135,7 @@ def idle(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def random_of(given: Mapping[str, Any]) -> Randomness:
+    """Where the noise comes from, with one seed for each picture; a subseed of no strength is none."""
     found = values(Randomness, given)
     seeds = _seeds(found["seeds"], values(Shorthand, given)["count"])
     subseed = found["subseed"] if found["subseed_strength"] else None
@@ -150,6 +152,7 @@ def _seeds(seed: int | tuple[int, ...] | None, count: int) -> tuple[int, ...]:
 
 
 def guidance_of(bundle: Bundle, given: Mapping[str, Any], sampler: str) -> Guidance:
+    """How the network is guided, with what the model's scheduler config and its defaults say of it."""
     config = bundle.scheduler_config
     found = values(Guiding, {"guidance": bundle.manifest.defaults.guidance, **given})
     if config.get("thresholding") and found["threshold"] is None and SAMPLERS[sampler].grid in THRESHOLDED:

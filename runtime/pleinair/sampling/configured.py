@@ -7,11 +7,10 @@ import numpy as np
 
 from pleinair.checks import number, one_of
 from pleinair.errors import RequestError
-from pleinair.sampling.coordinates import Denoise, Draw, State
+from pleinair.sampling.coordinates import Denoise, Draw, Solver, State
 from pleinair.sampling.names import meant
 from pleinair.sampling.path import Path
 from pleinair.sampling.samplers import OFF, RANGES, SAMPLERS, Wish
-from pleinair.sampling.solvers import Solver
 
 OF_ITS_CLASS = (  # what a config says about a solver counts for the sampler it means; another one is what its name says
     "solver_order",

@@ -4,7 +4,7 @@
 to head for and how much of the noise is new.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import expm1, inf, sqrt
 
@@ -25,6 +25,9 @@ class State:
     x: np.ndarray  # (B, C, h, w)
     x0: np.ndarray | None = None  # what the network currently believes the picture is
     at: Point | None = None  # where x is, if the sampler has left the path it was given
+
+
+Solver = Callable[[Denoise, np.ndarray, Path, Draw], Iterator[State]]
 
 
 def move(x: np.ndarray, x0: np.ndarray, a: Point, b: Point, fresh: float = 0.0, draw: Draw | None = None) -> np.ndarray:

@@ -165,4 +165,5 @@ def exponential_weights(nodes: Sequence[float], h: float, rate: float) -> list[f
 
 
 def weighted(weights: Sequence[float], past: list[Seen]) -> np.ndarray:
+    """The sum of what was seen, newest first, each times its weight."""
     return sum(weight * seen for weight, (_, seen) in zip(weights, past, strict=True))

@@ -7,6 +7,7 @@ from typing import Any
 from pleinair.checks import one_line, shown
 from pleinair.errors import BundleError, RequestError
 from pleinair.sampling.samplers import SAMPLERS
+from pleinair.sampling.spacings import SPACINGS
 
 LONGEST = 80  # characters of a sampler's name
 MULTISTEP_CLASSES = ("DPMSolverMultistepScheduler", "EDMDPMSolverMultistepScheduler")  # four samplers, by their config
@@ -47,13 +48,24 @@ SUFFIXES = {  # as `bare` writes them -> spacing; A1111's schedule types, and th
     "k": "karras",
 }
 
+LABELS = {name: info.a1111 for name, info in SAMPLERS.items()}
+SCHEDULE_TYPES = {name: name.replace("_", " ").capitalize() for name in SPACINGS} | {  # spacing -> what A1111 calls it
+    "leading": "Automatic",
+    "linspace": "Uniform",
+    "trailing": "SGM Uniform",
+    "sgm_uniform": "SGM Uniform",
+    "ddim_uniform": "DDIM",
+    "kl_optimal": "KL Optimal",
+    "ays": "Align Your Steps",
+}
+
 
 def named(name: str) -> tuple[str, str | None]:
     """(sampler, spacing or None) of a name from here, A1111, stable-diffusion.cpp, ComfyUI or InvokeAI, in any case.
 
     Raises RequestError with the nearest name.
     """
-    known = {bare(own): own for own in SAMPLERS} | {bare(info.a1111): own for own, info in SAMPLERS.items()}
+    known = {bare(own): own for own in SAMPLERS} | {bare(label): own for own, label in LABELS.items()}
     known |= OTHER_NAMES
     wanted = bare(one_line(name, LONGEST))
     for suffix in ("", *sorted(SUFFIXES, key=len, reverse=True)):

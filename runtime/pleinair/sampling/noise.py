@@ -201,7 +201,7 @@ class VariedNoise:
 
 
 SOURCES: dict[str, Callable[[int], NoiseSource]] = {"torch": TorchNoise, "philox": PhiloxNoise, "numpy": NumpyNoise}
-KINDS = tuple(SOURCES)
+NOISES = tuple(SOURCES)
 
 
 def source(seed: int, kind: str = "torch", subseed: int | None = None, strength: float = 0.0) -> NoiseSource:
@@ -209,7 +209,7 @@ def source(seed: int, kind: str = "torch", subseed: int | None = None, strength:
 
     Seeds are 0 .. 2^64-1; only philox takes more than their low 32 bits. Raises RequestError.
     """
-    make = SOURCES[one_of("noise", kind, KINDS)]
+    make = SOURCES[one_of("noise", kind, NOISES)]
     strength = number("subseed_strength", strength, 0, 1)
     if subseed is None or not strength:
         return make(seed)

@@ -67,22 +67,22 @@ class Path:
             share = -1.0
         if not 0 <= share <= 1:
             raise RequestError(f"{name} must be a number from 0 to 1, not {str(strength)[:40]!r}; 0.75 is usual")
-        kept = self._kept(share)
-        if not kept:
-            least = next(tried for n in range(1, 1001) if self._kept(tried := n / 1000))
+        count = self._walked(share)
+        if not count:
+            least = next(tried for n in range(1, 1001) if self._walked(tried := n / 1000))
             raise RequestError(
                 f"{name} {share:g} of {len(self)} steps leaves none to walk; use {least:g} or more, or more steps"
             )
-        return replace(self, strides=self.strides[len(self) - kept :])
+        return replace(self, strides=self.strides[len(self) - count :])
 
-    def _kept(self, share: float) -> int:
+    def _walked(self, share: float) -> int:
         count = len(self)
         return count - int(max(count - count * share, 0)) if self.in_part else min(int(count * share), count)
 
     def above(self, t: float) -> "Path":
         """The strides that start at timestep `t` or above it."""
-        kept = self._above(t)
-        return replace(self, strides=self.strides[:kept], last_orders=self.last_orders[len(self) - kept :])
+        count = self._above(t)
+        return replace(self, strides=self.strides[:count], last_orders=self.last_orders[len(self) - count :])
 
     def below(self, t: float) -> "Path":
         """The strides that start below timestep `t`."""
@@ -102,5 +102,6 @@ def karras_point(t: float, sigma: float, data: float = 1.0) -> Point:
 def chain(
     timesteps: np.ndarray, sigmas: np.ndarray, last: float, point: Callable[[float, float], Point] = karras_point
 ) -> tuple[tuple[Point, Point], ...]:
+    """The strides from point to point, and from the last one to sigma `last` at t = 0."""
     points = [point(t, s) for t, s in zip(timesteps, sigmas, strict=True)]
     return tuple(pairwise([*points, point(0, last)]))

@@ -36,6 +36,7 @@ def on_sigmas(config: dict[str, Any], grid: str, sigmas: np.ndarray) -> Path:
 
 
 def on_timesteps(config: dict[str, Any], grid: str, timesteps: np.ndarray) -> Path:
+    """Raises RequestError: an EDM model is walked in sigmas."""
     raise RequestError("an EDM model has no timesteps; give sigmas instead, for example 80,20,5,1,0.2,0")
 
 

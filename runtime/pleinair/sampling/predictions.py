@@ -27,10 +27,12 @@ def prediction_type(config: dict[str, Any]) -> str:
 
 
 def epsilon_to_x0(out: np.ndarray, x: np.ndarray, p: Point) -> np.ndarray:
+    """The output is the noise (Ho et al. 2020)."""
     return (x - p.sigma * out) / p.alpha
 
 
 def v_to_x0(out: np.ndarray, x: np.ndarray, p: Point) -> np.ndarray:
+    """The output is v = alpha eps - sigma x0 (Salimans and Ho 2022)."""
     return p.alpha * x - p.sigma * out
 
 
@@ -45,18 +47,22 @@ def edm_to_x0(out: np.ndarray, x: np.ndarray, p: Point) -> np.ndarray:
 
 
 def edm_v_to_x0(out: np.ndarray, x: np.ndarray, p: Point) -> np.ndarray:
+    """The same with the other sign, as EDMEulerScheduler's v_prediction has it."""
     return ((1 - p.sigma**2) * x - sqrt(1 - p.sigma**2) * p.sigma * out) / p.alpha
 
 
 def x0_to_epsilon(x0: np.ndarray, x: np.ndarray, p: Point) -> np.ndarray:
+    """The noise that is left when x0 is taken out of x."""
     return (x - p.alpha * x0) / p.sigma
 
 
 def x0_to_v(x0: np.ndarray, x: np.ndarray, p: Point) -> np.ndarray:
+    """alpha eps - sigma x0, told from x and x0."""
     return (p.alpha * x - x0) / p.sigma
 
 
 def x0_to_flow(x0: np.ndarray, x: np.ndarray, p: Point) -> np.ndarray:
+    """The velocity from the picture to its noise."""
     return (x - x0) / p.sigma
 
 

@@ -1,6 +1,7 @@
 """The samplers a caller may choose from: how each is set up, and the table of them.
 
-A builder is named after its sampler. Adding a sampler is a builder and a row, and a loop in `solvers` if it is new.
+A builder is named after its sampler. Adding a sampler is a builder and a row, and a loop in `solvers` or
+`runge_kutta` if it is new.
 """
 
 from collections.abc import Callable
@@ -10,12 +11,11 @@ from math import floor, sqrt
 from typing import Any
 
 from pleinair.errors import BundleError
-from pleinair.sampling import extrapolation, solvers
-from pleinair.sampling.coordinates import ancestral, deterministic, everything, langevin
+from pleinair.sampling import extrapolation, runge_kutta, solvers
+from pleinair.sampling.coordinates import Solver, ancestral, deterministic, everything, langevin
 from pleinair.sampling.path import Point
 from pleinair.sampling.predictions import prediction_type
 from pleinair.sampling.scheduler_config import is_flow_match
-from pleinair.sampling.solvers import Solver
 from pleinair.sampling.trained import DISTILLED_BETAS, training
 
 OFF = {"eta": None, "s_churn": 0.0, "s_noise": 1.0}  # what a sampler's options are where nothing is asked for
@@ -100,7 +100,7 @@ def euler_a(wish: Wish) -> Solver:
 
 
 def heun(wish: Wish) -> Solver:
-    return solvers.heun(of="flow" if prediction_type(wish.config) == "flow" else "epsilon", churn=wish.churn)
+    return runge_kutta.heun(of="flow" if prediction_type(wish.config) == "flow" else "epsilon", churn=wish.churn)
 
 
 def lms(wish: Wish) -> Solver:
@@ -108,11 +108,11 @@ def lms(wish: Wish) -> Solver:
 
 
 def dpm2(wish: Wish) -> Solver:
-    return solvers.midway(of="epsilon", churn=wish.churn)
+    return runge_kutta.midway(of="epsilon", churn=wish.churn)
 
 
 def dpm2_a(wish: Wish) -> Solver:
-    return solvers.midway(fresh=partial(ancestral, eta=wish.share(1.0)), of="epsilon")
+    return runge_kutta.midway(fresh=partial(ancestral, eta=wish.share(1.0)), of="epsilon")
 
 
 def dpmpp_2s(wish: Wish) -> Solver:
@@ -124,11 +124,11 @@ def dpmpp_2s(wish: Wish) -> Solver:
 
 
 def dpmpp_2s_a(wish: Wish) -> Solver:
-    return solvers.midway(fresh=partial(ancestral, eta=wish.share(1.0)))
+    return runge_kutta.midway(fresh=partial(ancestral, eta=wish.share(1.0)))
 
 
 def dpmpp_sde(wish: Wish) -> Solver:
-    return solvers.dpmpp_sde(wish.share(1.0))
+    return runge_kutta.dpmpp_sde(wish.share(1.0))
 
 
 def dpmpp_2m(wish: Wish) -> Solver:
@@ -206,7 +206,7 @@ def tcd(wish: Wish) -> Solver:
 
 
 def restart(wish: Wish) -> Solver:
-    return solvers.restart
+    return runge_kutta.restart
 
 
 SAMPLERS: dict[str, Sampler] = {

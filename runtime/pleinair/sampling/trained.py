@@ -95,10 +95,12 @@ def cosine_alpha_bar(share: np.ndarray) -> np.ndarray:
 
 
 def exponential_alpha_bar(share: np.ndarray) -> np.ndarray:
+    """diffusers' `alpha_transform_type` "exp"."""
     return np.exp(-12 * share)
 
 
 def laplace_alpha_bar(share: np.ndarray) -> np.ndarray:
+    """Hang et al. 2024, as diffusers has it."""
     ratio = np.exp(-0.5 * np.copysign(1, 0.5 - share) * np.log(1 - 2 * np.abs(0.5 - share) + 1e-6))
     return np.sqrt(ratio / (1 + ratio))
 

@@ -58,6 +58,7 @@ def plausible_vae(vae: dict[str, Any]) -> dict[str, bool]:
 
 
 def text_length(config: dict[str, Any]) -> Any:
+    """Tokens that a text encoder reads at once, by its config."""
     return config.get("max_position_embeddings", 77)
 
 

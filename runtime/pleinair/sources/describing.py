@@ -22,7 +22,7 @@ from pleinair.bundle.manifest import (
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.bundle.verifying import FileInfo
 from pleinair.sources import transformers, unets
-from pleinair.sources.families import PROJECTED, Family, Part
+from pleinair.sources.families import PROJECTED, Component, Family
 
 Config = Mapping[str, Any]
 
@@ -44,6 +44,7 @@ class Described:
 
     @property
     def unet(self) -> Config:
+        """The config of its UNet; KeyError for a model that has none."""
         return self.configs["unet"]
 
     @property
@@ -177,15 +178,17 @@ def generation(model: Described) -> str:
 
 
 def denoiser(model: Described) -> Denoiser:
+    """What a bundle says of the network of the loop."""
     return model.rules.denoiser(model)
 
 
-def pooled_width(part: Part, config: Config) -> Any:
+def pooled_width(part: Component, config: Config) -> Any:
     """Numbers that a text encoder says of a text as a whole."""
     return config.get("projection_dim" if part.kind == PROJECTED else "hidden_size", 512)
 
 
 def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEncoder, ...]:
+    """What a bundle says of the text encoders, with `tokens` by tokenizer folder."""
     zeros = model.index.get("force_zeros_for_empty_prompt", model.family.zeros)
     told = {name for group in model.family.groups for name in group}
     encoders = []

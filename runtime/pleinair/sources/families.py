@@ -11,7 +11,7 @@ DENOISERS = ("unet", "transformer")  # folders
 
 
 @dataclass(frozen=True)
-class Part:
+class Component:
     """A component of a pipeline: its folder, its class and the library of that, its graphs by name with their kinds.
 
     Text encoders have a `tokenizer`, which is a folder too, and the output that is `pooled` for the denoiser, if any.
@@ -43,35 +43,36 @@ class Family:
     """
 
     pipelines: tuple[str, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[Component, ...]
     behind: tuple[tuple[str, ...], ...] = ((), ("mask", "masked_image"))
     skipped: int = 0
     zeros: bool = False
     guidance: float = 7.5
     groups: tuple[tuple[str, ...], ...] = ()
-    absent: tuple[Part, ...] = ()
+    absent: tuple[Component, ...] = ()
 
-    def part(self, folder: str) -> Part:
+    def part(self, folder: str) -> Component:
+        """The component of a folder; StopIteration for one that the family lacks."""
         return next(part for part in self.parts if part.folder == folder)
 
     @property
-    def readers(self) -> tuple[Part, ...]:
+    def readers(self) -> tuple[Component, ...]:
         """The text encoders."""
         return tuple(part for part in self.parts if part.tokenizer is not None)
 
     @property
-    def pooling(self) -> tuple[Part, ...]:
+    def pooling(self) -> tuple[Component, ...]:
         """The text encoders whose pooled output the denoiser is told."""
         return tuple(part for part in self.parts if part.pooled)
 
     @property
-    def denoiser(self) -> Part:
+    def denoiser(self) -> Component:
         """The network of the loop."""
         return next(part for part in self.parts if part.folder in DENOISERS)
 
 
-TEXT = Part("text_encoder", "transformers", "CLIPTextModel", {"text_encoder": "text_encoder"}, "tokenizer")
-PROJECTED_TEXT = Part(
+TEXT = Component("text_encoder", "transformers", "CLIPTextModel", {"text_encoder": "text_encoder"}, "tokenizer")
+PROJECTED_TEXT = Component(
     "text_encoder_2",
     "transformers",
     PROJECTED,
@@ -79,7 +80,7 @@ PROJECTED_TEXT = Part(
     "tokenizer_2",
     pooled="text_embeds",
 )
-T5 = Part("text_encoder", "transformers", T5_KIND, {"text_encoder": "t5_encoder"}, "tokenizer")
+T5 = Component("text_encoder", "transformers", T5_KIND, {"text_encoder": "t5_encoder"}, "tokenizer")
 T5_SECOND = replace(
     T5, folder="text_encoder_2", graphs={"text_encoder_2": "t5_encoder"}, tokenizer="tokenizer_2", lengths=(256, 512)
 )
@@ -87,7 +88,7 @@ T5_THIRD = replace(
     T5, folder="text_encoder_3", graphs={"text_encoder_3": "t5_encoder"}, tokenizer="tokenizer_3", lengths=(256,)
 )
 T5_MASKED = replace(T5, graphs={"text_encoder": "masked_t5_encoder"}, lengths=(300,), masked=True)
-GEMMA = Part(
+GEMMA = Component(
     "text_encoder",
     "transformers",
     GEMMA_KIND,
@@ -97,13 +98,13 @@ GEMMA = Part(
     masked=True,
     instructed=True,
 )
-UNET = Part("unet", "diffusers", "UNet2DConditionModel", {"unet": "unet"})
-VAE = Part("vae", "diffusers", "AutoencoderKL", {"vae_encoder": "vae_encoder", "vae_decoder": "vae_decoder"})
+UNET = Component("unet", "diffusers", "UNet2DConditionModel", {"unet": "unet"})
+VAE = Component("vae", "diffusers", "AutoencoderKL", {"vae_encoder": "vae_encoder", "vae_decoder": "vae_decoder"})
 TINY_VAE = replace(
     VAE, kind="AutoencoderTiny", graphs={"vae_encoder": "tiny_vae_encoder", "vae_decoder": "tiny_vae_decoder"}
 )
 DEEP_VAE = replace(VAE, kind="AutoencoderDC", graphs={"vae_encoder": "tiny_vae_encoder", "vae_decoder": "vae_decoder"})
-PIXART = Part("transformer", "diffusers", "PixArtTransformer2DModel", {"transformer": "transformer"})
+PIXART = Component("transformer", "diffusers", "PixArtTransformer2DModel", {"transformer": "transformer"})
 STAND_INS = {  # class of a part, and one that a pipeline may have in its place -> that part
     (TEXT.kind, PROJECTED): replace(TEXT, kind=PROJECTED, graphs={"text_encoder": "projected_text_encoder"}),
     (VAE.kind, "AutoencoderTiny"): TINY_VAE,
@@ -141,7 +142,7 @@ SD3 = Family(
         replace(TEXT, kind=PROJECTED, graphs={"text_encoder": "projected_text_encoder"}, pooled="text_embeds"),
         PROJECTED_TEXT,
         T5_THIRD,
-        Part("transformer", "diffusers", "SD3Transformer2DModel", {"transformer": "transformer"}),
+        Component("transformer", "diffusers", "SD3Transformer2DModel", {"transformer": "transformer"}),
         VAE,
     ),
     behind=((),),
@@ -154,7 +155,7 @@ FLUX = Family(
     parts=(
         replace(TEXT, pooled="pooler_output"),
         T5_SECOND,
-        Part("transformer", "diffusers", "FluxTransformer2DModel", {"transformer": "transformer"}),
+        Component("transformer", "diffusers", "FluxTransformer2DModel", {"transformer": "transformer"}),
         VAE,
     ),
     behind=((),),
@@ -171,7 +172,7 @@ SANA_SPRINT = Family(
     pipelines=("SanaSprintPipeline",),
     parts=(
         GEMMA,
-        Part("transformer", "diffusers", "SanaTransformer2DModel", {"transformer": "transformer"}),
+        Component("transformer", "diffusers", "SanaTransformer2DModel", {"transformer": "transformer"}),
         DEEP_VAE,
     ),
     behind=((),),
@@ -242,5 +243,5 @@ def class_in(index: Mapping[str, Any], folder: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _as_found(part: Part, kind: str | None) -> Part:
+def _as_found(part: Component, kind: str | None) -> Component:
     return part if part.pooled else STAND_INS.get((part.kind, kind), part)

@@ -11,7 +11,7 @@ from pleinair.errors import ExportError, RequestError
 from pleinair.sources.configs import check_configs, check_numbers, text_length
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described
-from pleinair.sources.families import SUPPORTED, Family, Part, as_plain, class_in, family_of
+from pleinair.sources.families import SUPPORTED, Component, Family, as_plain, class_in, family_of
 from pleinair.sources.graphs import foreign
 from pleinair.sources.hub_cache import snapshot_of
 from pleinair.sources.hub_ids import on_hub
@@ -47,9 +47,10 @@ class Source(Described):
 
     @property
     def name(self) -> str:
+        """What the bundle is called."""
         return self.settings.name
 
-    def length(self, part: Part) -> int:
+    def length(self, part: Component) -> int:
         """Tokens that a text encoder reads at once."""
         return tokens_read(part, self.network) or text_length(self.configs[part.folder])
 

@@ -22,6 +22,7 @@ class Pulled:
 
 
 def write_origin(folder: Path, pulled: Pulled) -> None:
+    """Note in a folder where it was downloaded from."""
     (folder / ORIGIN).write_text(json.dumps(asdict(pulled), indent=1) + "\n", encoding="utf-8")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pleinair.bundle.manifest import LATENTS, PLACES, SCALE, TIMESTEP, Denoiser, Joined, Port, TextEncoder
-from pleinair.sources.families import Part
+from pleinair.sources.families import Component
 
 if TYPE_CHECKING:
     from pleinair.sources.describing import Described
@@ -232,7 +232,7 @@ def conditioning(model: "Described", encoders: tuple[TextEncoder, ...]) -> dict[
     return {feed: joined for feed, joined in made.items() if joined.encoders}
 
 
-def tokens_read(part: Part, network: Config) -> int | None:
+def tokens_read(part: Component, network: Config) -> int | None:
     """How many tokens of a text are read, as diffusers has it; a network that is told no guidance reads fewer.
 
     None for encoders whose own config says it.

@@ -53,6 +53,7 @@ def sets_of(stem: str, names: Iterable[str]) -> dict[str | None, str]:
 
 
 def is_index(name: str) -> bool:
+    """Whether a file of weights is the index of several."""
     return name.endswith(".json")
 
 

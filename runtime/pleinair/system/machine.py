@@ -23,6 +23,7 @@ def peak_rss_mb() -> float:
 
 
 def cpu_name() -> str:
+    """What the processor calls itself, or its architecture."""
     if sys.platform == "linux":
         match = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.M)
         if match:

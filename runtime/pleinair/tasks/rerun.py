@@ -1,41 +1,29 @@
 """A picture made again from what its file says, and how far the two are apart."""
 
-import warnings as python_warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from math import log10
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from pleinair import pipeline
 from pleinair.bundle.opening import Bundle, bundle_identity
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files.foreign.record import shown
-from pleinair.files.metadata import FILMED, Found, read
+from pleinair.files.metadata import FILMED, FoundRecord, read
 from pleinair.library.given import with_refiner
 from pleinair.pipeline import Pipeline
-from pleinair.request.kinds import MAX_COUNT
 from pleinair.request.options import ENLARGERS, OPTIONS
 from pleinair.request.request import Request, resolve
+from pleinair.request.value_types import MAX_COUNT
 from pleinair.results import Frame, Result
+from pleinair.tasks.comparing import Difference, difference, open_pixels
 from pleinair.text.syntax import WORD_AND
 
-KINDS = ("PNG", "JPEG", "WEBP")
 MUCH = 8  # times the usual work, from which on it is announced
 MANY_LETTERS = 2000
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How far two pictures of one size are apart, in 8-bit levels."""
-
-    max_abs: int
-    psnr_db: float | None  # None for equal pictures
-    equal_share: float  # of the pixels
 
 
 @dataclass(frozen=True)
@@ -43,7 +31,7 @@ class Remake:
     """What `rerun` is about to do: its pipeline, the request, and the picture to compare with."""
 
     pipe: Pipeline
-    found: Found
+    found: FoundRecord
     options: dict[str, Any]
     original: np.ndarray  # (H, W, 3) uint8
     warnings: tuple[str, ...]
@@ -113,6 +101,7 @@ def plan(
     embeddings: Sequence[Path] = (),
     refiner: Path | None = None,
     upscaler: Path | None = None,
+    on_load: Callable[[str], None] | None = None,
 ) -> Remake:
     """Read a picture's record and load what is to make it again, on the recorded engine and device where they are here.
 
@@ -126,34 +115,12 @@ def plan(
             f"'{file}' is a film, and only pictures are made again; make it with `pleinair {command}` and the settings"
             " that `pleinair metadata` shows"
         )
-    inputs = {"image": image, "mask": mask}
-    if missing := [name for name in found.inputs if inputs[name] is None]:
-        raise RequestError(
-            f"'{file}' was made of {'another picture' if missing[0] == 'image' else 'a picture and a mask'}, which"
-            f" no record holds; give {' and '.join(f'--{name} FILE' for name in missing)}"
-        )
-    recorded = found.ours or {}
-    named = recorded.get("embeddings")
-    if named and not embeddings:
-        names = ", ".join(map(shown, islice(named, 8))) if isinstance(named, dict) else shown(named)
-        raise RequestError(f"'{file}' was made with embeddings, which no record holds: {names}; give --embedding FILE")
-    unused = [name for name, value in inputs.items() if value is not None and name not in found.inputs]
-    if unused:
-        raise RequestError(
-            f"'{file}' was made of no {'other picture' if unused[0] == 'image' else 'mask'}; leave it out"
-        )
+    recorded, inputs = found.ours or {}, {"image": image, "mask": mask}
     enlarged = [name for name in ("enlarger", "upscale") if recorded.get(name) not in (None, *ENLARGERS)]
-    if enlarged and upscaler is None:
-        name = shown(recorded[enlarged[0]])
-        raise RequestError(f"'{file}' was enlarged by '{name}', which no record holds; give --upscaler BUNDLE")
-    if recorded.get("refiner") and refiner is None:
-        name = shown(recorded["refiner"])
-        raise RequestError(f"'{file}' was finished by '{name}', which no record holds; give --refiner BUNDLE")
-    if refiner is not None and not recorded.get("refiner"):
-        raise RequestError(f"'{file}' was made without a refiner; leave it out")
-    warnings = list(found.warnings)
-    pipe = _load(model, recorded, {"engine": engine, "device": device, "precision": precision}, warnings)
-    warnings += _other_model(pipe, found)
+    _check_inputs(file, found, inputs)
+    _check_models(file, recorded, enlarged, embeddings=embeddings, refiner=refiner, upscaler=upscaler)
+    pipe, otherwise = _load(model, recorded, {"engine": engine, "device": device, "precision": precision}, on_load)
+    warnings = [*found.warnings, *otherwise, *_other_model(pipe, found)]
     options, unknown = _accepted(found.options(), found)
     if unknown:
         warnings.append(f"not followed, for this version has no such option: {', '.join(map(shown, unknown[:8]))}")
@@ -169,6 +136,44 @@ def plan(
     options = with_refiner(options, pipe.engine)
     request = resolve(pipe.bundle, **options)  # what makes no sense is refused before anything is loaded
     return Remake(pipe, found, options, open_pixels(Path(file)), tuple(warnings), _much(pipe.bundle, request))
+
+
+def _check_inputs(file: str | Path, found: FoundRecord, inputs: dict[str, Path | None]) -> None:
+    """RequestError where the pictures that are given are not those that the record asks for."""
+    if missing := [name for name in found.inputs if inputs[name] is None]:
+        raise RequestError(
+            f"'{file}' was made of {'another picture' if missing[0] == 'image' else 'a picture and a mask'}, which"
+            f" no record holds; give {' and '.join(f'--{name} FILE' for name in missing)}"
+        )
+    unused = [name for name, value in inputs.items() if value is not None and name not in found.inputs]
+    if unused:
+        raise RequestError(
+            f"'{file}' was made of no {'other picture' if unused[0] == 'image' else 'mask'}; leave it out"
+        )
+
+
+def _check_models(
+    file: str | Path,
+    recorded: dict[str, Any],
+    enlarged: list[str],
+    *,
+    embeddings: Sequence[Path],
+    refiner: Path | None,
+    upscaler: Path | None,
+) -> None:
+    """RequestError where the embeddings, the refiner or the upscaler that the record asks for are not given."""
+    named = recorded.get("embeddings")
+    if named and not embeddings:
+        names = ", ".join(map(shown, islice(named, 8))) if isinstance(named, dict) else shown(named)
+        raise RequestError(f"'{file}' was made with embeddings, which no record holds: {names}; give --embedding FILE")
+    if enlarged and upscaler is None:
+        name = shown(recorded[enlarged[0]])
+        raise RequestError(f"'{file}' was enlarged by '{name}', which no record holds; give --upscaler BUNDLE")
+    if recorded.get("refiner") and refiner is None:
+        name = shown(recorded["refiner"])
+        raise RequestError(f"'{file}' was finished by '{name}', which no record holds; give --refiner BUNDLE")
+    if refiner is not None and not recorded.get("refiner"):
+        raise RequestError(f"'{file}' was made without a refiner; leave it out")
 
 
 def _much(bundle: Bundle, request: Request) -> str | None:
@@ -192,28 +197,6 @@ def _much(bundle: Bundle, request: Request) -> str | None:
     )
 
 
-def difference(a: np.ndarray, b: np.ndarray) -> Difference:
-    """Two pictures (H, W, 3) uint8 of one size."""
-    apart = np.abs(a.astype(np.int16) - b.astype(np.int16))
-    square = float(np.mean(apart.astype(np.float64) ** 2))
-    psnr = 10 * log10(255**2 / square) if square else None
-    return Difference(int(apart.max()), psnr, float((apart == 0).all(axis=-1).mean()))
-
-
-def open_pixels(file: Path) -> np.ndarray:
-    """A picture's pixels (H, W, 3) uint8; RequestError where they cannot be decoded, or are suspiciously many."""
-    try:
-        with python_warnings.catch_warnings():
-            python_warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=KINDS) as picture:
-                return np.asarray(picture.convert("RGB"))
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise RequestError(f"'{file}' has more pixels than a picture made here; name another file") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RequestError(f"'{file}' cannot be decoded ({reason}); restore the file") from None
-
-
 def alone(result: Result, seed: int) -> Result:
     """The picture of one seed out of those that shared a batch; its settings keep the batch."""
     at = result.seeds.index(seed) if seed in result.seeds else 0
@@ -221,9 +204,16 @@ def alone(result: Result, seed: int) -> Result:
 
 
 def _load(
-    model: str | Path | None, recorded: dict[str, Any], asked: dict[str, str | None], warnings: list[str]
-) -> Pipeline:
-    """A pipeline on the recorded engine, device, threads and precision unless others are asked for or not here."""
+    model: str | Path | None,
+    recorded: dict[str, Any],
+    asked: dict[str, str | None],
+    on_load: Callable[[str], None] | None,
+) -> tuple[Pipeline, list[str]]:
+    """A pipeline on the recorded engine, device, threads and precision unless others are asked for or not here.
+
+    With it come warnings about all that is otherwise than recorded.
+    """
+    warnings = []
     engine = asked["engine"]
     was = {name: recorded.get(name) for name in ("engine", "device") if isinstance(recorded.get(name), str)}
     if recorded:  # records from before the option hold none, and were all made in f32 on the CPU
@@ -234,13 +224,13 @@ def _load(
         was = {"engine": None}
     wanted = {**was, **{name: value for name, value in asked.items() if value is not None}}
     try:
-        pipe = pipeline.load(model, **wanted)
+        pipe = pipeline.load(model, **wanted, on_load=on_load)
     except BundleError:
         raise
     except (EngineError, RequestError) as error:
         if all(value is None for value in was.values()):
             raise
-        pipe = pipeline.load(model, **asked)
+        pipe = pipeline.load(model, **asked, on_load=on_load)
         warnings.append(f"not painted as recorded: {error.reason}; the picture may differ")
     for name, here in {"engine": pipe.engine, "device": pipe.device, "precision": pipe.precision}.items():
         if recorded.get(name) not in (None, here):
@@ -249,10 +239,10 @@ def _load(
     if recorded.get("engine") == pipe.engine and recorded.get("engine_version") not in (None, version):
         was_version = shown(recorded["engine_version"])
         warnings.append(f"made with {pipe.engine} {was_version}, painted with {version}; the picture may differ")
-    return pipe
+    return pipe, warnings
 
 
-def _other_model(pipe: Pipeline, found: Found) -> list[str]:
+def _other_model(pipe: Pipeline, found: FoundRecord) -> list[str]:
     """A warning where the bundle is not the one that made the picture, by content if the record has that."""
     here = bundle_identity(pipe.bundle)
     recorded = found.ours or {}
@@ -271,7 +261,7 @@ def _other_model(pipe: Pipeline, found: Found) -> list[str]:
     return [f"made with {made_by}, painted with '{here['name']}'; name another bundle with --model"]
 
 
-def _accepted(options: dict[str, Any], found: Found) -> tuple[dict[str, Any], list[str]]:
+def _accepted(options: dict[str, Any], found: FoundRecord) -> tuple[dict[str, Any], list[str]]:
     """The options this version has, and the names of the others; seeds that shared a batch are painted together."""
     accepted = {name: value for name, value in options.items() if name in OPTIONS}
     unknown = [name for name in options if name not in OPTIONS]

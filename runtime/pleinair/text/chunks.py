@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from tokenizers import Tokenizer
 
 from pleinair.bundle.manifest import TextEncoder
+from pleinair.text.emphasis import Piece
 from pleinair.text.inversion import Embeddings
-from pleinair.text.syntax import Piece, Warnings, shown
+from pleinair.text.syntax import Warnings, shown
 from pleinair.text.tokenizer import token_ids
 
 COMMA = ",</w>"

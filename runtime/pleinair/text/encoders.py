@@ -23,7 +23,7 @@ HIDDEN = "hidden_states."
 DEEPEST = 12  # layers of the largest text encoder
 NORM = "final_layer_norm.npy"  # beside the text encoder's graph: (2, d) float32, weight and bias
 LARGEST_NORM = 1 << 20  # bytes; the widest text encoder's has 32 thousand
-KEPT = 32 << 20  # bytes of what encoders said, about 130 chunks at 768 numbers a token
+MAX_HEARD = 32 << 20  # bytes of what encoders said, about 130 chunks at 768 numbers a token
 Norm = Callable[[np.ndarray], np.ndarray]
 
 
@@ -71,7 +71,7 @@ class Encoders:
         found = ask(graph(), encoder, output, ids, table)
         with self._turn:
             self._heard[key] = found
-            while sum(map(_size, self._heard.values())) > KEPT:
+            while sum(map(_size, self._heard.values())) > MAX_HEARD:
                 self._heard.popitem(last=False)
         return found
 
@@ -89,7 +89,7 @@ def ask(graph: Graph, encoder: TextEncoder, output: str, ids: tuple[int, ...], t
     if table is not None:
         inputs["extra_embeddings"] = table
     outputs = graph(**inputs)
-    found = Heard(kept(encoder, outputs[output]), None if encoder.pooled is None else outputs[encoder.pooled])
+    found = Heard(rows_told(encoder, outputs[output]), None if encoder.pooled is None else outputs[encoder.pooled])
     if not all(np.isfinite(array).all() for array in (found.hidden, found.pooled) if array is not None):
         raise EngineError(
             "the text encoder returned NaN or infinity; leave --embedding out, or try --precision text=f32, or another"
@@ -98,7 +98,7 @@ def ask(graph: Graph, encoder: TextEncoder, output: str, ids: tuple[int, ...], t
     return found
 
 
-def kept(encoder: TextEncoder, rows: np.ndarray) -> np.ndarray:
+def rows_told(encoder: TextEncoder, rows: np.ndarray) -> np.ndarray:
     """Of rows for each token (1, length, ...), those that the network is told."""
     if encoder.kept is None:
         return rows

@@ -14,24 +14,13 @@ from pleinair.errors import RequestError
 from pleinair.network.feeds import Told, fed
 from pleinair.network.guidance import Guide
 from pleinair.text.chunks import EMPTY, Chunk, Chunker, rows_used
-from pleinair.text.encoders import Encoders, Heard, kept, open_norm, skipped, text_mask, width_of
+from pleinair.text.emphasis import Piece, emphasized, heavier, pieces
+from pleinair.text.encoders import Encoders, Heard, open_norm, rows_told, skipped, text_mask, width_of
 from pleinair.text.inversion import open_embeddings
-from pleinair.text.syntax import (
-    WORD_AND,
-    Part,
-    Piece,
-    Version,
-    Warnings,
-    affordable,
-    checked,
-    pieces,
-    split_parts,
-    versions,
-)
+from pleinair.text.schedule import Version, affordable, versions
+from pleinair.text.syntax import WORD_AND, PromptPart, Warnings, checked, split_parts
 from pleinair.text.vocabulary import word_warnings
 
-LARGEST_RATIO = 1e3  # of the means before and after weighting
-SMALLEST_MEAN = 1e-5  # of the mean size of the numbers: below it a mean is rounding, and there is none to restore
 MOST_WARNINGS = 20
 MAX_CHUNKS = 1024  # that a job holds: chunks x (parts + 1) x changes; 240 MB at 768 numbers a token
 
@@ -40,7 +29,7 @@ MAX_CHUNKS = 1024  # that a job holds: chunks x (parts + 1) x changes; 240 MB at
 class Said:
     """A part of the prompt as tokens: its versions, which of them each step sees, and the chunks of each encoder."""
 
-    part: Part
+    part: PromptPart
     versions: tuple[Version, ...]
     chunks: tuple[tuple[tuple[Chunk, ...], ...], ...]  # of each encoder those of each version
 
@@ -83,7 +72,7 @@ class Conditioning:
         return self._guides[now]
 
 
-class Reader:
+class PromptReader:
     """Reads prompts for a bundle's text encoders, with the embeddings that prompts may name.
 
     `clip_skip` k takes the k-th hidden state from the end and the final layer norm, as A1111 does and diffusers with
@@ -169,15 +158,17 @@ class Reader:
         """As A1111, without AND: there it is a word."""
         if WORD_AND.search(checked("negative prompt", negative)):
             warnings.setdefault("AND in a negative prompt is read as a word; write a comma instead")
-        return self._say(Part(negative, 1.0), steps, warnings)
+        return self._say(PromptPart(negative, 1.0), steps, warnings)
 
     def tell_of_embeddings(self, said: list[Said], warnings: Warnings) -> None:
+        """Warn of embeddings that no prompt makes use of."""
         used = rows_used(chunk for each in said for chunk in each.first)
         for each, rows in self.embeddings:
             if rows.start not in used:
                 warnings.setdefault(f"embedding '{each.name}' is not named in a prompt; write {each.words[-1]}")
 
     def tell_of_words(self, prompt: list[Said], negative: list[Said], warnings: Warnings) -> None:
+        """Warn of words that the model was not trained on, where its bundle has a vocabulary."""
         for warning in word_warnings(self.bundle.manifest, self._plain(prompt), self._plain(negative)):
             warnings.setdefault(warning)
 
@@ -187,7 +178,7 @@ class Reader:
         name = chunker.encoder.graph
         return self._encoders.heard(lambda: graph(name), chunker.encoder, output, chunker.ids(chunk), table)
 
-    def _say(self, part: Part, steps: int, warnings: Warnings) -> Said:
+    def _say(self, part: PromptPart, steps: int, warnings: Warnings) -> Said:
         found = versions(part.text, steps, warnings)
         texts: list[list[Piece]] = [pieces(version.text, warnings) for version in found]
         chunks = (tuple(chunker.chunks(text, warnings) for text in texts) for chunker in self.chunkers)
@@ -202,7 +193,7 @@ class _Encoding:
     """The chunks of one reading as feeds; each chunk is asked for once, with every weight it has."""
 
     def __init__(
-        self, reader: Reader, graph: Callable[[str], Graph], count: int, said: list[Said], warnings: Warnings
+        self, reader: PromptReader, graph: Callable[[str], Graph], count: int, said: list[Said], warnings: Warnings
     ) -> None:
         self._reader = reader
         self._graph = graph
@@ -253,7 +244,7 @@ class _Encoding:
         if made.mask:
             chunker = self._reader.chunkers[place]
             encoder = chunker.encoder
-            masks = [kept(encoder, text_mask(encoder, chunker.ids(chunk))) for chunk in filled]
+            masks = [rows_told(encoder, text_mask(encoder, chunker.ids(chunk))) for chunk in filled]
             return np.concatenate(masks, axis=1).astype(np.float32)
         return np.concatenate([self._emphasized(place, chunk) for chunk in filled], axis=1)
 
@@ -277,29 +268,7 @@ def padded(weights: tuple[float, ...], encoder: TextEncoder) -> np.ndarray:
     """The weight of each token that the network is told of (length,)."""
     full = np.ones(encoder.length, np.float32)
     full[encoder.start : encoder.start + len(weights)] = weights
-    return kept(encoder, full[None])[0]
-
-
-def heavier(hidden: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """A chunk's embeddings (1, S, d) times the weights of its tokens (S,); with all weights 1 the very same array."""
-    return hidden if (weights == 1).all() else hidden * weights[None, :, None]
-
-
-def emphasized(hidden: np.ndarray, weights: np.ndarray, warnings: Warnings) -> np.ndarray:
-    """A chunk's embeddings (1, 77, d) times the weights of its tokens (77,), and scaled back to the mean they had.
-
-    A1111's "Original" emphasis, but for means that are zero; with all weights 1 the very same array.
-    """
-    if (weights == 1).all():
-        return hidden
-    heavy = heavier(hidden, weights)
-    before, after = hidden.mean(dtype=np.float64), heavy.mean(dtype=np.float64)
-    if abs(before) < SMALLEST_MEAN * np.abs(hidden).mean():
-        return heavy
-    if abs(before) > LARGEST_RATIO * abs(after):
-        warnings.setdefault("the weights of a chunk cancel each other out; their mean was not restored: choose others")
-        return heavy
-    return heavy * np.float32(before / after)
+    return rows_told(encoder, full[None])[0]
 
 
 def limited(warnings: Iterable[str]) -> list[str]:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from pleinair.text.chunks import Chunk, Chunker, rows_used
-from pleinair.text.reader import Reader, Said, check_size, limited
+from pleinair.text.reader import PromptReader, Said, check_size, limited
 from pleinair.text.syntax import Warnings
 
 
-def report(reader: Reader, prompt: str, negative: str, steps: int) -> dict[str, Any]:
+def report(reader: PromptReader, prompt: str, negative: str, steps: int) -> dict[str, Any]:
     """What `reader` would encode: chunks, ids, tokens, weights, steps, embeddings, warnings; JSON values only.
 
     Of several text encoders the first is shown: the others cut words alike.

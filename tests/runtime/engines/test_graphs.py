@@ -134,7 +134,7 @@ def test_a_text_is_asked_for_once(monkeypatch):
 
 def test_a_released_graph_is_opened_again_and_no_other():
     opened = []
-    graphs = Graphs(open_bundle(), engine_named("fake"), opening=opened.append)
+    graphs = Graphs(open_bundle(), engine_named("fake"), on_load=opened.append)
     first = graphs.open("unet")
     assert graphs.open("unet") is first
     graphs.open("vae_decoder")

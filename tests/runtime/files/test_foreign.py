@@ -17,7 +17,7 @@ from pleinair.errors import RequestError
 from pleinair.files import exif
 from pleinair.files.foreign import read_foreign
 from pleinair.files.foreign.infotext import infotext_fields
-from pleinair.files.foreign.record import Record, real, take_sampler, whole
+from pleinair.files.foreign.record import ForeignRecord, real, take_sampler, whole
 from pleinair.files.metadata import read
 
 A1111 = (
@@ -468,13 +468,13 @@ def test_fooocus(look):
     ],
 )
 def test_names_of_samplers(theirs, schedule, ours, spacing):
-    record = Record("any")
+    record = ForeignRecord("any")
     take_sampler(record, theirs, schedule)
     assert record.options["sampler"] == ours and record.options.get("spacing") in spacing and record.warnings == []
 
 
 def test_names_that_have_no_counterpart():
-    record = Record("any")
+    record = ForeignRecord("any")
     take_sampler(record, "gradient_estimation", "gits")
     take_sampler(record, "euler", "linear_quadratic")
     assert record.options == {"sampler": "euler"} and len(record.warnings) == 2

@@ -22,11 +22,12 @@ from pleinair.bundle.opening import bundle_identity
 from pleinair.errors import RequestError
 from pleinair.files.embedded import MAX_TEXT, MAX_TEXTS
 from pleinair.files.metadata import infotext, left_out, of_picture, read, save_options
-from pleinair.files.output import write
+from pleinair.files.output import no_room, write
 from pleinair.files.xmp import SOURCE_TYPE
 from pleinair.results import merged
 from pleinair.sampling.names import named
-from pleinair.tasks.rerun import difference, plan, rerun
+from pleinair.tasks.comparing import difference
+from pleinair.tasks.rerun import plan, rerun
 
 pytestmark = pytest.mark.usefixtures("silent_storybook", "in_a_folder")
 KINDS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
@@ -291,9 +292,9 @@ def test_what_does_not_fit_is_said_when_writing():
     pipe = load(engine="fake")
     result = pipe.generate("a", seed=1, steps=1)
     result = replace(result, settings={**result.settings, "prompt": "word, " * 12_000})
-    warnings = []
-    write(result, [Path("a.jpg")], False, warnings=warnings)
-    assert len(warnings) == 1 and "too long" in warnings[0]
+    write(result, [Path("a.jpg")], False)
+    (said,) = no_room([Path("a.jpg"), Path("b.jpg")], result.settings, [1])
+    assert "too long" in said
     assert read("a.jpg").prompt == "word, " * 12_000
 
 

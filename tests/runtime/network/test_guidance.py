@@ -11,8 +11,8 @@ from pleinair.engines.graphs import open_graph
 from pleinair.errors import PleinairError, RequestError
 from pleinair.network.denoiser import ports
 from pleinair.network.guidance import (
-    KINDS,
     LATENT_REACH,
+    METHODS,
     Guidance,
     Guide,
     Guided,
@@ -295,7 +295,7 @@ def test_apart_or_together_an_engine_paints_alike(sketch, engine, module):
 
 
 def test_every_kind_that_a_manifest_may_name_is_known():
-    assert tuple(KINDS) == GUIDANCE
+    assert tuple(METHODS) == GUIDANCE
 
 
 def test_a_network_that_is_told_the_scale_is_asked_for_the_text_alone():

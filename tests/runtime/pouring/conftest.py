@@ -10,7 +10,7 @@ import pytest
 import original_names
 from pleinair.engines import engine
 from pleinair.pouring import kinds, topologies, vocabulary
-from pleinair.pouring.kinds import Kind, Mark
+from pleinair.pouring.kinds import FileKind, Mark
 from pleinair.sources.architectures import ARCHITECTURES
 from shelves import parameters
 from vectors import safetensors
@@ -44,7 +44,7 @@ def known(monkeypatch, shelf, merges):
     monkeypatch.setattr(topologies, "TOPOLOGIES", shelf)
     monkeypatch.setattr(vocabulary, "MERGES", merges)
     monkeypatch.setitem(ARCHITECTURES, NAME, configs)
-    monkeypatch.setattr(kinds, "KINDS", (Kind("a storybook", (Mark("unet.conv_in.weight"),), NAME), *kinds.KINDS))
+    monkeypatch.setattr(kinds, "KINDS", (FileKind("a storybook", (Mark("unet.conv_in.weight"),), NAME), *kinds.KINDS))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.kinds import kind_of
 from pleinair.pouring.opened import opened
 from pleinair.pouring.single_file import shapes_of
-from pleinair.pouring.told import Told
+from pleinair.pouring.told import PourSettings
 from pleinair.sources.describing import autoencoder, generation
 from vectors import framed, safetensors
 
@@ -198,25 +198,27 @@ def whole(tmp_path, name, said=None, file="a model.safetensors", more=()):
 
 def test_a_file_says_what_it_predicts_or_has_to_be_told(tmp_path):
     for name, said, prediction in PREDICTED:
-        scheduler = opened(whole(tmp_path, name, said), None, Told()).model.scheduler
+        scheduler = opened(whole(tmp_path, name, said), None, PourSettings()).model.scheduler
         assert scheduler["prediction_type"] == prediction, said
     silent = whole(tmp_path, "SD 2", {"modelspec.resolution": "768x768"})
     with pytest.raises(RequestError, match="does not say what it predicts; give --prediction v_prediction"):
-        opened(silent, None, Told())
-    told = opened(whole(tmp_path, "XL", {"ss_zero_terminal_snr": "True"}), None, Told("v_prediction")).model.scheduler
+        opened(silent, None, PourSettings())
+    told = opened(
+        whole(tmp_path, "XL", {"ss_zero_terminal_snr": "True"}), None, PourSettings("v_prediction")
+    ).model.scheduler
     assert (told["rescale_betas_zero_snr"], told["timestep_spacing"]) == (True, "trailing")
 
 
 PAINTED = (  # kind of model, what is told of it; steps, guidance, sampler and side that it paints with
-    ("SD 1", Told(), (20, 7.5, "pndm", 512)),
-    ("XL", Told(), (20, 5.0, "euler", 1024)),
-    ("XL", Told(spacing="trailing"), (4, 1.0, "euler", 1024)),
-    ("XL", Told(spacing="trailing", defaults={"steps": 8}), (8, 1.0, "euler", 1024)),
-    ("XL", Told(prediction="sample"), (1, 1.0, "euler", 1024)),
-    ("XL", Told(sampler="lcm", defaults={"timesteps": [800], "guidance": 1.0}), (1, 1.0, "lcm", 1024)),
-    ("SD 1", Told(sampler="lcm", defaults={"steps": 4, "guidance": 1.5}), (4, 1.5, "lcm", 512)),
-    ("SD 2", Told("epsilon"), (20, 7.5, "pndm", 512)),
-    ("SD 2", Told("v_prediction"), (20, 7.5, "ddim", 768)),
+    ("SD 1", PourSettings(), (20, 7.5, "pndm", 512)),
+    ("XL", PourSettings(), (20, 5.0, "euler", 1024)),
+    ("XL", PourSettings(spacing="trailing"), (4, 1.0, "euler", 1024)),
+    ("XL", PourSettings(spacing="trailing", defaults={"steps": 8}), (8, 1.0, "euler", 1024)),
+    ("XL", PourSettings(prediction="sample"), (1, 1.0, "euler", 1024)),
+    ("XL", PourSettings(sampler="lcm", defaults={"timesteps": [800], "guidance": 1.0}), (1, 1.0, "lcm", 1024)),
+    ("SD 1", PourSettings(sampler="lcm", defaults={"steps": 4, "guidance": 1.5}), (4, 1.5, "lcm", 512)),
+    ("SD 2", PourSettings("epsilon"), (20, 7.5, "pndm", 512)),
+    ("SD 2", PourSettings("v_prediction"), (20, 7.5, "ddim", 768)),
 )
 
 
@@ -229,12 +231,12 @@ def test_what_is_told_is_what_it_paints_with(tmp_path):
     for name, said, wanted in PAINTED:
         assert painted(whole(tmp_path, name), said) == wanted, (name, said)
     turbo = whole(tmp_path, "XL", {"modelspec.resolution": "512x512"})
-    assert painted(turbo, Told(spacing="trailing")) == (4, 1.0, "euler", 512)
+    assert painted(turbo, PourSettings(spacing="trailing")) == (4, 1.0, "euler", 512)
     sdxs = whole(tmp_path, "SDXS", more={TINY: (8, 4, 3, 3)})
-    assert painted(sdxs, Told()) == (1, 1.0, "euler", 512)
-    assert painted(whole(tmp_path, "SDXS"), Told()) == (20, 7.5, "pndm", 512)
+    assert painted(sdxs, PourSettings()) == (1, 1.0, "euler", 512)
+    assert painted(whole(tmp_path, "SDXS"), PourSettings()) == (20, 7.5, "pndm", 512)
     with pytest.raises(RequestError, match="unknown spacing 'karras'"):
-        opened(turbo, None, Told(spacing="karras"))
+        opened(turbo, None, PourSettings(spacing="karras"))
 
 
 NAMES = {  # name of a file, and the options that its note names
@@ -251,9 +253,13 @@ NAMES = {  # name of a file, and the options that its note names
 def test_what_weights_do_not_show_is_spoken_of(tmp_path):
     for name, words in NAMES.items():
         file = whole(tmp_path, "XL", file=name)
-        assert any(re.search(words, note) for note in opened(file, None, Told()).notes), name
-        assert not [note for note in opened(file, None, Told(spacing="trailing")).notes if "weights do not" in note]
-    assert not [note for note in opened(whole(tmp_path, "XL LCM"), None, Told()).notes if "weights do not" in note]
+        assert any(re.search(words, note) for note in opened(file, None, PourSettings()).notes), name
+        assert not [
+            note for note in opened(file, None, PourSettings(spacing="trailing")).notes if "weights do not" in note
+        ]
+    assert not [
+        note for note in opened(whole(tmp_path, "XL LCM"), None, PourSettings()).notes if "weights do not" in note
+    ]
 
 
 def test_diffusers_names_in_one_file_are_read_and_judged(tmp_path):
@@ -262,7 +268,7 @@ def test_diffusers_names_in_one_file_are_read_and_judged(tmp_path):
     shapes |= {"vae.decoder.mid_block.resnets.0.norm1.weight": (8,)}
     file = tmp_path / "own.safetensors"
     file.write_bytes(safetensors({key: np.ones(shape, np.float32) for key, shape in shapes.items()}))
-    found = opened(file, None, Told())
+    found = opened(file, None, PourSettings())
     assert found.notes[0] == "it is Stable Diffusion XL"
     assert {folder: set(named) for folder, named in found.weights.items()} == {
         folder: {name.removeprefix(f"{folder}.") for name in shapes if name.startswith(f"{folder}.")}
@@ -272,7 +278,7 @@ def test_diffusers_names_in_one_file_are_read_and_judged(tmp_path):
 
 def test_vectors_behind_the_words_are_left_out_and_spoken_of(tmp_path):
     tokens = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
-    found = opened(whole(tmp_path, "SD 1", more={tokens: (49410, 1)}), None, Told())
+    found = opened(whole(tmp_path, "SD 1", more={tokens: (49410, 1)}), None, PourSettings())
     name = "embeddings.token_embedding.weight"
     text = found.weights["text_encoder"]
     assert text.shapes[name] == text[name].raw.shape == (49408, 1)
@@ -284,7 +290,7 @@ def test_numbers_that_nothing_reads_are_refused(tmp_path):
     header = {f"{NETWORK}out.2.weight": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}
     file.write_bytes(framed(json.dumps(header).encode(), bytes(4)))
     with pytest.raises(ExportError, match="has model.diffusion_model.out.2.weight as U8, .*; choose the file of 16"):
-        opened(file, None, Told())
+        opened(file, None, PourSettings())
 
 
 @pytest.mark.parametrize("name", DESCRIBED)
@@ -293,7 +299,7 @@ def test_a_single_file_is_described_as_its_folder_would_be(tmp_path, name):
     shapes = MODELS[name][0] | {f"{prefix}ln_final.weight": (8,) for prefix in texts} | {VAE: (8,)}
     file = tmp_path / "a: model.safetensors"
     file.write_bytes(safetensors({key: np.ones(shape, np.float32) for key, shape in shapes.items()}))
-    found = opened(file, None, Told())
+    found = opened(file, None, PourSettings())
     model = found.model
     rules = model.rules
     assert (generation(model), rules.tasks(model), rules.guidance(model)) == (family, jobs, guidance)
@@ -314,7 +320,7 @@ def test_taesd_is_a_vae_of_a_file_and_of_two(tmp_path):
         safetensors({"1.weight": np.ones((8, 4, 3, 3), np.float32), "3.conv.0.bias": np.ones(8, np.float32)})
     )
     with pytest.raises(ExportError, match="'taesd_encoder.safetensors', the other half of TAESD, is not beside it"):
-        opened(whole, decoder, Told())
+        opened(whole, decoder, PourSettings())
     encoder.write_bytes(safetensors({"0.weight": np.ones((8, 3, 3, 3), np.float32)}))
     one = tmp_path / "diffusion_pytorch_model.safetensors"
     one.write_bytes(safetensors({"decoder.layers.0.weight": np.ones((8, 4, 3, 3), np.float32)}))
@@ -324,7 +330,7 @@ def test_taesd_is_a_vae_of_a_file_and_of_two(tmp_path):
         (encoder, {"decoder.layers.0.weight", "decoder.layers.2.conv.0.bias", "encoder.layers.0.weight"}),
         (decoder, {"decoder.layers.0.weight", "decoder.layers.2.conv.0.bias", "encoder.layers.0.weight"}),
     ):
-        found = opened(whole, vae, Told())
+        found = opened(whole, vae, PourSettings())
         assert set(found.weights["vae"]) == keys
         made = autoencoder(found.model)
         assert (made.kind, made.scale, found.model.index["vae"]) == ("plain", 1.0, ["diffusers", "AutoencoderTiny"])

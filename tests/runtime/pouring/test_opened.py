@@ -12,7 +12,7 @@ from pleinair.cli import app as cli
 from pleinair.errors import ExportError, RequestError
 from pleinair.pouring.names import unet
 from pleinair.pouring.opened import opened
-from pleinair.pouring.told import Told
+from pleinair.pouring.told import PourSettings
 from pleinair.pouring.topologies import agrees, find
 from vectors import safetensors
 
@@ -29,18 +29,20 @@ def folder(tmp_path):
 
 
 def test_what_is_told_of_a_folder_is_what_it_paints_with(folder):
-    plain = opened(folder, None, Told()).model
-    told = opened(folder, None, Told(prediction="sample", spacing="trailing")).model
+    plain = opened(folder, None, PourSettings()).model
+    told = opened(folder, None, PourSettings(prediction="sample", spacing="trailing")).model
     assert (plain.defaults.steps, told.defaults.steps, told.defaults.guidance) == (20, 1, 1.0)
     assert (told.scheduler["prediction_type"], told.scheduler["timestep_spacing"]) == ("sample", "trailing")
     (folder / "pleinair.json").write_text(json.dumps({"defaults": {"steps": 9, "guidance": 3.0}}))
-    both = opened(folder, None, Told(defaults={"steps": 4})).model.defaults
+    both = opened(folder, None, PourSettings(defaults={"steps": 4})).model.defaults
     assert (both.steps, both.guidance) == (4, 3.0)
 
 
 def test_a_vae_may_be_a_folder_of_its_own_or_of_a_whole_model(folder):
     for vae in (folder, folder / "vae"):
-        assert set(opened(folder, vae, Told()).weights["vae"]) == set(opened(folder, None, Told()).weights["vae"])
+        assert set(opened(folder, vae, PourSettings()).weights["vae"]) == set(
+            opened(folder, None, PourSettings()).weights["vae"]
+        )
 
 
 def test_another_unet_takes_the_place_of_a_models(folder, tmp_path, single, weights):
@@ -52,21 +54,21 @@ def test_another_unet_takes_the_place_of_a_models(folder, tmp_path, single, weig
     for tensors in (old, bare, own, {f"unet.{key}": each for key, each in own.items()}):
         file.write_bytes(safetensors(tensors))
         for model in (folder, single()):
-            found = opened(model, None, Told(), file)
+            found = opened(model, None, PourSettings(), file)
             assert set(found.weights["unet"]) == set(own)
             assert not found.weights["unet"]["conv_in.weight"].raw.any()
             assert (
                 "its name speaks of Lightning" in found.notes[-1] and "--spacing trailing --steps 4" in found.notes[-1]
             )
             assert found.unused({part: set(found.weights[part]) for part in found.weights}) == []
-    assert not opened(folder, None, Told(spacing="trailing"), file).notes
+    assert not opened(folder, None, PourSettings(spacing="trailing"), file).notes
     with pytest.raises(RequestError, match="check the path after --unet"):
-        opened(folder, None, Told(), tmp_path / "absent")
+        opened(folder, None, PourSettings(), tmp_path / "absent")
     file.write_bytes(safetensors(bare | {"out.2.scale_weight": np.ones(1, np.float32)}))
     with pytest.raises(ExportError, match="scaled 8-bit weights"):
-        opened(folder, None, Told(), file)
+        opened(folder, None, PourSettings(), file)
     with pytest.raises(ExportError, match="no model that is known"):
-        opened(folder, None, Told(), folder / "text_encoder" / "model.safetensors")
+        opened(folder, None, PourSettings(), folder / "text_encoder" / "model.safetensors")
 
 
 def test_weights_of_a_unet_that_its_graph_does_not_ask_for_are_another_network(single):
@@ -78,7 +80,7 @@ def test_weights_of_a_unet_that_its_graph_does_not_ask_for_are_another_network(s
         (f"{NETWORK}out.2.lora_up.weight", True),
         ("noise.weight", True),
     ):
-        found = opened(leave(name), None, Told())
+        found = opened(leave(name), None, PourSettings())
         taken = {part: {key for key in found.weights[part] if "motion" not in key} for part in found.weights}
         taken["unet"] -= {key for key in taken["unet"] if "lora" in key}
         if fine:
@@ -111,7 +113,7 @@ def test_a_network_may_be_spelled_otherwise_and_no_other_is_taken_for_it():
 
 
 def test_where_no_topology_fits_what_does_is_named():
-    found = opened(SOURCE, None, Told())
+    found = opened(SOURCE, None, PourSettings())
     vae, config = dict(found.weights["vae"].shapes), found.model.configs["vae"]
     half = {key: shape for key, shape in vae.items() if key.startswith(("decoder", "post"))}
     wide = {key: (9, *shape[1:]) for key, shape in vae.items()}

@@ -14,7 +14,7 @@ from pleinair.bundle.opening import default_path, open_bundle
 from pleinair.bundle.verifying import file_info
 from pleinair.cli import app as cli
 from pleinair.cli.given import at_hand
-from pleinair.cli.models import description
+from pleinair.cli.info import description
 from pleinair.engines import engine as engines
 from pleinair.engines.engine import installed
 from pleinair.errors import ExportError, RequestError, ResourceError

@@ -1,5 +1,6 @@
 """The table of options: what is made of it, and that a line added to it is all that a new option takes."""
 
+import inspect
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from pleinair.errors import RequestError
 from pleinair.files.metadata import read
 from pleinair.request.help import page, schema
 from pleinair.request.keywords import Options
+from pleinair.request.loading import LOADING
 from pleinair.request.options import OPTIONS, PARAMETERS
 from pleinair.request.record import tells_empty_apart
 from pleinair.request.request import resolve
@@ -31,6 +33,16 @@ def pipe():
 
 def test_editors_are_told_every_option():
     assert [*Options.__annotations__] == [name for name in OPTIONS if name not in PARAMETERS]
+
+
+def test_load_takes_what_its_table_says():
+    """Beside what only Python can give: a function."""
+    parameters = inspect.signature(pleinair.load).parameters
+    assert [name for name in parameters if name != "on_load"] == [*LOADING]
+    assert parameters["verify"].default is LOADING["verify"].default
+    for name, wrong in {"threads": 0, "memory": "little"}.items():
+        with pytest.raises(RequestError, match=name):
+            pleinair.load(**{"engine": "fake", name: wrong})
 
 
 def test_the_page_is_that_of_the_table():

@@ -9,7 +9,7 @@ import pytest
 
 from pleinair.errors import RequestError
 from pleinair.sampling.noise import (
-    KINDS,
+    NOISES,
     NoiseSource,
     NumpyNoise,
     PhiloxNoise,
@@ -98,7 +98,7 @@ def test_numpy_noise_is_that_of_the_legacy_generator():
         assert np.array_equal(ours.normal(shape), theirs.randn(*shape).astype(np.float32))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NOISES)
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (4, 1, 1), (4, 5, 3), (2, 4, 8, 8)])
 def test_every_kind_gives_every_shape(kind, shape):
     generator: NoiseSource = source(3, kind)
@@ -107,7 +107,7 @@ def test_every_kind_gives_every_shape(kind, shape):
     assert not np.array_equal(numbers, generator.normal(shape)) or not numbers.size
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NOISES)
 def test_noise_is_standard_normal(kind):
     numbers = source(0, kind).normal((400_000,))
     assert abs(numbers.mean()) < 0.005 and abs(numbers.std() - 1) < 0.005 and np.isfinite(numbers).all()
@@ -117,7 +117,7 @@ def test_noise_is_standard_normal(kind):
         assert abs(np.mean(numbers < below) - share) < 0.003
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NOISES)
 def test_a_batch_equals_its_singles_and_seeds_differ(kind):
     together = stacked([source(1, kind), source(2, kind)], (4, 9, 7))
     assert np.array_equal(together[1], source(2, kind).normal((4, 9, 7)))
@@ -125,7 +125,7 @@ def test_a_batch_equals_its_singles_and_seeds_differ(kind):
 
 
 def test_only_philox_takes_all_64_bits_of_a_seed():
-    for kind in KINDS:
+    for kind in NOISES:
         low, high = source(9, kind).normal((20,)), source(9 + (1 << 32), kind).normal((20,))
         assert np.array_equal(low, high) == (kind != "philox")
 
@@ -137,7 +137,7 @@ def test_variations_equal_a1111s(name):
     np.testing.assert_allclose(varied, GOLDEN[name], rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NOISES)
 def test_only_the_first_draw_varies(kind):
     plain, varied = source(1, kind), source(1, kind, 2, 0.3)
     assert np.abs(plain.normal((4, 8, 8)) - varied.normal((4, 8, 8))).max() > 0.1

@@ -20,9 +20,10 @@ from pleinair.sampling.noise import TorchNoise, stacked
 from pleinair.sampling.path import Path as NoisePath
 from pleinair.sampling.path import Point
 from pleinair.sampling.predictions import TO_X0, prediction_type
+from pleinair.sampling.runge_kutta import restarted
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.sigmas import beta_quantile
-from pleinair.sampling.solvers import multistep, restarted
+from pleinair.sampling.solvers import multistep
 from pleinair.sampling.spacings import resolve_spacing
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "trajectories.npz")

@@ -25,7 +25,7 @@ def pipe():
 def recorded(pipe, folder, name, **options):
     frames = pipe.stream("a boat", **options)
     seeds = options["seed"] if isinstance(options["seed"], list) else [options["seed"]]
-    return list(filming.recorded(frames, planned_films(folder / name, seeds)))
+    return list(filming.Filming(planned_films(folder / name, seeds)).through(frames))
 
 
 def test_recording_shows_every_step_and_ends_with_the_picture(pipe, tmp_path):
@@ -67,7 +67,7 @@ def test_a_picture_suffix_makes_a_strip(pipe, tmp_path, name):
 def test_a_film_of_small_previews_has_the_size_of_the_picture(pipe, tmp_path):
     frames = pipe.stream("a boat", seed=1, steps=3)
     small = (replace(frame, preview=lambda: [painting(1, (16, 16))]) for frame in frames)
-    assert list(filming.recorded(small, [tmp_path / "f.gif"]))
+    assert list(filming.Filming([tmp_path / "f.gif"]).through(small))
     assert [frame.size for frame in opened(tmp_path / "f.gif")[0]] == [(128, 128)] * 4
 
 
@@ -78,7 +78,7 @@ FILMS = [*SUFFIXES, ".jpg"]
 def filmed(pipe, file, prompt=WORDS, metadata=True, **options):
     """A film of a picture of seed 7, which is returned."""
     options = {"seed": 7, "steps": 3, "width": 64, "height": 64, **options}
-    *_, last = filming.recorded(pipe.stream(prompt, "fog", **options), [file], metadata=metadata)
+    *_, last = filming.Filming([file], metadata=metadata).through(pipe.stream(prompt, "fog", **options))
     return last.result
 
 
@@ -148,12 +148,12 @@ def test_each_film_of_a_batch_has_its_own_seed(pipe, tmp_path):
     assert [(ours["seed"], ours.get("batch_seeds")) for ours in records] == [(3, [3, 1]), (1, [3, 1]), (2, None)]
 
 
-def test_a_strip_with_too_long_a_prompt_says_what_is_left_out(pipe, tmp_path):
-    said = []
+def test_a_strip_with_too_long_a_prompt_says_what_is_left_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     long = "\U0001f6a4" * 8_500  # 4 bytes each, as EXIF has them
-    frames = pipe.stream(long, long, seed=1, steps=1, width=64, height=64)
-    list(filming.recorded(frames, [tmp_path / "f.jpg"], warnings=said))
-    assert len(said) == 1 and "64 KiB" in said[0]
+    arguments = ["--engine", "fake", "--steps", "1", "--size", "64x64", "-o", "b.png", "--film", "f.jpg"]
+    assert cli.run(["generate", long, "--negative", long, *arguments]) == 0
+    assert capsys.readouterr().err.count("64 KiB") == 1
     assert read(tmp_path / "f.jpg").prompt == long
 
 
@@ -185,7 +185,7 @@ def test_damaged_films_are_read_or_refused(pipe, tmp_path, suffix):
 
 
 def test_leaving_early_writes_no_film(pipe, tmp_path):
-    for frame in filming.recorded(pipe.stream("a boat", seed=1, steps=5), [tmp_path / "f.gif"]):
+    for frame in filming.Filming([tmp_path / "f.gif"]).through(pipe.stream("a boat", seed=1, steps=5)):
         if frame.step == 3:
             break
     assert list(tmp_path.iterdir()) == []
@@ -193,7 +193,7 @@ def test_leaving_early_writes_no_film(pipe, tmp_path):
 
 def test_a_picture_is_passed_on_before_its_film_is_written(pipe, tmp_path):
     files = planned_films(tmp_path / "f.gif", [1, 2])
-    for frame in filming.recorded(pipe.stream("a boat", seed=[1, 2], steps=2), files):
+    for frame in filming.Filming(files).through(pipe.stream("a boat", seed=[1, 2], steps=2)):
         if frame.result:
             assert not files[frame.seeds[0] - 1].exists()
     assert all(file.exists() for file in files)

@@ -13,6 +13,7 @@ import pleinair
 from pleinair.cli import app as cli
 from pleinair.errors import EngineError, ResourceError
 from pleinair.files.output import write
+from pleinair.tasks import lines as list_lines
 from pleinair.tasks import lists as jobs
 
 pytestmark = pytest.mark.usefixtures("silent_storybook")
@@ -30,11 +31,11 @@ def in_a_folder(tmp_path, monkeypatch):
 
 
 def read(pipe, text, common=QUICK):
-    return list(jobs.read(io.BytesIO(text if isinstance(text, bytes) else text.encode()), pipe.bundle, common))
+    return list(list_lines.read(io.BytesIO(text if isinstance(text, bytes) else text.encode()), pipe.bundle, common))
 
 
 def paint(pipe, text, common=QUICK, **options):
-    lines = jobs.read(io.BytesIO(text.encode()), pipe.bundle, common)
+    lines = list_lines.read(io.BytesIO(text.encode()), pipe.bundle, common)
     return jobs.run(lines, pipe, Path(), ledger=Path("list.pictures.jsonl"), **options)
 
 
@@ -50,7 +51,7 @@ a red house
   (a cat:1.2), [a dog]
 """
     first, second, third = read(pipe, text)
-    assert first == jobs.Line(2, "a red house", None, QUICK, None)
+    assert first == list_lines.Line(2, "a red house", None, QUICK, None)
     assert second.number == 4 and (second.prompt, second.negative) == ("a boat", "fog")
     assert second.options == {"seed": 7, "steps": 3, "width": 64, "height": 32} and second.output == Path("boat.webp")
     assert third.number == 5 and third.prompt == "(a cat:1.2), [a dog]"
@@ -107,7 +108,7 @@ def test_common_options_hold_where_a_line_is_silent(pipe):
 def test_a_bad_line_is_named_and_the_others_are_understood(pipe, line, words):
     raw = line if isinstance(line, bytes) else line.encode()
     before, bad, after = read(pipe, b"first\n" + raw.replace(b"\n", b"") + b"\nlast\n")
-    assert isinstance(bad, jobs.BadLine) and bad.line == 2 and words in bad.reason, bad
+    assert isinstance(bad, list_lines.BadLine) and bad.line == 2 and words in bad.reason, bad
     assert len(bad.reason) < 600 and (before.prompt, after.prompt, after.number) == ("first", "last", 3)
 
 
@@ -120,12 +121,12 @@ def test_lists_are_read_no_further_than_asked(pipe):
             return b"a boat\n"
 
     stream = Endless()
-    assert len(list(islice(jobs.read(stream, pipe.bundle), 3))) == 3 and stream.told == 3
+    assert len(list(islice(list_lines.read(stream, pipe.bundle), 3))) == 3 and stream.told == 3
 
 
 def test_a_list_that_is_not_there(pipe):
     with pytest.raises(ResourceError, match="check the path"):
-        list(jobs.read(Path("no-such-list"), pipe.bundle))
+        list(list_lines.read(Path("no-such-list"), pipe.bundle))
 
 
 LIST = """a house
@@ -227,13 +228,13 @@ def test_two_lines_that_want_one_file(pipe):
     text = '{"prompt": "a", "output": "x.png"}\n{"prompt": "b", "output": "x.png"}'
     for _ in range(2):
         first, second = paint(pipe, text)
-        assert isinstance(first, jobs.Painted) and isinstance(second, jobs.BadLine)
+        assert isinstance(first, jobs.Painted) and isinstance(second, list_lines.BadLine)
 
 
 @pytest.mark.parametrize("output", ["x.npz", "x.bmp", "x", "no/such/x.png"])
 def test_an_output_that_cannot_be_makes_its_line_bad(pipe, output):
     bad, good = paint(pipe, json.dumps({"prompt": "a", "output": output}) + "\na house")
-    assert isinstance(bad, jobs.BadLine) and isinstance(good, jobs.Painted) and len(files()) == 1
+    assert isinstance(bad, list_lines.BadLine) and isinstance(good, jobs.Painted) and len(files()) == 1
 
 
 def test_a_line_that_fails_while_it_is_painted_does_not_stop_the_rest(pipe, monkeypatch):
@@ -248,7 +249,7 @@ def test_a_line_that_fails_while_it_is_painted_does_not_stop_the_rest(pipe, monk
 
     monkeypatch.setattr(pipe, "stream", failing)
     reports = list(paint(pipe, "a\nbad\nhuge\nb"))
-    assert [isinstance(each, jobs.BadLine) for each in reports] == [False, True, True, False]
+    assert [isinstance(each, list_lines.BadLine) for each in reports] == [False, True, True, False]
     assert "--guidance" in reports[1].reason and "memory" in reports[2].reason
 
 
@@ -261,7 +262,7 @@ def test_a_full_disk_ends_the_list(pipe):
 
 
 def test_a_folder_that_is_not_there(pipe):
-    lines = jobs.read(io.BytesIO(b"a"), pipe.bundle, QUICK)
+    lines = list_lines.read(io.BytesIO(b"a"), pipe.bundle, QUICK)
     with pytest.raises(ResourceError, match="create it"):
         list(jobs.run(lines, pipe, Path("nowhere")))
 

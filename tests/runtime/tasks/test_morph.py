@@ -16,7 +16,7 @@ from pleinair.errors import RequestError
 from pleinair.files.metadata import read
 from pleinair.network.guidance import Guide
 from pleinair.sampling.noise import TorchNoise
-from pleinair.tasks import morph
+from pleinair.tasks import mixing, morph
 
 HOUSE, BOAT = "a red house on a snowy hill at night", "a blue boat on the sea at sunset"
 
@@ -83,7 +83,7 @@ def test_one_seed_shares_all_noise_between_frames(pipe):
 
 def test_noise_between_seeds_keeps_its_variance():
     for share in (0.1, 0.5, 0.9):
-        between = morph.Between(TorchNoise(1), TorchNoise(2), share)
+        between = mixing.Between(TorchNoise(1), TorchNoise(2), share)
         for _ in range(3):
             noise = between.normal((4, 32, 32))
             assert noise.std() == pytest.approx(1, abs=0.04) and noise.dtype == np.float32
@@ -137,7 +137,7 @@ def attention(query, text):
 def test_texts_of_different_length_are_repeated_which_attention_does_not_notice():
     random = np.random.default_rng(1)
     a, b = (random.normal(size=(1, 77 * chunks, 8)).astype(np.float32) for chunks in (2, 3))
-    long_a, long_b = morph.alike(a, b)
+    long_a, long_b = mixing.alike(a, b)
     assert long_a.shape == long_b.shape == (1, 77 * 6, 8)
     query = random.normal(size=(5, 8))
     np.testing.assert_allclose(attention(query, long_a[0]), attention(query, a[0]), atol=1e-6)
@@ -147,7 +147,7 @@ def test_texts_of_different_length_are_repeated_which_attention_does_not_notice(
 def test_guides_are_mixed_part_by_part():
     zeros = {"text": np.zeros((1, 77, 4), np.float32), "pooled": np.zeros((1, 6), np.float32)}
     ones = {"text": np.ones((1, 154, 4), np.float32), "pooled": np.ones((1, 6), np.float32)}
-    middle = morph.mixed(Guide((zeros, zeros), (1.0, 0.5), zeros), Guide((ones, ones), (2.0, 1.5), ones), 0.25)
+    middle = mixing.mixed(Guide((zeros, zeros), (1.0, 0.5), zeros), Guide((ones, ones), (2.0, 1.5), ones), 0.25)
     assert len(middle.parts) == 2 and middle.weights == (1.25, 0.75)
     for told in (*middle.parts, middle.negative):
         assert told["text"].shape == (1, 154, 4) and told["pooled"].shape == (1, 6)
@@ -176,9 +176,9 @@ def test_warnings_about_a_prompt_are_passed_on(pipe):
 def test_latents_of_two_pictures_keep_their_contrast():
     random = np.random.default_rng(1)
     a, b = (random.normal(3, 2, (1, 4, 16, 16)).astype(np.float32) for _ in range(2))
-    middle = morph.mixed_latents(a, b, 0.5)
+    middle = mixing.mixed_latents(a, b, 0.5)
     assert middle.std((2, 3)) == pytest.approx((a.std((2, 3)) + b.std((2, 3))) / 2, rel=1e-3)
-    np.testing.assert_allclose(morph.mixed_latents(a, a, 0.5), a, atol=1e-5)
+    np.testing.assert_allclose(mixing.mixed_latents(a, a, 0.5), a, atol=1e-5)
 
 
 def drawn(colour, size=(64, 64)):

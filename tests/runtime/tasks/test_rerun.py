@@ -17,7 +17,8 @@ from pleinair.files.metadata import read
 from pleinair.files.output import write
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
-from pleinair.tasks.rerun import difference, open_pixels, rerun
+from pleinair.tasks.comparing import difference, open_pixels
+from pleinair.tasks.rerun import rerun
 from vectors import safetensors, some_vectors
 
 pytestmark = pytest.mark.usefixtures("silent_storybook")

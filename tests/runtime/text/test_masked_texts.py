@@ -6,7 +6,7 @@ import pleinair
 from bundles import edit_manifest, modern_copy
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.fake import FakeEngine
-from pleinair.text.reader import Reader
+from pleinair.text.reader import PromptReader
 from pleinair.text.report import report
 
 
@@ -45,7 +45,7 @@ def test_what_is_read_before_a_text_is_not_told_on(tmp_path):
 
 def tokens_of(bundle, prompt):
     """What is told of how a prompt is read."""
-    (chunk,) = report(Reader(bundle), prompt, "", 1)["parts"][0]["versions"][0]["chunks"]
+    (chunk,) = report(PromptReader(bundle), prompt, "", 1)["parts"][0]["versions"][0]["chunks"]
     return chunk
 
 

@@ -6,7 +6,9 @@ from time import process_time
 
 import pytest
 
-from pleinair.text.syntax import MOST, Part, pieces, split_parts, versions
+from pleinair.text.emphasis import pieces
+from pleinair.text.schedule import versions
+from pleinair.text.syntax import MOST, PromptPart, split_parts
 
 
 def read(text):
@@ -85,13 +87,13 @@ def test_malformed_weights_are_read_as_a1111_reads_them_and_said(text, expected,
 @pytest.mark.parametrize(
     "text, expected",
     [
-        ("a", [Part("a", 1.0)]),
-        ("a AND b", [Part("a", 1.0), Part(" b", 1.0)]),
-        ("a :1.2 AND b:0.5 AND c", [Part("a", 1.2), Part(" b", 0.5), Part(" c", 1.0)]),
-        ("a:-1 AND b:.5", [Part("a", -1.0), Part(" b", 0.5)]),
-        ("a:1e3 AND (b:2)", [Part("a:1e3", 1.0), Part(" (b:2)", 1.0)]),
-        ("BAND ANDY and", [Part("BAND ANDY and", 1.0)]),
-        ("a\nb: 2\n", [Part("a\nb", 2.0)]),
+        ("a", [PromptPart("a", 1.0)]),
+        ("a AND b", [PromptPart("a", 1.0), PromptPart(" b", 1.0)]),
+        ("a :1.2 AND b:0.5 AND c", [PromptPart("a", 1.2), PromptPart(" b", 0.5), PromptPart(" c", 1.0)]),
+        ("a:-1 AND b:.5", [PromptPart("a", -1.0), PromptPart(" b", 0.5)]),
+        ("a:1e3 AND (b:2)", [PromptPart("a:1e3", 1.0), PromptPart(" (b:2)", 1.0)]),
+        ("BAND ANDY and", [PromptPart("BAND ANDY and", 1.0)]),
+        ("a\nb: 2\n", [PromptPart("a\nb", 2.0)]),
     ],
 )
 def test_parts(text, expected):
@@ -102,9 +104,9 @@ def test_parts(text, expected):
 
 def test_a_number_at_the_end_of_a_prompt_is_its_weight_and_that_is_said():
     warnings = {}
-    assert split_parts("a photo, 16:9", warnings) == [Part("a photo, 16", 9.0)]
+    assert split_parts("a photo, 16:9", warnings) == [PromptPart("a photo, 16", 9.0)]
     assert "weight of the whole prompt" in next(iter(warnings))
-    assert split_parts("a AND ", warnings)[1] == Part(" ", 1.0)
+    assert split_parts("a AND ", warnings)[1] == PromptPart(" ", 1.0)
     assert "side of AND is empty" in list(warnings)[1]
     assert split_parts("a:" + "9" * 500, {})[0].weight == MOST
 

@@ -15,7 +15,7 @@ from pleinair.engines.graphs import open_graph
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.text.chunks import BACKTRACK
 from pleinair.text.encoders import NORM
-from pleinair.text.reader import Reader
+from pleinair.text.reader import PromptReader
 from pleinair.text.report import report, report_lines
 from vectors import safetensors, some_vectors
 
@@ -56,7 +56,7 @@ class Reading:
 def reader(folder=None, **options):
     bundle = open_bundle(folder)
     graph = Counted(bundle)
-    return Reading(Reader(bundle, **options), graph), graph
+    return Reading(PromptReader(bundle, **options), graph), graph
 
 
 def text_of(guide):

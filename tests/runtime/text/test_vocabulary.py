@@ -14,7 +14,7 @@ from pleinair.bundle.opening import bundle_identity, default_path, open_bundle
 from pleinair.cli import app as cli
 from pleinair.tasks.morph import morph
 from pleinair.tasks.rerun import rerun
-from pleinair.text.reader import Reader
+from pleinair.text.reader import PromptReader
 from pleinair.text.report import report
 from pleinair.text.vocabulary import FUNCTION_WORDS, size_warnings, told_apart, word_warnings, words
 from vectors import safetensors, some_vectors
@@ -35,7 +35,7 @@ def recipe(monkeypatch):
 
 
 def said(prompt, negative="", steps=10, **options):
-    return report(Reader(open_bundle(), **options), prompt, negative, steps)["warnings"]
+    return report(PromptReader(open_bundle(), **options), prompt, negative, steps)["warnings"]
 
 
 def knowing(folder, vocabulary, sizes=None):

@@ -7,7 +7,7 @@
     NovelAI                `Comment`: a JSON object
     Fooocus                `parameters`: a JSON object, where `fooocus_scheme` says so
 
-What has no counterpart here is named in `Record.warnings`; nothing is guessed in silence.
+What has no counterpart here is named in `ForeignRecord.warnings`; nothing is guessed in silence.
 """
 
 from functools import partial
@@ -17,7 +17,7 @@ from pleinair.files.foreign.fooocus import read_fooocus
 from pleinair.files.foreign.infotext import read_infotext
 from pleinair.files.foreign.invokeai import read_dream, read_invokeai, read_old_invokeai
 from pleinair.files.foreign.novelai import read_novelai
-from pleinair.files.foreign.record import Record, lost_fields
+from pleinair.files.foreign.record import ForeignRecord, lost_fields
 
 COMMENTS = ("parameters", "UserComment", "comment")
 BESIDE = {  # texts that only repeat a record, are for its tool alone, or say nothing of how a picture was made
@@ -28,7 +28,7 @@ BESIDE = {  # texts that only repeat a record, are for its tool alone, or say no
 }
 
 
-def read_foreign(texts: dict[str, str], size: tuple[int, int] | None = None) -> tuple[Record, str] | None:
+def read_foreign(texts: dict[str, str], size: tuple[int, int] | None = None) -> tuple[ForeignRecord, str] | None:
     """The record of whichever tool wrote these texts into a picture of this size, and the text it was read from."""
     found = _recognised(texts, size)
     if found is None:
@@ -38,7 +38,7 @@ def read_foreign(texts: dict[str, str], size: tuple[int, int] | None = None) -> 
     return record, texts[name]
 
 
-def _recognised(texts: dict[str, str], size: tuple[int, int] | None) -> tuple[str, Record] | None:
+def _recognised(texts: dict[str, str], size: tuple[int, int] | None) -> tuple[str, ForeignRecord] | None:
     """The first text that a reader makes sense of, and what it says."""
     readers = (
         ("invokeai_metadata", read_invokeai),

@@ -13,7 +13,7 @@ from pleinair.checks import one_line
 from pleinair.files.foreign.node_graph import SIDES, TEXTS, NodeGraph, saved, size_of
 from pleinair.files.foreign.record import (
     MAX_LISTED,
-    Record,
+    ForeignRecord,
     check_prompt,
     lost_fields,
     parsed,
@@ -56,13 +56,13 @@ USUAL = {  # input -> the values with which it asks for nothing
 }
 
 
-def read_comfyui(text: str, size: tuple[int, int] | None = None) -> Record | None:
+def read_comfyui(text: str, size: tuple[int, int] | None = None) -> ForeignRecord | None:
     """The graph of a `prompt` chunk in a picture of this size."""
     raw = parsed(text)
     nodes = {str(name): node for name, node in raw.items() if _is_node(node)} if isinstance(raw, dict) else {}
     if not nodes:
         return None
-    record, graph = Record("ComfyUI"), NodeGraph(nodes)
+    record, graph = ForeignRecord("ComfyUI"), NodeGraph(nodes)
     inputs = sum(len(node["inputs"]) for node in nodes.values())
     if len(nodes) > MAX_NODES or inputs > MAX_INPUTS:
         return _unread(graph, record, f"the graph has {len(nodes)} nodes and {inputs} inputs, more than are followed")
@@ -86,7 +86,7 @@ def read_comfyui(text: str, size: tuple[int, int] | None = None) -> Record | Non
     return record
 
 
-def _unread(graph: NodeGraph, record: Record, why: str) -> Record:
+def _unread(graph: NodeGraph, record: ForeignRecord, why: str) -> ForeignRecord:
     record.lose(f"{why}; nothing was read but the names of its nodes")
     kinds = sorted({shown(node["class_type"]) for node in graph.nodes.values()})
     record.settings = {"nodes": kinds[:MAX_LISTED]}
@@ -160,7 +160,7 @@ def _settings(graph: NodeGraph, name: str) -> dict[str, Any]:
     return found
 
 
-def _read_pass(graph: NodeGraph, name: str, record: Record) -> None:
+def _read_pass(graph: NodeGraph, name: str, record: ForeignRecord) -> None:
     found = record.settings = _settings(graph, name)
     for which in ("positive", "negative"):
         text, encoder = _text(graph, name, which)
@@ -187,7 +187,7 @@ def _read_pass(graph: NodeGraph, name: str, record: Record) -> None:
     _read_start(graph, name, record)
 
 
-def _read_start(graph: NodeGraph, name: str, record: Record) -> None:
+def _read_start(graph: NodeGraph, name: str, record: ForeignRecord) -> None:
     """Size, and what a pass started from: an empty latent, a picture from elsewhere, or another pass."""
     chain = graph.trunk(name)[1:]
     source = chain[-1] if chain else None
@@ -213,7 +213,7 @@ def _encodes(graph: NodeGraph, name: str) -> bool:
     return graph.kind(name).startswith(("VAEEncode", *INPAINTING))
 
 
-def _read_picture(graph: NodeGraph, name: str, chain: list[str], record: Record) -> None:
+def _read_picture(graph: NodeGraph, name: str, chain: list[str], record: ForeignRecord) -> None:
     """A pass over a picture that no record holds; ComfyUI walks `steps` of a longer path, pleinair the end of one."""
     masked = any(graph.kind(each).startswith(INPAINTING) for each in chain)
     record.inputs = ("image", "mask") if masked else ("image",)
@@ -268,7 +268,7 @@ def _encoded(graph: NodeGraph, encoder: str, mark: bool) -> tuple[str, str | Non
     return text if isinstance(text, str) else "", encoder
 
 
-def _take_clip_skip(graph: NodeGraph, encoder: str, record: Record) -> None:
+def _take_clip_skip(graph: NodeGraph, encoder: str, record: ForeignRecord) -> None:
     seen, current = set(), encoder
     while current is not None and current not in seen:
         seen.add(current)
@@ -296,7 +296,7 @@ def _model(graph: NodeGraph, name: str, mark: bool = True) -> str | None:
     return None
 
 
-def _name_the_rest(graph: NodeGraph, every: list[str], chosen: str, record: Record) -> None:
+def _name_the_rest(graph: NodeGraph, every: list[str], chosen: str, record: ForeignRecord) -> None:
     """Name the nodes behind the output that nothing read, and the inputs of those that were read in part."""
     whole_nodes: list[str] = []
     inputs: dict[str, list[str]] = {}
@@ -320,7 +320,7 @@ def _name_the_rest(graph: NodeGraph, every: list[str], chosen: str, record: Reco
         lost_fields(record, names, f"not followed of {shown(kind)}")
 
 
-def _beyond(name: str, value: Any, record: Record) -> bool:
+def _beyond(name: str, value: Any, record: ForeignRecord) -> bool:
     """Whether this is an end of the walk that lies at or behind its last step."""
     steps, end = record.options.get("steps"), whole(value)
     return name == "end_at_step" and end is not None and steps is not None and end >= steps

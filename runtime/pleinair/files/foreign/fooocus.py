@@ -4,7 +4,7 @@ import re
 
 from pleinair.files.foreign.record import (
     Fields,
-    Record,
+    ForeignRecord,
     check_prompt,
     lost_fields,
     parsed,
@@ -22,13 +22,13 @@ USUAL = {  # field -> the values with which it asks for nothing
 }
 
 
-def read_fooocus(text: str) -> Record | None:
+def read_fooocus(text: str) -> ForeignRecord | None:
     """A `parameters` or UserComment text that is Fooocus' JSON."""
     raw = parsed(text) if text.lstrip().startswith("{") else None
     if not isinstance(raw, dict) or "prompt" not in raw:
         return None
     fields = Fields(raw)
-    record = Record("Fooocus", fields.text("version") or None, fields.text("prompt"), settings=raw)
+    record = ForeignRecord("Fooocus", fields.text("version") or None, fields.text("prompt"), settings=raw)
     record.negative = fields.text("negative_prompt")
     take(record, "steps", fields.get("steps"), whole)
     take(record, "seed", fields.get("seed"), whole)

@@ -1,7 +1,7 @@
 """The `parameters` text of A1111, Forge and stable-diffusion.cpp.
 
-Prompt, "Negative prompt: ...", and a last line of "Name: value" pairs. stable-diffusion.cpp has its own names of
-samplers and, lately, a JSON object at the end.
+Prompt, "Negative prompt: ...", and a last line of "Name: value" pairs. What stable-diffusion.cpp says otherwise is in
+`sdcpp`.
 """
 
 import math
@@ -9,9 +9,10 @@ import re
 
 from pleinair.files.foreign.record import (
     Fields,
-    Record,
+    ForeignRecord,
     check_prompt,
     lost_fields,
+    numbers_of,
     parsed,
     real,
     shown,
@@ -22,8 +23,9 @@ from pleinair.files.foreign.record import (
     take_schedule,
     whole,
 )
-from pleinair.request.kinds import Real, Whole
+from pleinair.files.foreign.sdcpp import take_sdcpp
 from pleinair.request.options import OPTIONS
+from pleinair.request.value_types import Real, Whole
 
 AUTOMATIC = {  # what A1111 means by "Automatic", where that is not its uniform one
     "dpmpp_2m": "karras",
@@ -36,7 +38,7 @@ AUTOMATIC = {  # what A1111 means by "Automatic", where that is not its uniform 
     "dpmpp_3m_sde": "exponential",
 }
 UNSPACED = ("ddim", "ddpm", "pndm", "unipc", "lcm", "tcd")  # A1111 lays these as the model's scheduler does
-FILLS = {"original": "original", "latent noise": "noise", "latent nothing": "blank", "fill": "blank"}
+FILLS = {"original": "original", "fill": "blank"} | {word: fill for fill, word in OPTIONS["fill"].a1111_values.items()}
 QUOTED = re.compile(r'"(?:\\.|[^\\"]++)++"')
 KEY = re.compile(r"\w[\w \-/]+$")
 SDCPP = "Version: stable-diffusion.cpp"
@@ -62,21 +64,6 @@ USUAL = {  # field -> the values with which it asks for nothing
     "Refiner": ("None",),
     "Performance": ("Speed", "Quality"),
     "Denoising strength": ("0", "0.0"),
-}
-SDCPP_HARMLESS = {
-    *("schema", "generator.name", "generator.commit", "width", "height", "models.model", "batch_count"),
-    *("sampling.guidance.distilled_guidance", "sampling.guidance.img_cfg", "auto_resize_ref_image"),
-    *("sampling.guidance.slg.layers", "sampling.guidance.slg.start", "sampling.guidance.slg.end"),
-    *("increase_ref_index", "seed", "clip_skip", "rng"),
-}
-SDCPP_USUAL = {  # its defaults, which it writes too
-    "mode": ("img_gen",),
-    "sampling.guidance.slg.scale": (0,),
-    "sampling.shifted_timestep": (0, -1),
-    "strength": (0.75,),
-    "control_strength": (0.9,),
-    "ip_adapter_strength": (1,),
-    "sampling.eta": (0,),
 }
 
 
@@ -121,7 +108,7 @@ def _value(line: str, start: int, fruitless: int) -> tuple[str, int, int]:
     return line[start:end].strip(), end, fruitless
 
 
-def read_infotext(text: str) -> Record | None:
+def read_infotext(text: str) -> ForeignRecord | None:
     """A `parameters` text; None where it has no line of fields and so may be any comment."""
     text, mark, extra = text.strip().partition(f"{SDCPP}, SDCPP: ")
     *lines, last = f"{text}{SDCPP if mark else ''}".split("\n")
@@ -135,12 +122,12 @@ def read_infotext(text: str) -> Record | None:
             into, line = negative, line[16:].strip()
         into.append(line)
     version = found.get("Version", "")
-    record = Record(_author(version), version or None, "\n".join(prompt), "\n".join(negative), dict(found))
+    record = ForeignRecord(_author(version), version or None, "\n".join(prompt), "\n".join(negative), dict(found))
     if version.startswith(("pleinair ", "stable-diffusion.cpp", "Fooocus ")):
         record.version = version.partition(" ")[2] or None
     fields = Fields(found)
     if record.tool == "stable-diffusion.cpp":
-        _take_sdcpp(record, fields, extra)
+        take_sdcpp(record, fields, extra)
     _take_fields(record, fields)
     lost_fields(record, fields.unread(HARMLESS, USUAL))
     check_prompt(record)
@@ -154,17 +141,18 @@ def _author(version: str) -> str:
     return "Forge" if re.match(r"f[0-9]|neo", version) else "A1111"
 
 
-def _take_fields(record: Record, fields: Fields) -> None:
+def _take_fields(record: ForeignRecord, fields: Fields) -> None:
     if record.tool != "stable-diffusion.cpp":
         take_sampler(record, fields.get("Sampler"), fields.get("Schedule type") or fields.get("Scheduler"))
         if record.tool in ("A1111", "Forge"):
             _take_uniform(record)
-    for name, (option, kind) in NUMBERS.items():
-        take(record, option, fields.get(name), kind, name)
+    take(record, "seed", fields.get("Seed"), whole, "Seed")
+    for name in NUMBERS:
+        _take_option(record, fields, name)
     _take_size(record, fields.text("Size"))
     if fields.raw.get("Variation seed strength"):
-        take(record, "subseed", fields.get("Variation seed"), whole, "Variation seed")
-        take(record, "subseed_strength", fields.get("Variation seed strength"), real, "Variation seed strength")
+        _take_option(record, fields, "subseed")
+        _take_option(record, fields, "subseed_strength")
     # A1111 leaves its default out; Fooocus has no choice
     take_noise(record, fields.get("RNG") or ("CPU" if record.tool == "Fooocus" else "GPU"))
     eta = "Eta" if fields.raw.get("Eta") else "Eta DDIM"
@@ -172,7 +160,7 @@ def _take_fields(record: Record, fields: Fields) -> None:
     if fields.raw.get("Tiling") == "True":
         record.options["tile"] = bool(fields.get("Tiling"))
     for name in ("Sigmas", "Timesteps"):
-        if numbers := _numbers(fields.raw.get(name, "")):
+        if numbers := numbers_of(fields.raw.get(name, "")):
             fields.get(name)
             record.options[name.lower()] = numbers
     if hashes := fields.text("TI hashes"):
@@ -184,23 +172,20 @@ def _take_fields(record: Record, fields: Fields) -> None:
     _take_mask(record, fields)
 
 
-NUMBERS = {  # fields that are read as they are
-    "Seed": ("seed", whole),
-    **{
-        option.a1111: (name, whole if isinstance(option.kind, Whole) else real)
-        for name, option in OPTIONS.items()
-        if option.a1111 and not option.needs and type(option.kind) in (Whole, Real) and name != "eta"
-    },
-}
+def _take_option(record: ForeignRecord, fields: Fields, name: str) -> None:
+    """An option that is a number, from its field."""
+    option = OPTIONS[name]
+    take(record, name, fields.get(option.a1111), whole if isinstance(option.type, Whole) else real, option.a1111)
 
 
-def _numbers(text: str) -> list[float]:
-    """'14.6, 2' -> [14.6, 2.0]; an empty list where anything else stands between the commas."""
-    numbers = [real(each) for each in text.strip("[]").split(",") if each.strip()]
-    return [] if None in numbers else numbers
+NUMBERS = [  # options that are read as they are
+    name
+    for name, option in OPTIONS.items()
+    if option.a1111 and not option.needs and type(option.type) in (Whole, Real) and name != "eta"
+]
 
 
-def _take_uniform(record: Record) -> None:
+def _take_uniform(record: ForeignRecord) -> None:
     """The schedule A1111 uses where none is named: its sampler's own ("Automatic", since 1.9) or the uniform one."""
     sampler = record.options.get("sampler")
     if sampler is None or "spacing" in record.options or sampler in UNSPACED:
@@ -211,25 +196,25 @@ def _take_uniform(record: Record) -> None:
     record.options["spacing"] = automatic or "linspace"
 
 
-def _take_size(record: Record, size: str) -> None:
+def _take_size(record: ForeignRecord, size: str) -> None:
     if found := SIZE.fullmatch(size.strip().strip("()").replace(", ", "x")):
         record.options |= {"width": int(found[1]), "height": int(found[2])}
     elif size:
         record.lose(f"the file's Size '{shown(size)}' is none and was left out")
 
 
-def _take_hires(record: Record, fields: Fields) -> None:
+def _take_hires(record: ForeignRecord, fields: Fields) -> None:
     factor = _factor(record, fields)
     if not factor and "First pass size" in fields.asked:
         fields.get("Denoising strength")  # of a second pass that is not followed
         return
     if not factor:
         if real(fields.raw.get("Denoising strength")) != 0:  # written by some where no picture was given
-            take(record, "strength", fields.get("Denoising strength"), real, "Denoising strength")
+            _take_option(record, fields, "strength")
         return
     record.options["hires"] = factor
-    take(record, "hires_strength", fields.get("Denoising strength"), real, "Denoising strength")
-    take(record, "hires_steps", fields.get("Hires steps"), whole, "Hires steps")
+    _take_option(record, fields, "hires_strength")
+    _take_option(record, fields, "hires_steps")
     if record.options.get("hires_steps") == 0:  # A1111: as many as in the first pass
         del record.options["hires_steps"]
     for name, read in (("Hires sampler", _take_hires_sampler), ("Hires schedule type", _take_hires_spacing)):
@@ -240,15 +225,15 @@ def _take_hires(record: Record, fields: Fields) -> None:
         record.lose(f"Hires upscaler '{shown(upscaler)}' is replaced by the default one")
 
 
-def _take_hires_sampler(record: Record, name: str) -> None:
+def _take_hires_sampler(record: ForeignRecord, name: str) -> None:
     take_sampler(record, name, option="hires_sampler", what="Hires sampler")
 
 
-def _take_hires_spacing(record: Record, name: str) -> None:
+def _take_hires_spacing(record: ForeignRecord, name: str) -> None:
     take_schedule(record, name, "hires_spacing")
 
 
-def _factor(record: Record, fields: Fields) -> float | None:
+def _factor(record: ForeignRecord, fields: Fields) -> float | None:
     """How much larger the second pass is; the size of a first pass, where the text has that, is taken."""
     width, height = record.options.get("width"), record.options.get("height")
     for name in ("Hires scale", "Hires upscale"):
@@ -264,7 +249,7 @@ def _factor(record: Record, fields: Fields) -> float | None:
     return factor
 
 
-def _first_pass(record: Record, fields: Fields, first: tuple[int, int], size: tuple[int, int]) -> float | None:
+def _first_pass(record: ForeignRecord, fields: Fields, first: tuple[int, int], size: tuple[int, int]) -> float | None:
     """Hires as A1111 wrote it before it had fields of its own: `size` was the end, and 0x0 the model's own area."""
     if not all(first):
         scale = math.sqrt(OWN_AREA / (size[0] * size[1]))
@@ -282,12 +267,12 @@ def _first_pass(record: Record, fields: Fields, first: tuple[int, int], size: tu
     return factor
 
 
-def _take_mask(record: Record, fields: Fields) -> None:
+def _take_mask(record: ForeignRecord, fields: Fields) -> None:
     if any(name in fields.raw for name in MASKED):
         record.inputs = ("image", "mask")
     elif "strength" in record.options:
         record.inputs = ("image",)
-    take(record, "mask_blur", fields.get("Mask blur"), real, "Mask blur")
+    _take_option(record, fields, "mask_blur")
     take(record, "padding", fields.get("Masked area padding"), whole, "Masked area padding")
     if content := fields.text("Masked content"):
         fill = FILLS.get(content)
@@ -297,39 +282,3 @@ def _take_mask(record: Record, fields: Fields) -> None:
             record.lose(f"not followed: Masked content '{shown(content)}'")
     if fields.raw.get("Inpaint area") == "Only masked":
         record.options["only_masked"] = bool(fields.get("Inpaint area"))
-
-
-def _take_sdcpp(record: Record, fields: Fields, extra: str) -> None:
-    """Its "Sampler: euler_a karras", and what its JSON says more exactly."""
-    sampler, _, schedule = fields.text("Sampler").partition(" ")
-    if numbers := _numbers(fields.raw.get("Custom Sigmas", "")):
-        fields.get("Custom Sigmas")
-        record.options["sigmas"] = numbers
-    if extra:
-        raw = parsed(extra)
-        if isinstance(raw, dict):
-            record.settings["SDCPP"] = raw
-            more = Fields(raw)
-            sampler, schedule = _take_sdcpp_json(record, more, sampler, schedule)
-            lost_fields(record, more.unread(SDCPP_HARMLESS, SDCPP_USUAL))
-        else:
-            record.lose("not followed: SDCPP, which is no JSON object")
-    take_sampler(record, sampler, schedule)
-
-
-def _take_sdcpp_json(record: Record, more: Fields, sampler: str, schedule: str) -> tuple[str, str]:
-    """The prompt without the <lora:...> that the text repeats, and the names of sampler and schedule."""
-    prompt, sampling = more.part("prompt"), more.part("sampling")
-    guidance = sampling.part("guidance")
-    guidance.part("slg")
-    guidance.get("txt_cfg")  # which the text has too, like some others
-    if positive := prompt.text("positive"):
-        record.prompt, record.negative = positive, prompt.text("negative")
-    record.version = more.part("generator").text("version") or record.version
-    more.part("models")
-    for name in ("steps", "custom_sigmas"):
-        sampling.get(name)
-    hires = more.raw.get("hires")
-    if isinstance(hires, dict) and hires.get("enabled") is False:
-        more.get("hires")
-    return sampling.text("method") or sampler, sampling.text("scheduler") or schedule

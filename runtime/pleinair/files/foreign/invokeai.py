@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from pleinair.files.foreign.record import (
     Fields,
-    Record,
+    ForeignRecord,
     lost_fields,
     parsed,
     real,
@@ -41,13 +41,13 @@ DREAM_HARMLESS = ("-F", "--fit", "-n", "--iterations", "-b", "--batch_size", "-q
 SWITCH = re.compile(r"(--[a-z][a-z_]*)(?:=(\S+))?|(-(?:ft|cf))|(-[AmIM])(\S*)|(-[A-Za-z])([-+.0-9]\S*)?")
 
 
-def read_invokeai(text: str) -> Record | None:
+def read_invokeai(text: str) -> ForeignRecord | None:
     """`invokeai_metadata`, InvokeAI 3 and later."""
     raw = parsed(text)
     if not isinstance(raw, dict) or not ("positive_prompt" in raw or "generation_mode" in raw):
         return None
     fields = Fields(raw)
-    record = Record("InvokeAI", fields.text("app_version") or None, settings=raw)
+    record = ForeignRecord("InvokeAI", fields.text("app_version") or None, settings=raw)
     record.prompt, record.negative = fields.text("positive_prompt"), fields.text("negative_prompt")
     for option in ("width", "height", "seed", "steps"):
         take(record, option, fields.get(option), whole)
@@ -67,14 +67,14 @@ def read_invokeai(text: str) -> Record | None:
     return record
 
 
-def _take_scheduler(record: Record, name: str) -> None:
+def _take_scheduler(record: ForeignRecord, name: str) -> None:
     karras = name.endswith("_k")
     take_sampler(record, name.removesuffix("_k"), "karras" if karras else None, what="scheduler")
     if record.options.get("sampler") == "tcd":
         record.options["eta"] = 1.0  # as InvokeAI calls it, whatever the scheduler's default is
 
 
-def _take_seamless(record: Record, fields: Fields) -> None:
+def _take_seamless(record: ForeignRecord, fields: Fields) -> None:
     axes = "".join(axis for axis in "xy" if fields.raw.get(f"seamless_{axis}") is True)
     if axes:
         record.options["tile"] = axes if axes != "xy" else True
@@ -82,7 +82,7 @@ def _take_seamless(record: Record, fields: Fields) -> None:
         fields.get(f"seamless_{axis}")
 
 
-def _take_mode(record: Record, fields: Fields) -> None:
+def _take_mode(record: ForeignRecord, fields: Fields) -> None:
     """What a picture was made of."""
     if mode := MODES.fullmatch(text_of(fields.raw.get("generation_mode"))):
         fields.get("generation_mode")
@@ -97,13 +97,13 @@ def _take_mode(record: Record, fields: Fields) -> None:
         take(record, "strength", fields.get("strength"), real)
 
 
-def read_old_invokeai(text: str) -> Record | None:
+def read_old_invokeai(text: str) -> ForeignRecord | None:
     """`sd-metadata`, InvokeAI 2 and lstein's fork; what is in [brackets] of its prompt is the negative one."""
     raw = parsed(text)
     if not isinstance(raw, dict):
         return None
     fields = Fields(raw)
-    record = Record("InvokeAI", fields.text("app_version") or None, settings=raw)
+    record = ForeignRecord("InvokeAI", fields.text("app_version") or None, settings=raw)
     images = raw.get("images")
     if not raw.get("image") and isinstance(images, list) and images and isinstance(images[0], dict):
         record.lose("the file is a grid of images, of which the first is read")
@@ -127,7 +127,7 @@ def read_old_invokeai(text: str) -> Record | None:
     return record
 
 
-def _weighted(record: Record, image: Fields) -> str:
+def _weighted(record: ForeignRecord, image: Fields) -> str:
     """The prompt's parts, with their weights left out and named."""
     prompts = image.raw.get("prompt")
     if not isinstance(prompts, list):
@@ -139,12 +139,12 @@ def _weighted(record: Record, image: Fields) -> str:
     return ", ".join(filter(None, (text_of(each.get("prompt")) for each in parts)))
 
 
-def _take_prompt(record: Record, text: str) -> None:
+def _take_prompt(record: ForeignRecord, text: str) -> None:
     record.negative = ", ".join(each.strip() for each in re.findall(r"\[([^\[\]]*)\]", text))
     record.prompt = " ".join(re.sub(r"\[[^\[\]]*\]", "", text).split())
 
 
-def _take_old_inputs(record: Record, image: Fields) -> None:
+def _take_old_inputs(record: ForeignRecord, image: Fields) -> None:
     kind = image.text("type")
     if kind not in ("", "txt2img", "img2img", "inpaint"):  # a picture that was only enlarged or mended has its own type
         record.lose(f"not followed: type '{shown(kind)}'")
@@ -158,7 +158,7 @@ def _take_old_inputs(record: Record, image: Fields) -> None:
         take(record, "strength", image.get(name), real, name)
 
 
-def read_dream(text: str) -> Record | None:
+def read_dream(text: str) -> ForeignRecord | None:
     """The `Dream` command of the earliest versions: "a red house" -s50 -W512 -H512 -C7.5 -Ak_lms -S42."""
     quoted, mark, rest = text.strip().rpartition('" ')
     if text.lstrip().startswith('"') and mark:
@@ -170,7 +170,7 @@ def read_dream(text: str) -> Record | None:
     switches = list(_switches(words))
     if not any(name in DREAM_NUMBERS for name, _ in switches):
         return None
-    record = Record("InvokeAI", settings=dict(switches))
+    record = ForeignRecord("InvokeAI", settings=dict(switches))
     _take_prompt(record, prompt)
     take_noise(record, "cpu")
     lost = []
@@ -210,6 +210,6 @@ def _switches(words: list[str]) -> Iterator[tuple[str, str]]:
         yield name, " ".join(values)
 
 
-def _check_compel(record: Record) -> None:
+def _check_compel(record: ForeignRecord) -> None:
     if re.search(r"[\w)](?:\+{1,9}|-{2,9})(?:[\s,]|$)|\)[0-9]", record.prompt):
         record.lose("the prompt's weights are written for compel ('word++', '(words)1.2') and are read as words")

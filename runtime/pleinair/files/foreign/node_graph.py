@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pleinair.files.foreign.record import Record, real, whole
+from pleinair.files.foreign.record import ForeignRecord, real, whole
 
 MAX_OUTPUTS = 16
 MAX_SIDE = 1 << 20  # pixels
@@ -97,7 +97,7 @@ class NodeGraph:
         return None
 
 
-def saved(graph: NodeGraph, size: tuple[int, int] | None, record: Record) -> str | None:
+def saved(graph: NodeGraph, size: tuple[int, int] | None, record: ForeignRecord) -> str | None:
     """The node that wrote the file: the one whose picture has its size, if several wrote different pictures."""
     ends = [name for name in graph.nodes if "save" in graph.kind(name).lower()]
     ends += [name for name in graph.nodes if "preview" in graph.kind(name).lower()]

@@ -5,7 +5,7 @@ from typing import Any
 
 from pleinair.files.foreign.record import (
     Fields,
-    Record,
+    ForeignRecord,
     lost_fields,
     parsed,
     part,
@@ -37,12 +37,12 @@ USUAL = {  # field -> the values with which it asks for nothing
 }
 
 
-def read_novelai(texts: dict[str, str]) -> Record | None:
+def read_novelai(texts: dict[str, str]) -> ForeignRecord | None:
     raw = parsed(texts.get("Comment", ""))
     if texts.get("Software") != "NovelAI" or not isinstance(raw, dict):
         return None
     fields = Fields(raw)
-    record = Record("NovelAI", texts.get("Source"), settings=raw)
+    record = ForeignRecord("NovelAI", texts.get("Source"), settings=raw)
     record.prompt = fields.text("prompt") or texts.get("Description", "")
     record.negative = fields.text("uc")
     for option in ("width", "height", "seed", "steps"):
@@ -65,7 +65,7 @@ def read_novelai(texts: dict[str, str]) -> Record | None:
     return record
 
 
-def _says_no_more(prompt: Any, record: Record) -> bool:
+def _says_no_more(prompt: Any, record: ForeignRecord) -> bool:
     """Whether a prompt with captions of characters has none of them, and repeats what has been read."""
     caption = part(prompt, "caption")
     return not caption.get("char_captions") and text_of(caption.get("base_caption")) in (record.prompt, record.negative)

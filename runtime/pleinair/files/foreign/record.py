@@ -9,6 +9,7 @@ from typing import Any
 
 from pleinair.checks import one_line
 from pleinair.errors import RequestError
+from pleinair.request.options import OPTIONS
 from pleinair.sampling.names import named
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
@@ -50,11 +51,14 @@ SCHEDULE_NAMES = {  # lower case -> the spacings that mean it, the first one tha
     "kl optimal": ("kl_optimal",),
     "align your steps": ("ays",),
 }
-NOISES = {"cpu": "torch", "gpu": "philox", "nv": "philox", "cuda": "philox", "numpy": "numpy"}
+GENERATORS = {word.lower(): noise for noise, word in OPTIONS["noise"].a1111_values.items()} | {
+    "gpu": "philox",
+    "cuda": "philox",
+}
 
 
 @dataclass
-class Record:
+class ForeignRecord:
     """What a tool wrote: its own fields, keyword arguments of Pipeline.generate made of them, and what was lost."""
 
     tool: str
@@ -67,6 +71,7 @@ class Record:
     inputs: tuple[str, ...] = ()  # the pictures it was made of, which no record holds: none, image, or image and mask
 
     def lose(self, what: str) -> None:
+        """Warn once of what has no counterpart here."""
         if what not in self.warnings and len(self.warnings) < MAX_WARNINGS:
             self.warnings.append(what)
 
@@ -149,7 +154,7 @@ def text_of(value: Any) -> str:
 
 
 def take(
-    record: Record, option: str, value: Any, kind: Callable[[Any], int | float | None], name: str | None = None
+    record: ForeignRecord, option: str, value: Any, kind: Callable[[Any], int | float | None], name: str | None = None
 ) -> None:
     """Put the number of a field `name` into the options; one that is none is named in the warnings."""
     if value is None or value == "":
@@ -185,8 +190,14 @@ def real(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def numbers_of(text: str) -> list[float]:
+    """'14.6, 2' -> [14.6, 2.0]; an empty list where anything else stands between the commas."""
+    numbers = [real(each) for each in text.strip("[]").split(",") if each.strip()]
+    return [] if None in numbers else numbers
+
+
 def take_sampler(
-    record: Record, sampler: Any, schedule: Any = None, option: str = "sampler", what: str = "sampler"
+    record: ForeignRecord, sampler: Any, schedule: Any = None, option: str = "sampler", what: str = "sampler"
 ) -> None:
     """Sampler and sigma schedule by any tool's names; `what` the tool calls a sampler."""
     if not isinstance(sampler, str) or not sampler.strip():
@@ -206,7 +217,7 @@ def take_sampler(
     take_schedule(record, schedule, f"{option.removesuffix('sampler')}spacing")
 
 
-def take_schedule(record: Record, schedule: Any, option: str = "spacing") -> None:
+def take_schedule(record: ForeignRecord, schedule: Any, option: str = "spacing") -> None:
     """Sigma schedule by any tool's name."""
     if not isinstance(schedule, str) or not schedule.strip():
         return
@@ -219,7 +230,7 @@ def take_schedule(record: Record, schedule: Any, option: str = "spacing") -> Non
         record.lose(f"the schedule '{shown(schedule)}' is not known here and was left out")
 
 
-def take_eta(record: Record, value: Any, name: str = "eta") -> None:
+def take_eta(record: ForeignRecord, value: Any, name: str = "eta") -> None:
     """`eta`, where the sampler has one and it is not what the sampler does anyway; infinity asks for nothing."""
     sampler, eta = record.options.get("sampler"), real(value)
     if value in (None, "", "inf", "nan"):
@@ -232,16 +243,16 @@ def take_eta(record: Record, value: Any, name: str = "eta") -> None:
         record.options["eta"] = eta
 
 
-def take_noise(record: Record, value: Any) -> None:
+def take_noise(record: ForeignRecord, value: Any) -> None:
     """Which generator drew the noise; A1111's GPU noise is CUDA's Philox, which NV imitates."""
-    kind = NOISES.get(str(value).strip().lower())
+    kind = GENERATORS.get(str(value).strip().lower())
     if kind:
         record.options["noise"] = kind
     else:
         record.lose(f"the noise generator '{shown(value)}' is not known here; the picture will be another one")
 
 
-def lost_fields(record: Record, names: Iterable[str], what: str = "not followed") -> None:
+def lost_fields(record: ForeignRecord, names: Iterable[str], what: str = "not followed") -> None:
     """One warning for all fields that have no counterpart."""
     rest = list(dict.fromkeys(shown(name) for name in names))
     if rest:
@@ -249,7 +260,7 @@ def lost_fields(record: Record, names: Iterable[str], what: str = "not followed"
         record.lose(f"{what}: {', '.join(rest[:MAX_LISTED])}{more}")
 
 
-def check_prompt(record: Record) -> None:
+def check_prompt(record: ForeignRecord) -> None:
     """Name what a prompt asks of networks that are not in a bundle."""
     if extra := re.findall(r"<(?:lora|hypernet|lyco):[^<>]{1,200}>", record.prompt):
         record.lose(

@@ -16,7 +16,7 @@ MAX_COUNT = 10_000
 MAX_FILES = 1000
 
 
-class Kind:
+class ValueType:
     """What all kinds have, as most of them have it."""
 
     flag: ClassVar[type] = str  # what the command line takes
@@ -38,7 +38,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Whole(Kind):
+class Whole(ValueType):
     """A whole number."""
 
     low: int
@@ -56,7 +56,7 @@ class Whole(Kind):
 
 
 @dataclass(frozen=True)
-class Real(Kind):
+class Real(ValueType):
     """A number; `usual` says in an error what people choose."""
 
     low: float
@@ -85,7 +85,7 @@ class Factor(Real):
 
 
 @dataclass(frozen=True)
-class Flag(Kind):
+class Flag(ValueType):
     """True or False."""
 
     flag: ClassVar[type] = bool
@@ -98,7 +98,7 @@ class Flag(Kind):
 
 
 @dataclass(frozen=True)
-class Words(Kind):
+class Words(ValueType):
     """Any text; the choices are offered, and whoever uses it knows more names."""
 
     choices: tuple[str, ...] = ()
@@ -108,7 +108,7 @@ class Words(Kind):
 
 
 @dataclass(frozen=True)
-class Prompt(Kind):
+class Prompt(ValueType):
     """What to paint, or what to keep out."""
 
     label: str
@@ -118,7 +118,7 @@ class Prompt(Kind):
 
 
 @dataclass(frozen=True)
-class Choice(Kind):
+class Choice(ValueType):
     """One of a few names."""
 
     choices: tuple[str, ...]
@@ -134,7 +134,7 @@ class Choice(Kind):
 
 
 @dataclass(frozen=True)
-class Axes(Kind):
+class Axes(ValueType):
     """Where borders meet: True is the first of the choices."""
 
     choices: tuple[str, ...] = AXES
@@ -153,7 +153,7 @@ class Axes(Kind):
 
 
 @dataclass(frozen=True)
-class Size(Kind):
+class Size(ValueType):
     """Width and height in pixels, written 640x480."""
 
     def read(self, name: str, value: Any) -> tuple[int, int]:
@@ -161,7 +161,7 @@ class Size(Kind):
 
 
 @dataclass(frozen=True)
-class Falling(Kind):
+class Falling(ValueType):
     """Numbers that fall, as a list or as text: 14.6,3.2,0.7."""
 
     def read(self, name: str, value: Any) -> tuple[float, ...]:
@@ -172,7 +172,7 @@ class Falling(Kind):
 
 
 @dataclass(frozen=True)
-class Sides(Kind):
+class Sides(ValueType):
     """Pixels at the left, top, right and bottom, as a list or as text: 64,0,64,0."""
 
     most: int
@@ -191,7 +191,7 @@ class Sides(Kind):
 
 
 @dataclass(frozen=True)
-class Seeds(Kind):
+class Seeds(ValueType):
     """The first of the seeds, or a list of them, which may be text: 7,3,12."""
 
     def read(self, name: str, value: Any) -> int | tuple[int, ...]:
@@ -212,7 +212,7 @@ class Seeds(Kind):
 
 
 @dataclass(frozen=True)
-class Files(Kind):
+class FileList(ValueType):
     """A list of files."""
 
     flag: ClassVar[type] = list[Path]
@@ -234,8 +234,8 @@ class Files(Kind):
 
 
 @dataclass(frozen=True)
-class Folder(Kind):
-    """The folder of another bundle."""
+class Folder(ValueType):
+    """The folder of a bundle, or a model's name."""
 
     flag: ClassVar[type] = Path
     file: ClassVar[bool] = True
@@ -245,7 +245,7 @@ class Folder(Kind):
 
 
 @dataclass(frozen=True)
-class Enlarger(Kind):
+class Enlarger(ValueType):
     """One of the choices, or the folder of an upscaler bundle."""
 
     choices: tuple[str, ...]
@@ -255,7 +255,7 @@ class Enlarger(Kind):
 
 
 @dataclass(frozen=True)
-class InputPicture(Kind):
+class InputPicture(ValueType):
     """A picture: path, bytes, PIL image or array. It is opened by whoever knows what for."""
 
     flag: ClassVar[type] = Path
@@ -263,7 +263,7 @@ class InputPicture(Kind):
 
 
 @dataclass(frozen=True)
-class Function(Kind):
+class Function(ValueType):
     """A function without arguments that answers True or False; Python alone has it."""
 
     json: ClassVar[bool] = False

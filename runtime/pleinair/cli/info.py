@@ -1,0 +1,113 @@
+"""`pleinair info`: what a bundle is, whether its files are whole, and whether it paints within limits."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pleinair.bundle.opening import Bundle, open_bundle
+from pleinair.cli import sandbox as sandboxes
+from pleinair.cli.flags import Json
+from pleinair.cli.given import at_hand
+from pleinair.cli.terminal import aligned, complain, data, document, failure
+from pleinair.cli.usage import examples
+from pleinair.engines.engine import ENGINES, installed
+from pleinair.errors import BundleError, RequestError
+from pleinair.system import machine
+from pleinair.system.home import models_folder
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog=examples("info"))
+def info(
+    bundle: Annotated[Path | None, typer.Argument(help="Bundle, checkpoint or name; storybook when not given.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Check every file against its SHA-256.")] = False,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Paint one step in a process of limited time and memory.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a bundle is and what it can do."""
+    model = at_hand(bundle)
+    opened = open_bundle(model, verify=not verify)  # damage() looks at all files, and names more than the first
+    damaged = opened.damage() if verify else []
+    facts = {**description(opened), "models_folder": str(models_folder())}
+    if verify:
+        facts["verified"] = not damaged
+        facts["damaged"] = damaged
+    trials = tried_on_every_engine(opened) if sandbox and not damaged else []
+    if sandbox:
+        facts["sandbox"] = {trial.engine: trial_facts(trial) for trial in trials}
+    problem = found_wrong(damaged, trials)
+    if as_json:
+        document({**facts, **(failure(problem, BundleError.exit_code, BundleError.__name__) if problem else {})})
+    else:
+        data(*aligned(facts))
+    if problem:
+        raise typer.Exit(complain(problem, BundleError.exit_code, BundleError.__name__))
+
+
+def found_wrong(damaged: list[str], trials: list[sandboxes.SandboxTrial]) -> str | None:
+    """What is wrong with a bundle, in one line."""
+    if damaged:
+        return f"damaged: {'; '.join(damaged)}; restore the files or export the model again"
+    failures = [trial for trial in trials if trial.problem]
+    if not failures:
+        return None
+    why = failures[0].problem
+    return (
+        f"tried on {failures[0].engine} within limits: {why}; do not use a model like that unless you trust its maker"
+    )
+
+
+def trial_facts(trial: sandboxes.SandboxTrial) -> dict[str, Any]:
+    peak = None if trial.peak_mb is None else round(trial.peak_mb, 1)
+    return {"painted": trial.problem is None, "seconds": round(trial.seconds, 1), "peak_mb": peak}
+
+
+def tried_on_every_engine(bundle: Bundle) -> list[sandboxes.SandboxTrial]:
+    """The bundle painted from within limits, on every installed engine that it has graphs for."""
+    if bundle.upscales:
+        raise RequestError("an upscaler is tried with the picture it is to enlarge; leave --sandbox out")
+    memory_mb = int(machine.memory_bytes() * sandboxes.MEMORY_SHARE / sandboxes.MB)
+    engines = [name for name, info in ENGINES.items() if info.format in bundle.formats and installed(name)]
+    return [sandboxes.tried(bundle.path, engine, memory_mb=memory_mb) for engine in engines]
+
+
+def description(bundle: Bundle) -> dict[str, Any]:
+    """The facts of a bundle that `info` shows."""
+    manifest = bundle.manifest
+    graphs = {
+        name: {
+            "formats": sorted(graph.files),
+            "weights": graph.weights,
+            "fidelity_db": {form: round(found.psnr_db, 1) for form, found in graph.fidelity.items()},
+            "mb": {
+                form: round(sum(manifest.files[file].size for file in files) / 1e6, 1)
+                for form, files in graph.files.items()
+            },
+        }
+        for name, graph in manifest.graphs.items()
+    }
+    return {
+        "name": manifest.name,
+        "family": manifest.family,
+        "tasks": list(bundle.manifest.tasks),
+        "formats": list(bundle.formats),
+        **({"scale": manifest.scale} if bundle.upscales else painter_facts(bundle)),
+        "graphs": graphs,
+        "origin": asdict(manifest.origin),
+    }
+
+
+def painter_facts(bundle: Bundle) -> dict[str, Any]:
+    """The facts that only a bundle that paints has."""
+    return {
+        "prediction_type": bundle.scheduler_config.get("prediction_type", "epsilon"),
+        "scheduler": bundle.scheduler_config.get("_class_name"),
+        "defaults": asdict(bundle.manifest.defaults),
+        "sizes": asdict(bundle.manifest.sizes) if bundle.manifest.sizes else None,
+        "vocabulary": list(bundle.manifest.vocabulary) or None,
+    }

@@ -1,0 +1,49 @@
+"""The table of what opening a model can be asked: keyword arguments of `load`, and the flags of commands that open one.
+
+It is of the same rows as the table of options, and docs/options.md has both.
+"""
+
+from dataclasses import dataclass
+
+from pleinair.engines.engine import ENGINES
+from pleinair.engines.precision import AUTO, PRECISIONS
+from pleinair.request.option import option, options_of
+from pleinair.request.value_types import Choice, Flag, Folder, Whole, Words
+
+DEVICES = ("cpu", "gpu", "npu", "dml")
+WITH_GRAPHS = tuple(name for name, info in ENGINES.items() if info.format)
+MEMORY = ("high", "low")
+MAX_THREADS = 1024
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a model is opened. What `device` and `precision` mean is for the engine to say."""
+
+    model: str | None = option(
+        None,
+        Folder(),
+        "Bundle, .safetensors file, diffusers folder, or a name that `pleinair models` lists.",
+        usual="storybook",
+    )
+    engine: str | None = option(None, Words(WITH_GRAPHS), "openvino or onnx.", usual="what is installed")
+    device: str | None = option(
+        None,
+        Words(DEVICES),
+        "cpu, gpu, npu (OpenVINO); cpu, dml (ONNX Runtime); by component: unet=npu,vae=gpu.",
+        usual="cpu",
+    )
+    threads: int | None = option(None, Whole(1, MAX_THREADS), "CPU threads.", usual="the engine's choice")
+    precision: str | None = option(
+        None,
+        Words((AUTO, *PRECISIONS)),
+        "What is computed in: auto, f32, bf16, f16; by component: unet=bf16,vae=f32.",
+        usual="auto",
+    )
+    memory: str = option(
+        MEMORY[0], Choice(MEMORY), "With low, each stage is done for all pictures, and then leaves memory."
+    )
+    verify: bool = option(True, Flag(), "Compare the model's files with their SHA-256.")
+
+
+LOADING = {each.name: each for each in options_of(Loading, "Model")}
