@@ -159,12 +159,12 @@ def test_manifests_say_what_the_families_are(exported):
 STEERED = ((7.5, 1.5), (3.0, 1.0), (1.0, 1.5))  # by the text, by the picture
 
 
-@pytest.mark.parametrize("steered, size, engine", all_pairs(STEERED, tuple(SIZES), ENGINES))
-def test_editing_a_picture_equals_diffusers(painter, reference, steered, size, engine):
+@pytest.mark.parametrize("steered, size", all_pairs(STEERED, tuple(SIZES)))
+def test_editing_a_picture_equals_diffusers(painter, reference, steered, size):
     theirs = reference("pix2pix", "StableDiffusionInstructPix2PixPipeline")
     asked = {"image": sketch(**SIZES[size]), "num_inference_steps": STEPS}
     asked |= {"guidance_scale": steered[0], "image_guidance_scale": steered[1]}
-    assert both(painter("pix2pix", engine), theirs, (3, 8), "and on", ours=SIZES[size], **asked) < TOLERANCE
+    assert both(painter("pix2pix", "onnx"), theirs, (3, 8), "and on", ours=SIZES[size], **asked) < TOLERANCE
 
 
 # ---- shapes of networks ----
@@ -315,22 +315,19 @@ def test_sdxl_that_edits_as_stable_diffusion_does(tiny_sources, exported, tmp_pa
 # ---- refiners ----
 
 
-@pytest.mark.parametrize("engine, guidance, negative", [("openvino", 5.0, "and on"), ("onnx", 1.0, None)])
-def test_a_refiner_repaints_as_diffusers_does(painter, reference, engine, guidance, negative):
+@pytest.mark.parametrize("guidance, negative", [(5.0, "and on"), (1.0, None)])
+def test_a_refiner_repaints_as_diffusers_does(painter, reference, guidance, negative):
     asked = {"image": sketch(72, 56), "strength": 0.6, "num_inference_steps": 6, "guidance_scale": guidance}
-    pipe, theirs = painter("sdxl-refiner", engine), reference("sdxl-refiner", XL_REPAINTS)
+    pipe, theirs = painter("sdxl-refiner", "onnx"), reference("sdxl-refiner", XL_REPAINTS)
     assert both(pipe, theirs, negative=negative, ours=WIDE, **asked) < TOLERANCE
     with pytest.raises(BundleError, match="not text2image; give it a picture"):
         pipe.generate("the red one")
 
 
 @pytest.mark.parametrize(
-    "engine, sampler, size, seeds, start",
-    [("openvino", "euler", "square", (3, 8), 0.6), ("onnx", "euler_a", "wide", (5,), 0.8)],
+    "sampler, size, seeds, start", [("euler", "square", (3, 8), 0.6), ("euler_a", "wide", (5,), 0.8)]
 )
-def test_a_refiner_takes_over_where_diffusers_hands_over(
-    painter, exported, tiny_sources, engine, sampler, size, seeds, start
-):
+def test_a_refiner_takes_over_where_diffusers_hands_over(painter, exported, tiny_sources, sampler, size, seeds, start):
     """By timestep; the refiner of diffusers is given the model's own VAE, as its documentation says."""
     kind = {"euler": diffusers.EulerDiscreteScheduler, "euler_a": diffusers.EulerAncestralDiscreteScheduler}[sampler]
     base, refine = theirs_of(tiny_sources["sdxl"], XL), theirs_of(tiny_sources["sdxl-refiner"], XL_REPAINTS)
@@ -343,4 +340,4 @@ def test_a_refiner_takes_over_where_diffusers_hands_over(
     theirs = refine(**common, image=begun, denoising_start=start, output_type="np")
     how = {"sampler": sampler, "steps": 7, "guidance": 5.0, "seed": seeds, "batch": len(seeds), **SIZES[size]}
     how |= {"refiner": exported("sdxl-refiner", "fp32"), "refiner_start": start}
-    assert far(painter("sdxl", engine).generate("the red one", "and on", **how), theirs) < TOLERANCE
+    assert far(painter("sdxl", "onnx").generate("the red one", "and on", **how), theirs) < TOLERANCE
