@@ -44,7 +44,7 @@ ALONE = {  # families exported to one format: their graphs are those of others, 
     "vega": "openvino",
     "bk-sdm": "openvino",
 }
-PAINTED = ("sd1", "sd2", "sd3-without-t5")  # their exports end with pictures; tests paint with the others anyway
+PAINTED = ("sd1", "sd2", "sd3-without-t5")  # in fp32 their exports end with pictures; tests paint with others anyway
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +103,7 @@ def exported(tiny_sources, once, exporting):
             if (family, weights) == QUIETLY:
                 return export_quietly(tiny_sources[family], folder, weights)
             with pytest.MonkeyPatch.context() as patch:
-                if family not in PAINTED:
+                if family not in PAINTED or weights != "fp32":
                     patch.setattr(convert, "compare_pictures", no_pictures)
                 formats = (ALONE[family],) if family in ALONE else BOTH
                 exporting(tiny_sources[family], folder, formats=formats, weights=weights)
@@ -140,8 +140,9 @@ def shared(once, do):
 
     def converted(model, part, context, stage, formats, weights, *, parameters):
         denoises = part.folder in DENOISERS
-        every, tried_on = formats if denoises else BOTH, context if denoises or part.tokenizer else context.size
-        taken = folder_bytes(model.path / part.folder), part, tried_on, every, weights
+        every, told = formats if denoises else BOTH, context.feeds if denoises else {}
+        texts = [context.ids[graph] for graph in part.graphs if graph in context.ids]
+        taken = folder_bytes(model.path / part.folder), part, context.size, told, texts, every, weights
         arguments = model, part, context, stage, every, weights
         files, steps, found = keep("convert", taken, stage, *arguments, parameters=parameters)
         others = set(every) - set(formats)

@@ -115,7 +115,7 @@ def scheduler(config, sampler, spacing):
 
 
 def quickly_made(kind, config, **changes):
-    """A scheduler, whose constructor leaves it to set_timesteps to lay out timesteps: for all trained ones it takes long."""
+    """A scheduler, without the time in which some constructors lay out all trained timesteps."""
 
     def later(self, *ignored):
         self.sigmas = torch.empty(0)
