@@ -1,5 +1,6 @@
 """Tests below tests/export need the export extra; without it they are not collected, and the header says so."""
 
+import gc
 import importlib.util
 import os
 from collections import Counter
@@ -16,6 +17,13 @@ collect_ignore.append("peers")  # has environments of its own: python tests/peer
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # torch's threads, here and in what tests start, would wait for each other's cores
 os.environ["NNCF_DISABLE_OPTIMIZED_COMPRESSION"] = "1"  # else it compiles a graph for every shape, for the same bytes
+gc.disable()  # while tests are collected: what is imported for them stays
+
+
+def pytest_collection_finish():
+    """What there is now is never looked through again."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_report_header():

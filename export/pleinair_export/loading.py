@@ -1,5 +1,7 @@
 """A component of a diffusers folder as a torch module."""
 
+from importlib import import_module
+
 import torch
 
 from pleinair.checks import one_line
@@ -19,10 +21,7 @@ def load(model: Source, part: Component) -> torch.nn.Module:
     """
     name, component = one_line(model.name, 80), part.folder
     with quiet():
-        import diffusers
-        import transformers
-
-        owner = getattr({"diffusers": diffusers, "transformers": transformers}[part.library], part.kind)
+        owner = getattr(import_module(part.library), part.kind)
         try:
             check_weight(owner, model, component)
             module, missing = (load_component if model.file else load_folder)(owner, model, part)

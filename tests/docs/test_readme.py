@@ -41,7 +41,7 @@ def test_commands_about_an_export_work(typed, tmp_path, monkeypatch):
     """On a tiny model in the place of storybook's source, of which the bundle that ships is the export (test_pour)."""
     from tiny_pipeline import write_tiny_pipeline
 
-    write_tiny_pipeline(tmp_path / "models" / "storybook" / "source", "bk-sdm")
+    write_tiny_pipeline(tmp_path / "models" / "storybook" / "source", "least")
     monkeypatch.chdir(tmp_path)
     exporting = [line for line in COMMANDS if "my-bundle" in line]
     assert exporting[0].startswith("pleinair export ")

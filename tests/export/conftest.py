@@ -8,6 +8,7 @@ import importlib
 import os
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from pleinair.engines.telemetry import without_telemetry
 from pleinair.sources.families import DENOISERS
 from pleinair_export import convert
 from pleinair_export.progress import ExportProgress
+from pleinair_export.trials import WORK
 from quietly import export_quietly
 from tiny_pipeline import write_tiny_pipeline
 from tiny_transformers import write_tiny_transformer
@@ -29,8 +31,20 @@ with without_telemetry():
 torch.set_num_threads(1)  # networks this small only wait for a second thread
 BOTH = ("openvino", "onnx")
 QUIETLY = ("sd2", "int8")  # the one bundle that is made in a process of its own
-ONNX_ALONE = ("sd3-without-t5", "flux-dev")  # whose graphs are those of another family, or one port more
-PAINTED = ("sd1", "sd2", "sd3")  # families whose export ends with its pictures; tests paint with the others anyway
+ALONE = {  # families exported to one format: their graphs are those of others, but for a port or a row of blocks
+    "sd3-without-t5": "onnx",
+    "flux-dev": "onnx",
+    "sd2-inpaint": "onnx",
+    "sdxl-inpaint": "onnx",
+    "sdxl-lcm": "onnx",
+    "cosxl-edit": "onnx",
+    "pix2pix": "onnx",
+    "sdxl-refiner": "onnx",
+    "ssd-1b": "onnx",
+    "vega": "openvino",
+    "bk-sdm": "openvino",
+}
+PAINTED = ("sd1", "sd2", "sd3-without-t5")  # in fp32 their exports end with pictures; tests paint with others anyway
 
 
 @pytest.fixture(scope="session")
@@ -82,18 +96,17 @@ def exporting(once):
 
 @pytest.fixture(scope="session")
 def exported(tiny_sources, once, exporting):
-    """`exported(family, weights)`: the path of a bundle in both formats, or ONNX_ALONE; do not write there."""
+    """`exported(family, weights)`: the path of a bundle in both formats, or in the one of ALONE; do not write there."""
 
     def bundle(family: str, weights: str) -> Path:
         def make(folder: Path) -> None:
             if (family, weights) == QUIETLY:
                 return export_quietly(tiny_sources[family], folder, weights)
             with pytest.MonkeyPatch.context() as patch:
-                if family not in PAINTED:
+                if family not in PAINTED or weights != "fp32":
                     patch.setattr(convert, "compare_pictures", no_pictures)
-                exporting(
-                    tiny_sources[family], folder, formats=("onnx",) if family in ONNX_ALONE else BOTH, weights=weights
-                )
+                formats = (ALONE[family],) if family in ALONE else BOTH
+                exporting(tiny_sources[family], folder, formats=formats, weights=weights)
 
         return once(f"bundles/{family}-{weights}", make)
 
@@ -105,43 +118,74 @@ def no_pictures(model, stage, formats, weights):
 
 
 def shared(once, do):
-    """`do` of the export, with what was done to equal bytes before taken from there: a VAE is in many tiny models."""
+    """`do` of the export, with what was done to equal bytes before taken from there: a VAE is in many tiny models.
+
+    What is no denoiser is converted in both formats, of which a model takes those that it asks for.
+    """
+
+    def keep(task, taken, stage, *arguments, parameters):
+        """The files that a task leaves in `stage`, its steps and what it found, of when this was first `taken`."""
+
+        def make(folder):
+            before = files_in(stage)
+            told = finished(do(task, *arguments, parameters=parameters))
+            (folder / "files").mkdir(parents=True)
+            for file in files_in(stage) - before:
+                (folder / "files" / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(stage / file, folder / "files" / file)
+            (folder / "told").write_bytes(pickle.dumps(told))
+
+        kept = once(f"shared/{task}-{hashlib.sha256(pickle.dumps(taken)).hexdigest()[:32]}", make)
+        return kept / "files", *pickle.loads((kept / "told").read_bytes())
+
+    def converted(model, part, context, stage, formats, weights, *, parameters):
+        denoises = part.folder in DENOISERS
+        every, told = formats if denoises else BOTH, context.feeds if denoises else {}
+        texts = [context.ids[graph] for graph in part.graphs if graph in context.ids]
+        taken = folder_bytes(model.path / part.folder), part, context.size, told, texts, every, weights
+        arguments = model, part, context, stage, every, weights
+        files, steps, found = keep("convert", taken, stage, *arguments, parameters=parameters)
+        others = set(every) - set(formats)
+        left_out = {Path(file) for made in found.values() for form in others for file in made.files[form]}
+        for file in files_in(files) - left_out:
+            (stage / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(files / file, stage / file)
+        yield from (step for step in steps if step.stage.partition(":")[0] not in others)
+        return {graph: in_formats(made, formats) for graph, made in found.items()}
 
     def done(task, *arguments, parameters):
         if task == "convert":
-            model, part, context, stage, formats, weights = arguments
-            tried_on = context if part.tokenizer or part.folder in DENOISERS else context.size
-            taken = folder_bytes(model.path / part.folder), part, tried_on, formats, weights
-        elif task == "check":
-            stage, graph, info, form = arguments
-            taken = folder_bytes(stage / graph), (stage / ".work" / f"{graph}.npz").read_bytes(), info, form
-        else:
+            return (yield from converted(*arguments, parameters=parameters))
+        if task != "check":
             return (yield from do(task, *arguments, parameters=parameters))
-        steps = []
-
-        def make(folder):
-            before = set(stage.rglob("*"))
-            running = do(task, *arguments, parameters=parameters)
-            try:
-                while True:
-                    steps.append(next(running))
-            except StopIteration as end:
-                found = end.value
-            for file in set(stage.rglob("*")) - before:
-                if file.is_file():
-                    (folder / "files" / file.relative_to(stage)).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(file, folder / "files" / file.relative_to(stage))
-            folder.mkdir(exist_ok=True)
-            (folder / "found").write_bytes(pickle.dumps((steps, found)))
-
-        kept = once(f"shared/{task}-{hashlib.sha256(pickle.dumps(taken)).hexdigest()[:32]}", make)
-        if (kept / "files").exists():
-            shutil.copytree(kept / "files", stage, dirs_exist_ok=True)
-        steps, found = pickle.loads((kept / "found").read_bytes())
+        stage, graph, info, form = arguments
+        files = [(stage / file).read_bytes() for file in (*info.files[form], f"{WORK}/{graph}.npz")]
+        taken = files, replace(info, files={form: info.files[form]}, fidelity={})
+        _, steps, found = keep(task, taken, stage, *arguments, parameters=parameters)
         yield from steps
         return found
 
     return done
+
+
+def finished(running):
+    """The steps of a task, and what it found."""
+    steps = []
+    while True:
+        try:
+            steps.append(next(running))
+        except StopIteration as end:
+            return steps, end.value
+
+
+def in_formats(made, formats):
+    """A converted graph, in these formats alone."""
+    weights = {path: {form: each[form] for form in formats if form in each} for path, each in made.weights.items()}
+    return replace(made, files={form: made.files[form] for form in formats}, weights=weights)
+
+
+def files_in(folder):
+    return {file.relative_to(folder) for file in folder.rglob("*") if file.is_file()}
 
 
 def folder_bytes(folder):

@@ -1,5 +1,6 @@
 """What a bundle holds, and that its graphs answer like torch: every format, kind of weights, size and batch."""
 
+import copy
 import dataclasses
 import json
 import shutil
@@ -39,8 +40,8 @@ from pleinair_export import (
 )
 from pleinair_export.loading import load
 from pleinair_export.tokenizer import PROMPTS
-from pleinair_export.tracing import WRITE
-from tiny_pipeline import write_tiny_pipeline
+from pleinair_export.tracing import STORE, TRACE, WRITE
+from tiny_pipeline import FLAT, UNET, write_tiny_pipeline
 
 BUNDLES = [("sd1", "fp32"), ("sd1", "fp16"), ("sd2", "int8"), ("sd1-inpaint", "fp32")]
 CHANNELS = {"sd1": 4, "sd2": 4, "sd1-inpaint": 9}
@@ -80,10 +81,11 @@ def torch_specs(tiny_sources):
     return {family: specs(tiny_sources[family]) for family in CHANNELS}
 
 
-def accepted(spec, stage, form, weights):
+def accepted(spec, stage, form, weights, traced=None):
     """Write one graph and hold it against torch, as an export does; what bundle.json is to say of it."""
     (stage / spec.name).mkdir()
-    files = tuple(f"{spec.name}/{file}" for file in WRITE[form](spec, stage / spec.name, weights).files)
+    traced = TRACE[form](spec) if traced is None else copy.deepcopy(traced)
+    files = tuple(f"{spec.name}/{file}" for file in STORE[form](traced, spec, stage / spec.name, weights).files)
     info = GraphInfo({form: files}, weights, "fp32", spec.inputs, spec.outputs, {})
     trial = trials.Trial([*spec.cases, *spec.unsteady], graphs.answers(spec), len(spec.cases))
     info.fidelity[form] = check.measure(stage, spec.name, info, form, trial)
@@ -358,21 +360,20 @@ def test_groups_of_two_numbers_are_compared_at_a_larger_size():
     assert trials.steady_size({**deep, "norm_num_groups": None}, (1, 1)) == (1, 1)
 
 
-@pytest.fixture(scope="session")
-def one_pixel(tmp_path_factory):
-    """A folder whose UNet has one latent pixel left at its default size."""
-    folder = write_tiny_pipeline(tmp_path_factory.mktemp("deep") / "deep")
-    small = {"sample_size": 2, "block_out_channels": [32, 64], "norm_num_groups": 32}
-    config = UNet2DConditionModel.load_config(folder / "unet")
+@pytest.fixture(scope="module")
+def one_pixel():
+    """A UNet tried on one latent pixel, and its trace."""
     torch.manual_seed(3)
-    UNet2DConditionModel.from_config({**config, **small}).save_pretrained(folder / "unet")
-    return folder
+    unet = UNet2DConditionModel(**UNET | FLAT | {"block_out_channels": (96,), "norm_num_groups": 32})
+    texts = np.random.default_rng(3).standard_normal((3, 77, 32), np.float32)
+    spec = graphs.unet("unet", unet.eval().requires_grad_(False), trials.Context((1, 1), feeds={"text": texts}))
+    return spec, TRACE["openvino"](spec)
 
 
 def test_int8_runs_where_one_latent_pixel_is_left(one_pixel, tmp_path):
     """OpenVINO takes the reshape before a 1x1 convolution for a transpose there, once there is a batch."""
-    spec = specs(one_pixel, (2, 2))["unet"]
-    accepted(spec, tmp_path, "openvino", "int8")
+    spec, traced = one_pixel
+    accepted(spec, tmp_path, "openvino", "int8", traced)
     case = {name: np.concatenate([value] * 2) if name != "timestep" else value for name, value in spec.cases[0].items()}
     file = tmp_path / "unet" / "openvino_model.xml"
     answer = opened(file, "openvino")(case)["out_sample"]
@@ -390,7 +391,7 @@ def is_large(node):
 def test_a_graph_that_an_engine_cannot_run_is_not_accepted(one_pixel, tmp_path, monkeypatch):
     monkeypatch.setattr(quantize, "flatten_kernels", lambda model: None)
     with pytest.raises(QualityError, match=r"unet \(openvino, int8\) cannot be run .*nothing was written.*fp16"):
-        accepted(specs(one_pixel, (2, 2))["unet"], tmp_path, "openvino", "int8")
+        accepted(one_pixel[0], tmp_path, "openvino", "int8", one_pixel[1])
 
 
 def test_a_bundle_that_paints_something_else_is_not_accepted(tiny_sources, exporting, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Families as data: a tiny folder of each, exported by its row, paints what diffusers paints, on both engines."""
+"""Families as data: a tiny folder of each, exported by its row, paints what diffusers paints."""
 
 import json
 import shutil
@@ -159,12 +159,12 @@ def test_manifests_say_what_the_families_are(exported):
 STEERED = ((7.5, 1.5), (3.0, 1.0), (1.0, 1.5))  # by the text, by the picture
 
 
-@pytest.mark.parametrize("steered, size, engine", all_pairs(STEERED, tuple(SIZES), ENGINES))
-def test_editing_a_picture_equals_diffusers(painter, reference, steered, size, engine):
+@pytest.mark.parametrize("steered, size", all_pairs(STEERED, tuple(SIZES)))
+def test_editing_a_picture_equals_diffusers(painter, reference, steered, size):
     theirs = reference("pix2pix", "StableDiffusionInstructPix2PixPipeline")
     asked = {"image": sketch(**SIZES[size]), "num_inference_steps": STEPS}
     asked |= {"guidance_scale": steered[0], "image_guidance_scale": steered[1]}
-    assert both(painter("pix2pix", engine), theirs, (3, 8), "and on", ours=SIZES[size], **asked) < TOLERANCE
+    assert both(painter("pix2pix", "onnx"), theirs, (3, 8), "and on", ours=SIZES[size], **asked) < TOLERANCE
 
 
 # ---- shapes of networks ----
@@ -269,10 +269,9 @@ def test_a_model_is_painted_as_its_configs_say(name, tiny_sources, exported, ref
     expected = type(theirs)(**theirs.components | own)(
         "the red one", generator=drawn([5]), output_type="np", **{"guidance_scale": 0.0} | asked | WIDE
     )
-    for engine in ENGINES:
-        ours = described(folder, open_bundle(exported("sdxl", "fp32")), engine).generate("the red one", seed=5, **WIDE)
-        assert far(ours, expected) < TOLERANCE
-        assert ours.settings["steps"] == asked.get("num_inference_steps", 1)
+    ours = described(folder, open_bundle(exported("sdxl", "fp32")), "onnx").generate("the red one", seed=5, **WIDE)
+    assert far(ours, expected) < TOLERANCE
+    assert ours.settings["steps"] == asked.get("num_inference_steps", 1)
 
 
 LISTED = {"num_inference_steps": STEPS, "guidance_scale": 5.0, **WIDE}
@@ -291,14 +290,16 @@ MODELS = {  # pipeline class, what diffusers is asked for
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_a_model_equals_diffusers_on_both_engines(exported, tiny_sources, family):
+def test_a_model_equals_diffusers(exported, tiny_sources, family):
+    """On the engine of the one format that it is exported to."""
     kind, asked = MODELS[family]
     ours, theirs = {}, theirs_of(tiny_sources[family], kind)
     if "mask_image" in asked:
         ours = {"mask_blur": 0, "restore": False}
-    for engine in ENGINES:
-        pipe = pleinair.load(exported(family, "fp32"), engine=engine, threads=1, precision="f32")
-        assert both(pipe, theirs, (3, 8), ours=ours, **asked) < TOLERANCE
+    bundle = open_bundle(exported(family, "fp32"))
+    (engine,) = bundle.formats
+    pipe = pleinair.load(bundle.path, engine=engine, threads=1, precision="f32")
+    assert both(pipe, theirs, (3, 8), ours=ours, **asked) < TOLERANCE
 
 
 def test_sdxl_that_edits_as_stable_diffusion_does(tiny_sources, exported, tmp_path):
@@ -306,31 +307,27 @@ def test_sdxl_that_edits_as_stable_diffusion_does(tiny_sources, exported, tmp_pa
     folder = copied(tiny_sources["cosxl-edit"], tmp_path / "edit", index={"is_cosxl_edit": False})
     base, theirs = open_bundle(exported("cosxl-edit", "fp32")), theirs_of(folder, EDIT_XL)
     assert base.manifest.denoiser.channels == ("scaled_image",)
-    for engine in ENGINES:
-        pipe = described(folder, base, engine)
-        assert pipe.bundle.manifest.denoiser.channels == ("image",)
-        assert both(pipe, theirs, image_guidance_scale=1.5, **SHOWN) < TOLERANCE
+    pipe = described(folder, base, *base.formats)
+    assert pipe.bundle.manifest.denoiser.channels == ("image",)
+    assert both(pipe, theirs, image_guidance_scale=1.5, **SHOWN) < TOLERANCE
 
 
 # ---- refiners ----
 
 
-@pytest.mark.parametrize("engine, guidance, negative", [("openvino", 5.0, "and on"), ("onnx", 1.0, None)])
-def test_a_refiner_repaints_as_diffusers_does(painter, reference, engine, guidance, negative):
+@pytest.mark.parametrize("guidance, negative", [(5.0, "and on"), (1.0, None)])
+def test_a_refiner_repaints_as_diffusers_does(painter, reference, guidance, negative):
     asked = {"image": sketch(72, 56), "strength": 0.6, "num_inference_steps": 6, "guidance_scale": guidance}
-    pipe, theirs = painter("sdxl-refiner", engine), reference("sdxl-refiner", XL_REPAINTS)
+    pipe, theirs = painter("sdxl-refiner", "onnx"), reference("sdxl-refiner", XL_REPAINTS)
     assert both(pipe, theirs, negative=negative, ours=WIDE, **asked) < TOLERANCE
     with pytest.raises(BundleError, match="not text2image; give it a picture"):
         pipe.generate("the red one")
 
 
 @pytest.mark.parametrize(
-    "engine, sampler, size, seeds, start",
-    [("openvino", "euler", "square", (3, 8), 0.6), ("onnx", "euler_a", "wide", (5,), 0.8)],
+    "sampler, size, seeds, start", [("euler", "square", (3, 8), 0.6), ("euler_a", "wide", (5,), 0.8)]
 )
-def test_a_refiner_takes_over_where_diffusers_hands_over(
-    painter, exported, tiny_sources, engine, sampler, size, seeds, start
-):
+def test_a_refiner_takes_over_where_diffusers_hands_over(painter, exported, tiny_sources, sampler, size, seeds, start):
     """By timestep; the refiner of diffusers is given the model's own VAE, as its documentation says."""
     kind = {"euler": diffusers.EulerDiscreteScheduler, "euler_a": diffusers.EulerAncestralDiscreteScheduler}[sampler]
     base, refine = theirs_of(tiny_sources["sdxl"], XL), theirs_of(tiny_sources["sdxl-refiner"], XL_REPAINTS)
@@ -343,4 +340,4 @@ def test_a_refiner_takes_over_where_diffusers_hands_over(
     theirs = refine(**common, image=begun, denoising_start=start, output_type="np")
     how = {"sampler": sampler, "steps": 7, "guidance": 5.0, "seed": seeds, "batch": len(seeds), **SIZES[size]}
     how |= {"refiner": exported("sdxl-refiner", "fp32"), "refiner_start": start}
-    assert far(painter("sdxl", engine).generate("the red one", "and on", **how), theirs) < TOLERANCE
+    assert far(painter("sdxl", "onnx").generate("the red one", "and on", **how), theirs) < TOLERANCE

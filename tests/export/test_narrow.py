@@ -53,7 +53,7 @@ def test_it_answers_as_the_wide_model(source, component):
 
 @pytest.mark.parametrize(
     "family, kinds",
-    [("sd1", {"openvino": ("fp16", "int8"), "onnx": ("int8",)}), ("sdxs", {"openvino": ("fp16",)})],
+    [("least", {"openvino": ("fp16", "int8"), "onnx": ("int8",)}), ("sdxs", {"openvino": ("fp16",)})],
     ids=["VAE", "TAESD"],
 )
 def test_a_16_bit_source_becomes_the_bytes_of_a_wide_one(tmp_path, family, kinds):

@@ -62,7 +62,7 @@ CASES = {  # family, size, steps, guidance, negative, prompt
     "sana-wide-and-long": ("sana", (64, 32), 3, 2.0, None, LONG),
     "told-the-guidance-and-shifted": ("flux-dev", (24, 16), 3, 3.5, None, "the red one"),
 }
-ONNX_ALONE = ("sd3-without-t5", "flux-dev")  # as tests/export/conftest.py exports them
+ONNX_ALONE = ("sd3-without-t5", "flux-dev")  # see ALONE in conftest.py
 PAINTED = [
     (case, engine)
     for case, (family, *_) in CASES.items()

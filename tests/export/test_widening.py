@@ -26,7 +26,7 @@ UNET = {
     "attention_head_dim": 8,
     "time_cond_proj_dim": 96,
     "layers_per_block": 1,
-    "block_out_channels": (320, 640),
+    "block_out_channels": (160, 320),
     "mid_block_type": None,  # whose layers are those of the other blocks
     "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
     "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),

@@ -111,19 +111,17 @@ def scheduler(config, sampler, spacing):
         return EulerAncestralOnSigmas(diffusers.EulerDiscreteScheduler.from_config(config, **changes, **switches))
     if switches and sampler == "ddim":
         sampler = "euler"
-    if sampler in ("dpm2", "dpm2_a"):
-        return quickly_made(SAMPLERS[sampler], {**config, **changes, **switches})
-    return SAMPLERS[sampler].from_config(config, **changes, **switches, **OF_A_SOLVER.get(sampler, {}))
+    return quickly_made(SAMPLERS[sampler], config, **changes, **switches, **OF_A_SOLVER.get(sampler, {}))
 
 
-def quickly_made(kind, config):
-    """Without the second in which its constructor lays out all trained timesteps, as set_timesteps does again."""
+def quickly_made(kind, config, **changes):
+    """A scheduler, without the time in which some constructors lay out all trained timesteps."""
 
     def later(self, *ignored):
         self.sigmas = torch.empty(0)
 
     with mock.patch.object(kind, "set_timesteps", later):
-        return kind.from_config(config)
+        return kind.from_config(config, **changes)
 
 
 def of_config(config):
@@ -131,7 +129,7 @@ def of_config(config):
     kind = config["_class_name"]
     corrected = {"DPMSolverMultistepScheduler": CorrectedSde, "DPMSolverSinglestepScheduler": CorrectedSingleSde}
     changes = {"clip_sample": False} if kind in ("DDIMScheduler", "DDPMScheduler") else {}
-    return corrected.get(kind, getattr(diffusers, kind)).from_config(config, **changes)
+    return quickly_made(corrected.get(kind, getattr(diffusers, kind)), config, **changes)
 
 
 def of_variant(config, steps, seed, start=0):
@@ -214,7 +212,7 @@ def by_formula(config, sampler, spacing, steps, seed, dtype, **options):
     names = spacing.split(",") if spacing else []
     switches = {SWITCHES[name]: True for name in names if name in SWITCHES}
     changes = {"timestep_spacing": names[0]} if names and names[0] not in SWITCHES else {}
-    stepper = SIGMAS_OF.get(sampler, diffusers.LMSDiscreteScheduler).from_config(config, **changes, **switches)
+    stepper = quickly_made(SIGMAS_OF.get(sampler, diffusers.LMSDiscreteScheduler), config, **changes, **switches)
     stepper.set_timesteps(steps)
     generator = torch.Generator().manual_seed(seed)
 
@@ -243,7 +241,7 @@ def brownian(config, changes, steps, x, draw):
     """diffusers' DPMSolverSDE, its Brownian tree replaced by two independent draws a stride."""
     sys.modules.setdefault("torchsde", types.ModuleType("torchsde"))  # only the tree would need it
     kind = importlib.import_module("diffusers.schedulers.scheduling_dpmsolver_sde").DPMSolverSDEScheduler
-    stepper = kind.from_config(config, **changes)
+    stepper = quickly_made(kind, config, **changes)
     stepper.set_timesteps(steps)
     stepper.sigmas = stepper.sigmas.to(x.dtype)
     drawn = []

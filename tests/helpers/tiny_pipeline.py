@@ -5,7 +5,7 @@ v_prediction, gelu, linear projections, "!" as padding, and a tokenizer folder a
 "sd1-inpaint" is "sd1" with a UNet of 9 channels, "pix2pix" with one of 8, "lcm" with one that is told the guidance;
 "sdxl" has two text encoders of different widths; "sdxl-refiner" the second alone, and a score in place of a size;
 "vega" and "ssd-1b" have no attention in their UNet's middle, and the latter's ways down and up differ; "bk-sdm" and
-"sdxs" have no middle, and "sdxs" TAESD for its VAE.
+"sdxs" have no middle, and "sdxs" TAESD for its VAE; "least" is "sd1" with one level in its UNet and two in its VAE.
 """
 
 import json
@@ -72,6 +72,11 @@ VAE = {
     "down_block_types": ("DownEncoderBlock2D",) * 4,
     "up_block_types": ("UpDecoderBlock2D",) * 4,
     "scaling_factor": 0.18215,
+}
+SHALLOW = VAE | {  # two levels, which have all kinds of layers
+    "block_out_channels": (16, 32),
+    "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
 }
 SD1 = {"text_encoder": TEXT, "unet": UNET, "vae": VAE}
 SECOND = {"hidden_act": "gelu"}
@@ -155,6 +160,7 @@ FAMILIES = {
         pads={"tokenizer": "!"},
         modern=True,
     ),
+    "least": Tiny("StableDiffusionPipeline", SD1 | {"unet": UNET | FLAT, "vae": SHALLOW}),
     "sd1-inpaint": Tiny("StableDiffusionInpaintPipeline", SD1 | {"unet": UNET | FLAT | {"in_channels": 9}}),
     "sdxl": Tiny("StableDiffusionXLPipeline", XL, EULER, index={"force_zeros_for_empty_prompt": True}, pads=XL_PADS),
     "ssd-1b": Tiny("StableDiffusionXLPipeline", XL | {"unet": UNET | SSD_UNET}, EULER, pads=XL_PADS),
