@@ -54,9 +54,10 @@ class Source(Described):
         return tokens_read(part, self.network) or text_length(self.configs[part.folder])
 
 
-def open_source(path: Path, sampler: str | None = None) -> Source:
+def open_source(path: Path, sampler: str | None = None, pickles: bool = False) -> Source:
     """Check a diffusers folder from its small files and the headers of its weights; `sampler` to paint with by default.
 
+    Where there are no safetensors, weights may be `pickles`.
     Raises RequestError (no such folder) or ExportError (not one of ours, or damaged), before gigabytes are read.
     """
     path = snapshot_of(path)
@@ -71,7 +72,7 @@ def open_source(path: Path, sampler: str | None = None) -> Source:
         check_class(path, name, class_in(index, name), part.kind)
         configs[name] = read_config(path / name / "config.json")
         check_numbers(path, name, configs[name])
-        variants[name], sizes[name] = check_weights(path / name, STEMS[part.library])
+        variants[name], sizes[name] = check_weights(path / name, STEMS[part.library], pickles)
     model = Described(family, index, configs)
     check_configs(path, model)
     config = read_config(path / "scheduler" / "scheduler_config.json")
