@@ -179,7 +179,7 @@ def pieces(file: Path, is_weights: bool) -> Iterator[bytes]:
     yield json.dumps(checkpoint.metadata, sort_keys=True).encode()
     yield " ".join(sorted(checkpoint.others)).encode()
     for name in sorted(checkpoint):
-        kind, raw = checkpoint[name]
+        kind, raw = checkpoint.stored(name)
         flat = raw.reshape(-1)
         yield f"{name} {kind} {raw.shape}".encode()
         yield flat[flat.size // 2 :][:PIECE].tobytes()

@@ -12,6 +12,7 @@ import numpy as np
 
 from pleinair.checks import one_line, shown
 from pleinair.errors import ExportError
+from pleinair.pouring.scales import LAYOUT, LAYOUTS, check_layouts, scales_in, spread
 from pleinair.sources.pickled import is_pickle
 from pleinair.sources.torch_files import Tensor, read_torch_file
 from pleinair.sources.weight_files import DOWNLOAD, read_header, read_metadata
@@ -28,6 +29,7 @@ STORED: dict[str, type] = {  # what safetensors calls a kind of number -> what i
 }
 NARROW = ("F8_E4M3", "F8_E5M2")  # of so few digits that a picture shows it
 MOST_AXES = 8
+LONGEST = 1 << 16  # bytes of what a layer says of itself
 
 
 class Stored(NamedTuple):
@@ -63,7 +65,8 @@ class Checkpoint(Mapping[str, Stored]):
 
     A name begins with the prefix of its file. `shapes` are those of the tensors whose numbers can be weights, `others`
     the names of all others, `kinds` what safetensors calls the numbers of both; `pickles` are the files that are some,
-    by name, each with what else it names. Raises ExportError for files that are damaged, cut short or of another kind.
+    by name, each with what else it names. A tensor with a scale beside it is multiplied by that. Raises ExportError for
+    files that are damaged, cut short or of another kind.
     """
 
     def __init__(self, files: Iterable[Path], prefixes: Iterable[str] = repeat("")) -> None:
@@ -74,8 +77,11 @@ class Checkpoint(Mapping[str, Stored]):
         self.pickles: dict[str, tuple[str, ...]] = {}
         self._files: list[mmap.mmap] = []
         self._places: dict[str, tuple[mmap.mmap, Tensor]] = {}
+        self._scales: dict[str, str] = {}
         for file, prefix in zip(files, prefixes, strict=False):
             self._add(file, prefix)
+            where = one_line(file.name, 80)
+        self._find_scales(where)
 
     def _add(self, file: Path, prefix: str) -> None:
         tensors = self._unpickled(file) if is_pickle(file) else self._listed(file)
@@ -112,9 +118,28 @@ class Checkpoint(Mapping[str, Stored]):
             for name, entry in header.items()
         }
 
+    def _find_scales(self, where: str) -> None:
+        places = {name: tensor for name, (_, tensor) in self._places.items()}
+        self._scales = scales_in({name: tensor.shape for name, tensor in places.items()}, self.kinds, where)
+        said = [self.content(name) for name in places if name.endswith(LAYOUT)]
+        check_layouts(said + [self.metadata[LAYOUTS]] if LAYOUTS in self.metadata else said, where)
+
     def __getitem__(self, name: str) -> Stored:
+        stored = self.stored(name)
+        if name not in self._scales:
+            return stored
+        scale = widened(*self.stored(self._scales[name])).astype(np.float32)
+        return Stored("F32", widened(*stored) * spread(scale, stored.raw.shape))
+
+    def stored(self, name: str) -> Stored:
+        """A tensor as the file has it, without its scale."""
         pages, (kind, shape, start, strides) = self._places[name]
         return Stored(kind, np.ndarray(shape, STORED[kind], pages, start, strides))
+
+    def content(self, name: str) -> bytes:
+        """The first bytes of a tensor of single bytes."""
+        pages, tensor = self._places[name]
+        return pages[tensor.start : tensor.start + min(prod(tensor.shape), LONGEST)]
 
     def release(self) -> None:
         """Let the pages go that were read so far."""

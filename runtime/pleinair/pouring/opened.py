@@ -11,6 +11,7 @@ from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.distilled import note_on
 from pleinair.pouring.kinds import ADAPTERS
 from pleinair.pouring.names import Named
+from pleinair.pouring.scales import BESIDE
 from pleinair.pouring.single_file import PLACES, open_file, open_unet
 from pleinair.pouring.told import Told
 from pleinair.pouring.vaes import PREFIXES, Vae, open_vae, with_vae
@@ -39,6 +40,7 @@ IDLE = (  # tensors that no picture is made with: averages of the training, its 
     "edm_std",
     "edm_vpred.*",
     "scale_factor",
+    *BESIDE,
 )
 
 

@@ -89,12 +89,15 @@ def test_numbers_of_other_kinds_are_widened_and_8_bits_are_spoken_of(tmp_path, s
 
     def narrow(tensors):
         tensors[CONV_IN] = (tensors[CONV_IN].astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
-        tensors[norm] = np.full(tensors[norm].shape, 0x38, np.uint8)
+        tensors[norm] = np.full(tensors[norm].shape, 0x40, np.uint8)  # 2
+        tensors[norm.replace("weight", "scale_weight")] = np.array(0.5, np.float32)
+        tensors[norm.replace("weight", "scale_input")] = tensors["scaled_fp8"] = np.zeros(0, np.uint8)
 
     def wide(tensors):
         narrow(tensors)
         tensors[CONV_IN] = (tensors[CONV_IN].astype(np.uint32) << 16).view(np.float32)
         tensors[norm] = np.ones(tensors[norm].shape, np.float32)
+        del tensors[norm.replace("weight", "scale_weight")]
 
     eight = "its weights have 8 bits, and are widened: a file of 16-bit weights makes better pictures"
     assert eight in poured(single(narrow), tmp_path / "out")
