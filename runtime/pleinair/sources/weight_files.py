@@ -36,7 +36,7 @@ def weight_files(folder: Path, stem: str, pickles: bool = False) -> tuple[str | 
     names, where = [each.name for each in folder.iterdir()] if folder.is_dir() else [], one_line(folder, 120, end=True)
     there = sets_of(stem, names)
     if not there:
-        there = sets_of(STEMS_PICKLED.get(stem, stem), names, PICKLED)
+        there = pickled_sets_of(stem, names)
         if there and not pickles:
             raise pickle_refused(f"'{where}' has no {stem}.safetensors but a pickle, which")
     if not there:
@@ -59,6 +59,11 @@ def sets_of(stem: str, names: Iterable[str], suffix: str = SAFE) -> dict[str | N
         if place:
             found.setdefault(next(filter(None, place.groups()), None), name)
     return found
+
+
+def pickled_sets_of(stem: str, names: Iterable[str]) -> dict[str | None, str]:
+    """The same of pickles, `stem` being that of the safetensors."""
+    return sets_of(STEMS_PICKLED.get(stem, stem), names, PICKLED)
 
 
 def is_index(name: str) -> bool:
