@@ -28,6 +28,7 @@ from pleinair.sources.families import STABLE_DIFFUSION
 from pleinair.sources.folder import STEMS, open_source
 from pleinair_export import export
 from pleinair_export.loading import load
+from pleinair_export.single_file import is_model, open_single_file
 from pleinair_export.tracing import TRACE, WRITE
 from shelves import write_shelf
 from tiny_pipeline import FLAT, TEXT, UNET, VAE, write_tiny_pipeline
@@ -151,6 +152,20 @@ def test_a_single_file_is_exported_and_poured_alike(tmp_path, monkeypatch):
     assert mine.files == {name: info for name, info in theirs.files.items() if name not in lacking}
     assert np.allclose(mine.latents.rgb, theirs.latents.rgb, atol=1e-3)
     assert (mine.name, mine.origin.licence, mine.origin.trigger) == ("Tiny", "mit", "in my style")
+    own = {f"{folder}.{name}": each for folder, named in weights.items() for name, each in named.items()}
+    layer = "unet.time_embedding.linear_1"
+    own[f"{layer}.weight"] = np.full_like(own[f"{layer}.weight"], 0x38, np.uint8)
+    own[f"{layer}.scale_weight"] = np.float32(0.5).reshape(())
+    named = tmp_path / "diffusers.safetensors"
+    named.write_bytes(safetensors(own))
+    assert is_model(named) and not is_model(weights_in(tmp_path / "folder")["vae"])
+    (tmp_path / "configs").mkdir()
+    model = open_single_file(named, None, None, tmp_path / "configs")
+    for part in STABLE_DIFFUSION.parts:
+        module = load(model, part)
+        for name, each in module.state_dict().items():
+            wanted = 0.5 if "time_embedding.linear_1.weight" in name else weights[part.folder].get(name, each)
+            assert np.array_equal(each, np.broadcast_to(wanted, each.shape)), name
     pickled = file.with_suffix(".ckpt")
     beside = {"epoch": np.float64(3), "callbacks": {Mischief: np.arange(3)}, "ema": {"x": torch.ones(3)}}
     torch.save({"state_dict": load_file(file), "mischief": Mischief(), **beside}, pickled)

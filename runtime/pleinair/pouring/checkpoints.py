@@ -131,6 +131,11 @@ class Checkpoint(Mapping[str, Stored]):
         scale = widened(*self.stored(self._scales[name])).astype(np.float32)
         return Stored("F32", widened(*stored) * spread(scale, stored.raw.shape))
 
+    @property
+    def scaled(self) -> bool:
+        """Whether there are weights with a scale."""
+        return bool(self._scales)
+
     def stored(self, name: str) -> Stored:
         """A tensor as the file has it, without its scale."""
         pages, (kind, shape, start, strides) = self._places[name]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pleinair.bundle.manifest import MANIFEST, Defaults
-from pleinair.checks import one_line
+from pleinair.checks import one_line, quoted
 from pleinair.errors import ExportError, RequestError
 from pleinair.sources.configs import check_configs, check_numbers, text_length
 from pleinair.sources.defaults import settled
@@ -128,10 +128,19 @@ def check_kind(path: Path) -> None:
             f" '{where}', or export the diffusers folder that they were made from"
         )
     if not (path / "model_index.json").exists():
-        raise ExportError(
-            f"'{where}' is not a diffusers folder (no model_index.json); give one that save_pretrained wrote,"
-            " or an upscaler's .safetensors or .pth file"
-        )
+        raise ExportError(f"'{where}' is not a diffusers folder (no model_index.json); {instead_of(path)}")
+
+
+def instead_of(path: Path) -> str:
+    """What to give instead of a folder that is no model: the model it is a part of, or a file of weights in it."""
+    if (path.parent / "model_index.json").is_file():
+        return f"give the folder that it lies in: {quoted(path.parent)}"
+    there, kinds = sorted(path.iterdir()), (".safetensors", ".ckpt")  # the first is preferred
+    files = [each for kind in kinds for each in there if each.suffix.lower() == kind]
+    if not files:
+        return "give one that save_pretrained wrote, or a file of weights"
+    more = f", or one of {len(files) - 1} more" if len(files) > 1 else ""
+    return f"give a file of weights: {quoted(files[0])}{more}"
 
 
 def known_family(path: Path, index: dict[str, Any]) -> Family:
