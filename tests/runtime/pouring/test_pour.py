@@ -272,7 +272,7 @@ def test_what_is_not_poured_is_told_what_leads_on(tmp_path, single, capsys, monk
             [SOURCE / "unet", "out"],
             f"not a diffusers folder (no model_index.json); give the folder that it lies in: {SOURCE}",
         ),
-        ([tmp_path, "out"], f"give a file of weights: '{file}', or one of 1 more"),
+        ([tmp_path, "out"], f'give a file of weights: "{file}", or one of 1 more'),
         ([SOURCE, SOURCE / "out"], "overlap"),
     ):
         assert cli.run(["pour", *map(str, arguments)]) in (2, 3, 5)
