@@ -122,3 +122,10 @@ def test_hostile_pickles_take_no_time_and_no_memory(tmp_path, monkeypatch, steps
     file.write_bytes(steps)
     with pytest.raises(ExportError, match="as weights alone"):
         read_torch_file(file)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pipes with names there")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "model.ckpt")
+    with pytest.raises(ExportError, match="not an ordinary file"):
+        Checkpoint([tmp_path / "model.ckpt"])

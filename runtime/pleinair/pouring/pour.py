@@ -167,7 +167,7 @@ def fill(
             done += size
             yield Progress(f"{empty.graph} {empty.form}", done, total)
         written.enter(empty, weights)
-    written.tokens |= write_small(found, stage)
+    written.tokens |= write_small(found, stage, "openvino" in {empty.form for empty in empty_graphs})
     return written
 
 
@@ -204,10 +204,10 @@ def colours_of(bundle: Bundle) -> Rgb | None:
     return fit_rgb(lambda pictures: encode(encoder, pictures, vae), vae.downsample)
 
 
-def write_small(found: Opened, stage: Path) -> dict[str, Tokens]:
+def write_small(found: Opened, stage: Path, openvino: bool) -> dict[str, Tokens]:
     """Write tokenizers and configs, and beside a text encoder's graph the norm that its hidden states are without.
 
-    Returns what the manifest says of the tokenizers.
+    With `openvino` a tokenizer is also a graph. Returns what the manifest says of the tokenizers.
     """
     model = found.model
     write_configs(model, stage)
@@ -223,7 +223,7 @@ def write_small(found: Opened, stage: Path) -> dict[str, Tokens]:
             np.save(stage / graph / NORM, final_norm(found.weights[part.folder]))
         name = part.tokenizer
         pad = found.pads.get(name, EOS)
-        tokens[name] = write_tokenizer(found.tokenizers[name], stage / name, model.length(part), pad)
+        tokens[name] = write_tokenizer(found.tokenizers[name], stage / name, model.length(part), pad, openvino)
     return tokens
 
 

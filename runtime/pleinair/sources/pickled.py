@@ -1,5 +1,6 @@
 """Which files of weights are pickles, and that they are read only where the user allows it."""
 
+import contextlib
 from pathlib import Path
 
 from pleinair.checks import one_line
@@ -13,11 +14,10 @@ ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 
 def is_pickle(file: Path) -> bool:
     """Whether a file is what torch.save writes, by its first bytes; one that begins otherwise, by its suffix."""
-    try:
-        with file.open("rb") as stream:
+    first = b""
+    if file.is_file():  # opening a pipe waits for somebody to write into it
+        with contextlib.suppress(OSError), file.open("rb") as stream:
             first = stream.read(9)
-    except OSError:
-        first = b""
     return first[8:] != SAFE and (first.startswith((ZIP, PICKLE)) or file.suffix.lower() in SUFFIXES)
 
 
