@@ -47,6 +47,7 @@ LAYOUTS = {
     "before 1.6": ({**BESIDE, "state_dict": WEIGHTS}, {"_use_new_zipfile_serialization": False}),
     "weights alone": (dict(WEIGHTS), {"pickle_protocol": 4}),
     "another name": ({"model": dict(WEIGHTS), **BESIDE}, {"pickle_protocol": 5}),
+    "on two devices": ({"module": {f"module.{name}": each for name, each in WEIGHTS.items()}}, {}),
     "deeper": ({"ema": {"shadow": WEIGHTS}}, {"pickle_protocol": 3}),
 }
 

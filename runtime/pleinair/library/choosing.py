@@ -51,20 +51,21 @@ def held(repository: Repository) -> str:
     """What a repository is that holds no model of the wanted kinds, and what leads on."""
     if MANIFEST in repository.files:
         return f"is a bundle already; fetch it with: pleinair pull {repository.id}"
-    singles = single_files(repository)
+    singles = single_files(repository) or single_files(repository, ".ckpt")
     if singles:
+        pickled = f" {ALLOW}" if singles[0].endswith(SUFFIXES) else ""
         sizes = [f"{each} ({repository.files[each].size / 1e9:.1f} GB)" for each in singles[:SHOWN]]
         more = f" and {len(singles) - SHOWN} more" if len(singles) > SHOWN else ""
         return (
             f"has no {INDEX}, and has {', '.join(one_line(each, 100) for each in sizes)}{more}; take one of its files"
-            f" with: pleinair pull {repository.id} --file {quoted(singles[0])}"
+            f" with: pleinair pull {repository.id} --file {quoted(singles[0])}{pickled}"
         )
     return f"has no {INDEX} and no folders of OpenVINO or ONNX graphs; choose a model that has"
 
 
-def single_files(repository: Repository) -> list[str]:
+def single_files(repository: Repository, suffix: str = ".safetensors") -> list[str]:
     """The files that may be whole models, the largest first; what only parts of models are called stands last."""
-    names = [name for name in repository.files if name.endswith(".safetensors")]
+    names = [name for name in repository.files if name.endswith(suffix)]
 
     def by_use(name: str) -> tuple[bool, int, str]:
         return bool(APART.search(name)), -repository.files[name].size, name

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from pleinair.system.pickles import Elsewhere, Global, Instance
 
 STATE = "state_dict"  # of a training checkpoint, beside its optimizer and more
+PARALLEL = "module."  # before the names of what DataParallel and its kin wrap
 LONGEST = 1 << 48  # numbers along a side
 MOST_AXES = 8
 KINDS = {  # what torch calls a storage or a kind of number -> what safetensors calls it
@@ -52,8 +53,10 @@ def key_and_kind(storage: Elsewhere) -> tuple[str, str] | None:
 
 
 def views(weights: Mapping[Any, Any]) -> dict[str, View]:
-    """The tensors of a dictionary by name."""
-    return {str(name): view for name, value in weights.items() if (view := view_of(value))}
+    """The tensors of a dictionary by name, without what training on several devices puts before all names."""
+    found = {str(name): view for name, value in weights.items() if (view := view_of(value))}
+    before = len(PARALLEL) if all(name.startswith(PARALLEL) for name in found) else 0
+    return {name[before:]: view for name, view in found.items()}
 
 
 def weights_of(root: Any) -> Mapping[Any, Any]:

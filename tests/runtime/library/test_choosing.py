@@ -159,6 +159,7 @@ def test_pickles_are_chosen_only_where_they_are_allowed_and_there_is_nothing_els
     "names, kinds, match",
     [
         (["a.safetensors", "b.safetensors"], KINDS, "pleinair pull org/model --file a.safetensors"),
+        (["sd-v1-4.ckpt", "sd-v1-4-full-ema.ckpt"], KINDS, "--file sd-v1-4-full-ema.ckpt --allow-pickle$"),
         (["bundle.json"], (FOLDER,), "pleinair pull org/model$"),
         (["config.json", "model.onnx", "a/b/unet/model.onnx"], KINDS, "choose a model that has"),
         ([], KINDS, "choose a model that has"),
