@@ -1,6 +1,6 @@
 """What is poured, opened: a diffusers folder or a single file, judged by its small files and headers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -98,11 +98,14 @@ def opened(source: Path, vae: Path | None, told: Told, unet: Path | None = None,
 
 def notes_on_pickles(weights: Mapping[str, Named]) -> list[str]:
     """What is said of each file that is a pickle."""
-    pickles = {file: names for named in weights.values() for file, names in named.checkpoint.pickles.items()}
-    return [f"'{one_line(file, 80)}' is a pickle: {not_made(names)}" for file, names in pickles.items()]
+    found: dict[str, set[str]] = {}  # those of several components may have one name
+    for named in weights.values():
+        for file, names in named.checkpoint.pickles.items():
+            found.setdefault(file, set()).update(names)
+    return [f"'{one_line(file, 80)}' is a pickle: {not_made(sorted(names))}" for file, names in found.items()]
 
 
-def not_made(names: tuple[str, ...]) -> str:
+def not_made(names: Sequence[str]) -> str:
     """What is said of the names in a pickle."""
     some = ", ".join(one_line(name, 80) for name in names[:3])
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
