@@ -19,11 +19,11 @@ KINDS = {  # what torch calls a storage or a kind of number -> what safetensors 
 }
 TENSORS = ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2")
 TYPED = "torch._utils._rebuild_tensor_v3"  # whose seventh argument says what its bytes are
-WRAPPERS = {  # what makes a tensor of another -> where that stands in its arguments, None for a function and its own
-    "torch._utils._rebuild_parameter": 0,
-    "torch._utils._rebuild_parameter_with_state": 0,
-    "torch._tensor._rebuild_from_type_v2": None,
-    "torch._tensor._rebuild_from_type": None,
+WRAPPERS = {  # what makes a tensor of another -> whether its first argument is that, or else what makes it of the third
+    "torch._utils._rebuild_parameter": True,
+    "torch._utils._rebuild_parameter_with_state": True,
+    "torch._tensor._rebuild_from_type_v2": False,
+    "torch._tensor._rebuild_from_type": False,
 }
 
 
@@ -105,10 +105,10 @@ def view_of(value: Any) -> View | None:
         maker = value.maker.name if isinstance(value, Instance) and isinstance(value.maker, Global) else None
         if maker in (*TENSORS, TYPED):
             return described_view(value.arguments, maker == TYPED)
-        if maker not in WRAPPERS or not isinstance(value.arguments, tuple) or not value.arguments:
+        if maker not in WRAPPERS or not isinstance(value.arguments, tuple) or len(value.arguments) < 3:
             return None
-        place = WRAPPERS[maker]
-        value = value.arguments[place] if place is not None else Instance(value.arguments[0], value.arguments[2])
+        first, _, third, *_ = value.arguments
+        value = first if WRAPPERS[maker] else Instance(first, third)
     return None
 
 
