@@ -11,7 +11,7 @@ from pleinair.sources.folder import STEMS, Source
 from pleinair.sources.weight_files import DOWNLOAD, stored_kind
 from pleinair_export.narrow import widen_at_use
 from pleinair_export.quiet import quiet
-from pleinair_export.single_file import KINDS, load_component
+from pleinair_export.single_file import KINDS, load_component, network
 
 
 def load(model: Source, part: Component) -> torch.nn.Module:
@@ -58,7 +58,7 @@ def check_weight(owner: type, model: Source, component: str) -> None:
     """Raise ExportError where a config describes a network far larger than the weights, before memory is taken."""
     config = model.configs[component]
     with torch.device("meta"):
-        made = owner.from_config(config) if hasattr(owner, "load_config") else owner(owner.config_class(**config))
+        made = network(owner, config)
     described, stored = sum(each.numel() for each in made.parameters()), model.sizes[component]
     if described > 2 * stored:
         raise ExportError(

@@ -1,31 +1,33 @@
-"""A model in one file under its original names: described as pouring does, and loaded by diffusers' own converters."""
+"""A model in one file: described as pouring does, and loaded by diffusers' own converters, or under its own names."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from pleinair.errors import ExportError
-from pleinair.pouring.checkpoints import Checkpoint
+from pleinair.pouring.checkpoints import Checkpoint, widened
 from pleinair.pouring.names import Named
 from pleinair.pouring.opened import opened
-from pleinair.pouring.single_file import component
+from pleinair.pouring.single_file import PLACES, component
 from pleinair.pouring.told import PourSettings
 from pleinair.pouring.topologies import plain
 from pleinair.pouring.vaes import find_vae
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
-from pleinair.sources.families import VAE, Component
+from pleinair.sources.families import UNET, VAE, Component
 from pleinair.sources.folder import Source
 from pleinair.sources.small_files import write_json
 from pleinair.sources.weight_files import read_header
 
-UNET = "model.diffusion_model."
+UNETS = tuple(prefix for prefix, _ in PLACES[UNET.folder])  # of its names
 KINDS = {"F16": torch.float16, "BF16": torch.bfloat16}  # those that weights are kept in
 
 
 def is_model(file: Path) -> bool:
     """Whether a file holds a whole Stable Diffusion; raises ExportError for a .safetensors file that is none."""
-    return file.suffix.lower() == ".safetensors" and any(name.startswith(UNET) for name in read_header(file)[0])
+    return file.suffix.lower() == ".safetensors" and any(name.startswith(UNETS) for name in read_header(file)[0])
 
 
 def open_single_file(file: Path, prediction: str | None, sampler: str | None, folder: Path) -> Source:
@@ -50,6 +52,9 @@ def load_component(owner: type, model: Source, part: Component) -> tuple[torch.n
     stored = named(model.file, part.folder)
     kinds = {stored.checkpoint.kinds[stored.source(key)] for key in stored}
     dtype = KINDS.get(kinds.pop(), torch.float32) if len(kinds) == 1 else torch.float32
+    if stored.prefix == f"{part.folder}." or stored.checkpoint.scaled:
+        module = filled(network(owner, model.configs[part.folder]), stored).to(dtype)
+        return module, [name for name, _ in module.named_parameters() if plain(name) not in stored]
     how = {"config": str(model.path), "subfolder": part.folder, "torch_dtype": dtype, "local_files_only": True}
     checkpoint = single_file_utils.load_single_file_checkpoint(str(model.file), local_files_only=True)
     if part.library == "transformers":
@@ -57,6 +62,22 @@ def load_component(owner: type, model: Source, part: Component) -> tuple[torch.n
     else:
         module = owner.from_single_file(checkpoint, **how)
     return module, [name for name, _ in module.named_parameters() if plain(name) not in stored]
+
+
+def network(owner: type, config: dict[str, Any]) -> torch.nn.Module:
+    """A component of the class `owner`, with numbers of its own."""
+    return owner.from_config(config) if hasattr(owner, "load_config") else owner(owner.config_class(**config))
+
+
+def filled(module: torch.nn.Module, stored: Named) -> torch.nn.Module:
+    """A component with the parameters that are stored under diffusers' names."""
+    state = {}
+    for name, parameter in module.named_parameters():
+        if plain(name) in stored:
+            numbers = np.array(widened(*stored[plain(name)]))
+            state[name] = torch.from_numpy(numbers).reshape(parameter.shape)
+    module.load_state_dict(state, strict=False)
+    return module
 
 
 def named(file: Path, folder: str) -> Named:

@@ -293,7 +293,7 @@ def test_folders_of_other_kinds_are_led_on(tmp_path, make, match):
             "no model that is known by its weights' names and sizes",
         ),
         ("lora.safetensors", "lora_unet_down_blocks_0.lora_down.weight", "holds a LoRA.*merged into"),
-        ("peft.safetensors", "unet.down_blocks.0.to_q.lora_A.weight", "holds a LoRA"),
+        ("peft.safetensors", "unet.down_blocks.0.to_q.lora_A.weight", "LoRA"),
         ("word.safetensors", "emb_params", "textual inversion; give it to a picture"),
         ("model.ckpt", "", "Stable Diffusion in one file.*pleinair pour"),
         ("model.gguf", "", "give one that ends with .safetensors"),

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import lzma
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from safetensors.torch import load_file, save_file
 import original_names
 from fresh_models import network, wake
 from pleinair.bundle.opening import open_bundle
-from pleinair.errors import ExportError
 from pleinair.pouring import kinds, names, topologies, vocabulary
 from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.kinds import FileKind, Mark
@@ -26,8 +26,9 @@ from pleinair.pouring.writing import EmptyGraph, places, write
 from pleinair.sources.architectures import ARCHITECTURES
 from pleinair.sources.families import STABLE_DIFFUSION
 from pleinair.sources.folder import STEMS, open_source
-from pleinair_export import export, unpickled
+from pleinair_export import export
 from pleinair_export.loading import load
+from pleinair_export.single_file import is_model, open_single_file
 from pleinair_export.tracing import TRACE, WRITE
 from shelves import write_shelf
 from tiny_pipeline import FLAT, TEXT, UNET, VAE, write_tiny_pipeline
@@ -113,6 +114,11 @@ def test_poured_is_exported_to_the_byte(proving, folders, tmp_path, family, grap
     assert again is None or places(empty) == again.placed
 
 
+class Mischief:
+    def __reduce__(self):
+        return Path.touch, (Path("mischief"),)
+
+
 def test_a_single_file_is_exported_and_poured_alike(tmp_path, monkeypatch):
     """diffusers' converters read it for the export, our own names for pouring."""
     configs = {
@@ -146,13 +152,30 @@ def test_a_single_file_is_exported_and_poured_alike(tmp_path, monkeypatch):
     assert mine.files == {name: info for name, info in theirs.files.items() if name not in lacking}
     assert np.allclose(mine.latents.rgb, theirs.latents.rgb, atol=1e-3)
     assert (mine.name, mine.origin.licence, mine.origin.trigger) == ("Tiny", "mit", "in my style")
+    own = {f"{folder}.{name}": each for folder, named in weights.items() for name, each in named.items()}
+    layer = "unet.time_embedding.linear_1"
+    own[f"{layer}.weight"] = np.full_like(own[f"{layer}.weight"], 0x38, np.uint8)
+    own[f"{layer}.scale_weight"] = np.float32(0.5).reshape(())
+    named = tmp_path / "diffusers.safetensors"
+    named.write_bytes(safetensors(own))
+    assert is_model(named) and not is_model(weights_in(tmp_path / "folder")["vae"])
+    (tmp_path / "configs").mkdir()
+    model = open_single_file(named, None, None, tmp_path / "configs")
+    for part in STABLE_DIFFUSION.parts:
+        module = load(model, part)
+        for name, each in module.state_dict().items():
+            wanted = 0.5 if "time_embedding.linear_1.weight" in name else weights[part.folder].get(name, each)
+            assert np.array_equal(each, np.broadcast_to(wanted, each.shape)), name
     pickled = file.with_suffix(".ckpt")
-    torch.save({"state_dict": load_file(file), "epoch": 3}, pickled)
+    beside = {"epoch": np.float64(3), "callbacks": {Mischief: np.arange(3)}, "ema": {"x": torch.ones(3)}}
+    torch.save({"state_dict": load_file(file), "mischief": Mischief(), **beside}, pickled)
     vae = tmp_path / "my tiny.pt"
-    torch.save(load_file(weights_in(tmp_path / "folder")["vae"]), vae)
+    torch.save(load_file(weights_in(tmp_path / "folder")["vae"]), vae, _use_new_zipfile_serialization=False)
     steps = pour(pickled, tmp_path / "unpickled", vae=vae, weights="fp32", allow_pickle=True)
     notes = [step.words for step in steps if step.note]
-    assert notes[:2] == [f"takes the weights alone out of 'my tiny.{suffix}'" for suffix in ("ckpt", "pt")]
+    for note, suffix, words in zip(notes[-2:], ("ckpt", "pt"), (".*PosixPath", "nothing in it is run$"), strict=True):
+        assert re.match(f"'my tiny.{suffix}' is a pickle: .*{words}", note)
+    assert not (tmp_path / "mischief").exists()
     again = open_bundle(tmp_path / "unpickled").manifest
     assert again.files == mine.files and again.name == "my tiny"
     assert sorted(each.name for each in (tmp_path / "unpickled").iterdir()) == sorted(
@@ -166,21 +189,3 @@ def test_a_single_file_is_exported_and_poured_alike(tmp_path, monkeypatch):
 def test_the_plain_unet_is_diffusers_own():
     usual = inspect.signature(UNet2DConditionModel.__init__).parameters
     assert {key: usual[key].default for key in PLAIN_UNET} == PLAIN_UNET
-
-
-class Mischief:
-    def __reduce__(self):
-        return Path.touch, (Path("mischief"),)
-
-
-def test_a_pickle_that_runs_something_is_refused_and_does_not(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    file = tmp_path / "model.ckpt"
-    torch.save({"x": Mischief()}, file)
-    with pytest.raises(ExportError, match="as weights alone") as caught:
-        list(pour(file, tmp_path / "out", allow_pickle=True))
-    assert "\n" not in str(caught.value)
-    assert [each.name for each in tmp_path.iterdir()] == ["model.ckpt"]
-    torch.save([1], file)
-    with pytest.raises(ValueError, match="holds no weights by name"):
-        unpickled.tensors(file)

@@ -13,8 +13,11 @@ from pleinair.system.files import read_file
 LARGEST = 64 << 20  # bytes; the UNet of SDXL with int8 weights has some 15 million
 DEEPEST = 100  # elements in each other
 AGAIN = "download the model again"
-NUMBERS = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32", "boolean": "bool"}
-PRECISIONS = {"FP32": "f32", "FP16": "f16", "FP64": "f64", "I64": "i64", "I32": "i32", "BOOL": "boolean"}
+NUMBERS = {
+    **{"f32": "float32", "f16": "float16", "f64": "float64", "bf16": "bfloat16"},
+    **{"i64": "int64", "i32": "int32", "boolean": "bool"},
+}
+PRECISIONS = {"BOOL": "boolean", **{kind.upper(): kind for kind in NUMBERS}}
 STORED = {  # element type of a constant -> what it is called here, and its bits; shapes and ids are whole numbers
     "f32": ("fp32", 32),
     "f16": ("fp16", 16),

@@ -12,7 +12,8 @@ from pleinair.errors import BundleError
 
 EXPORT = "export the diffusers folder that it was made of"
 TIMESTEP = "timestep"
-RESHAPED = ("openvino",)  # formats whose engine gives a graph other sizes than it was saved with
+RESHAPED = ("openvino",)  # formats whose engine gives a graph other sizes and numbers than it was saved with
+WIDENED = {"bfloat16": "float32"}  # numbers that a port is saved with -> those that such an engine makes of it
 
 Ports = Mapping[str, Port]
 
@@ -22,7 +23,8 @@ def graph_info(where: Path, form: str, found: FoundGraph, inputs: Ports, outputs
 
     Raises BundleError, which names `where` it lies, for a graph that wants or gives something else, or other numbers.
     """
-    taking, made = taken(where, form, found.outline, inputs), given(where, found.outline, outputs)
+    outline = widened(found.outline) if form in RESHAPED else found.outline
+    taking, made = taken(where, form, outline, inputs), given(where, outline, outputs)
     return GraphInfo(
         files={form: tuple(found.files)},
         weights=found.outline.mostly,
@@ -31,6 +33,15 @@ def graph_info(where: Path, form: str, found: FoundGraph, inputs: Ports, outputs
         outputs=made,
         fidelity={},
     )
+
+
+def widened(outline: Outline) -> Outline:
+    """The ports as an engine has them that changes their numbers."""
+    sides = (outline.inputs, outline.outputs)
+    inputs, outputs = (
+        tuple(replace(port, dtype=WIDENED.get(port.dtype, port.dtype)) for port in ports) for ports in sides
+    )
+    return replace(outline, inputs=inputs, outputs=outputs)
 
 
 def together(infos: Mapping[str, Mapping[str, GraphInfo]]) -> tuple[dict[str, GraphInfo], tuple[str, ...]]:

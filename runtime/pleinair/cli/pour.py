@@ -25,7 +25,7 @@ PLAIN = {"source", "out", "form", "weights", "allow_pickle", "force", "as_json"}
 @app.command(epilog=examples("pour"))
 def pour(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="A .safetensors file or a diffusers folder.", show_default=False)],
+    source: Annotated[Path, typer.Argument(help="A file of weights or a diffusers folder.", show_default=False)],
     out: Annotated[Path | None, typer.Argument(help="The bundle to write.", show_default="among the models")] = None,
     form: FormatFlag = "openvino",
     weights: WeightsFlag = "fp16",
@@ -62,7 +62,7 @@ def pour(
         str | None, typer.Option(help="Its default timesteps: 999,600,200.", show_default="none of its own")
     ] = None,
     allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Take the weights alone out of a .ckpt or .pt; needs PyTorch.")
+        bool, typer.Option("--allow-pickle", help="Read the weights of a .ckpt, .pt or .bin, and run nothing in it.")
     ] = False,
     force: Replace = False,
     as_json: Json = False,

@@ -54,6 +54,10 @@ def pull(
     only_download: Annotated[
         bool, typer.Option("--only-download", help="Leave what comes as it is; safetensors come to --to.")
     ] = False,
+    allow_pickle: Annotated[
+        bool,
+        typer.Option("--allow-pickle", help="Fetch .bin and .ckpt too, to read their weights and run nothing in them."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Download a model and make it ready to paint, without PyTorch; needs the `hub` extra.
@@ -70,12 +74,12 @@ def pull(
         id, revision, file = named.id, revision or named.revision, file or named.file
     kinds = tuple(kind for kind in choosing.KINDS if formats is None or kind not in choosing.GRAPHS or kind in formats)
     how = {"to": to, "revision": revision, "file": file, "kinds": kinds, "only_download": only_download}
-    how |= {"formats": formats, "weights": weights}
+    how |= {"formats": formats, "weights": weights, "allow_pickle": allow_pickle}
     found = followed(id, steps(id, **how))
     if only_download:
         ended(found, found.folder, next_command(found, file), as_json)
         return
-    made(found, file, formats, weights)
+    made(found, file, formats, weights, allow_pickle)
     if found.folder != found.model and not as_json:
         say(f"the download stays in '{found.folder}'; take it away with: pleinair models rm {download_name(found)}")
     ended(found, found.model, paint_command(found), as_json)
@@ -91,14 +95,16 @@ def ended(found: "Brought", folder: Path, command: str, as_json: bool) -> None:
     say(f"{'it was here already' if found.before else 'all is here'}; go on with: {command}")
 
 
-def made(found: "Brought", file: str | None, formats: tuple[str, ...] | None, weights: str | None) -> None:
+def made(
+    found: "Brought", file: str | None, formats: tuple[str, ...] | None, weights: str | None, allow_pickle: bool
+) -> None:
     """Make what was fetched ready to paint; raises BundleError, with what leads on, where it cannot be so."""
     from pleinair.library.preparing import prepare
 
     notes, last = [], ""
     try:
         with ProgressBar() as progress, resumable(found.origin.id):
-            for step in prepare(found, file, formats, weights):
+            for step in prepare(found, file, formats, weights, allow_pickle):
                 if step.note:
                     notes.append(step.words)
                 elif step.total:

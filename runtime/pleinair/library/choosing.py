@@ -12,8 +12,9 @@ from pleinair.errors import BundleError
 from pleinair.library.repository import Repository
 from pleinair.sources.families import DENOISERS, Component
 from pleinair.sources.folder import STEMS, known_family, read_index
+from pleinair.sources.pickled import ALLOW, SUFFIXES
 from pleinair.sources.settings import SETTINGS
-from pleinair.sources.weight_files import VARIANTS, first_of, is_index, sets_of, shards
+from pleinair.sources.weight_files import VARIANTS, first_of, is_index, pickled_sets_of, sets_of, shards
 
 BUNDLE, OPENVINO, ONNX, FOLDER, FILE = "bundle", "openvino", "onnx", "diffusers", "file"
 KINDS = (BUNDLE, OPENVINO, ONNX, FOLDER)  # in the order in which they are preferred
@@ -50,20 +51,21 @@ def held(repository: Repository) -> str:
     """What a repository is that holds no model of the wanted kinds, and what leads on."""
     if MANIFEST in repository.files:
         return f"is a bundle already; fetch it with: pleinair pull {repository.id}"
-    singles = single_files(repository)
+    singles = single_files(repository) or single_files(repository, ".ckpt")
     if singles:
+        pickled = f" {ALLOW}" if singles[0].endswith(SUFFIXES) else ""
         sizes = [f"{each} ({repository.files[each].size / 1e9:.1f} GB)" for each in singles[:SHOWN]]
         more = f" and {len(singles) - SHOWN} more" if len(singles) > SHOWN else ""
         return (
             f"has no {INDEX}, and has {', '.join(one_line(each, 100) for each in sizes)}{more}; take one of its files"
-            f" with: pleinair pull {repository.id} --file {quoted(singles[0])}"
+            f" with: pleinair pull {repository.id} --file {quoted(singles[0])}{pickled}"
         )
     return f"has no {INDEX} and no folders of OpenVINO or ONNX graphs; choose a model that has"
 
 
-def single_files(repository: Repository) -> list[str]:
+def single_files(repository: Repository, suffix: str = ".safetensors") -> list[str]:
     """The files that may be whole models, the largest first; what only parts of models are called stands last."""
-    names = [name for name in repository.files if name.endswith(".safetensors")]
+    names = [name for name in repository.files if name.endswith(suffix)]
 
     def by_use(name: str) -> tuple[bool, int, str]:
         return bool(APART.search(name)), -repository.files[name].size, name
@@ -71,19 +73,24 @@ def single_files(repository: Repository) -> list[str]:
     return sorted(names, key=by_use)
 
 
-def files_of(repository: Repository, kind: str, read: Read, weights: str | None = None) -> list[str]:
+def files_of(
+    repository: Repository, kind: str, read: Read, weights: str | None = None, pickles: bool = False
+) -> list[str]:
     """The files that make a model of a kind; `weights` are how it is to be stored, where that is said.
 
-    Raises ExportError, BundleError or NetworkError where some are missing.
+    Where there are no safetensors, weights may be `pickles`. Raises ExportError, BundleError or NetworkError where some
+    files are missing.
     """
     if kind == BUNDLE:
         return of_bundle(repository, read)
-    return of_export(repository, kind) if kind in GRAPHS else of_folder(repository, read, weights)
+    return of_export(repository, kind) if kind in GRAPHS else of_folder(repository, read, weights, pickles)
 
 
-def of_file(repository: Repository, name: str) -> list[str]:
+def of_file(repository: Repository, name: str, pickles: bool = False) -> list[str]:
     """One file of weights, and the model's card."""
-    if name not in repository.files or not name.endswith(".safetensors"):
+    if name in repository.files and name.endswith(SUFFIXES) and not pickles:
+        raise refused(f"'{one_line(name, 80)}' of '{repository.id}' is a pickle")
+    if name not in repository.files or not name.endswith((".safetensors", *SUFFIXES)):
         there = single_files(repository)
         hint = f"choose from: {', '.join(there[:SHOWN])}" if there else "choose another repository"
         raise BundleError(f"'{repository.id}' has no .safetensors file '{one_line(name, 80)}'; {hint}")
@@ -133,29 +140,37 @@ def belongs(repository: Repository, folder: str, leaf: str, form: str) -> bool:
     return not leaf.endswith(OTHERS) and not leaf.startswith((*FOREIGN, *others))
 
 
-def of_folder(repository: Repository, read: Read, weights: str | None) -> list[str]:
+def of_folder(repository: Repository, read: Read, weights: str | None, pickles: bool = False) -> list[str]:
     """A diffusers folder: each component's config and weights, tokenizers, and the scheduler's config."""
     parts = known_family(Path(repository.id), read_index(read(INDEX))).parts
     configs = ["scheduler/scheduler_config.json", *(f"{part.folder}/config.json" for part in parts)]
-    stored = [name for part in parts for name in weights_of(repository, part, read, weights)]
+    stored = [name for part in parts for name in weights_of(repository, part, read, weights, pickles)]
     tokenizers = {part.tokenizer for part in parts if part.tokenizer is not None}
     words = [name for name in repository.files if parted(name)[0] in tokenizers and name.endswith(TEXTS)]
     return [INDEX, *repository.require(*configs), *stored, *words, *repository.optional(CARD, SETTINGS)]
 
 
-def weights_of(repository: Repository, part: Component, read: Read, weights: str | None) -> list[str]:
+def weights_of(repository: Repository, part: Component, read: Read, weights: str | None, pickles: bool) -> list[str]:
     """A component's weights, once: a file, or an index and its shards; 16-bit ones first, unless `weights` are fp32."""
-    beside = (leaf for folder, leaf in map(parted, repository.files) if folder == part.folder)
+    beside = [leaf for folder, leaf in map(parted, repository.files) if folder == part.folder]
     there = sets_of(STEMS[part.library], beside)
-    variant = first_of(there, VARIANTS if weights == "fp32" else HALF_FIRST)
-    if variant in there:
-        name = f"{part.folder}/{there[variant]}"
-        if not is_index(name):
-            return [name]
-        return [name, *repository.require(*(f"{part.folder}/{each}" for each in sorted(shards(read(name)))))]
-    raise BundleError(
-        f"'{repository.id}' has no safetensors in '{part.folder}' (.bin and .ckpt files can run code, and are not"
-        " fetched); choose another --revision or repository"
+    if not there:
+        there = pickled_sets_of(STEMS[part.library], beside)
+        if there and not pickles:
+            raise refused(f"'{repository.id}' has no safetensors in '{part.folder}' but a pickle")
+    if not there:
+        where = f"'{repository.id}' has no safetensors in '{part.folder}'"
+        raise BundleError(f"{where}; choose another --revision or repository")
+    name = f"{part.folder}/{there[first_of(there, VARIANTS if weights == 'fp32' else HALF_FIRST)]}"
+    if not is_index(name):
+        return [name]
+    return [name, *repository.require(*(f"{part.folder}/{each}" for each in sorted(shards(read(name)))))]
+
+
+def refused(what: str) -> BundleError:
+    return BundleError(
+        f"{what}, which can run programs of its maker in other tools, and nothing was fetched; choose another"
+        f" repository, or fetch it, to read its weights alone, with {ALLOW}"
     )
 
 

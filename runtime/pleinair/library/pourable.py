@@ -14,12 +14,14 @@ from pleinair.sources.folder import check_class, known_family, read_config, read
 WEIGHTS = "fp16"  # of what is poured, unless told
 
 
-def pourable_files(repository: Repository, formats: tuple[str, ...], weights: str, read: Read) -> list[str]:
+def pourable_files(
+    repository: Repository, formats: tuple[str, ...], weights: str, read: Read, pickles: bool = False
+) -> list[str]:
     """The files of a diffusers folder for which graphs ship; ExportError, with what leads on, where some do not.
 
     Weights of other shapes than the configs say are found when they are there.
     """
-    files = files_of(repository, FOLDER, read, weights)
+    files = files_of(repository, FOLDER, read, weights, pickles)
     name, index = Path(repository.id), read_index(read(INDEX))
     family = known_family(name, index)
     for part in family.parts:

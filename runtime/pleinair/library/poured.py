@@ -16,20 +16,18 @@ from pleinair.checks import one_line, quoted
 from pleinair.engines.engine import usual_format
 from pleinair.errors import PleinairError, RequestError
 from pleinair.pouring.checkpoints import Checkpoint
-from pleinair.pouring.pickles import is_pickle
 from pleinair.pouring.pour import PourProgress, looking, pour
-from pleinair.sources.folder import TEXT, known_family, read_index
+from pleinair.sources.folder import STEMS, TEXT, known_family, read_index
 from pleinair.sources.hub_cache import snapshot_of, usual_name
 from pleinair.sources.settings import SETTINGS
-from pleinair.sources.weight_files import DOWNLOAD
+from pleinair.sources.weight_files import DOWNLOAD, weight_files
 from pleinair.system.files import CONFIG, read_file, read_json
 from pleinair.system.home import is_name, models_folder
 
 MARK = ".poured.json"  # in a bundle among the models: what it was poured of
-WEIGHTS = ".safetensors"
-READ = (WEIGHTS, ".json", ".txt", ".model")  # of the files of a folder
+STORED = (".safetensors", ".bin")  # files of weights; a single one counts as the first
+READ = (".json", ".txt", ".model")  # of the other files of a folder
 PIECE = 32  # numbers of each tensor that tell it from others
-SPREAD = 4096  # pieces of a file whose tensors are not known
 LONGEST = 180  # characters of a name that gets something behind it
 
 
@@ -147,12 +145,14 @@ def new_place(source: Path) -> Path:
 def files_of(source: Path) -> dict[str, Path]:
     """The files that a source is poured of, by name."""
     if source.is_file():
-        return {WEIGHTS: source}
+        return {STORED[0]: source}
     family = known_family(source, read_index(source / "model_index.json"))
     folders = {"scheduler", *(part.folder for part in family.parts), *(part.tokenizer for part in family.readers)}
     files = [source / "model_index.json", source / SETTINGS]
-    files += [file for folder in sorted(folders) for file in sorted((source / folder).glob("*"))]
-    return {each.relative_to(source).as_posix(): each for each in files if each.suffix in READ and each.is_file()}
+    files += [file for folder in folders for file in (source / folder).glob("*") if file.suffix in READ]
+    for part in family.parts:
+        files += weight_files(source / part.folder, STEMS[part.library], pickles=True)[1]
+    return {each.relative_to(source).as_posix(): each for each in sorted(files) if each.is_file()}
 
 
 def place_of(source: Path) -> str:
@@ -166,35 +166,23 @@ def state_of(source: Path) -> str:
 
 def content_of(source: Path) -> str:
     """What is the same wherever a source lies: a piece of every tensor, and the small files."""
-    return digest(chain.from_iterable((name.encode(), *pieces(file)) for name, file in files_of(source).items()))
+    files = files_of(source).items()
+    return digest(chain.from_iterable((name.encode(), *pieces(file, name.endswith(STORED))) for name, file in files))
 
 
-def pieces(file: Path) -> Iterator[bytes]:
+def pieces(file: Path, is_weights: bool) -> Iterator[bytes]:
     """What tells a file from others: all of a small one; of weights, the names and some numbers of each tensor."""
-    if is_pickle(file):
-        yield from spread(file)
-        return
-    if file.suffix.lower() != WEIGHTS:
+    if not is_weights:
         yield read_file(file, TEXT, RequestError, DOWNLOAD)
         return
     checkpoint = Checkpoint([file])
     yield json.dumps(checkpoint.metadata, sort_keys=True).encode()
     yield " ".join(sorted(checkpoint.others)).encode()
     for name in sorted(checkpoint):
-        kind, raw = checkpoint[name]
+        kind, raw = checkpoint.stored(name)
         flat = raw.reshape(-1)
         yield f"{name} {kind} {raw.shape}".encode()
         yield flat[flat.size // 2 :][:PIECE].tobytes()
-
-
-def spread(file: Path) -> Iterator[bytes]:
-    """The size of a file, and pieces of it from the first to the last byte."""
-    size = file.stat().st_size
-    yield str(size).encode()
-    with file.open("rb") as stream:
-        for number in range(SPREAD):
-            stream.seek(size * number // SPREAD)
-            yield stream.read(PIECE)
 
 
 def digest(pieces: Iterable[bytes]) -> str:

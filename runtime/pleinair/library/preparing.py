@@ -20,7 +20,11 @@ COMMAND = "pleinair pour"
 
 
 def prepare(
-    found: Brought, file: str | None, formats: tuple[str, ...] | None, weights: str | None
+    found: Brought,
+    file: str | None,
+    formats: tuple[str, ...] | None,
+    weights: str | None,
+    allow_pickle: bool = False,
 ) -> Iterator[PourProgress]:
     """Make `found.model` a bundle, step by step; what it is already stays.
 
@@ -36,7 +40,8 @@ def prepare(
         yield from (PourProgress(warning, 0, 0, note=True) for warning in adoption.warnings)
     else:
         source = found.folder / file if file else found.folder
-        yield from pour(source, found.model, formats=formats or (usual_format(),), weights=weights or WEIGHTS)
+        how = {"formats": formats or (usual_format(),), "weights": weights or WEIGHTS, "allow_pickle": allow_pickle}
+        yield from pour(source, found.model, **how)
         write_origin(found.model, found.origin)
         mark(found.model, source)
 

@@ -4,7 +4,6 @@ Imported only where something is to be fetched: it needs huggingface_hub.
 """
 
 import contextlib
-import errno
 import hashlib
 import os
 import shutil
@@ -19,17 +18,16 @@ from pleinair.checks import one_line
 from pleinair.engines.engine import ENGINES, installed, usual_format
 from pleinair.errors import BundleError, NetworkError, RequestError, ResourceError
 from pleinair.library import choosing, hub
+from pleinair.library.fetching import PARTS, bring, brought, tidy, unwritable
 from pleinair.library.listing import UNFINISHED, size_on_disk
 from pleinair.library.pourable import WEIGHTS, pourable_files
-from pleinair.library.repository import Repository, leads_down, present, whole
+from pleinair.library.repository import Repository, leads_down, present
 from pleinair.sources.hub_ids import hub_id
 from pleinair.sources.origins import ORIGIN, Pulled, read_origin, write_origin
 from pleinair.system.home import downloads_folder, models_folder
 from pleinair.system.locks import only_one
 
-PARTS = ".parts"  # where files lie until they are whole
 SPARE = 10_000_000  # bytes beside the files
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -67,13 +65,15 @@ def pull(
     formats: tuple[str, ...] | None = None,
     weights: str | None = None,
     only_download: bool = False,
+    allow_pickle: bool = False,
 ) -> Iterator[Step]:
     """Fetch a model of the Hugging Face hub, step by step; what was interrupted goes on where it ended.
 
     `to` is the folder of the model, by default one among the models; safetensors, of which a model is to be made there,
     come to the downloads, or with `only_download` to `to` itself. `revision` is a branch, tag or commit; `file` one
     .safetensors file, instead of a model of one of `kinds`. A diffusers folder that cannot be poured into `formats`
-    with `weights` is refused before these come, unless with `only_download`. Raises RequestError, NetworkError,
+    with `weights` is refused before these come, unless with `only_download`; weights that are pickles, unless with
+    `allow_pickle`. Raises RequestError, NetworkError,
     ResourceError, and BundleError or ExportError for a repository that holds no such model.
     """
     name = hub_id(id)
@@ -81,6 +81,7 @@ def pull(
         raise RequestError(f"'{one_line(id, 80)}' is no name on the hub; write OWNER/NAME")
     if file is not None and not leads_down(file):
         raise RequestError(f"'{one_line(file, 80)}' is no file of a repository; write --file NAME.safetensors")
+    how = Wanted(file, formats or (usual_format(),), weights, allow_pickle)
     model, source = model_folder(name, to, file), source_folder(name, to if only_download else None, file)
     wanted = wanted_kinds(kinds, file, weights)
     places = {kind: source if kind in choosing.SOURCES else model for kind in wanted}
@@ -88,7 +89,7 @@ def pull(
     found = at_hand(made | places, model, name, revision, file) if hub.offline() else None
     if found is None:
         repository = looked_up(name, revision, file)
-        kind = choosing.FILE if file else choosing.kind_of(repository, places)
+        kind = choosing.FILE if file else suiting(repository, list(places), how)
         found = at_hand(made | {kind: places[kind]}, model, name, repository.commit, file)
     if made and (found is None or found.kind in choosing.SOURCES):
         check_free(model)
@@ -97,10 +98,8 @@ def pull(
         return
     check_free(places[kind])
     try:
-        pours = None if only_download else formats or (usual_format(),)
-        yield from whole_model(
-            repository, kind, places[kind], model, partial(chosen, repository, kind, file, pours, weights)
-        )
+        names_of = partial(chosen, repository, kind, how, only_download)
+        yield from whole_model(repository, kind, places[kind], model, names_of)
     except OSError as error:
         raise unwritable(places[kind], error) from error
 
@@ -112,20 +111,41 @@ def looked_up(id: str, revision: str | None, file: str | None) -> Repository:
     return hub.listed(id, revision)
 
 
-def chosen(
-    repository: Repository,
-    kind: str,
-    file: str | None,
-    pours: tuple[str, ...] | None,
-    weights: str | None,
-    read: choosing.Read,
-) -> list[str]:
-    """The files that a model needs; `pours` are the formats that it must have graphs for, where it is poured."""
-    if file:
-        return choosing.of_file(repository, file)
-    if kind == choosing.FOLDER and pours:
-        return pourable_files(repository, pours, weights or WEIGHTS, read)
-    return choosing.files_of(repository, kind, read, weights)
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be made: of one `file`, in `formats`, with `weights` where that is said, of pickles if need be."""
+
+    file: str | None
+    formats: tuple[str, ...]
+    weights: str | None
+    pickles: bool
+
+
+def suiting(repository: Repository, kinds: list[str], wanted: Wanted) -> str:
+    """The kind of a repository that is taken: safetensors that can be poured before graphs of other tools.
+
+    Those are often of 32 bits, and what they can do is told only when they are here.
+    """
+    usual = choosing.kind_of(repository, kinds)
+    if usual not in choosing.GRAPHS or choosing.FOLDER not in kinds or choosing.INDEX not in repository.files:
+        return usual
+    with TemporaryDirectory() as folder:
+        stage = Path(folder)
+        (stage / PARTS).mkdir()
+        try:
+            chosen(repository, choosing.FOLDER, wanted, False, partial(brought, repository, stage))
+        except (BundleError, NetworkError):
+            return usual
+    return choosing.FOLDER
+
+
+def chosen(repository: Repository, kind: str, wanted: Wanted, only_download: bool, read: choosing.Read) -> list[str]:
+    """The files that a model needs; what is to be poured must have graphs that ship."""
+    if wanted.file:
+        return choosing.of_file(repository, wanted.file, wanted.pickles)
+    if kind == choosing.FOLDER and not only_download:
+        return pourable_files(repository, wanted.formats, wanted.weights or WEIGHTS, read, wanted.pickles)
+    return choosing.files_of(repository, kind, read, wanted.weights, wanted.pickles)
 
 
 def whole_model(
@@ -253,41 +273,6 @@ def forget_empty(stage: Path) -> None:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def brought(repository: Repository, stage: Path, name: str) -> Path:
-    """Where a small file lies after it has been fetched."""
-    for _ in bring(repository, name, stage):
-        pass
-    return stage / name
-
-
-def bring(repository: Repository, name: str, stage: Path) -> Iterator[int]:
-    """Fetch a file into the stage unless it is there, yielding its bytes; raises NetworkError for a damaged one."""
-    expected, file = repository.files[name], stage / name
-    if not whole(file, expected):
-        key = hashlib.sha256(f"{name} {expected.digest or repository.commit}".encode()).hexdigest()[:32]
-        part, near = stage / PARTS / key, hub.in_cache(repository, name)
-        if near is not None and whole(near, expected):
-            shutil.copyfile(near, part)
-        else:
-            yield from hub.fetched(repository, name, part)
-        if not whole(part, expected):
-            part.unlink()
-            raise NetworkError(
-                f"'{one_line(name, 80)}' of '{repository.id}' arrived damaged (its digest is not the hub's) and was"
-                f" removed; {hub.AGAIN}"
-            )
-        place(part, file)
-    yield expected.size
-
-
-def place(part: Path, file: Path) -> None:
-    """Give a file that has reached the disk its name."""
-    with part.open("r+b") as stream:
-        os.fsync(stream.fileno())
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part.replace(file)
-
-
 def check_room(repository: Repository, names: list[str], stage: Path) -> None:
     """Raise ResourceError where the disk has no room for what is still to come."""
     missing = sum(repository.files[name].size for name in names) - size_on_disk(stage) + SPARE
@@ -297,19 +282,3 @@ def check_room(repository: Repository, names: list[str], stage: Path) -> None:
             f"'{repository.id}' needs another {missing / 1e9:.1f} GB in '{one_line(stage.parent, 120, end=True)}' and"
             f" {free / 1e9:.1f} GB are free; free some disk space, or choose another disk with --to"
         )
-
-
-def tidy(stage: Path, names: set[str]) -> None:
-    """Remove what an earlier try, of another revision perhaps, has left in the stage."""
-    shutil.rmtree(stage / PARTS)
-    for file in [*stage.rglob("*")]:
-        if not file.is_dir() and file.relative_to(stage).as_posix() not in names:
-            file.unlink()
-
-
-def unwritable(folder: Path, error: OSError) -> ResourceError:
-    """What went wrong on the disk, and what helps."""
-    full = f"free some disk space, {hub.AGAIN}"
-    remedy = full if error.errno in FULL else "check its permissions, or choose another --to"
-    why = one_line(error.strerror or error, 120)
-    return ResourceError(f"cannot write '{one_line(folder, 120, end=True)}' ({why}); {remedy}")

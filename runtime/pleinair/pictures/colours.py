@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-SIDE = 16  # latent pixels along one side of a picture; thousands of samples for a map of a dozen numbers
+SIDE = 8  # latent pixels along one side of a picture; a thousand samples for a map of a dozen numbers
 EACH = 4  # pictures of every kind
 SHAPES = 12
 RIDGE = 1e-3  # of a unit variance; keeps the map of an untrained VAE, whose latents hardly vary, from growing

@@ -1,4 +1,4 @@
-"""The tensors of safetensors files, read where they lie on the disk."""
+"""The tensors of safetensors files and of torch's pickles, read where they lie on the disk."""
 
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +12,9 @@ import numpy as np
 
 from pleinair.checks import one_line, shown
 from pleinair.errors import ExportError
+from pleinair.pouring.scales import LAYOUT, LAYOUTS, check_layouts, scales_in, spread
+from pleinair.sources.pickled import is_pickle
+from pleinair.sources.torch_files import Tensor, read_torch_file
 from pleinair.sources.weight_files import DOWNLOAD, read_header, read_metadata
 
 Shape = tuple[int, ...]
@@ -26,6 +29,7 @@ STORED: dict[str, type] = {  # what safetensors calls a kind of number -> what i
 }
 NARROW = ("F8_E4M3", "F8_E5M2")  # of so few digits that a picture shows it
 MOST_AXES = 8
+LONGEST = 1 << 16  # bytes of what a layer says of itself
 
 
 class Stored(NamedTuple):
@@ -57,11 +61,12 @@ def eighths() -> np.ndarray:
 
 
 class Checkpoint(Mapping[str, Stored]):
-    """The tensors of one safetensors file or of all shards; pages that were read count as memory until `release`.
+    """The tensors of one file of weights or of all shards; pages that were read count as memory until `release`.
 
     A name begins with the prefix of its file. `shapes` are those of the tensors whose numbers can be weights, `others`
-    the names of all others, `kinds` what safetensors calls the numbers of both. Raises ExportError for files that are
-    damaged, cut short or no safetensors.
+    the names of all others, `kinds` what safetensors calls the numbers of both; `pickles` are the files that are some,
+    by name, each with what else it names. A tensor with a scale beside it is multiplied by that. Raises ExportError for
+    files that are damaged, cut short or of another kind.
     """
 
     def __init__(self, files: Iterable[Path], prefixes: Iterable[str] = repeat("")) -> None:
@@ -69,47 +74,83 @@ class Checkpoint(Mapping[str, Stored]):
         self.shapes: dict[str, Shape] = {}
         self.kinds: dict[str, str] = {}
         self.others: set[str] = set()
+        self.pickles: dict[str, tuple[str, ...]] = {}
         self._files: list[mmap.mmap] = []
-        self._places: dict[str, tuple[mmap.mmap, int]] = {}
+        self._places: dict[str, tuple[mmap.mmap, Tensor]] = {}
+        self._scales: dict[str, str] = {}
         for file, prefix in zip(files, prefixes, strict=False):
             self._add(file, prefix)
+            where = one_line(file.name, 80)
+        self._find_scales(where)
 
     def _add(self, file: Path, prefix: str) -> None:
+        tensors = self._unpickled(file) if is_pickle(file) else self._listed(file)
+        try:
+            with file.open("rb") as stream:
+                pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            where = one_line(file, 120, end=True)
+            raise ExportError(f"cannot read '{where}' ({one_line(error, 80)}); check the file") from None
+        self._files.append(pages)
+        for own, tensor in tensors.items():
+            name = prefix + own
+            self.kinds[name], self._places[name] = tensor.kind, (pages, tensor)
+            if tensor.kind in STORED and prod(tensor.shape) and tensor.shape:
+                self.shapes[name] = tensor.shape
+            else:
+                self.others.add(name)
+
+    def _unpickled(self, file: Path) -> dict[str, Tensor]:
+        found = read_torch_file(file)
+        self.pickles[file.name] = found.named
+        return found.tensors
+
+    def _listed(self, file: Path) -> dict[str, Tensor]:
+        """Those of a safetensors file."""
         header, size, data = read_header(file)
         self.metadata |= read_metadata(file)
         where = one_line(file, 120, end=True)
         ends = [check_entry(where, name, entry, data) for name, entry in header.items()]
         if not ends or max(ends) != data:
             raise ExportError(f"'{where}' is damaged or cut short ({size} bytes); {DOWNLOAD}")
-        try:
-            with file.open("rb") as stream:
-                pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
-            raise ExportError(f"cannot read '{where}' ({one_line(error, 80)}); check the file") from None
-        self._files.append(pages)
-        for own, entry in header.items():
-            name = prefix + own
-            self.kinds[name] = entry["dtype"]
-            if entry["dtype"] not in STORED or not entry["shape"] or not prod(entry["shape"]):
-                self.others.add(name)
-                continue
-            self.shapes[name] = tuple(entry["shape"])
-            self._places[name] = pages, size - data + entry["data_offsets"][0]
+        return {
+            name: Tensor(entry["dtype"], tuple(entry["shape"]), size - data + entry["data_offsets"][0])
+            for name, entry in header.items()
+        }
+
+    def _find_scales(self, where: str) -> None:
+        places = {name: tensor for name, (_, tensor) in self._places.items()}
+        self._scales = scales_in({name: tensor.shape for name, tensor in places.items()}, self.kinds, where)
+        said = [self.content(name) for name in places if name.endswith(LAYOUT)]
+        check_layouts(said + [self.metadata[LAYOUTS]] if LAYOUTS in self.metadata else said, where)
 
     def __getitem__(self, name: str) -> Stored:
-        kind, shape, (pages, start) = self.kinds[name], self.shapes[name], self._places[name]
-        return Stored(kind, np.frombuffer(pages, STORED[kind], prod(shape), start).reshape(shape))
+        stored = self.stored(name)
+        if name not in self._scales:
+            return stored
+        scale = widened(*self.stored(self._scales[name])).astype(np.float32)
+        return Stored("F32", widened(*stored) * spread(scale, stored.raw.shape))
+
+    @property
+    def scaled(self) -> bool:
+        """Whether there are weights with a scale."""
+        return bool(self._scales)
+
+    def stored(self, name: str) -> Stored:
+        """A tensor as the file has it, without its scale."""
+        pages, (kind, shape, start, strides) = self._places[name]
+        return Stored(kind, np.ndarray(shape, STORED[kind], pages, start, strides))
+
+    def content(self, name: str) -> bytes:
+        """The first bytes of a tensor of single bytes."""
+        pages, tensor = self._places[name]
+        return pages[tensor.start : tensor.start + min(prod(tensor.shape), LONGEST)]
 
     def release(self) -> None:
         """Let the pages go that were read so far."""
         if hasattr(mmap, "MADV_DONTNEED"):
             for pages in self._files:
                 pages.madvise(mmap.MADV_DONTNEED)
-
-    def close(self) -> None:
-        """Let the files go, which can then be removed on every system; no tensor can be read afterwards."""
-        for pages in self._files:
-            pages.close()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)

@@ -11,7 +11,8 @@ from pleinair.pouring.checkpoints import Shape, Stored, widened
 
 EPS = np.finfo(np.float32).eps
 LARGEST_HALF = np.finfo(np.float16).max
-PIECE = 1 << 20  # numbers that are worked on at a time
+HALF_EXPONENT = np.uint16(0x7C00)  # of numbers that are not finite all its bits are set
+PIECE = 1 << 18  # numbers that are worked on at a time: a megabyte, which stays in the cache
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,18 @@ def half(rows: np.ndarray) -> np.ndarray:
 
 def onnx_scale(rows: np.ndarray) -> np.ndarray:
     """As pleinair_export.quantize does: the largest of a row becomes 127."""
-    scale = np.abs(single(rows)).max(axis=1, keepdims=True) / np.float32(127)
+    scale = np.abs(rows).max(axis=1, keepdims=True) / np.float32(127)
     scale[scale == 0] = 1
     return scale
 
 
 def onnx_int8(rows: np.ndarray) -> np.ndarray:
-    return np.rint(single(rows) / onnx_scale(rows)).astype(np.int8)
+    return np.rint(rows / onnx_scale(rows)).astype(np.int8)
 
 
 def exact_nncf_scale(rows: np.ndarray) -> np.ndarray:
     """As NNCF's INT8_SYM: the largest of a row, of either sign, becomes -128."""
-    wide = single(rows)
-    low, high = np.abs(wide.min(axis=1, keepdims=True)), wide.max(axis=1, keepdims=True)
+    low, high = np.abs(rows.min(axis=1, keepdims=True)), rows.max(axis=1, keepdims=True)
     scale = np.where(low >= high, low, -high) / np.float32(128)
     return np.where(np.abs(scale) < EPS, EPS, scale)
 
@@ -60,7 +60,7 @@ def nncf_scale(rows: np.ndarray) -> np.ndarray:
 
 def nncf_int8(rows: np.ndarray) -> np.ndarray:
     """Rounded with the exact scale, though the stored one has 16 bits."""
-    return np.rint(single(rows) / exact_nncf_scale(rows)).clip(-128, 127).astype(np.int8)
+    return np.rint(rows / exact_nncf_scale(rows)).clip(-128, 127).astype(np.int8)
 
 
 FORMS = {
@@ -88,7 +88,15 @@ def formed(stored: Stored, form: str, transposed: bool = False) -> Iterator[np.n
     step = len(rows) if transposed else max(1, PIECE // rows.shape[1])
     for start in range(0, len(rows), step):
         some = widened(stored.kind, rows[start : start + step])
-        if not np.isfinite(some).all():
+        some = some if FORMS[form].made is half else single(some)
+        if not all_finite(some):
             raise ExportError("is not a finite number everywhere; download the model again")
         made = FORMS[form].made(some)
         yield np.ascontiguousarray(made.T if transposed else made)
+
+
+def all_finite(numbers: np.ndarray) -> bool:
+    """Whether all are; NumPy itself takes 16-bit ones one by one."""
+    if numbers.dtype != np.float16:
+        return bool(np.isfinite(numbers).all())
+    return not ((numbers.view(np.uint16) & HALF_EXPONENT) == HALF_EXPONENT).any()

@@ -11,6 +11,7 @@ from typing import Any
 
 from pleinair.errors import ExportError
 from pleinair.pouring.checkpoints import Shape
+from pleinair.pouring.scales import WIDER
 from pleinair.sources.families import SUPPORTED
 
 BETAS: dict[str, Any] = {
@@ -89,7 +90,6 @@ FOLDER = "export its diffusers folder with PyTorch: pleinair export FOLDER OUT"
 OF_MODEL = "give the model that it was made for"
 AS_WORD = "paint with it, with --embedding of generate"
 UNET_ALONE = "give it to the model that it was made for: pleinair pour MODEL OUT --unet FILE"
-WIDER = "choose the file of 16-bit weights"
 INPAINT, EDIT = "StableDiffusionInpaintPipeline", "StableDiffusionInstructPix2PixPipeline"
 XL_PIPELINE, XL_INPAINT = "StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline"
 XL_EDIT, REFINING = "StableDiffusionXLInstructPix2PixPipeline", "StableDiffusionXLImg2ImgPipeline"
@@ -103,7 +103,6 @@ FOUR, FIVE, SEVEN, EIGHT, NINE = (Mark("unet.conv_in.weight", 1, channels) for c
 PAINTS, PAINTS_NOT = Mark("unet.conv_in.weight"), Mark("unet.conv_in.weight", absent=True)
 UNREAD = Mark("text_encoder*", absent=True)
 ADAPTERS = ("*lora_*", "*.lora_A.*", "*.hada_w*", "*.lokr_w*", "*.oft_*", "*dora_scale*")
-SCALES = ("*scaled_fp8", "*.scale_weight", "*.weight_scale*", "*.scale_input", "*.input_scale", "*.comfy_quant")
 STRANGERS = {  # a tensor of what is no such model -> what that is, and what to do with it
     "*.time_stack.*": ("Stable Video Diffusion", OTHER),
     "*motion_modules.*": ("a motion module (AnimateDiff)", OF_MODEL),
@@ -144,7 +143,6 @@ KINDS = (  # the first whose marks are all seen: what is more particular stands 
     FileKind("Stable Diffusion 3", (Mark("*joint_blocks.0.context_block.*"),), remedy=FOLDER),
     FileKind("Stable Diffusion 3", (Mark("*pos_embed.proj.weight"), Mark("*.attn.add_k_proj.weight")), remedy=FOLDER),
     *(FileKind(what, (Mark(name),), remedy=remedy) for name, (what, remedy) in STRANGERS.items()),
-    *(FileKind("a model of scaled 8-bit weights", (Mark(name),), remedy=WIDER) for name in SCALES),
     *(FileKind("a model of packed 4-bit or 8-bit weights", (Mark(name),), remedy=WIDER) for name in PACKED),
     FileKind("Stable Diffusion unCLIP", (SD2, Mark(TOLD_SIZES)), remedy=OTHER),
     FileKind("Stable Diffusion unCLIP", (Mark("noise_augmentor.*"),), remedy=OTHER),

@@ -1,6 +1,6 @@
 """What is poured, opened: a diffusers folder or a single file, judged by its small files and headers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,12 +11,14 @@ from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.distilled import note_on
 from pleinair.pouring.kinds import ADAPTERS
 from pleinair.pouring.names import Named
+from pleinair.pouring.scales import BESIDE
 from pleinair.pouring.single_file import PLACES, open_file, open_unet
 from pleinair.pouring.told import PourSettings
 from pleinair.pouring.vaes import PREFIXES, Vae, open_vae, with_vae
 from pleinair.sources.defaults import settled
 from pleinair.sources.families import UNET, VAE, left_out
 from pleinair.sources.folder import STEMS, Source, absent, open_source
+from pleinair.sources.pickled import check_pickle
 from pleinair.sources.settings import check_sides
 from pleinair.sources.weight_files import weight_files
 
@@ -38,6 +40,7 @@ IDLE = (  # tensors that no picture is made with: averages of the training, its 
     "edm_std",
     "edm_vpred.*",
     "scale_factor",
+    *BESIDE,
 )
 
 
@@ -82,24 +85,44 @@ def check_network(unet: Named, left: Iterable[str]) -> None:
         )
 
 
-def opened(source: Path, vae: Path | None, told: PourSettings, unet: Path | None = None) -> Opened:
-    """Open a model; raises RequestError and ExportError before anything large is read."""
-    found = opened_alone(source, vae, told)
-    if unet is None:
-        return found
-    weights = open_unet(unet)
-    notes = () if told.scheduler or told.wishes else (note_on(found.model.defaults, unet.stem),)
-    return replace(found, weights=found.weights | {UNET.folder: weights}, notes=(*found.notes, *notes))
+def opened(
+    source: Path, vae: Path | None, told: PourSettings, unet: Path | None = None, pickles: bool = False
+) -> Opened:
+    """Open a model; its files may be `pickles`. Raises RequestError and ExportError before anything large is read."""
+    if unet is not None:
+        check_pickle(unet, pickles)
+    found = opened_alone(source, vae, told, pickles)
+    if unet is not None:
+        notes = () if told.scheduler or told.wishes else (note_on(found.model.defaults, unet.stem),)
+        found = replace(found, weights=found.weights | {UNET.folder: open_unet(unet)}, notes=(*found.notes, *notes))
+    return replace(found, notes=(*found.notes, *notes_on_pickles(found.weights)))
 
 
-def opened_alone(source: Path, vae: Path | None, told: PourSettings) -> Opened:
+def notes_on_pickles(weights: Mapping[str, Named]) -> list[str]:
+    """What is said of each file that is a pickle."""
+    found: dict[str, set[str]] = {}  # those of several components may have one name
+    for named in weights.values():
+        for file, names in named.checkpoint.pickles.items():
+            found.setdefault(file, set()).update(names)
+    return [f"'{one_line(file, 80)}' is a pickle: {not_made(sorted(names))}" for file, names in found.items()]
+
+
+def not_made(names: Sequence[str]) -> str:
+    """What is said of the names in a pickle."""
+    some = ", ".join(one_line(name, 80) for name in names[:3])
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return "its weights alone are read, and nothing in it is run" + (f", not {some}{more} either" if names else "")
+
+
+def opened_alone(source: Path, vae: Path | None, told: PourSettings, pickles: bool) -> Opened:
     """A model with the UNet that it has."""
     told.check()
     if not source.exists():
         raise absent(str(source))
-    other = None if vae is None else open_vae(file_in(vae))
+    check_pickle(source, pickles)
+    other = None if vae is None else open_vae(file_in(vae, pickles))
     if source.is_dir():
-        return open_folder(source, told, other)
+        return open_folder(source, told, other, pickles)
     found = open_file(source, told, other)
     readers = [part.tokenizer for part in found.model.family.readers]
     return Opened(found.model, found.weights, dict.fromkeys(readers), found.pads, found.notes)
@@ -120,23 +143,24 @@ def check_end(model: Source) -> None:
             )
 
 
-def file_in(path: Path) -> Path:
+def file_in(path: Path, pickles: bool) -> Path:
     """A file, or the one of weights in the folder of a VAE or of a whole model."""
     if not path.is_dir():
+        check_pickle(path, pickles)
         return path
     folder = path / VAE.folder if (path / VAE.folder).is_dir() else path
-    return weight_files(folder, STEMS[VAE.library])[1][0]
+    return weight_files(folder, STEMS[VAE.library], pickles)[1][0]
 
 
-def open_folder(path: Path, told: PourSettings, vae: Vae | None) -> Opened:
-    model = open_source(path.resolve(), told.sampler)
+def open_folder(path: Path, told: PourSettings, vae: Vae | None, pickles: bool) -> Opened:
+    model = open_source(path.resolve(), told.sampler, pickles)
     check_end(model)
     scheduler = model.scheduler | told.scheduler
     defaults = settled(path, model, scheduler, model.settings.defaults | told.wishes)
     check_sides(model.settings.sizes, defaults)
     model = replace(model, scheduler=scheduler, defaults=defaults)
     weights = {
-        part.folder: Named(Checkpoint(weight_files(model.path / part.folder, STEMS[part.library])[1]))
+        part.folder: Named(Checkpoint(weight_files(model.path / part.folder, STEMS[part.library], pickles)[1]))
         for part in model.family.parts
         if vae is None or part.folder != VAE.folder
     }

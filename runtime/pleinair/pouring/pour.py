@@ -23,10 +23,8 @@ from pleinair.pictures.vae import encode
 from pleinair.pouring.forms import formed
 from pleinair.pouring.names import Named
 from pleinair.pouring.opened import Opened, opened
-from pleinair.pouring.pickles import SAFETENSORS, check_pickle, is_pickle, unpickle
 from pleinair.pouring.told import PourSettings
 from pleinair.pouring.topologies import find, plain
-from pleinair.pouring.vaes import others
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
 from pleinair.pouring.writing import EmptyGraph, places, write
 from pleinair.sources.defaults import own_sampler
@@ -39,7 +37,6 @@ from pleinair.version import __version__
 
 FORMATS = ("openvino", "onnx")
 WEIGHTS = ("fp32", "fp16", "int8")
-TAKEN = ".taken"  # of a bundle that is not finished: what came out of pickles
 ROOM = 10_000_000  # bytes of disk for what lies beside the graphs
 NORMS = ("final_layer_norm.weight", "final_layer_norm.bias")
 
@@ -69,11 +66,11 @@ def pour(
     force: bool = False,
     allow_pickle: bool = False,
 ) -> Iterator[PourProgress]:
-    """Pour a single safetensors file or a diffusers folder into the bundle OUT, yielding before every step.
+    """Pour a single file of weights or a diffusers folder into the bundle OUT, yielding before every step.
 
     `vae` and `unet` are files whose VAE and UNet take the place of the model's, `prediction` and `spacing` what its
     scheduler config is to say, `sampler` and `defaults` what it is painted with unless told, as in pleinair.json. With
-    `allow_pickle` each may be a pickle, out of which PyTorch takes the weights alone. OUT appears when the
+    `allow_pickle` each file may be a pickle, of which the weights are read and nothing is run. OUT appears when the
     generator is exhausted; closed, failed or killed earlier, whatever was there is untouched. Raises RequestError,
     ExportError (not a model that fits, or damaged), ResourceError.
     """
@@ -89,43 +86,17 @@ def pour(
         if not source.exists():
             raise absent(str(source))
         check_apart(out, source.resolve())
-        files = [file for file in (source, vae, unet) if file is not None and file.is_file()]
-        pickles = [file for file in files if is_pickle(file)]
-        for file in pickles:
-            check_pickle(file, allow_pickle)
-        told = PourSettings(prediction, sampler, spacing, defaults or {})
-        found = None if pickles else opened(source, vae, told, unet)
-        empty_graphs = [] if found is None else graphs_for(found, formats, weights)
-        total = 2 * sum(file.stat().st_size for file in files) if pickles else sum(empty.size for empty in empty_graphs)
+        found = opened(source, vae, PourSettings(prediction, sampler, spacing, defaults or {}), unet, allow_pickle)
+        empty_graphs = graphs_for(found, formats, weights)
+        total = sum(empty.size for empty in empty_graphs)
     with staged(out, force, total + ROOM) as stage:
         for line in stage.tidied:
             yield PourProgress(line, 0, total, note=True)
-        if found is None:
-            taken = yield from taken_out(pickles, stage.path / TAKEN)
-            found = opened(*(taken.get(file, file) for file in (source, vae)), told, taken.get(unet, unet))
-            found = replace(found, model=replace(found.model, path=source))
-            empty_graphs = graphs_for(found, formats, weights)
-            total = sum(empty.size for empty in empty_graphs)
         for line in (*found.notes, *left_over(found, empty_graphs)):
             yield PourProgress(line, 0, total, note=True)
         written = yield from fill(found, empty_graphs, stage.path, weights)
-        if pickles:
-            for named in found.weights.values():
-                named.checkpoint.close()
-            shutil.rmtree(stage.path / TAKEN)
         finish(found, empty_graphs, stage.path, weights, written)
     yield PourProgress("done", total, total)
-
-
-def taken_out(pickles: list[Path], folder: Path) -> Generator[PourProgress, None, dict[Path, Path]]:
-    """The safetensors files, below `folder`, that are made of pickles."""
-    made = {}
-    for number, pickle in enumerate(pickles):
-        for file in (pickle, *others(pickle)):
-            yield PourProgress(f"takes the weights alone out of '{one_line(file.name, 80)}'", 0, 0, note=True)
-            made[file] = folder / str(number) / f"{file.stem}{SAFETENSORS}"
-    unpickle(made)
-    return made
 
 
 @contextlib.contextmanager
@@ -196,7 +167,7 @@ def fill(
             done += size
             yield PourProgress(f"{empty.graph} {empty.form}", done, total)
         written.enter(empty, weights)
-    written.tokens |= write_small(found, stage)
+    written.tokens |= write_small(found, stage, "openvino" in {empty.form for empty in empty_graphs})
     return written
 
 
@@ -233,10 +204,10 @@ def colours_of(bundle: Bundle) -> Rgb | None:
     return fit_rgb(lambda pictures: encode(encoder, pictures, vae), vae.downsample)
 
 
-def write_small(found: Opened, stage: Path) -> dict[str, Tokens]:
+def write_small(found: Opened, stage: Path, openvino: bool) -> dict[str, Tokens]:
     """Write tokenizers and configs, and beside a text encoder's graph the norm that its hidden states are without.
 
-    Returns what the manifest says of the tokenizers.
+    With `openvino` a tokenizer is also a graph. Returns what the manifest says of the tokenizers.
     """
     model = found.model
     write_configs(model, stage)
@@ -252,7 +223,7 @@ def write_small(found: Opened, stage: Path) -> dict[str, Tokens]:
             np.save(stage / graph / NORM, final_norm(found.weights[part.folder]))
         name = part.tokenizer
         pad = found.pads.get(name, EOS)
-        tokens[name] = write_tokenizer(found.tokenizers[name], stage / name, model.length(part), pad)
+        tokens[name] = write_tokenizer(found.tokenizers[name], stage / name, model.length(part), pad, openvino)
     return tokens
 
 

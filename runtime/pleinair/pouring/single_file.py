@@ -11,8 +11,9 @@ from pleinair.checks import one_line
 from pleinair.errors import ExportError, RequestError
 from pleinair.pouring import distilled, names
 from pleinair.pouring.checkpoints import NARROW, STORED, Checkpoint, Shape, widened
-from pleinair.pouring.kinds import BASE_SIZE, DDIM, EULER, PNDM, UNET_ALONE, WIDER, FileKind, kind_of
+from pleinair.pouring.kinds import BASE_SIZE, DDIM, EULER, PNDM, UNET_ALONE, FileKind, kind_of
 from pleinair.pouring.names import Named, Rules
+from pleinair.pouring.scales import WIDER
 from pleinair.pouring.told import PourSettings
 from pleinair.pouring.vaes import Vae, config_of, find_vae
 from pleinair.sources.architectures import ARCHITECTURES, CLIP, SAID
@@ -247,7 +248,7 @@ def component(checkpoint: Checkpoint, folder: str, shown: str) -> Named:
 def notes_of(checkpoint: Checkpoint, weights: Mapping[str, Named], trigger: str | None) -> list[str]:
     """What is said of a file to whoever pours it."""
     notes = []
-    if set(checkpoint.kinds.values()) & set(NARROW):
+    if {checkpoint.kinds[name] for name in checkpoint} & set(NARROW):
         notes.append("its weights have 8 bits, and are widened: a file of 16-bit weights makes better pictures")
     if trigger:
         notes.append(f"it was trained on the words: {trigger}")

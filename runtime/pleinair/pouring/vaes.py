@@ -85,13 +85,6 @@ def called(file: Path, half: str, other: str) -> Path:
     return file.with_name(file.name.replace(half, other))
 
 
-def others(file: Path) -> list[Path]:
-    """The file beside one that is called as the other of TAESD's two."""
-    half = half_of(file)
-    beside = [called(file, half, each) for each in HALVES if each != half] if half else []
-    return [each for each in beside if each.is_file()]
-
-
 def config_of(part: Component, model: str) -> Mapping[str, Any]:
     """The config of a VAE in a model of ARCHITECTURES, whose own may be of another class."""
     own = architectures.STAND_INS.get(model, {}).get(part.folder, VAE.kind)

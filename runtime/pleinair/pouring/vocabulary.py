@@ -2,11 +2,13 @@
 
 import json
 import lzma
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pleinair.checks import one_line
 from pleinair.errors import BundleError, ExportError, RequestError
+from pleinair.pouring.tokenizer_graph import LENGTH, write_graph
 from pleinair.sources.describing import Tokens
 from pleinair.sources.folder import TEXT
 from pleinair.sources.small_files import write_json
@@ -19,19 +21,23 @@ DOWNLOAD = "download its tokenizer folder again"
 HEADER = "#version: 0.2"
 
 
-def write_tokenizer(source: Path | None, target: Path, length: int, pad: str) -> Tokens:
+def write_tokenizer(source: Path | None, target: Path, length: int, pad: str, openvino: bool = False) -> Tokens:
     """Write tokenizer.json, vocab.json and merges.txt, from a folder that has the first or both others, or CLIP's own.
 
-    `pad` fills a short text where the folder does not say. Raises ExportError for a folder that cannot be read.
+    `pad` fills a short text where the folder does not say. With `openvino`, also the graph that openvino.genai loads,
+    where the vocabulary is CLIP's own. Raises ExportError for a folder that cannot be read.
     """
     target.mkdir()
     if source is None:
         write_shipped(target, length, pad)
     else:
         copy(source, target)
-    vocabulary = complete(target)["vocab"]
+    model = complete(target)
+    vocabulary, filling = model["vocab"], padding(target, pad)
+    if openvino and length == LENGTH and is_own(model):
+        write_graph(target, own_words(), own_merges(), filling)
     try:
-        return Tokens(length, vocabulary[BOS], vocabulary[EOS], vocabulary[padding(target, pad)])
+        return Tokens(length, vocabulary[BOS], vocabulary[EOS], vocabulary[filling])
     except KeyError as error:
         where = one_line(source or target, 120, end=True)
         raise ExportError(f"the vocabulary in '{where}' has no {one_line(error, 60)}; {DOWNLOAD}") from None
@@ -52,16 +58,8 @@ def copy(source: Path, target: Path) -> None:
 
 def write_shipped(target: Path, length: int, pad: str) -> None:
     """CLIP's vocabulary, written out: the bytes as letters, at the ends of words too, and what is merged of them."""
-    merges = lzma.decompress(MERGES.read_bytes()).decode().splitlines()
-    letters = byte_letters()
-    tokens = [
-        *letters,
-        *(f"{letter}</w>" for letter in letters),
-        *(merge.replace(" ", "") for merge in merges),
-        BOS,
-        EOS,
-    ]
-    vocabulary = json.dumps({token: number for number, token in enumerate(tokens)}, ensure_ascii=False)
+    merges = shipped_merges()
+    vocabulary = json.dumps({token: number for number, token in enumerate(tokens(merges))}, ensure_ascii=False)
     (target / "vocab.json").write_text(vocabulary, encoding="utf-8")
     (target / "merges.txt").write_text("\n".join([HEADER, *merges, ""]), encoding="utf-8")
     special = {"bos_token": BOS, "eos_token": EOS, "pad_token": pad, "unk_token": EOS}
@@ -70,10 +68,49 @@ def write_shipped(target: Path, length: int, pad: str) -> None:
     write_json(target / "tokenizer_config.json", config | special)
 
 
-def byte_letters() -> list[str]:
-    """The 256 letters that GPT-2 and CLIP write bytes with, in the order of CLIP's vocabulary."""
+def shipped_merges() -> list[str]:
+    return lzma.decompress(MERGES.read_bytes()).decode().splitlines()
+
+
+def tokens(merges: list[str]) -> list[str]:
+    """CLIP's vocabulary in its order."""
+    letters = byte_letters().values()
+    return [*letters, *(f"{each}</w>" for each in letters), *(each.replace(" ", "") for each in merges), BOS, EOS]
+
+
+def byte_letters() -> dict[int, str]:
+    """The 256 letters that GPT-2 and CLIP write bytes with, by byte, in the order of CLIP's vocabulary."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    return [chr(b) for b in plain] + [chr(256 + n) for n in range(256 - len(plain))]
+    others = [byte for byte in range(256) if byte not in plain]
+    return {byte: chr(byte) for byte in plain} | {byte: chr(256 + n) for n, byte in enumerate(others)}
+
+
+def is_own(model: dict[str, Any]) -> bool:
+    """Whether what a tokenizer.json holds is CLIP's own vocabulary."""
+    merges = shipped_merges()
+    found = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    return found == merges and model["vocab"] == {token: number for number, token in enumerate(tokens(merges))}
+
+
+def own_words() -> list[bytes]:
+    """CLIP's vocabulary as bytes, in its order."""
+    return list(map(written_out(), tokens(shipped_merges())))
+
+
+def own_merges() -> list[tuple[bytes, bytes]]:
+    """What is merged in CLIP's vocabulary, as bytes, in the order in which it is."""
+    as_bytes = written_out()
+    return [(as_bytes(left), as_bytes(right)) for left, right in (merge.split(" ") for merge in shipped_merges())]
+
+
+def written_out() -> Callable[[str], bytes]:
+    """What makes bytes of the letters that stand for them."""
+    table = str.maketrans({letter: chr(byte) for byte, letter in byte_letters().items()})
+
+    def as_bytes(text: str) -> bytes:
+        return text.translate(table).encode("latin-1")
+
+    return as_bytes
 
 
 def complete(target: Path) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -41,19 +44,28 @@ def write(empty: EmptyGraph, weights: Named, folder: Path, written: dict[str, Fi
     folder.mkdir(exist_ok=True)
     for name in empty.topology.files:
         digest, size, since = hashlib.sha256(), 0, 0
-        with (folder / name).open("wb") as stream:
-            for piece in pieces(empty, name, weights):
-                stream.write(piece)
-                digest.update(piece)
+        with (folder / name).open("wb") as stream, ThreadPoolExecutor(1) as other:
+            put = partial(written_and_hashed, stream, digest)
+            before = other.submit(put, b"")
+            for piece in pieces(empty, name, weights):  # one is made while the one before is written
+                before.result()
+                before = other.submit(put, piece)
                 size += len(piece)
                 since += len(piece)
                 if since >= RELEASE:
+                    before.result()
                     weights.checkpoint.release()
                     yield since
                     since = 0
+            before.result()
         yield since
         written[f"{empty.graph}/{name}"] = FileInfo(size, digest.hexdigest())
     weights.checkpoint.release()
+
+
+def written_and_hashed(stream: BinaryIO, digest: Any, piece: bytes | memoryview) -> None:
+    stream.write(piece)
+    digest.update(piece)
 
 
 def pieces(empty: EmptyGraph, name: str, weights: Named) -> Iterator[memoryview]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pleinair.bundle.manifest import MANIFEST, Defaults
-from pleinair.checks import one_line
+from pleinair.checks import one_line, quoted
 from pleinair.errors import ExportError, RequestError
 from pleinair.sources.configs import check_configs, check_numbers, text_length
 from pleinair.sources.defaults import settled
@@ -55,9 +55,10 @@ class Source(Described):
         return tokens_read(part, self.network) or text_length(self.configs[part.folder])
 
 
-def open_source(path: Path, sampler: str | None = None) -> Source:
+def open_source(path: Path, sampler: str | None = None, pickles: bool = False) -> Source:
     """Check a diffusers folder from its small files and the headers of its weights; `sampler` to paint with by default.
 
+    Where there are no safetensors, weights may be `pickles`.
     Raises RequestError (no such folder) or ExportError (not one of ours, or damaged), before gigabytes are read.
     """
     path = snapshot_of(path)
@@ -72,7 +73,7 @@ def open_source(path: Path, sampler: str | None = None) -> Source:
         check_class(path, name, class_in(index, name), part.kind)
         configs[name] = read_config(path / name / "config.json")
         check_numbers(path, name, configs[name])
-        variants[name], sizes[name] = check_weights(path / name, STEMS[part.library])
+        variants[name], sizes[name] = check_weights(path / name, STEMS[part.library], pickles)
     model = Described(family, index, configs)
     check_configs(path, model)
     config = read_config(path / "scheduler" / "scheduler_config.json")
@@ -128,10 +129,19 @@ def check_kind(path: Path) -> None:
             f" '{where}', or export the diffusers folder that they were made from"
         )
     if not (path / "model_index.json").exists():
-        raise ExportError(
-            f"'{where}' is not a diffusers folder (no model_index.json); give one that save_pretrained wrote,"
-            " or an upscaler's .safetensors or .pth file"
-        )
+        raise ExportError(f"'{where}' is not a diffusers folder (no model_index.json); {instead_of(path)}")
+
+
+def instead_of(path: Path) -> str:
+    """What to give instead of a folder that is no model: the model it is a part of, or a file of weights in it."""
+    if (path.parent / "model_index.json").is_file():
+        return f"give the folder that it lies in: {quoted(path.parent)}"
+    there, kinds = sorted(path.iterdir()), (".safetensors", ".ckpt")  # the first is preferred
+    files = [each for kind in kinds for each in there if each.suffix.lower() == kind]
+    if not files:
+        return "give one that save_pretrained wrote, or a file of weights"
+    more = f", or one of {len(files) - 1} more" if len(files) > 1 else ""
+    return f"give a file of weights: {quoted(files[0])}{more}"
 
 
 def known_family(path: Path, index: dict[str, Any]) -> Family:

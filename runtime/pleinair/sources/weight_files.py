@@ -1,4 +1,4 @@
-"""The safetensors files of a component's weights, judged by their headers before gigabytes are read."""
+"""The files of a component's weights, judged by their headers before gigabytes are read."""
 
 import json
 import math
@@ -10,46 +10,60 @@ from typing import Any
 
 from pleinair.checks import one_line, shown, wholes
 from pleinair.errors import ExportError
+from pleinair.sources.pickled import is_pickle, pickle_refused
 from pleinair.system.files import read_json
 
 DOWNLOAD = "download the model again"
 COUNTED = ("I64", "I32", "BOOL")  # kinds of position ids and the like
 VARIANTS = (None, "fp16", "bf16")  # in the order in which they are preferred; others stand behind them
-NAMED = re.compile(r"(?:\.([A-Za-z]\w*))?\.safetensors(?:(?:\.([A-Za-z]\w*))?\.index(?:\.([A-Za-z]\w*))?\.json)?")
+SAFE, PICKLED = "safetensors", "bin"  # suffixes
+STEMS_PICKLED = {"model": "pytorch_model"}  # stem of safetensors -> that of pickles, where it is another
+VARIANT = r"(?:\.([A-Za-z]\w*))?"
 HEADER, INDEX = 1 << 24, 1 << 24  # bytes: the largest header, and index of shards
 
 
-def check_weights(folder: Path, stem: str) -> tuple[str | None, int]:
-    """(variant, number of parameters) of a component's safetensors; raises ExportError: none, or truncated."""
-    variant, files = weight_files(folder, stem)
+def check_weights(folder: Path, stem: str, pickles: bool = False) -> tuple[str | None, int]:
+    """(variant, number of parameters) of a component's weights; raises ExportError: none, or truncated."""
+    variant, files = weight_files(folder, stem, pickles)
     return variant, sum(map(count_parameters, files))
 
 
-def weight_files(folder: Path, stem: str) -> tuple[str | None, list[Path]]:
-    """(variant, files) of a component's safetensors; raises ExportError where there are none."""
-    there = sets_of(stem, (each.name for each in folder.iterdir()) if folder.is_dir() else ())
+def weight_files(folder: Path, stem: str, pickles: bool = False) -> tuple[str | None, list[Path]]:
+    """(variant, files) of a component's safetensors, or where there are none and `pickles` are allowed, its .bin.
+
+    Raises ExportError where there are neither.
+    """
+    names, where = [each.name for each in folder.iterdir()] if folder.is_dir() else [], one_line(folder, 120, end=True)
+    there = sets_of(stem, names)
+    if not there:
+        there = pickled_sets_of(stem, names)
+        if there and not pickles:
+            raise pickle_refused(f"'{where}' has no {stem}.safetensors but a pickle, which")
+    if not there:
+        raise ExportError(f"'{where}' has no {stem}.safetensors; {DOWNLOAD}, with its .safetensors files")
     variant = first_of(there, VARIANTS)
-    if variant in there:
-        name = there[variant]
-        return variant, [folder / each for each in (sorted(shards(folder / name)) if is_index(name) else [name])]
-    raise ExportError(
-        f"'{one_line(folder, 120, end=True)}' has no {stem}.safetensors; {DOWNLOAD}, with its .safetensors files"
-        " (.bin and .ckpt are not read)"
-    )
+    name = there[variant]
+    return variant, [folder / each for each in (sorted(shards(folder / name)) if is_index(name) else [name])]
 
 
-def sets_of(stem: str, names: Iterable[str]) -> dict[str | None, str]:
+def sets_of(stem: str, names: Iterable[str], suffix: str = SAFE) -> dict[str | None, str]:
     """The sets of weights among a folder's files: variant, None for none -> one file, or the index of many.
 
     The variant stands in one of three places, by the tool and its version: model.fp16.safetensors,
     model.safetensors.index.fp16.json, model.fp16.safetensors.index.json.
     """
     found: dict[str | None, str] = {}
+    pattern = re.compile(rf"{VARIANT}\.{suffix}(?:{VARIANT}\.index{VARIANT}\.json)?")
     for name in sorted(names, key=is_index):
-        place = name.startswith(stem) and NAMED.fullmatch(name[len(stem) :])
+        place = name.startswith(stem) and pattern.fullmatch(name[len(stem) :])
         if place:
             found.setdefault(next(filter(None, place.groups()), None), name)
     return found
+
+
+def pickled_sets_of(stem: str, names: Iterable[str]) -> dict[str | None, str]:
+    """The same of pickles, `stem` being that of the safetensors."""
+    return sets_of(STEMS_PICKLED.get(stem, stem), names, PICKLED)
 
 
 def is_index(name: str) -> bool:
@@ -76,7 +90,7 @@ def shards(index: Path) -> set[str]:
     if not isinstance(table, dict) or not table:
         raise ExportError(f"'{one_line(index, 120, end=True)}' has no weight_map; {DOWNLOAD}")
     for name in table.values():
-        if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]{1,200}\.safetensors", name):
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]{1,200}\.(safetensors|bin)", name):
             raise ExportError(
                 f"'{one_line(index, 120, end=True)}' names {shown(name)}, which is no file beside it; {DOWNLOAD}"
             )
@@ -84,7 +98,11 @@ def shards(index: Path) -> set[str]:
 
 
 def count_parameters(file: Path) -> int:
-    """Numbers stored in a safetensors file, from its header; raises ExportError when the file is cut short."""
+    """Numbers stored in a file of weights, from its header; raises ExportError when the file is cut short."""
+    if is_pickle(file):
+        from pleinair.sources.torch_files import read_torch_file  # whose imports nothing else needs
+
+        return sum(math.prod(tensor.shape) for tensor in read_torch_file(file).tensors.values())
     header, size, data = read_header(file)
     where = one_line(file, 120, end=True)
     try:

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def child(module: str, *arguments: str, own_session: bool = False) -> Iterator[subprocess.Popen]:
+def child(module: str, *arguments: str) -> Iterator[subprocess.Popen]:
     """`python -m module arguments`, with bytes on its standard input and output; it is killed when the body ends.
 
-    The process is to end when its standard input does, which is when this one is killed. In an `own_session` no Ctrl-C
-    of a terminal reaches it.
+    The process is to end when its standard input does, which is when this one is killed.
     """
     paths = os.pathsep.join(filter(None, sys.path))
     with subprocess.Popen(
@@ -20,7 +19,6 @@ def child(module: str, *arguments: str, own_session: bool = False) -> Iterator[s
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        start_new_session=own_session,
         env={**os.environ, "PYTHONPATH": paths},
     ) as process:
         try:

@@ -33,7 +33,6 @@ PARTS = {  # what for -> (the modules it needs, the line that installs them)
     "OpenVINO engine": (("openvino",), "pip install openvino"),
     "ONNX Runtime engine": (("onnxruntime",), "pip install onnxruntime"),
     "model export": (EXPORT, line("export")),
-    "reading a pickle": (("torch", "pleinair_export"), line("export")),
     "MP4 films": (("av",), "pip install av"),
     "downloads from the hub": (("huggingface_hub", "httpx2"), line("hub")),
 }

@@ -139,14 +139,27 @@ def test_of_a_bundle_what_it_lists(tmp_path):
 def test_one_file_that_is_named():
     assert of_file(repository(XL), "sd_xl_base_1.0.safetensors") == ["sd_xl_base_1.0.safetensors", "README.md"]
     for name in ("no.safetensors", "unet/diffusion_pytorch_model.bin", "../x.safetensors"):
-        with pytest.raises(PleinairError, match="choose from"):
+        with pytest.raises(PleinairError, match="choose from|--allow-pickle$"):
             of_file(repository(XL), name)
+    assert of_file(repository(XL), f"unet/{UNET}.bin", pickles=True) == [f"unet/{UNET}.bin", "README.md"]
+
+
+def test_pickles_are_chosen_only_where_they_are_allowed_and_there_is_nothing_else(read):
+    text = "text_encoder/pytorch_model.bin"
+    there = repository(
+        [name for name in XL if not name.startswith(("text_encoder/model", "unet/diff")) or name.endswith(".bin")]
+    )
+    with pytest.raises(PleinairError, match="no safetensors in 'text_encoder' but a pickle.* --allow-pickle$"):
+        files_of(there, FOLDER, read)
+    chosen = files_of(there, FOLDER, read, pickles=True)
+    assert [name for name in chosen if name.endswith(".bin")] == [text, f"unet/{UNET}.bin"]
 
 
 @pytest.mark.parametrize(
     "names, kinds, match",
     [
         (["a.safetensors", "b.safetensors"], KINDS, "pleinair pull org/model --file a.safetensors"),
+        (["sd-v1-4.ckpt", "sd-v1-4-full-ema.ckpt"], KINDS, "--file sd-v1-4-full-ema.ckpt --allow-pickle$"),
         (["bundle.json"], (FOLDER,), "pleinair pull org/model$"),
         (["config.json", "model.onnx", "a/b/unet/model.onnx"], KINDS, "choose a model that has"),
         ([], KINDS, "choose a model that has"),

@@ -8,8 +8,10 @@ import pytest
 
 from foreign import as_optimum, edit_json
 from hub_server import COMMIT, Repo
+from pickled import torch_archive
 from pleinair.bundle.opening import default_path, open_bundle
 from pleinair.pouring import topologies
+from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.sources.origins import Pulled, read_origin
 from pleinair.system import install
 from vectors import safetensors as one_file
@@ -17,6 +19,7 @@ from vectors import some_vectors
 
 SOURCE = default_path().parent / "source"
 ID = "org/story"
+GRAPHS = ("text_encoder", "unet", "vae_encoder", "vae_decoder")
 
 
 def files_below(folder):
@@ -73,6 +76,27 @@ def test_a_format_is_chosen_and_an_address_of_a_browser_names_all(hub, story, fa
     assert facts("pull", f"https://huggingface.co/{ID}/tree/v2?x=1", "--format", "onnx")["kind"] == "diffusers"
     assert hub.asked(f"/api/models/{ID}/revision/v2") and not hub.asked("revision/main")
     assert open_bundle(home / "models" / "story").formats == ("onnx",)
+
+
+def test_safetensors_that_pour_come_before_graphs_of_other_tools(hub, story, facts, home, monkeypatch):
+    graphs = {f"{folder}/openvino_model.{end}": b"x" * 2000 for folder in GRAPHS for end in ("xml", "bin")}
+    story.files |= graphs
+    assert facts("pull", ID)["kind"] == "diffusers" and not hub.asked("openvino_model")
+    config = json.loads(story.files["unet/config.json"])
+    story.files["unet/config.json"] = json.dumps(config | {"attention_head_dim": 3}).encode()
+    shutil.rmtree(home)
+    assert facts("pull", ID, "--only-download")["kind"] == "openvino" and hub.asked("openvino_model")
+
+
+def test_pickles_are_fetched_and_poured_where_they_are_allowed(hub, story, run, refused, home):
+    vae = "vae/diffusion_pytorch_model"
+    story.files[f"{vae}.bin"] = torch_archive(
+        {name: each.raw for name, each in Checkpoint([SOURCE / f"{vae}.safetensors"]).items()}
+    )
+    del story.files[f"{vae}.safetensors"]
+    assert "but a pickle" in refused(3, "pull", ID) and not hub.asked(".bin") and not home.exists()
+    code, _, err = run("pull", ID, "--allow-pickle")
+    assert code == 0 and "is a pickle: its weights alone are read" in err and open_bundle(home / "models" / "story")
 
 
 def test_graphs_of_other_tools_are_adopted(hub, run, refused, tmp_path, home):

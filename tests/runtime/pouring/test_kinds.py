@@ -149,9 +149,6 @@ NO_MODELS = {  # tensors, and what is said of them
 UNKNOWN = "is no model that is known by its weights' names and sizes"
 NOT_POURED = {  # the same, of files with a text encoder
     "BK-SDM of SD 2": (network(text=1024, layers=1), "a small Stable Diffusion 2.*PyTorch"),
-    "fp8 with a mark": (network(text=768) | {"scaled_fp8": ()}, "scaled 8-bit weights.*16-bit"),
-    "fp8 with scales": (network(text=768) | {f"{NETWORK}out.2.scale_weight": ()}, "scaled 8-bit weights"),
-    "comfy_quant": (network(text=768) | {f"{NETWORK}out.2.weight_scale": (1,)}, "scaled 8-bit weights"),
     "NF4": (network(text=768) | {f"{NETWORK}out.2.weight.absmax": (9,)}, "packed 4-bit or 8-bit weights.*16-bit"),
     "unCLIP": (network(text=1024) | {SIZES: (1, 2048)}, "unCLIP"),
     "unCLIP's noise": (network(text=1024) | {"noise_augmentor.betas": (9,)}, "unCLIP"),

@@ -64,8 +64,8 @@ def test_another_unet_takes_the_place_of_a_models(folder, tmp_path, single, weig
     assert not opened(folder, None, PourSettings(spacing="trailing"), file).notes
     with pytest.raises(RequestError, match="check the path after --unet"):
         opened(folder, None, PourSettings(), tmp_path / "absent")
-    file.write_bytes(safetensors(bare | {"out.2.scale_weight": np.ones(1, np.float32)}))
-    with pytest.raises(ExportError, match="scaled 8-bit weights"):
+    file.write_bytes(safetensors(bare | {"out.2.scale_weight": np.ones(3, np.float32)}))
+    with pytest.raises(ExportError, match="scaled in a way that is not known"):
         opened(folder, None, PourSettings(), file)
     with pytest.raises(ExportError, match="no model that is known"):
         opened(folder, None, PourSettings(), folder / "text_encoder" / "model.safetensors")
