@@ -17,7 +17,10 @@ NUMBERS = {
     **{"f32": "float32", "f16": "float16", "f64": "float64", "bf16": "bfloat16"},
     **{"i64": "int64", "i32": "int32", "boolean": "bool"},
 }
-PRECISIONS = {"BOOL": "boolean", **{kind.upper(): kind for kind in NUMBERS}}
+PRECISIONS = {
+    **{"FP32": "f32", "FP16": "f16", "FP64": "f64", "BF16": "bf16"},
+    **{"I64": "i64", "I32": "i32", "BOOL": "boolean"},
+}
 STORED = {  # element type of a constant -> what it is called here, and its bits; shapes and ids are whole numbers
     "f32": ("fp32", 32),
     "f16": ("fp16", 16),

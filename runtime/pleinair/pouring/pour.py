@@ -204,7 +204,7 @@ def colours_of(bundle: Bundle) -> Rgb | None:
     return fit_rgb(lambda pictures: encode(encoder, pictures, vae), vae.downsample)
 
 
-def write_small(found: Opened, stage: Path, openvino: bool) -> dict[str, Tokens]:
+def write_small(found: Opened, stage: Path, openvino: bool = False) -> dict[str, Tokens]:
     """Write tokenizers and configs, and beside a text encoder's graph the norm that its hidden states are without.
 
     With `openvino` a tokenizer is also a graph. Returns what the manifest says of the tokenizers.
