@@ -16,6 +16,7 @@ from pleinair.system.files import CONFIG, read_json
 from pleinair.system.home import models_folder
 
 SAFE = ".safetensors"
+PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 CHECKPOINTS = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
 EXPORT = "pleinair export FOLDER OUT"
 
@@ -68,6 +69,8 @@ def _of_file(path: Path) -> str:
         )
     if path.suffix.lower() == ".gguf":
         return f"'{path}' is a GGUF file, which is not supported; take the model's diffusers folder, then: {EXPORT}"
+    if path.suffix.lower() in PICTURES:
+        return f"'{path}' is a picture, and a model is a folder; to see how it was made: pleinair metadata '{path}'"
     return f"'{path}' is a file, and a model is a folder; give a bundle, or make one with: {EXPORT}"
 
 

@@ -42,6 +42,7 @@ CASES = {
     "folder of a checkpoint": (lambda at: holding(at / "m", "m.safetensors"), "m.safetensors' is damaged or cut short"),
     "of several": (lambda at: holding(at / "m", "b.safetensors", "a.safetensors"), "name one of them: --model "),
     "gguf": (lambda at: holding(at, "m.gguf") / "m.gguf", "GGUF"),
+    "picture": (lambda at: holding(at, "a.PNG") / "a.PNG", "pleinair metadata"),
     "another file": (lambda at: holding(at, "m.txt") / "m.txt", "a model is a folder"),
     "manifest": (lambda at: light_copy(at / "m") / "bundle.json", "give the folder"),
     "folder of a bundle": (lambda at: light_copy(at / "outer" / "m").parent, "outer/m"),
