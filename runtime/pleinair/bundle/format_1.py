@@ -24,6 +24,8 @@ FEEDS = {"sample": "latents", "timestep": "timestep", "encoder_hidden_states": "
 
 @dataclass(frozen=True)
 class FirstLatents:
+    """What format 1 says of latents and of the VAE that makes them."""
+
     channels: int
     downsample: int
     scale: float
