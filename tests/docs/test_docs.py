@@ -95,7 +95,7 @@ def test_links_lead_somewhere(page):
 
 POURED = {  # of docs/models.md -> a model in the index of topologies
     "Stable Diffusion 1.x, also for inpainting and editing": "sd15",
-    "Stable Diffusion 2.x, also for inpainting": "sd21",
+    "Stable Diffusion 2.x, also for inpainting and editing": "sd21",
     "Stable Diffusion XL, also for inpainting and editing": "sdxl",
     "its refiner": "sdxl-refiner",
     "SSD-1B, Vega": "ssd-1b",
