@@ -46,8 +46,8 @@ def unmarked(bundle, source):
     """These files hold no weights."""
 
 
-def all_files(repository, formats, weights, read):
-    return choosing.files_of(repository, choosing.FOLDER, read, weights)
+def all_files(repository, formats, weights, read, pickles):
+    return choosing.files_of(repository, choosing.FOLDER, read, weights, pickles)
 
 
 @pytest.fixture
