@@ -48,6 +48,7 @@ MODELS = {  # of ARCHITECTURES -> its graphs, but for those that are another's t
     "sd15-inpaint": ("unet",),
     "sd15-edit": ("unet",),
     "sd15-lcm": ("unet",),
+    "sd21-edit": ("unet",),
     "sd21-inpaint": ("unet",),
     "sdxl-inpaint": ("unet",),
     "sdxl-edit": ("unet",),

@@ -10,6 +10,7 @@ from torch import nn
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.checks import one_line
 from pleinair.errors import ExportError
+from pleinair.sources.pickled import ALLOW
 from pleinair.sources.weight_files import DOWNLOAD, count_parameters, read_header
 from pleinair_export.esrgan import build
 
@@ -39,7 +40,7 @@ def open_upscaler(path: Path) -> UpscalerSource:
     """Read a network and its scale from a file; raises ExportError: damaged, or not of the ESRGAN kind."""
     kind, where = path.suffix.lower(), one_line(path.name, 80)
     if kind == ".ckpt":
-        raise ExportError(f"'{where}' {CHECKPOINT}")
+        raise ExportError(f"'{where}' {CHECKPOINT} {ALLOW}")
     if kind not in KINDS:
         raise ExportError(
             f"'{where}' is not a diffusers folder and has no name of an upscaler's file;"

@@ -46,8 +46,8 @@ def unmarked(bundle, source):
     """These files hold no weights."""
 
 
-def all_files(repository, formats, weights, read):
-    return choosing.files_of(repository, choosing.FOLDER, read, weights)
+def all_files(repository, formats, weights, read, pickles):
+    return choosing.files_of(repository, choosing.FOLDER, read, weights, pickles)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_excerpts_are_what_the_linked_files_say():
 
 POURED = {  # of docs/models.md -> a model in the index of topologies
     "Stable Diffusion 1.x, also for inpainting and editing": "sd15",
-    "Stable Diffusion 2.x, also for inpainting": "sd21",
+    "Stable Diffusion 2.x, also for inpainting and editing": "sd21",
     "Stable Diffusion XL, also for inpainting and editing": "sdxl",
     "its refiner": "sdxl-refiner",
     "SSD-1B, Vega": "ssd-1b",

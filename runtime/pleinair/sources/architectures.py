@@ -106,6 +106,7 @@ ARCHITECTURES: dict[str, dict[str, Config]] = {  # model -> component folder -> 
     "sd15-edit": SD15 | {"unet": UNET_SD15 | {"in_channels": 8}},
     "sd15-lcm": SD15 | {"unet": UNET_SD15 | {"time_cond_proj_dim": 256}},
     "sd21": SD21,
+    "sd21-edit": SD21 | {"unet": UNET_SD21 | {"in_channels": 8}},
     "sd21-inpaint": SD21 | {"unet": UNET_SD21 | {"in_channels": 9}},
     "bk-sdm-base": SD15 | {"unet": UNET_BK_BASE},
     "bk-sdm-small": SD15 | {"unet": UNET_BK_SMALL},

@@ -87,6 +87,8 @@ DESCRIBED = {  # kind of model -> texts beside what it is told by; what a bundle
     "SDXS": (TEXTS[1:], "sd2", ("text2image", "image2image", "inpaint"), "cfg"),
     "XL": (XL_TEXTS, "sdxl", ("text2image", "image2image", "inpaint"), "cfg"),
     "XL edit": (XL_TEXTS, "sdxl", ("edit",), "image_text"),
+    "XL LCM": (XL_TEXTS, "sdxl", ("text2image", "image2image", "inpaint"), "embedded"),
+    "edit 2": (TEXTS[1:], "sd2", ("edit",), "image_text"),
     "SSD-1B": (XL_TEXTS, "sdxl", ("text2image", "image2image", "inpaint"), "cfg"),
     "Playground": (XL_TEXTS, "sdxl", ("text2image", "image2image", "inpaint"), "cfg"),
     "refiner": ((), "sdxl-refiner", ("image2image", "inpaint"), "cfg"),
