@@ -35,6 +35,7 @@ def texts_of(words: Sequence[bytes], merges: Sequence[tuple[bytes, bytes]]) -> d
 
 @cache
 def shipped() -> Mapping[str, Topology]:
+    """Padding token -> the tokenizer's graph that ships for it, without its words."""
     return unpack(GRAPHS.read_bytes())
 
 
