@@ -21,8 +21,7 @@ from pleinair_export.upscaler import open_upscaler
 from tiny_pipeline import compact_weights, rrdb_weights
 
 NETWORKS = {  # the weights' arguments, and how much wider pictures become
-    "rrdb-x4": (rrdb_weights, {"doublings": 2}, 4),
-    "rrdb-x1": (rrdb_weights, {"doublings": 0, "blocks": 1}, 1),
+    "rrdb-x4": (rrdb_weights, {"doublings": 2, "blocks": 1}, 4),
     "rrdb-unshuffled-x2": (rrdb_weights, {"doublings": 2, "read": 12, "blocks": 1}, 2),
     "rrdb-unshuffled-x1": (rrdb_weights, {"doublings": 2, "read": 48, "blocks": 1}, 1),
     "compact-x3": (compact_weights, {"scale": 3}, 3),

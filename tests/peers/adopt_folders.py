@@ -1,6 +1,6 @@
-"""Adopt what the peers have exported, and compare our pictures with theirs.
+"""Adopt what a peer has exported, and compare our pictures with its own.
 
-python tests/peers/adopt_folders.py FOLDER
+python tests/peers/adopt_folders.py optimum-intel|optimum-onnx FOLDER
 """
 
 import json
@@ -25,9 +25,9 @@ def painted(folder: Path, request: dict) -> np.ndarray:
     return pipe.generate(**how, seed=SEED).pixels[0]
 
 
-def main(root: Path) -> int:
+def main(peer: str, root: Path) -> int:
     failed = 0
-    for file in sorted(root.glob("exports/*/picture.npy")):
+    for file in sorted(root.glob(f"exports/{peer}-*/picture.npy")):
         request = json.loads((file.parent / "request.json").read_text())
         found = decibel(painted(file.parent / "exported", request), np.load(file))
         failed += int(found < GATE_DB)  # a number of NumPy is no exit code
@@ -37,4 +37,4 @@ def main(root: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(sys.argv[1], Path(sys.argv[2])))

@@ -63,7 +63,7 @@ def main() -> int:
     peers = arguments.peers or list(PEERS)
     failed, everything = 0, ["--all"] if arguments.all else []
     tested = ["--tested", arguments.tested] if arguments.tested else []
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         environments, bundles = (arguments.environments or Path(folder)).absolute(), Path(folder) / "bundles"
         pythons = {peer: pool.submit(environment, environments / peer, peer) for peer in peers}
         if arguments.install:
@@ -72,15 +72,25 @@ def main() -> int:
             return 0
         if timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles, *tested, *everything]):
             return 1
-        running = [
-            pool.submit(timed, f"{peer}: {what}", [pythons[peer].result(), HERE / script, peer, bundles, *everything])
+        running = [  # in PEERS the one that takes longer is first, and so is what it takes longer for
+            pool.submit(work, peer, pythons[peer].result(), bundles, everything)
             for peer in peers
-            for what, script in (("export", "export_model.py"), ("open", "open_bundle.py"))
+            for work in (exported_and_adopted, opened)
         ]
         failed += sum(each.result() for each in running)
-        failed += timed("adopt what they exported", [sys.executable, HERE / "adopt_folders.py", bundles])
     print("FAIL" if failed else "pass", flush=True)
     return failed
+
+
+def exported_and_adopted(peer: str, python: Path, bundles: Path, everything: list[str]) -> int:
+    """What a peer exports, and what we paint with it; how much failed."""
+    failed = timed(f"{peer}: export", [python, HERE / "export_model.py", peer, bundles, *everything])
+    return failed or timed(f"{peer}: adopt", [sys.executable, HERE / "adopt_folders.py", peer, bundles])
+
+
+def opened(peer: str, python: Path, bundles: Path, everything: list[str]) -> int:
+    """Our bundles in a peer; how much failed."""
+    return timed(f"{peer}: open", [python, HERE / "open_bundle.py", peer, bundles, *everything])
 
 
 def timed(what: str, command: list) -> int:
