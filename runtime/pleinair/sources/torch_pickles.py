@@ -1,6 +1,6 @@
 """The weights of a model in what a pickle of torch describes: which dictionary they are in, and views of storages."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pleinair.system.pickles import Elsewhere, Global, Instance
@@ -86,17 +86,9 @@ def inside(outer: list[Mapping[Any, Any]]) -> list[Mapping[Any, Any]]:
 
 def items_of(value: Any) -> Mapping[Any, Any]:
     """The items of a dictionary, of any class; empty for anything else."""
-    if not isinstance(value, Instance):
-        return value if isinstance(value, dict) else {}
-    return dict(pairs_of(value.arguments)) | value.items
-
-
-def pairs_of(arguments: Any) -> Iterator[tuple[Any, Any]]:
-    """Those that an OrderedDict is made of, in pickles of Python 2."""
-    pairs: Iterable[Any] = arguments[0] if isinstance(arguments, tuple) and arguments else ()
-    for pair in pairs if isinstance(pairs, list) else ():
-        if isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str):
-            yield pair[0], pair[1]
+    if isinstance(value, Instance):
+        return value.items
+    return value if isinstance(value, dict) else {}
 
 
 def view_of(value: Any) -> View | None:
