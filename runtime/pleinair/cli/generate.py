@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pleinair.cli.flags import Force, Json, NoMetadata, Output, takes
-from pleinair.cli.given import refiner_at_hand
+from pleinair.cli.given import check_models, refiner_at_hand
 from pleinair.cli.progress import ProgressBar, loaded
 from pleinair.cli.terminal import data, document, warn
 from pleinair.cli.usage import examples
 from pleinair.errors import RequestError
 from pleinair.files.output import ARRAYS, check_apart, no_room, planned_files, write
 from pleinair.library.speed import Speed, remember
-from pleinair.request.request import resolve
+from pleinair.request.request import check_alone, resolve
 from pleinair.results import Frame, Result, merged
 from pleinair.system import machine
 
@@ -51,7 +51,14 @@ def generate(
     if prompts is not None and film is not None:
         raise RequestError("--film is for a single prompt; leave it out, or name the prompt")
     progress = context.with_resource(ProgressBar())
-    pipe = loaded(progress, **loading)
+
+    def check() -> None:
+        seeds = check_alone(options).seeds
+        check_models(loading, options.get("refiner"))
+        if prompt is not None:
+            planned_files(output, prompt, seeds, force)
+
+    pipe = loaded(progress, check=check, **loading)
     options = refiner_at_hand(options, pipe.engine)
     if prompts is not None:
         from pleinair.cli.lists import paint_list

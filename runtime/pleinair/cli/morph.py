@@ -9,12 +9,13 @@ import typer
 from PIL.Image import Image
 
 from pleinair.cli.flags import PAINTING, Force, Json, NoMetadata, offered, takes
-from pleinair.cli.given import refiner_at_hand
+from pleinair.cli.given import check_models, refiner_at_hand
 from pleinair.cli.progress import ProgressBar, loaded
 from pleinair.cli.terminal import data, document, warn
 from pleinair.cli.usage import examples
 from pleinair.files import film as films
 from pleinair.request.options import OPTIONS
+from pleinair.request.request import check_alone
 from pleinair.request.value_types import parts
 from pleinair.results import Result
 from pleinair.tasks.morph import EASES, EVEN, ONE_FOR_ALL, between, keyframes, record
@@ -53,7 +54,12 @@ def morph(
     started = perf_counter()
     films.planned_film(output, force)
     progress = context.with_resource(ProgressBar("frame"))
-    pipe = loaded(progress, **loading)
+
+    def check() -> None:
+        check_alone(options)
+        check_models(loading)
+
+    pipe = loaded(progress, check=check, **loading)
     options = refiner_at_hand(options, pipe.engine)
     keys = parts(seeds) if seeds else None
     requests = keyframes(pipe, prompts, options.pop("negative", None), keys, image or (), options)

@@ -1,7 +1,7 @@
 """How far the pictures are, on stderr while that is a terminal."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
@@ -88,9 +88,9 @@ class ProgressBar:
         self._bar.update(self._task, description=printable(words), completed=done or 0, total=total)
 
 
-def loaded(progress: ProgressBar, model: Path | None, **options: Any) -> Pipeline:
-    """An open model that says what it is loading, and what has to be made first."""
-    model = at_hand(model, options.get("engine"))
+def loaded(progress: ProgressBar, model: Path | None, check: Callable[[], None], **options: Any) -> Pipeline:
+    """An open model that says what it is loading, and what has to be made first, after a `check` of all else."""
+    model = at_hand(model, options.get("engine"), check)
     progress.loading("the model")
     return load(model, **options, on_load=progress.loading)
 

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+
 from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import STORYBOOK, open_bundle
 from pleinair.bundle.typed import build
@@ -27,7 +29,8 @@ from pleinair.system.home import is_name, models_folder
 MARK = ".poured.json"  # in a bundle among the models: what it was poured of
 STORED = (".safetensors", ".bin")  # files of weights; a single one counts as the first
 READ = (".json", ".txt", ".model")  # of the other files of a folder
-PIECE = 32  # numbers of each tensor that tell it from others
+PIECE = 32  # numbers of a tensor in each of the pieces that tell it from others
+FEWEST, APART = 3, 4 << 20  # pieces of any tensor, and bytes for which a large one has one more: each is a page to read
 LONGEST = 180  # characters of a name that gets something behind it
 
 
@@ -86,18 +89,17 @@ class Before:
 
 
 def found(source: Path) -> Before | None:
-    """The bundle among the models that was poured of a source, by its content, or else by its place."""
+    """The bundle among the models that was poured of a source: by its place, or where that is new, by its content."""
     marks = marked()
-    if not marks:
-        return None
     place, state = place_of(source), state_of(source)
-    same = [each for each, mark in marks.items() if (mark.place, mark.state) == (place, state)]
-    if not same:
+    here = [(each, mark) for each, mark in marks.items() if mark.place == place]
+    same = [each for each, mark in here if mark.state == state]
+    if marks and not here:
         content = content_of(source)
         same = [each for each, mark in marks.items() if mark.content == content]
     if same:
         return Before(same[0], True, marks[same[0]].asked)
-    changed = (Before(each, False, mark.asked) for each, mark in marks.items() if mark.place == place)
+    changed = (Before(each, False, mark.asked) for each, mark in here)
     return next(changed, None)
 
 
@@ -180,9 +182,15 @@ def pieces(file: Path, is_weights: bool) -> Iterator[bytes]:
     yield " ".join(sorted(checkpoint.others)).encode()
     for name in sorted(checkpoint):
         kind, raw = checkpoint.stored(name)
-        flat = raw.reshape(-1)
         yield f"{name} {kind} {raw.shape}".encode()
-        yield flat[flat.size // 2 :][:PIECE].tobytes()
+        yield from spread(raw.reshape(-1))
+
+
+def spread(numbers: np.ndarray) -> Iterator[bytes]:
+    """Pieces of a tensor from its first number to its last, at least one for every so many bytes."""
+    count = FEWEST + numbers.nbytes // APART
+    for start in np.linspace(0, max(0, numbers.size - PIECE), count).astype(int):
+        yield numbers[start : start + PIECE].tobytes()
 
 
 def digest(pieces: Iterable[bytes]) -> str:

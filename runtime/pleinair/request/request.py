@@ -16,6 +16,7 @@ from pleinair.request.keywords import asked
 from pleinair.request.options import (
     ENLARGERS,
     OPTIONS,
+    PARAMETERS,
     Canvas,
     Finish,
     Guiding,
@@ -33,6 +34,7 @@ from pleinair.request.passes import passes, refining_of
 from pleinair.request.sizes import size_of
 from pleinair.request.value_types import SEED_LIMIT, Whole
 from pleinair.sampling.grids import THRESHOLDED
+from pleinair.sampling.names import named
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.text.encoders import most_skipped, skips_layers
 
@@ -101,6 +103,15 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
         task=task,
         idle=(*idle(given), *idle_here(bundle, given, task)),
     )
+
+
+def check_alone(options: Mapping[str, Any]) -> Randomness:
+    """What is random in a request; raises RequestError for options that no model can paint with."""
+    given = asked({name: value for name, value in options.items() if name not in PARAMETERS})
+    canvas_of(given)
+    for name in {"sampler", "hires_sampler"} & set(given):
+        named(given[name])
+    return random_of(given)
 
 
 def task_of(bundle: Bundle, canvas: Canvas | None) -> str:

@@ -127,3 +127,34 @@ def test_an_error_of_a_model_that_is_made_ends_with_the_command(tmp_path, run, r
     assert line.endswith(f'pleinair pour "{story}" --sampler dpmpp_2m')
     assert run("pour", story, "--sampler", "dpmpp_2m")[:2] == (0, f"{home / 'models' / 'a story'}\n")
     assert run("generate", "a", "--model", story, "--engine", "fake", "--steps", "1", "-o", "a.png")[0] == 0
+
+
+EARLY = (  # refused before a model is made for them
+    ("--steps", "-5"),
+    ("--sampler", "nonsense"),
+    ("--memory", "foo"),
+    ("--mask", "absent.png"),
+    ("--image", "absent.png"),
+    ("--refiner", "absent"),
+    ("-o", "absent/x/o.png"),
+    ("-o", "there.png"),
+)
+
+
+def test_what_is_refused_anyway_makes_no_model(tmp_path, run, home, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(SOURCE, tmp_path / "story")
+    (tmp_path / "there.png").write_bytes(b"x")
+    ended = {words: run("generate", "a", "--model", "story", *words)[0] and [*home.glob("models/*")] for words in EARLY}
+    assert not {words: made for words, made in ended.items() if made != []}
+
+
+def test_a_file_that_changed_is_another_model(tmp_path, run, home):
+    story, paint = tmp_path / "story", ("--engine", "fake", "--steps", "1", "--json")
+    shutil.copytree(SOURCE, story)
+    assert "once" in run("generate", "a", "--model", story, *paint, "-o", tmp_path / "a.png")[2]
+    moved = shutil.copytree(story, tmp_path / "moved")
+    assert "once" not in run("generate", "a", "--model", moved, *paint, "-o", tmp_path / "b.png")[2]
+    file = story / "unet" / f"{UNET}.safetensors"
+    file.write_bytes(file.read_bytes()[:-64] + bytes(64))
+    assert "once" in run("generate", "a", "--model", story, *paint, "-o", tmp_path / "c.png")[2]
