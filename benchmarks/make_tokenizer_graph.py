@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pleinair.pouring import tokenizer_graph
 from pleinair.pouring.tokenizer_graph import FORMS, GRAPHS, LENGTH, texts_of, write_graph
-from pleinair.pouring.topologies import Component, Hole, Topology, pack
+from pleinair.pouring.topologies import Hole, Segment, Topology, pack
 from pleinair.pouring.vocabulary import EOS, own_merges, own_words, write_tokenizer
 from pleinair_export.tokenizer import open_tokenizer, write_openvino_tokenizer
 
@@ -53,7 +53,7 @@ def emptied(folder: Path) -> Topology:
     return Topology(files, shapes, {}, {}, {})
 
 
-def cut(content: bytes, texts: dict) -> tuple[Component, ...]:
+def cut(content: bytes, texts: dict) -> tuple[Segment, ...]:
     """LocalModel bytes, and a hole wherever a form of a text stands."""
     found = []
     for key, each in texts.items():
