@@ -144,9 +144,13 @@ class Painting:
             if scale <= 1 and not isclose(sum(conditioning.weights), 1.0):
                 conditioning = read()  # AND weighs against it
             elif scale <= 1 and request.negative and not stage.refines:
-                self._said.append("the negative prompt has no effect without guidance; use --guidance above 1")
-        self._said += [each for each in conditioning.warnings if each not in self._said]
+                self._say("the negative prompt has no effect without guidance; use --guidance above 1")
+        self._say(*conditioning.warnings)
         return conditioning.at
+
+    def _say(self, *warnings: str) -> None:
+        """Warn of something once, however many passes find it."""
+        self._said += [each for each in warnings if each not in self._said]
 
     def _reader(self, model: Model) -> PromptReader:
         how = {"clip_skip": self.request.clip_skip, "embeddings": self.request.embeddings}

@@ -179,8 +179,9 @@ def test_a_decoder_that_returns_nan_is_no_black_picture():
 
 
 def test_settings_without_effect_are_said(pipe):
-    (warning,) = pipe.generate("a boat", "a cat", seed=1, steps=1, guidance=1.0).warnings
-    assert "negative prompt has no effect" in warning
+    for passes in ({}, {"hires": 1.125}):
+        (warning,) = pipe.generate("a boat", "a cat", seed=1, steps=2, guidance=1.0, **passes).warnings
+        assert "negative prompt has no effect" in warning
 
 
 def test_scheduler_settings_that_are_not_followed_are_said(tmp_path):
