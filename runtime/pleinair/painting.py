@@ -175,11 +175,11 @@ class Painting:
             return starts.Start(batch.given, stacked(batch.generators, batch.given.shape[1:]))
         request.check()
         with self.timings.spent_on("load"):
-            encoder = self._encoder
+            self._encoder.prepare(*self._ground.picture.shape[1:3])
         with self.timings.spent_on("encode"):
             return starts.start(
                 self._ground,
-                encoder,
+                self._encoder,
                 self.shape(request.width, request.height),
                 batch.generators,
                 encoding(request.random, batch.seeds, batch.generators),
@@ -255,6 +255,8 @@ class Painting:
         pixels = self._decoded(x)
         if enlarger not in ENLARGERS:
             pixels = self._larger(Path(enlarger), pixels)
+        with self.timings.spent_on("load"):
+            self._decoding.prepare_again(stage.width, stage.height)
         self.request.check()
         with self.timings.spent_on("encode"):
             return self._decoding.again(pixels, stage.width, stage.height)
