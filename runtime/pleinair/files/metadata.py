@@ -102,7 +102,7 @@ def _in_a1111(option: Option, value: Any) -> Any:
     Of a spacing's two names it has one: the sigma schedule if there is one, else the timestep spacing.
     """
     if option.a1111_values is not None:
-        name = value.rpartition(",")[2] if option.name == "spacing" else value
+        name = value.rpartition(",")[2] if option.field == "spacing" else value
         return option.a1111_values.get(name, None if isinstance(option.type, Choice | Flag | Axes) else value)
     if isinstance(value, dict):
         return ", ".join(f"{word}: {digest}" for word, digest in value.items())
@@ -119,9 +119,11 @@ def _inputs(settings: dict[str, Any]) -> tuple[str, ...]:
 
 def _counts(name: str, settings: dict[str, Any]) -> bool:
     """Whether a setting has a part in the picture; all resolved settings may be recorded."""
+    on = set(_inputs(settings))
+    on |= {each for each, option in OPTIONS.items() if settings.get(each) not in (None, option.default)}
     needs = OPTIONS[name].needs if name in OPTIONS else ()
-    inputs = _inputs(settings)
-    return not needs or any(each in inputs or settings.get(each) not in (None, OPTIONS[each].default) for each in needs)
+    # what is needed may itself need something: only_masked, which padding needs, a mask
+    return not needs or any(each in on and (not OPTIONS[each].needs or on & {*OPTIONS[each].needs}) for each in needs)
 
 
 def _number(value: Any) -> str:
