@@ -124,9 +124,9 @@ class Painting:
         """The one that does a pass."""
         return self._refiner if stage.refines else self._loaded.model
 
-    def read(self, steps: int) -> Conditioning:
-        """What the network is told of the prompts over `steps` steps."""
-        model, request = self._loaded.model, self.request
+    def read(self) -> Conditioning:
+        """What the network is told of the prompts over the steps of the first pass."""
+        model, request, steps = self._loaded.model, self.request, self.passes[0].whole
         return self._reader(model).read(partial(self.asking, model), request.prompt, request.negative, steps)
 
     def _guide(self, stage: Pass) -> Guides:

@@ -9,7 +9,6 @@ import typer
 from PIL.Image import Image
 
 from pleinair.cli.flags import PAINTING, Force, Json, NoMetadata, offered, takes
-from pleinair.cli.given import refiner_at_hand
 from pleinair.cli.progress import ProgressBar, loaded
 from pleinair.cli.terminal import data, document, warn
 from pleinair.cli.usage import examples
@@ -54,7 +53,6 @@ def morph(
     films.planned_film(output, force)
     progress = context.with_resource(ProgressBar("frame"))
     pipe = loaded(progress, **loading)
-    options = refiner_at_hand(options, pipe.engine)
     keys = parts(seeds) if seeds else None
     requests = keyframes(pipe, prompts, options.pop("negative", None), keys, image or (), options)
     steps_and_pictures = between(pipe, requests, frames=frames, ease=ease, loop=loop)

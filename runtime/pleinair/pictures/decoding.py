@@ -54,4 +54,4 @@ class Decoding:
     def _decoded(self, x: np.ndarray, decoder: Graph) -> np.ndarray:
         if not self.axes:
             return np.concatenate([decode(decoder, one[None], self.vae, self.tile) for one in x])
-        return np.concatenate([seamless_decode(decoder, one[None], self.vae, self.tile, self.axes) for one in x])
+        return np.concatenate([seamless_decode(decoder, one[None], self.vae, self.axes, self.tile) for one in x])
