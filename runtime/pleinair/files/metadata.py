@@ -22,7 +22,7 @@ from pleinair.files import embedded, exif, foreign, xmp
 from pleinair.files.foreign.record import parsed, shown, whole
 from pleinair.files.xmp import MAX_SEGMENT
 from pleinair.request.option import Option
-from pleinair.request.options import OPTIONS
+from pleinair.request.options import FILES, OPTIONS
 from pleinair.request.record import modern
 from pleinair.request.value_types import Axes, Choice, Flag
 from pleinair.text.syntax import MAX_PROMPT
@@ -42,8 +42,8 @@ FILMED = ("film", "morph")  # what our JSON has only in a film or strip: of one 
 ABOUT = {  # of our JSON: what is not an argument of Pipeline.generate
     *("format", "seed", "seeds", "batch", "batch_seeds", "prompt", "negative", "negative_said", "task"),
     *("model", "bundle", "engine", "engine_version", "device", "threads", "precision", "pleinair"),
-    *("image_sha256", "mask_sha256", "refiner_sha256", *FILMED),
-    *(name for name, option in OPTIONS.items() if option.type.file),
+    *FILMED,
+    *(each for name in FILES for each in (name, f"{name}_sha256")),
 }
 MASKED = ("inpaint", "outpaint")
 

@@ -342,6 +342,7 @@ GROUPS = {  # group -> panel of the command line's help, and where a request has
 
 OPTIONS = {each.name: each for group, (panel, path) in GROUPS.items() for each in options_of(group, panel, path)}
 BY_SAMPLER = {name: each for name, each in OPTIONS.items() if each.by_sampler and each.group is Steps}
+FILES = tuple(name for name, each in OPTIONS.items() if each.type.file)  # which no record holds
 PARAMETERS = ("prompt", "negative")  # which Python has beside the options
 
 

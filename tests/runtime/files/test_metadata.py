@@ -595,7 +595,7 @@ def test_rerun_tells_another_input_picture():
     was = replace(planned, found=replace(planned.found, ours={**planned.found.ours, "image_sha256": "0" * 64}))
     for digest, count in {"0": 0, "1": 1}.items():
         here = replace(result, settings={**result.settings, "image_sha256": digest * 64})
-        assert sum("the given image is not" in warning for warning in was.finish(here).warnings) == count
+        assert sum("what --image gives is not" in warning for warning in was.finish(here).warnings) == count
 
 
 def test_rerun_of_a_picture_that_cannot_be_decoded(run):
