@@ -88,7 +88,7 @@ def measure(stage: Path, graph: str, info: GraphInfo, form: str, trial: Trial) -
         with quiet():
             opened = open_graph(bundle, graph, form, "cpu", max_shapes=1)
             actual = [opened(**case) for case in trial.cases]
-            opened.unload()
+            del opened  # and the memory with it
     except (BundleError, EngineError) as error:
         raise QualityError(
             f"{graph} ({form}, {info.weights}) cannot be run ({one_line(error, 160)}); nothing was written:"

@@ -34,9 +34,6 @@ class TorchGraph:
             outputs = self._load()(*(torch.from_numpy(inputs[name]) for name in self._info.inputs))
         return {name: value.numpy() for name, value in zip(self._info.outputs, outputs, strict=True)}
 
-    def unload(self) -> None:
-        pass
-
 
 class TorchEngine(FakeEngine):
     """An engine whose graphs torch runs; `owners` has, for every graph, what loads the module it was traced from."""

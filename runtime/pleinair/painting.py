@@ -124,9 +124,9 @@ class Painting:
         """The one that does a pass."""
         return self._refiner if stage.refines else self._loaded.model
 
-    def read(self, steps: int) -> Conditioning:
-        """What the network is told of the prompts over `steps` steps."""
-        model, request = self._loaded.model, self.request
+    def read(self) -> Conditioning:
+        """What the network is told of the prompts over the steps of the first pass."""
+        model, request, steps = self._loaded.model, self.request, self.passes[0].whole
         return self._reader(model).read(partial(self.asking, model), request.prompt, request.negative, steps)
 
     def _guide(self, stage: Pass) -> Guides:
@@ -144,9 +144,13 @@ class Painting:
             if scale <= 1 and not isclose(sum(conditioning.weights), 1.0):
                 conditioning = read()  # AND weighs against it
             elif scale <= 1 and request.negative and not stage.refines:
-                self._said.append("the negative prompt has no effect without guidance; use --guidance above 1")
-        self._said += [each for each in conditioning.warnings if each not in self._said]
+                self._say("the negative prompt has no effect without guidance; use --guidance above 1")
+        self._say(*conditioning.warnings)
         return conditioning.at
+
+    def _say(self, *warnings: str) -> None:
+        """Warn of something once, however many passes find it."""
+        self._said += [each for each in warnings if each not in self._said]
 
     def _reader(self, model: Model) -> PromptReader:
         how = {"clip_skip": self.request.clip_skip, "embeddings": self.request.embeddings}
@@ -171,11 +175,11 @@ class Painting:
             return starts.Start(batch.given, stacked(batch.generators, batch.given.shape[1:]))
         request.check()
         with self.timings.spent_on("load"):
-            encoder = self._encoder
+            self._encoder.prepare(*self._ground.picture.shape[1:3])
         with self.timings.spent_on("encode"):
             return starts.start(
                 self._ground,
-                encoder,
+                self._encoder,
                 self.shape(request.width, request.height),
                 batch.generators,
                 encoding(request.random, batch.seeds, batch.generators),
@@ -251,6 +255,8 @@ class Painting:
         pixels = self._decoded(x)
         if enlarger not in ENLARGERS:
             pixels = self._larger(Path(enlarger), pixels)
+        with self.timings.spent_on("load"):
+            self._decoding.prepare_again(stage.width, stage.height)
         self.request.check()
         with self.timings.spent_on("encode"):
             return self._decoding.again(pixels, stage.width, stage.height)

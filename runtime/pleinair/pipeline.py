@@ -103,10 +103,9 @@ class Pipeline:
         painting = self._painting(request)
         return painting.run(generators=generators, guide=guide, start=start, sparing=self.memory == "low")
 
-    def read(self, request: Request, steps: int | None = None) -> Conditioning:
-        """What the network is told of a request's prompts over `steps` steps, those of its first pass if None."""
-        painting = self._painting(request)
-        return painting.read(painting.passes[0].whole if steps is None else steps)
+    def read(self, request: Request) -> Conditioning:
+        """What the network is told of a request's prompts over the steps of its first pass."""
+        return self._painting(request).read()
 
     def generators(self, request: Request) -> list[NoiseSource]:
         """The source of each picture's noise, not used yet."""

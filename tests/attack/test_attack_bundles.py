@@ -200,6 +200,17 @@ def test_a_second_text_encoder_is_not_ignored(tmp_path):
     assert "text_encoder_2" in refused(open_bundle, folder)
 
 
+def test_a_second_vae_is_not_ignored(tmp_path):
+    folder = modern_copy(tmp_path / "copy")
+
+    def double(raw):
+        raw["vaes"]["preview"] = {**raw["vaes"]["default"], "decoder": "taesd", "encoder": None}
+        raw["graphs"]["taesd"] = raw["graphs"]["vae_decoder"]
+
+    edit_manifest(folder, double)
+    assert "second VAE 'preview'" in refused(open_bundle, folder)
+
+
 def test_a_graph_that_nothing_runs_is_not_ignored(tmp_path):
     folder = light_copy(tmp_path / "copy")
     edit_manifest(folder, lambda raw: raw["graphs"].update(adapter=raw["graphs"]["unet"]))

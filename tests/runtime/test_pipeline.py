@@ -11,7 +11,7 @@ from PIL import Image
 
 import pleinair
 from bundles import light_copy, seal
-from engines import Altered, Closed
+from engines import Altered, Closed, Witness
 from pleinair.bundle.opening import open_bundle
 from pleinair.errors import EngineError, RequestError, ResourceError
 from pleinair.files.metadata import read
@@ -178,9 +178,18 @@ def test_a_decoder_that_returns_nan_is_no_black_picture():
         pipe.generate("a house", seed=1, steps=2)
 
 
+def test_graphs_are_loaded_for_their_shapes_before_they_are_asked():
+    """Or the seconds of compiling them would count as those of encoding, painting or decoding."""
+    engine, image = Witness(), Image.new("RGB", (96, 128), "navy")
+    job = {"image": image, "width": 96, "height": 128, "hires": 1.5, "enlarger": "lanczos", "vae_tile": 64}
+    pleinair.load(engine=engine).generate("a red house", seed=1, steps=3, batch=2, count=3, **job)
+    assert engine.called == {"text_encoder", "unet", "vae_encoder", "vae_decoder"} and not engine.unprepared
+
+
 def test_settings_without_effect_are_said(pipe):
-    (warning,) = pipe.generate("a boat", "a cat", seed=1, steps=1, guidance=1.0).warnings
-    assert "negative prompt has no effect" in warning
+    for passes in ({}, {"hires": 1.125}):
+        (warning,) = pipe.generate("a boat", "a cat", seed=1, steps=2, guidance=1.0, **passes).warnings
+        assert "negative prompt has no effect" in warning
 
 
 def test_scheduler_settings_that_are_not_followed_are_said(tmp_path):

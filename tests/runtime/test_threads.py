@@ -103,9 +103,6 @@ class Touchy:
         self._visit()
         return inputs
 
-    def unload(self):
-        self._visit()
-
 
 def test_a_graph_is_never_entered_twice():
     graph = OneAtATime(Touchy())
@@ -114,7 +111,6 @@ def test_a_graph_is_never_entered_twice():
         for _ in range(5):
             graph.prepare({"x": (1,)})
             assert graph(x=1) == {"x": 1}
-            graph.unload()
 
     at_once([use] * 3)
 

@@ -273,6 +273,7 @@ def _unused(manifest: Manifest) -> Iterator[str]:
         taken = {feed for part in manifest.denoisers for feed in part.feeds.values()}
         yield from (f"feed '{feed}'" for feed in manifest.conditioning if feed not in taken)
         yield from (f"second denoiser '{part.graph}'" for part in manifest.denoisers[1:])
+        yield from (f"second VAE '{name}'" for name in manifest.vaes if name != "default")
         wanted = {name: set(inputs) for name, (inputs, _) in painter_ports(manifest).items()}
         wanted |= {encoder.graph: set(encoder.ports) for encoder in manifest.text_encoders}
     for name, graph in manifest.graphs.items():

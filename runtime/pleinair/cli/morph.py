@@ -9,7 +9,7 @@ import typer
 from PIL.Image import Image
 
 from pleinair.cli.flags import PAINTING, Force, Json, NoMetadata, offered, takes
-from pleinair.cli.given import check_models, refiner_at_hand
+from pleinair.cli.given import check_models
 from pleinair.cli.progress import ProgressBar, loaded
 from pleinair.cli.terminal import data, document, warn
 from pleinair.cli.usage import examples
@@ -60,7 +60,6 @@ def morph(
         check_models(loading)
 
     pipe = loaded(progress, check=check, **loading)
-    options = refiner_at_hand(options, pipe.engine)
     keys = parts(seeds) if seeds else None
     requests = keyframes(pipe, prompts, options.pop("negative", None), keys, image or (), options)
     steps_and_pictures = between(pipe, requests, frames=frames, ease=ease, loop=loop)

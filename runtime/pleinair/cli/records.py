@@ -13,11 +13,13 @@ from pleinair.cli.terminal import aligned, data, document, say, warn
 from pleinair.cli.usage import examples
 from pleinair.files.metadata import MAX_LINES, brief, described, read
 from pleinair.files.output import no_room, planned_files, write
+from pleinair.request.options import FILES
 from pleinair.results import merged
 from pleinair.text.syntax import MAX_PROMPT
 
 app = typer.Typer(add_completion=False)
-AS_RECORDED = ("engine", "device", "precision")
+AS_RECORDED = ("engine", "device", "threads", "precision")
+INPUTS = [name for name in FILES if name != "upscale"]  # --upscaler is whatever enlarged it
 
 
 @app.command(epilog=examples("metadata"))
@@ -39,9 +41,7 @@ def metadata(
 
 
 @app.command(epilog=examples("rerun"))
-@takes(
-    ("image", "mask", "embeddings", "refiner"), ("model", *AS_RECORDED), dict.fromkeys(AS_RECORDED, "the recorded one")
-)
+@takes(INPUTS, usual=dict.fromkeys(AS_RECORDED, "the recorded one"))
 def rerun(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A picture that holds its record.", show_default=False)],

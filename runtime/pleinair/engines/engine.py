@@ -29,9 +29,6 @@ class Graph(Protocol):
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Run once; prepares itself for new shapes. The arrays returned belong to the caller."""
 
-    def unload(self) -> None:
-        """Give the memory back; the next call loads again."""
-
 
 @dataclass(frozen=True)
 class Opening:

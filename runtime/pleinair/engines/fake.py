@@ -68,9 +68,6 @@ class FakeGraph:
         self._on_call(self._name, inputs)
         return {name: array.astype(self._info.outputs[name].dtype) for name, array in self._run(**inputs).items()}
 
-    def unload(self) -> None:
-        pass
-
     def _text(
         self,
         input_ids: np.ndarray,

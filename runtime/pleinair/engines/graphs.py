@@ -32,10 +32,6 @@ class OneAtATime:
         with self._turn:
             return self._graph(**inputs)
 
-    def unload(self) -> None:
-        with self._turn:
-            self._graph.unload()
-
 
 @dataclass(frozen=True)
 class Checked:
@@ -62,9 +58,6 @@ class Checked:
     def _has_sides(self, name: str) -> bool:
         return name not in self.info.inputs or bool(self.info.inputs[name].shape)
 
-    def unload(self) -> None:
-        self.graph.unload()
-
 
 @dataclass(frozen=True)
 class Asking:
@@ -79,9 +72,6 @@ class Asking:
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         self.check()
         return self.graph(**inputs)
-
-    def unload(self) -> None:
-        self.graph.unload()
 
 
 class Graphs:

@@ -95,7 +95,7 @@ class OnnxGraph:
         stale = self._device == "dml" and shapes != self._shapes  # its free dimensions are fixed at load
         if self._session is not None and not stale:
             return
-        self.unload()
+        self._session = None  # gives the memory back before another is made
         options = ort.SessionOptions()
         options.log_severity_level = SILENT
         if self._threads:
@@ -139,9 +139,6 @@ class OnnxGraph:
             return dict(zip(names, self._session.run(names, feed), strict=True))
         except Exception as error:
             raise failed(self._name, self._device, error) from None
-
-    def unload(self) -> None:
-        self._session = None
 
     def _size(self) -> int:
         """Bytes of the graph's files."""

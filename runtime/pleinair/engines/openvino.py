@@ -105,9 +105,6 @@ class OpenVINOGraph:
             raise failed(self._name, self._device, error) from None
         return {name: np.array(array) for name, array in zip(self._outputs, results.values(), strict=True)}
 
-    def unload(self) -> None:
-        self._requests.clear()
-
     def _request(self, shapes: Shapes) -> ov.InferRequest:
         """The graph compiled for these shapes; the memory of the oldest is given back before another is made."""
         key = tuple(sorted(shapes.items()))

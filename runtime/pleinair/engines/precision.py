@@ -24,8 +24,6 @@ OVERFLOWS: dict[str, tuple[str, tuple[object, ...]]] = {
     "vae": ("force_upcast", (True, None)),
 }
 
-Precisions = Mapping[str, str]  # component -> a precision or "auto", for every component
-
 
 def parse(value: str | Mapping[str, str] | None) -> dict[str, str]:
     """ "bf16", "unet=bf16,vae=f32" or {"unet": "bf16"} -> a precision for every component, "auto" where none is named.

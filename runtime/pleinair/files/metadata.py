@@ -22,7 +22,7 @@ from pleinair.files import embedded, exif, foreign, xmp
 from pleinair.files.foreign.record import parsed, shown, whole
 from pleinair.files.xmp import MAX_SEGMENT
 from pleinair.request.option import Option
-from pleinair.request.options import OPTIONS
+from pleinair.request.options import FILES, OPTIONS
 from pleinair.request.record import modern
 from pleinair.request.value_types import Axes, Choice, Flag
 from pleinair.text.syntax import MAX_PROMPT
@@ -42,8 +42,8 @@ FILMED = ("film", "morph")  # what our JSON has only in a film or strip: of one 
 ABOUT = {  # of our JSON: what is not an argument of Pipeline.generate
     *("format", "seed", "seeds", "batch", "batch_seeds", "prompt", "negative", "negative_said", "task"),
     *("model", "bundle", "engine", "engine_version", "device", "threads", "precision", "pleinair"),
-    *("image_sha256", "mask_sha256", "refiner_sha256", *FILMED),
-    *(name for name, option in OPTIONS.items() if option.type.file),
+    *FILMED,
+    *(each for name in FILES for each in (name, f"{name}_sha256")),
 }
 MASKED = ("inpaint", "outpaint")
 
@@ -102,7 +102,7 @@ def _in_a1111(option: Option, value: Any) -> Any:
     Of a spacing's two names it has one: the sigma schedule if there is one, else the timestep spacing.
     """
     if option.a1111_values is not None:
-        name = value.rpartition(",")[2] if option.name == "spacing" else value
+        name = value.rpartition(",")[2] if option.field == "spacing" else value
         return option.a1111_values.get(name, None if isinstance(option.type, Choice | Flag | Axes) else value)
     if isinstance(value, dict):
         return ", ".join(f"{word}: {digest}" for word, digest in value.items())
@@ -119,9 +119,11 @@ def _inputs(settings: dict[str, Any]) -> tuple[str, ...]:
 
 def _counts(name: str, settings: dict[str, Any]) -> bool:
     """Whether a setting has a part in the picture; all resolved settings may be recorded."""
+    on = set(_inputs(settings))
+    on |= {each for each, option in OPTIONS.items() if settings.get(each) not in (None, option.default)}
     needs = OPTIONS[name].needs if name in OPTIONS else ()
-    inputs = _inputs(settings)
-    return not needs or any(each in inputs or settings.get(each) not in (None, OPTIONS[each].default) for each in needs)
+    # what is needed may itself need something: only_masked, which padding needs, a mask
+    return not needs or any(each in on and (not OPTIONS[each].needs or on & {*OPTIONS[each].needs}) for each in needs)
 
 
 def _number(value: Any) -> str:

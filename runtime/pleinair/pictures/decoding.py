@@ -11,7 +11,7 @@ from pleinair.engines.engine import Graph
 from pleinair.engines.graphs import Asking
 from pleinair.pictures.reading import fitted
 from pleinair.pictures.seamless import seamless_decode, wrap_margins
-from pleinair.pictures.vae import decode, encode, tile_shape, to_pil, to_pixels
+from pleinair.pictures.vae import decode, encode, prepare_encoder, tile_shape, to_pil, to_pixels
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,16 @@ class Decoding:
         """What latents (B, C, h, w) look like, whoever wants to stop meanwhile."""
         return to_pil(self._decoded(x0, self.open(self.vae.decoder)))
 
+    def prepare_again(self, width: int, height: int) -> None:
+        """Load and compile the encoder for pictures of this size in pixels."""
+        prepare_encoder(self.open(self.vae.encoder), height, width, self.vae, self.tile)
+
     def again(self, pixels: np.ndarray, width: int, height: int) -> np.ndarray:
         """Pictures (B, H, W, 3) at another size, as latents (B, C, h, w)."""
         larger = to_pixels([fitted(one, width, height, "stretch") for one in to_pil(pixels)])
-        return encode(Asking(self.open(self.vae.encoder), self.check), larger, self.vae, tile=self.tile)
+        return encode(Asking(self.open(self.vae.encoder), self.check), larger, self.vae, self.tile)
 
     def _decoded(self, x: np.ndarray, decoder: Graph) -> np.ndarray:
         if not self.axes:
             return np.concatenate([decode(decoder, one[None], self.vae, self.tile) for one in x])
-        return np.concatenate([seamless_decode(decoder, one[None], self.vae, self.tile, self.axes) for one in x])
+        return np.concatenate([seamless_decode(decoder, one[None], self.vae, self.axes, self.tile) for one in x])

@@ -16,7 +16,7 @@ AXES = ("xy", "x", "y")
 MARGIN = 8  # latents of the other side that the decoder sees around the picture
 
 
-def wrapped(denoise: Denoise, axes: str = "xy") -> Denoise:
+def wrapped(denoise: Denoise, axes: str) -> Denoise:
     """`denoise` on latents (B, C, h, w) shifted cyclically by a new offset at each noise level, and shifted back.
 
     The border that the network sees is elsewhere every time, so that no seam stays. Offsets follow from the timestep
@@ -35,7 +35,7 @@ def wrapped(denoise: Denoise, axes: str = "xy") -> Denoise:
 
 
 def seamless_decode(
-    decoder: Graph, latents: np.ndarray, vae: Autoencoder, tile: int | None = None, axes: str = "xy"
+    decoder: Graph, latents: np.ndarray, vae: Autoencoder, axes: str, tile: int | None = None
 ) -> np.ndarray:
     """Latents (B, C, h, w) -> pictures (B, H, W, 3) in 0..1 whose opposite borders meet; `tile` as in `decode`."""
     down, across = wrap_margins(axes)

@@ -11,7 +11,7 @@ from pleinair.bundle.manifest import Autoencoder
 from pleinair.engines.engine import Graph
 from pleinair.pictures import masks
 from pleinair.pictures.reading import fitted
-from pleinair.pictures.vae import drawn, encoder_answer, scaled, to_pil, to_pixels
+from pleinair.pictures.vae import drawn, encoder_answer, prepare_encoder, scaled, to_pil, to_pixels
 from pleinair.sampling.noise import NoiseSource, stacked
 from pleinair.sampling.path import Point
 
@@ -94,6 +94,11 @@ class EncodedOnce:
         self._opened = opened
         self._tile = tile
         self._answers: dict[bytes, np.ndarray] = {}
+
+    def prepare(self, height: int, width: int) -> None:
+        """Load and compile the encoder for pictures of this size in pixels, unless it has been asked already."""
+        if not self._answers:
+            prepare_encoder(self._opened(), height, width, self.vae, self._tile)
 
     def latents(self, picture: np.ndarray, generators: list[NoiseSource]) -> np.ndarray:
         """A picture (1, H, W, 3) drawn from each generator: (B, C, h, w), at the scale of the loop."""

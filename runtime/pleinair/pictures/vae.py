@@ -1,7 +1,5 @@
 """Latents <-> arrays <-> pictures."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from PIL import Image
 
@@ -19,21 +17,19 @@ OVERLAP = 128  # pixels
 SIDES = (64, 8192)
 
 
-def encode(
-    encoder: Graph,
-    pictures: np.ndarray,
-    vae: Autoencoder,
-    generators: Sequence[NoiseSource] | None = None,
-    tile: int | None = None,
-) -> np.ndarray:
-    """Pictures (B, H, W, 3) in 0..1 -> latents (B, C, h, w) at the scale of the loop.
+def prepare_encoder(encoder: Graph, height: int, width: int, vae: Autoencoder, tile: int | None = None) -> None:
+    """Load and compile the encoder for pictures of this size in pixels; `tile` as in `decode`."""
+    sides = tile_shape(height // vae.downsample, width // vae.downsample, vae, tile)
+    encoder.prepare({"sample": (1, 3, *(side * vae.downsample for side in sides))})
 
-    With a generator for each picture they are drawn from the encoder's distribution, one draw of a picture's latents
-    from each, as diffusers' `latent_dist.sample(generator)` does; without, they are its mean. `tile` as in `decode`.
+
+def encode(encoder: Graph, pictures: np.ndarray, vae: Autoencoder, tile: int | None = None) -> np.ndarray:
+    """Pictures (B, H, W, 3) in 0..1 -> the mean of their latents (B, C, h, w) at the scale of the loop.
+
+    `tile` as in `decode`.
     """
     answers = [encoder_answer(encoder, picture[None], vae, tile) for picture in pictures]
-    sources = [None] * len(answers) if generators is None else generators
-    return scaled(np.concatenate([drawn(*each, vae) for each in zip(answers, sources, strict=True)]), vae)
+    return scaled(np.concatenate([drawn(each, None, vae) for each in answers]), vae)
 
 
 def encoder_answer(encoder: Graph, picture: np.ndarray, vae: Autoencoder, tile: int | None = None) -> np.ndarray:
@@ -55,7 +51,10 @@ def encoder_answer(encoder: Graph, picture: np.ndarray, vae: Autoencoder, tile: 
 
 
 def drawn(answer: np.ndarray, generator: NoiseSource | None, vae: Autoencoder) -> np.ndarray:
-    """Latents (1, C, h, w) as the VAE has them, drawn from an encoder's answer, or their mean without a generator."""
+    """Latents (1, C, h, w) as the VAE has them, drawn from an encoder's answer, or their mean without a generator.
+
+    One draw of as many numbers, as diffusers' `latent_dist.sample(generator)` does.
+    """
     if vae.kind == "plain":
         return answer
     z, logvar = np.split(answer, 2, axis=1)

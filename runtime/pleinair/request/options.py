@@ -226,7 +226,14 @@ class Canvas:
         a1111="Inpaint area",
         a1111_values={True: "Only masked"},
     )
-    padding: int = option(32, Whole(0, MAX_SIDE), "Pixels around that region.", needs=("only_masked",), recorded=True)
+    padding: int = option(
+        32,
+        Whole(0, MAX_SIDE),
+        "Pixels around that region.",
+        needs=("only_masked",),
+        a1111="Masked area padding",
+        recorded=True,
+    )
     restore: bool = option(True, Flag(), "Put the unmasked pixels back as they were.", needs=MASKED, recorded=True)
     outpaint: tuple[int, int, int, int] | None = option(
         None, Sides(MAX_SIDE), "Pixels to add: LEFT,TOP,RIGHT,BOTTOM.", needs=("image",)
@@ -276,7 +283,16 @@ class SecondPass:
         a1111="Hires sampler",
         a1111_values=LABELS,
     )
-    spacing: str = option(None, SPACING, "Its spacing.", usual=FIRST, name="hires_spacing", needs=SECOND)
+    spacing: str = option(
+        None,
+        SPACING,
+        "Its spacing.",
+        usual=FIRST,
+        name="hires_spacing",
+        needs=SECOND,
+        a1111="Hires schedule type",
+        a1111_values=SCHEDULE_TYPES,
+    )
     eta: float = option(None, ETA, "Its eta.", usual=FIRST, name="hires_eta", needs=SECOND, by_sampler=True)
     s_churn: float = option(
         None, S_CHURN, "Its s_churn.", usual=FIRST, name="hires_s_churn", needs=SECOND, by_sampler=True
@@ -326,6 +342,7 @@ GROUPS = {  # group -> panel of the command line's help, and where a request has
 
 OPTIONS = {each.name: each for group, (panel, path) in GROUPS.items() for each in options_of(group, panel, path)}
 BY_SAMPLER = {name: each for name, each in OPTIONS.items() if each.by_sampler and each.group is Steps}
+FILES = tuple(name for name, each in OPTIONS.items() if each.type.file)  # which no record holds
 PARAMETERS = ("prompt", "negative")  # which Python has beside the options
 
 

@@ -12,8 +12,9 @@ from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
 from pleinair.bundle.verifying import file_info
 from pleinair.pictures.seamless import AXES
 from pleinair.request.option import Option
-from pleinair.request.options import BY_SAMPLER, ENLARGERS, OPTIONS, Steps
+from pleinair.request.options import BY_SAMPLER, ENLARGERS, FILES, OPTIONS, Steps
 from pleinair.request.request import Request
+from pleinair.request.value_types import InputPicture
 from pleinair.sampling.grids import FEW_STEPS
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import resolve_spacing
@@ -98,10 +99,8 @@ def spacing_of(bundle: Bundle, steps: Steps) -> str:
 
 def _files(request: Request) -> dict[str, Any]:
     """Input files by their digests, upscalers by their names."""
-    facts: dict[str, Any] = {}
-    if request.canvas:
-        pictures = {"image": request.canvas.image, "mask": request.canvas.mask}
-        facts |= {f"{name}_sha256": digest_of_pixels(picture) for name, picture in pictures.items() if picture}
+    pictures = {name: OPTIONS[name].of(request) for name in FILES if isinstance(OPTIONS[name].type, InputPicture)}
+    facts: dict[str, Any] = {f"{name}_sha256": digest_of_pixels(each) for name, each in pictures.items() if each}
     if request.embeddings:
         facts["embeddings"] = of_embeddings(request.embeddings)
     if request.upscale:

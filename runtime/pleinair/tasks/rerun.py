@@ -1,6 +1,6 @@
 """A picture made again from what its file says, and how far the two are apart."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,18 +10,22 @@ import numpy as np
 
 from pleinair import pipeline
 from pleinair.bundle.opening import Bundle, bundle_identity
+from pleinair.checks import one_of
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files.foreign.record import shown
 from pleinair.files.metadata import FILMED, FoundRecord, read
 from pleinair.library.given import with_refiner
 from pleinair.pipeline import Pipeline
-from pleinair.request.options import ENLARGERS, OPTIONS
+from pleinair.request.loading import LOADING
+from pleinair.request.options import ENLARGERS, FILES, OPTIONS
 from pleinair.request.request import Request, resolve
-from pleinair.request.value_types import MAX_COUNT
+from pleinair.request.value_types import MAX_COUNT, Folder, InputPicture
 from pleinair.results import Frame, Result
 from pleinair.tasks.comparing import Difference, difference, open_pixels
 from pleinair.text.syntax import WORD_AND
 
+INPUTS = tuple(name for name in FILES if name != "upscale")  # `upscaler` is whatever enlarged a picture
+PICTURES = tuple(name for name in INPUTS if isinstance(OPTIONS[name].type, InputPicture))
 MUCH = 8  # times the usual work, from which on it is announced
 MANY_LETTERS = 2000
 
@@ -56,17 +60,11 @@ class Remake:
         return Rerun(again, difference(self.original, pixels), said)
 
     def _other_inputs(self, result: Result) -> Iterator[str]:
-        """A warning for each given picture that is not the recorded one, by SHA-256."""
-        for name in ("image", "mask"):
-            was, here = ((settings or {}).get(f"{name}_sha256") for settings in (self.found.ours, result.settings))
-            if was and here and was != here:
-                yield f"the given {name} is not the one that this picture was made of; the picture differs"
-        was, here = ((settings or {}).get("embeddings") or {} for settings in (self.found.ours, result.settings))
-        if isinstance(was, dict) and sorted(map(str, was.values())) != sorted(map(str, here.values())):
-            yield "the given embeddings are not those that this picture was made with; the picture differs"
-        was, here = ((settings or {}).get("refiner_sha256") for settings in (self.found.ours, result.settings))
-        if was != here:
-            yield "the given refiner is not the one that finished this picture; the picture differs"
+        """A warning for each given file that is not the recorded one."""
+        for name in INPUTS:
+            was, here = (_digests(settings or {}, name) for settings in (self.found.ours, result.settings))
+            if was and was != here:
+                yield f"what {OPTIONS[name].flag} gives is not what this picture was made with; the picture differs"
         for name in ("enlarger", "upscale"):
             was, here = ((settings or {}).get(name) for settings in (self.found.ours, result.settings))
             if was != here:
@@ -93,21 +91,18 @@ def plan(
     file: str | Path,
     model: str | Path | None = None,
     *,
-    engine: str | None = None,
-    device: str | None = None,
-    precision: str | None = None,
-    image: Path | None = None,
-    mask: Path | None = None,
-    embeddings: Sequence[Path] = (),
-    refiner: Path | None = None,
     upscaler: Path | None = None,
     on_load: Callable[[str], None] | None = None,
+    **given: Any,
 ) -> Remake:
     """Read a picture's record and load what is to make it again, on the recorded engine and device where they are here.
 
-    Raises RequestError where the record cannot be read, or asks for an input picture, an embedding, a refiner or an
-    upscaler that is not given.
+    `given` are keyword arguments of `load`, and the options that are files, but for those that enlarge: `upscaler` is
+    all of them. Raises RequestError where the record cannot be read, or asks for a file that is not given.
     """
+    for name in given:
+        one_of("option", name, (*LOADING, *INPUTS))
+    files = {name: given.get(name) or None for name in INPUTS}
     found = read(file)
     if film := [name for name in FILMED if name in (found.ours or {})]:
         command = {"film": "generate --film", "morph": "morph"}[film[0]]
@@ -115,24 +110,23 @@ def plan(
             f"'{file}' is a film, and only pictures are made again; make it with `pleinair {command}` and the settings"
             " that `pleinair metadata` shows"
         )
-    recorded, inputs = found.ours or {}, {"image": image, "mask": mask}
+    recorded = found.ours or {}
     enlarged = [name for name in ("enlarger", "upscale") if recorded.get(name) not in (None, *ENLARGERS)]
-    _check_inputs(file, found, inputs)
-    _check_models(file, recorded, enlarged, embeddings=embeddings, refiner=refiner, upscaler=upscaler)
-    pipe, otherwise = _load(model, recorded, {"engine": engine, "device": device, "precision": precision}, on_load)
+    _check_inputs(file, found, {name: files[name] for name in INPUTS if name in PICTURES})
+    _check_models(file, found, {name: files[name] for name in INPUTS if name not in PICTURES})
+    if enlarged and upscaler is None:
+        name = shown(recorded[enlarged[0]])
+        raise RequestError(f"'{file}' was enlarged by '{name}', which no record holds; give --upscaler BUNDLE")
+    asked = {name: value for name, value in given.items() if name in LOADING and value is not None}
+    pipe, otherwise = _load(model, recorded, asked, on_load)
     warnings = [*found.warnings, *otherwise, *_other_model(pipe, found)]
     options, unknown = _accepted(found.options(), found)
     if unknown:
         warnings.append(f"not followed, for this version has no such option: {', '.join(map(shown, unknown[:8]))}")
     if "seed" not in options:
         warnings.append("the record has no seed; another picture of the same words is made")
-    given = {
-        **inputs,
-        "refiner": refiner,
-        "embeddings": list(embeddings) or None,
-        **{name: str(upscaler) for name in enlarged},
-    }
-    options |= {name: value for name, value in given.items() if value is not None}
+    options |= {name: value for name, value in files.items() if value is not None}
+    options |= {name: str(upscaler) for name in enlarged}
     options = with_refiner(options, pipe.engine)
     request = resolve(pipe.bundle, **options)  # what makes no sense is refused before anything is loaded
     return Remake(pipe, found, options, open_pixels(Path(file)), tuple(warnings), _much(pipe.bundle, request))
@@ -152,28 +146,22 @@ def _check_inputs(file: str | Path, found: FoundRecord, inputs: dict[str, Path |
         )
 
 
-def _check_models(
-    file: str | Path,
-    recorded: dict[str, Any],
-    enlarged: list[str],
-    *,
-    embeddings: Sequence[Path],
-    refiner: Path | None,
-    upscaler: Path | None,
-) -> None:
-    """RequestError where the embeddings, the refiner or the upscaler that the record asks for are not given."""
-    named = recorded.get("embeddings")
-    if named and not embeddings:
-        names = ", ".join(map(shown, islice(named, 8))) if isinstance(named, dict) else shown(named)
-        raise RequestError(f"'{file}' was made with embeddings, which no record holds: {names}; give --embedding FILE")
-    if enlarged and upscaler is None:
-        name = shown(recorded[enlarged[0]])
-        raise RequestError(f"'{file}' was enlarged by '{name}', which no record holds; give --upscaler BUNDLE")
-    if recorded.get("refiner") and refiner is None:
-        name = shown(recorded["refiner"])
-        raise RequestError(f"'{file}' was finished by '{name}', which no record holds; give --refiner BUNDLE")
-    if refiner is not None and not recorded.get("refiner"):
-        raise RequestError(f"'{file}' was made without a refiner; leave it out")
+def _check_models(file: str | Path, found: FoundRecord, models: dict[str, Any]) -> None:
+    """RequestError where the files that a prompt is read or finished with are not those that the record asks for."""
+    for name, given in models.items():
+        named, flag = (found.ours or {}).get(name), OPTIONS[name].flag
+        if named and not given:
+            names = ", ".join(map(shown, islice(named, 8))) if isinstance(named, dict) else shown(named)
+            kind = "BUNDLE" if isinstance(OPTIONS[name].type, Folder) else "FILE"
+            raise RequestError(f"'{file}' was made with {name}, which no record holds: {names}; give {flag} {kind}")
+        if given and found.ours and not named:
+            raise RequestError(f"'{file}' was made without {flag}; leave it out")
+
+
+def _digests(settings: dict[str, Any], name: str) -> Any:
+    """What a record tells the file of an option by, or the files; None where it has none."""
+    told = settings.get(f"{name}_sha256", settings.get(name))
+    return sorted(map(str, told.values())) if isinstance(told, dict) else told
 
 
 def _much(bundle: Bundle, request: Request) -> str | None:
@@ -206,7 +194,7 @@ def alone(result: Result, seed: int) -> Result:
 def _load(
     model: str | Path | None,
     recorded: dict[str, Any],
-    asked: dict[str, str | None],
+    asked: dict[str, Any],
     on_load: Callable[[str], None] | None,
 ) -> tuple[Pipeline, list[str]]:
     """A pipeline on the recorded engine, device, threads and precision unless others are asked for or not here.
@@ -214,7 +202,7 @@ def _load(
     With it come warnings about all that is otherwise than recorded.
     """
     warnings = []
-    engine = asked["engine"]
+    engine = asked.get("engine")
     was = {name: recorded.get(name) for name in ("engine", "device") if isinstance(recorded.get(name), str)}
     if recorded:  # records from before the option hold none, and were all made in f32 on the CPU
         was["precision"] = recorded.get("precision", "f32" if recorded.get("device", "cpu") == "cpu" else None)
@@ -222,9 +210,8 @@ def _load(
     was["threads"] = threads if isinstance(threads, int) and not isinstance(threads, bool) else None
     if engine is not None and engine != was.get("engine"):
         was = {"engine": None}
-    wanted = {**was, **{name: value for name, value in asked.items() if value is not None}}
     try:
-        pipe = pipeline.load(model, **wanted, on_load=on_load)
+        pipe = pipeline.load(model, **{**was, **asked}, on_load=on_load)
     except BundleError:
         raise
     except (EngineError, RequestError) as error:

@@ -21,9 +21,11 @@ from pleinair import load, open_bundle
 from pleinair.bundle.opening import bundle_identity
 from pleinair.errors import RequestError
 from pleinair.files.embedded import MAX_TEXT, MAX_TEXTS
+from pleinair.files.foreign.infotext import read_infotext
 from pleinair.files.metadata import infotext, left_out, of_picture, read, save_options
 from pleinair.files.output import no_room, write
 from pleinair.files.xmp import SOURCE_TYPE
+from pleinair.request.options import OPTIONS
 from pleinair.results import merged
 from pleinair.sampling.names import named
 from pleinair.tasks.comparing import difference
@@ -160,6 +162,33 @@ def test_a1111_reads_every_option():
     assert "Eta DDIM" in read_as_a1111(infotext({**BASE, "sampler": "ddim", "eta": 1.0}, 5))
     explicit = read_as_a1111(infotext({**BASE, "sigmas": [14.6, 1.0, 0.1]}, 5))
     assert explicit["Sigmas"] == "14.6, 1, 0.1" and "Schedule type" not in explicit
+
+
+OF_MASKS = {"mask_blur": 6, "fill": "noise", "only_masked": True, "padding": 48}
+OF_PASSES = {"hires_strength": 0.4, "hires_steps": 4, "hires_sampler": "euler_a", "hires_spacing": "exponential"}
+READ_BACK = [
+    {"sampler": "euler", "spacing": "karras", "steps": 9, "clip_skip": 2, "s_churn": 0.25, "s_noise": 1.003},
+    {"guidance": 3.5, "rescale": 0.7, "guidance_start": 0.1, "guidance_end": 0.8, "tile": True},
+    {"noise": "philox", "subseed": 77, "subseed_strength": 0.3, "sampler": "ddim", "eta": 0.5},
+    {"sigmas": [14.6, 1.0]},
+    {"timesteps": [999, 600, 200]},
+    {"task": "inpaint", "image_sha256": "ab", "mask_sha256": "cd", "strength": 0.6, **OF_MASKS},
+    {"hires": 1.5, "enlarger": "lanczos", "eta": 0.3, **OF_PASSES},
+    {"sampler": "euler_a", "eta": 1.0, "hires": 2, "enlarger": "latent", "hires_sampler": "ddim", "spacing": "beta"},
+    {"sampler": "tcd", "eta": 1.0},
+]
+
+
+def test_every_option_that_a1111_has_a_word_for_is_read_back_from_its_text():
+    known = {name for name, option in OPTIONS.items() if option.a1111}
+    for settings in READ_BACK:
+        record = read_infotext(infotext({**BASE, **settings}, 5))
+        asked = {name: value for name, value in settings.items() if name in known}
+        assert {name: record.options.get(name) for name in asked} == asked
+        assert record.warnings == []
+    assert known - set().union(*READ_BACK) == {"embeddings"}
+    (lost,) = read_infotext(infotext({**BASE, "embeddings": {"wobbly": "0123456789ab"}}, 5)).warnings
+    assert "have to be given again" in lost and "wobbly" in lost
 
 
 def test_settings_that_had_no_part_are_not_asked_for():
@@ -566,7 +595,7 @@ def test_rerun_tells_another_input_picture():
     was = replace(planned, found=replace(planned.found, ours={**planned.found.ours, "image_sha256": "0" * 64}))
     for digest, count in {"0": 0, "1": 1}.items():
         here = replace(result, settings={**result.settings, "image_sha256": digest * 64})
-        assert sum("the given image is not" in warning for warning in was.finish(here).warnings) == count
+        assert sum("what --image gives is not" in warning for warning in was.finish(here).warnings) == count
 
 
 def test_rerun_of_a_picture_that_cannot_be_decoded(run):

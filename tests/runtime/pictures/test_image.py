@@ -12,7 +12,7 @@ from pleinair.bundle.opening import open_bundle
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import BundleError, RequestError
 from pleinair.pictures.tiles import cut
-from pleinair.pictures.vae import decode, encode, rough, tile_shape, to_pil, to_pixels
+from pleinair.pictures.vae import decode, drawn, encode, encoder_answer, rough, scaled, tile_shape, to_pil, to_pixels
 from pleinair.sampling.noise import TorchNoise
 
 VAE = open_bundle().manifest.vae
@@ -60,18 +60,20 @@ def test_the_mean_at_the_scale_of_the_loop():
     np.testing.assert_allclose(z[:, :3], (mean - 0.25) * 0.5, atol=1e-6)
 
 
-def test_each_picture_draws_from_its_own_generator():
-    drawn = encode(Encoder(np.log(4.0)), PICTURES, VAE, [TorchNoise(seed) for seed in (1, 2, 3)])
-    alone = encode(Encoder(np.log(4.0)), PICTURES[1:2], VAE, [TorchNoise(2)])
-    assert np.array_equal(drawn[1:2], alone)
-    noise = (drawn[:, :3] - encode(Encoder(0), PICTURES, VAE)[:, :3]) / VAE.scale / 2
-    np.testing.assert_allclose(noise[1], TorchNoise(2).normal((4, 6, 8))[:3], atol=1e-5)
+def drawn_with(logvar, generator):
+    """Latents of the second picture, at the scale of the loop."""
+    return scaled(drawn(encoder_answer(Encoder(logvar), PICTURES[1:2], VAE), generator, VAE), VAE)
+
+
+def test_latents_are_drawn_from_the_generator():
+    noise = (drawn_with(np.log(4.0), TorchNoise(2))[0, :3] - drawn_with(0, None)[0, :3]) / VAE.scale / 2
+    np.testing.assert_allclose(noise, TorchNoise(2).normal((4, 6, 8))[:3], atol=1e-5)
 
 
 def test_absurd_variances_are_cut_as_diffusers_cuts_them():
-    assert np.isfinite(encode(Encoder(1e9), PICTURES, VAE, [TorchNoise(seed) for seed in range(3)])).all()
-    surest = encode(Encoder(-1e9), PICTURES, VAE, [TorchNoise(seed) for seed in range(3)])[:, :3]
-    np.testing.assert_allclose(surest, encode(Encoder(0), PICTURES, VAE)[:, :3], atol=1e-6)
+    assert np.isfinite(drawn_with(1e9, TorchNoise(2))).all()
+    surest = drawn_with(-1e9, TorchNoise(2))
+    np.testing.assert_allclose(surest[:, :3], drawn_with(0, None)[:, :3], atol=1e-6)
 
 
 def test_pictures_that_are_no_whole_number_of_latents_are_refused():

@@ -27,7 +27,7 @@ def points(*times):
 
 
 def test_what_each_latent_alone_decides_is_not_changed():
-    denoise = wrapped(lambda x, point, step: 2 * x)
+    denoise = wrapped(lambda x, point, step: 2 * x, "xy")
     assert np.array_equal(denoise(X, points(500)[0], 0), 2 * X)
 
 
@@ -47,7 +47,7 @@ def around(x):
 
 
 def test_the_same_level_gives_the_same_offset_in_a_batch_and_alone():
-    denoise = wrapped(lambda x, point, step: blur(x))
+    denoise = wrapped(lambda x, point, step: blur(x), "xy")
     (point,) = points(321)
     assert np.array_equal(denoise(X, point, 0)[1:], denoise(X[1:], point, 0))
     (below,) = points(-1.4)  # EDM's log sigma
@@ -59,7 +59,7 @@ def test_decoding_sees_the_other_side():
         return {"sample": blur(latent_sample)[:, :3].repeat(8, 2).repeat(8, 3)}
 
     z = np.tile(X, (1, 1, 2, 2)) * 0.05
-    pixels = seamless_decode(decoder, z, VAE)
+    pixels = seamless_decode(decoder, z, VAE, "xy")
     np.testing.assert_allclose(pixels[:, :72, :104], pixels[:, 72:, 104:], atol=1e-6)
     expected = around(z / VAE.scale)[:, :3].transpose(0, 2, 3, 1).repeat(8, 1).repeat(8, 2) / 2 + 0.5
     np.testing.assert_allclose(pixels, expected.clip(0, 1), atol=1e-5)
@@ -69,7 +69,7 @@ def test_decoding_sees_the_other_side():
 def test_latents_smaller_than_the_margin_wrap_more_than_once():
     decoder = open_graph(BUNDLE, "vae_decoder", "fake", None, None)
     z = X[:, :, :3, :2]
-    np.testing.assert_allclose(seamless_decode(decoder, z, VAE), decode(decoder, z, VAE), atol=1e-6)
+    np.testing.assert_allclose(seamless_decode(decoder, z, VAE, "xy"), decode(decoder, z, VAE), atol=1e-6)
 
 
 @pytest.mark.parametrize("axes", ["", "z", "yx"])
@@ -77,7 +77,7 @@ def test_unknown_axes_are_refused(axes):
     with pytest.raises(RequestError, match="choose from xy, x, y"):
         wrapped(lambda x, point, step: x, axes)
     with pytest.raises(RequestError, match="choose from xy, x, y"):
-        seamless_decode(None, X, VAE, axes=axes)
+        seamless_decode(None, X, VAE, axes)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from PIL import Image
 import pleinair
 from bundles import edit_manifest, light_copy, light_inpaint_copy, light_upscaler, modern_copy, seal
 from pleinair.cli import app as cli
+from pleinair.errors import RequestError
 from pleinair.files.metadata import read
 from pleinair.files.output import write
 from pleinair.sampling.samplers import SAMPLERS
@@ -239,8 +240,11 @@ def test_what_was_made_again_can_be_made_again(run, tmp_path):
     first, *_ = painted(run, tmp_path, "a red house", options)
     second, third = tmp_path / "second.png", tmp_path / "third.png"
     run("rerun", first, "-o", second)
-    run("rerun", second, "-o", third)
+    run("rerun", second, "-o", third, "--memory", "low", "--no-verify")
     assert first.read_bytes() == second.read_bytes() == third.read_bytes()
+    assert rerun(third, threads=2).result.settings["threads"] == 2
+    with pytest.raises(RequestError, match="unknown option 'upscale'"):
+        rerun(third, upscale=third)
 
 
 @pytest.mark.parametrize("together", [False, True])

@@ -39,6 +39,7 @@ AUTOMATIC = {  # what A1111 means by "Automatic", where that is not its uniform 
 }
 UNSPACED = ("ddim", "ddpm", "pndm", "unipc", "lcm", "tcd")  # A1111 lays these as the model's scheduler does
 FILLS = {"original": "original", "fill": "blank"} | {word: fill for fill, word in OPTIONS["fill"].a1111_values.items()}
+ENLARGERS = {word: enlarger for enlarger, word in OPTIONS["enlarger"].a1111_values.items()}
 QUOTED = re.compile(r'"(?:\\.|[^\\"]++)++"')
 KEY = re.compile(r"\w[\w \-/]+$")
 SDCPP = "Version: stable-diffusion.cpp"
@@ -155,8 +156,6 @@ def _take_fields(record: ForeignRecord, fields: Fields) -> None:
         _take_option(record, fields, "subseed_strength")
     # A1111 leaves its default out; Fooocus has no choice
     take_noise(record, fields.get("RNG") or ("CPU" if record.tool == "Fooocus" else "GPU"))
-    eta = "Eta" if fields.raw.get("Eta") else "Eta DDIM"
-    take_eta(record, fields.get(eta), eta)
     if fields.raw.get("Tiling") == "True":
         record.options["tile"] = bool(fields.get("Tiling"))
     for name in ("Sigmas", "Timesteps"):
@@ -169,6 +168,8 @@ def _take_fields(record: ForeignRecord, fields: Fields) -> None:
         if fields.raw.get(name, "") not in ("", *USUAL[name]):
             record.lose(f"not followed: {name} '{shown(fields.get(name))}'")
     _take_hires(record, fields)
+    eta = "Eta" if fields.raw.get("Eta") else "Eta DDIM"
+    take_eta(record, fields.get(eta), eta)
     _take_mask(record, fields)
 
 
@@ -221,7 +222,9 @@ def _take_hires(record: ForeignRecord, fields: Fields) -> None:
         if fields.raw.get(name, "") not in ("", *USUAL[name]):
             read(record, fields.get(name))
     upscaler = fields.text("Hires upscaler")
-    if upscaler not in ("", *USUAL["Hires upscaler"]):
+    if upscaler in ENLARGERS:
+        record.options["enlarger"] = ENLARGERS[upscaler]
+    elif upscaler:
         record.lose(f"Hires upscaler '{shown(upscaler)}' is replaced by the default one")
 
 
@@ -231,6 +234,8 @@ def _take_hires_sampler(record: ForeignRecord, name: str) -> None:
 
 def _take_hires_spacing(record: ForeignRecord, name: str) -> None:
     take_schedule(record, name, "hires_spacing")
+    if name.lower() == "automatic" and record.settings.get("Schedule type") != name:
+        record.lose(f"not followed: Hires schedule type '{name}'; the second pass has the schedule of the first")
 
 
 def _factor(record: ForeignRecord, fields: Fields) -> float | None:
@@ -273,7 +278,7 @@ def _take_mask(record: ForeignRecord, fields: Fields) -> None:
     elif "strength" in record.options:
         record.inputs = ("image",)
     _take_option(record, fields, "mask_blur")
-    take(record, "padding", fields.get("Masked area padding"), whole, "Masked area padding")
+    _take_option(record, fields, "padding")
     if content := fields.text("Masked content"):
         fill = FILLS.get(content)
         if fill:

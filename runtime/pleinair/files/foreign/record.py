@@ -231,16 +231,16 @@ def take_schedule(record: ForeignRecord, schedule: Any, option: str = "spacing")
 
 
 def take_eta(record: ForeignRecord, value: Any, name: str = "eta") -> None:
-    """`eta`, where the sampler has one and it is not what the sampler does anyway; infinity asks for nothing."""
-    sampler, eta = record.options.get("sampler"), real(value)
+    """`eta`, where a pass's sampler has one; infinity asks for nothing, nor does what samplers without it do anyway."""
+    names = [record.options.get(name) for name in ("sampler", "hires_sampler")]
+    passes = [SAMPLERS[name] for name in names if name in SAMPLERS]
+    eta, usual = real(value), bool(passes) and passes[0].stochastic
     if value in (None, "", "inf", "nan"):
         return
-    stochastic = sampler in SAMPLERS and SAMPLERS[sampler].stochastic
-    usual = 1.0 if stochastic else 0.0
-    if eta is None or (eta != usual and not stochastic and sampler != "ddim"):
-        record.lose(f"not followed: {name} '{shown(value)}'")
-    elif eta != usual:
+    if eta is not None and any("eta" in each.options for each in passes):
         record.options["eta"] = eta
+    elif eta != usual:
+        record.lose(f"not followed: {name} '{shown(value)}'")
 
 
 def take_noise(record: ForeignRecord, value: Any) -> None:
