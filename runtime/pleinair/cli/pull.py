@@ -51,9 +51,7 @@ def pull(
             autocompletion=offered(WEIGHTS),
         ),
     ] = None,
-    only_download: Annotated[
-        bool, typer.Option("--only-download", help="Leave what comes as it is; safetensors come to --to.")
-    ] = False,
+    only_download: Annotated[bool, typer.Option("--only-download", help="Download only; do not make a model.")] = False,
     allow_pickle: Annotated[
         bool,
         typer.Option("--allow-pickle", help="Fetch .bin and .ckpt too, to read their weights and run nothing in them."),

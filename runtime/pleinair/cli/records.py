@@ -17,6 +17,7 @@ from pleinair.results import merged
 from pleinair.text.syntax import MAX_PROMPT
 
 app = typer.Typer(add_completion=False)
+FILES = ("image", "mask", "embeddings", "refiner")  # which a record does not hold
 AS_RECORDED = ("engine", "device", "precision")
 
 
@@ -25,7 +26,10 @@ def metadata(
     file: Annotated[Path, typer.Argument(help="A PNG, JPEG or WebP picture, or a film.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Show what a picture says of how it was made: ours, A1111's, stable-diffusion.cpp's, InvokeAI's, ComfyUI's."""
+    """Show what a picture says of how it was made, here or by another tool.
+
+    These are A1111, Forge, stable-diffusion.cpp, InvokeAI, ComfyUI, NovelAI and Fooocus.
+    """
     found = read(file)
     if as_json:
         document(described(found))
@@ -40,7 +44,10 @@ def metadata(
 
 @app.command(epilog=examples("rerun"))
 @takes(
-    ("image", "mask", "embeddings", "refiner"), ("model", *AS_RECORDED), dict.fromkeys(AS_RECORDED, "the recorded one")
+    FILES,
+    ("model", *AS_RECORDED),
+    usual=dict.fromkeys(AS_RECORDED, "the recorded one"),
+    help={"image": "The picture that it was started from.", "mask": "The mask that it was painted with."},
 )
 def rerun(
     context: typer.Context,

@@ -64,7 +64,7 @@ class Shorthand:
 
     size: str = option(None, Size(), "WIDTHxHEIGHT in pixels.", usual=MODELS)
     count: int = option(1, Whole(1, MAX_COUNT), "How many pictures, with consecutive seeds.")
-    panorama: bool = option(False, Flag(), "Left and right meet.")
+    panorama: bool = option(False, Flag(), "Make the left and right edges meet (a panorama).")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ class Picture:
 
     width: int = option(None, SIDE, "Pixels from left to right.", usual=MODELS, flag=None)
     height: int = option(None, SIDE, "Pixels from top to bottom.", usual=MODELS, flag=None)
-    tile: str | None = option(None, Axes(), "A texture: all borders meet.", a1111="Tiling", a1111_values={True: True})
+    tile: str | None = option(
+        None, Axes(), "Make all edges meet, as in a texture.", a1111="Tiling", a1111_values={True: True}
+    )
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Randomness:
     noise: str = option(
         NOISES[0],
         Choice(NOISES),
-        "Whose random numbers, philox being A1111's NV.",
+        "Which random numbers; philox is A1111's NV.",
         a1111="RNG",
         a1111_values={"torch": "CPU", "philox": "NV", "numpy": "NumPy"},
         recorded=True,
@@ -96,7 +98,9 @@ class Randomness:
         needs=("subseed_strength",),
         a1111="Variation seed",
     )
-    subseed_strength: float = option(0.0, SHARE, "How much of it.", needs=("subseed",), a1111="Variation seed strength")
+    subseed_strength: float = option(
+        0.0, SHARE, "Share of the second seed's noise.", needs=("subseed",), a1111="Variation seed strength"
+    )
 
 
 @dataclass(frozen=True)
@@ -178,9 +182,11 @@ class Guiding:
         1.0, GUIDING["end"], "Share of the steps after which it ends.", name="guidance_end", a1111="Guidance end"
     )
     threshold: float | None = option(
-        None, GUIDING["threshold"], "Dynamic thresholding: the percentile that counts as the reach."
+        None, GUIDING["threshold"], "Dynamic thresholding: the share of values that must lie within the limit."
     )
-    parallel: float = option(1.0, GUIDING["parallel"], "Share kept of the guidance that only saturates.")
+    parallel: float = option(
+        1.0, GUIDING["parallel"], "How much of the guidance that only strengthens colours is kept."
+    )
     two_calls: bool = option(False, Flag(), "Ask the network twice a step: less memory.")
     image: float | None = option(
         None,
@@ -205,7 +211,9 @@ class Canvas:
         needs=("image",),
         a1111="Denoising strength",
     )
-    mask: Image | None = option(None, InputPicture(), "White is repainted; of the picture's size.", needs=("image",))
+    mask: Image | None = option(
+        None, InputPicture(), "A mask of the picture's size; white is repainted.", needs=("image",)
+    )
     mask_blur: float = option(
         4.0, Real(0, MAX_RADIUS), "Soft edge of the mask in pixels.", needs=MASKED, a1111="Mask blur", recorded=True
     )
@@ -265,24 +273,34 @@ class Hires:
 class SecondPass:
     """What the steps of a second pass have of their own."""
 
-    count: int = option(None, PASS, "Its steps.", usual=FIRST, name="hires_steps", needs=SECOND, a1111="Hires steps")
+    count: int = option(
+        None,
+        PASS,
+        "Steps of the second pass.",
+        usual=FIRST,
+        name="hires_steps",
+        needs=SECOND,
+        a1111="Hires steps",
+    )
     sampler: str = option(
         None,
         SAMPLER,
-        "Its sampler.",
+        "Sampler of the second pass.",
         usual=FIRST,
         name="hires_sampler",
         needs=SECOND,
         a1111="Hires sampler",
         a1111_values=LABELS,
     )
-    spacing: str = option(None, SPACING, "Its spacing.", usual=FIRST, name="hires_spacing", needs=SECOND)
-    eta: float = option(None, ETA, "Its eta.", usual=FIRST, name="hires_eta", needs=SECOND, by_sampler=True)
+    spacing: str = option(None, SPACING, "Spacing of the second pass.", usual=FIRST, name="hires_spacing", needs=SECOND)
+    eta: float = option(
+        None, ETA, "eta of the second pass.", usual=FIRST, name="hires_eta", needs=SECOND, by_sampler=True
+    )
     s_churn: float = option(
-        None, S_CHURN, "Its s_churn.", usual=FIRST, name="hires_s_churn", needs=SECOND, by_sampler=True
+        None, S_CHURN, "s_churn of the second pass.", usual=FIRST, name="hires_s_churn", needs=SECOND, by_sampler=True
     )
     s_noise: float = option(
-        None, S_NOISE, "Its s_noise.", usual=FIRST, name="hires_s_noise", needs=SECOND, by_sampler=True
+        None, S_NOISE, "s_noise of the second pass.", usual=FIRST, name="hires_s_noise", needs=SECOND, by_sampler=True
     )
 
 
