@@ -5,11 +5,19 @@ import math
 from collections.abc import Iterable, Mapping, Set
 from itertools import islice
 from operator import index
-from typing import Any
+from typing import Any, NamedTuple
 
 from pleinair.errors import RequestError
 
 SHOWN = 40  # characters of a wrong value that an error quotes
+
+
+class Range(NamedTuple):
+    """The least and the most of a number, and what people choose."""
+
+    low: float
+    high: float
+    usual: str = ""
 
 
 def whole(name: str, value: int, low: int, high: int) -> int:

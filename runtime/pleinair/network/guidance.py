@@ -17,7 +17,8 @@ from math import inf, isclose
 
 import numpy as np
 
-from pleinair.checks import number
+from pleinair.bundle.manifest import MAX_GUIDANCE
+from pleinair.checks import Range, number
 from pleinair.errors import RequestError
 from pleinair.network.feeds import CHANNELS, Told, stacked_rows
 from pleinair.sampling.path import Point
@@ -28,15 +29,15 @@ Network = Callable[[np.ndarray, Point, int, Told], np.ndarray]  # latents, where
 EACH = (1, 2, 3)  # the axes of one picture in a batch (B, C, h, w)
 LATENT_REACH = 3.5  # latents are scaled to unit variance: next to nothing lies beyond
 TINY = 1e-20
-RANGES = {  # field of Guidance -> least, most, and what people choose
-    "scale": (0, 100, "1 turns it off, 7.5 is usual"),
-    "rescale": (0, 1, "0 is off, 0.7 is usual"),
-    "start": (0, 1),
-    "end": (0, 1),
-    "threshold": (0.5, 1, "0.995 is usual"),
-    "ceiling": (1, inf),
-    "parallel": (0, 1, "1 is ordinary guidance, 0 keeps colours calm"),
-    "image": (1, 100, "1.5 is usual"),
+RANGES = {  # of the fields of Guidance
+    "scale": Range(0, MAX_GUIDANCE, usual="1 turns it off, 7.5 is usual"),
+    "rescale": Range(0, 1, usual="0 is off, 0.7 is usual"),
+    "start": Range(0, 1),
+    "end": Range(0, 1),
+    "threshold": Range(0.5, 1, usual="0.995 is usual"),
+    "ceiling": Range(1, inf),
+    "parallel": Range(0, 1, usual="1 is ordinary guidance, 0 keeps colours calm"),
+    "image": Range(1, MAX_GUIDANCE, usual="1.5 is usual"),
 }
 NAMES = {  # as errors call them
     "scale": "guidance",

@@ -8,10 +8,11 @@ the field of its group is a field of the request. `keywords.py` repeats the name
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL.Image import Image
 
+from pleinair.bundle.manifest import MAX_SIDE, MAX_STEPS
 from pleinair.network import guidance
 from pleinair.pictures.masks import FILLS, MAX_RADIUS
 from pleinair.pictures.vae import SIDES
@@ -43,8 +44,6 @@ from pleinair.sampling.samplers import RANGES, SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
 
 MIN_SIDE = 8
-MAX_SIDE = 4096
-MAX_STEPS = 1000
 MAX_HIRES = 8.0
 MAX_SKIP = 100
 ENLARGERS = ("latent", "lanczos")
@@ -326,23 +325,30 @@ class Finish:
     upscale: Path | None = option(None, Folder(), "Upscaler bundle for the finished picture.")
 
 
-GROUPS = {  # group -> panel of the command line's help, and where a request has it
-    Shorthand: ("Picture", None),
-    Picture: ("Picture", ()),
-    Randomness: ("Picture", ("random",)),
-    Work: ("Picture", ()),
-    Steps: ("Steps", ("steps",)),
-    Text: ("Text", ()),
-    Guiding: ("Guidance", ("guidance",)),
-    Canvas: ("Start from a picture", ("canvas",)),
-    Hires: ("Larger pictures", ("hires",)),
-    SecondPass: ("Larger pictures", ("hires", "steps")),
-    Refining: ("Steps", ("refining",)),
-    Finish: ("Larger pictures", ()),
+class Place(NamedTuple):
+    """Where the command line's help shows a group of options, and where a request has it."""
+
+    panel: str
+    path: tuple[str, ...] | None
+
+
+GROUPS = {
+    Shorthand: Place(panel="Picture", path=None),
+    Picture: Place(panel="Picture", path=()),
+    Randomness: Place(panel="Picture", path=("random",)),
+    Work: Place(panel="Picture", path=()),
+    Steps: Place(panel="Steps", path=("steps",)),
+    Text: Place(panel="Text", path=()),
+    Guiding: Place(panel="Guidance", path=("guidance",)),
+    Canvas: Place(panel="Start from a picture", path=("canvas",)),
+    Hires: Place(panel="Larger pictures", path=("hires",)),
+    SecondPass: Place(panel="Larger pictures", path=("hires", "steps")),
+    Refining: Place(panel="Steps", path=("refining",)),
+    Finish: Place(panel="Larger pictures", path=()),
 }
 
 
-OPTIONS = {each.name: each for group, (panel, path) in GROUPS.items() for each in options_of(group, panel, path)}
+OPTIONS = {each.name: each for group, place in GROUPS.items() for each in options_of(group, *place)}
 BY_SAMPLER = {name: each for name, each in OPTIONS.items() if each.by_sampler and each.group is Steps}
 PARAMETERS = ("prompt", "negative")  # which Python has beside the options
 
