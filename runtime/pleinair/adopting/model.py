@@ -132,7 +132,7 @@ def vae_config(decoder: Outline, unet: Config) -> Config:
     return {
         "latent_channels": channels or decoder.weight_side("decoder.conv_in.weight", 1) or CHANNELS,
         "block_out_channels": [128] * factor.bit_length(),
-        "scaling_factor": XL_SCALE if unet.get("addition_embed_type") == ADDED else VAES["AutoencoderKL"][1],
+        "scaling_factor": XL_SCALE if unet.get("addition_embed_type") == ADDED else VAES["AutoencoderKL"].scale,
     }
 
 

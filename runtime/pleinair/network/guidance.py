@@ -160,6 +160,19 @@ METHODS = {
 }
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """The feeds of each network call, and what they were made for."""
+
+    guide: Guide
+    pictures: int
+    contrast: bool
+    calls: list[Told]
+
+    def suits(self, guide: Guide, pictures: int, contrast: bool) -> bool:
+        return self.guide is guide and (self.pictures, self.contrast) == (pictures, contrast)
+
+
 class Guided:
     """A guided network: callable(x (B, C, h, w), point, step from 0) -> x0, told `guide(step)` at each of `steps`.
 
@@ -185,7 +198,7 @@ class Guided:
         self._steps = steps
         told = {len(self._rows(step)) for step in range(steps)}
         self._together = len(told) == 1 and not guidance.two_calls
-        self._prepared: tuple[Guide, int, bool, list[Told]] | None = None  # for the last guide
+        self._prepared: Prepared | None = None  # for the last guide
 
     def __call__(self, x: np.ndarray, point: Point, step: int) -> np.ndarray:
         guide, guidance, contrast = self._guide(step), self._guidance, self._contrasts(step)
@@ -205,11 +218,11 @@ class Guided:
     def calls(self, step: int, pictures: int) -> list[Told]:
         """The feeds of each network call of a step, rows for every picture; made once for as long as they hold."""
         guide, contrast = self._guide(step), self._contrasts(step)
-        if self._prepared is None or self._prepared[0] is not guide or self._prepared[1:3] != (pictures, contrast):
+        if self._prepared is None or not self._prepared.suits(guide, pictures, contrast):
             rows = self._method.rows(guide, contrast)
             calls = [rows] if self._together else [[row] for row in rows]
-            self._prepared = guide, pictures, contrast, [stacked_rows(each, pictures) for each in calls]
-        return self._prepared[3]
+            self._prepared = Prepared(guide, pictures, contrast, [stacked_rows(each, pictures) for each in calls])
+        return self._prepared.calls
 
     def _rows(self, step: int) -> list[Told]:
         return self._method.rows(self._guide(step), self._contrasts(step))
