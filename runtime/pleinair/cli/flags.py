@@ -77,13 +77,13 @@ PAINTING = tuple(name for name, option in OPTIONS.items() if option.flag)
 def flag_of(option: Option, usual: str = "", help: str = "") -> Any:
     """The flag of a row of a table; `usual` (what holds without it) and `help` stand for what the row says."""
     option = replace(option, usual=usual or option.usual, help=help or option.help)
-    if option.type.flag is bool:
+    if option.type.typed_as is bool:
         help = f"Do not {option.help[0].lower()}{option.help[1:]}" if option.default is True else option.help
         return flag(option.flag, bool, help, option.panel)
     usual = option.usual
     if not usual and option.default not in (None, "", ()):
         usual = f"{option.default:g}" if isinstance(option.default, float) else f"{option.default}"
-    return flag(option.flag, option.type.flag, f"{ranged(option)}.", option.panel, usual, option.type.choices)
+    return flag(option.flag, option.type.typed_as, f"{ranged(option)}.", option.panel, usual, option.type.choices)
 
 
 def takes(

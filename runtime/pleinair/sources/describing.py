@@ -248,9 +248,7 @@ def autoencoder_of(vae: Config, kind: str) -> Autoencoder:
     mean, std = vae.get("latents_mean"), vae.get("latents_std")
     own = {"mean": tuple(map(float, mean)), "std": tuple(map(float, std))} if mean and std else {}
     scale, shift = vae.get("scaling_factor", known.scale), vae.get("shift_factor") or 0.0
-    return Autoencoder(
-        "vae_decoder", "vae_encoder", vae_factor(vae), float(scale), float(shift), **own, kind=known.answer
-    )
+    return Autoencoder("vae_decoder", "vae_encoder", factor, float(scale), float(shift), **own, kind=known.answer)
 
 
 def vae_levels(vae: Config) -> Any:

@@ -14,7 +14,7 @@ Config = Mapping[str, Any]
 
 GRAPH = "transformer"
 OUTPUT = "out_sample"
-TEXT, POOLED, MASK = "text", "pooled", "text_mask"  # feeds that text encoders make
+TEXT, POOLED, TEXT_MASK = "text", "pooled", "text_mask"  # feeds that text encoders make
 SIDE = 128  # latents along one side of the default size, where a config is silent
 
 
@@ -87,7 +87,7 @@ class Transformer:
             LATENTS: latents,
             TIMESTEP: (1,),
             TEXT: ("batch", "tokens", self.read(config, self.width)),
-            MASK: ("batch", "tokens"),
+            TEXT_MASK: ("batch", "tokens"),
             POOLED: ("batch", self.pooled and self.read(config, self.pooled)),
             image: ("patches", 3),
             text: ("tokens", 3),
@@ -126,7 +126,7 @@ JOINT = NETWORK | {"pooled_projections": POOLED}
 TOLD_GUIDANCE = OptionalPort(key="guidance_embeds", port="guidance", feed=SCALE)
 PIXART = Transformer(
     family="pixart-sigma",
-    ports=NETWORK | {"encoder_attention_mask": MASK},
+    ports=NETWORK | {"encoder_attention_mask": TEXT_MASK},
     defaults=crossed_defaults,
     silent={"in_channels": 4, "out_channels": 8, "patch_size": 2, "sample_size": 128},
     width="caption_channels",
@@ -162,7 +162,7 @@ TRANSFORMERS = {
     "Transformer2DModel": PIXART,
     "SanaTransformer2DModel": Transformer(
         family="sana-sprint",
-        ports=NETWORK | {"encoder_attention_mask": MASK},
+        ports=NETWORK | {"encoder_attention_mask": TEXT_MASK},
         defaults=sprint_defaults,
         silent={
             "in_channels": 32,
@@ -235,7 +235,7 @@ def conditioning(model: "Described", encoders: tuple[TextEncoder, ...]) -> dict[
     made = {
         TEXT: Joined(tuple(first), **(more if rest else {})),
         POOLED: Joined(pooled, pooled=True),
-        MASK: Joined(masked, mask=True),
+        TEXT_MASK: Joined(masked, mask=True),
     }
     return {feed: joined for feed, joined in made.items() if joined.encoders}
 
