@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from pleinair.sources.architectures import Config
-from pleinair.sources.families import PROJECTED, TEXT
+from pleinair.sources.families import CLIP_TEXT, PROJECTED
 
 GROUPS = 32  # of a norm, which divide every width
 WIDTHS = (320, 640, 1280, 1280)  # of a UNet whose config does not say
@@ -74,6 +74,6 @@ def narrow_text(config: Config) -> Narrow:
 
 NARROW = {  # class -> how its models are made narrow; models of other classes are small enough
     "UNet2DConditionModel": narrow_unet,
-    TEXT.kind: narrow_text,
+    CLIP_TEXT.kind: narrow_text,
     PROJECTED: narrow_text,
 }

@@ -20,7 +20,7 @@ from transformers import CLIPTokenizer
 
 from fresh_models import network, wake
 from pleinair.sources.architectures import ARCHITECTURES, SAID, family
-from pleinair.sources.families import TEXT
+from pleinair.sources.families import CLIP_TEXT
 
 TOKENIZER = Path(__file__).parents[1] / "models" / "storybook" / "source" / "tokenizer"
 FORMAT = {"format": "pt"}
@@ -35,7 +35,7 @@ def main() -> None:
     torch.manual_seed(0)
     pipeline(asked.model).save_pretrained(asked.folder)
     for part in family(asked.model).readers:
-        if part.kind == TEXT.kind:
+        if part.kind == CLIP_TEXT.kind:
             name_as_published(asked.folder / part.folder / "model.safetensors")
 
 

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,11 +27,20 @@ from pleinair.sampling.samplers import SAMPLERS
 
 BUNDLE = open_bundle()
 TOLD = {"text": np.zeros((1, 77, 768), np.float32)}
-COLUMNS = {  # what is measured -> guidance, and whether each step is checked and shown
-    "text alone": (Guidance(1.0), False),
-    "CFG": (Guidance(7.5), False),
-    "CFG, rescale": (Guidance(7.5, rescale=0.7), False),
-    "all": (Guidance(7.5, rescale=0.7), True),
+
+
+class Column(NamedTuple):
+    """What a walk is measured with: its guidance, and whether each step is checked and shown."""
+
+    guidance: Guidance
+    everything: bool = False
+
+
+COLUMNS = {
+    "text alone": Column(Guidance(1.0)),
+    "CFG": Column(Guidance(7.5)),
+    "CFG, rescale": Column(Guidance(7.5, rescale=0.7)),
+    "all": Column(Guidance(7.5, rescale=0.7), everything=True),
 }
 
 
@@ -46,16 +56,14 @@ def main() -> None:
         step_ms = asked.step_ms[number] if number < len(asked.step_ms) else None
         print(f"{'sampler':14}", *(f"{name:>13}" for name in COLUMNS), f"{'share of all':>13}" if step_ms else "")
         for sampler in SAMPLERS:
-            costs = [walk_cost(sampler, side, asked, *column) for column in COLUMNS.values()]
+            costs = [walk_cost(sampler, side, asked, column) for column in COLUMNS.values()]
             evaluations = costs[-1][1]
             share = f"{costs[-1][0] / (10 * step_ms * evaluations):12.2f}%" if step_ms else ""
             print(f"{sampler:14}", *(f"{microseconds:13.0f}" for microseconds, _ in costs), share)
         print("\nby itself:", *(f"{name} {cost:.0f}" for name, cost in parts(side, asked.repeats).items()), sep="\n  ")
 
 
-def walk_cost(
-    sampler: str, side: int, asked: argparse.Namespace, guidance: Guidance, everything: bool
-) -> tuple[float, float]:
+def walk_cost(sampler: str, side: int, asked: argparse.Namespace, column: Column) -> tuple[float, float]:
     """(microseconds, network evaluations) of one step of a walk."""
     config = BUNDLE.scheduler_config
     path = make_path(config, SAMPLERS[sampler].grid, asked.steps)
@@ -67,14 +75,14 @@ def walk_cost(
         calls.append(step)
         return answers[: len(x)]
 
-    denoise = Guided(network, lambda step: guide, guidance, prediction_type(config), len(path))
+    denoise = Guided(network, lambda step: guide, column.guidance, prediction_type(config), len(path))
     solver = make_solver(sampler, config)
     start = path.start * stacked([source(3)], shape)
 
     def walk() -> None:
         calls.clear()
         for state in solver(denoise, start, path, lambda: stacked([generator], shape)):
-            if everything:
+            if column.everything:
                 check_finite(state.x, "")
                 rough(state.x0, BUNDLE.manifest.latents.rgb, BUNDLE.manifest.vae.downsample)
 
@@ -87,9 +95,9 @@ def parts(side: int, repeats: int) -> dict[str, float]:
     a, b = source(1).normal(shape), source(2).normal(shape)
     draws = {f"noise, {kind}": partial(source(0, kind).normal, shape) for kind in NOISES}
     rest = {
-        "variation seed (once a picture)": lambda: slerp(a, b, 0.3),
-        "check for NaN": lambda: check_finite(a, ""),
-        "preview": lambda: rough(a[None], BUNDLE.manifest.latents.rgb, BUNDLE.manifest.vae.downsample),
+        "variation seed (once a picture)": partial(slerp, a, b, 0.3),
+        "check for NaN": partial(check_finite, a, ""),
+        "preview": partial(rough, a[None], BUNDLE.manifest.latents.rgb, BUNDLE.manifest.vae.downsample),
     }
     return {name: timed(act, 20 * repeats) for name, act in {**draws, **rest}.items()}
 

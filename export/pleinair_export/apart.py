@@ -9,7 +9,7 @@ import pickle
 import subprocess
 from collections.abc import Generator
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from pleinair.checks import one_line
 from pleinair.engines.failures import out_of_memory
@@ -19,11 +19,20 @@ from pleinair_export.progress import ExportProgress
 
 SMALL = 50_000_000  # parameters; up to here a second process takes longer to start than it is worth
 MEMORY = "close other programs, or export on a machine with more memory"
-TASKS = {  # functions that yield ExportProgress and return what they found
-    "convert": ("pleinair_export.parts", "convert_part"),
-    "check": ("pleinair_export.check", "check_form"),
-    "paint by torch": ("pleinair_export.torch_picture", "paint_by_torch"),
-    "paint by engine": ("pleinair_export.picture", "paint_by_engine"),
+
+
+class Task(NamedTuple):
+    """A function that yields ExportProgress and returns what it found, imported where it is done."""
+
+    module: str
+    function: str
+
+
+TASKS = {
+    "convert": Task(module="pleinair_export.parts", function="convert_part"),
+    "check": Task(module="pleinair_export.check", function="check_form"),
+    "paint by torch": Task(module="pleinair_export.torch_picture", function="paint_by_torch"),
+    "paint by engine": Task(module="pleinair_export.picture", function="paint_by_engine"),
 }
 
 TaskSteps = Generator[ExportProgress, None, Any]
@@ -31,8 +40,8 @@ TaskSteps = Generator[ExportProgress, None, Any]
 
 def begun(task: str, arguments: tuple[Any, ...]) -> TaskSteps:
     """A task's own generator."""
-    module, function = TASKS[task]
-    return getattr(import_module(module), function)(*arguments)
+    found = TASKS[task]
+    return getattr(import_module(found.module), found.function)(*arguments)
 
 
 def do(task: str, *arguments: Any, parameters: int) -> TaskSteps:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError, ExportError
 from pleinair.sources.describing import Tokens
 from pleinair.sources.families import GEMMA_KIND, T5_KIND, Component
@@ -99,7 +99,7 @@ def open_tokenizer(source: Path, name: str) -> "PreTrainedTokenizerBase":
         except BaseException as error:  # a damaged vocabulary raises anything; a panic of the Rust side is no Exception
             if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
                 raise
-            where, reason = one_line(source, 120, end=True), one_line(str(error) or type(error).__name__, 120)
+            where, reason = shown_path(source), one_line(str(error) or type(error).__name__, 120)
             raise ExportError(f"cannot read the tokenizer '{where}' ({reason}); download the model again") from error
 
 

@@ -5,11 +5,20 @@ import math
 from collections.abc import Iterable, Mapping, Set
 from itertools import islice
 from operator import index
-from typing import Any
+from typing import Any, NamedTuple
 
 from pleinair.errors import RequestError
 
 SHOWN = 40  # characters of a wrong value that an error quotes
+SHOWN_PATH = 120  # of a path
+
+
+class Range(NamedTuple):
+    """The least and the most of a number, and what people choose."""
+
+    low: float
+    high: float
+    usual: str = ""
 
 
 def whole(name: str, value: int, low: int, high: int) -> int:
@@ -97,6 +106,11 @@ def one_line(value: object, most: int, end: bool = False) -> str:
 def shown(value: object) -> str:
     """A value as an error quotes it, on one line, cut where it is long."""
     return "that" if isinstance(value, int) and abs(value) >= 1 << 100 else one_line(repr(value), SHOWN)
+
+
+def shown_path(path: object) -> str:
+    """A file or folder as an error quotes it, on one line, its end where it is long."""
+    return one_line(path, SHOWN_PATH, end=True)
 
 
 def quoted(word: object) -> str:

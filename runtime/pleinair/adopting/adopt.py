@@ -16,7 +16,7 @@ from pleinair.adopting.folder import (
     find_graphs,
     plain_version,
 )
-from pleinair.adopting.layout import has, inside, shown
+from pleinair.adopting.layout import has, inside
 from pleinair.adopting.model import described, read_index
 from pleinair.adopting.ports import EXPORT, graph_info, together
 from pleinair.adopting.scheduler import GUESSED, USUAL, WALKED, scheduler_of
@@ -27,7 +27,7 @@ from pleinair.bundle.manifest import MANIFEST, MASK, GraphInfo, Manifest, Origin
 from pleinair.bundle.manifest_checks import check_manifest
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.bundle.verifying import FileInfo, file_info, info_of
-from pleinair.checks import one_line, one_of
+from pleinair.checks import one_line, one_of, shown_path
 from pleinair.errors import BundleError, RequestError
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described, Made, Tokens, painter_manifest
@@ -117,7 +117,9 @@ def real_path(folder: str | Path) -> Path:
         return path
     except (OSError, ValueError, RuntimeError) as error:  # too long; a NUL in it; links in a circle
         why = getattr(error, "strerror", None) or error
-        raise RequestError(f"cannot look at '{shown(Path(folder))}' ({one_line(why, 60)}); check the path") from None
+        raise RequestError(
+            f"cannot look at '{shown_path(Path(folder))}' ({one_line(why, 60)}); check the path"
+        ) from None
 
 
 def written(adoption: Adoption) -> Bundle:
@@ -211,8 +213,8 @@ def fitted(
         tasks = tuple(task for task in tasks if task == "text2image")
     if not tasks:
         raise BundleError(
-            f"'{shown(root)}' paints over pictures and has no graph of its {ENCODER}; download it again with that, or"
-            f" {EXPORT}"
+            f"'{shown_path(root)}' paints over pictures and has no graph of its {ENCODER}; download it again with"
+            f" that, or {EXPORT}"
         )
     denoiser = replace(manifest.denoiser, output=output)
     encoders = tuple(

@@ -4,10 +4,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pleinair.adopting.layout import FoundGraph, find_graph, has, shown
+from pleinair.adopting.layout import FoundGraph, find_graph, has
 from pleinair.adopting.ports import EXPORT
 from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import LARGEST_MANIFEST
+from pleinair.checks import shown_path
 from pleinair.errors import BundleError, RequestError, ResourceError
 from pleinair.sources.families import DENOISERS, Family
 from pleinair.system.files import read_json
@@ -26,25 +27,27 @@ def check_folder(root: Path, vae: Path | None, force: bool) -> None:
     """Raise RequestError, BundleError or ResourceError for what is no folder to adopt; with `force`, again."""
     absent = next((each for each in (root, vae) if each is not None and not each.is_dir()), None)
     if absent is not None:
-        raise RequestError(f"no folder '{shown(absent)}'; check the path")
+        raise RequestError(f"no folder '{shown_path(absent)}'; check the path")
     if has(root, MANIFEST):
         check_adopted(root, force)
     elif has(root, NPU_MARK) or any(root.glob(f"*/{NPU_MARK}")):
         raise BundleError(
-            f"'{shown(root)}' is FastSD's LCM for NPUs, whose UNet is told the time in another way; adopt its"
+            f"'{shown_path(root)}' is FastSD's LCM for NPUs, whose UNet is told the time in another way; adopt its"
             " LCM-dreamshaper-v7-openvino instead"
         )
     elif not has(root, INDEX) and (root / DECODER).is_dir() and not any((root / name).is_dir() for name in DENOISERS):
         raise BundleError(
-            f"'{shown(root)}' holds a VAE and no model; adopt the model that it is for, with: {COMMAND} MODEL --vae"
-            f" '{shown(root)}'"
+            f"'{shown_path(root)}' holds a VAE and no model; adopt the model that it is for, with: {COMMAND} MODEL"
+            f" --vae '{shown_path(root)}'"
         )
 
 
 def check_adopted(root: Path, force: bool) -> None:
     """Raise for a bundle, unless adopting has made it and is to do so again, or its bundle.json cannot be read."""
     if not force:
-        raise ResourceError(f"'{shown(root)}' is a bundle already; give it to --model, or adopt it again with --force")
+        raise ResourceError(
+            f"'{shown_path(root)}' is a bundle already; give it to --model, or adopt it again with --force"
+        )
     try:
         raw = read_json(root / MANIFEST, LARGEST_MANIFEST, BundleError, "")
     except BundleError:
@@ -53,8 +56,8 @@ def check_adopted(root: Path, force: bool) -> None:
     command = origin.get("command") if isinstance(origin, dict) else None
     if isinstance(command, str) and not command.startswith(COMMAND):
         raise ResourceError(
-            f"'{shown(root)}' is a bundle that was exported, whose {MANIFEST} says more than adopting finds out; take"
-            " that file away first"
+            f"'{shown_path(root)}' is a bundle that was exported, whose {MANIFEST} says more than adopting finds out;"
+            " take that file away first"
         )
 
 
@@ -99,9 +102,12 @@ def incomplete(root: Path, formats: Sequence[str], missing: dict[str, str]) -> s
     """The line for a folder without all graphs of its model in one format."""
     if missing:
         form, name = next(iter(missing.items()))
-        return f"'{shown(root)}' has no {form} graph of its {name}; download it again with that, or {EXPORT}"
+        return f"'{shown_path(root)}' has no {form} graph of its {name}; download it again with that, or {EXPORT}"
     kinds = " or ".join(formats)
-    return f"'{shown(root)}' holds no {kinds} graphs to adopt; if it is a diffusers folder: pleinair export FOLDER OUT"
+    return (
+        f"'{shown_path(root)}' holds no {kinds} graphs to adopt; if it is a diffusers folder: pleinair export FOLDER"
+        " OUT"
+    )
 
 
 def plain_version(value: object) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from pleinair.adopting.outline import FoundPort, OpenShape, Outline
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError
 from pleinair.system.files import read_file
 
@@ -49,9 +49,7 @@ def read_ir(path: Path) -> Outline:
         parser.Parse(content, True)
         return reader.outline()
     except (expat.ExpatError, ValueError, LookupError, OverflowError) as error:
-        raise BundleError(
-            f"'{one_line(path, 120, end=True)}' is not an OpenVINO graph ({one_line(error, 80)}); {AGAIN}"
-        ) from None
+        raise BundleError(f"'{shown_path(path)}' is not an OpenVINO graph ({one_line(error, 80)}); {AGAIN}") from None
 
 
 def refuse_doctype(*_: object) -> None:

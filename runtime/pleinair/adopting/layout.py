@@ -10,7 +10,7 @@ from pleinair.adopting.onnx import read_onnx
 from pleinair.adopting.outline import Outline
 from pleinair.bundle import onnx_data
 from pleinair.bundle.manifest_checks import plain_path
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError
 from pleinair.system.files import CONFIG, read_json
 
@@ -43,7 +43,9 @@ def find_graph(root: Path, folder: str, form: str, prefix: str = "") -> FoundGra
         beside = [f"{folder}/{name}" for name in sorted(located(path))]
     sizes = [inside(root, name).stat().st_size for name in beside]
     if outline.ends > sum(sizes):
-        raise BundleError(f"'{shown(root / beside[0])}' is cut short ({sizes[0]} bytes of {outline.ends}); {AGAIN}")
+        raise BundleError(
+            f"'{shown_path(root / beside[0])}' is cut short ({sizes[0]} bytes of {outline.ends}); {AGAIN}"
+        )
     return FoundGraph({f"{prefix}{name}": root / name for name in (file, *beside)}, outline)
 
 
@@ -56,7 +58,8 @@ def graph_file(root: Path, folder: str, form: str) -> str | None:
     found = sorted(each.name for each in (root / folder).glob(f"*.{suffix}"))
     if len(found) > 1:
         raise BundleError(
-            f"'{shown(root / folder)}' has {len(found)} .{suffix} files and no {usual}; name the one to be used {usual}"
+            f"'{shown_path(root / folder)}' has {len(found)} .{suffix} files and no {usual}; name the one to be used"
+            f" {usual}"
         )
     return f"{folder}/{found[0]}" if found else None
 
@@ -67,8 +70,8 @@ def located(graph: Path) -> set[str]:
     outside = next((name for name in sorted(names) if "/" in name or not plain_path(name)), None)
     if outside is not None:
         raise BundleError(
-            f"'{shown(graph)}' takes weights from '{one_line(outside, 80)}', which does not lie beside it; do not use"
-            " this model unless you trust its maker, and save it again with all its data in one folder"
+            f"'{shown_path(graph)}' takes weights from '{one_line(outside, 80)}', which does not lie beside it; do not"
+            " use this model unless you trust its maker, and save it again with all its data in one folder"
         )
     return names
 
@@ -77,19 +80,19 @@ def inside(root: Path, name: str) -> Path:
     """The path of an ordinary file below `root`; BundleError: missing, no ordinary file, or a link that leaves it."""
     path = root / name
     if not plain_path(name):
-        raise BundleError(f"'{shown(path)}' has a name that not every system can have; give it a plainer one")
+        raise BundleError(f"'{shown_path(path)}' has a name that not every system can have; give it a plainer one")
     try:
         real = path.resolve(strict=True)
         ordinary = stat.S_ISREG(real.stat().st_mode)
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         why = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({one_line(error, 80)})"
-        raise BundleError(f"'{shown(path)}' {why}; {AGAIN}") from None
+        raise BundleError(f"'{shown_path(path)}' {why}; {AGAIN}") from None
     if not real.is_relative_to(root.resolve()):
         raise BundleError(
-            f"'{shown(path)}' is a link out of the folder; put the file itself there (from a hub's cache: {FETCH})"
+            f"'{shown_path(path)}' is a link out of the folder; put the file itself there (from a hub's cache: {FETCH})"
         )
     if not ordinary:
-        raise BundleError(f"'{shown(path)}' is not an ordinary file; {AGAIN}")
+        raise BundleError(f"'{shown_path(path)}' is not an ordinary file; {AGAIN}")
     return path
 
 
@@ -101,7 +104,3 @@ def has(root: Path, name: str) -> bool:
 def small_json(root: Path, name: str) -> dict | None:
     """The JSON object in a small file below `root`; None where there is none of that name."""
     return read_json(inside(root, name), CONFIG, BundleError, AGAIN) if has(root, name) else None
-
-
-def shown(path: Path) -> str:
-    return one_line(path, 120, end=True)

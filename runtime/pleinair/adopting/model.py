@@ -7,8 +7,9 @@ from typing import Any
 
 from pleinair.adopting.folder import DECODER, ENCODER, INDEX
 from pleinair.adopting.ir import AGAIN
-from pleinair.adopting.layout import has, shown, small_json
+from pleinair.adopting.layout import has, small_json
 from pleinair.adopting.outline import Outline
+from pleinair.checks import shown_path
 from pleinair.errors import BundleError
 from pleinair.sources.configs import check_configs, check_numbers
 from pleinair.sources.describing import VAES, Described
@@ -34,7 +35,7 @@ def read_index(root: Path) -> tuple[dict[str, Any], Family]:
     index = small_json(root, INDEX)
     if index is None:
         raise BundleError(
-            f"'{shown(root)}' has no {INDEX}, which says what model this is; {AGAIN}, with its small files"
+            f"'{shown_path(root)}' has no {INDEX}, which says what model this is; {AGAIN}, with its small files"
         )
     if isinstance(index.get("_class_name"), str):
         index = {**index, "_class_name": WRITERS.sub("", index["_class_name"])}
@@ -57,7 +58,7 @@ def described(root: Path, index: dict[str, Any], family: Family, outlines: Outli
     found = config_of(vae or root, DECODER, "vae", ENCODER)
     if found is None and (silent or vae is not None):
         raise BundleError(
-            f"'{shown(vae or root)}' has no {DECODER}/config.json, which says how it scales latents; {AGAIN}"
+            f"'{shown_path(vae or root)}' has no {DECODER}/config.json, which says how it scales latents; {AGAIN}"
         )
     found = found or vae_config(outlines[DECODER], network)
     configs = {**texts, name: network, "vae": as_autoencoder(found)}
@@ -72,7 +73,9 @@ def require_configs(root: Path, folders: Iterable[str]) -> None:
     """Raise BundleError for the first of these components whose config.json is missing."""
     lacking = next((name for name in folders if not has(root, f"{name}/config.json")), None)
     if lacking is not None:
-        raise BundleError(f"'{shown(root)}' has no {lacking}/config.json, which says what it is; {AGAIN}, with that")
+        raise BundleError(
+            f"'{shown_path(root)}' has no {lacking}/config.json, which says what it is; {AGAIN}, with that"
+        )
 
 
 def config_of(root: Path, *folders: str) -> Config | None:
@@ -132,7 +135,7 @@ def vae_config(decoder: Outline, unet: Config) -> Config:
     return {
         "latent_channels": channels or decoder.weight_side("decoder.conv_in.weight", 1) or CHANNELS,
         "block_out_channels": [128] * factor.bit_length(),
-        "scaling_factor": XL_SCALE if unet.get("addition_embed_type") == ADDED else VAES["AutoencoderKL"][1],
+        "scaling_factor": XL_SCALE if unet.get("addition_embed_type") == ADDED else VAES["AutoencoderKL"].scale,
     }
 
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pleinair.adopting.layout import FoundGraph, shown
+from pleinair.adopting.layout import FoundGraph
 from pleinair.adopting.outline import FoundPort, Outline
 from pleinair.bundle.manifest import GraphInfo, Port
 from pleinair.bundle.ports import numbers
+from pleinair.checks import shown_path
 from pleinair.errors import BundleError
 
 EXPORT = "export the diffusers folder that it was made of"
@@ -63,12 +64,14 @@ def taken(where: Path, form: str, outline: Outline, wanted: Ports) -> dict[str, 
     """The inputs of a graph; BundleError where it lacks one that is wanted, or has one that nothing here gives."""
     strange = next((port for port in outline.inputs if not set(port.names) & set(wanted)), None)
     if strange is not None:
-        raise BundleError(f"'{shown(where)}' wants an input '{strange.names[0]}', which nothing here gives; {EXPORT}")
+        raise BundleError(
+            f"'{shown_path(where)}' wants an input '{strange.names[0]}', which nothing here gives; {EXPORT}"
+        )
     ports = {}
     for name, port in wanted.items():
         found = outline.input(name)
         if found is None:
-            raise BundleError(f"'{shown(where)}' has no input '{name}', which this model needs; {EXPORT}")
+            raise BundleError(f"'{shown_path(where)}' has no input '{name}', which this model needs; {EXPORT}")
         ports[name] = checked(where, name, port, found, fixed=form not in RESHAPED)
         if name == TIMESTEP and form in RESHAPED:
             ports[name] = Port("float32", ports[name].shape)  # the engine widens it when it opens the graph
@@ -81,7 +84,7 @@ def given(where: Path, outline: Outline, wanted: Ports) -> dict[str, Port]:
     for name, port in wanted.items():
         found = outline.output(name)
         if found is None:
-            raise BundleError(f"'{shown(where)}' has no output '{name}', which this model needs; {EXPORT}")
+            raise BundleError(f"'{shown_path(where)}' has no output '{name}', which this model needs; {EXPORT}")
         ports[name] = checked(where, name, port, found, fixed=False)
     return ports
 
@@ -100,7 +103,7 @@ def checked(where: Path, name: str, wanted: Port, found: FoundPort, fixed: bool)
     ):
         sizes, needed = [size or "any" for size in shape], list(wanted.shape)
         raise BundleError(
-            f"'{shown(where)}' has {found.dtype} {sizes} as '{name}' where this model has {needed}; {EXPORT}"
+            f"'{shown_path(where)}' has {found.dtype} {sizes} as '{name}' where this model has {needed}; {EXPORT}"
         )
     sides = zip(wanted.shape, shape, strict=True)
     return Port(found.dtype, tuple(size if fixed and size else side for side, size in sides))

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from pleinair.adopting.ir import AGAIN
-from pleinair.adopting.layout import shown, small_json
-from pleinair.checks import quoted
+from pleinair.adopting.layout import small_json
+from pleinair.checks import quoted, shown_path
 from pleinair.errors import BundleError
 from pleinair.pouring.kinds import PNDM
 from pleinair.sources.families import UNET, Family
@@ -27,10 +27,10 @@ def scheduler_of(root: Path, index: dict[str, Any], family: Family, sampler: str
         if sampler is not None:
             return WALKED, USUAL
         raise BundleError(
-            f"'{shown(root / CONFIG)}' is missing; {AGAIN}, with its small files, or name the sampler to paint with:"
-            f" pleinair adopt {quoted(root)} --sampler euler"
+            f"'{shown_path(root / CONFIG)}' is missing; {AGAIN}, with its small files, or name the sampler to paint"
+            f" with: pleinair adopt {quoted(root)} --sampler euler"
         )
     if config is None:
-        raise BundleError(f"'{shown(root / CONFIG)}' is missing; {AGAIN}, with its small files")
+        raise BundleError(f"'{shown_path(root / CONFIG)}' is missing; {AGAIN}, with its small files")
     walked = as_walked(config, index["_class_name"], index.get("scheduler"))
     return (CONFIG if walked == config else WALKED), walked

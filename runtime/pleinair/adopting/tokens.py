@@ -7,8 +7,8 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from pleinair.adopting.ir import AGAIN
-from pleinair.adopting.layout import has, inside, shown, small_json
-from pleinair.checks import one_line
+from pleinair.adopting.layout import has, inside, small_json
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError
 from pleinair.sources.describing import Tokens
 from pleinair.sources.families import T5_KIND, Component
@@ -31,15 +31,17 @@ def tokenizer_of(root: Path, part: Component, length: int) -> tuple[Tokens, byte
     present, names = has(root, file), special_tokens(root, folder, PIECES if pieces else WHOLE_WORDS)
     if not present and pieces:
         raise BundleError(
-            f"'{shown(root / folder)}' has no tokenizer.json; open it with transformers (T5TokenizerFast), and save it"
-            " there again"
+            f"'{shown_path(root / folder)}' has no tokenizer.json; open it with transformers (T5TokenizerFast), and"
+            " save it there again"
         )
     content = read_file(inside(root, file), LARGEST, BundleError, AGAIN) if present else rebuilt(root, folder, names)
     tokenizer = read_tokenizer(content, root / file)
     ids = {role: tokenizer.token_to_id(name) for role, name in names.items()}
     unknown = next((names[role] for role, number in ids.items() if number is None), None)
     if unknown is not None:
-        raise BundleError(f"the tokenizer '{shown(root / folder)}' lacks its token '{one_line(unknown, 40)}'; {AGAIN}")
+        raise BundleError(
+            f"the tokenizer '{shown_path(root / folder)}' lacks its token '{one_line(unknown, 40)}'; {AGAIN}"
+        )
     tokens = Tokens(length, ids.get("bos_token"), ids["eos_token"], ids["pad_token"])
     return tokens, None if present else content
 
@@ -65,8 +67,8 @@ def rebuilt(root: Path, folder: str, names: dict[str, str]) -> bytes:
     missing = next((name for name in FILES if not has(root, f"{folder}/{name}")), None)
     if missing:
         raise BundleError(
-            f"'{shown(root / folder)}' has no tokenizer.json and no {missing}; get vocab.json and merges.txt from where"
-            " the model was made, and put them there"
+            f"'{shown_path(root / folder)}' has no tokenizer.json and no {missing}; get vocab.json and merges.txt"
+            " from where the model was made, and put them there"
         )
     vocabulary, merges = (read_file(inside(root, f"{folder}/{name}"), LARGEST, BundleError, AGAIN) for name in FILES)
     tokens = parse_json(vocabulary, root / folder / FILES[0], BundleError, AGAIN)
@@ -84,7 +86,7 @@ def rebuilt(root: Path, folder: str, names: dict[str, str]) -> bytes:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         why = one_line(error, 100)
-        raise BundleError(f"the tokenizer '{shown(root / folder)}' cannot be read ({why}); {AGAIN}") from None
+        raise BundleError(f"the tokenizer '{shown_path(root / folder)}' cannot be read ({why}); {AGAIN}") from None
 
 
 def clip(tokens: dict[str, int], merges: list[tuple[str, str]], names: dict[str, str]) -> Tokenizer:

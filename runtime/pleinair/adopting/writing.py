@@ -7,8 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from pleinair.adopting.layout import shown
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError, ResourceError
 
 PREFIX = ".adopting-"
@@ -25,7 +24,7 @@ def write_all(root: Path, files: Mapping[str, bytes | Path]) -> None:
         for name, content in files.items():
             target = root / name
             if not target.parent.resolve().is_relative_to(root.resolve()):
-                raise BundleError(f"'{shown(target.parent)}' is a link out of the folder; take it away")
+                raise BundleError(f"'{shown_path(target.parent)}' is a link out of the folder; take it away")
             made += make_folders(root, target.parent)
             waiting.append((beside(target, content), target))
         for temporary, target in waiting:
@@ -36,7 +35,7 @@ def write_all(root: Path, files: Mapping[str, bytes | Path]) -> None:
     except OSError as error:
         why = one_line(error.strerror or error, 80)
         raise ResourceError(
-            f"cannot write into '{shown(root)}' ({why}); check its permissions and the disk, or adopt a copy of it"
+            f"cannot write into '{shown_path(root)}' ({why}); check its permissions and the disk, or adopt a copy of it"
         ) from None
     finally:
         for temporary, _ in waiting:

@@ -18,6 +18,9 @@ KNOWN_FEEDS = {  # made of the request alone: numbers in a row, None for any
 SCALE = "guidance"  # a feed: how strictly to follow the prompt, a number for each row
 PLACES = ("image_ids", "text_ids")  # feeds: where each patch of the latents lies, and each token of the text
 EMPHASIS = ("mean", "plain")  # see TextEncoder
+MAX_SIDE = 4096  # pixels of a picture
+MAX_STEPS = 1000
+MAX_GUIDANCE = 100
 MASK = "attention_mask"  # a port of text encoders: 1 for the tokens of a text, 0 for those that fill it up
 GUIDANCE = ("cfg", "embedded", "image_text")  # see pleinair.network.guidance
 

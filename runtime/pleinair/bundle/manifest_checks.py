@@ -11,6 +11,9 @@ from pleinair.bundle.manifest import (
     GUIDANCE,
     KNOWN_FEEDS,
     LATENTS,
+    MAX_GUIDANCE,
+    MAX_SIDE,
+    MAX_STEPS,
     PLACES,
     SCALE,
     TIMESTEP,
@@ -28,10 +31,8 @@ from pleinair.errors import BundleError
 UPSCALER = "upscaler"  # the one graph of a bundle that enlarges pictures
 LONGEST_NAME = 120  # characters of a bundle's name, and of each part of a file's
 MOST_FILES = 20_000  # the largest models have some thousand tensors, which may have a file each
-LARGEST_SIDE = 4096  # pixels
 MOST_WORDS = 10_000  # of a vocabulary
 LONGEST_WORD = 40  # characters
-MOST_STEPS = 1000
 LARGEST_LENGTH = 4096  # tokens of a text
 LONGEST_PREFIX = 10_000  # characters
 LARGEST_PATCH = 8  # latents along one side
@@ -148,11 +149,11 @@ def _painter_values(manifest: Manifest) -> dict[str, bool]:
         "latents: longest": latents.longest is None or max(sides) <= latents.longest < LARGEST_ID,
         "latents: rgb": latents.rgb is None or maps_to_rgb(latents.rgb, latents.channels),
         "vaes": all(is_autoencoder(vae, latents.channels) for vae in manifest.vaes.values()),
-        "defaults": 1 <= defaults.steps <= MOST_STEPS
-        and 0 <= defaults.guidance <= 100
-        and 1 <= defaults.image_guidance <= 100
+        "defaults": 1 <= defaults.steps <= MAX_STEPS
+        and 0 <= defaults.guidance <= MAX_GUIDANCE
+        and 1 <= defaults.image_guidance <= MAX_GUIDANCE
         and (defaults.timesteps is None or walks(defaults.timesteps, defaults.steps))
-        and all(0 < side <= LARGEST_SIDE and not side % max(latents.multiple, 1) for side in sides),
+        and all(0 < side <= MAX_SIDE and not side % max(latents.multiple, 1) for side in sides),
         "sizes": manifest.sizes is None or suits(manifest.sizes, *sides),
         "guidance": manifest.guidance in GUIDANCE and _steered_as_said(manifest),
         "text_encoders": all(is_encoder(encoder, manifest.graphs[encoder.graph]) for encoder in manifest.text_encoders),
@@ -254,7 +255,7 @@ def is_vocabulary(words: Sequence[str]) -> bool:
 
 def suits(sizes: Sizes, *sides: int) -> bool:
     """Possible sizes, and `sides` are among them."""
-    possible = 1 <= sizes.smallest <= sizes.largest <= LARGEST_SIDE
+    possible = 1 <= sizes.smallest <= sizes.largest <= MAX_SIDE
     return possible and all(sizes.smallest <= side <= sizes.largest for side in sides)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pleinair.bundle.manifest import MANIFEST
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import RequestError, ResourceError
 from pleinair.system.locks import only_one
 
@@ -39,7 +39,9 @@ class Stage:
 def check_apart(out: Path, source: Path) -> None:
     """Raise RequestError where OUT is SOURCE, or one of them lies in the other."""
     if out == source or source in out.parents or out in source.parents:
-        raise RequestError(f"OUT '{shown(out)}' and SOURCE '{shown(source)}' overlap; choose an OUT folder elsewhere")
+        raise RequestError(
+            f"OUT '{shown_path(out)}' and SOURCE '{shown_path(source)}' overlap; choose an OUT folder elsewhere"
+        )
 
 
 def check_target(out: Path, force: bool) -> None:
@@ -48,10 +50,10 @@ def check_target(out: Path, force: bool) -> None:
         return
     if out.is_dir() and (not any(out.iterdir()) or (out / MANIFEST).is_file()):
         if not force:
-            raise ResourceError(f"'{shown(out)}' exists; replace it with --force, or choose another OUT")
+            raise ResourceError(f"'{shown_path(out)}' exists; replace it with --force, or choose another OUT")
     else:
         raise ResourceError(
-            f"'{shown(out)}' exists and is not a pleinair bundle, so it is left alone; choose another OUT"
+            f"'{shown_path(out)}' exists and is not a pleinair bundle, so it is left alone; choose another OUT"
         )
 
 
@@ -100,7 +102,7 @@ def beside(out: Path, part: str) -> Path:
 
 def locked(out: Path) -> contextlib.AbstractContextManager[None]:
     """Hold the lock file of OUT; ResourceError where another process does."""
-    busy = f"another process is writing '{shown(out)}'; wait for it, or choose another OUT"
+    busy = f"another process is writing '{shown_path(out)}'; wait for it, or choose another OUT"
     return only_one(beside(out, LOCK), busy)
 
 
@@ -109,11 +111,7 @@ def unwritable(out: Path, error: OSError) -> ResourceError:
     where = Path(error.filename) if isinstance(error.filename, str) else out
     done = "write" if where.is_relative_to(out.parent) or out.is_relative_to(where) else "read"
     remedy = FULL if error.errno is None else REMEDIES.get(error.errno, "check the disk or choose another OUT")
-    return ResourceError(f"cannot {done} '{shown(where)}' ({one_line(error.strerror or error, 120)}); {remedy}")
-
-
-def shown(path: object) -> str:
-    return one_line(path, 120, end=True)
+    return ResourceError(f"cannot {done} '{shown_path(where)}' ({one_line(error.strerror or error, 120)}); {remedy}")
 
 
 def tidy(out: Path) -> list[str]:
@@ -122,12 +120,12 @@ def tidy(out: Path) -> list[str]:
     stage, old = beside(out, STAGE), beside(out, OLD)
     if old.exists() and not out.exists():
         old.rename(out)
-        done.append(f"put back '{shown(out.name)}', which a killed process had set aside")
+        done.append(f"put back '{shown_path(out.name)}', which a killed process had set aside")
     for leftover in (stage, old):
         if leftover.exists():
             size = sum(file.stat().st_size for file in leftover.rglob("*") if file.is_file())
             shutil.rmtree(leftover)
-            done.append(f"removed '{shown(leftover.name)}' of a killed process ({size / 1e6:,.0f} MB)")
+            done.append(f"removed '{shown_path(leftover.name)}' of a killed process ({size / 1e6:,.0f} MB)")
     return done
 
 
@@ -171,6 +169,6 @@ def check_room(out: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ResourceError(
-            f"OUT needs about {needed / 1e9:.1f} GB in '{shown(folder)}' and {free / 1e9:.1f} GB are free;"
+            f"OUT needs about {needed / 1e9:.1f} GB in '{shown_path(folder)}' and {free / 1e9:.1f} GB are free;"
             " free some disk space or choose another OUT"
         )

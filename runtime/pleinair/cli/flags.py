@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from types import MappingProxyType
@@ -56,7 +57,7 @@ OwnSampler = Annotated[
     str | None,
     typer.Option(
         "--sampler",
-        help="What the bundle paints with unless told.",
+        help="The bundle's default sampler.",
         show_default="the model's own",
         autocompletion=offered(SAMPLERS),
     ),
@@ -73,29 +74,35 @@ def formats_of(form: str) -> tuple[str, ...]:
 PAINTING = tuple(name for name, option in OPTIONS.items() if option.flag)
 
 
-def flag_of(option: Option, usual: str = "") -> Any:
-    """The flag of a row of a table; `usual` says what holds without it, where that is not what the row says."""
-    if option.type.flag is bool:
+def flag_of(option: Option, usual: str = "", help: str = "") -> Any:
+    """The flag of a row of a table; `usual` (what holds without it) and `help` stand for what the row says."""
+    option = replace(option, usual=usual or option.usual, help=help or option.help)
+    if option.type.typed_as is bool:
         help = f"Do not {option.help[0].lower()}{option.help[1:]}" if option.default is True else option.help
         return flag(option.flag, bool, help, option.panel)
-    usual = usual or option.usual
+    usual = option.usual
     if not usual and option.default not in (None, "", ()):
         usual = f"{option.default:g}" if isinstance(option.default, float) else f"{option.default}"
-    return flag(option.flag, option.type.flag, f"{ranged(option)}.", option.panel, usual, option.type.choices)
+    return flag(option.flag, option.type.typed_as, f"{ranged(option)}.", option.panel, usual, option.type.choices)
 
 
 def takes(
-    options: Iterable[str] = PAINTING, loading: Iterable[str] = LOADING, usual: Mapping[str, str] = MappingProxyType({})
+    options: Iterable[str] = PAINTING,
+    loading: Iterable[str] = LOADING,
+    *,
+    usual: Mapping[str, str] = MappingProxyType({}),
+    help: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command flags: it receives `options` and `loading`, as `resolve` and `load` take them.
 
-    Those that it declares itself are left to it. `usual` says what holds where one of `loading` is not given.
+    Those that it declares itself are left to it. `usual` says what holds where one of `loading` is not
+    given, and `help` what one of the `options` is to this command.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         declared = inspect.signature(command).parameters.values()
         own = [each for each in declared if each.name not in ("loading", "options")]
-        flags = {name: flag_of(OPTIONS[name]) for name in options} | {
+        flags = {name: flag_of(OPTIONS[name], help=help.get(name, "")) for name in options} | {
             name: flag_of(LOADING[name], usual.get(name, "")) for name in loading
         }
         shared = [

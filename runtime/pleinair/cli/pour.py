@@ -1,13 +1,13 @@
 """`pleinair pour`: a single file or a diffusers folder made into a bundle, without PyTorch."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pleinair.bundle.opening import open_bundle
 from pleinair.cli.export import usual_out
-from pleinair.cli.flags import FormatFlag, Json, OwnSampler, Replace, WeightsFlag, formats_of, offered
+from pleinair.cli.flags import FormatFlag, Json, OwnSampler, Replace, WeightsFlag, formats_of, offered, takes
 from pleinair.cli.info import description
 from pleinair.cli.terminal import data, document, say
 from pleinair.cli.usage import examples
@@ -19,10 +19,16 @@ from pleinair.sampling.spacings import TIMESTEP_SPACINGS
 from pleinair.sources.hub_cache import usual_name
 
 app = typer.Typer(add_completion=False)
+DEFAULTS = {  # options that a bundle has defaults of, in words
+    "steps": "The bundle's default steps.",
+    "guidance": "The bundle's default guidance; 1 turns it off.",
+    "timesteps": "The bundle's default timesteps: 999,600,200.",
+}
 PLAIN = {"source", "out", "form", "weights", "allow_pickle", "force", "as_json"}  # all others change what is poured
 
 
 @app.command(epilog=examples("pour"))
+@takes(DEFAULTS, (), help=DEFAULTS)
 def pour(
     context: typer.Context,
     source: Annotated[Path, typer.Argument(help="A file of weights or a diffusers folder.", show_default=False)],
@@ -46,7 +52,7 @@ def pour(
         ),
     ] = None,
     sampler: OwnSampler = None,
-    spacing: Annotated[
+    timestep_spacing: Annotated[
         str | None,
         typer.Option(
             help="How its timesteps are spaced: leading, linspace, or trailing as for Turbo and Lightning.",
@@ -54,23 +60,19 @@ def pour(
             autocompletion=offered(TIMESTEP_SPACINGS),
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Its default steps.", show_default="by what the model is")] = None,
-    guidance: Annotated[
-        float | None, typer.Option(help="Its default guidance; 1 is none.", show_default="by what the model is")
-    ] = None,
-    timesteps: Annotated[
-        str | None, typer.Option(help="Its default timesteps: 999,600,200.", show_default="none of its own")
-    ] = None,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Read the weights of a .ckpt, .pt or .bin, and run nothing in it.")
     ] = False,
     force: Replace = False,
     as_json: Json = False,
+    *,
+    loading: dict[str, Any],
+    options: dict[str, Any],
 ) -> None:
     """Turn a Stable Diffusion checkpoint into a bundle, without PyTorch."""
     formats = formats_of(form)
     out = out or usual_out(usual_name(source))
-    defaults = {"steps": steps, "guidance": guidance, "timesteps": listed(timesteps)}
+    defaults = {name: OPTIONS[name].type.read(name, value) for name, value in options.items()}
     last = ""
     for progress in pour_model(
         source,
@@ -81,8 +83,8 @@ def pour(
         unet=unet,
         prediction=prediction,
         sampler=sampler,
-        spacing=spacing,
-        defaults={name: value for name, value in defaults.items() if value is not None},
+        timestep_spacing=timestep_spacing,
+        defaults=defaults,
         force=force,
         allow_pickle=allow_pickle,
     ):
@@ -95,8 +97,3 @@ def pour(
         document(description(open_bundle(out)))
     else:
         data(out)
-
-
-def listed(timesteps: str | None) -> list[float] | None:
-    """The numbers of `--timesteps`; raises RequestError for others than falling ones."""
-    return None if timesteps is None else list(OPTIONS["timesteps"].type.read("timesteps", timesteps))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pleinair.checks import one_line, one_of, quoted
+from pleinair.checks import one_of, quoted, shown_path
 from pleinair.cli.flags import FORMATS, WEIGHTS, Json, formats_of, offered
 from pleinair.cli.progress import ProgressBar, clock
 from pleinair.cli.terminal import data, document, say
@@ -51,9 +51,7 @@ def pull(
             autocompletion=offered(WEIGHTS),
         ),
     ] = None,
-    only_download: Annotated[
-        bool, typer.Option("--only-download", help="Leave what comes as it is; safetensors come to --to.")
-    ] = False,
+    only_download: Annotated[bool, typer.Option("--only-download", help="Download only; do not make a model.")] = False,
     allow_pickle: Annotated[
         bool,
         typer.Option("--allow-pickle", help="Fetch .bin and .ckpt too, to read their weights and run nothing in them."),
@@ -113,7 +111,7 @@ def made(
                     last = step.words
                     progress.show(step.words, step.done, step.total)
     except (BundleError, RequestError) as error:
-        where = f"'{found.origin.id}' is in '{one_line(found.folder, 120, end=True)}'"
+        where = f"'{found.origin.id}' is in '{shown_path(found.folder)}'"
         raise BundleError(f"{where}, but {leading_on(found, file, error)}") from error
     finally:
         for words in notes:

@@ -27,7 +27,10 @@ def metadata(
     file: Annotated[Path, typer.Argument(help="A PNG, JPEG or WebP picture, or a film.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Show what a picture says of how it was made: ours, A1111's, stable-diffusion.cpp's, InvokeAI's, ComfyUI's."""
+    """Show what a picture says of how it was made, here or by another tool.
+
+    These are A1111, Forge, stable-diffusion.cpp, InvokeAI, ComfyUI, NovelAI and Fooocus.
+    """
     found = read(file)
     if as_json:
         document(described(found))
@@ -41,7 +44,11 @@ def metadata(
 
 
 @app.command(epilog=examples("rerun"))
-@takes(INPUTS, usual=dict.fromkeys(AS_RECORDED, "the recorded one"))
+@takes(
+    INPUTS,
+    usual=dict.fromkeys(AS_RECORDED, "the recorded one"),
+    help={"image": "The picture that it was started from.", "mask": "The mask that it was painted with."},
+)
 def rerun(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A picture that holds its record.", show_default=False)],

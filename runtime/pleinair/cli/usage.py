@@ -21,7 +21,7 @@ EXAMPLES = {
     "pour": (
         "pleinair pour model.safetensors my-model",
         "pleinair pour v2.safetensors my-model --prediction v_prediction",
-        "pleinair pour turbo.safetensors my-model --sampler euler --spacing trailing",
+        "pleinair pour turbo.safetensors my-turbo --timestep-spacing trailing",
     ),
     "info": ("pleinair info", "pleinair info my-bundle --verify"),
     "prompt": ('pleinair prompt "a (red:1.3) house BREAK night" --negative "snow"',),

@@ -1,6 +1,7 @@
 """In which precision a network computes: unless asked for one, the fastest that a device has and a picture survives."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from pleinair.bundle.opening import Bundle
 from pleinair.checks import one_of, shown
@@ -17,11 +18,19 @@ FASTEST: dict[tuple[str, str], dict[str, str]] = {
     ("GPU", "f16"): {"text": "f16", "unet": "f16", "vae": "f16", "upscaler": "f16"},
     ("NPU", "f16"): {"text": "f16", "unet": "f16", "vae": "f16", "upscaler": "f16"},
 }
-# A component's key of its config.json, and the values with which its activations leave float16's range. transformers
-# keeps layers of T5 in float32 for that, diffusers a VAE that says `force_upcast`, as one does that says nothing.
-OVERFLOWS: dict[str, tuple[str, tuple[object, ...]]] = {
-    "text": ("model_type", ("t5",)),
-    "vae": ("force_upcast", (True, None)),
+
+
+class Overflow(NamedTuple):
+    """A key of a component's config.json, and the values with which its activations leave float16's range."""
+
+    key: str
+    values: tuple[object, ...]
+
+
+# transformers keeps layers of T5 in float32, diffusers a VAE that says `force_upcast`, as one does that says nothing.
+OVERFLOWS = {
+    "text": Overflow(key="model_type", values=("t5",)),
+    "vae": Overflow(key="force_upcast", values=(True, None)),
 }
 
 
@@ -54,8 +63,7 @@ def survives_f16(bundle: Bundle, graph: str) -> bool:
     if part not in OVERFLOWS or name not in bundle.manifest.files:
         return True
     config = parse_json(bundle.files.read(name, CONFIG), bundle.path / name, RequestError, "export the model again")
-    key, values = OVERFLOWS[part]
-    return config.get(key) not in values
+    return config.get(OVERFLOWS[part].key) not in OVERFLOWS[part].values
 
 
 def check_offered(precision: str, offered: tuple[str, ...], device: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from pleinair.errors import RequestError
 from pleinair.files import embedded, exif, foreign, xmp
-from pleinair.files.foreign.record import parsed, shown, whole
+from pleinair.files.foreign.record import parsed, shown, whole_or_none
 from pleinair.files.xmp import MAX_SEGMENT
 from pleinair.request.option import Option
 from pleinair.request.options import FILES, OPTIONS
@@ -261,7 +261,7 @@ def _our_options(ours: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]
     if odd:
         warnings.append(f"not followed, of no known kind: {', '.join(map(shown, odd[:8]))}")
     options = {name: value for name, value in options.items() if name not in odd}
-    if whole(ours.get("seed")) is not None:
+    if whole_or_none(ours.get("seed")) is not None:
         options["seed"] = ours["seed"]
     if ours["negative"] == "" and ours.get("negative_said") is True:
         options["negative"] = ""

@@ -14,12 +14,12 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from PIL.Image import Image
 
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import RequestError, ResourceError
 from pleinair.files.metadata import left_out, of_job, save_options, settings_json
 
 LARGEST_WEBP = 16383  # pixels a side
-SHOWN = 120  # characters of a name that an error quotes
+SHOWN = 120  # characters of a reason that an error quotes
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 ARRAYS = ".npz"
 
@@ -45,7 +45,7 @@ def planned_files(output: Path | None, prompt: str, seeds: tuple[int, ...], over
         files = free_names(Path(f"{slug(prompt)}-{seed}.png") for seed in seeds)
     elif output.suffix.lower() not in {*PICTURES, ARRAYS}:
         raise RequestError(
-            f"cannot write '{_shown(output)}': its name must end in .png, .jpg, .webp or .npz; rename it"
+            f"cannot write '{shown_path(output)}': its name must end in .png, .jpg, .webp or .npz; rename it"
         )
     elif output.suffix.lower() == ARRAYS or len(seeds) == 1:
         files = [output]
@@ -73,12 +73,12 @@ def check_free(file: Path, overwrite: bool) -> None:
     if there is None:
         return
     if file.is_dir():
-        raise ResourceError(f"'{_shown(file)}' is a folder; name a file in it with -o")
+        raise ResourceError(f"'{shown_path(file)}' is a folder; name a file in it with -o")
     if not stat.S_ISREG(there.st_mode) and not stat.S_ISLNK(there.st_mode):
-        raise ResourceError(f"'{_shown(file)}' is not an ordinary file; choose another name with -o")
+        raise ResourceError(f"'{shown_path(file)}' is not an ordinary file; choose another name with -o")
     if not overwrite:
         raise ResourceError(
-            f"'{_shown(file)}' exists; choose another name with -o, or replace it with --force"
+            f"'{shown_path(file)}' exists; choose another name with -o, or replace it with --force"
             " (in Python: overwrite=True)"
         )
 
@@ -90,7 +90,7 @@ def check_apart(files: Iterable[Path]) -> None:
         name = folded(file)
         if name in seen:
             raise RequestError(
-                f"'{_shown(seen[name])}' and '{_shown(file)}' are one file; name one of them differently"
+                f"'{shown_path(seen[name])}' and '{shown_path(file)}' are one file; name one of them differently"
             )
         seen[name] = file
 
@@ -108,11 +108,7 @@ def standing(file: Path) -> os.stat_result | None:
         return None
     except (OSError, ValueError) as error:  # ValueError: a NUL, or what no file name can hold
         why = getattr(error, "strerror", None) or one_line(error, SHOWN)
-        raise ResourceError(f"cannot write '{_shown(file)}' ({why}); check the path or choose another -o") from None
-
-
-def _shown(file: Path) -> str:
-    return one_line(file, SHOWN, end=True)
+        raise ResourceError(f"cannot write '{shown_path(file)}' ({why}); check the path or choose another -o") from None
 
 
 def write(result: Finished, files: list[Path], overwrite: bool, metadata: bool = True) -> list[Path]:
@@ -159,7 +155,7 @@ def whole_file(file: Path, overwrite: bool, written: list[Path]) -> Iterator[Bin
         written.append(_place(temporary, file, overwrite))
     except OSError as error:
         raise ResourceError(
-            f"cannot write '{_shown(file)}' ({error.strerror or error}); free space or choose another -o"
+            f"cannot write '{shown_path(file)}' ({error.strerror or error}); free space or choose another -o"
         ) from None
     finally:
         with contextlib.suppress(OSError):
@@ -188,12 +184,12 @@ def _place(temporary: Path, file: Path, overwrite: bool) -> Path:
 def check_folder(folder: Path) -> None:
     """Raise ResourceError where nothing can be written in a folder."""
     if not folder.is_dir():
-        raise ResourceError(f"no folder '{_shown(folder)}'; create it, or choose another -o")
+        raise ResourceError(f"no folder '{shown_path(folder)}'; create it, or choose another -o")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ResourceError(f"cannot write in '{_shown(folder)}' ({error.strerror}); choose another -o") from None
+        raise ResourceError(f"cannot write in '{shown_path(folder)}' ({error.strerror}); choose another -o") from None
 
 
 def beside(file: Path) -> Iterator[Path]:

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import NetworkError, ResourceError
 from pleinair.library import hub
 from pleinair.library.repository import Repository, whole
@@ -67,4 +67,4 @@ def unwritable(folder: Path, error: OSError) -> ResourceError:
     full = f"free some disk space, {hub.AGAIN}"
     remedy = full if error.errno in FULL else "check its permissions, or choose another --to"
     why = one_line(error.strerror or error, 120)
-    return ResourceError(f"cannot write '{one_line(folder, 120, end=True)}' ({why}); {remedy}")
+    return ResourceError(f"cannot write '{shown_path(folder)}' ({why}); {remedy}")

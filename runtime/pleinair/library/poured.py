@@ -19,7 +19,7 @@ from pleinair.engines.engine import usual_format
 from pleinair.errors import PleinairError, RequestError
 from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.pour import PourProgress, looking, pour
-from pleinair.sources.folder import STEMS, TEXT, known_family, read_index
+from pleinair.sources.folder import LARGEST_TOKENIZER, STEMS, known_family, read_index
 from pleinair.sources.hub_cache import snapshot_of, usual_name
 from pleinair.sources.settings import SETTINGS
 from pleinair.sources.weight_files import DOWNLOAD, weight_files
@@ -175,7 +175,7 @@ def content_of(source: Path) -> str:
 def pieces(file: Path, is_weights: bool) -> Iterator[bytes]:
     """What tells a file from others: all of a small one; of weights, the names and some numbers of each tensor."""
     if not is_weights:
-        yield read_file(file, TEXT, RequestError, DOWNLOAD)
+        yield read_file(file, LARGEST_TOKENIZER, RequestError, DOWNLOAD)
         return
     checkpoint = Checkpoint([file])
     yield json.dumps(checkpoint.metadata, sort_keys=True).encode()

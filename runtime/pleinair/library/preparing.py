@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pleinair.adopting.adopt import judged, written
 from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import Bundle, open_bundle
-from pleinair.checks import one_line
+from pleinair.checks import shown_path
 from pleinair.engines.engine import usual_format
 from pleinair.errors import ResourceError
 from pleinair.library import choosing
@@ -54,7 +54,7 @@ def other_weights(found: Brought, weights: str | None) -> Iterator[PourProgress]
         return
     if bundle.manifest.origin.command.startswith(COMMAND):
         raise ResourceError(
-            f"'{found.origin.id}' is here with {there} weights, in '{one_line(found.model, 120, end=True)}'; for"
+            f"'{found.origin.id}' is here with {there} weights, in '{shown_path(found.model)}'; for"
             f" {weights} ones choose another --to, or remove it (pleinair models rm)"
         )
     yield PourProgress(

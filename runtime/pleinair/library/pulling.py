@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from pleinair.bundle.manifest import MANIFEST
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.engines.engine import ENGINES, installed, usual_format
 from pleinair.errors import BundleError, NetworkError, RequestError, ResourceError
 from pleinair.library import choosing, hub
@@ -237,8 +237,7 @@ def check_free(folder: Path) -> None:
     found = read_origin(folder)
     what = f"holds {found.id} at {found.revision[:12]}" if found else "exists"
     raise ResourceError(
-        f"'{one_line(folder, 120, end=True)}' {what} and is left alone; choose another --to, or remove it"
-        " (pleinair models rm)"
+        f"'{shown_path(folder)}' {what} and is left alone; choose another --to, or remove it (pleinair models rm)"
     )
 
 
@@ -279,6 +278,6 @@ def check_room(repository: Repository, names: list[str], stage: Path) -> None:
     free = shutil.disk_usage(stage).free
     if free < missing:
         raise ResourceError(
-            f"'{repository.id}' needs another {missing / 1e9:.1f} GB in '{one_line(stage.parent, 120, end=True)}' and"
+            f"'{repository.id}' needs another {missing / 1e9:.1f} GB in '{shown_path(stage.parent)}' and"
             f" {free / 1e9:.1f} GB are free; free some disk space, or choose another disk with --to"
         )

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from pleinair.bundle.manifest import MANIFEST
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError, RequestError, ResourceError
 from pleinair.library.listing import Download, checked_folder, downloads
 from pleinair.sources.origins import ORIGIN
@@ -48,6 +48,6 @@ def remove(folder: Path) -> None:
             shutil.rmtree(left)
     except OSError as error:
         raise ResourceError(
-            f"cannot remove '{one_line(folder, 120, end=True)}' ({error.strerror or error}); close the programs that"
+            f"cannot remove '{shown_path(folder)}' ({error.strerror or error}); close the programs that"
             " use it, and check its permissions"
         ) from None

@@ -17,7 +17,8 @@ from math import inf, isclose
 
 import numpy as np
 
-from pleinair.checks import number
+from pleinair.bundle.manifest import MAX_GUIDANCE
+from pleinair.checks import Range, number
 from pleinair.errors import RequestError
 from pleinair.network.feeds import CHANNELS, Told, stacked_rows
 from pleinair.sampling.path import Point
@@ -28,15 +29,15 @@ Network = Callable[[np.ndarray, Point, int, Told], np.ndarray]  # latents, where
 EACH = (1, 2, 3)  # the axes of one picture in a batch (B, C, h, w)
 LATENT_REACH = 3.5  # latents are scaled to unit variance: next to nothing lies beyond
 TINY = 1e-20
-RANGES = {  # field of Guidance -> least, most, and what people choose
-    "scale": (0, 100, "1 turns it off, 7.5 is usual"),
-    "rescale": (0, 1, "0 is off, 0.7 is usual"),
-    "start": (0, 1),
-    "end": (0, 1),
-    "threshold": (0.5, 1, "0.995 is usual"),
-    "ceiling": (1, inf),
-    "parallel": (0, 1, "1 is ordinary guidance, 0 keeps colours calm"),
-    "image": (1, 100, "1.5 is usual"),
+RANGES = {  # of the fields of Guidance
+    "scale": Range(0, MAX_GUIDANCE, usual="1 turns it off, 7.5 is usual"),
+    "rescale": Range(0, 1, usual="0 is off, 0.7 is usual"),
+    "start": Range(0, 1),
+    "end": Range(0, 1),
+    "threshold": Range(0.5, 1, usual="0.995 is usual"),
+    "ceiling": Range(1, inf),
+    "parallel": Range(0, 1, usual="1 is ordinary guidance, 0 keeps colours calm"),
+    "image": Range(1, MAX_GUIDANCE, usual="1.5 is usual"),
 }
 NAMES = {  # as errors call them
     "scale": "guidance",
@@ -159,6 +160,19 @@ METHODS = {
 }
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """The feeds of each network call, and what they were made for."""
+
+    guide: Guide
+    pictures: int
+    contrast: bool
+    calls: list[Told]
+
+    def suits(self, guide: Guide, pictures: int, contrast: bool) -> bool:
+        return self.guide is guide and (self.pictures, self.contrast) == (pictures, contrast)
+
+
 class Guided:
     """A guided network: callable(x (B, C, h, w), point, step from 0) -> x0, told `guide(step)` at each of `steps`.
 
@@ -184,7 +198,7 @@ class Guided:
         self._steps = steps
         told = {len(self._rows(step)) for step in range(steps)}
         self._together = len(told) == 1 and not guidance.two_calls
-        self._prepared: tuple[Guide, int, bool, list[Told]] | None = None  # for the last guide
+        self._prepared: Prepared | None = None  # for the last guide
 
     def __call__(self, x: np.ndarray, point: Point, step: int) -> np.ndarray:
         guide, guidance, contrast = self._guide(step), self._guidance, self._contrasts(step)
@@ -204,11 +218,11 @@ class Guided:
     def calls(self, step: int, pictures: int) -> list[Told]:
         """The feeds of each network call of a step, rows for every picture; made once for as long as they hold."""
         guide, contrast = self._guide(step), self._contrasts(step)
-        if self._prepared is None or self._prepared[0] is not guide or self._prepared[1:3] != (pictures, contrast):
+        if self._prepared is None or not self._prepared.suits(guide, pictures, contrast):
             rows = self._method.rows(guide, contrast)
             calls = [rows] if self._together else [[row] for row in rows]
-            self._prepared = guide, pictures, contrast, [stacked_rows(each, pictures) for each in calls]
-        return self._prepared[3]
+            self._prepared = Prepared(guide, pictures, contrast, [stacked_rows(each, pictures) for each in calls])
+        return self._prepared.calls
 
     def _rows(self, step: int) -> list[Told]:
         return self._method.rows(self._guide(step), self._contrasts(step))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from pleinair.checks import one_line, one_of, whole
+from pleinair.checks import one_of, shown_path, whole
 from pleinair.errors import PleinairError, RequestError, ResourceError
 from pleinair.system.files import read_file
 
@@ -24,7 +24,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SHOWN = 80  # characters of a file name that an error quotes
+SHOWN = 80  # characters of a reason that an error quotes
 FITS = ("crop", "stretch")
 PictureSource = str | Path | bytes | Image.Image | np.ndarray
 
@@ -44,7 +44,7 @@ def open_picture(source: PictureSource) -> Image.Image:
         return _decoded(bytes(source), "the picture")
     if isinstance(source, str | Path):
         data = read_file(Path(source), MAX_BYTES, RequestError, "check the path, or give a PNG, JPEG or WebP")
-        return _decoded(data, f"'{_shown(source)}'")
+        return _decoded(data, f"'{shown_path(source)}'")
     raise RequestError(f"a picture cannot be a {type(source).__name__}; give a file, bytes, a PIL image or an array")
 
 
@@ -174,8 +174,3 @@ def _unreadable(name: str, error: Exception) -> PleinairError:
         return ResourceError(f"not enough memory to open {name}; make it smaller first")
     why = " ".join(str(error).split())[:SHOWN] or type(error).__name__
     return RequestError(f"{name} is damaged or of an unknown kind ({why}); save it again as PNG")
-
-
-def _shown(source: str | Path) -> str:
-    """A file name as an error quotes it: one line, and not a long one."""
-    return one_line(source, SHOWN, end=True)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pleinair.checks import one_line, shown
+from pleinair.checks import one_line, shown, shown_path
 from pleinair.errors import ExportError
 from pleinair.pouring.scales import LAYOUT, LAYOUTS, check_layouts, scales_in, spread
 from pleinair.sources.pickled import is_pickle
@@ -89,7 +89,7 @@ class Checkpoint(Mapping[str, Stored]):
             with file.open("rb") as stream:
                 pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
-            where = one_line(file, 120, end=True)
+            where = shown_path(file)
             raise ExportError(f"cannot read '{where}' ({one_line(error, 80)}); check the file") from None
         self._files.append(pages)
         for own, tensor in tensors.items():
@@ -109,7 +109,7 @@ class Checkpoint(Mapping[str, Stored]):
         """Those of a safetensors file."""
         header, size, data = read_header(file)
         self.metadata |= read_metadata(file)
-        where = one_line(file, 120, end=True)
+        where = shown_path(file)
         ends = [check_entry(where, name, entry, data) for name, entry in header.items()]
         if not ends or max(ends) != data:
             raise ExportError(f"'{where}' is damaged or cut short ({size} bytes); {DOWNLOAD}")

@@ -16,7 +16,7 @@ class Way:
     steps: int = 4
 
 
-LAST = "--sampler euler --spacing trailing --steps {steps}"  # from the last timestep on, without guidance
+LAST = "--sampler euler --timestep-spacing trailing --steps {steps}"  # from the last timestep on, without guidance
 ONE = {  # those of one step -> their options
     "Lightning": "--sampler euler --prediction sample",
     "Hyper-SD": "--sampler lcm --timesteps 800 --guidance 1",
@@ -38,7 +38,7 @@ def note_on(defaults: Defaults, *texts: str) -> str:
     if way is None:
         return (
             f"it paints {defaults.steps} steps with guidance {defaults.guidance:g}: weights do not show whether a model"
-            " was distilled to fewer; if this one was, pour it with --spacing trailing --steps 4"
+            " was distilled to fewer; if this one was, pour it with --timestep-spacing trailing --steps 4"
         )
     told = STEPS.search(text)
     steps = int(told[1]) if told else way.steps

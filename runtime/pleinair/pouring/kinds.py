@@ -103,16 +103,6 @@ FOUR, FIVE, SEVEN, EIGHT, NINE = (Mark("unet.conv_in.weight", 1, channels) for c
 PAINTS, PAINTS_NOT = Mark("unet.conv_in.weight"), Mark("unet.conv_in.weight", absent=True)
 UNREAD = Mark("text_encoder*", absent=True)
 ADAPTERS = ("*lora_*", "*.lora_A.*", "*.hada_w*", "*.lokr_w*", "*.oft_*", "*dora_scale*")
-STRANGERS = {  # a tensor of what is no such model -> what that is, and what to do with it
-    "*.time_stack.*": ("Stable Video Diffusion", OTHER),
-    "*motion_modules.*": ("a motion module (AnimateDiff)", OF_MODEL),
-    "*ip_adapter.*": ("an IP-Adapter, which is not supported", OF_MODEL),
-    "*adaln_single.linear.weight": ("PixArt", FOLDER),
-    "emb_params": ("a textual inversion, not a model", AS_WORD),
-    "clip_g": ("a textual inversion, not a model", AS_WORD),
-    "conv_first.weight": ("an upscaler", "export it with PyTorch: pleinair export FILE OUT"),
-    "text_model.encoder.layers.0.*": ("a text encoder alone", "choose a file of the whole model"),
-}
 PACKED = ("*.quant_state.*", "*.absmax", "*.quant_map", "*.qweight", "*.wscales")
 TINY = ("*decoder.layers.0.weight", "first_stage_model.decoder.1.weight", "vae.decoder.1.weight")  # of TAESD
 TOLD = Mark("unet.time_embedding.cond_proj.weight", 1, 256)
@@ -142,7 +132,16 @@ KINDS = (  # the first whose marks are all seen: what is more particular stands 
     ),
     FileKind("Stable Diffusion 3", (Mark("*joint_blocks.0.context_block.*"),), remedy=FOLDER),
     FileKind("Stable Diffusion 3", (Mark("*pos_embed.proj.weight"), Mark("*.attn.add_k_proj.weight")), remedy=FOLDER),
-    *(FileKind(what, (Mark(name),), remedy=remedy) for name, (what, remedy) in STRANGERS.items()),
+    FileKind("Stable Video Diffusion", (Mark("*.time_stack.*"),), remedy=OTHER),
+    FileKind("a motion module (AnimateDiff)", (Mark("*motion_modules.*"),), remedy=OF_MODEL),
+    FileKind("an IP-Adapter, which is not supported", (Mark("*ip_adapter.*"),), remedy=OF_MODEL),
+    FileKind("PixArt", (Mark("*adaln_single.linear.weight"),), remedy=FOLDER),
+    FileKind("a textual inversion, not a model", (Mark("emb_params"),), remedy=AS_WORD),
+    FileKind("a textual inversion, not a model", (Mark("clip_g"),), remedy=AS_WORD),
+    FileKind("an upscaler", (Mark("conv_first.weight"),), remedy="export it with PyTorch: pleinair export FILE OUT"),
+    FileKind(
+        "a text encoder alone", (Mark("text_model.encoder.layers.0.*"),), remedy="choose a file of the whole model"
+    ),
     *(FileKind("a model of packed 4-bit or 8-bit weights", (Mark(name),), remedy=WIDER) for name in PACKED),
     FileKind("Stable Diffusion unCLIP", (SD2, Mark(TOLD_SIZES)), remedy=OTHER),
     FileKind("Stable Diffusion unCLIP", (Mark("noise_augmentor.*"),), remedy=OTHER),

@@ -61,18 +61,18 @@ def pour(
     unet: str | Path | None = None,
     prediction: str | None = None,
     sampler: str | None = None,
-    spacing: str | None = None,
+    timestep_spacing: str | None = None,
     defaults: Mapping[str, Any] | None = None,
     force: bool = False,
     allow_pickle: bool = False,
 ) -> Iterator[PourProgress]:
     """Pour a single file of weights or a diffusers folder into the bundle OUT, yielding before every step.
 
-    `vae` and `unet` are files whose VAE and UNet take the place of the model's, `prediction` and `spacing` what its
-    scheduler config is to say, `sampler` and `defaults` what it is painted with unless told, as in pleinair.json. With
-    `allow_pickle` each file may be a pickle, of which the weights are read and nothing is run. OUT appears when the
-    generator is exhausted; closed, failed or killed earlier, whatever was there is untouched. Raises RequestError,
-    ExportError (not a model that fits, or damaged), ResourceError.
+    `vae` and `unet` are files whose VAE and UNet take the place of the model's, `prediction` and `timestep_spacing`
+    what its scheduler config is to say, `sampler` and `defaults` what it is painted with unless told, as in
+    pleinair.json. With `allow_pickle` each file may be a pickle, of which the weights are read and nothing is run. OUT
+    appears when the generator is exhausted; closed, failed or killed earlier, whatever was there is untouched. Raises
+    RequestError, ExportError (not a model that fits, or damaged), ResourceError.
     """
     if not formats or not set(formats) <= set(FORMATS):
         raise RequestError(
@@ -86,7 +86,10 @@ def pour(
         if not source.exists():
             raise absent(str(source))
         check_apart(out, source.resolve())
-        found = opened(source, vae, PourSettings(prediction, sampler, spacing, defaults or {}), unet, allow_pickle)
+        settings = PourSettings(
+            prediction=prediction, sampler=sampler, timestep_spacing=timestep_spacing, defaults=defaults or {}
+        )
+        found = opened(source, vae, settings, unet, allow_pickle)
         empty_graphs = graphs_for(found, formats, weights)
         total = sum(empty.size for empty in empty_graphs)
     with staged(out, force, total + ROOM) as stage:

@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import ExportError, RequestError
 from pleinair.pouring import distilled, names
 from pleinair.pouring.checkpoints import NARROW, STORED, Checkpoint, Shape, widened
@@ -19,16 +19,16 @@ from pleinair.pouring.vaes import Vae, config_of, find_vae
 from pleinair.sources.architectures import ARCHITECTURES, CLIP, SAID
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described
-from pleinair.sources.families import PROJECTED_TEXT, TEXT, UNET, VAE, Component, Family, family_of
+from pleinair.sources.families import CLIP_TEXT, PROJECTED_TEXT, UNET, VAE, Component, Family, family_of
 from pleinair.sources.folder import Source
 from pleinair.sources.schedulers import as_walked
 from pleinair.sources.settings import Settings, bundle_name
 from pleinair.sources.weight_files import COUNTED
 
-PARTS = {part.folder: part for part in (TEXT, PROJECTED_TEXT, UNET)}
+PARTS = {part.folder: part for part in (CLIP_TEXT, PROJECTED_TEXT, UNET)}
 PLACES: dict[str, tuple[tuple[str, Rules], ...]] = {  # component -> what its names begin with, and what renames them
     UNET.folder: (("model.diffusion_model.", names.unet), ("unet.", names.same)),
-    TEXT.folder: (
+    CLIP_TEXT.folder: (
         ("cond_stage_model.transformer.", names.same),
         ("cond_stage_model.model.", names.open_clip),
         ("conditioner.embedders.0.transformer.", names.same),
@@ -115,7 +115,7 @@ def open_file(file: Path, told: PourSettings, vae: Vae | None) -> SingleFile:
 def open_unet(file: Path) -> Named:
     """The UNet in a file of its own, or out of a whole model; raises RequestError and ExportError."""
     if not file.is_file():
-        raise RequestError(f"no file '{one_line(file, 120, end=True)}'; check the path after --unet")
+        raise RequestError(f"no file '{shown_path(file)}'; check the path after --unet")
     checkpoint, shown = Checkpoint([file]), one_line(file.name, 80)
     check_kinds(checkpoint, shown)
     kind_of(shapes_of(checkpoint), shown, fine=UNET_ALONE)

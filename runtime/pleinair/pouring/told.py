@@ -12,24 +12,24 @@ PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
 @dataclass(frozen=True)
 class PourSettings:
-    """What the network predicts, the sampler and the spacing of its timesteps, and `defaults` as in pleinair.json."""
+    """What the network predicts, the sampler, the spacing of its timesteps, and `defaults` as in pleinair.json."""
 
     prediction: str | None = None
     sampler: str | None = None
-    spacing: str | None = None
+    timestep_spacing: str | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise RequestError for a prediction or a spacing that no scheduler config names."""
         if self.prediction is not None:
             one_of("prediction", self.prediction, PREDICTIONS)
-        if self.spacing is not None:
-            one_of("spacing", self.spacing, TIMESTEP_SPACINGS)
+        if self.timestep_spacing is not None:
+            one_of("timestep spacing", self.timestep_spacing, TIMESTEP_SPACINGS)
 
     @property
     def scheduler(self) -> dict[str, Any]:
         """What is said of a scheduler config; networks that predict the picture begin at the last timestep."""
-        spacing = self.spacing or ("trailing" if self.prediction == "sample" else None)
+        spacing = self.timestep_spacing or ("trailing" if self.prediction == "sample" else None)
         said = {"prediction_type": self.prediction, "timestep_spacing": spacing}
         return {key: value for key, value in said.items() if value is not None}
 

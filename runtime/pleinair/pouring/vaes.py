@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import ExportError, RequestError
 from pleinair.pouring import names
 from pleinair.pouring.checkpoints import Checkpoint
@@ -56,7 +56,7 @@ def find_vae(checkpoint: Checkpoint, prefixes: tuple[str, ...] = PREFIXES) -> Va
 def open_vae(file: Path) -> Vae:
     """A VAE in a file of its own, or out of a whole model; raises RequestError and ExportError."""
     if not file.is_file():
-        raise RequestError(f"no file '{one_line(file, 120, end=True)}'; check the path after --vae")
+        raise RequestError(f"no file '{shown_path(file)}'; check the path after --vae")
     found = find_vae(open_halves(file), (*PREFIXES, ""))
     if found is None:
         raise ExportError(f"'{one_line(file.name, 80)}' holds no VAE; give another file with --vae")

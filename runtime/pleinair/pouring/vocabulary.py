@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError, ExportError, RequestError
 from pleinair.pouring.tokenizer_graph import LENGTH, write_graph
 from pleinair.sources.describing import Tokens
-from pleinair.sources.folder import TEXT
+from pleinair.sources.folder import LARGEST_TOKENIZER
 from pleinair.sources.small_files import write_json
 from pleinair.system.files import CONFIG, read_file, read_json
 from pleinair.text.tokenizer import LARGEST, NORMALIZER, WORDS, read_tokenizer
@@ -49,11 +49,11 @@ def copy(source: Path, target: Path) -> None:
     names = {each.name for each in texts}
     if "tokenizer.json" not in names and not {"vocab.json", "merges.txt"} <= names:
         raise RequestError(
-            f"'{one_line(source, 120, end=True)}' is no tokenizer folder (no tokenizer.json, and not both vocab.json"
+            f"'{shown_path(source)}' is no tokenizer folder (no tokenizer.json, and not both vocab.json"
             " and merges.txt); give a folder that is"
         )
     for each in texts:
-        (target / each.name).write_bytes(read_file(each, TEXT, ExportError, DOWNLOAD))
+        (target / each.name).write_bytes(read_file(each, LARGEST_TOKENIZER, ExportError, DOWNLOAD))
 
 
 def write_shipped(target: Path, length: int, pad: str) -> None:
@@ -117,9 +117,9 @@ def complete(target: Path) -> dict[str, Any]:
     """Write whichever of the three files is absent from the others; returns the model that tokenizer.json holds."""
     whole, vocabulary, merges = (target / name for name in ("tokenizer.json", "vocab.json", "merges.txt"))
     if not whole.exists():
-        lines = read_file(merges, TEXT, ExportError, DOWNLOAD).decode("utf-8", "replace").splitlines()
+        lines = read_file(merges, LARGEST_TOKENIZER, ExportError, DOWNLOAD).decode("utf-8", "replace").splitlines()
         pairs = [line for line in lines if line and not line.startswith("#version")]
-        made = clip(read_json(vocabulary, TEXT, ExportError, DOWNLOAD), pairs)
+        made = clip(read_json(vocabulary, LARGEST_TOKENIZER, ExportError, DOWNLOAD), pairs)
         whole.write_text(json.dumps(made, ensure_ascii=False, indent=2), encoding="utf-8")
     model = checked(whole)["model"]
     if not vocabulary.exists():

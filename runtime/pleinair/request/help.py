@@ -17,7 +17,7 @@ them.
 An option has one name in Python (`pipe.generate("a boat", guidance=7)`) and in lists of prompts
 (`{"prompt": "a boat", "guidance": 7}`), and nearly the same one on the command line. Numbers may be text everywhere,
 and lists of numbers too: `sigmas="14.6,3.2,0.7"`. *Without* says what holds where an option is left out, *needs*
-without which others it has no effect, and *A1111* its field in the text that A1111's web UI writes and reads.
+names options without which it has no effect, and *A1111* its field in the text that A1111's web UI writes and reads.
 """
 LOADING_PAGE = """
 ## Opening a model

@@ -37,12 +37,10 @@ class Loading:
     precision: str | None = option(
         None,
         Words((AUTO, *PRECISIONS)),
-        "What is computed in: auto, f32, bf16, f16; by component: unet=bf16,vae=f32.",
+        "Number format to compute in: auto, f32, bf16, f16; by component: unet=bf16,vae=f32.",
         usual="auto",
     )
-    memory: str = option(
-        MEMORY[0], Choice(MEMORY), "With low, each stage is done for all pictures, and then leaves memory."
-    )
+    memory: str = option(MEMORY[0], Choice(MEMORY), "low: finish each stage for all pictures, then free its memory.")
     verify: bool = option(True, Flag(), "Compare the model's files with their SHA-256.")
 
 

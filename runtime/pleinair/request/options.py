@@ -8,10 +8,11 @@ the field of its group is a field of the request. `keywords.py` repeats the name
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL.Image import Image
 
+from pleinair.bundle.manifest import MAX_SIDE, MAX_STEPS
 from pleinair.network import guidance
 from pleinair.pictures.masks import FILLS, MAX_RADIUS
 from pleinair.pictures.vae import SIDES
@@ -43,8 +44,6 @@ from pleinair.sampling.samplers import RANGES, SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
 
 MIN_SIDE = 8
-MAX_SIDE = 4096
-MAX_STEPS = 1000
 MAX_HIRES = 8.0
 MAX_SKIP = 100
 ENLARGERS = ("latent", "lanczos")
@@ -64,7 +63,7 @@ class Shorthand:
 
     size: str = option(None, Size(), "WIDTHxHEIGHT in pixels.", usual=MODELS)
     count: int = option(1, Whole(1, MAX_COUNT), "How many pictures, with consecutive seeds.")
-    panorama: bool = option(False, Flag(), "Left and right meet.")
+    panorama: bool = option(False, Flag(), "Make the left and right edges meet (a panorama).")
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,9 @@ class Picture:
 
     width: int = option(None, SIDE, "Pixels from left to right.", usual=MODELS, flag=None)
     height: int = option(None, SIDE, "Pixels from top to bottom.", usual=MODELS, flag=None)
-    tile: str | None = option(None, Axes(), "A texture: all borders meet.", a1111="Tiling", a1111_values={True: True})
+    tile: str | None = option(
+        None, Axes(), "Make all edges meet, as in a texture.", a1111="Tiling", a1111_values={True: True}
+    )
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Randomness:
     noise: str = option(
         NOISES[0],
         Choice(NOISES),
-        "Whose random numbers, philox being A1111's NV.",
+        "Which random numbers; philox is A1111's NV.",
         a1111="RNG",
         a1111_values={"torch": "CPU", "philox": "NV", "numpy": "NumPy"},
         recorded=True,
@@ -96,7 +97,9 @@ class Randomness:
         needs=("subseed_strength",),
         a1111="Variation seed",
     )
-    subseed_strength: float = option(0.0, SHARE, "How much of it.", needs=("subseed",), a1111="Variation seed strength")
+    subseed_strength: float = option(
+        0.0, SHARE, "Share of the second seed's noise.", needs=("subseed",), a1111="Variation seed strength"
+    )
 
 
 @dataclass(frozen=True)
@@ -178,9 +181,11 @@ class Guiding:
         1.0, GUIDING["end"], "Share of the steps after which it ends.", name="guidance_end", a1111="Guidance end"
     )
     threshold: float | None = option(
-        None, GUIDING["threshold"], "Dynamic thresholding: the percentile that counts as the reach."
+        None, GUIDING["threshold"], "Dynamic thresholding: the share of values that must lie within the limit."
     )
-    parallel: float = option(1.0, GUIDING["parallel"], "Share kept of the guidance that only saturates.")
+    parallel: float = option(
+        1.0, GUIDING["parallel"], "How much of the guidance that only strengthens colours is kept."
+    )
     two_calls: bool = option(False, Flag(), "Ask the network twice a step: less memory.")
     image: float | None = option(
         None,
@@ -205,7 +210,9 @@ class Canvas:
         needs=("image",),
         a1111="Denoising strength",
     )
-    mask: Image | None = option(None, InputPicture(), "White is repainted; of the picture's size.", needs=("image",))
+    mask: Image | None = option(
+        None, InputPicture(), "A mask of the picture's size; white is repainted.", needs=("image",)
+    )
     mask_blur: float = option(
         4.0, Real(0, MAX_RADIUS), "Soft edge of the mask in pixels.", needs=MASKED, a1111="Mask blur", recorded=True
     )
@@ -272,11 +279,19 @@ class Hires:
 class SecondPass:
     """What the steps of a second pass have of their own."""
 
-    count: int = option(None, PASS, "Its steps.", usual=FIRST, name="hires_steps", needs=SECOND, a1111="Hires steps")
+    count: int = option(
+        None,
+        PASS,
+        "Steps of the second pass.",
+        usual=FIRST,
+        name="hires_steps",
+        needs=SECOND,
+        a1111="Hires steps",
+    )
     sampler: str = option(
         None,
         SAMPLER,
-        "Its sampler.",
+        "Sampler of the second pass.",
         usual=FIRST,
         name="hires_sampler",
         needs=SECOND,
@@ -286,19 +301,21 @@ class SecondPass:
     spacing: str = option(
         None,
         SPACING,
-        "Its spacing.",
+        "Spacing of the second pass.",
         usual=FIRST,
         name="hires_spacing",
         needs=SECOND,
         a1111="Hires schedule type",
         a1111_values=SCHEDULE_TYPES,
     )
-    eta: float = option(None, ETA, "Its eta.", usual=FIRST, name="hires_eta", needs=SECOND, by_sampler=True)
+    eta: float = option(
+        None, ETA, "eta of the second pass.", usual=FIRST, name="hires_eta", needs=SECOND, by_sampler=True
+    )
     s_churn: float = option(
-        None, S_CHURN, "Its s_churn.", usual=FIRST, name="hires_s_churn", needs=SECOND, by_sampler=True
+        None, S_CHURN, "s_churn of the second pass.", usual=FIRST, name="hires_s_churn", needs=SECOND, by_sampler=True
     )
     s_noise: float = option(
-        None, S_NOISE, "Its s_noise.", usual=FIRST, name="hires_s_noise", needs=SECOND, by_sampler=True
+        None, S_NOISE, "s_noise of the second pass.", usual=FIRST, name="hires_s_noise", needs=SECOND, by_sampler=True
     )
 
 
@@ -324,23 +341,30 @@ class Finish:
     upscale: Path | None = option(None, Folder(), "Upscaler bundle for the finished picture.")
 
 
-GROUPS = {  # group -> panel of the command line's help, and where a request has it
-    Shorthand: ("Picture", None),
-    Picture: ("Picture", ()),
-    Randomness: ("Picture", ("random",)),
-    Work: ("Picture", ()),
-    Steps: ("Steps", ("steps",)),
-    Text: ("Text", ()),
-    Guiding: ("Guidance", ("guidance",)),
-    Canvas: ("Start from a picture", ("canvas",)),
-    Hires: ("Larger pictures", ("hires",)),
-    SecondPass: ("Larger pictures", ("hires", "steps")),
-    Refining: ("Steps", ("refining",)),
-    Finish: ("Larger pictures", ()),
+class Place(NamedTuple):
+    """Where the command line's help shows a group of options, and where a request has it."""
+
+    panel: str
+    path: tuple[str, ...] | None
+
+
+GROUPS = {
+    Shorthand: Place(panel="Picture", path=None),
+    Picture: Place(panel="Picture", path=()),
+    Randomness: Place(panel="Picture", path=("random",)),
+    Work: Place(panel="Picture", path=()),
+    Steps: Place(panel="Steps", path=("steps",)),
+    Text: Place(panel="Text", path=()),
+    Guiding: Place(panel="Guidance", path=("guidance",)),
+    Canvas: Place(panel="Start from a picture", path=("canvas",)),
+    Hires: Place(panel="Larger pictures", path=("hires",)),
+    SecondPass: Place(panel="Larger pictures", path=("hires", "steps")),
+    Refining: Place(panel="Steps", path=("refining",)),
+    Finish: Place(panel="Larger pictures", path=()),
 }
 
 
-OPTIONS = {each.name: each for group, (panel, path) in GROUPS.items() for each in options_of(group, panel, path)}
+OPTIONS = {each.name: each for group, place in GROUPS.items() for each in options_of(group, *place)}
 BY_SAMPLER = {name: each for name, each in OPTIONS.items() if each.by_sampler and each.group is Steps}
 FILES = tuple(name for name, each in OPTIONS.items() if each.type.file)  # which no record holds
 PARAMETERS = ("prompt", "negative")  # which Python has beside the options

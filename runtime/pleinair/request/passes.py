@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from pleinair.bundle.manifest import MAX_STEPS
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import whole
 from pleinair.errors import BundleError, RequestError
 from pleinair.request.options import (
     BY_SAMPLER,
     ENLARGERS,
-    MAX_STEPS,
     Canvas,
     Hires,
     Refining,

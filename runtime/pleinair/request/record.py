@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL.Image import Image
@@ -49,8 +49,8 @@ def modern(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a record of any age under the names and values that they have here."""
     found = {}
     for name, value in settings.items():
-        new, turned = OLD.get(name, (name, {}))
-        found[new] = turned[value] if isinstance(value, bool) and value in turned else value
+        here = OLD.get(name, Renamed(name, {}))
+        found[here.name] = here.values.get(value, value) if isinstance(value, bool) else value
     return found
 
 
@@ -145,4 +145,13 @@ def digest_of_pixels(picture: Image) -> str:
 
 APART = ("prompt", "negative", "seed", "spacing", "hires_spacing")  # what `asked_for` says itself
 WORDS = {"enlarger": of_enlarger, "tile": of_tile}  # option -> what the record has for its value
-OLD = {"together": ("two_calls", {True: False, False: True})}  # name in older records -> name and values here
+
+
+class Renamed(NamedTuple):
+    """What an option of older records is called here, and what its values are."""
+
+    name: str
+    values: dict[bool, bool]
+
+
+OLD = {"together": Renamed(name="two_calls", values={True: False, False: True})}

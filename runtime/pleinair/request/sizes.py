@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pleinair.bundle.manifest import Latents
+from pleinair.bundle.manifest import MAX_SIDE, Latents
 from pleinair.bundle.opening import Bundle
 from pleinair.checks import whole
 from pleinair.errors import RequestError
-from pleinair.request.options import MAX_SIDE, Canvas
+from pleinair.request.options import Canvas
 
 
 def size_of(bundle: Bundle, given: Mapping[str, Any], canvas: Canvas | None) -> tuple[int, int]:

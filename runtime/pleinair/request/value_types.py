@@ -19,7 +19,7 @@ MAX_FILES = 1000
 class ValueType:
     """What all kinds have, as most of them have it."""
 
-    flag: ClassVar[type] = str  # what the command line takes
+    typed_as: ClassVar[type] = str  # what the command line takes
     choices: tuple[str, ...] = ()  # what a shell offers
     file: ClassVar[bool] = False  # whether it names a file, which no record does
     json: ClassVar[bool] = True  # whether it can be written
@@ -43,7 +43,7 @@ class Whole(ValueType):
 
     low: int
     high: int
-    flag: ClassVar[type] = int
+    typed_as: ClassVar[type] = int
 
     def read(self, name: str, value: Any) -> int:
         return whole(name, value, self.low, self.high)
@@ -62,7 +62,7 @@ class Real(ValueType):
     low: float
     high: float
     usual: str = ""
-    flag: ClassVar[type] = float
+    typed_as: ClassVar[type] = float
 
     def read(self, name: str, value: Any) -> float:
         return number(name, value, self.low, self.high, self.usual)
@@ -78,7 +78,7 @@ class Real(ValueType):
 class Factor(Real):
     """A number that may be written 2x."""
 
-    flag: ClassVar[type] = str
+    typed_as: ClassVar[type] = str
 
     def read(self, name: str, value: Any) -> float:
         return super().read(name, value.strip().lower().removesuffix("x") if isinstance(value, str) else value)
@@ -88,7 +88,7 @@ class Factor(Real):
 class Flag(ValueType):
     """True or False."""
 
-    flag: ClassVar[type] = bool
+    typed_as: ClassVar[type] = bool
 
     def read(self, name: str, value: Any) -> bool:
         return flag(name, value)
@@ -138,7 +138,7 @@ class Axes(ValueType):
     """Where borders meet: True is the first of the choices."""
 
     choices: tuple[str, ...] = AXES
-    flag: ClassVar[type] = bool
+    typed_as: ClassVar[type] = bool
 
     def read(self, name: str, value: Any) -> str | None:
         if isinstance(value, str):
@@ -215,7 +215,7 @@ class Seeds(ValueType):
 class FileList(ValueType):
     """A list of files."""
 
-    flag: ClassVar[type] = list[Path]
+    typed_as: ClassVar[type] = list[Path]
     file: ClassVar[bool] = True
 
     def read(self, name: str, value: Any) -> tuple[Path, ...]:
@@ -237,7 +237,7 @@ class FileList(ValueType):
 class Folder(ValueType):
     """The folder of a bundle, or a model's name."""
 
-    flag: ClassVar[type] = Path
+    typed_as: ClassVar[type] = Path
     file: ClassVar[bool] = True
 
     def read(self, name: str, value: Any) -> Path:
@@ -258,7 +258,7 @@ class Enlarger(ValueType):
 class InputPicture(ValueType):
     """A picture: path, bytes, PIL image or array. It is opened by whoever knows what for."""
 
-    flag: ClassVar[type] = Path
+    typed_as: ClassVar[type] = Path
     file: ClassVar[bool] = True
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from math import floor, sqrt
 from typing import Any
 
+from pleinair.checks import Range
 from pleinair.errors import BundleError
 from pleinair.sampling import extrapolation, runge_kutta, solvers
 from pleinair.sampling.coordinates import Solver, ancestral, deterministic, everything, langevin
@@ -19,7 +20,7 @@ from pleinair.sampling.scheduler_config import is_flow_match
 from pleinair.sampling.trained import DISTILLED_BETAS, training
 
 OFF = {"eta": None, "s_churn": 0.0, "s_noise": 1.0}  # what a sampler's options are where nothing is asked for
-RANGES = {"eta": (0.0, 1.0), "s_churn": (0.0, 1e3), "s_noise": (0.0, 10.0)}
+RANGES = {"eta": Range(0.0, 1.0), "s_churn": Range(0.0, 1e3), "s_noise": Range(0.0, 10.0)}
 CHURN = ("s_churn", "s_noise")
 FRESH = ("eta", "s_noise")
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from pleinair.bundle.manifest import Defaults
-from pleinair.checks import number, one_line, shown, whole
+from pleinair.bundle.manifest import MAX_SIDE, Defaults
+from pleinair.checks import one_line, shown, whole
 from pleinair.errors import BundleError, ExportError, RequestError
-from pleinair.request.options import MAX_SIDE, MAX_STEPS
+from pleinair.request.options import OPTIONS
 from pleinair.sampling.configured import make_solver
 from pleinair.sampling.laying import falling, make_path
 from pleinair.sampling.names import default_sampler, named
@@ -39,9 +39,11 @@ def settled(path: Path, model: Described, scheduler: dict[str, Any], wishes: dic
             width=pixels("width", wishes.get("width", width), model.multiple, model.longest),
             height=pixels("height", wishes.get("height", height), model.multiple, model.longest),
             sampler=sampler,
-            steps=whole("steps", steps, 1, MAX_STEPS),
-            guidance=number("guidance", wishes.get("guidance", own.guidance), 0, 100),
-            image_guidance=number("image_guidance", wishes.get("image_guidance", Defaults.image_guidance), 1, 100),
+            steps=OPTIONS["steps"].type.read("steps", steps),
+            guidance=OPTIONS["guidance"].type.read("guidance", wishes.get("guidance", own.guidance)),
+            image_guidance=OPTIONS["image_guidance"].type.read(
+                "image_guidance", wishes.get("image_guidance", Defaults.image_guidance)
+            ),
             timesteps=timesteps,
         )
         if timesteps and len(timesteps) != steps:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pleinair.bundle.manifest import (
     FORMAT,
@@ -27,10 +27,19 @@ from pleinair.sources.families import PROJECTED, Component, Family
 Config = Mapping[str, Any]
 
 RULES = {"unet": unets, "transformer": transformers}  # folder of the network of the loop -> the rules over its config
-VAES = {  # class -> the kind of its encoder's answer, and the scale of its latents where a config is silent
-    "AutoencoderKL": ("gaussian", 0.18215),
-    "AutoencoderTiny": ("plain", 1.0),
-    "AutoencoderDC": ("plain", 1.0),
+
+
+class VaeKind(NamedTuple):
+    """The kind of its encoder's answer, and the scale of its latents where a config is silent."""
+
+    answer: str
+    scale: float
+
+
+VAES = {  # by class
+    "AutoencoderKL": VaeKind(answer="gaussian", scale=0.18215),
+    "AutoencoderTiny": VaeKind(answer="plain", scale=1.0),
+    "AutoencoderDC": VaeKind(answer="plain", scale=1.0),
 }
 
 
@@ -235,11 +244,11 @@ def autoencoder(model: Described) -> Autoencoder:
 
 def autoencoder_of(vae: Config, kind: str) -> Autoencoder:
     """The graphs and numbers of an autoencoder of the diffusers class `kind`."""
-    answer, silent = VAES[kind]
+    known, factor = VAES[kind], vae_factor(vae)
     mean, std = vae.get("latents_mean"), vae.get("latents_std")
     own = {"mean": tuple(map(float, mean)), "std": tuple(map(float, std))} if mean and std else {}
-    scale, shift = vae.get("scaling_factor", silent), vae.get("shift_factor") or 0.0
-    return Autoencoder("vae_decoder", "vae_encoder", vae_factor(vae), float(scale), float(shift), **own, kind=answer)
+    scale, shift = vae.get("scaling_factor", known.scale), vae.get("shift_factor") or 0.0
+    return Autoencoder("vae_decoder", "vae_encoder", factor, float(scale), float(shift), **own, kind=known.answer)
 
 
 def vae_levels(vae: Config) -> Any:

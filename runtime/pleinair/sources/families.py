@@ -71,7 +71,7 @@ class Family:
         return next(part for part in self.parts if part.folder in DENOISERS)
 
 
-TEXT = Component("text_encoder", "transformers", "CLIPTextModel", {"text_encoder": "text_encoder"}, "tokenizer")
+CLIP_TEXT = Component("text_encoder", "transformers", "CLIPTextModel", {"text_encoder": "text_encoder"}, "tokenizer")
 PROJECTED_TEXT = Component(
     "text_encoder_2",
     "transformers",
@@ -106,7 +106,7 @@ TINY_VAE = replace(
 DEEP_VAE = replace(VAE, kind="AutoencoderDC", graphs={"vae_encoder": "tiny_vae_encoder", "vae_decoder": "vae_decoder"})
 PIXART = Component("transformer", "diffusers", "PixArtTransformer2DModel", {"transformer": "transformer"})
 STAND_INS = {  # class of a part, and one that a pipeline may have in its place -> that part
-    (TEXT.kind, PROJECTED): replace(TEXT, kind=PROJECTED, graphs={"text_encoder": "projected_text_encoder"}),
+    (CLIP_TEXT.kind, PROJECTED): replace(CLIP_TEXT, kind=PROJECTED, graphs={"text_encoder": "projected_text_encoder"}),
     (VAE.kind, "AutoencoderTiny"): TINY_VAE,
     (PIXART.kind, "Transformer2DModel"): replace(PIXART, kind="Transformer2DModel"),  # as it was published
 }
@@ -118,12 +118,12 @@ STABLE_DIFFUSION = Family(
         "StableDiffusionInpaintPipeline",
         "LatentConsistencyModelPipeline",
     ),
-    parts=(TEXT, UNET, VAE),
+    parts=(CLIP_TEXT, UNET, VAE),
 )
 PIX2PIX = replace(STABLE_DIFFUSION, pipelines=("StableDiffusionInstructPix2PixPipeline",), behind=(("image",),))
 SDXL = Family(
     pipelines=("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline"),
-    parts=(TEXT, PROJECTED_TEXT, UNET, VAE),
+    parts=(CLIP_TEXT, PROJECTED_TEXT, UNET, VAE),
     skipped=1,
     zeros=True,
     guidance=5.0,
@@ -139,7 +139,7 @@ SDXL_REFINER = replace(
 SD3 = Family(
     pipelines=("StableDiffusion3Pipeline",),
     parts=(
-        replace(TEXT, kind=PROJECTED, graphs={"text_encoder": "projected_text_encoder"}, pooled="text_embeds"),
+        replace(CLIP_TEXT, kind=PROJECTED, graphs={"text_encoder": "projected_text_encoder"}, pooled="text_embeds"),
         PROJECTED_TEXT,
         T5_THIRD,
         Component("transformer", "diffusers", "SD3Transformer2DModel", {"transformer": "transformer"}),
@@ -153,7 +153,7 @@ SD3_WITHOUT_T5 = replace(SD3, parts=tuple(part for part in SD3.parts if part != 
 FLUX = Family(
     pipelines=("FluxPipeline",),
     parts=(
-        replace(TEXT, pooled="pooler_output"),
+        replace(CLIP_TEXT, pooled="pooler_output"),
         T5_SECOND,
         Component("transformer", "diffusers", "FluxTransformer2DModel", {"transformer": "transformer"}),
         VAE,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pleinair.bundle.manifest import MANIFEST, Defaults
-from pleinair.checks import one_line, quoted
+from pleinair.checks import one_line, quoted, shown_path
 from pleinair.errors import ExportError, RequestError
 from pleinair.sources.configs import check_configs, check_numbers, text_length
 from pleinair.sources.defaults import settled
@@ -22,7 +22,7 @@ from pleinair.sources.weight_files import DOWNLOAD, check_weights
 from pleinair.system.files import CONFIG, read_file, read_json
 
 STEMS = {"transformers": "model", "diffusers": "diffusion_pytorch_model"}  # of the files of weights, by library
-CARD, TEXT = 1 << 24, 1 << 26  # bytes: the largest README, tokenizer file
+LARGEST_CARD, LARGEST_TOKENIZER = 1 << 24, 1 << 26  # bytes: the largest README, tokenizer file
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def open_source(path: Path, sampler: str | None = None, pickles: bool = False) -
 def read_config(file: Path) -> dict[str, Any]:
     """A JSON object that the model must have; raises ExportError where it is missing, malformed or no ordinary file."""
     if not file.exists():
-        raise ExportError(f"'{one_line(file, 120, end=True)}' is missing; {DOWNLOAD}")
+        raise ExportError(f"'{shown_path(file)}' is missing; {DOWNLOAD}")
     return read_json(file, CONFIG, ExportError, DOWNLOAD)
 
 
@@ -108,7 +108,7 @@ def read_index(file: Path) -> dict[str, Any]:
 
 def absent(source: str) -> RequestError:
     """The error for a SOURCE that is not there; a hub id, which looks like a path, is told with what fetches it."""
-    where, named = one_line(source, 120, end=True), on_hub(source)
+    where, named = shown_path(source), on_hub(source)
     if named is None:
         return RequestError(f"no folder or file '{where}'; check the path (SOURCE is on this disk)")
     return RequestError(
@@ -175,7 +175,7 @@ def check_files(path: Path, folders: tuple[str, ...]) -> None:
     entries = [path / name for name in ("model_index.json", "README.md", SETTINGS, *folders)]
     entries += [entry for name in folders for entry in sorted((path / name).iterdir())]
     for entry in entries:
-        where = one_line(entry, 120, end=True)
+        where = shown_path(entry)
         if not entry.is_symlink() and not entry.exists():
             continue
         real = entry.resolve()
@@ -183,8 +183,10 @@ def check_files(path: Path, folders: tuple[str, ...]) -> None:
             raise ExportError(f"'{where}' is a link that leaves the model's folder; put a copy of the file there")
         if not real.is_dir() and not real.is_file():
             raise ExportError(f"'{where}' is not an ordinary file; {DOWNLOAD}")
-        if entry.suffix in (".json", ".txt", ".model") and real.stat().st_size > TEXT:
-            raise ExportError(f"'{where}' is too large ({real.stat().st_size:,} bytes, at most {TEXT:,}); {DOWNLOAD}")
+        if entry.suffix in (".json", ".txt", ".model") and real.stat().st_size > LARGEST_TOKENIZER:
+            raise ExportError(
+                f"'{where}' is too large ({real.stat().st_size:,} bytes, at most {LARGEST_TOKENIZER:,}); {DOWNLOAD}"
+            )
 
 
 def check_class(path: Path, component: str, found: str | None, kind: str) -> None:
@@ -200,7 +202,7 @@ def licence(readme: Path) -> str | None:
     """The `license:` of a model card's front matter."""
     if not readme.exists():
         return None
-    text = read_file(readme, CARD, ExportError, "take the README away").decode("utf-8", "replace")
+    text = read_file(readme, LARGEST_CARD, ExportError, "take the README away").decode("utf-8", "replace")
     front = re.match(r"---\s*\n(.*?)\n---", text, re.S)
     line = front and re.search(r"^license:\s*[\"']?([\w.+-]{1,100})", front[1], re.M)
     return line[1] if line else None

@@ -10,12 +10,23 @@ from pleinair.sources.describing import Described
 from pleinair.sources.transformers import kind_of
 
 STEPS = 20
-FEW_STEPS = {  # scheduler class of a distilled model -> its steps and guidance: most of the guidance is trained in
-    "LCMScheduler": (4, 1.5),
-    "TCDScheduler": (4, 1.0),
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What a model is painted with unless told; `timesteps`, of those that walk no others, are as many as `steps`."""
+
+    steps: int
+    guidance: float
+    timesteps: tuple[Any, ...] | None = None
+
+
+FEW_STEPS = {  # by the scheduler class of distilled models: most of the guidance is trained in
+    "LCMScheduler": Habits(steps=4, guidance=1.5),
+    "TCDScheduler": Habits(steps=4, guidance=1.0),
 }
 CARD_GUIDANCE = {"EDMDPMSolverMultistepScheduler": 3.0}  # scheduler class of Playground v2.5, which its card says
-EMBEDDED = (4, 8.5)  # where the network itself is told the guidance
+EMBEDDED = Habits(steps=4, guidance=8.5)  # where the network itself is told the guidance
 DISTILLED = {"epsilon": 4, "sample": 1}  # what is predicted by models that begin at the last timestep -> their steps
 NO_GUIDANCE = 1.0
 
@@ -80,15 +91,6 @@ OVERWRITES = {  # pipeline class -> the keys that its constructor sees to; those
 SPACED = {"FluxPipeline": "trailing"}  # pipelines that lay FlowMatchEuler's sigmas themselves
 
 
-@dataclass(frozen=True)
-class Habits:
-    """What a model is painted with unless told; `timesteps`, of those that walk no others, are as many as `steps`."""
-
-    steps: int
-    guidance: float
-    timesteps: tuple[Any, ...] | None = None
-
-
 def habits(model: Described, scheduler: dict[str, Any]) -> Habits:
     """The habits of a model that was published with a scheduler config."""
     return HABITS[model.family.denoiser.folder](model, scheduler)
@@ -104,11 +106,11 @@ def unet_habits(model: Described, scheduler: dict[str, Any]) -> Habits:
     begins_last = scheduler.get("timestep_spacing") == "trailing" and not scheduler.get("rescale_betas_zero_snr")
     listed, embedded = scheduler.get("timesteps"), model.rules.guidance(model) == "embedded"
     if isinstance(listed, list) and listed:
-        return Habits(len(listed), EMBEDDED[1] if embedded else NO_GUIDANCE, tuple(listed))
+        return Habits(len(listed), EMBEDDED.guidance if embedded else NO_GUIDANCE, tuple(listed))
     if embedded:
-        return Habits(*EMBEDDED)
+        return EMBEDDED
     if scheduler.get("_class_name") in FEW_STEPS:
-        return Habits(*FEW_STEPS[scheduler["_class_name"]])
+        return FEW_STEPS[scheduler["_class_name"]]
     if few and begins_last and trained_as(scheduler) == "betas":
         return Habits(few, NO_GUIDANCE)
     return Habits(STEPS, CARD_GUIDANCE.get(scheduler.get("_class_name"), model.family.guidance))

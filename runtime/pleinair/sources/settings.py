@@ -13,7 +13,12 @@ from pleinair.sources.hub_cache import usual_name
 from pleinair.system.files import CONFIG, read_json
 
 SETTINGS = "pleinair.json"
-ACCEPTED = {int: int, float: (int, float), str: str, tuple[float, ...] | None: list}  # type of a default -> in JSON
+ACCEPTED = {
+    int: int,
+    float: (int, float),
+    str: str,
+    tuple[float, ...] | None: (list, tuple),
+}  # type of a default -> as given
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pleinair.bundle.manifest import LATENTS, PLACES, SCALE, TIMESTEP, Denoiser, Joined, Port, TextEncoder
 from pleinair.sources.families import Component
@@ -14,16 +14,24 @@ Config = Mapping[str, Any]
 
 GRAPH = "transformer"
 OUTPUT = "out_sample"
-TEXT, POOLED, MASK = "text", "pooled", "text_mask"  # feeds that text encoders make
+TEXT, POOLED, TEXT_MASK = "text", "pooled", "text_mask"  # feeds that text encoders make
 SIDE = 128  # latents along one side of the default size, where a config is silent
 
 
-@dataclass(frozen=True)
+class OptionalPort(NamedTuple):
+    """A port of graphs whose config has a true `key`, and its feed."""
+
+    key: str
+    port: str
+    feed: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Transformer:
     """A class of transformers: the feed of each port, and how latents and times are given to it.
 
-    A token holds `inner` x `inner` latents, of which `patch` x `patch` come packed. `ports` has more for some configs:
-    the key that is true of them, the port and its feed. `defaults` are the steps and the guidance that suit a config
+    A token holds `inner` x `inner` latents, of which `patch` x `patch` come packed. `optional` is a port more that some
+    configs ask for. `defaults` are the steps and the guidance that suit a config
     and its scheduler's. `width` and `pooled` are the keys of the widths of its texts, and `silent` is what the class
     takes for keys that a config lacks. One that is `learned` may say as much again of the noise's variance, which
     nothing here asks for. `longest` is the key of the most tokens along a side, `told` that of a number by which the
@@ -34,7 +42,7 @@ class Transformer:
     ports: dict[str, str]
     defaults: Callable[[Config, Config], tuple[int, float]]
     silent: dict[str, Any]
-    more: tuple[str, str, str] | None = None
+    optional: OptionalPort | None = None
     patch: int = 1
     time_scale: float = 1.0
     width: str = "joint_attention_dim"
@@ -52,10 +60,9 @@ class Transformer:
 
     def feeds(self, config: Config) -> dict[str, str]:
         """Port -> the feed that it takes."""
-        if self.more is None or not config.get(self.more[0]):
+        if self.optional is None or not config.get(self.optional.key):
             return self.ports
-        _, port, feed = self.more
-        return self.ports | {port: feed}
+        return self.ports | {self.optional.port: self.optional.feed}
 
     def denoiser(self, config: Config) -> Denoiser:
         told = 1.0 if self.told is None else float(self.read(config, self.told))
@@ -80,7 +87,7 @@ class Transformer:
             LATENTS: latents,
             TIMESTEP: (1,),
             TEXT: ("batch", "tokens", self.read(config, self.width)),
-            MASK: ("batch", "tokens"),
+            TEXT_MASK: ("batch", "tokens"),
             POOLED: ("batch", self.pooled and self.read(config, self.pooled)),
             image: ("patches", 3),
             text: ("tokens", 3),
@@ -116,10 +123,11 @@ def sprint_defaults(config: Config, scheduler: Config) -> tuple[int, float]:
 
 NETWORK = {"hidden_states": LATENTS, "timestep": TIMESTEP, "encoder_hidden_states": TEXT}
 JOINT = NETWORK | {"pooled_projections": POOLED}
+TOLD_GUIDANCE = OptionalPort(key="guidance_embeds", port="guidance", feed=SCALE)
 PIXART = Transformer(
-    "pixart-sigma",
-    NETWORK | {"encoder_attention_mask": MASK},
-    crossed_defaults,
+    family="pixart-sigma",
+    ports=NETWORK | {"encoder_attention_mask": TEXT_MASK},
+    defaults=crossed_defaults,
     silent={"in_channels": 4, "out_channels": 8, "patch_size": 2, "sample_size": 128},
     width="caption_channels",
     pooled=None,
@@ -128,9 +136,9 @@ PIXART = Transformer(
 )
 TRANSFORMERS = {
     "SD3Transformer2DModel": Transformer(
-        "sd3",
-        JOINT,
-        joint_defaults,
+        family="sd3",
+        ports=JOINT,
+        defaults=joint_defaults,
         silent={
             "in_channels": 16,
             "out_channels": 16,
@@ -142,20 +150,20 @@ TRANSFORMERS = {
         longest="pos_embed_max_size",
     ),
     "FluxTransformer2DModel": Transformer(
-        "flux",
-        JOINT | {"img_ids": PLACES[0], "txt_ids": PLACES[1]},
-        packed_defaults,
+        family="flux",
+        ports=JOINT | {"img_ids": PLACES[0], "txt_ids": PLACES[1]},
+        defaults=packed_defaults,
         silent={"in_channels": 64, "patch_size": 1, "joint_attention_dim": 4096, "pooled_projection_dim": 768},
-        more=("guidance_embeds", "guidance", SCALE),
+        optional=TOLD_GUIDANCE,
         patch=2,
         time_scale=0.001,
     ),
     "PixArtTransformer2DModel": PIXART,
     "Transformer2DModel": PIXART,
     "SanaTransformer2DModel": Transformer(
-        "sana-sprint",
-        NETWORK | {"encoder_attention_mask": MASK},
-        sprint_defaults,
+        family="sana-sprint",
+        ports=NETWORK | {"encoder_attention_mask": TEXT_MASK},
+        defaults=sprint_defaults,
         silent={
             "in_channels": 32,
             "out_channels": 32,
@@ -163,7 +171,7 @@ TRANSFORMERS = {
             "caption_channels": 2304,
             "guidance_embeds_scale": 0.1,
         },
-        more=("guidance_embeds", "guidance", SCALE),
+        optional=TOLD_GUIDANCE,
         time_scale=0.001,
         width="caption_channels",
         pooled=None,
@@ -227,7 +235,7 @@ def conditioning(model: "Described", encoders: tuple[TextEncoder, ...]) -> dict[
     made = {
         TEXT: Joined(tuple(first), **(more if rest else {})),
         POOLED: Joined(pooled, pooled=True),
-        MASK: Joined(masked, mask=True),
+        TEXT_MASK: Joined(masked, mask=True),
     }
     return {feed: joined for feed, joined in made.items() if joined.encoders}
 

@@ -13,7 +13,11 @@ Config = Mapping[str, Any]
 
 SIDE = 64  # latents along one side of the default size, where a config is silent
 TEXT, POOLED = "text", "pooled"  # feeds that text encoders make
-SIZE_IDS, SCORED, GUIDANCE = "size_ids", "scored_size_ids", "guidance_embedding"  # feeds that follow from the request
+SIZE_IDS, SCORED, GUIDANCE_EMBEDDING = (
+    "size_ids",
+    "scored_size_ids",
+    "guidance_embedding",
+)  # feeds that follow from the request
 SIZES = {KNOWN_FEEDS[feed]: feed for feed in (SIZE_IDS, SCORED)}  # count of numbers beside the text -> their feed
 ADDED = "text_time"  # SDXL's way to tell the UNet more: a pooled text, and sizes
 TASKS = {
@@ -85,7 +89,7 @@ def unet_feeds(unet: Config, pooled: int = 0) -> dict[str, str]:
     if unet.get("addition_embed_type") == ADDED:
         feeds |= {"text_embeds": POOLED, "time_ids": size_feed(unet, pooled) or SIZE_IDS}
     if unet.get("time_cond_proj_dim"):
-        feeds |= {"timestep_cond": GUIDANCE}
+        feeds |= {"timestep_cond": GUIDANCE_EMBEDDING}
     return feeds
 
 
@@ -97,7 +101,7 @@ def unet_ports(unet: Config, pooled: int = 0) -> tuple[dict[str, Port], dict[str
         TEXT: ("batch", "tokens", unet.get("cross_attention_dim", 1280)),
         POOLED: ("batch", pooled),
         **{feed: ("batch", numbers) for numbers, feed in SIZES.items()},
-        GUIDANCE: ("batch", unet.get("time_cond_proj_dim") or 0),
+        GUIDANCE_EMBEDDING: ("batch", unet.get("time_cond_proj_dim") or 0),
     }
     inputs = {port: Port("float32", shapes[feed]) for port, feed in unet_feeds(unet, pooled).items()}
     made = Port("float32", ("batch", unet.get("out_channels", 4), "height", "width"))

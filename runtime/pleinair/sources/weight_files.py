@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pleinair.checks import one_line, shown, wholes
+from pleinair.checks import one_line, shown, shown_path, wholes
 from pleinair.errors import ExportError
 from pleinair.sources.pickled import is_pickle, pickle_refused
 from pleinair.system.files import read_json
@@ -33,7 +33,7 @@ def weight_files(folder: Path, stem: str, pickles: bool = False) -> tuple[str | 
 
     Raises ExportError where there are neither.
     """
-    names, where = [each.name for each in folder.iterdir()] if folder.is_dir() else [], one_line(folder, 120, end=True)
+    names, where = [each.name for each in folder.iterdir()] if folder.is_dir() else [], shown_path(folder)
     there = sets_of(stem, names)
     if not there:
         there = pickled_sets_of(stem, names)
@@ -88,12 +88,10 @@ def shards(index: Path) -> set[str]:
     """The files that an index of shards names, all beside it; ExportError for names that lead elsewhere."""
     table = read_json(index, INDEX, ExportError, DOWNLOAD).get("weight_map")
     if not isinstance(table, dict) or not table:
-        raise ExportError(f"'{one_line(index, 120, end=True)}' has no weight_map; {DOWNLOAD}")
+        raise ExportError(f"'{shown_path(index)}' has no weight_map; {DOWNLOAD}")
     for name in table.values():
         if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]{1,200}\.(safetensors|bin)", name):
-            raise ExportError(
-                f"'{one_line(index, 120, end=True)}' names {shown(name)}, which is no file beside it; {DOWNLOAD}"
-            )
+            raise ExportError(f"'{shown_path(index)}' names {shown(name)}, which is no file beside it; {DOWNLOAD}")
     return set(table.values())
 
 
@@ -104,7 +102,7 @@ def count_parameters(file: Path) -> int:
 
         return sum(math.prod(tensor.shape) for tensor in read_torch_file(file).tensors.values())
     header, size, data = read_header(file)
-    where = one_line(file, 120, end=True)
+    where = shown_path(file)
     try:
         end = max((entry["data_offsets"][1] for entry in header.values()), default=-1)
         shapes = [entry["shape"] for entry in header.values()]
@@ -130,7 +128,7 @@ def read_metadata(file: Path) -> dict[str, str]:
 
 
 def whole_header(file: Path) -> tuple[dict[str, Any], int, int]:
-    where = one_line(file, 120, end=True)
+    where = shown_path(file)
     try:
         facts = file.stat()
         if not stat.S_ISREG(facts.st_mode):

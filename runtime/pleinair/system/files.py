@@ -6,10 +6,10 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import PleinairError
 
-SHOWN = 120  # characters of a path that an error quotes
+SHOWN = 120  # characters of a reason that an error quotes
 CONFIG = 1 << 20  # bytes: the largest config.json or scheduler_config.json that is read
 
 
@@ -18,7 +18,7 @@ def read_file(path: Path, most: int, raises: type[PleinairError], remedy: str) -
 
     A pipe or a device is never waited for, and of a file that is too large nothing is read.
     """
-    shown = one_line(path, SHOWN, end=True)
+    shown = shown_path(path)
     try:
         # without O_NONBLOCK, opening a pipe waits for somebody to write into it
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -59,5 +59,5 @@ def parse_json(content: bytes, path: Path, raises: type[PleinairError], remedy: 
             raise ValueError("not a JSON object")
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         why = "nested too deeply" if isinstance(error, RecursionError) else one_line(error, SHOWN)
-        raise raises(f"'{one_line(path, SHOWN, end=True)}' is malformed ({why}); {remedy}") from None
+        raise raises(f"'{shown_path(path)}' is malformed ({why}); {remedy}") from None
     return value

@@ -17,7 +17,7 @@ from pleinair.errors import RequestError
 from pleinair.files import exif
 from pleinair.files.foreign import read_foreign
 from pleinair.files.foreign.infotext import infotext_fields
-from pleinair.files.foreign.record import ForeignRecord, real, take_sampler, whole
+from pleinair.files.foreign.record import ForeignRecord, real, take_sampler, whole_or_none
 from pleinair.files.metadata import read
 
 A1111 = (
@@ -490,7 +490,7 @@ def test_names_that_have_no_counterpart():
     + [(v, None) for v in (-1, 3.5, "a", None, True, [], {}, float("nan"), float("inf"), "1e999", "9" * 5000, "")],
 )
 def test_whole_numbers_of_any_type(value, expected):
-    assert whole(value) == expected
+    assert whole_or_none(value) == expected
     assert real(value) is None if expected is None and value not in (-1, 3.5) else real(value) == float(value)
 
 

@@ -211,8 +211,8 @@ def test_a_file_says_what_it_predicts_or_has_to_be_told(tmp_path):
 PAINTED = (  # kind of model, what is told of it; steps, guidance, sampler and side that it paints with
     ("SD 1", PourSettings(), (20, 7.5, "pndm", 512)),
     ("XL", PourSettings(), (20, 5.0, "euler", 1024)),
-    ("XL", PourSettings(spacing="trailing"), (4, 1.0, "euler", 1024)),
-    ("XL", PourSettings(spacing="trailing", defaults={"steps": 8}), (8, 1.0, "euler", 1024)),
+    ("XL", PourSettings(timestep_spacing="trailing"), (4, 1.0, "euler", 1024)),
+    ("XL", PourSettings(timestep_spacing="trailing", defaults={"steps": 8}), (8, 1.0, "euler", 1024)),
     ("XL", PourSettings(prediction="sample"), (1, 1.0, "euler", 1024)),
     ("XL", PourSettings(sampler="lcm", defaults={"timesteps": [800], "guidance": 1.0}), (1, 1.0, "lcm", 1024)),
     ("SD 1", PourSettings(sampler="lcm", defaults={"steps": 4, "guidance": 1.5}), (4, 1.5, "lcm", 512)),
@@ -230,20 +230,20 @@ def test_what_is_told_is_what_it_paints_with(tmp_path):
     for name, said, wanted in PAINTED:
         assert painted(whole(tmp_path, name), said) == wanted, (name, said)
     turbo = whole(tmp_path, "XL", {"modelspec.resolution": "512x512"})
-    assert painted(turbo, PourSettings(spacing="trailing")) == (4, 1.0, "euler", 512)
+    assert painted(turbo, PourSettings(timestep_spacing="trailing")) == (4, 1.0, "euler", 512)
     sdxs = whole(tmp_path, "SDXS", more={TINY: (8, 4, 3, 3)})
     assert painted(sdxs, PourSettings()) == (1, 1.0, "euler", 512)
     assert painted(whole(tmp_path, "SDXS"), PourSettings()) == (20, 7.5, "pndm", 512)
-    with pytest.raises(RequestError, match="unknown spacing 'karras'"):
-        opened(turbo, None, PourSettings(spacing="karras"))
+    with pytest.raises(RequestError, match="unknown timestep spacing 'karras'"):
+        opened(turbo, None, PourSettings(timestep_spacing="karras"))
 
 
 NAMES = {  # name of a file, and the options that its note names
-    "sd_xl_turbo_1.0.safetensors": "Turbo.*--sampler euler --spacing trailing --steps 4",
-    "sdxl_lightning_8step.safetensors": "Lightning.*--spacing trailing --steps 8",
+    "sd_xl_turbo_1.0.safetensors": "Turbo.*--sampler euler --timestep-spacing trailing --steps 4",
+    "sdxl_lightning_8step.safetensors": "Lightning.*--timestep-spacing trailing --steps 8",
     "sdxl_lightning_1step_x0.safetensors": "Lightning.*--sampler euler --prediction sample",
     "Hyper-SDXL-1step-Unet.safetensors": "Hyper-SD.*--sampler lcm --timesteps 800 --guidance 1",
-    "juggernautXL_v9Hyper.safetensors": "Hyper-SD.*--spacing trailing --steps 8",
+    "juggernautXL_v9Hyper.safetensors": "Hyper-SD.*--timestep-spacing trailing --steps 8",
     "dreamshaper_8LCM.safetensors": "LCM.*--sampler lcm --steps 4 --guidance 1.5",
     "hyperrealism.safetensors": "it paints 20 steps with guidance 5: weights do not show",
 }
@@ -254,7 +254,9 @@ def test_what_weights_do_not_show_is_spoken_of(tmp_path):
         file = whole(tmp_path, "XL", file=name)
         assert any(re.search(words, note) for note in opened(file, None, PourSettings()).notes), name
         assert not [
-            note for note in opened(file, None, PourSettings(spacing="trailing")).notes if "weights do not" in note
+            note
+            for note in opened(file, None, PourSettings(timestep_spacing="trailing")).notes
+            if "weights do not" in note
         ]
     assert not [
         note for note in opened(whole(tmp_path, "XL LCM"), None, PourSettings()).notes if "weights do not" in note

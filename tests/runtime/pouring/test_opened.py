@@ -30,7 +30,7 @@ def folder(tmp_path):
 
 def test_what_is_told_of_a_folder_is_what_it_paints_with(folder):
     plain = opened(folder, None, PourSettings()).model
-    told = opened(folder, None, PourSettings(prediction="sample", spacing="trailing")).model
+    told = opened(folder, None, PourSettings(prediction="sample", timestep_spacing="trailing")).model
     assert (plain.defaults.steps, told.defaults.steps, told.defaults.guidance) == (20, 1, 1.0)
     assert (told.scheduler["prediction_type"], told.scheduler["timestep_spacing"]) == ("sample", "trailing")
     (folder / "pleinair.json").write_text(json.dumps({"defaults": {"steps": 9, "guidance": 3.0}}))
@@ -58,10 +58,11 @@ def test_another_unet_takes_the_place_of_a_models(folder, tmp_path, single, weig
             assert set(found.weights["unet"]) == set(own)
             assert not found.weights["unet"]["conv_in.weight"].raw.any()
             assert (
-                "its name speaks of Lightning" in found.notes[-1] and "--spacing trailing --steps 4" in found.notes[-1]
+                "its name speaks of Lightning" in found.notes[-1]
+                and "--timestep-spacing trailing --steps 4" in found.notes[-1]
             )
             assert found.unused({part: set(found.weights[part]) for part in found.weights}) == []
-    assert not opened(folder, None, PourSettings(spacing="trailing"), file).notes
+    assert not opened(folder, None, PourSettings(timestep_spacing="trailing"), file).notes
     with pytest.raises(RequestError, match="check the path after --unet"):
         opened(folder, None, PourSettings(), tmp_path / "absent")
     file.write_bytes(safetensors(bare | {"out.2.scale_weight": np.ones(3, np.float32)}))
@@ -128,7 +129,7 @@ def test_where_no_topology_fits_what_does_is_named():
 
 def test_the_options_of_pour_are_in_the_bundle(tmp_path, single, capsys, without_engines):
     file, out = single(), tmp_path / "out"
-    options = ["--spacing", "trailing", "--timesteps", "999,499", "--guidance", "2", "--sampler", "euler"]
+    options = ["--timestep-spacing", "trailing", "--timesteps", "999,499", "--guidance", "2", "--sampler", "euler"]
     assert cli.run(["pour", str(file), str(out), "--vae", str(SOURCE), "--unet", str(file), *options]) == 0
     bundle = open_bundle(out)
     defaults = bundle.manifest.defaults
@@ -139,7 +140,10 @@ def test_the_options_of_pour_are_in_the_bundle(tmp_path, single, capsys, without
         (["--steps", "0"], "steps"),
         (["--steps", "4", "--timesteps", "999"], "contradict each other"),
         (["--timesteps", "1,999"], "timesteps"),
-        (["--spacing", "karras"], "unknown spacing 'karras'; choose from leading, linspace, trailing"),
+        (
+            ["--timestep-spacing", "karras"],
+            "unknown timestep spacing 'karras'; choose from leading, linspace",
+        ),
         (["--guidance", "-1"], "guidance"),
     ):
         assert cli.run(["pour", str(file), str(tmp_path / "none"), *options]) in (2, 3)

@@ -23,7 +23,7 @@ from pleinair.files.foreign.record import (
     take_eta,
     take_sampler,
     text_of,
-    whole,
+    whole_or_none,
 )
 
 MAX_NODES = 2_000
@@ -168,10 +168,10 @@ def _read_pass(graph: NodeGraph, name: str, record: ForeignRecord) -> None:
         if which == "positive" and encoder:
             _take_clip_skip(graph, encoder, record)
     if _draws_noise(graph, name):
-        take(record, "seed", found.get("seed", found.get("noise_seed")), whole)
+        take(record, "seed", found.get("seed", found.get("noise_seed")), whole_or_none)
     else:
         graph.read[name] -= set(SEEDS)
-    take(record, "steps", found.get("steps"), whole)
+    take(record, "steps", found.get("steps"), whole_or_none)
     take(record, "guidance", found.get("cfg"), real, "cfg")
     guider = graph.link(name, ("guider",))
     if guider and graph.kind(guider) == "BasicGuider":
@@ -198,7 +198,7 @@ def _read_start(graph: NodeGraph, name: str, record: ForeignRecord) -> None:
     if source and any(side in graph.inputs(source) for pair in SIDES for side in pair):
         for side in (side for pair in SIDES for side in pair if side in graph.inputs(source)):
             graph.value(source, side)
-        if (whole(graph.value(source, "batch_size")) or 1) > 1:
+        if (whole_or_none(graph.value(source, "batch_size")) or 1) > 1:
             graph.read[source].discard("batch_size")
             record.lose("the picture is one of a batch, which ComfyUI draws from one seed; only the first is alike")
     elif not any(map(graph.samples, chain)) and any(map(partial(_encodes, graph), chain)):
@@ -227,7 +227,7 @@ def _read_picture(graph: NodeGraph, name: str, chain: list[str], record: Foreign
             if mask and graph.kind(mask).startswith("LoadImage"):
                 graph.mark(mask, "image", "channel")
     steps, denoise = record.options.get("steps"), real(record.settings.get("denoise", 1.0))
-    skipped = whole(record.settings.get("start_at_step", 0))
+    skipped = whole_or_none(record.settings.get("start_at_step", 0))
     record.options["strength"] = 1.0
     if steps and skipped and skipped < steps:
         record.options["strength"] = 1 - skipped / steps
@@ -322,5 +322,5 @@ def _name_the_rest(graph: NodeGraph, every: list[str], chosen: str, record: Fore
 
 def _beyond(name: str, value: Any, record: ForeignRecord) -> bool:
     """Whether this is an end of the walk that lies at or behind its last step."""
-    steps, end = record.options.get("steps"), whole(value)
+    steps, end = record.options.get("steps"), whole_or_none(value)
     return name == "end_at_step" and end is not None and steps is not None and end >= steps

@@ -11,7 +11,7 @@ from pleinair.files.foreign.record import (
     real,
     take,
     take_sampler,
-    whole,
+    whole_or_none,
 )
 
 HARMLESS = ("base_model", "base_model_hash", "refiner_model_hash", "metadata_scheme", "created_by", "version")
@@ -30,10 +30,10 @@ def read_fooocus(text: str) -> ForeignRecord | None:
     fields = Fields(raw)
     record = ForeignRecord("Fooocus", fields.text("version") or None, fields.text("prompt"), settings=raw)
     record.negative = fields.text("negative_prompt")
-    take(record, "steps", fields.get("steps"), whole)
-    take(record, "seed", fields.get("seed"), whole)
+    take(record, "steps", fields.get("steps"), whole_or_none)
+    take(record, "seed", fields.get("seed"), whole_or_none)
     take(record, "guidance", fields.get("guidance_scale"), real, "guidance_scale")
-    take(record, "clip_skip", fields.get("clip_skip"), whole)
+    take(record, "clip_skip", fields.get("clip_skip"), whole_or_none)
     take_sampler(record, fields.text("sampler"), fields.text("scheduler"))
     if size := re.fullmatch(r"\(([0-9]{1,9}), ([0-9]{1,9})\)", str(raw.get("resolution"))[:40]):
         fields.get("resolution")

@@ -21,7 +21,7 @@ from pleinair.files.foreign.record import (
     take_noise,
     take_sampler,
     take_schedule,
-    whole,
+    whole_or_none,
 )
 from pleinair.files.foreign.sdcpp import take_sdcpp
 from pleinair.request.options import OPTIONS
@@ -147,7 +147,7 @@ def _take_fields(record: ForeignRecord, fields: Fields) -> None:
         take_sampler(record, fields.get("Sampler"), fields.get("Schedule type") or fields.get("Scheduler"))
         if record.tool in ("A1111", "Forge"):
             _take_uniform(record)
-    take(record, "seed", fields.get("Seed"), whole, "Seed")
+    take(record, "seed", fields.get("Seed"), whole_or_none, "Seed")
     for name in NUMBERS:
         _take_option(record, fields, name)
     _take_size(record, fields.text("Size"))
@@ -176,7 +176,8 @@ def _take_fields(record: ForeignRecord, fields: Fields) -> None:
 def _take_option(record: ForeignRecord, fields: Fields, name: str) -> None:
     """An option that is a number, from its field."""
     option = OPTIONS[name]
-    take(record, name, fields.get(option.a1111), whole if isinstance(option.type, Whole) else real, option.a1111)
+    kind = whole_or_none if isinstance(option.type, Whole) else real
+    take(record, name, fields.get(option.a1111), kind, option.a1111)
 
 
 NUMBERS = [  # options that are read as they are

@@ -14,7 +14,7 @@ from pleinair.files.foreign.record import (
     take_noise,
     take_sampler,
     text_of,
-    whole,
+    whole_or_none,
 )
 
 HARMLESS = {  # what names the maker, the model or a place in the gallery
@@ -31,10 +31,10 @@ USUAL = {  # field -> the values with which it asks for nothing
 }
 MODES = re.compile(r"(?:sdxl_)?(txt2img|img2img|inpaint|outpaint)")
 DREAM_NUMBERS = {
-    **dict.fromkeys(("-s", "--steps"), ("steps", whole)),
-    **dict.fromkeys(("-S", "--seed"), ("seed", whole)),
-    **dict.fromkeys(("-W", "--width"), ("width", whole)),
-    **dict.fromkeys(("-H", "--height"), ("height", whole)),
+    **dict.fromkeys(("-s", "--steps"), ("steps", whole_or_none)),
+    **dict.fromkeys(("-S", "--seed"), ("seed", whole_or_none)),
+    **dict.fromkeys(("-W", "--width"), ("width", whole_or_none)),
+    **dict.fromkeys(("-H", "--height"), ("height", whole_or_none)),
     **dict.fromkeys(("-C", "--cfg_scale"), ("guidance", real)),
 }
 DREAM_HARMLESS = ("-F", "--fit", "-n", "--iterations", "-b", "--batch_size", "-q", "-i", "--individual", "-o")
@@ -50,13 +50,13 @@ def read_invokeai(text: str) -> ForeignRecord | None:
     record = ForeignRecord("InvokeAI", fields.text("app_version") or None, settings=raw)
     record.prompt, record.negative = fields.text("positive_prompt"), fields.text("negative_prompt")
     for option in ("width", "height", "seed", "steps"):
-        take(record, option, fields.get(option), whole)
+        take(record, option, fields.get(option), whole_or_none)
     take(record, "guidance", fields.get("cfg_scale"), real, "cfg_scale")
     if raw.get("cfg_rescale_multiplier") != 0:
         take(record, "rescale", fields.get("cfg_rescale_multiplier"), real, "cfg_rescale_multiplier")
     _take_scheduler(record, fields.text("scheduler"))
     take_noise(record, fields.get("rand_device") or "cpu")
-    if skipped := whole(raw.get("clip_skip") or 0):
+    if skipped := whole_or_none(raw.get("clip_skip") or 0):
         record.options["clip_skip"] = skipped + 1  # InvokeAI counts the layers left out
     if raw.get("clip_skip") == 0 or skipped:
         fields.get("clip_skip")
@@ -113,7 +113,7 @@ def read_old_invokeai(text: str) -> ForeignRecord | None:
         return None
     _take_prompt(record, _weighted(record, image))
     for option in ("width", "height", "seed", "steps"):
-        take(record, option, image.get(option), whole)
+        take(record, option, image.get(option), whole_or_none)
     take(record, "guidance", image.get("cfg_scale"), real, "cfg_scale")
     take_sampler(record, image.text("sampler"))
     take_noise(record, "cpu")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pleinair.files.foreign.record import ForeignRecord, real, whole
+from pleinair.files.foreign.record import ForeignRecord, real, whole_or_none
 
 MAX_OUTPUTS = 16
 MAX_SIDE = 1 << 20  # pixels
@@ -151,4 +151,4 @@ def _times(size: tuple[int, int] | None, factor: float, unit: int = 1) -> tuple[
 
 
 def _side(graph: NodeGraph, name: str, wanted: str) -> int | None:
-    return whole(graph.value(name, wanted, mark=False)) if wanted in graph.inputs(name) else None
+    return whole_or_none(graph.value(name, wanted, mark=False)) if wanted in graph.inputs(name) else None

@@ -13,7 +13,7 @@ from pleinair.files.foreign.record import (
     take,
     take_sampler,
     text_of,
-    whole,
+    whole_or_none,
 )
 
 HARMLESS = {  # what names the maker or the request, or has gone into the prompt
@@ -46,7 +46,7 @@ def read_novelai(texts: dict[str, str]) -> ForeignRecord | None:
     record.prompt = fields.text("prompt") or texts.get("Description", "")
     record.negative = fields.text("uc")
     for option in ("width", "height", "seed", "steps"):
-        take(record, option, fields.get(option), whole)
+        take(record, option, fields.get(option), whole_or_none)
     take(record, "guidance", fields.get("scale"), real, "scale")
     take_sampler(record, fields.text("sampler"), fields.text("noise_schedule"))
     if raw.get("cfg_rescale"):

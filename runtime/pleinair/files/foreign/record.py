@@ -167,7 +167,7 @@ def take(
         record.options[option] = number
 
 
-def whole(value: Any) -> int | None:
+def whole_or_none(value: Any) -> int | None:
     """A whole number from 0 to 2 ** 64 - 1, the largest seed, of any JSON type."""
     number = real(value)
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}", value.strip()):
