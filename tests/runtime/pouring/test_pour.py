@@ -381,6 +381,12 @@ def test_what_is_named_as_a_model_is_poured_once_and_found_wherever_it_lies(tmp_
     assert made and name.startswith("my model-") and opened(other) == (name, False)
     other.write_bytes(file.read_bytes())
     assert opened(other) == ("my model", False)
+    pickled = tmp_path / "my model.ckpt"
+    pickled.write_bytes(b"\x80\x02}.")
+    for _ in range(2):  # a pickle is not even read for what it is, with its name or without
+        with pytest.raises(ExportError, match=r"is a pickle, which .*: pleinair pour .* --allow-pickle$"):
+            opened(pickled)
+        pickled = pickled.rename(tmp_path / "another.ckpt")
     monkeypatch.setattr(engines, "installed", installed)
     # real tokens, which storybook's text encoder does not know: it is the bundle that is refused, and not the file
     assert cli.run(["generate", "a red house", "--model", str(file)]) == 3
