@@ -2,6 +2,9 @@
 
 import difflib
 import math
+import os
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Set
 from itertools import islice
 from operator import index
@@ -10,6 +13,8 @@ from typing import Any
 from pleinair.errors import RequestError
 
 SHOWN = 40  # characters of a wrong value that an error quotes
+PLAIN = re.compile(r"[\w@+=:,./\\-]+")  # words that shells take as they are
+ACTIVE = set('"$`\\!')  # what is more than a character within double quotes, except on Windows
 
 
 def whole(name: str, value: int, low: int, high: int) -> int:
@@ -100,5 +105,8 @@ def shown(value: object) -> str:
 
 
 def quoted(word: object) -> str:
-    """A word as a shell takes it on every system."""
-    return f'"{word}"' if set(str(word)) & set(" ()&';") else str(word)
+    """A word as this system's shells take it, on one line; nothing in it is run."""
+    text = "".join(c if c.isprintable() else "?" for c in str(word))
+    if os.name != "nt" and ACTIVE & set(text):
+        return shlex.quote(text)
+    return text if PLAIN.fullmatch(text) else f'"{text}"'

@@ -13,6 +13,7 @@ import pleinair
 from pickled import torch_archive
 from pleinair.bundle.opening import default_path, open_bundle
 from pleinair.bundle.verifying import file_info
+from pleinair.checks import quoted
 from pleinair.cli import app as cli
 from pleinair.cli.given import at_hand
 from pleinair.cli.info import description
@@ -272,7 +273,7 @@ def test_what_is_not_poured_is_told_what_leads_on(tmp_path, single, capsys, monk
             [SOURCE / "unet", "out"],
             f"not a diffusers folder (no model_index.json); give the folder that it lies in: {SOURCE}",
         ),
-        ([tmp_path, "out"], f'give a file of weights: "{file}", or one of 1 more'),
+        ([tmp_path, "out"], f"give a file of weights: {quoted(file)}, or one of 1 more"),
         ([SOURCE, SOURCE / "out"], "overlap"),
     ):
         assert cli.run(["pour", *map(str, arguments)]) in (2, 3, 5)
