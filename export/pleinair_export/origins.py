@@ -5,7 +5,7 @@ import platform
 
 import pleinair
 from pleinair.bundle.manifest import GraphInfo, Origin
-from pleinair.checks import one_line
+from pleinair.checks import one_line, quoted
 from pleinair.sources.folder import Source
 from pleinair.sources.origins import read_origin
 from pleinair_export.upscaler import UpscalerSource
@@ -23,7 +23,7 @@ def origin(model: Source | UpscalerSource, graph: GraphInfo, libraries: tuple[st
     path = getattr(model, "file", None) or model.path
     pulled = read_origin(path if path.is_dir() else path.parent)
     source = pulled.id if pulled else one_line(path.name, 200)
-    command = f"pleinair export {source} --format {form} --weights {weights}"
+    command = f"pleinair export {quoted(source)} --format {form} --weights {weights}"
     if isinstance(model, Source) and model.sampler is not None:
         command += f" --sampler {model.sampler}"
     trigger = model.trigger if isinstance(model, Source) else None

@@ -2,6 +2,9 @@
 
 import difflib
 import math
+import os
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Set
 from itertools import islice
 from operator import index
@@ -11,6 +14,8 @@ from pleinair.errors import RequestError
 
 SHOWN = 40  # characters of a wrong value that an error quotes
 SHOWN_PATH = 120  # of a path
+PLAIN = re.compile(r"[\w@+=:,./\\-]+")  # words that shells take as they are
+ACTIVE = set('"$`\\!')  # what is more than a character within double quotes, except on Windows
 
 
 class Range(NamedTuple):
@@ -114,5 +119,8 @@ def shown_path(path: object) -> str:
 
 
 def quoted(word: object) -> str:
-    """A word as a shell takes it on every system."""
-    return f'"{word}"' if set(str(word)) & set(" ()&';") else str(word)
+    """A word as this system's shells take it, on one line; nothing in it is run."""
+    text = "".join(c if c.isprintable() else "?" for c in str(word))
+    if os.name != "nt" and ACTIVE & set(text):
+        return shlex.quote(text)
+    return text if PLAIN.fullmatch(text) else f'"{text}"'

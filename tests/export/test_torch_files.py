@@ -3,6 +3,8 @@
 import argparse
 import collections
 import os
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 
 from pleinair.errors import ExportError
 from pleinair.pouring.checkpoints import Checkpoint, widened
+from pleinair.sources import torch_files
 from pleinair.sources.torch_files import read_torch_file
 from pleinair.system import pickles
 
@@ -102,6 +105,7 @@ def test_a_pickle_that_cannot_be_read_is_one_line(tmp_path):
                 assert "\n" not in str(error)
 
 
+LONG = b"X" + (1 << 20).to_bytes(4, "little") + b"n" * (1 << 20)
 HOSTILE = {
     "a loop of tuples": b"\x80\x02" + b")" + b"2\x86" * 60 + b"}" + b"0.",
     "a key that takes for ever": b"\x80\x02}(" + b")" + b"2\x86" * 90 + b"Nu.",
@@ -113,15 +117,35 @@ HOSTILE = {
     "no end": b"\x80\x02N",
     "a mark too many": b"\x80\x02(u.",
     "a name of a number": b"\x80\x04K\x01K\x02\x93.",
-}
+    "a long name many times": b"\x80\x04" + LONG + b"q\x010}(" + b"Nh\x01h\x01\x93" * 2_000 + b"u.",
+    "storages of a long name": b"\x80\x04}(c" + b"m" * 100_000 + b"\nq\nq\x010" + b"NNh\x01N\x87Q" * 1_500 + b"u.",
+    "a long key many times": b"\x80\x04\x8b" + (100_000).to_bytes(4, "little") + b"\x01" * 100_000 + b"q\x010}"
+    + b"h\x01Ns" * 2_000 + b".",
+    "a long tuple many times": b"\x80\x02ctorch._utils\n_rebuild_parameter\nq\x010(" + b"N" * 4_000 + b"tq\x020}"
+    + b"".join(b"X\x04\0\0\0%04dh\x01h\x02Rs" % number for number in range(1_000)) + b".",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("steps", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_pickles_take_no_time_and_no_memory(tmp_path, monkeypatch, steps):
     monkeypatch.setattr(pickles, "MOST", 10_000)
     file = tmp_path / "model.ckpt"
-    file.write_bytes(steps)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("m/data.pkl", steps)
+    tracemalloc.start()
     with pytest.raises(ExportError, match="as weights alone"):
+        read_torch_file(file)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 32 << 20
+
+
+def test_an_archive_of_very_many_members_is_not_listed(tmp_path, monkeypatch):
+    file = tmp_path / "model.ckpt"
+    torch.save(dict(WEIGHTS), file)
+    assert read_torch_file(file).tensors
+    monkeypatch.setattr(torch_files, "LIST", 500)
+    with pytest.raises(ExportError, match="a list in it is too long"):
         read_torch_file(file)
 
 

@@ -11,6 +11,7 @@ from pleinair.bundle import format_1, onnx_data, typed
 from pleinair.bundle.manifest import FORMAT, MANIFEST, Manifest
 from pleinair.bundle.manifest_checks import UPSCALER, check_manifest
 from pleinair.bundle.verifying import BundleFiles, check_references
+from pleinair.checks import quoted
 from pleinair.errors import BundleError
 from pleinair.sampling.scheduler_config import check_config
 from pleinair.system.files import CONFIG, parse_json, read_json
@@ -138,7 +139,7 @@ def read_manifest(root: Path) -> Manifest:
         )
     if not (root / MANIFEST).exists():
         hint = "it is a diffusers folder: make one" if (root / "model_index.json").exists() else "make a bundle"
-        raise BundleError(f"'{root}' has no {MANIFEST}; {hint} with: pleinair pour '{root}'")
+        raise BundleError(f"'{root}' has no {MANIFEST}; {hint} with: pleinair pour {quoted(root)}")
     raw = read_json(root / MANIFEST, LARGEST_MANIFEST, BundleError, RESTORE)
     version = raw.get("format")
     if isinstance(version, int) and version > FORMAT:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pleinair.checks import one_line
+from pleinair.checks import one_line, quoted
 from pleinair.cli.flags import Json
 from pleinair.cli.info import description
 from pleinair.cli.terminal import aligned, data, document, printable, say, sketch
@@ -46,7 +46,7 @@ def list_models(as_json: Json = False) -> None:
     widths = [max(len(printable(line[place])) for line in rows) for place in range(len(HEAD))]
     data(*("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows))
     for each in unmade:
-        state = "downloaded" if each.whole else f"not whole yet, goes on with: pleinair pull {each.name}"
+        state = "downloaded" if each.whole else f"not whole yet, goes on with: pleinair pull {quoted(each.name)}"
         data(f"{each.name}  {gb(each.size)}  {state}")
     say(f"models are in {models_folder()}")
 
@@ -58,7 +58,7 @@ def show_model(
     """Show all that is known of a model."""
     found = local_model(name)
     if found.bundle is None:
-        raise BundleError(found.problem or f"'{name}' is no model; remove it with: pleinair models rm {name}")
+        raise BundleError(found.problem or f"'{name}' is no model; remove it with: pleinair models rm {quoted(name)}")
     facts = {**facts_of(found), **description(found.bundle), "name": name}
     if as_json:
         document(facts)

@@ -3,6 +3,8 @@
 import difflib
 from typing import Any
 
+from pleinair.checks import quoted
+
 EXAMPLES = {
     "pleinair": ('pleinair generate "a red house"', "pleinair generate --help", "pleinair doctor"),
     "generate": (
@@ -79,7 +81,7 @@ def told(error: Any, arguments: list[str]) -> str:
         return _command(arguments, context)
     if message.startswith("Got unexpected extra argument") and command.split()[-1] in ("generate", "prompt"):
         words = " ".join(_words(arguments)[1:])
-        return f'a prompt of several words needs double quotes; write: {command} "{words}"'
+        return f"a prompt of several words needs double quotes; write: {command} {quoted(words)}"
     return f"{message}; see: {command} --help"
 
 
@@ -102,7 +104,7 @@ def _command(arguments: list[str], context: Any) -> str:
     near = difflib.get_close_matches(words[0].lower(), context.command.list_commands(context), n=1)
     if near:
         return f"no such command '{words[0]}', did you mean '{near[0]}'? see: pleinair --help"
-    painted = f'pleinair generate "{" ".join(words)}"'
+    painted = f"pleinair generate {quoted(' '.join(words))}"
     return f"no such command '{words[0]}'; see: pleinair --help, or paint it with: {painted}"
 
 

@@ -21,6 +21,7 @@ from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.pour import PourProgress, looking, pour
 from pleinair.sources.folder import LARGEST_TOKENIZER, STEMS, known_family, read_index
 from pleinair.sources.hub_cache import snapshot_of, usual_name
+from pleinair.sources.pickled import check_pickle
 from pleinair.sources.settings import SETTINGS
 from pleinair.sources.weight_files import DOWNLOAD, weight_files
 from pleinair.system.files import CONFIG, read_file, read_json
@@ -53,7 +54,16 @@ def bundle_of(source: Path, engine: str | None) -> Generator[PourProgress, None,
     Yields what `pour` yields, nothing where the bundle is there. Raises what that raises, ending with the command to
     type where an option is missing, and RequestError where the source's name is no name of a model.
     """
-    source, formats = snapshot_of(source), {usual_format(engine)}
+    source = snapshot_of(source)
+    try:
+        return (yield from found_or_poured(source, {usual_format(engine)}))
+    except PleinairError as error:
+        if error.option is None:
+            raise
+        raise type(error)(f"{error}: {command(source)} {error.option}", option=error.option) from error
+
+
+def found_or_poured(source: Path, formats: set[str]) -> Generator[PourProgress, None, Path]:
     with looking():
         before, how = found(source), {}
     if before and before.same:
@@ -64,12 +74,7 @@ def bundle_of(source: Path, engine: str | None) -> Generator[PourProgress, None,
         how = {"weights": there.manifest.graphs[there.manifest.denoiser.graph].weights}
     with looking():
         bundle = before.bundle if before and not before.asked else new_place(source)
-    try:
-        yield from pour(source, bundle, formats=tuple(sorted(formats)), force=True, **how)
-    except PleinairError as error:
-        if error.option is None:
-            raise
-        raise type(error)(f"{error}: {command(source)} {error.option}", option=error.option) from error
+    yield from pour(source, bundle, formats=tuple(sorted(formats)), force=True, **how)
     mark(bundle, source)
     return bundle
 
@@ -126,7 +131,7 @@ def mark(bundle: Path, source: Path, asked: bool = False) -> None:
     if bundle.resolve().parent != models_folder().resolve():
         return
     source = snapshot_of(source)
-    told = SourceMark(place_of(source), state_of(source), content_of(source), asked)
+    told = SourceMark(place_of(source), state_of(source), content_of(source, pickles=True), asked)
     with contextlib.suppress(OSError):  # it would be poured again
         (bundle / MARK).write_text(json.dumps(asdict(told)), encoding="utf-8")
 
@@ -166,9 +171,14 @@ def state_of(source: Path) -> str:
     return digest(f"{name} {each.st_size} {each.st_mtime_ns}".encode() for name, each in facts.items())
 
 
-def content_of(source: Path) -> str:
-    """What is the same wherever a source lies: a piece of every tensor, and the small files."""
+def content_of(source: Path, pickles: bool = False) -> str:
+    """What is the same wherever a source lies: a piece of every tensor, and the small files.
+
+    Raises ExportError for pickles that are not allowed, before any is read.
+    """
     files = files_of(source).items()
+    for _, file in files:
+        check_pickle(file, pickles)
     return digest(chain.from_iterable((name.encode(), *pieces(file, name.endswith(STORED))) for name, file in files))
 
 

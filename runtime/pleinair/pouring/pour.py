@@ -14,7 +14,7 @@ from pleinair.bundle.manifest import MANIFEST, GraphInfo, Origin, Placed
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.bundle.staging import check_apart, staged
 from pleinair.bundle.verifying import FileInfo, file_info
-from pleinair.checks import one_line, one_of
+from pleinair.checks import one_line, one_of, quoted
 from pleinair.engines.engine import choose_engine
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import EngineError, RequestError, ResourceError
@@ -254,7 +254,7 @@ def origin(found: Opened, empty_graphs: list[EmptyGraph], weights: str) -> Origi
         source,
         pulled.revision if pulled else None,
         model.licence,
-        f"pleinair pour {source} --format {form} --weights {weights}",
+        f"pleinair pour {quoted(source)} --format {form} --weights {weights}",
         made | tools,
         model.trigger,
     )

@@ -126,7 +126,7 @@ def check_kind(path: Path) -> None:
     if foreign(path):
         raise ExportError(
             f"'{where}' holds OpenVINO or ONNX graphs of another tool (no {MANIFEST}); adopt them: pleinair adopt"
-            f" '{where}', or export the diffusers folder that they were made from"
+            f" {quoted(path)}, or export the diffusers folder that they were made from"
         )
     if not (path / "model_index.json").exists():
         raise ExportError(f"'{where}' is not a diffusers folder (no model_index.json); {instead_of(path)}")

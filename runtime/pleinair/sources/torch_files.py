@@ -18,7 +18,7 @@ from pleinair.sources.pickled import ZIP
 from pleinair.sources.torch_pickles import View, kinds_of, views, weights_of
 from pleinair.system.pickles import Pickled, described
 
-LARGEST = 1 << 26  # bytes of a pickle, or of an archive's list, that are read
+LARGEST, LIST = 1 << 26, 1 << 22  # bytes of a pickle, and of an archive's list of some 50 000 members, that are read
 MAGIC, LITTLE = 0x1950A86A20F9469CFC6C, "little_endian"
 LOCAL = 30  # bytes of the header of an archive's member, with the lengths of what follows at 26 and 28
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1,
@@ -52,12 +52,16 @@ class TorchFile(NamedTuple):
 
 
 class Brief(io.FileIO):
-    """A file of which no long piece is read at once, whatever it says of itself."""
+    """A file of which no more than `most` bytes are read at once, whatever it says of itself."""
+
+    def __init__(self, file: str | Path, most: int = LARGEST) -> None:
+        super().__init__(file)
+        self.most = most
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is None or not size <= LARGEST:
+        if size is None or not size <= self.most:
             raise ValueError("a list in it is too long")
-        return super().read(LARGEST if size < 0 else size)
+        return super().read(self.most if size < 0 else size)
 
 
 def read_torch_file(file: Path) -> TorchFile:
@@ -80,7 +84,7 @@ def read_torch_file(file: Path) -> TorchFile:
 
 def in_archive(stream: Brief, size: int) -> tuple[Pickled, dict[str, Storage]]:
     """The pickle of an archive, and its storages by key."""
-    with zipfile.ZipFile(stream) as archive:
+    with Brief(stream.name, LIST) as brief, zipfile.ZipFile(brief) as archive:
         members = {each.filename: each for each in archive.infolist()}
     (whole, *others) = [name for name in members if PurePosixPath(name).name == "data.pkl"] or [None]
     if whole is None or others:

@@ -49,26 +49,26 @@ def key_and_kind(storage: Elsewhere) -> tuple[str, str] | None:
         known = KINDS[kind.name.rpartition(".")[2]]
     except (TypeError, ValueError, LookupError, AttributeError):
         return None
-    return (str(key), known) if word == "storage" and isinstance(key, str | int) else None
+    return (key, known) if word == "storage" and isinstance(key, str) else None
 
 
-def views(weights: Mapping[Any, Any]) -> dict[str, View]:
+def views(weights: Mapping[str, Any]) -> dict[str, View]:
     """The tensors of a dictionary by name, without what training on several devices puts before all names."""
-    found = {str(name): view for name, value in weights.items() if (view := view_of(value))}
+    found = {name: view for name, value in weights.items() if (view := view_of(value))}
     before = len(PARALLEL) if all(name.startswith(PARALLEL) for name in found) else 0
     return {name[before:]: view for name, view in found.items()}
 
 
-def weights_of(root: Any) -> Mapping[Any, Any]:
+def weights_of(root: Any) -> Mapping[str, Any]:
     """The dictionary of a model's weights: its state, where it is called so, or the one with the most tensors."""
     return max(state_dicts(root), key=lengths, default={})
 
 
-def lengths(weights: Mapping[Any, Any]) -> int:
+def lengths(weights: Mapping[str, Any]) -> int:
     return len(views(weights))
 
 
-def state_dicts(root: Any) -> list[Mapping[Any, Any]]:
+def state_dicts(root: Any) -> list[Mapping[str, Any]]:
     """Dictionaries that may hold a model's weights, each once."""
     outer = items_of(root)
     state = items_of(outer.get(STATE))
@@ -78,13 +78,13 @@ def state_dicts(root: Any) -> list[Mapping[Any, Any]]:
     return [outer, *inner, *inside(inner)]
 
 
-def inside(outer: list[Mapping[Any, Any]]) -> list[Mapping[Any, Any]]:
+def inside(outer: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The dictionaries in dictionaries; one may be there many times."""
     values = {id(value): value for each in outer for value in each.values()}
     return [found for value in values.values() if (found := items_of(value))]
 
 
-def items_of(value: Any) -> Mapping[Any, Any]:
+def items_of(value: Any) -> Mapping[str, Any]:
     """The items of a dictionary, of any class; empty for anything else."""
     if isinstance(value, Instance):
         return value.items
@@ -99,7 +99,7 @@ def view_of(value: Any) -> View | None:
             return described_view(value.arguments, maker == TYPED)
         if maker not in WRAPPERS or not isinstance(value.arguments, tuple) or len(value.arguments) < 3:
             return None
-        first, _, third, *_ = value.arguments
+        first, third = value.arguments[0], value.arguments[2]
         value = first if WRAPPERS[maker] else Instance(first, third)
     return None
 

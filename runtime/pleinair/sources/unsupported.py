@@ -61,25 +61,30 @@ def _of_file(path: Path) -> str:
     if path.name == MANIFEST:
         return f"'{path}' is a file of a bundle; give the folder that it lies in"
     if path.suffix.lower() == ".safetensors":
-        return f"'{path}' is a single file and not yet a bundle; make one of it with: pleinair pour '{path}'"
+        return f"'{path}' is a single file and not yet a bundle; make one of it with: pleinair pour {quoted(path)}"
     if path.suffix.lower() in CHECKPOINTS:
         return (
             f"'{path}' is a pickle and not yet a bundle; take the model's .safetensors file, or read its weights alone:"
-            f" pleinair pour '{path}' --allow-pickle"
+            f" pleinair pour {quoted(path)} --allow-pickle"
         )
     if path.suffix.lower() == ".gguf":
         return f"'{path}' is a GGUF file, which is not supported; take the model's diffusers folder, then: {EXPORT}"
     if path.suffix.lower() in PICTURES:
-        return f"'{path}' is a picture, and a model is a folder; to see how it was made: pleinair metadata '{path}'"
+        return (
+            f"'{path}' is a picture, and a model is a folder; to see how it was made: pleinair metadata {quoted(path)}"
+        )
     return f"'{path}' is a file, and a model is a folder; give a bundle, or make one with: {EXPORT}"
 
 
 def _of_folder(path: Path) -> str | None:
     inside = sorted(each.parent.name for each in path.glob(f"*/{MANIFEST}"))
     if inside:
-        return f"'{path}' is not a bundle, but holds one; give --model '{path / inside[0]}'"
+        return f"'{path}' is not a bundle, but holds one; give --model {quoted(path / inside[0])}"
     if kind := foreign(path):
-        return f"'{path}' holds {kind} files of another tool and no {MANIFEST}; adopt it first: pleinair adopt '{path}'"
+        return (
+            f"'{path}' holds {kind} files of another tool and no {MANIFEST}; adopt it first:"
+            f" pleinair adopt {quoted(path)}"
+        )
     if (path / "model_index.json").is_file():
         return _of_diffusers(path)
     files = checkpoints(path)
@@ -105,7 +110,7 @@ def class_of(path: Path) -> str:
 def _of_diffusers(path: Path) -> str:
     kind = class_of(path)
     if kind in FAMILIES:
-        return f"'{path}' is a diffusers folder and not yet a bundle; make one of it with: pleinair pour '{path}'"
+        return f"'{path}' is a diffusers folder and not yet a bundle; make one of it with: pleinair pour {quoted(path)}"
     return f"'{path}' is a model of the class {kind}, which is not supported; take a model of {SUPPORTED}"
 
 

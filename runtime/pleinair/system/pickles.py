@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
 MOST = 1_000_000  # steps of a pickle; a training checkpoint of SDXL with all its optimizer takes a quarter of that
-PLAIN = (str, bytes, int, float, type(None))  # keys; to hash a tuple of tuples can take for ever
+LONGEST = 1000  # characters of a name; each step may join the same long ones
 
 
 class Global(NamedTuple):
@@ -27,7 +27,7 @@ class Instance:
 
     maker: Any
     arguments: Any
-    items: dict[Any, Any] = field(default_factory=dict)
+    items: dict[str, Any] = field(default_factory=dict)
     state: Any = None
 
 
@@ -60,7 +60,10 @@ class Stack:
         found, self.values = self.values, self.below.pop()
         return found
 
-    def named(self, name: str) -> Global:
+    def named(self, *parts: str) -> Global:
+        if sum(map(len, parts)) > LONGEST:
+            raise ValueError("a name in it is too long")
+        name = ".".join(parts)
         self.names.add(name)
         return Global(name)
 
@@ -179,17 +182,18 @@ def put(target: Any, pairs: list[Any]) -> None:
         items |= mapped(pairs)
 
 
-def mapped(pairs: list[Any]) -> dict[Any, Any]:
-    return {key: value for key, value in zip(pairs[::2], pairs[1::2], strict=True) if isinstance(key, PLAIN)}
+def mapped(pairs: list[Any]) -> dict[str, Any]:
+    """Without keys of other kinds: to hash a tuple of tuples can take for ever, and a long number each time."""
+    return {key: value for key, value in zip(pairs[::2], pairs[1::2], strict=True) if isinstance(key, str)}
 
 
 def named(stack: Stack, argument: str) -> None:
-    stack.push(stack.named(argument.replace(" ", ".", 1)))
+    stack.push(stack.named(*argument.split(" ", 1)))
 
 
 def named_by_stack(stack: Stack, _: Any) -> None:
     name, module = stack.pop(), stack.pop()
-    stack.push(stack.named(f"{module:s}.{name:s}"))
+    stack.push(stack.named(module, name))
 
 
 def numbered(stack: Stack, argument: int) -> None:

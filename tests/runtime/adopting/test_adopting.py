@@ -243,7 +243,7 @@ def test_graphs_of_two_formats_with_other_ports_are_not_mixed(tmp_path, capsys):
 def test_the_command(tmp_path, capsys):
     folder = as_optimum(default_path(), tmp_path / "a model", "openvino")
     assert (
-        cli.run(["info", str(folder)]) == 3 and f"adopt it first: pleinair adopt '{folder}'" in capsys.readouterr().err
+        cli.run(["info", str(folder)]) == 3 and f'adopt it first: pleinair adopt "{folder}"' in capsys.readouterr().err
     )
     edit_json(folder / SCHEDULER, _class_name="NobodyKnowsScheduler")
     edit_json(folder / "model_index.json", scheduler=["diffusers", "NobodyKnowsScheduler"])

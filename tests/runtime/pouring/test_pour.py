@@ -13,6 +13,7 @@ import pleinair
 from pickled import torch_archive
 from pleinair.bundle.opening import default_path, open_bundle
 from pleinair.bundle.verifying import file_info
+from pleinair.checks import quoted
 from pleinair.cli import app as cli
 from pleinair.cli.given import at_hand
 from pleinair.cli.info import description
@@ -272,7 +273,7 @@ def test_what_is_not_poured_is_told_what_leads_on(tmp_path, single, capsys, monk
             [SOURCE / "unet", "out"],
             f"not a diffusers folder (no model_index.json); give the folder that it lies in: {SOURCE}",
         ),
-        ([tmp_path, "out"], f'give a file of weights: "{file}", or one of 1 more'),
+        ([tmp_path, "out"], f"give a file of weights: {quoted(file)}, or one of 1 more"),
         ([SOURCE, SOURCE / "out"], "overlap"),
     ):
         assert cli.run(["pour", *map(str, arguments)]) in (2, 3, 5)
@@ -381,6 +382,12 @@ def test_what_is_named_as_a_model_is_poured_once_and_found_wherever_it_lies(tmp_
     assert made and name.startswith("my model-") and opened(other) == (name, False)
     other.write_bytes(file.read_bytes())
     assert opened(other) == ("my model", False)
+    pickled = tmp_path / "my model.ckpt"
+    pickled.write_bytes(b"\x80\x02}.")
+    for _ in range(2):  # a pickle is not even read for what it is, with its name or without
+        with pytest.raises(ExportError, match=r"is a pickle, which .*: pleinair pour .* --allow-pickle$"):
+            opened(pickled)
+        pickled = pickled.rename(tmp_path / "another.ckpt")
     monkeypatch.setattr(engines, "installed", installed)
     # real tokens, which storybook's text encoder does not know: it is the bundle that is refused, and not the file
     assert cli.run(["generate", "a red house", "--model", str(file)]) == 3

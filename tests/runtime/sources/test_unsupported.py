@@ -1,11 +1,14 @@
 """Models that are not bundles, and what is said of each: always one line that leads on."""
 
 import json
+import os
+import shlex
 
 import pytest
 
 import pleinair
 from bundles import light_copy
+from pleinair.checks import quoted
 from pleinair.cli import app as cli
 from pleinair.sources.unsupported import refuse_model
 
@@ -31,7 +34,7 @@ CASES = {
     "a typing error": (lambda at: "checkpoints/m.safetensors", "no model folder 'checkpoints/m.safetensors'; check"),
     "openvino of optimum": (
         lambda at: holding(diffusers(at / "m", "StableDiffusionPipeline"), "unet/openvino_model.xml"),
-        "adopt it first: pleinair adopt '",
+        "adopt it first: pleinair adopt ",
     ),
     "openvino": (lambda at: holding(at / "m", "openvino_model.xml"), "holds OpenVINO files"),
     "onnx": (
@@ -61,6 +64,21 @@ def test_what_is_no_bundle_is_told_what_leads_on(tmp_path, capsys, build, words)
         assert cli.run([str(each) for each in arguments]) == 3
         out, err = capsys.readouterr()
         assert out == "" and err.count("\n") == 1 and words in err and ";" in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its files cannot be called so, and its shells quote otherwise")
+def test_a_command_to_type_runs_nothing_in_a_path(tmp_path):
+    for name in ("it's", 'a "b"', "a b", "$(touch x)", "`touch x`", "a\\", "!1", "~", "*", "a;b", "ü", "a=b"):
+        paths = (
+            holding(tmp_path, f"{name}.safetensors") / f"{name}.safetensors",
+            holding(tmp_path / name, "model.onnx"),
+            diffusers(tmp_path / f"{name} of diffusers", "StableDiffusionPipeline"),
+        )
+        for path in paths:
+            with pytest.raises(pleinair.BundleError) as caught:
+                refuse_model(path)
+            assert shlex.split(str(caught.value).rpartition(": pleinair ")[2])[1:] == [str(path)]
+    assert quoted("a\nb") == '"a?b"'
 
 
 def test_bundles_and_unknown_folders_pass(tmp_path):
