@@ -96,10 +96,12 @@ class Before:
 def found(source: Path) -> Before | None:
     """The bundle among the models that was poured of a source: by its place, or where that is new, by its content."""
     marks = marked()
+    if not marks:
+        return None
     place, state = place_of(source), state_of(source)
     here = [(each, mark) for each, mark in marks.items() if mark.place == place]
     same = [each for each, mark in here if mark.state == state]
-    if marks and not here:
+    if not here:
         content = content_of(source)
         same = [each for each, mark in marks.items() if mark.content == content]
     if same:
