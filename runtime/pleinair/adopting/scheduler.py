@@ -17,15 +17,18 @@ CONFIG = "scheduler/scheduler_config.json"
 WALKED = "scheduler/pleinair_scheduler_config.json"
 
 
-def scheduler_of(root: Path, index: dict[str, Any], family: Family, sampler: str | None) -> tuple[str, dict[str, Any]]:
+def scheduler_of(
+    root: Path, index: dict[str, Any], family: Family, sampler: str | None
+) -> tuple[str, dict[str, Any], str]:
     """(file, config) to walk by: the folder's own where diffusers' pipeline would change nothing of it, else WALKED.
 
-    A UNet without one, and with a `sampler` to paint with, is taken for one that predicts noise.
+    A UNet without one, and with a `sampler` to paint with, is taken for one that predicts noise; that guess comes
+    third, as a warning.
     """
     config = small_json(root, CONFIG)
     if config is None and family.denoiser == UNET:
         if sampler is not None:
-            return WALKED, USUAL
+            return WALKED, USUAL, GUESSED
         raise BundleError(
             f"'{shown(root / CONFIG)}' is missing; {AGAIN}, with its small files, or name the sampler to paint with:"
             f" pleinair adopt {quoted(root)} --sampler euler"
@@ -33,4 +36,4 @@ def scheduler_of(root: Path, index: dict[str, Any], family: Family, sampler: str
     if config is None:
         raise BundleError(f"'{shown(root / CONFIG)}' is missing; {AGAIN}, with its small files")
     walked = as_walked(config, index["_class_name"], index.get("scheduler"))
-    return (CONFIG if walked == config else WALKED), walked
+    return (CONFIG if walked == config else WALKED), walked, ""
