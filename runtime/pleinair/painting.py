@@ -23,7 +23,7 @@ from pleinair.pictures.decoding import Decoding
 from pleinair.pictures.seamless import wrapped
 from pleinair.pictures.vae import resized_latents, rough, to_pil
 from pleinair.request.canvas import ground_of
-from pleinair.request.options import ENLARGERS, Randomness
+from pleinair.request.options import ENLARGERS, Randomness, renewal
 from pleinair.request.planning import Pass, plan, warnings
 from pleinair.request.request import Request
 from pleinair.results import Frame, Result, Timings
@@ -209,7 +209,7 @@ class Painting:
         with self.timings.spent_on("load"):
             self._prepare_denoiser(stage, denoise, batch.x)
         config = self._model(stage).bundle.scheduler_config
-        sample = make_solver(steps.sampler, config, eta=steps.eta, s_churn=steps.s_churn, s_noise=steps.s_noise)
+        sample = make_solver(steps.sampler, config, **renewal(steps))
         looked_at = going_on(denoise, stage.before) if stage.before else denoise
         looked_at = wrapped(looked_at, request.tile) if request.tile else looked_at
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
