@@ -8,10 +8,9 @@ from pleinair.adopting.layout import shown, small_json
 from pleinair.checks import quoted
 from pleinair.errors import BundleError
 from pleinair.pouring.kinds import PNDM
-from pleinair.sources.families import UNET, Family
+from pleinair.sources.families import Family
 from pleinair.sources.schedulers import as_walked
 
-USUAL = {**PNDM, "prediction_type": "epsilon"}
 GUESSED = "it has no scheduler config, so it is taken for a model that predicts noise as Stable Diffusion 1.x does"
 CONFIG = "scheduler/scheduler_config.json"
 WALKED = "scheduler/pleinair_scheduler_config.json"
@@ -26,9 +25,10 @@ def scheduler_of(
     third, as a warning.
     """
     config = small_json(root, CONFIG)
-    if config is None and family.denoiser == UNET:
+    presumed = family.denoiser.presumed
+    if config is None and presumed is not None:
         if sampler is not None:
-            return WALKED, USUAL, GUESSED
+            return WALKED, {**PNDM, "prediction_type": presumed}, GUESSED
         raise BundleError(
             f"'{shown(root / CONFIG)}' is missing; {AGAIN}, with its small files, or name the sampler to paint with:"
             f" pleinair adopt {quoted(root)} --sampler euler"
