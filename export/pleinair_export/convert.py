@@ -214,11 +214,11 @@ def check_graph(
 ) -> Generator[ExportProgress, None, GraphInfo]:
     """Hold a graph in every format against torch's answers; raises QualityError for one below the gate."""
     measured: dict[str, Fidelity] = {}
-    info = GraphInfo(made.files, weights, "fp32", made.inputs, made.outputs, measured)
+    info = GraphInfo(made.files, weights, "fp32", made.inputs, made.outputs, {})
     for form in made.files:
         measured[form] = yield from do("check", stage, graph, info, form, parameters=parameters)
         yield ExportProgress(graph, f"{form}: accepted", fidelity=measured[form])
-    return info
+    return dataclasses.replace(info, fidelity=measured)
 
 
 def feeds_of(model: Described, tokens: dict[str, Tokens], stage: Path) -> Arrays:

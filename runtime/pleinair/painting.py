@@ -1,6 +1,6 @@
 """The flow of one job, top to bottom: text -> path -> noise -> loop -> picture."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from math import isclose
@@ -23,7 +23,7 @@ from pleinair.pictures.decoding import Decoding
 from pleinair.pictures.seamless import wrapped
 from pleinair.pictures.vae import resized_latents, rough, to_pil
 from pleinair.request.canvas import ground_of
-from pleinair.request.options import ENLARGERS, Randomness
+from pleinair.request.options import ENLARGERS, Randomness, renewal
 from pleinair.request.planning import Pass, plan, warnings
 from pleinair.request.request import Request
 from pleinair.results import Frame, Result, Timings
@@ -37,7 +37,7 @@ from pleinair.text.reader import Conditioning, PromptReader
 Guides = Callable[[int], Guide]  # step -> what the network is told at it
 
 
-@dataclass
+@dataclass(frozen=True)
 class Batch:
     """Pictures that share the network's calls, on their way from noise."""
 
@@ -46,6 +46,9 @@ class Batch:
     given: np.ndarray | None  # clean start latents (B, C, h, w) of the caller's own
     x: np.ndarray = field(default_factory=lambda: np.empty(0))  # (B, C, h, w)
     steps: int = 0  # done
+
+
+Begun = tuple[Batch, starts.Start | None]  # and the picture that a pass goes over, if there is one
 
 
 class Painting:
@@ -96,18 +99,21 @@ class Painting:
             for model in filter(None, (loaded.model, self._refiner)):
                 model.graphs.release(*(encoder.graph for encoder in model.bundle.manifest.text_encoders))
         for together in [batches] if sparing else [[each] for each in batches]:
-            begun: list[starts.Start | None] = []
+            begun: list[Begun] = [(batch, None) for batch in together]
             for number, stage in enumerate(self.passes):
                 if not stage.refines:
-                    begun = [self._again(stage, each) if number else self._begin(stage, each) for each in together]
+                    begun = [self._again(stage, each) if number else self._begin(stage, each) for each, _ in begun]
                 if sparing:
                     loaded.model.graphs.release(*filter(None, (self._manifest.vae.encoder, self._manifest.vae.decoder)))
-                for batch, where in zip(together, begun, strict=True):
-                    yield from self._denoise(stage, guides[number], batch, where)
+                walked: list[Begun] = []
+                for batch, below in begun:
+                    done = yield from self._denoise(stage, guides[number], batch, below)
+                    walked.append((done, below))
+                begun = walked
                 if sparing:
                     model = self._model(stage)
                     model.graphs.release(model.bundle.manifest.denoiser.graph)
-            for batch in together:
+            for batch, _ in begun:
                 yield self._finished(batch)
             if sparing:
                 loaded.model.graphs.release(self._manifest.vae.decoder)
@@ -156,17 +162,16 @@ class Painting:
         how = {"clip_skip": self.request.clip_skip, "embeddings": self.request.embeddings}
         return PromptReader(model.bundle, encoders=model.encoders, **how)
 
-    def _begin(self, stage: Pass, batch: Batch) -> starts.Start | None:
-        """Set a batch to where the first pass begins; returns the picture below it, where that is not noise alone."""
+    def _begin(self, stage: Pass, batch: Batch) -> Begun:
+        """A batch where the first pass begins, and the picture below it, where that is not noise alone."""
         request = self.request
         if self._ground is None and batch.given is None:
             noise = stacked(batch.generators, self.shape(stage.width, stage.height))
-            batch.x = (stage.path.start * noise).astype(np.float32)
-            return None
+            return replace(batch, x=(stage.path.start * noise).astype(np.float32)), None
         start = self._start(batch)
         new = request.task in ("inpaint", "edit") and request.canvas.strength == 1
-        batch.x = (stage.path.start * start.noise if new else start.at(stage.path.strides[0][0])).astype(np.float32)
-        return start
+        x = stage.path.start * start.noise if new else start.at(stage.path.strides[0][0])
+        return replace(batch, x=x.astype(np.float32)), start
 
     def _start(self, batch: Batch) -> starts.Start:
         """The picture that the first pass starts from."""
@@ -187,39 +192,41 @@ class Painting:
                 channels=self._manifest.denoiser.channels,
             )
 
-    def _again(self, stage: Pass, batch: Batch) -> starts.Start:
-        """Set a batch to where a later pass begins: its picture so far at a larger size, hidden by new noise."""
-        batch.generators = noise_sources(self.request.random, batch.seeds)
+    def _again(self, stage: Pass, batch: Batch) -> Begun:
+        """A batch where a later pass begins: its picture so far at a larger size, hidden by new noise."""
+        generators = noise_sources(self.request.random, batch.seeds)
         latents = self._enlarged(batch.x, stage)
-        start = starts.Start(latents, stacked(batch.generators, latents.shape[1:]))
-        batch.x = start.at(stage.path.strides[0][0]).astype(np.float32)
-        return start
+        start = starts.Start(latents, stacked(generators, latents.shape[1:]))
+        x = start.at(stage.path.strides[0][0]).astype(np.float32)
+        return replace(batch, generators=generators, x=x), start
 
-    def _denoise(self, stage: Pass, guide: Guides, batch: Batch, start: starts.Start | None) -> Iterator[Frame]:
-        """One way through the noise."""
+    def _denoise(
+        self, stage: Pass, guide: Guides, batch: Batch, start: starts.Start | None
+    ) -> Generator[Frame, None, Batch]:
+        """One way through the noise; returns the batch at its end."""
         request, steps = self.request, stage.steps
         denoise = self._guided(stage, guide, start)
         with self.timings.spent_on("load"):
             self._prepare_denoiser(stage, denoise, batch.x)
         config = self._model(stage).bundle.scheduler_config
-        sample = make_solver(steps.sampler, config, eta=steps.eta, s_churn=steps.s_churn, s_noise=steps.s_noise)
+        sample = make_solver(steps.sampler, config, **renewal(steps))
         looked_at = going_on(denoise, stage.before) if stage.before else denoise
         looked_at = wrapped(looked_at, request.tile) if request.tile else looked_at
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
         levels = [a for a, _ in stage.path.strides[1:]] + [stage.until]  # where each step leads
-        mark = perf_counter()
-        for level, state in zip(levels, sample(looked_at, batch.x, stage.path, draw), strict=True):
+        x, mark = batch.x, perf_counter()
+        states = zip(levels, sample(looked_at, x, stage.path, draw), strict=True)
+        for done, (level, state) in enumerate(states, batch.steps + 1):
             if start is not None:
                 state.x = start.blended(state.x, level and (state.at or level))
-            done = batch.steps + 1
             check_finite(state.x, f"at step {done} of {self.steps}")
             self.timings.steps.append(perf_counter() - mark)
             show = partial(self._decoding.preview, state.x0)
             show_rough = partial(rough, state.x0, self._manifest.latents.rgb, self._manifest.vae.downsample)
             yield Frame(done, self.steps, batch.seeds, show, show_rough)
             request.check()
-            batch.steps = done
-            batch.x, mark = state.x, perf_counter()
+            x, mark = state.x, perf_counter()
+        return replace(batch, x=x, steps=batch.steps + len(levels))
 
     def _guided(self, stage: Pass, guide: Guides, start: starts.Start | None) -> Guided:
         """The network of a pass, made to listen to its text."""

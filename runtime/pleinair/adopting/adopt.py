@@ -19,7 +19,7 @@ from pleinair.adopting.folder import (
 from pleinair.adopting.layout import has, inside
 from pleinair.adopting.model import described, read_index
 from pleinair.adopting.ports import EXPORT, graph_info, together
-from pleinair.adopting.scheduler import GUESSED, USUAL, WALKED, scheduler_of
+from pleinair.adopting.scheduler import WALKED, scheduler_of
 from pleinair.adopting.tokens import tokenizer_of
 from pleinair.adopting.wanted import answer_kind, tokens_of, wanted
 from pleinair.adopting.writing import write_all
@@ -96,8 +96,8 @@ def judged(
     model = described(root, index, family, outlines(by_form), other)
     graphs, different = together({form: infos(root, model, form, each) for form, each in by_form.items()})
     warnings += tuple(DIFFERENT.format(form=form) for form in different)
-    scheduler, walked = scheduler_of(root, index, family, sampler)
-    warnings += (GUESSED,) if walked is USUAL else ()
+    scheduler, walked, guess = scheduler_of(root, index, family, sampler)
+    warnings += (guess,) if guess else ()
     tokens, new = tokenizers(root, model)
     new |= {WALKED: as_json(walked)} if scheduler == WALKED else {}
     files = graph_files(by_form, graphs) | small_files(root, model, scheduler, other is not None)

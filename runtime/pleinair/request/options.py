@@ -14,6 +14,7 @@ from PIL.Image import Image
 
 from pleinair.bundle.manifest import MAX_SIDE, MAX_STEPS
 from pleinair.network import guidance
+from pleinair.network.guidance import Guidance
 from pleinair.pictures.masks import FILLS, MAX_RADIUS
 from pleinair.pictures.vae import SIDES
 from pleinair.request.option import option, options_of
@@ -40,7 +41,7 @@ from pleinair.request.value_types import (
 )
 from pleinair.sampling.names import LABELS, SCHEDULE_TYPES
 from pleinair.sampling.noise import NOISES
-from pleinair.sampling.samplers import RANGES, SAMPLERS
+from pleinair.sampling.samplers import OFF, RANGES, SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
 
 MIN_SIDE = 8
@@ -139,10 +140,10 @@ class Steps:
     sigmas: tuple[float, ...] | None = option(None, Falling(), "Noise levels instead: 14.6,3.2,0.7.", a1111="Sigmas")
     timesteps: tuple[float, ...] | None = option(None, Falling(), "Timesteps instead: 999,600,200.", a1111="Timesteps")
     eta: float | None = option(
-        None, ETA, "Share of the noise that is renewed.", usual="the sampler's", a1111="Eta", by_sampler=True
+        OFF["eta"], ETA, "Share of the noise that is renewed.", usual="the sampler's", a1111="Eta", by_sampler=True
     )
-    s_churn: float = option(0.0, S_CHURN, "Noise added before a step.", a1111="Sigma churn", by_sampler=True)
-    s_noise: float = option(1.0, S_NOISE, "Scale of renewed noise.", a1111="Sigma noise", by_sampler=True)
+    s_churn: float = option(OFF["s_churn"], S_CHURN, "Noise added before a step.", a1111="Sigma churn", by_sampler=True)
+    s_noise: float = option(OFF["s_noise"], S_NOISE, "Scale of renewed noise.", a1111="Sigma noise", by_sampler=True)
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Guiding:
-    """How the network is made to follow the text: the fields of `network.guidance.Guidance`."""
+    """How the network is made to follow the text: the fields of `network.guidance.Guidance`, and its defaults."""
 
     scale: float = option(
         None,
@@ -169,26 +170,32 @@ class Guiding:
         name="guidance",
         a1111="CFG scale",
     )
-    rescale: float = option(0.0, GUIDING["rescale"], "Against overexposure.", a1111="CFG rescale")
+    rescale: float = option(Guidance.rescale, GUIDING["rescale"], "Against overexposure.", a1111="CFG rescale")
     start: float = option(
-        0.0,
+        Guidance.start,
         GUIDING["start"],
         "Share of the steps before guidance begins.",
         name="guidance_start",
         a1111="Guidance start",
     )
     end: float = option(
-        1.0, GUIDING["end"], "Share of the steps after which it ends.", name="guidance_end", a1111="Guidance end"
+        Guidance.end,
+        GUIDING["end"],
+        "Share of the steps after which it ends.",
+        name="guidance_end",
+        a1111="Guidance end",
     )
     threshold: float | None = option(
-        None, GUIDING["threshold"], "Dynamic thresholding: the share of values that must lie within the limit."
+        Guidance.threshold,
+        GUIDING["threshold"],
+        "Dynamic thresholding: the share of values that must lie within the limit.",
     )
     parallel: float = option(
-        1.0, GUIDING["parallel"], "How much of the guidance that only strengthens colours is kept."
+        Guidance.parallel, GUIDING["parallel"], "How much of the guidance that only strengthens colours is kept."
     )
-    two_calls: bool = option(False, Flag(), "Ask the network twice a step: less memory.")
+    two_calls: bool = option(Guidance.two_calls, Flag(), "Ask the network twice a step: less memory.")
     image: float | None = option(
-        None,
+        Guidance.image,
         GUIDING["image"],
         "How strictly to keep to the picture, of models that edit pictures.",
         usual=MODELS,
@@ -368,6 +375,11 @@ OPTIONS = {each.name: each for group, place in GROUPS.items() for each in option
 BY_SAMPLER = {name: each for name, each in OPTIONS.items() if each.by_sampler and each.group is Steps}
 FILES = tuple(name for name, each in OPTIONS.items() if each.type.file)  # which no record holds
 PARAMETERS = ("prompt", "negative")  # which Python has beside the options
+
+
+def renewal(steps: Steps) -> dict[str, float | None]:
+    """How the sampler of a pass renews noise, as `make_solver` is asked for it."""
+    return {name: getattr(steps, each.field) for name, each in BY_SAMPLER.items()}
 
 
 def values(group: type, given: Mapping[str, Any]) -> dict[str, Any]:

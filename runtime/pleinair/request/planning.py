@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pleinair.bundle.manifest import TIMESTEP
 from pleinair.bundle.opening import Bundle
 from pleinair.errors import BundleError, RequestError
-from pleinair.request.options import Steps
+from pleinair.request.options import Steps, renewal
 from pleinair.request.request import Request
 from pleinair.sampling.configured import make_solver
 from pleinair.sampling.grids import unfollowed
@@ -116,6 +116,6 @@ def whole_timesteps(bundle: Bundle, passes: list[Pass]) -> list[str]:
 def _path(bundle: Bundle, steps: Steps, width: int, height: int) -> Path:
     config, grid, latents = bundle.scheduler_config, SAMPLERS[steps.sampler].grid, bundle.manifest.latents
     patches = (width // latents.multiple) * (height // latents.multiple)
-    make_solver(steps.sampler, config, eta=steps.eta, s_churn=steps.s_churn, s_noise=steps.s_noise)
+    make_solver(steps.sampler, config, **renewal(steps))
     given = {"sigmas": steps.sigmas, "timesteps": steps.timesteps}
     return make_path(config, grid, steps.count, steps.spacing, **given, patches=patches)

@@ -23,7 +23,12 @@ OF_ITS_CLASS = (  # what a config says about a solver counts for the sampler it 
 
 
 def make_solver(
-    sampler: str, config: dict[str, Any], *, eta: float | None = None, s_churn: float = 0.0, s_noise: float = 1.0
+    sampler: str,
+    config: dict[str, Any],
+    *,
+    eta: float | None = OFF["eta"],
+    s_churn: float = OFF["s_churn"],
+    s_noise: float = OFF["s_noise"],
 ) -> Solver:
     """The sampler as the scheduler config says and as asked: solver(denoise, x, path, draw) -> Iterator[State].
 
@@ -42,7 +47,7 @@ def make_solver(
     if meant(config) != sampler:
         config = {key: value for key, value in config.items() if key not in OF_ITS_CLASS}
     solver = found.build(Wish(config, eta, s_churn))
-    return solver if s_noise == 1.0 else _louder(solver, s_noise)
+    return solver if s_noise == OFF["s_noise"] else _louder(solver, s_noise)
 
 
 def _louder(solver: Solver, factor: float) -> Solver:

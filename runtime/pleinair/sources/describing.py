@@ -22,7 +22,7 @@ from pleinair.bundle.manifest import (
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.bundle.verifying import FileInfo
 from pleinair.sources import transformers, unets
-from pleinair.sources.families import PROJECTED, Component, Family
+from pleinair.sources.families import Component, Family
 
 Config = Mapping[str, Any]
 
@@ -193,7 +193,7 @@ def denoiser(model: Described) -> Denoiser:
 
 def pooled_width(part: Component, config: Config) -> Any:
     """Numbers that a text encoder says of a text as a whole."""
-    return config.get("projection_dim" if part.kind == PROJECTED else "hidden_size", 512)
+    return config.get(part.pooled_key, 512)
 
 
 def text_encoders(model: Described, tokens: dict[str, Tokens]) -> tuple[TextEncoder, ...]:

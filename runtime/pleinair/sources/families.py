@@ -17,7 +17,9 @@ class Component:
     Text encoders have a `tokenizer`, which is a folder too, and the output that is `pooled` for the denoiser, if any.
     `lengths` are the numbers of tokens that one may read whose config does not say; it reads a text as a whole, and the
     rest is left out. What one that is `masked` reads is in lower case, and neither it nor the denoiser reads what fills
-    a text up. One that is `instructed` is told before each text what to make of it.
+    a text up. One that is `instructed` is told before each text what to make of it. Its config says at `width_key`
+    how many numbers it tells of a token, and at `pooled_key` how many it pools them into; `pieces` tells a tokenizer of
+    SentencePiece from one of byte pairs. A denoiser is `presumed` to predict this where no scheduler config says.
     """
 
     folder: str
@@ -29,6 +31,10 @@ class Component:
     lengths: tuple[int, ...] = ()
     masked: bool = False
     instructed: bool = False
+    width_key: str = "hidden_size"
+    pooled_key: str = "hidden_size"
+    pieces: bool = False
+    presumed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,9 @@ class Family:
 
 
 CLIP_TEXT = Component("text_encoder", "transformers", "CLIPTextModel", {"text_encoder": "text_encoder"}, "tokenizer")
+PROJECTING_TEXT = replace(
+    CLIP_TEXT, kind=PROJECTED, graphs={"text_encoder": "projected_text_encoder"}, pooled_key="projection_dim"
+)
 PROJECTED_TEXT = Component(
     "text_encoder_2",
     "transformers",
@@ -79,8 +88,17 @@ PROJECTED_TEXT = Component(
     {"text_encoder_2": "projected_text_encoder"},
     "tokenizer_2",
     pooled="text_embeds",
+    pooled_key="projection_dim",
 )
-T5 = Component("text_encoder", "transformers", T5_KIND, {"text_encoder": "t5_encoder"}, "tokenizer")
+T5 = Component(
+    "text_encoder",
+    "transformers",
+    T5_KIND,
+    {"text_encoder": "t5_encoder"},
+    "tokenizer",
+    width_key="d_model",
+    pieces=True,
+)
 T5_SECOND = replace(
     T5, folder="text_encoder_2", graphs={"text_encoder_2": "t5_encoder"}, tokenizer="tokenizer_2", lengths=(256, 512)
 )
@@ -98,7 +116,7 @@ GEMMA = Component(
     masked=True,
     instructed=True,
 )
-UNET = Component("unet", "diffusers", "UNet2DConditionModel", {"unet": "unet"})
+UNET = Component("unet", "diffusers", "UNet2DConditionModel", {"unet": "unet"}, presumed="epsilon")
 VAE = Component("vae", "diffusers", "AutoencoderKL", {"vae_encoder": "vae_encoder", "vae_decoder": "vae_decoder"})
 TINY_VAE = replace(
     VAE, kind="AutoencoderTiny", graphs={"vae_encoder": "tiny_vae_encoder", "vae_decoder": "tiny_vae_decoder"}
@@ -106,7 +124,7 @@ TINY_VAE = replace(
 DEEP_VAE = replace(VAE, kind="AutoencoderDC", graphs={"vae_encoder": "tiny_vae_encoder", "vae_decoder": "vae_decoder"})
 PIXART = Component("transformer", "diffusers", "PixArtTransformer2DModel", {"transformer": "transformer"})
 STAND_INS = {  # class of a part, and one that a pipeline may have in its place -> that part
-    (CLIP_TEXT.kind, PROJECTED): replace(CLIP_TEXT, kind=PROJECTED, graphs={"text_encoder": "projected_text_encoder"}),
+    (CLIP_TEXT.kind, PROJECTED): PROJECTING_TEXT,
     (VAE.kind, "AutoencoderTiny"): TINY_VAE,
     (PIXART.kind, "Transformer2DModel"): replace(PIXART, kind="Transformer2DModel"),  # as it was published
 }
@@ -139,7 +157,7 @@ SDXL_REFINER = replace(
 SD3 = Family(
     pipelines=("StableDiffusion3Pipeline",),
     parts=(
-        replace(CLIP_TEXT, kind=PROJECTED, graphs={"text_encoder": "projected_text_encoder"}, pooled="text_embeds"),
+        replace(PROJECTING_TEXT, pooled="text_embeds"),
         PROJECTED_TEXT,
         T5_THIRD,
         Component("transformer", "diffusers", "SD3Transformer2DModel", {"transformer": "transformer"}),

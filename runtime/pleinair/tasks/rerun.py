@@ -102,7 +102,8 @@ def plan(
     """
     for name in given:
         one_of("option", name, (*LOADING, *INPUTS))
-    files = {name: given.get(name) or None for name in INPUTS}
+    files = {name: given.get(name) for name in INPUTS}
+    files |= {name: None for name, each in files.items() if isinstance(each, list | tuple) and not each}
     found = read(file)
     if film := [name for name in FILMED if name in (found.ours or {})]:
         command = {"film": "generate --film", "morph": "morph"}[film[0]]
