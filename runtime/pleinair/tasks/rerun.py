@@ -12,7 +12,7 @@ from pleinair import pipeline
 from pleinair.bundle.opening import Bundle, bundle_identity
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files.foreign.record import shown
-from pleinair.files.metadata import FILMED, FoundRecord, read
+from pleinair.files.metadata import FILMED, FoundRecord, read_record
 from pleinair.library.given import with_refiner
 from pleinair.pipeline import Pipeline
 from pleinair.request.options import ENLARGERS, OPTIONS
@@ -84,12 +84,12 @@ class Rerun:
 
 def rerun(file: str | Path, model: str | Path | None = None, **given: Any) -> Rerun:
     """Make a picture again from its record and compare; keyword arguments as those of `plan`."""
-    planned = plan(file, model, **given)
+    planned = plan_rerun(file, model, **given)
     results = [frame.result for frame in planned.frames() if frame.result]
     return planned.finish(pipeline.merged(results))
 
 
-def plan(
+def plan_rerun(
     file: str | Path,
     model: str | Path | None = None,
     *,
@@ -108,7 +108,7 @@ def plan(
     Raises RequestError where the record cannot be read, or asks for an input picture, an embedding, a refiner or an
     upscaler that is not given.
     """
-    found = read(file)
+    found = read_record(file)
     if film := [name for name in FILMED if name in (found.ours or {})]:
         command = {"film": "generate --film", "morph": "morph"}[film[0]]
         raise RequestError(
