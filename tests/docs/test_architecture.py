@@ -42,8 +42,11 @@ def test_every_python_file_that_any_page_names_exists():
 
 
 def test_the_runtime_asks_for_no_family():
-    """What a family needs is in its bundle, as data."""
-    asking = re.compile(r"\.family\b\s*(==|!=|in\b|not in\b)|(==|!=|\bin)\s+[\w.]*\.family\b(?!\.)|match [\w.]*family")
+    """What a family needs is in its bundle, as data, and what a component needs in its row."""
+    asking = re.compile(
+        r"\.family\b\s*(==|!=|in\b|not in\b)|(==|!=|\bin)\s+[\w.]*\.family\b(?!\.)|match [\w.]*family"
+        r"|\.kind\b\s*(==|!=|in\b|not in\b)\s*\w+_KIND"
+    )
     texts = {file.relative_to(RUNTIME): file.read_text(encoding="utf-8") for file in RUNTIME.rglob("*.py")}
     assert [str(name) for name, text in texts.items() if asking.search(text)] == []
 

@@ -11,7 +11,7 @@ from pleinair.adopting.layout import has, inside, small_json
 from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError
 from pleinair.sources.describing import Tokens
-from pleinair.sources.families import T5_KIND, Component
+from pleinair.sources.families import Component
 from pleinair.system.files import parse_json, read_file
 from pleinair.text.tokenizer import LARGEST, MOST_TOKENS, WORDS, read_tokenizer
 
@@ -26,7 +26,7 @@ def tokenizer_of(root: Path, part: Component, length: int) -> tuple[Tokens, byte
 
     Raises BundleError where it cannot be read, or there is nothing to make it of.
     """
-    folder, pieces = part.tokenizer, part.kind == T5_KIND
+    folder, pieces = part.tokenizer, part.pieces
     file = f"{folder}/tokenizer.json"
     present, names = has(root, file), special_tokens(root, folder, PIECES if pieces else WHOLE_WORDS)
     if not present and pieces:

@@ -8,7 +8,7 @@ from pleinair.bundle.manifest import MASK, Port
 from pleinair.bundle.ports import ANSWERS
 from pleinair.sources.configs import text_length
 from pleinair.sources.describing import Described, pooled_width, read_output
-from pleinair.sources.families import T5_KIND, Component
+from pleinair.sources.families import Component
 from pleinair.sources.transformers import TRANSFORMERS, tokens_read
 from pleinair.sources.unets import unet_ports
 from pleinair.text.encoders import HIDDEN, LAST
@@ -24,7 +24,7 @@ def text_encoder(model: Described, graph: str, outline: Outline) -> WantedPorts:
     part = next(part for part in model.family.readers if graph in part.graphs)
     config = model.configs[part.folder]
     length = tokens_of(model, part)
-    states = Port("float32", ("batch", length, config.get("d_model" if part.kind == T5_KIND else "hidden_size", 512)))
+    states = Port("float32", ("batch", length, config.get(part.width, 512)))
     there = [name for port in outline.outputs for name in port.names if name == LAST or name.startswith(HIDDEN)]
     outputs = {name: states for name in (*there, read_output(model, part.folder))}
     if part.pooled:

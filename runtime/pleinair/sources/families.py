@@ -18,6 +18,8 @@ class Component:
     `lengths` are the numbers of tokens that one may read whose config does not say; it reads a text as a whole, and the
     rest is left out. What one that is `masked` reads is in lower case, and neither it nor the denoiser reads what fills
     a text up. One that is `instructed` is told before each text what to make of it.
+    `width` is its config's key of how many numbers it says of each token. One that reads `pieces` has no vocab.json and
+    merges.txt.
     """
 
     folder: str
@@ -29,6 +31,8 @@ class Component:
     lengths: tuple[int, ...] = ()
     masked: bool = False
     instructed: bool = False
+    width: str = "hidden_size"
+    pieces: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,15 @@ PROJECTED_TEXT = Component(
     "tokenizer_2",
     pooled="text_embeds",
 )
-T5 = Component("text_encoder", "transformers", T5_KIND, {"text_encoder": "t5_encoder"}, "tokenizer")
+T5 = Component(
+    "text_encoder",
+    "transformers",
+    T5_KIND,
+    {"text_encoder": "t5_encoder"},
+    "tokenizer",
+    width="d_model",
+    pieces=True,
+)
 T5_SECOND = replace(
     T5, folder="text_encoder_2", graphs={"text_encoder_2": "t5_encoder"}, tokenizer="tokenizer_2", lengths=(256, 512)
 )

@@ -7,7 +7,7 @@ from typing import Any
 from pleinair.checks import is_number, one_line, wholes
 from pleinair.errors import ExportError
 from pleinair.sources.describing import Described
-from pleinair.sources.families import T5_KIND, Component
+from pleinair.sources.families import Component
 from pleinair.sources.transformers import kind_of
 from pleinair.sources.weight_files import DOWNLOAD
 
@@ -70,5 +70,4 @@ def channels(model: Described) -> tuple[Any, Any]:
 
 def width(model: Described, part: Component) -> Any:
     """Numbers that a text encoder says of each token."""
-    config = model.configs[part.folder]
-    return config.get("d_model", 512) if part.kind == T5_KIND else config.get("hidden_size", 512)
+    return model.configs[part.folder].get(part.width, 512)
