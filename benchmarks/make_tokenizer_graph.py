@@ -25,7 +25,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         folders = {pad: converted(Path(root) / str(number), pad) for number, pad in enumerate(PADS)}
         GRAPHS.write_bytes(pack({pad: emptied(folder) for pad, folder in folders.items()}))
-        tokenizer_graph.shipped.cache_clear()
+        tokenizer_graph.shipped_tokenizers.cache_clear()
         for pad, folder in folders.items():
             again = Path(root) / f"again {folder.name}"
             again.mkdir()

@@ -190,7 +190,7 @@ def topology_of(spec: Spec, files: dict[str, tuple[topologies.Segment, ...]]) ->
 
 def compared(names: list[str], graph: str, asked: argparse.Namespace) -> Iterator[tuple[ModelRow, str]]:
     """Export a graph of real size and hold what ships against it; raises ValueError for the first byte that differs."""
-    name, rows = names[0], topologies.read_index()["topologies"]
+    name, rows = names[0], topologies.read_topologies()["topologies"]
     part, model = part_of(name, graph), ARCHITECTURES[name]
     with tempfile.TemporaryDirectory(dir=asked.scratch) as folder:
         spec = specified(graph, part, model, sparse(part, model[part.folder], Path(folder) / "real", 1), family(name))
@@ -258,7 +258,7 @@ def enter(found: dict[str, Topology], graph: str, weights: str, form: str) -> tu
     row = {"models": list(found), **key, "tools": tools}
     file_of(row).write_bytes(pack(found))
     index = topologies.TOPOLOGIES / topologies.INDEX
-    rows = topologies.read_index()["topologies"] if index.exists() else []
+    rows = topologies.read_topologies()["topologies"] if index.exists() else []
     rows = sorted([*(each for each in rows if file_of(each) != file_of(row)), row], key=lambda each: file_of(each).name)
     index.write_text(json.dumps({"topologies": rows}, indent=1) + "\n", encoding="utf-8")
     return row, f"{file_of(row).stat().st_size / 1e3:.0f} kB"

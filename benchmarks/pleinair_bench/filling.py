@@ -21,7 +21,7 @@ from pleinair.errors import BundleError
 from pleinair.pouring.opened import Opened
 from pleinair.pouring.pour import Written, files_of, write_small
 from pleinair.pouring.topologies import file_of
-from pleinair.pouring.writing import write
+from pleinair.pouring.writing import pour_graph
 from pleinair.sources.describing import Made, painter_manifest
 from pleinair.sources.folder import Source
 from pleinair.system.locks import only_one
@@ -69,7 +69,7 @@ def write_into(folder: Path, graph: RealGraph) -> Iterator[int]:
     done, files = 0, {}
     yield done
     try:
-        for size in write(graph.empty, graph.random, folder / graph.graph, files):
+        for size in pour_graph(graph.empty, graph.random, folder / graph.graph, files):
             done += size
             yield done
         sync(folder / graph.graph)  # or the system would go on writing while the graph is being timed

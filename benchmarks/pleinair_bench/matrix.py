@@ -8,7 +8,7 @@ from pleinair.checks import one_line, one_of
 from pleinair.errors import RequestError
 from pleinair.pouring.pour import WEIGHTS
 from pleinair.request.value_types import parse_size
-from pleinair.sampling.names import named
+from pleinair.sampling.names import sampler_named
 from pleinair_bench import cases, models
 from pleinair_bench.cases import PRECISIONS, TAKEN_BY, WORKS, Case, takes, value
 
@@ -70,7 +70,9 @@ def quick(given: MatrixOptions) -> list[Case]:
 
 def notes(chosen: list[Case], given: MatrixOptions, texts: dict[str, str | None]) -> Iterator[str]:
     """What was asked for and is not among the cases, or not as it was asked for."""
-    spaced = [part for part in split("sampler", texts["sampler"]) if named(part)[1]] if "sampler" in given else []
+    spaced = (
+        [part for part in split("sampler", texts["sampler"]) if sampler_named(part)[1]] if "sampler" in given else []
+    )
     if spaced:
         yield f"note: {', '.join(spaced)} is measured with the model's own spacing, which plays no part in time"
     for name, values in given.items():
@@ -137,7 +139,7 @@ def threads(text: str) -> int | None:
 
 def sampler(text: str) -> str:
     """The name that our table has for a sampler, without a spacing."""
-    return named(text)[0]
+    return sampler_named(text)[0]
 
 
 READ: dict[str, Callable[[str], Any]] = {

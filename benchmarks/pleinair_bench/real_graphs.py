@@ -9,7 +9,7 @@ from typing import Any
 from pleinair.errors import RequestError
 from pleinair.pouring.names import Named
 from pleinair.pouring.pour import FORMATS, WEIGHTS
-from pleinair.pouring.topologies import KEY, Topology, agrees, open_topologies, plain, read_index
+from pleinair.pouring.topologies import KEY, Topology, agrees, open_topologies, plain, read_topologies
 from pleinair.pouring.writing import EmptyGraph
 from pleinair.sources.architectures import ARCHITECTURES, family
 from pleinair.sources.families import Component
@@ -110,7 +110,9 @@ def part_of(model: str, graph: str) -> Component:
 @cache
 def rows_of(graph: str, weights: str, form: str) -> list[dict[str, Any]]:
     """What the index says of a kind of graph."""
-    return [row for row in read_index()["topologies"] if tuple(row[part] for part in KEY) == (graph, weights, form)]
+    return [
+        row for row in read_topologies()["topologies"] if tuple(row[part] for part in KEY) == (graph, weights, form)
+    ]
 
 
 @cache

@@ -204,7 +204,7 @@ def transformer(name: str, model: nn.Module, context: Context) -> Spec:
 
     def case(t: float, batch: int, height: int, width: int) -> Arrays:
         latents = rng.standard_normal((batch, channels, height, width), dtype=np.float32)
-        return denoiser.ports(part, latents, t, {feed: rows[:batch].copy() for feed, rows in told.items()})
+        return denoiser.denoiser_inputs(part, latents, t, {feed: rows[:batch].copy() for feed, rows in told.items()})
 
     return Spec(
         name,

@@ -32,9 +32,9 @@ def whole(name: str, value: int, low: int, high: int) -> int:
         plain = scalar(value)
         count = int(plain) if isinstance(plain, str) else index(plain)
     except (TypeError, ValueError):
-        raise RequestError(f"{name} must be a whole number, not {shown(value)}; choose {low} to {high}") from None
+        raise RequestError(f"{name} must be a whole number, not {shown_value(value)}; choose {low} to {high}") from None
     if not low <= count <= high:
-        raise RequestError(f"{name} {shown(count)} is out of range; choose {low} to {high}")
+        raise RequestError(f"{name} {shown_value(count)} is out of range; choose {low} to {high}")
     return count
 
 
@@ -45,7 +45,7 @@ def number(name: str, value: float, low: float, high: float, usual: str = "") ->
     try:
         real = float(scalar(value))
     except (TypeError, ValueError, OverflowError):
-        raise RequestError(f"{name} must be a number, not {shown(value)}; {hint}") from None
+        raise RequestError(f"{name} must be a number, not {shown_value(value)}; {hint}") from None
     if not math.isfinite(real) or not low <= real <= high:
         raise RequestError(f"{name} {real:g} is out of range; {hint}")
     return real
@@ -83,7 +83,7 @@ def flag(name: str, value: bool) -> bool:
     """`value` as True or False, or RequestError."""
     plain = value.item() if getattr(value, "shape", None) == () else value
     if not isinstance(plain, bool):
-        raise RequestError(f"{name} must be true or false, not {shown(value)}; leave it out, or pass one of them")
+        raise RequestError(f"{name} must be true or false, not {shown_value(value)}; leave it out, or pass one of them")
     return plain
 
 
@@ -108,7 +108,7 @@ def one_line(value: object, most: int, end: bool = False) -> str:
     return f"...{line[-most:]}" if end else f"{line[:most]}..."
 
 
-def shown(value: object) -> str:
+def shown_value(value: object) -> str:
     """A value as an error quotes it, on one line, cut where it is long."""
     return "that" if isinstance(value, int) and abs(value) >= 1 << 100 else one_line(repr(value), SHOWN)
 

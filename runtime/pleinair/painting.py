@@ -15,7 +15,7 @@ from pleinair.engines.failures import check_finite
 from pleinair.engines.graphs import Asking
 from pleinair.model import Loaded, Model
 from pleinair.network import guidance
-from pleinair.network.denoiser import answer, known_feeds, ports
+from pleinair.network.denoiser import answer, denoiser_inputs, known_feeds
 from pleinair.network.feeds import CHANNELS, Known, Told
 from pleinair.network.guidance import Guide, Guided
 from pleinair.pictures import start as starts
@@ -24,7 +24,7 @@ from pleinair.pictures.seamless import wrapped
 from pleinair.pictures.vae import resized_latents, rough, to_pil
 from pleinair.request.canvas import ground_of
 from pleinair.request.options import ENLARGERS, Randomness, renewal
-from pleinair.request.planning import Pass, plan, warnings
+from pleinair.request.planning import Pass, planned_passes, warnings
 from pleinair.request.request import Request
 from pleinair.results import Frame, Result, Timings
 from pleinair.sampling.configured import make_solver
@@ -61,7 +61,7 @@ class Painting:
     def __init__(self, loaded: Loaded, request: Request, settings: Callable[[tuple[int, ...]], dict[str, Any]]) -> None:
         self.request = request
         self._refiner = loaded.refiners.open(request.refining.bundle) if request.refining else None
-        self.passes = plan(loaded.model.bundle, request, self._refiner and self._refiner.bundle)
+        self.passes = planned_passes(loaded.model.bundle, request, self._refiner and self._refiner.bundle)
         self.timings = Timings()
         self._loaded = loaded
         self._settings = settings
@@ -236,7 +236,7 @@ class Painting:
 
         def network(x: np.ndarray, point: Point, step: int, told: Told) -> np.ndarray:
             request.check()
-            return answer(part, graph(**ports(part, x, point.t, told)), x)
+            return answer(part, graph(**denoiser_inputs(part, x, point.t, told)), x)
 
         known = Known(stage.width, stage.height, request.guidance.scale)
         behind = {} if start is None or start.behind is None else {CHANNELS: start.behind}
@@ -251,7 +251,7 @@ class Painting:
         model = self._model(stage)
         part, told = model.bundle.manifest.denoiser, denoise.calls(stage.before, len(x))[0]
         rows = len(next(iter(told.values())))
-        given = ports(part, np.empty((rows, *x.shape[1:]), np.float32), 0.0, told)
+        given = denoiser_inputs(part, np.empty((rows, *x.shape[1:]), np.float32), 0.0, told)
         model.graphs.open(part.graph).prepare({port: array.shape for port, array in given.items()})
 
     def _enlarged(self, x: np.ndarray, stage: Pass) -> np.ndarray:

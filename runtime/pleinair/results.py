@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
-from pleinair.files.output import no_room, planned_files, write
+from pleinair.files.output import no_room, planned_files, write_pictures
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Result:
         their latents. Without `metadata` no settings are written. Raises RequestError for another suffix, ResourceError
         for a file that exists (unless `overwrite`) or cannot be written.
         """
-        return write(self, planned_files(Path(path), "", self.seeds, overwrite), overwrite, metadata)
+        return write_pictures(self, planned_files(Path(path), "", self.seeds, overwrite), overwrite, metadata)
 
     def no_room(self, path: str | Path) -> tuple[str, ...]:
         """Warnings about settings that a file of this name has no room for, which `save` leaves out."""

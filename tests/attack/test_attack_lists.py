@@ -45,7 +45,7 @@ def in_a_folder(tmp_path, monkeypatch):
 
 def paint(pipe, text, **options):
     raw = text if isinstance(text, bytes) else text.encode()
-    lines = list_lines.read(io.BytesIO(raw), pipe.bundle, QUICK)
+    lines = list_lines.read_lines(io.BytesIO(raw), pipe.bundle, QUICK)
     return list(jobs.run(lines, pipe, Path("out"), ledger=LEDGER, **options))
 
 
@@ -404,7 +404,7 @@ def test_a_line_without_end_is_not_read_for_ever(pipe, monkeypatch):
 
     monkeypatch.setattr(list_lines, "LARGEST", 4 << 20)
     with pytest.raises(ResourceError, match="one prompt on each line"):
-        list(list_lines.read(Endless(), pipe.bundle))
+        list(list_lines.read_lines(Endless(), pipe.bundle))
 
 
 @pytest.mark.parametrize("folder", ["file", "dangling", "loop", "no/such", "x" * 300, "file/below"])
@@ -448,7 +448,9 @@ def test_two_processes_on_one_list_paint_it_once(pipe):
 
 
 def test_a_list_that_is_in_use_says_so_until_it_is_free(pipe):
-    running = jobs.run(list_lines.read(io.BytesIO(b"a\nb\n"), pipe.bundle, QUICK), pipe, Path("out"), ledger=LEDGER)
+    running = jobs.run(
+        list_lines.read_lines(io.BytesIO(b"a\nb\n"), pipe.bundle, QUICK), pipe, Path("out"), ledger=LEDGER
+    )
     next(running)
     with pytest.raises(ResourceError, match="already; wait"):
         paint(pipe, "a\nb\n")

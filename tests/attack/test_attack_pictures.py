@@ -16,7 +16,7 @@ from pleinair.errors import RequestError
 from pleinair.files import exif
 from pleinair.files.embedded import read_texts
 from pleinair.files.foreign.infotext import infotext_fields
-from pleinair.files.metadata import read
+from pleinair.files.metadata import read_record
 from pleinair.files.xmp import JPEG_MORE_HEADER
 from pleinair.text.syntax import MAX_PROMPT
 
@@ -327,7 +327,7 @@ def test_texts_beside_a_bomb_are_read(tmp_path):
     whole = (tmp_path / "a.jpg").read_bytes()
     bomb = extended_xmp(1000)[2:-2]
     (tmp_path / "a.jpg").write_bytes(whole[:2] + bomb + whole[2:])
-    found = read(tmp_path / "a.jpg")
+    found = read_record(tmp_path / "a.jpg")
     assert found.options()["seed"] == 3 and "extended XMP that is damaged" in found.warnings[-1]
 
 
@@ -346,10 +346,10 @@ def test_a_plain_comment_beside_a_record_is_no_loss(tmp_path):
     for name, value in {"parameters": "a\nSteps: 2, Seed: 3, Size: 8x8", "Software": "x", "other": "y"}.items():
         chunks.add_text(name, value)
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=chunks)
-    assert read(tmp_path / "a.png").warnings == ("not read: other",)
+    assert read_record(tmp_path / "a.png").warnings == ("not read: other",)
 
 
 def test_a_picture_without_a_record_says_so(tmp_path):
     (tmp_path / "a.png").write_bytes(png())
     with pytest.raises(RequestError, match="holds no record"):
-        read(tmp_path / "a.png")
+        read_record(tmp_path / "a.png")

@@ -12,7 +12,7 @@ from hub_server import Hub, Repo, diffusers_files, is_the_hub
 from pleinair.engines.fake import FakeEngine
 from pleinair.engines.openvino import OpenVINOEngine
 from pleinair.library import choosing, memory, preparing, pulling
-from pleinair.pouring.topologies import read_index
+from pleinair.pouring.topologies import read_topologies
 from pleinair.system import install
 from pleinair_bench import run as bench
 from vectors import safetensors, some_vectors
@@ -128,7 +128,7 @@ def test_what_can_be_poured_is_what_ships():
     rows = [re.split(r" *\| *", line)[1:-1] for line in itertools.takewhile(bool, lines[start:])]
     told = {POURED[name]: [set(filter(None, cell.split(", "))) for cell in cells] for name, *cells in rows}
     found = {model: [set(), set()] for model in POURED.values()}
-    for row in read_index()["topologies"]:
+    for row in read_topologies()["topologies"]:
         if row["graph"] == "unet" and row["models"][0] in found:
             found[row["models"][0]][row["format"] == "onnx"].add(row["weights"])
     assert told == found

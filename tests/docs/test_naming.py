@@ -20,6 +20,18 @@ def test_a_class_name_means_one_thing():
     assert [name for name, count in names.items() if count > 1] == []
 
 
+def test_a_function_that_rooms_share_has_a_name_of_its_own():
+    """The command line's are aside: they are called as their commands are."""
+    names = Counter(
+        node.name
+        for file in RUNTIME.rglob("*.py")
+        for node in parsed(file).body
+        if isinstance(node, ast.FunctionDef) and (file, node.name) in called_from_elsewhere()
+        if room_of(file.relative_to(RUNTIME)) != "cli"
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_what_is_called_from_elsewhere_says_what_it_is():
     """Functions and classes of other rooms, and the public methods of these classes, unless their base says it."""
     silent = [

@@ -22,7 +22,7 @@ from pleinair.pouring.names import Named
 from pleinair.pouring.pour import pour
 from pleinair.pouring.single_file import PLAIN_UNET
 from pleinair.pouring.topologies import misfits, pack, unpack
-from pleinair.pouring.writing import EmptyGraph, places, write
+from pleinair.pouring.writing import EmptyGraph, places, pour_graph
 from pleinair.sources.architectures import ARCHITECTURES
 from pleinair.sources.families import STABLE_DIFFUSION
 from pleinair.sources.folder import STEMS, open_source
@@ -106,7 +106,7 @@ def test_poured_is_exported_to_the_byte(proving, folders, tmp_path, family, grap
         topology = unpack(pack({"": proving.proved(specs, traced, weights, form, out)}))[""]
         assert misfits(topology, stored.shapes) == []
         empty, infos = EmptyGraph(part, graph, form, topology), {}
-        assert sum(write(empty, stored, out / "poured", infos)) == empty.size
+        assert sum(pour_graph(empty, stored, out / "poured", infos)) == empty.size
         exported = {file.name: file.read_bytes() for file in (out / "out1").iterdir()}
         assert {file.name: file.read_bytes() for file in (out / "poured").iterdir()} == exported
         assert {name.partition("/")[2] for name in infos} == set(exported)

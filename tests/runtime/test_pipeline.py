@@ -14,7 +14,7 @@ from bundles import light_copy, seal
 from engines import Altered, Closed, Witness
 from pleinair.bundle.opening import open_bundle
 from pleinair.errors import EngineError, RequestError, ResourceError
-from pleinair.files.metadata import read
+from pleinair.files.metadata import read_record
 from pleinair.request.options import OPTIONS, PARAMETERS
 from pleinair.request.request import resolve
 
@@ -274,13 +274,13 @@ def test_a_result_saves_itself_as_the_command_line_does(pipe, tmp_path, suffix):
         with np.load(files[0]) as arrays:
             assert arrays["images"].shape[0] == 3 and json.loads(str(arrays["settings"]))["seeds"] == [5, 6, 7]
     else:
-        assert [read(file).ours["seed"] for file in files] == [5, 6, 7]
+        assert [read_record(file).ours["seed"] for file in files] == [5, 6, 7]
 
 
 def test_one_picture_of_a_result_saves_itself(pipe, tmp_path):
     result = pipe.generate("a boat", seed=5, count=3, steps=2)
     (file,) = result.picture(-1).save(str(tmp_path / "last.png"))
-    assert file == tmp_path / "last.png" and read(file).options()["seed"] == 7
+    assert file == tmp_path / "last.png" and read_record(file).options()["seed"] == 7
     with Image.open(file) as picture:
         assert np.array_equal(np.asarray(picture), np.asarray(result.images[2]))
     assert result.picture(0).seeds == (5,) and result.picture(1).pixels.shape[0] == 1
@@ -294,7 +294,7 @@ def test_a_result_overwrites_nothing_unless_asked(pipe, tmp_path):
     with pytest.raises(ResourceError, match="overwrite=True"):
         result.save(tmp_path / "b.png")
     assert [path.name for path in tmp_path.iterdir()] == ["b-2.png"]
-    assert len(result.save(tmp_path / "b.png", overwrite=True)) == 2 and read(tmp_path / "b-2.png").ours
+    assert len(result.save(tmp_path / "b.png", overwrite=True)) == 2 and read_record(tmp_path / "b-2.png").ours
     with pytest.raises(RequestError, match=".png"):
         result.save(tmp_path / "b.bmp")
     with pytest.raises(ResourceError, match="no folder"):
@@ -306,7 +306,7 @@ def test_a_result_saves_no_settings_where_none_are_wanted_and_says_what_has_no_r
     result = pipe.generate(long, long, seed=5, steps=1, width=64, height=64)
     (bare,) = result.save(tmp_path / "bare.png", metadata=False)
     with pytest.raises(RequestError, match="no record"):
-        read(bare)
+        read_record(bare)
     (said,) = result.no_room(tmp_path / "full.jpg")
     assert "64 KiB" in said and result.no_room(tmp_path / "full.png") == ()
 

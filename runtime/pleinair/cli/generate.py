@@ -14,7 +14,7 @@ from pleinair.cli.progress import ProgressBar, loaded
 from pleinair.cli.terminal import data, document, warn
 from pleinair.cli.usage import examples
 from pleinair.errors import RequestError
-from pleinair.files.output import ARRAYS, check_apart, no_room, planned_files, write
+from pleinair.files.output import ARRAYS, check_distinct, no_room, planned_files, write_pictures
 from pleinair.library.speed import Speed, remember
 from pleinair.request.request import check_alone, resolve
 from pleinair.results import Frame, Result, merged
@@ -95,7 +95,7 @@ def films_beside(files: list[Path], film: Path, seeds: tuple[int, ...], overwrit
     from pleinair.tasks.filming import Filming
 
     into = planned_films(film, seeds, overwrite)
-    check_apart([*files, *into])
+    check_distinct([*files, *into])
     return Filming(into, overwrite=overwrite, metadata=metadata, sparing=True)
 
 
@@ -111,14 +111,14 @@ def written_out(
     for frame in frames:
         if frame.result and not in_one_file:
             mark = perf_counter()
-            written += write(frame.result, [next(waiting) for _ in frame.seeds], overwrite, metadata)
+            written += write_pictures(frame.result, [next(waiting) for _ in frame.seeds], overwrite, metadata)
             seconds += perf_counter() - mark
         if frame.result:
             results.append(frame.result if in_one_file else frame.result.without_pixels())
     result = merged(results)
     if in_one_file:
         mark = perf_counter()
-        written = write(result, files, overwrite, metadata)
+        written = write_pictures(result, files, overwrite, metadata)
         seconds += perf_counter() - mark
     return result, written, seconds
 

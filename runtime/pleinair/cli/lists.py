@@ -11,10 +11,10 @@ import typer
 from pleinair.cli.progress import ProgressBar
 from pleinair.cli.terminal import complain, data, document, failure, say, warn
 from pleinair.errors import QualityError, RequestError, ResourceError
-from pleinair.files.output import ARRAYS, PICTURES, standing, write
+from pleinair.files.output import ARRAYS, PICTURES, standing, write_pictures
 from pleinair.pipeline import Pipeline
 from pleinair.tasks.ledger import ledger_of
-from pleinair.tasks.lines import BadLine, binary, read
+from pleinair.tasks.lines import BadLine, binary, read_lines
 from pleinair.tasks.lists import run
 
 
@@ -36,7 +36,7 @@ def paint_list(
     folder, piped = folder or Path(), str(source) == "-"
     if folder.suffix.lower() in {*PICTURES, ARRAYS} and not (standing(folder) and folder.is_dir()):
         raise RequestError(f"'{folder}' is the name of a picture, and a list needs a folder; name one with -o")
-    lines = read(binary(sys.stdin) if piped else source, pipe.bundle, common)
+    lines = read_lines(binary(sys.stdin) if piped else source, pipe.bundle, common)
     first = next(lines, None)
     if first is None:
         raise RequestError(f"the list '{'stdin' if piped else source}' is empty; put one prompt on each line")
@@ -55,7 +55,7 @@ def paint_list(
         ledger=ledger,
         overwrite=force,
         watch=progress.frames,
-        save=partial(write, metadata=metadata),
+        save=partial(write_pictures, metadata=metadata),
     ):
         if isinstance(report, BadLine):
             bad.append(report.line)

@@ -11,8 +11,8 @@ from pleinair.cli.flags import Force, Json, Output, takes
 from pleinair.cli.progress import ProgressBar
 from pleinair.cli.terminal import aligned, data, document, say, warn
 from pleinair.cli.usage import examples
-from pleinair.files.metadata import MAX_LINES, brief, described, read
-from pleinair.files.output import no_room, planned_files, write
+from pleinair.files.metadata import MAX_LINES, brief, read_record, record_facts
+from pleinair.files.output import no_room, planned_files, write_pictures
 from pleinair.request.options import FILES
 from pleinair.results import merged
 from pleinair.text.syntax import MAX_PROMPT
@@ -31,9 +31,9 @@ def metadata(
 
     These are A1111, Forge, stable-diffusion.cpp, InvokeAI, ComfyUI, NovelAI and Fooocus.
     """
-    found = read(file)
+    found = read_record(file)
     if as_json:
-        document(described(found))
+        document(record_facts(found))
         return
     facts = {"tool": found.tool, "version": brief(found.version)}
     facts |= {name: brief(getattr(found, name), MAX_PROMPT) for name in ("prompt", "negative")}
@@ -61,16 +61,16 @@ def rerun(
     options: dict[str, Any],
 ) -> None:
     """Make a picture again from its record, and tell how far the two are apart."""
-    from pleinair.tasks.rerun import plan
+    from pleinair.tasks.rerun import plan_rerun
 
     progress = context.with_resource(ProgressBar())
     how = {**loading, **options, "upscaler": upscaler, "on_load": progress.loading}
-    planned = plan(file, how.pop("model"), **how)
+    planned = plan_rerun(file, how.pop("model"), **how)
     files = planned_files(output, "", (0,), force) if output else []
     if planned.much:
         say(planned.much)
     again = planned.finish(merged([frame.result for frame in progress.frames(planned.frames()) if frame.result]))
-    written = write(again.result, files, force) if files else []
+    written = write_pictures(again.result, files, force) if files else []
     warnings = [*again.warnings, *no_room(files, again.result.settings, again.result.seeds)]
     warn(*warnings)
     apart = asdict(again.difference) if again.difference else None

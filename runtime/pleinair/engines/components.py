@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pleinair.bundle.opening import Bundle
-from pleinair.checks import one_of, shown
+from pleinair.checks import one_of, shown_value
 from pleinair.errors import RequestError
 
 COMPONENTS = ("text", "unet", "vae", "upscaler")  # "unet" is the network of the loop, whatever it is
@@ -33,7 +33,7 @@ def by_component(
     elif isinstance(value, Mapping):
         pairs = list(value.items())
     else:
-        raise RequestError(f"{name} must be text, not {shown(value)}; write for example {example}")
+        raise RequestError(f"{name} must be text, not {shown_value(value)}; write for example {example}")
     named = {one_of("component", str(part).strip(), COMPONENTS): known(kind) for part, kind in pairs}
     if len(named) < len(pairs):
         raise RequestError(f"a component is named twice in the {name}; name each once: {example}")

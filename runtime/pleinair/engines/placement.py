@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pleinair.checks import shown
+from pleinair.checks import shown_value
 from pleinair.engines.components import by_component
 from pleinair.errors import RequestError
 
@@ -19,5 +19,5 @@ def parse(value: str | Mapping[str, str] | None) -> dict[str, str]:
 
 def _known(device: str) -> str:
     if not isinstance(device, str) or not device.strip():
-        raise RequestError(f"a device must be a name like cpu or gpu, not {shown(device)}; see: pleinair doctor")
+        raise RequestError(f"a device must be a name like cpu or gpu, not {shown_value(device)}; see: pleinair doctor")
     return device.strip()

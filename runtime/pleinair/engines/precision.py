@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from pleinair.bundle.opening import Bundle
-from pleinair.checks import one_of, shown
+from pleinair.checks import one_of, shown_value
 from pleinair.engines.components import by_component, component
 from pleinair.errors import RequestError
 from pleinair.system.files import CONFIG, parse_json
@@ -44,7 +44,9 @@ def parse(value: str | Mapping[str, str] | None) -> dict[str, str]:
 
 def _known(kind: str) -> str:
     if not isinstance(kind, str):
-        raise RequestError(f"precision must be text, not {shown(kind)}; choose from {AUTO}, {', '.join(PRECISIONS)}")
+        raise RequestError(
+            f"precision must be text, not {shown_value(kind)}; choose from {AUTO}, {', '.join(PRECISIONS)}"
+        )
     return one_of("precision", kind.strip().lower(), (AUTO, *PRECISIONS))
 
 

@@ -216,7 +216,7 @@ class FoundRecord:
         return {"prompt": self.prompt, **said, **self.arguments}
 
 
-def read(file: str | Path) -> FoundRecord:
+def read_record(file: str | Path) -> FoundRecord:
     """What made a PNG, JPEG or WebP picture of pleinair's or another tool's, or a film of pleinair's.
 
     Raises RequestError: no such file, no picture, or nothing in it that is known.
@@ -275,7 +275,7 @@ def _plain(value: Any) -> bool:
     return len(value) <= MAX_NAME if isinstance(value, str) else isinstance(value, int | float)
 
 
-def described(found: FoundRecord) -> dict[str, Any]:
+def record_facts(found: FoundRecord) -> dict[str, Any]:
     """What was found, as JSON values; of a part that is larger than MAX_JSON, `left_out` has the size instead."""
     parts = {**vars(found), "options": found.options(), "inputs": list(found.inputs)}
     del parts["arguments"]

@@ -83,7 +83,7 @@ def check_free(file: Path, overwrite: bool) -> None:
         )
 
 
-def check_apart(files: Iterable[Path]) -> None:
+def check_distinct(files: Iterable[Path]) -> None:
     """Raise RequestError where two of the files that a command is to write are one, here or on another system."""
     seen: dict[str, Path] = {}
     for file in files:
@@ -111,7 +111,7 @@ def standing(file: Path) -> os.stat_result | None:
         raise ResourceError(f"cannot write '{shown_path(file)}' ({why}); check the path or choose another -o") from None
 
 
-def write(result: Finished, files: list[Path], overwrite: bool, metadata: bool = True) -> list[Path]:
+def write_pictures(result: Finished, files: list[Path], overwrite: bool, metadata: bool = True) -> list[Path]:
     """Write the pictures, or float32 `images` (N, H, W, 3) and `latents` (N, 4, h, w) as .npz; returns the files.
 
     Without `overwrite`, a file that has appeared since `planned_files` is left alone, and a free name is used.

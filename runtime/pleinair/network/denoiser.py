@@ -7,7 +7,7 @@ from pleinair.network.feeds import CHANNELS, MAKERS, Known, Told
 from pleinair.network.patches import image_ids, packed, text_ids, unpacked
 
 
-def ports(part: Denoiser, x: np.ndarray, t: float, told: Told) -> dict[str, np.ndarray]:
+def denoiser_inputs(part: Denoiser, x: np.ndarray, t: float, told: Told) -> dict[str, np.ndarray]:
     """What a denoiser's graph is called with: latents x (B, C, h, w) at timestep t, and the feeds, B rows each."""
     seen = np.concatenate([x, told[CHANNELS]], 1) if part.channels else x
     given = {**told, LATENTS: packed(seen, part.patch), TIMESTEP: np.array([t * part.time_scale], np.float32)}

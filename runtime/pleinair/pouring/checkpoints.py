@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pleinair.checks import one_line, shown, shown_path
+from pleinair.checks import one_line, shown_path, shown_value
 from pleinair.errors import ExportError
 from pleinair.pouring.scales import LAYOUT, LAYOUTS, check_layouts, scales_in, spread
 from pleinair.sources.pickled import is_pickle
@@ -170,5 +170,5 @@ def check_entry(where: str, name: str, entry: Any, data: int) -> int:
     except (TypeError, KeyError, ValueError):
         fits = False
     if not fits:
-        raise ExportError(f"'{where}' has an impossible {shown(name)} in its header; {DOWNLOAD}")
+        raise ExportError(f"'{where}' has an impossible {shown_value(name)} in its header; {DOWNLOAD}")
     return last

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pleinair.checks import one_line, shown
+from pleinair.checks import one_line, shown_value
 from pleinair.errors import ExportError
 from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.distilled import note_on
@@ -138,8 +138,8 @@ def check_end(model: Source) -> None:
         last = config.get("vocab_size", LAST + 1) - 1
         if config.get("eos_token_id", LAST) not in (2, last):
             raise ExportError(
-                f"its {part.folder} ends a text with {shown(config['eos_token_id'])} and not with {last}, so that it"
-                " cannot be poured; export it with PyTorch: pleinair export"
+                f"its {part.folder} ends a text with {shown_value(config['eos_token_id'])} and not with {last}, so"
+                " that it cannot be poured; export it with PyTorch: pleinair export"
             )
 
 

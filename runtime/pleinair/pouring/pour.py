@@ -26,7 +26,7 @@ from pleinair.pouring.opened import Opened, opened
 from pleinair.pouring.told import PourSettings
 from pleinair.pouring.topologies import find, plain
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
-from pleinair.pouring.writing import EmptyGraph, places, write
+from pleinair.pouring.writing import EmptyGraph, places, pour_graph
 from pleinair.sources.defaults import own_sampler
 from pleinair.sources.describing import Made, Tokens, painter_manifest
 from pleinair.sources.folder import absent
@@ -166,7 +166,7 @@ def fill(
     done, total = 0, sum(empty.size for empty in empty_graphs)
     for empty in empty_graphs:
         yield PourProgress(f"{empty.graph} {empty.form}", done, total)
-        for size in write(empty, found.weights[empty.part.folder], stage / empty.graph, written.files):
+        for size in pour_graph(empty, found.weights[empty.part.folder], stage / empty.graph, written.files):
             done += size
             yield PourProgress(f"{empty.graph} {empty.form}", done, total)
         written.enter(empty, weights)

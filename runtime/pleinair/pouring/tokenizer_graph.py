@@ -18,7 +18,7 @@ WORDS, LEFT, RIGHT = "words", "left", "right"  # keys of holes: the vocabulary, 
 
 def write_graph(target: Path, words: Sequence[bytes], merges: Sequence[tuple[bytes, bytes]], pad: str) -> None:
     """Write the graph of a tokenizer of these tokens, in order, and merges; nothing where none ships for its `pad`."""
-    topology = shipped().get(pad)
+    topology = shipped_tokenizers().get(pad)
     texts = texts_of(words, merges)
     if topology is None or any((len(texts[key]),) != shape for key, shape in topology.shapes.items()):
         return
@@ -34,7 +34,7 @@ def texts_of(words: Sequence[bytes], merges: Sequence[tuple[bytes, bytes]]) -> d
 
 
 @cache
-def shipped() -> Mapping[str, Topology]:
+def shipped_tokenizers() -> Mapping[str, Topology]:
     """Padding token -> the tokenizer's graph that ships for it, without its words."""
     return unpack(GRAPHS.read_bytes())
 

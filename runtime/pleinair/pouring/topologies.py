@@ -126,7 +126,7 @@ def topology_in(head: Mapping[str, Any], data: memoryview, start: int) -> tuple[
 SIDES = ("inputs", "outputs")
 
 
-def read_index() -> dict[str, Any]:
+def read_topologies() -> dict[str, Any]:
     """index.json: "topologies", a row for each file with its KEY, its models, and the versions that made it."""
     try:
         return json.loads((TOPOLOGIES / INDEX).read_text(encoding="utf-8"))
@@ -151,7 +151,7 @@ def open_topologies(row: Mapping[str, Any]) -> dict[str, Topology]:
 
 def shipped(graph: str, weights: str, form: str) -> Iterator[tuple[str, Topology]]:
     """All topologies that ship of a kind of graph in one format, with their models."""
-    for row in read_index()["topologies"]:
+    for row in read_topologies()["topologies"]:
         if tuple(row[part] for part in KEY) == (graph, weights, form):
             yield from open_topologies(row).items()
 
@@ -178,7 +178,7 @@ def none_fits(
     graph: str, weights: str, form: str, shapes: Mapping[str, Shape], config: Mapping[str, Any]
 ) -> ExportError:
     """What is wrong with parameters that no topology of a kind fits, and what leads on."""
-    kinds = [(row["weights"], row["format"]) for row in read_index()["topologies"] if row["graph"] == graph]
+    kinds = [(row["weights"], row["format"]) for row in read_topologies()["topologies"] if row["graph"] == graph]
     known = {kind: [topology for _, topology in shipped(graph, *kind)] for kind in dict.fromkeys(kinds)}
     keys = {plain(key) for topologies in known.values() for topology in topologies for key in topology.shapes}
     if keys and not keys & set(shapes):

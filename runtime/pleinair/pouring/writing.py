@@ -39,7 +39,7 @@ class EmptyGraph:
         return sum(map(self.topology.size, self.topology.files))
 
 
-def write(empty: EmptyGraph, weights: Named, folder: Path, written: dict[str, FileInfo]) -> Iterator[int]:
+def pour_graph(empty: EmptyGraph, weights: Named, folder: Path, written: dict[str, FileInfo]) -> Iterator[int]:
     """Write the files of a graph from first byte to last, yielding how many; enters their sizes and hashes."""
     folder.mkdir(exist_ok=True)
     for name in empty.topology.files:

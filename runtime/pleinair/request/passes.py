@@ -19,7 +19,7 @@ from pleinair.request.options import (
     values,
 )
 from pleinair.request.sizes import side_of
-from pleinair.sampling.names import named
+from pleinair.sampling.names import sampler_named
 from pleinair.sampling.samplers import SAMPLERS
 
 
@@ -39,7 +39,7 @@ def passes(
 def first_pass(bundle: Bundle, given: Mapping[str, Any]) -> Steps:
     """The steps of the first pass, with the bundle's defaults; RequestError for levels that contradict their number."""
     defaults = bundle.manifest.defaults
-    sampler, spacing = named(given.get("sampler", defaults.sampler))
+    sampler, spacing = sampler_named(given.get("sampler", defaults.sampler))
     usual = {"sampler": sampler, "steps": defaults.steps}
     if not spacing and not {"steps", "sigmas", "timesteps", "spacing"} & set(given):
         usual["timesteps"] = defaults.timesteps
@@ -106,7 +106,7 @@ def latents_of(bundle: Bundle) -> tuple[int, int]:
 def _second_steps(given: Mapping[str, Any], first: Steps) -> Steps:
     own = {name: value for name, value in values(SecondPass, given).items() if value is not None}
     if "sampler" in own:
-        sampler, spacing = named(own["sampler"])
+        sampler, spacing = sampler_named(own["sampler"])
         own = {"spacing": spacing, **own, "sampler": sampler}
     return replace(first, sigmas=None, timesteps=None, **own)
 

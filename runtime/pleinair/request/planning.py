@@ -40,7 +40,7 @@ class Pass:
         return self.before + len(self.path) + self.after
 
 
-def plan(bundle: Bundle, request: Request, refiner: Bundle | None = None) -> list[Pass]:
+def planned_passes(bundle: Bundle, request: Request, refiner: Bundle | None = None) -> list[Pass]:
     """The passes of a request; raises BundleError or RequestError for what a model or the sampler cannot do."""
     if request.tile and bundle.manifest.denoiser.channels:
         raise BundleError(

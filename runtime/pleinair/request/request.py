@@ -34,7 +34,7 @@ from pleinair.request.passes import passes, refining_of
 from pleinair.request.sizes import size_of
 from pleinair.request.value_types import SEED_LIMIT, Whole
 from pleinair.sampling.grids import THRESHOLDED
-from pleinair.sampling.names import named
+from pleinair.sampling.names import sampler_named
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.text.encoders import most_skipped, skips_layers
 
@@ -110,7 +110,7 @@ def check_alone(options: Mapping[str, Any]) -> Randomness:
     given = asked({name: value for name, value in options.items() if name not in PARAMETERS})
     canvas_of(given)
     for name in {"sampler", "hires_sampler"} & set(given):
-        named(given[name])
+        sampler_named(given[name])
     return random_of(given)
 
 

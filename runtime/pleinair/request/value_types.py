@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pleinair.checks import flag, items, number, one_of, shown, whole
+from pleinair.checks import flag, items, number, one_of, shown_value, whole
 from pleinair.errors import RequestError
 from pleinair.pictures.seamless import AXES
 from pleinair.sampling.laying import falling
@@ -270,7 +270,7 @@ class Function(ValueType):
 
     def read(self, name: str, value: Any) -> Callable[[], bool]:
         if not callable(value):
-            raise RequestError(f"{name} must be a function, not {shown(value)}; pass for example event.is_set")
+            raise RequestError(f"{name} must be a function, not {shown_value(value)}; pass for example event.is_set")
         return value
 
 
@@ -287,7 +287,7 @@ def text(name: str, value: Any) -> str:
 
 def folder(name: str, value: Any) -> str | Path:
     if not isinstance(value, str | Path):
-        raise RequestError(f"{name} must be the folder of a bundle, not {shown(value)}; pass its path")
+        raise RequestError(f"{name} must be the folder of a bundle, not {shown_value(value)}; pass its path")
     return value
 
 

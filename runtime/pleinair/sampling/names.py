@@ -4,7 +4,7 @@ import re
 from difflib import get_close_matches
 from typing import Any
 
-from pleinair.checks import one_line, shown
+from pleinair.checks import one_line, shown_value
 from pleinair.errors import BundleError, RequestError
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
@@ -60,7 +60,7 @@ SCHEDULE_TYPES = {name: name.replace("_", " ").capitalize() for name in SPACINGS
 }
 
 
-def named(name: str) -> tuple[str, str | None]:
+def sampler_named(name: str) -> tuple[str, str | None]:
     """(sampler, spacing or None) of a name from here, A1111, stable-diffusion.cpp, ComfyUI or InvokeAI, in any case.
 
     Raises RequestError with the nearest name.
@@ -73,7 +73,7 @@ def named(name: str) -> tuple[str, str | None]:
             sampler, _, spacing = found.partition(",")
             return sampler, SUFFIXES.get(suffix) or spacing or None
     near = get_close_matches(wanted, [own + suffix for own in known for suffix in ("", *SUFFIXES)], n=1)
-    hint = f"did you mean '{named(near[0])[0]}'? " if near else ""
+    hint = f"did you mean '{sampler_named(near[0])[0]}'? " if near else ""
     raise RequestError(f"unknown sampler '{one_line(name, LONGEST)}'; {hint}choose from {', '.join(SAMPLERS)}")
 
 
@@ -96,7 +96,7 @@ def default_sampler(config: dict[str, Any]) -> str:
     name = meant(config)
     if name is None:
         raise BundleError(
-            f"the scheduler class {shown(config.get('_class_name'))} is not known; choose one with --sampler"
+            f"the scheduler class {shown_value(config.get('_class_name'))} is not known; choose one with --sampler"
         )
     return name
 
@@ -106,8 +106,8 @@ def unknown_class(config: dict[str, Any], sampler: str) -> list[str]:
     if config.get("_class_name") is None or meant(config) is not None:
         return []
     return [
-        f"the model's scheduler class {shown(config['_class_name'])} is not known; painted with '{sampler}' instead,"
-        " the picture may differ"
+        f"the model's scheduler class {shown_value(config['_class_name'])} is not known; painted with '{sampler}'"
+        " instead, the picture may differ"
     ]
 
 

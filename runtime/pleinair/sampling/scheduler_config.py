@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from pleinair.checks import shown
+from pleinair.checks import shown_value
 from pleinair.errors import BundleError
 
 LONGEST_TEXT = 100
@@ -107,6 +107,6 @@ def _is_number(value: Any, infinite: bool = False) -> bool:
 
 def _refuse(key: str, value: Any, wanted: str) -> None:
     raise BundleError(
-        f"the scheduler config's {key} is {shown(value)}, not {wanted}; correct scheduler_config.json, or export the"
-        " model again"
+        f"the scheduler config's {key} is {shown_value(value)}, not {wanted}; correct scheduler_config.json, or"
+        " export the model again"
     )

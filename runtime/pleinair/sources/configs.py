@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pleinair.checks import is_number, one_line, shown, wholes
+from pleinair.checks import is_number, one_line, shown_value, wholes
 from pleinair.errors import ExportError
 from pleinair.sources import transformer_checks, unet_checks
 from pleinair.sources.describing import Described, vae_levels
@@ -25,7 +25,8 @@ def check_numbers(path: Path, component: str, config: dict[str, Any]) -> None:
         most = DEEPEST if "layer" in key else LARGEST
         if isinstance(value, int | float) and not abs(value) <= most:  # NaN is not, either
             raise ExportError(
-                f"'{one_line(path.name, 80)}' has {shown(value)} as {one_line(key, 80)} of its {component}; {DOWNLOAD}"
+                f"'{one_line(path.name, 80)}' has {shown_value(value)} as {one_line(key, 80)} of its {component};"
+                f" {DOWNLOAD}"
             )
 
 

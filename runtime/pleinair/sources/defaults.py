@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from pleinair.bundle.manifest import MAX_SIDE, Defaults
-from pleinair.checks import one_line, shown, whole
+from pleinair.checks import one_line, shown_value, whole
 from pleinair.errors import BundleError, ExportError, RequestError
 from pleinair.request.options import OPTIONS
 from pleinair.sampling.configured import make_solver
 from pleinair.sampling.laying import falling, make_path
-from pleinair.sampling.names import default_sampler, named
+from pleinair.sampling.names import default_sampler, sampler_named
 from pleinair.sampling.predictions import prediction_type
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.scheduler_config import check_config
@@ -73,15 +73,15 @@ def known_sampler(path: Path, scheduler: dict[str, Any]) -> str:
         return default_sampler(scheduler)
     except BundleError:
         raise ExportError(
-            f"the scheduler class of '{one_line(path.name, 80)}', {shown(scheduler.get('_class_name'))}, is not known;"
-            " name the sampler to paint with: --sampler dpmpp_2m",
+            f"the scheduler class of '{one_line(path.name, 80)}', {shown_value(scheduler.get('_class_name'))}, is not"
+            " known; name the sampler to paint with: --sampler dpmpp_2m",
             option="--sampler dpmpp_2m",
         ) from None
 
 
 def own_sampler(name: str) -> str:
     """A sampler by its own name or another tool's; RequestError for none, and for one that names a spacing too."""
-    sampler, spacing = named(name)
+    sampler, spacing = sampler_named(name)
     if spacing:
         raise RequestError(f"a default sampler has no spacing, as '{one_line(name, 40)}' has; choose {sampler}")
     return sampler
@@ -90,5 +90,5 @@ def own_sampler(name: str) -> str:
 def pixels(name: str, value: int, factor: int, most: int | None) -> int:
     """Pixels along one side of a picture; RequestError for no multiple of `factor`, and for more than `most`."""
     if whole(name, value, factor, min(MAX_SIDE, most or MAX_SIDE)) % factor:
-        raise RequestError(f"{name} {shown(value)} is not a multiple of {factor}; choose one that is")
+        raise RequestError(f"{name} {shown_value(value)} is not a multiple of {factor}; choose one that is")
     return value

@@ -7,7 +7,7 @@ from typing import Any
 
 from pleinair.bundle.manifest import Defaults, Sizes
 from pleinair.bundle.manifest_checks import LONGEST_WORD, MOST_WORDS, is_vocabulary, suits
-from pleinair.checks import one_line, shown
+from pleinair.checks import one_line, shown_value
 from pleinair.errors import ExportError
 from pleinair.sources.hub_cache import usual_name
 from pleinair.system.files import CONFIG, read_json
@@ -46,10 +46,13 @@ def read_settings(path: Path) -> Settings:
         raise ExportError(f"{SETTINGS} has an unknown key '{one_line(next(iter(given)), 40)}'; use {known}")
     if not isinstance(name, str) or name != one_line(name, 100) or not name or re.search(r"[\\/:]", name):
         raise ExportError(
-            f"the name of the model is {shown(name)}; give {SETTINGS} a name of at most 100 characters, without / \\ :"
+            f"the name of the model is {shown_value(name)}; give {SETTINGS} a name of at most 100 characters, without"
+            " / \\ :"
         )
     if not isinstance(defaults, dict):
-        raise ExportError(f'the defaults in {SETTINGS} are {shown(defaults)}; write an object like {{"steps": 8}}')
+        raise ExportError(
+            f'the defaults in {SETTINGS} are {shown_value(defaults)}; write an object like {{"steps": 8}}'
+        )
     return Settings(name, defaults, claimed_words(vocabulary), claimed_sizes(sizes))
 
 
@@ -94,5 +97,5 @@ def check_wishes(wishes: dict[str, Any]) -> None:
         accepted = ACCEPTED.get(kinds.get(key), ())
         if not isinstance(value, accepted) or isinstance(value, bool):
             raise ExportError(
-                f"{SETTINGS} cannot set '{one_line(key, 40)}' to {shown(value)}; choose from: {', '.join(kinds)}"
+                f"{SETTINGS} cannot set '{one_line(key, 40)}' to {shown_value(value)}; choose from: {', '.join(kinds)}"
             )

@@ -16,7 +16,7 @@ from pleinair.checks import one_line
 from pleinair.errors import ExportError
 from pleinair.sources.pickled import ZIP
 from pleinair.sources.torch_pickles import View, kinds_of, views, weights_of
-from pleinair.system.pickles import Pickled, described
+from pleinair.system.pickles import Pickled, read_pickle
 
 LARGEST, LIST = 1 << 26, 1 << 22  # bytes of a pickle, and of an archive's list of some 50 000 members, that are read
 MAGIC, LITTLE = 0x1950A86A20F9469CFC6C, "little_endian"
@@ -93,7 +93,7 @@ def in_archive(stream: Brief, size: int) -> tuple[Pickled, dict[str, Storage]]:
     order = members.get(f"{root}byteorder")
     if order and content(stream, order, size) != b"little":
         raise ValueError("its numbers are of another byte order")
-    pickled = described(io.BytesIO(content(stream, members[whole], size)))
+    pickled = read_pickle(io.BytesIO(content(stream, members[whole], size)))
     storages = {}
     for key in kinds_of(pickled.elsewhere):
         if member := members.get(f"{root}data/{key}"):
@@ -124,13 +124,13 @@ def in_row(stream: Brief, size: int) -> tuple[Pickled, dict[str, Storage]]:
     """The pickle of a file of before PyTorch 1.6, and its storages by key."""
     stream.seek(0)
     head = io.BytesIO(stream.read(LARGEST))
-    if described(head).value != MAGIC:
+    if read_pickle(head).value != MAGIC:
         raise ValueError("torch.save has not written it")
-    described(head)  # the version
-    system = described(head).value
+    read_pickle(head)  # the version
+    system = read_pickle(head).value
     if not isinstance(system, dict) or system.get(LITTLE) is not True:
         raise ValueError("its numbers are of another byte order")
-    pickled, keys = described(head), described(head).value
+    pickled, keys = read_pickle(head), read_pickle(head).value
     kinds, at, storages = kinds_of(pickled.elsewhere), head.tell(), {}
     for key in keys if isinstance(keys, list) else ():
         if not isinstance(key, str) or key not in kinds:

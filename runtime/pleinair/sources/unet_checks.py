@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pleinair.bundle.manifest import EDITED
-from pleinair.checks import one_line, shown, wholes
+from pleinair.checks import one_line, shown_value, wholes
 from pleinair.errors import ExportError
 from pleinair.sources.describing import Described
 from pleinair.sources.families import SUPPORTED
@@ -53,8 +53,8 @@ def check_ports(path: Path, model: Described) -> None:
         foreign.append("time_cond_proj_dim")
     if foreign:
         raise ExportError(
-            f"'{name}' has a UNet with {foreign[0]} {shown(unet.get(foreign[0]))}, which is not supported; choose a"
-            f" plain model of {SUPPORTED}"
+            f"'{name}' has a UNet with {foreign[0]} {shown_value(unet.get(foreign[0]))}, which is not supported;"
+            f" choose a plain model of {SUPPORTED}"
         )
     if model.pooled and size_feed(unet, model.pooled) is None:
         raise ExportError(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pleinair.checks import one_line, shown, shown_path, wholes
+from pleinair.checks import one_line, shown_path, shown_value, wholes
 from pleinair.errors import ExportError
 from pleinair.sources.pickled import is_pickle, pickle_refused
 from pleinair.system.files import read_json
@@ -91,7 +91,9 @@ def shards(index: Path) -> set[str]:
         raise ExportError(f"'{shown_path(index)}' has no weight_map; {DOWNLOAD}")
     for name in table.values():
         if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]{1,200}\.(safetensors|bin)", name):
-            raise ExportError(f"'{shown_path(index)}' names {shown(name)}, which is no file beside it; {DOWNLOAD}")
+            raise ExportError(
+                f"'{shown_path(index)}' names {shown_value(name)}, which is no file beside it; {DOWNLOAD}"
+            )
     return set(table.values())
 
 

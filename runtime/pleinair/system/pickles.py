@@ -72,7 +72,7 @@ class Stack:
         return self.elsewhere[-1]
 
 
-def described(stream: IO[bytes]) -> Pickled:
+def read_pickle(stream: IO[bytes]) -> Pickled:
     """What the next pickle of a stream describes; the stream ends behind it. Raises ValueError for a damaged one."""
     stack = Stack()
     try:

@@ -47,7 +47,9 @@ class BadLine:
     reason: str
 
 
-def read(source: Path | BinaryIO, bundle: Bundle, common: dict[str, Any] | None = None) -> Iterator[Line | BadLine]:
+def read_lines(
+    source: Path | BinaryIO, bundle: Bundle, common: dict[str, Any] | None = None
+) -> Iterator[Line | BadLine]:
     """Read a list line by line, as far as it is asked for; empty lines and those that begin with # are skipped.
 
     `common` options hold where a line says nothing. Raises ResourceError for a file that cannot be read.

@@ -18,7 +18,7 @@ from pathlib import Path
 from pleinair.bundle.opening import Bundle
 from pleinair.checks import one_line
 from pleinair.errors import Cancelled, PleinairError, RequestError, ResourceError
-from pleinair.files.output import PICTURES, check_folder, check_free, folded, free_names, numbered, slug, write
+from pleinair.files.output import PICTURES, check_folder, check_free, folded, free_names, numbered, slug, write_pictures
 from pleinair.pipeline import Pipeline
 from pleinair.request.options import OPTIONS
 from pleinair.results import Frame, Result
@@ -49,7 +49,7 @@ def run(
     ledger: Path | None = None,
     overwrite: bool = False,
     watch: Callable[[Iterator[Frame]], Iterable[Frame]] = iter,
-    save: Callable[[Result, list[Path], bool], list[Path]] = write,
+    save: Callable[[Result, list[Path], bool], list[Path]] = write_pictures,
 ) -> Iterator[Painted | BadLine]:
     """Paint the lines one after the other into `folder`, and report each picture as soon as its file is whole.
 

@@ -13,7 +13,7 @@ from pleinair.bundle.opening import Bundle, bundle_identity
 from pleinair.checks import one_of
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files.foreign.record import shown
-from pleinair.files.metadata import FILMED, FoundRecord, read
+from pleinair.files.metadata import FILMED, FoundRecord, read_record
 from pleinair.library.given import with_refiner
 from pleinair.pipeline import Pipeline
 from pleinair.request.loading import LOADING
@@ -82,12 +82,12 @@ class Rerun:
 
 def rerun(file: str | Path, model: str | Path | None = None, **given: Any) -> Rerun:
     """Make a picture again from its record and compare; keyword arguments as those of `plan`."""
-    planned = plan(file, model, **given)
+    planned = plan_rerun(file, model, **given)
     results = [frame.result for frame in planned.frames() if frame.result]
     return planned.finish(pipeline.merged(results))
 
 
-def plan(
+def plan_rerun(
     file: str | Path,
     model: str | Path | None = None,
     *,
@@ -104,7 +104,7 @@ def plan(
         one_of("option", name, (*LOADING, *INPUTS))
     files = {name: given.get(name) for name in INPUTS}
     files |= {name: None for name, each in files.items() if isinstance(each, list | tuple) and not each}
-    found = read(file)
+    found = read_record(file)
     if film := [name for name in FILMED if name in (found.ours or {})]:
         command = {"film": "generate --film", "morph": "morph"}[film[0]]
         raise RequestError(

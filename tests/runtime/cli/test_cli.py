@@ -17,7 +17,7 @@ from bundles import edit_manifest, full_copy, light_copy
 from pleinair import __version__, open_bundle
 from pleinair.cli.usage import EXAMPLES
 from pleinair.engines.engine import ENGINES, EngineInfo
-from pleinair.files.output import write
+from pleinair.files.output import write_pictures
 from pleinair.request.options import OPTIONS, Hires
 from pleinair.request.request import resolve
 from pleinair.system import install
@@ -279,9 +279,9 @@ def test_interrupting_exits_130_and_keeps_what_is_done(run, monkeypatch):
         if done:
             raise KeyboardInterrupt
         done.append(files)
-        return write(result, files, overwrite, *rest)
+        return write_pictures(result, files, overwrite, *rest)
 
-    monkeypatch.setattr("pleinair.cli.generate.write", interrupted)
+    monkeypatch.setattr("pleinair.cli.generate.write_pictures", interrupted)
     refused(run("generate", "a", *FAKE, "--count", 3, "-o", "b.png"), 130, "interrupted")
     assert [path.name for path in Path().iterdir()] == ["b-1.png"]
 
@@ -289,9 +289,9 @@ def test_interrupting_exits_130_and_keeps_what_is_done(run, monkeypatch):
 def test_a_file_that_appears_while_painting_is_left_alone(run, monkeypatch):
     def late(result, files, overwrite, *rest):
         files[0].write_text("precious")
-        return write(result, files, overwrite, *rest)
+        return write_pictures(result, files, overwrite, *rest)
 
-    monkeypatch.setattr("pleinair.cli.generate.write", late)
+    monkeypatch.setattr("pleinair.cli.generate.write_pictures", late)
     assert run("generate", "a", *FAKE, "-o", "b.png")[:2] == (0, "b-2.png\n")
     assert Path("b.png").read_text() == "precious" and Path("b-2.png").stat().st_size > 1000
 

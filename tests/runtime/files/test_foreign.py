@@ -18,7 +18,7 @@ from pleinair.files import exif
 from pleinair.files.foreign import read_foreign
 from pleinair.files.foreign.infotext import infotext_fields
 from pleinair.files.foreign.record import ForeignRecord, real, take_sampler, whole_or_none
-from pleinair.files.metadata import read
+from pleinair.files.metadata import read_record
 
 A1111 = (
     "a castle, (old:1.2),\nin the [rain]\n"
@@ -44,7 +44,7 @@ def look(tmp_path):
 
     def call(**texts):
         Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=chunk(**texts))
-        return read(tmp_path / "a.png")
+        return read_record(tmp_path / "a.png")
 
     return call
 
@@ -81,7 +81,7 @@ def test_a1111(look):
 @pytest.mark.parametrize("kind, suffix", [("JPEG", "jpg"), ("WEBP", "webp")])
 def test_a1111_in_jpeg_and_webp(tmp_path, kind, suffix):
     Image.new("RGB", (8, 8)).save(tmp_path / f"a.{suffix}", kind, exif=exif.write(A1111))
-    found = read(tmp_path / f"a.{suffix}")
+    found = read_record(tmp_path / f"a.{suffix}")
     assert (found.kind, found.tool, found.options()["seed"]) == (kind, "A1111", 965400086)
 
 
@@ -99,7 +99,7 @@ def test_user_comments_in_every_encoding(tmp_path, comment):
     tags = picture.getexif()
     tags.get_ifd(0x8769)[0x9286] = comment
     picture.save(tmp_path / "a.jpg", exif=tags)
-    assert read(tmp_path / "a.jpg").prompt == "a castle, (old:1.2),\nin the [rain]"
+    assert read_record(tmp_path / "a.jpg").prompt == "a castle, (old:1.2),\nin the [rain]"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_stable_diffusion_cpp_of_before(tmp_path):
     chunks = PngInfo()
     chunks.add(b"tEXt", b"parameters\0" + OLD_SDCPP.encode())
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=chunks)
-    found = read(tmp_path / "a.png")
+    found = read_record(tmp_path / "a.png")
     assert (found.tool, found.prompt, found.negative) == ("stable-diffusion.cpp", "a castle é", "people")
     options = found.options()
     assert options["sampler"] == "euler_a" and "spacing" not in options and options["noise"] == "philox"
@@ -213,14 +213,14 @@ def test_stable_diffusion_cpp_of_now(look):
 def test_stable_diffusion_cpp_custom_sigmas_and_jpeg(tmp_path):
     text = OLD_SDCPP.replace("euler_a", "euler, Custom Sigmas: [14.6100, 2.0000, 0.0000]")
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", comment=b"parameters\0" + text.encode())
-    found = read(tmp_path / "a.jpg")
+    found = read_record(tmp_path / "a.jpg")
     assert found.options()["sigmas"] == [14.61, 2.0, 0.0] and found.options()["sampler"] == "euler"
 
 
 def test_stable_diffusion_cpp_webp(tmp_path):
     packet = f"<x><sdcpp:parameters>{OLD_SDCPP.replace('&', '&amp;')}</sdcpp:parameters></x>"
     Image.new("RGB", (8, 8)).save(tmp_path / "a.webp", xmp=packet.encode())
-    assert read(tmp_path / "a.webp").options()["seed"] == 42
+    assert read_record(tmp_path / "a.webp").options()["seed"] == 42
 
 
 INVOKE = {
@@ -340,7 +340,7 @@ def test_comfyui_in_webp(tmp_path):
     tags = picture.getexif()
     tags[0x0110], tags[0x010F] = f"prompt:{comfy()}", "workflow:{}"
     picture.save(tmp_path / "a.webp", exif=tags)
-    assert read(tmp_path / "a.webp").options()["seed"] == 156680208700286
+    assert read_record(tmp_path / "a.webp").options()["seed"] == 156680208700286
 
 
 def test_comfyui_links_to_constants_and_layers(look):

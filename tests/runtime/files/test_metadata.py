@@ -22,14 +22,14 @@ from pleinair.bundle.opening import bundle_identity
 from pleinair.errors import RequestError
 from pleinair.files.embedded import MAX_TEXT, MAX_TEXTS
 from pleinair.files.foreign.infotext import read_infotext
-from pleinair.files.metadata import infotext, left_out, of_picture, read, save_options
-from pleinair.files.output import no_room, write
+from pleinair.files.metadata import infotext, left_out, of_picture, read_record, save_options
+from pleinair.files.output import no_room, write_pictures
 from pleinair.files.xmp import SOURCE_TYPE
 from pleinair.request.options import OPTIONS
 from pleinair.results import merged
-from pleinair.sampling.names import named
+from pleinair.sampling.names import sampler_named
 from pleinair.tasks.comparing import difference
-from pleinair.tasks.rerun import plan, rerun
+from pleinair.tasks.rerun import plan_rerun, rerun
 
 pytestmark = pytest.mark.usefixtures("silent_storybook", "in_a_folder")
 KINDS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
@@ -195,10 +195,10 @@ def test_settings_that_had_no_part_are_not_asked_for():
     idle = {"task": "text2image", "strength": 0.75, "mask_blur": 4, "fill": "noise", "only_masked": True, "hires": None}
     idle |= {"hires_strength": 0.7, "hires_steps": 5, "subseed": 3, "subseed_strength": 0.0}
     assert infotext({**BASE, **idle}, 5) == infotext(BASE, 5)
-    found = read(save("PNG", {**BASE, **idle}))
+    found = read_record(save("PNG", {**BASE, **idle}))
     assert found.inputs == () and found.ours["strength"] == 0.75
     assert not {"strength", "mask_blur", "hires_strength", "subseed", "task"} & set(found.options())
-    found = read(save("PNG", {**BASE, **idle, "task": "image2image"}))
+    found = read_record(save("PNG", {**BASE, **idle, "task": "image2image"}))
     assert found.inputs == ("image",) and found.options()["strength"] == 0.75 and "fill" not in found.options()
 
 
@@ -245,7 +245,7 @@ RARE = {**BASE, "prompt": "家 a 🏠 & <b>\x07 \ufffe]]> &amp; Ã©", "negative
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("settings", [BASE, RARE])
 def test_every_kind_of_file_gives_the_settings_back(kind, settings):
-    found = read(save(kind, settings))
+    found = read_record(save(kind, settings))
     assert (found.kind, found.tool, found.version, found.warnings) == (kind, "pleinair", "0.1.0", ())
     assert (found.prompt, found.negative) == (settings["prompt"], settings["negative"])
     assert found.ours == of_picture(settings, 5) and found.inputs == ()
@@ -299,7 +299,7 @@ def _bare(kind):
 def test_prompts_beyond_a_jpeg_segment_are_kept(kind, prompt):
     settings = {**BASE, "prompt": prompt}
     file = save(kind, settings)
-    assert read(file).ours == of_picture(settings, 5)
+    assert read_record(file).ours == of_picture(settings, 5)
     assert (left_out(kind, settings, 5) is not None) == (kind == "JPEG")
     with Image.open(file) as picture:
         picture.load()
@@ -314,17 +314,17 @@ def test_extended_xmp_that_is_damaged_is_not_believed():
     data[at : at + 4] = b"WORD"
     file.write_bytes(data)
     with pytest.raises(RequestError, match="extended XMP that is damaged"):
-        read(file)
+        read_record(file)
 
 
 def test_what_does_not_fit_is_said_when_writing():
     pipe = load(engine="fake")
     result = pipe.generate("a", seed=1, steps=1)
     result = replace(result, settings={**result.settings, "prompt": "word, " * 12_000})
-    write(result, [Path("a.jpg")], False)
+    write_pictures(result, [Path("a.jpg")], False)
     (said,) = no_room([Path("a.jpg"), Path("b.jpg")], result.settings, [1])
     assert "too long" in said
-    assert read("a.jpg").prompt == "word, " * 12_000
+    assert read_record("a.jpg").prompt == "word, " * 12_000
 
 
 @pytest.mark.parametrize("value", ["/home/someone/a.png", Path("x"), "C:\\Users\\a", "~/a.png", ["/a"], {"k": "/b"}])
@@ -339,7 +339,7 @@ def test_a_bundle_named_like_a_path_loses_its_folders():
     for kind, suffix in KINDS.items():
         data = save(kind, settings).read_bytes()
         assert b"someone" not in data and b"/\0h\0o\0m\0e" not in data
-        assert read(f"picture.{suffix}").ours["model"] == "dreams"
+        assert read_record(f"picture.{suffix}").ours["model"] == "dreams"
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "npz"])
@@ -360,7 +360,7 @@ def test_arrays_carry_the_settings_of_all_pictures(run):
     code, out, err = run("metadata", "b.npz")
     assert code == 2 and "numpy.load" in err
     result = load(engine="fake").generate("a boat", seed=1, steps=1)
-    write(result, [Path("c.npz")], False, metadata=False)
+    write_pictures(result, [Path("c.npz")], False, metadata=False)
     with np.load("c.npz") as arrays:
         assert set(arrays) == {"images", "latents"}
 
@@ -385,7 +385,7 @@ def test_bundles_are_told_apart_by_content(tmp_path):
 
 
 def test_explicit_levels_stand_for_steps_and_spacing():
-    options = read(save("PNG", {**BASE, "sigmas": [14.0, 1.0]})).options()
+    options = read_record(save("PNG", {**BASE, "sigmas": [14.0, 1.0]})).options()
     assert options["sigmas"] == [14.0, 1.0] and not {"steps", "spacing"} & set(options)
 
 
@@ -393,7 +393,7 @@ def test_a_newer_record_says_so():
     chunks = PngInfo()
     chunks.add_text("pleinair", json.dumps({**of_picture(BASE, 5), "format": 2, "novelty": {"a": 1}}))
     Image.new("RGB", (8, 8)).save("new.png", pnginfo=chunks)
-    found = read("new.png")
+    found = read_record("new.png")
     assert "newer pleinair" in found.warnings[0] and "novelty" in found.warnings[1]
 
 
@@ -475,7 +475,7 @@ def test_damaged_files_are_read_or_refused(kind):
                 data[pick.randrange(len(data))] = pick.randrange(256)
         file.write_bytes(data)
         try:
-            outcomes.add(read(file).tool)
+            outcomes.add(read_record(file).tool)
         except RequestError:
             outcomes.add("refused")
     assert outcomes >= {"pleinair", "refused"}
@@ -487,13 +487,13 @@ def test_odd_texts_are_read_in_linear_time(text):
     chunks.add_text("parameters", text)
     Image.new("RGB", (8, 8)).save("odd.png", pnginfo=chunks)
     with pytest.raises(RequestError, match="no record"):
-        read("odd.png")
+        read_record("odd.png")
 
 
 @pytest.mark.parametrize("name", ["no/such.png", ".", "a\0b.png"])
 def test_a_file_that_is_not_there_is_named(name):
     with pytest.raises(RequestError, match="check the path"):
-        read(name)
+        read_record(name)
 
 
 def test_a_terminal_is_not_commanded_by_a_file(run):
@@ -523,7 +523,7 @@ def test_rerun_makes_the_picture_again(run, suffix):
     report = json.loads(out)
     assert code == 0 and report["image"] == "again.png"
     assert report["settings"]["engine"] == "fake" and report["settings"]["sampler"] == "euler_a"
-    assert read("again.png").ours["seed"] == 5
+    assert read_record("again.png").ours["seed"] == 5
     if suffix == "png":
         assert report["difference"] == {"max_abs": 0, "psnr_db": None, "equal_share": 1.0}
         assert report["warnings"] == [] and err == ""
@@ -537,7 +537,7 @@ def test_rerun_makes_the_picture_again(run, suffix):
 
 def test_rerun_repeats_the_batch(run):
     run("generate", "a boat", "--engine", "fake", "--steps", 1, "--seed", 5, "--count", 5, "--batch", 2, "-o", "b.png")
-    assert read("b-4.png").ours["batch_seeds"] == [7, 8] and read("b-4.png").ours["seed"] == 8
+    assert read_record("b-4.png").ours["batch_seeds"] == [7, 8] and read_record("b-4.png").ours["seed"] == 8
     again = rerun("b-4.png")
     assert again.difference.max_abs == 0 and again.result.seeds == (8,) and again.warnings == ()
 
@@ -557,7 +557,7 @@ def test_rerun_names_what_is_different(run, tmp_path):
     assert "another edition of 'storybook'" in warnings and "made with fake 0.1" in warnings
     far = save("PNG", {**changed, "engine": "tpu", "device": "tpu:7"}, size=(128, 128))
     assert "made with engine tpu, painted with fake" in " ".join(rerun(far, engine="fake").warnings)
-    planned = plan(far)  # nothing asked for: what is here is used
+    planned = plan_rerun(far)  # nothing asked for: what is here is used
     assert planned.pipe.engine == "openvino" and planned.pipe.device == "cpu"
     assert "not painted as recorded: unknown engine 'tpu'" in " ".join(planned.warnings)
 
@@ -590,7 +590,7 @@ def test_rerun_refuses_what_it_cannot_repeat(run, extra, words):
 
 
 def test_rerun_tells_another_input_picture():
-    planned = plan(save("PNG", {**BASE, "engine": "fake"}))
+    planned = plan_rerun(save("PNG", {**BASE, "engine": "fake"}))
     result = planned.pipe.generate(**planned.options)
     was = replace(planned, found=replace(planned.found, ours={**planned.found.ours, "image_sha256": "0" * 64}))
     for digest, count in {"0": 0, "1": 1}.items():
@@ -626,14 +626,14 @@ def test_storybook_paints_the_same_picture_again(tmp_path):
     frames = pipe.stream("a red house on a snowy hill", "a boat", **how)
     result = merged([frame.result for frame in frames if frame.result])
     files = [tmp_path / f"{n}.png" for n in range(3)]
-    write(result, files, False)
+    write_pictures(result, files, False)
     for file in files[1:]:
         again = rerun(file)
         assert again.difference.max_abs == 0 and again.difference.equal_share == 1.0 and again.warnings == ()
 
 
 def test_samplers_are_known_by_a1111_names():
-    assert named("DPM++ 2M Karras") == ("dpmpp_2m", "karras") and named("euler A") == ("euler_a", None)
-    assert named("dpmpp_2m_sde") == ("dpmpp_2m_sde", None)
+    assert sampler_named("DPM++ 2M Karras") == ("dpmpp_2m", "karras") and sampler_named("euler A") == ("euler_a", None)
+    assert sampler_named("dpmpp_2m_sde") == ("dpmpp_2m_sde", None)
     with pytest.raises(RequestError, match="unknown sampler"):
-        named("nonsense")
+        sampler_named("nonsense")

@@ -9,7 +9,7 @@ import pleinair
 from bundles import light_xl_copy, modern_copy
 from pleinair.bundle.manifest import KNOWN_FEEDS, Denoiser
 from pleinair.engines.fake import FakeEngine
-from pleinair.network.denoiser import ports
+from pleinair.network.denoiser import denoiser_inputs
 from pleinair.network.feeds import (
     CHANNELS,
     MAKERS,
@@ -75,7 +75,7 @@ def test_rows_are_repeated_for_every_picture_unless_they_are_of_each():
 def test_what_lies_behind_the_latents_goes_into_their_port():
     part = Denoiser("unet", {"x": "latents", "t": "timestep", "c": "text"}, "out", ("mask",))
     x, text = np.ones((2, 4, 3, 3), np.float32), np.zeros((2, 5, 6), np.float32)
-    given = ports(part, x, 7.0, {"text": text, CHANNELS: np.zeros((2, 1, 3, 3), np.float32)})
+    given = denoiser_inputs(part, x, 7.0, {"text": text, CHANNELS: np.zeros((2, 1, 3, 3), np.float32)})
     assert set(given) == {"x", "t", "c"} and given["x"].shape == (2, 5, 3, 3) and given["t"].tolist() == [7.0]
     assert given["c"] is text
 

@@ -9,7 +9,7 @@ from pleinair.bundle.manifest import GUIDANCE
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import PleinairError, RequestError
-from pleinair.network.denoiser import ports
+from pleinair.network.denoiser import denoiser_inputs
 from pleinair.network.guidance import (
     LATENT_REACH,
     METHODS,
@@ -283,7 +283,7 @@ def test_apart_or_together_an_engine_paints_alike(sketch, engine, module):
     path = make_path(config, "euler", 5)
 
     def network(x, point, step, told):
-        return unet(**ports(bundle.manifest.denoiser, x, point.t, told))["out_sample"]
+        return unet(**denoiser_inputs(bundle.manifest.denoiser, x, point.t, told))["out_sample"]
 
     ends = []
     for two_calls in (False, True):

@@ -12,7 +12,7 @@ from engines import Altered
 from pleinair.cli import app as cli
 from pleinair.engines.fake import FakeEngine, FakeGraph
 from pleinair.errors import BundleError, EngineError, RequestError
-from pleinair.files.metadata import read
+from pleinair.files.metadata import read_record
 from pleinair.pictures.vae import tile_shape
 
 pytestmark = pytest.mark.usefixtures("silent_storybook")
@@ -133,7 +133,7 @@ def test_the_command_enlarges(run, twice):
     assert [(each["width"], each["height"]) for each in json.loads(out)["images"]] == [(128, 96)] * 2
     with Image.open("a-2.png") as picture:
         assert picture.size == (128, 96)
-    found = read("a-2.png")
+    found = read_record("a-2.png")
     assert found.ours["upscale"] == "twice" and (found.ours["width"], found.ours["height"]) == (64, 48)
     code, out, err = run(*FAKE, "--upscale", twice, "-o", "a.npz")
     with np.load("a.npz") as arrays:

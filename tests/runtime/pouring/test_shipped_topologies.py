@@ -8,7 +8,7 @@ import pytest
 
 from pleinair.pouring import topologies
 from pleinair.pouring.forms import FORMS
-from pleinair.pouring.topologies import INDEX, KEY, Hole, agrees, file_of, find, open_topologies, plain, read_index
+from pleinair.pouring.topologies import INDEX, KEY, Hole, agrees, file_of, find, open_topologies, plain, read_topologies
 from pleinair.sources.architectures import ARCHITECTURES, family
 
 
@@ -16,7 +16,7 @@ def key_of(row):
     return tuple(row[part] for part in KEY)
 
 
-ROWS = sorted(read_index()["topologies"], key=key_of)
+ROWS = sorted(read_topologies()["topologies"], key=key_of)
 BY_KEY = {key: list(rows) for key, rows in groupby(ROWS, key_of)}
 
 

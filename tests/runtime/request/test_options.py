@@ -13,7 +13,7 @@ from PIL import Image
 
 import pleinair
 from pleinair.errors import RequestError
-from pleinair.files.metadata import read
+from pleinair.files.metadata import read_record
 from pleinair.request.help import page, schema
 from pleinair.request.keywords import Options
 from pleinair.request.loading import LOADING
@@ -66,7 +66,7 @@ from PIL import Image
 import pleinair
 from pleinair.cli import app
 from pleinair.files.foreign.infotext import read_infotext
-from pleinair.files.metadata import read
+from pleinair.files.metadata import read_record
 from pleinair.request.help import page, schema
 from pleinair.request.record import tells_empty_apart
 from pleinair.request.request import resolve
@@ -78,7 +78,7 @@ assert Path(pleinair.__file__).is_relative_to(pleinair_folder)
 usual = ["--model", model, "--engine", "fake", "--size", "128x128", "--steps", "1", "--seed", "1"]
 
 assert app.run(["generate", "a boat", *usual, "--novelty", "2.5", "-o", "a.png"]) == 0
-assert read("a.png").ours["novelty"] == 2.5
+assert read_record("a.png").ours["novelty"] == 2.5
 with Image.open("a.png") as picture:
     text = picture.text["parameters"]
 assert "Novelty: 2.5" in text and read_infotext(text).options["novelty"] == 2.5
@@ -95,7 +95,7 @@ except pleinair.RequestError as error:
     assert "novelty must be a number" in str(error) and "0 to 5" in str(error)
 
 Path("list").write_text('{"prompt": "a boat", "novelty": 1, "output": "c.png"}')
-assert app.run(["generate", "--prompts", "list", *usual]) == 0 and read("c.png").ours["novelty"] == 1.0
+assert app.run(["generate", "--prompts", "list", *usual]) == 0 and read_record("c.png").ours["novelty"] == 1.0
 assert "| `novelty` | `--novelty` | Something new (0 to 5) | `0.0` |  | Novelty |" in page()
 assert schema()["properties"]["novelty"]["maximum"] == 5
 assert "novelty = 0.0" in pipe.generate.__doc__
@@ -187,7 +187,7 @@ def test_a_record_of_such_a_model_tells_them_apart(pipe, tmp_path, monkeypatch, 
     result = pipe.generate("a boat", said, **BASE)
     assert result.settings.get("negative_said") == (True if said == "" else None)
     (file,) = result.save(tmp_path / "made.png")
-    assert read(file).options().get("negative") == said
+    assert read_record(file).options().get("negative") == said
     assert rerun(file).result.settings == result.settings
 
 

@@ -10,7 +10,7 @@ from pleinair.errors import BundleError, RequestError
 from pleinair.sampling.configured import make_solver
 from pleinair.sampling.grids import unfollowed
 from pleinair.sampling.laying import make_path
-from pleinair.sampling.names import SUFFIXES, default_sampler, named, pytorch_class, unknown_class
+from pleinair.sampling.names import SUFFIXES, default_sampler, pytorch_class, sampler_named, unknown_class
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import SPACINGS, TIMESTEP_SPACINGS
 
@@ -56,14 +56,14 @@ CONFIG = toy.CONFIGS["epsilon"]
     ],
 )
 def test_names_of_other_tools_are_understood(name, meant):
-    assert named(name) == meant
+    assert sampler_named(name) == meant
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_own_names_and_labels_are_understood(name):
-    assert named(name) == (name, None)
-    assert named(SAMPLERS[name].a1111) == (name, None)
-    assert named(SAMPLERS[name].a1111.upper() + "  KARRAS") == (name, "karras")
+    assert sampler_named(name) == (name, None)
+    assert sampler_named(SAMPLERS[name].a1111) == (name, None)
+    assert sampler_named(SAMPLERS[name].a1111.upper() + "  KARRAS") == (name, "karras")
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_own_names_and_labels_are_understood(name):
 )
 def test_unknown_names_are_refused_with_the_nearest(name, near):
     with pytest.raises(RequestError, match=f"did you mean '{near}"):
-        named(name)
+        sampler_named(name)
 
 
 @pytest.mark.parametrize("name", ["", "   ", "karras", "DPM adaptive", "k", "\N{SNOWMAN}"])
 def test_names_that_are_no_sampler_are_refused(name):
     with pytest.raises(RequestError, match="choose from"):
-        named(name)
+        sampler_named(name)
 
 
 @pytest.mark.parametrize("name", [name for name, info in SAMPLERS.items() if info.diffusers])

@@ -12,7 +12,7 @@ from films import SUFFIXES, opened, painting, psnr
 from pleinair.cli import app as cli
 from pleinair.errors import RequestError
 from pleinair.files.film import planned_films
-from pleinair.files.metadata import read
+from pleinair.files.metadata import read_record
 from pleinair.files.xmp import SOURCE_TYPE
 from pleinair.tasks import filming
 
@@ -86,7 +86,7 @@ def filmed(pipe, file, prompt=WORDS, metadata=True, **options):
 def test_a_film_says_how_its_picture_was_made(pipe, tmp_path, suffix):
     file = tmp_path / f"f{suffix}"
     result = filmed(pipe, file)
-    found = read(file)
+    found = read_record(file)
     expected = {name: value for name, value in result.settings.items() if name != "seeds"}
     assert found.ours == {"format": 1, **expected, "seed": 7, "film": {"frames": 4}}
     assert found.warnings == () and found.options()["seed"] == 7 and "film" not in found.options()
@@ -136,7 +136,7 @@ def test_without_metadata_a_film_holds_nothing_but_pictures(pipe, tmp_path, suff
     for word in (b"trainedAlgorithmicMedia", b"pleinair", b"boat", b"xmp", b"Exif", b"EXIF"):
         assert word not in data
     with pytest.raises(RequestError, match="no record"):
-        read(tmp_path / f"bare{suffix}")
+        read_record(tmp_path / f"bare{suffix}")
     if suffix not in (".png", ".jpg"):
         (one, times), (other, same) = (opened(tmp_path / f"{name}{suffix}") for name in ("with", "bare"))
         assert times == same and [frame.tobytes() for frame in one] == [frame.tobytes() for frame in other]
@@ -144,7 +144,7 @@ def test_without_metadata_a_film_holds_nothing_but_pictures(pipe, tmp_path, suff
 
 def test_each_film_of_a_batch_has_its_own_seed(pipe, tmp_path):
     recorded(pipe, tmp_path, "f.gif", seed=[3, 1, 2], steps=2, batch=2)
-    records = [read(tmp_path / f"f-{place}.gif").ours for place in (1, 2, 3)]
+    records = [read_record(tmp_path / f"f-{place}.gif").ours for place in (1, 2, 3)]
     assert [(ours["seed"], ours.get("batch_seeds")) for ours in records] == [(3, [3, 1]), (1, [3, 1]), (2, None)]
 
 
@@ -154,7 +154,7 @@ def test_a_strip_with_too_long_a_prompt_says_what_is_left_out(tmp_path, monkeypa
     arguments = ["--engine", "fake", "--steps", "1", "--size", "64x64", "-o", "b.png", "--film", "f.jpg"]
     assert cli.run(["generate", long, "--negative", long, *arguments]) == 0
     assert capsys.readouterr().err.count("64 KiB") == 1
-    assert read(tmp_path / "f.jpg").prompt == long
+    assert read_record(tmp_path / "f.jpg").prompt == long
 
 
 @pytest.mark.parametrize("suffix", FILMS)
@@ -179,7 +179,7 @@ def test_damaged_films_are_read_or_refused(pipe, tmp_path, suffix):
                 data[place] = random.integers(256)
         (tmp_path / "damaged").write_bytes(data)
         try:
-            read(tmp_path / "damaged")
+            read_record(tmp_path / "damaged")
         except RequestError as error:
             assert "\n" not in str(error)
 

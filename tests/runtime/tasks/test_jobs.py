@@ -12,7 +12,7 @@ from PIL import Image
 import pleinair
 from pleinair.cli import app as cli
 from pleinair.errors import EngineError, ResourceError
-from pleinair.files.output import write
+from pleinair.files.output import write_pictures
 from pleinair.tasks import lines as list_lines
 from pleinair.tasks import lists as jobs
 
@@ -31,11 +31,13 @@ def in_a_folder(tmp_path, monkeypatch):
 
 
 def read(pipe, text, common=QUICK):
-    return list(list_lines.read(io.BytesIO(text if isinstance(text, bytes) else text.encode()), pipe.bundle, common))
+    return list(
+        list_lines.read_lines(io.BytesIO(text if isinstance(text, bytes) else text.encode()), pipe.bundle, common)
+    )
 
 
 def paint(pipe, text, common=QUICK, **options):
-    lines = list_lines.read(io.BytesIO(text.encode()), pipe.bundle, common)
+    lines = list_lines.read_lines(io.BytesIO(text.encode()), pipe.bundle, common)
     return jobs.run(lines, pipe, Path(), ledger=Path("list.pictures.jsonl"), **options)
 
 
@@ -121,12 +123,12 @@ def test_lists_are_read_no_further_than_asked(pipe):
             return b"a boat\n"
 
     stream = Endless()
-    assert len(list(islice(list_lines.read(stream, pipe.bundle), 3))) == 3 and stream.told == 3
+    assert len(list(islice(list_lines.read_lines(stream, pipe.bundle), 3))) == 3 and stream.told == 3
 
 
 def test_a_list_that_is_not_there(pipe):
     with pytest.raises(ResourceError, match="check the path"):
-        list(list_lines.read(Path("no-such-list"), pipe.bundle))
+        list(list_lines.read_lines(Path("no-such-list"), pipe.bundle))
 
 
 LIST = """a house
@@ -170,7 +172,7 @@ def test_a_kill_while_a_file_is_written_leaves_that_picture_to_do(pipe):
         seen.append(result.seeds)
         if len(seen) == 3:
             raise KeyboardInterrupt
-        return write(result, places, overwrite)
+        return write_pictures(result, places, overwrite)
 
     with pytest.raises(KeyboardInterrupt):
         list(paint(pipe, LIST, save=killed))
@@ -262,7 +264,7 @@ def test_a_full_disk_ends_the_list(pipe):
 
 
 def test_a_folder_that_is_not_there(pipe):
-    lines = list_lines.read(io.BytesIO(b"a"), pipe.bundle, QUICK)
+    lines = list_lines.read_lines(io.BytesIO(b"a"), pipe.bundle, QUICK)
     with pytest.raises(ResourceError, match="create it"):
         list(jobs.run(lines, pipe, Path("nowhere")))
 

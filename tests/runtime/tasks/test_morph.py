@@ -13,7 +13,7 @@ from engines import Closed
 from pairwise import all_pairs
 from pleinair.cli import app as cli
 from pleinair.errors import RequestError
-from pleinair.files.metadata import read
+from pleinair.files.metadata import read_record
 from pleinair.network.guidance import Guide
 from pleinair.sampling.noise import TorchNoise
 from pleinair.tasks import mixing, morph
@@ -283,7 +283,12 @@ def test_a_film_lasts_as_long_as_it_says(tmp_path, monkeypatch, capsys, frames, 
         shown = [
             (picture.seek(frame), picture.load(), picture.info["duration"])[2] for frame in range(picture.n_frames)
         ]
-    assert sum(shown) / 1000 == pytest.approx(lasts) == report["seconds"] == read(f"m{suffix}").ours["morph"]["seconds"]
+    assert (
+        sum(shown) / 1000
+        == pytest.approx(lasts)
+        == report["seconds"]
+        == read_record(f"m{suffix}").ours["morph"]["seconds"]
+    )
     assert any("viewers" in warning for warning in report["warnings"]) == (lasts > seconds)
 
 
@@ -309,8 +314,8 @@ def test_a_film_says_how_it_was_made(tmp_path, monkeypatch, capsys, name):
     shape = {"frames": 4, "seconds": 2.0, "ease": "linear", "loop": True, "ping_pong": False}
     expected = {key: value for key, value in exact.settings.items() if key != "seeds"}
     walk = {"prompts": ["/a (house", "b", "c"], "seeds": [3, 4, 5], **shape}
-    assert read(name).ours == {"format": 1, **expected, "seed": 3, "morph": walk}
-    assert "morph" not in read(name).options() and read(name).warnings == ()
+    assert read_record(name).ours == {"format": 1, **expected, "seed": 3, "morph": walk}
+    assert "morph" not in read_record(name).options() and read_record(name).warnings == ()
     capsys.readouterr()
     assert cli.run(["metadata", name]) == 0
     assert "/a (house, b, c" in capsys.readouterr().out
@@ -327,9 +332,11 @@ def test_a_film_between_pictures_names_them_by_what_they_show(tmp_path, monkeypa
         pipe.generate("a", image=f"{name}.png", steps=2, width=64, height=64).settings["image_sha256"]
         for name in ("one", "two")
     ]
-    walk = read("morph.gif").ours["morph"]
+    walk = read_record("morph.gif").ours["morph"]
     assert walk["images_sha256"] == digests and len(set(digests)) == 2
-    assert walk["prompts"] == ["a", "a"] and walk["seeds"][0] == walk["seeds"][1] == read("morph.gif").ours["seed"]
+    assert (
+        walk["prompts"] == ["a", "a"] and walk["seeds"][0] == walk["seeds"][1] == read_record("morph.gif").ours["seed"]
+    )
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".png", ".gif"])

@@ -14,8 +14,8 @@ import pleinair
 from bundles import edit_manifest, light_copy, light_inpaint_copy, light_upscaler, modern_copy, seal
 from pleinair.cli import app as cli
 from pleinair.errors import RequestError
-from pleinair.files.metadata import read
-from pleinair.files.output import write
+from pleinair.files.metadata import read_record
+from pleinair.files.output import write_pictures
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
 from pleinair.tasks.comparing import difference, open_pixels
@@ -228,7 +228,7 @@ def test_seeds_that_do_not_follow_each_other(inputs, tmp_path):
     pipe = pleinair.load(engine="fake")
     options = {"steps": 3, "width": 64, "height": 64, "tile": True, "sampler": "euler_a", "batch": 2}
     result = pipe.generate("a boat", seed=[9, 2, 700], **options)
-    files = write(result, [tmp_path / f"{seed}.png" for seed in result.seeds], False)
+    files = write_pictures(result, [tmp_path / f"{seed}.png" for seed in result.seeds], False)
     for file in files:
         again = rerun(file)
         assert again.difference.max_abs == 0 and again.warnings == ()
@@ -252,8 +252,10 @@ def test_records_under_older_names_are_followed(tmp_path, together):
     pipe = pleinair.load(engine="fake")
     result = pipe.generate("a boat", seed=3, steps=2, width=64, height=64, two_calls=not together)
     settings = {name: value for name, value in result.settings.items() if name != "two_calls"}
-    (file,) = write(replace(result, settings={**settings, "together": together}), [tmp_path / "old.png"], False)
-    assert read(file).ours["together"] is together and read(file).options()["two_calls"] is not together
+    (file,) = write_pictures(
+        replace(result, settings={**settings, "together": together}), [tmp_path / "old.png"], False
+    )
+    assert read_record(file).ours["together"] is together and read_record(file).options()["two_calls"] is not together
     again = rerun(file)
     assert again.difference.max_abs == 0 and again.warnings == ()
     assert again.result.settings == result.settings
@@ -266,7 +268,7 @@ def test_a_picture_without_metadata_tells_nothing_and_shows_the_same(run, inputs
     job = ["generate", "a secret", "--engine", "fake", "--steps", "2", "--seed", "5", *shlex.split(options)]
     run(*job, "-o", told)
     run(*job, "-o", silent, "--no-metadata")
-    assert read(told).prompt == "a secret"
+    assert read_record(told).prompt == "a secret"
     assert np.array_equal(open_pixels(told), open_pixels(silent))
     data = silent.read_bytes()
     for word in ("secret", "pleinair", "storybook", "adobe", "Exif", "parameters", "Steps"):

@@ -10,7 +10,7 @@ from typing import Any
 from pleinair.checks import one_line
 from pleinair.errors import RequestError
 from pleinair.request.options import OPTIONS
-from pleinair.sampling.names import named
+from pleinair.sampling.names import sampler_named
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
 
@@ -204,7 +204,7 @@ def take_sampler(
         return
     name = sampler.strip().lower().removeprefix("sample_").removeprefix("k_").removesuffix("_gpu")
     try:
-        ours, spacing = named(SAMPLER_NAMES.get(name, name))
+        ours, spacing = sampler_named(SAMPLER_NAMES.get(name, name))
     except RequestError:
         with_it = f" (schedule '{shown(schedule)}')" if schedule else ""
         record.lose(f"the {what} '{shown(sampler)}'{with_it} is not known here; the model's own is used")
