@@ -86,7 +86,7 @@ def open_file(file: Path, told: PourSettings, vae: Vae | None) -> SingleFile:
     scheduler = scheduler_of(kind, prediction, to_nothing(checkpoint)) | told.scheduler
     index = index_of(kind, scheduler, [parts[folder] for folder in ARCHITECTURES[kind.model]])
     family = family_of(index)
-    configs = configs_of(kind, family, prediction, statistics(checkpoint), checkpoint.metadata)
+    configs = configs_of(kind, family, prediction, statistics(checkpoint) | vae.latents, checkpoint.metadata)
     described = Described(family, index, configs)
     weights = {
         part.folder: vae.weights if part.folder == VAE.folder else component(checkpoint, part.folder, shown)
