@@ -150,7 +150,8 @@ def check_end(model: Source) -> None:
 def open_folder(path: Path, told: PourSettings, vae: Vae | None, pickles: bool) -> Opened:
     model = open_source(path.resolve(), told.sampler, pickles)
     check_end(model)
-    scheduler = model.scheduler | told.scheduler
+    own = model.scheduler
+    scheduler = own | told.scheduler
     defaults = settled(path, model, scheduler, model.settings.defaults | told.wishes)
     check_sides(model.settings.sizes, defaults)
     model = replace(model, scheduler=scheduler, defaults=defaults)
@@ -160,7 +161,10 @@ def open_folder(path: Path, told: PourSettings, vae: Vae | None, pickles: bool) 
         if vae is None or part.folder != VAE.folder
     }
     folders = {part.tokenizer: model.path / part.tokenizer for part in model.family.readers}
-    notes = tuple(f"its {name} is left out" for name in left_out(model.index))
+    notes = (
+        *(f"its {name} is left out" for name in left_out(model.index)),
+        *told.contradicting(own.get("prediction_type")),
+    )
     if vae is None:
         return Opened(model, weights, folders, {}, notes)
     return Opened(with_vae(model, vae), weights | {VAE.folder: vae.weights}, folders, {}, notes)

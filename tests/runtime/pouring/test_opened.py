@@ -35,6 +35,9 @@ def test_what_is_told_of_a_folder_is_what_it_paints_with(folder):
     plain = opened(folder, None, PourSettings()).model
     told = opened(folder, None, PourSettings(prediction="sample", spacing="trailing")).model
     assert (plain.defaults.steps, told.defaults.steps, told.defaults.guidance) == (20, 1, 1.0)
+    for said, notes in (("sample", 1), ("epsilon", 0), (None, 0)):
+        found = opened(folder, None, PourSettings(prediction=said)).notes
+        assert ["it says that it predicts epsilon; as you say" in note for note in found] == [True] * notes
     assert (told.scheduler["prediction_type"], told.scheduler["timestep_spacing"]) == ("sample", "trailing")
     (folder / "pleinair.json").write_text(json.dumps({"defaults": {"steps": 9, "guidance": 3.0}}))
     both = opened(folder, None, PourSettings(defaults={"steps": 4})).model.defaults
