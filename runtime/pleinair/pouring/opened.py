@@ -14,7 +14,7 @@ from pleinair.pouring.names import Named
 from pleinair.pouring.scales import BESIDE
 from pleinair.pouring.single_file import PLACES, open_file, open_unet
 from pleinair.pouring.told import PourSettings
-from pleinair.pouring.vaes import PREFIXES, Vae, open_vae, with_vae
+from pleinair.pouring.vaes import PREFIXES, Vae, note_on_scale, open_vae, with_vae
 from pleinair.sources.defaults import settled
 from pleinair.sources.families import UNET, VAE, left_out
 from pleinair.sources.folder import STEMS, Source, absent, open_source
@@ -120,12 +120,16 @@ def opened_alone(source: Path, vae: Path | None, told: PourSettings, pickles: bo
     if not source.exists():
         raise absent(str(source))
     check_pickle(source, pickles)
-    other = None if vae is None else open_vae(file_in(vae, pickles))
+    other = None if vae is None else open_vae(vae, pickles)
     if source.is_dir():
-        return open_folder(source, told, other, pickles)
-    found = open_file(source, told, other)
-    readers = [part.tokenizer for part in found.model.family.readers]
-    return Opened(found.model, found.weights, dict.fromkeys(readers), found.pads, found.notes)
+        found = open_folder(source, told, other, pickles)
+    else:
+        file = open_file(source, told, other)
+        readers = [part.tokenizer for part in file.model.family.readers]
+        found = Opened(file.model, file.weights, dict.fromkeys(readers), file.pads, file.notes)
+    if other is None:
+        return found
+    return replace(found, notes=(*found.notes, note_on_scale(other, found.model.configs[VAE.folder])))
 
 
 def check_end(model: Source) -> None:
@@ -143,19 +147,11 @@ def check_end(model: Source) -> None:
             )
 
 
-def file_in(path: Path, pickles: bool) -> Path:
-    """A file, or the one of weights in the folder of a VAE or of a whole model."""
-    if not path.is_dir():
-        check_pickle(path, pickles)
-        return path
-    folder = path / VAE.folder if (path / VAE.folder).is_dir() else path
-    return weight_files(folder, STEMS[VAE.library], pickles)[1][0]
-
-
 def open_folder(path: Path, told: PourSettings, vae: Vae | None, pickles: bool) -> Opened:
     model = open_source(path.resolve(), told.sampler, pickles)
     check_end(model)
-    scheduler = model.scheduler | told.scheduler
+    own = model.scheduler
+    scheduler = own | told.scheduler
     defaults = settled(path, model, scheduler, model.settings.defaults | told.wishes)
     check_sides(model.settings.sizes, defaults)
     model = replace(model, scheduler=scheduler, defaults=defaults)
@@ -165,7 +161,10 @@ def open_folder(path: Path, told: PourSettings, vae: Vae | None, pickles: bool) 
         if vae is None or part.folder != VAE.folder
     }
     folders = {part.tokenizer: model.path / part.tokenizer for part in model.family.readers}
-    notes = tuple(f"its {name} is left out" for name in left_out(model.index))
+    notes = (
+        *(f"its {name} is left out" for name in left_out(model.index)),
+        *told.contradicting(own.get("prediction_type")),
+    )
     if vae is None:
         return Opened(model, weights, folders, {}, notes)
     return Opened(with_vae(model, vae), weights | {VAE.folder: vae.weights}, folders, {}, notes)

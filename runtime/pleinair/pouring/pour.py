@@ -29,7 +29,7 @@ from pleinair.pouring.vocabulary import EOS, write_tokenizer
 from pleinair.pouring.writing import EmptyGraph, places, pour_graph
 from pleinair.sources.defaults import own_sampler
 from pleinair.sources.describing import Made, Tokens, painter_manifest
-from pleinair.sources.folder import absent
+from pleinair.sources.folder import absent, read_config
 from pleinair.sources.origins import read_origin
 from pleinair.sources.small_files import write_configs, write_json
 from pleinair.text.encoders import NORM
@@ -216,10 +216,11 @@ def write_small(found: Opened, stage: Path, openvino: bool = False) -> dict[str,
     write_configs(model, stage)
     for part in model.family.parts:
         for graph in part.graphs:
-            if model.path.is_dir():
-                shutil.copyfile(model.path / part.folder / "config.json", stage / graph / "config.json")
+            own, config = model.path / part.folder / "config.json", model.configs[part.folder]
+            if own.is_file() and read_config(own) == config:
+                shutil.copyfile(own, stage / graph / "config.json")
             else:
-                write_json(stage / graph / "config.json", model.configs[part.folder])
+                write_json(stage / graph / "config.json", config)
     tokens = {}
     for part in model.family.readers:
         for graph in part.graphs:

@@ -86,7 +86,7 @@ def open_file(file: Path, told: PourSettings, vae: Vae | None) -> SingleFile:
     scheduler = scheduler_of(kind, prediction, to_nothing(checkpoint)) | told.scheduler
     index = index_of(kind, scheduler, [parts[folder] for folder in ARCHITECTURES[kind.model]])
     family = family_of(index)
-    configs = configs_of(kind, family, prediction, statistics(checkpoint), checkpoint.metadata)
+    configs = configs_of(kind, family, prediction, statistics(checkpoint) | vae.latents, checkpoint.metadata)
     described = Described(family, index, configs)
     weights = {
         part.folder: vae.weights if part.folder == VAE.folder else component(checkpoint, part.folder, shown)
@@ -107,6 +107,7 @@ def open_file(file: Path, told: PourSettings, vae: Vae | None) -> SingleFile:
         trigger=one_line(said["modelspec.trigger_phrase"], 200) if "modelspec.trigger_phrase" in said else None,
     )
     notes = [f"it is {kind.name}", *notes_of(checkpoint, weights, model.trigger)]
+    notes += told.contradicting(said_prediction(checkpoint))
     if told == PourSettings(prediction=told.prediction) and is_plain(kind, scheduler):
         notes.append(distilled.note_on(model.defaults, file.stem, model.name))
     return SingleFile(model, weights, kind.pads, tuple(notes))
@@ -152,7 +153,19 @@ def is_plain(kind: FileKind, scheduler: Mapping[str, Any]) -> bool:
 
 
 def predicted(kind: FileKind, checkpoint: Checkpoint, shown: str) -> str:
-    """What a file says that its network predicts; raises RequestError where it would have to say, and does not."""
+    """What a file's network predicts; raises RequestError where the file would have to say it, and does not."""
+    said = said_prediction(checkpoint)
+    if said is None and kind.asked:
+        raise RequestError(
+            f"'{shown}' is {kind.name} and does not say what it predicts; give --prediction v_prediction (models for"
+            " 768 pixels) or epsilon (for 512)",
+            option="--prediction v_prediction",
+        )
+    return said or kind.predicts
+
+
+def said_prediction(checkpoint: Checkpoint) -> str | None:
+    """What a file says that its network predicts."""
     said = checkpoint.metadata
     if any(name in checkpoint.kinds for name in SAYS_V):
         return "v_prediction"
@@ -162,13 +175,7 @@ def predicted(kind: FileKind, checkpoint: Checkpoint, shown: str) -> str:
         return "v_prediction" if is_yes(said["ss_v_parameterization"]) else "epsilon"
     if said.get("modelspec.architecture", "").startswith("stable-diffusion-v2-"):
         return "v_prediction" if said["modelspec.architecture"].startswith("stable-diffusion-v2-768-v") else "epsilon"
-    if kind.asked:
-        raise RequestError(
-            f"'{shown}' is {kind.name} and does not say what it predicts; give --prediction v_prediction (models for"
-            " 768 pixels) or epsilon (for 512)",
-            option="--prediction v_prediction",
-        )
-    return kind.predicts
+    return None
 
 
 def is_yes(text: str) -> bool:

@@ -26,6 +26,12 @@ class PourSettings:
         if self.timestep_spacing is not None:
             one_of("timestep spacing", self.timestep_spacing, TIMESTEP_SPACINGS)
 
+    def contradicting(self, said: str | None) -> list[str]:
+        """What is said where a model says that it predicts another thing than is told; it may not say anything."""
+        if said is None or self.prediction in (None, said):
+            return []
+        return [f"it says that it predicts {said}; as you say, it is taken to predict {self.prediction}"]
+
     @property
     def scheduler(self) -> dict[str, Any]:
         """What is said of a scheduler config; networks that predict the picture begin at the last timestep."""

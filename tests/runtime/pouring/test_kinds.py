@@ -199,6 +199,9 @@ def test_a_file_says_what_it_predicts_or_has_to_be_told(tmp_path):
     for name, said, prediction in PREDICTED:
         scheduler = opened(whole(tmp_path, name, said), None, PourSettings()).model.scheduler
         assert scheduler["prediction_type"] == prediction, said
+        notes = opened(tmp_path / "a model.safetensors", None, PourSettings("epsilon")).notes
+        words = f"it says that it predicts {prediction}; as you say, it is taken to predict epsilon"
+        assert (words in notes) == (prediction != "epsilon"), notes
     silent = whole(tmp_path, "SD 2", {"modelspec.resolution": "768x768"})
     with pytest.raises(RequestError, match="does not say what it predicts; give --prediction v_prediction"):
         opened(silent, None, PourSettings())

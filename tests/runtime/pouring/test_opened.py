@@ -10,14 +10,17 @@ import pytest
 from pleinair.bundle.opening import open_bundle
 from pleinair.cli import app as cli
 from pleinair.errors import ExportError, RequestError
+from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.names import unet
 from pleinair.pouring.opened import opened
 from pleinair.pouring.told import PourSettings
 from pleinair.pouring.topologies import agrees, find
+from pleinair.sources.describing import autoencoder
 from vectors import safetensors
 
 SOURCE = Path(__file__).parents[3] / "models" / "storybook" / "source"
 NETWORK = "model.diffusion_model."
+VAE, HALVES = "diffusion_pytorch_model", ("encoder", "decoder", "quant", "post_quant")
 pytestmark = pytest.mark.usefixtures("known")
 
 
@@ -32,6 +35,9 @@ def test_what_is_told_of_a_folder_is_what_it_paints_with(folder):
     plain = opened(folder, None, PourSettings()).model
     told = opened(folder, None, PourSettings(prediction="sample", timestep_spacing="trailing")).model
     assert (plain.defaults.steps, told.defaults.steps, told.defaults.guidance) == (20, 1, 1.0)
+    for said, notes in (("sample", 1), ("epsilon", 0), (None, 0)):
+        found = opened(folder, None, PourSettings(prediction=said)).notes
+        assert ["it says that it predicts epsilon; as you say" in note for note in found] == [True] * notes
     assert (told.scheduler["prediction_type"], told.scheduler["timestep_spacing"]) == ("sample", "trailing")
     (folder / "pleinair.json").write_text(json.dumps({"defaults": {"steps": 9, "guidance": 3.0}}))
     both = opened(folder, None, PourSettings(defaults={"steps": 4})).model.defaults
@@ -43,6 +49,34 @@ def test_a_vae_may_be_a_folder_of_its_own_or_of_a_whole_model(folder):
         assert set(opened(folder, vae, PourSettings()).weights["vae"]) == set(
             opened(folder, None, PourSettings()).weights["vae"]
         )
+
+
+def test_a_vae_of_its_own_has_the_scale_that_its_folder_says(folder, tmp_path, single):
+    """Of two files, which an index names, both are read."""
+    other = tmp_path / "other"
+    other.mkdir()
+    stored = {name: each.raw for name, each in Checkpoint([folder / "vae" / f"{VAE}.safetensors"]).items()}
+    halves = {f"{half}.safetensors": {k: v for k, v in stored.items() if k.startswith(half)} for half in HALVES}
+    for file, some in halves.items():
+        (other / file).write_bytes(safetensors(some))
+    index = {name: file for file, some in halves.items() for name in some}
+    (other / f"{VAE}.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    own = json.loads((folder / "vae" / "config.json").read_text())
+    moments = {"latents_mean": [0.5] * 4, "latents_std": [2.0] * 4}
+    for model in (folder, single()):
+        for said, scale in ((None, own["scaling_factor"]), ({"scaling_factor": 0.25, "shift_factor": 0.1}, 0.25)):
+            if said:
+                (other / "config.json").write_text(json.dumps(own | said | moments))
+            found = opened(model, other, PourSettings())
+            vae = autoencoder(found.model)
+            assert (vae.scale, vae.shift, vae.mean) == ((0.25, 0.1, (0.5,) * 4) if said else (scale, 0, None))
+            whose = "its config.json says" if said else "those of the model's own are"
+            assert found.notes[-1].endswith(f"scaled by {scale:g}, as {whose}")
+            assert set(found.weights["vae"]) == set(stored)
+        (other / "config.json").write_text(json.dumps(own | {"scaling_factor": "big"}))
+        with pytest.raises(ExportError, match="has impossible scaling_factor of its vae; download"):
+            opened(model, other, PourSettings())
+        (other / "config.json").unlink()
 
 
 def test_another_unet_takes_the_place_of_a_models(folder, tmp_path, single, weights):
