@@ -88,6 +88,7 @@ BASE_SIZE = {"sample_size": 64}  # of latents; the models of SD 2 that predict v
 OTHER = f"choose a model of {SUPPORTED}"
 FOLDER = "export its diffusers folder with PyTorch: pleinair export FOLDER OUT"
 OF_MODEL = "give the model that it was made for"
+WHOLE = "choose a file of the whole model"
 AS_WORD = "paint with it, with --embedding of generate"
 UNET_ALONE = "give it to the model that it was made for: pleinair pour MODEL OUT --unet FILE"
 INPAINT, EDIT = "StableDiffusionInpaintPipeline", "StableDiffusionInstructPix2PixPipeline"
@@ -111,7 +112,7 @@ STRANGERS = {  # a tensor of what is no such model -> what that is, and what to 
     "emb_params": ("a textual inversion, not a model", AS_WORD),
     "clip_g": ("a textual inversion, not a model", AS_WORD),
     "conv_first.weight": ("an upscaler", "export it with PyTorch: pleinair export FILE OUT"),
-    "text_model.encoder.layers.0.*": ("a text encoder alone", "choose a file of the whole model"),
+    "text_model.encoder.layers.0.*": ("a text encoder alone", WHOLE),
 }
 PACKED = ("*.quant_state.*", "*.absmax", "*.quant_map", "*.qweight", "*.wscales")
 TINY = ("*decoder.layers.0.weight", "first_stage_model.decoder.1.weight", "vae.decoder.1.weight")  # of TAESD
@@ -204,6 +205,7 @@ KINDS = (  # the first whose marks are all seen: what is more particular stands 
         "a latent consistency model", (SD1, TOLD), "sd15", "LatentConsistencyModelPipeline", GUIDED, scheduler=LCM
     ),
     FileKind("Stable Diffusion 1", (SD1, FOUR), "sd15"),
+    FileKind("a model without its UNet", (Mark("text_encoder*"), PAINTS_NOT), remedy=WHOLE),
     *(
         FileKind("a VAE, not a model", (Mark(name), PAINTS_NOT), remedy="give it with --vae")
         for name in ("*encoder.conv_in.weight", "*coder.layers.0.weight")
