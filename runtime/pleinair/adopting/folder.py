@@ -8,7 +8,7 @@ from pleinair.adopting.layout import FoundGraph, find_graph, has
 from pleinair.adopting.ports import EXPORT
 from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import LARGEST_MANIFEST
-from pleinair.checks import shown_path
+from pleinair.checks import quoted, shown_path
 from pleinair.errors import BundleError, RequestError, ResourceError
 from pleinair.sources.families import DENOISERS, Family
 from pleinair.system.files import read_json
@@ -27,6 +27,11 @@ def check_folder(root: Path, vae: Path | None, force: bool) -> None:
     """Raise RequestError, BundleError or ResourceError for what is no folder to adopt; with `force`, again."""
     absent = next((each for each in (root, vae) if each is not None and not each.is_dir()), None)
     if absent is not None:
+        if absent.is_file():
+            raise RequestError(
+                f"'{shown_path(absent)}' is a file, and adopt takes a folder of graphs; if it is a checkpoint, pour"
+                f" it: pleinair pour {quoted(absent)}"
+            )
         raise RequestError(f"no folder '{shown_path(absent)}'; check the path")
     if has(root, MANIFEST):
         check_adopted(root, force)

@@ -138,8 +138,10 @@ def read_manifest(root: Path) -> Manifest:
             " pleinair pour SOURCE"
         )
     if not (root / MANIFEST).exists():
-        hint = "it is a diffusers folder: make one" if (root / "model_index.json").exists() else "make a bundle"
-        raise BundleError(f"'{root}' has no {MANIFEST}; {hint} with: pleinair pour {quoted(root)}")
+        hint = "give a model's folder, or make one of it with: pleinair pour SOURCE"
+        if (root / "model_index.json").exists():
+            hint = f"it is a diffusers folder: make one with: pleinair pour {quoted(root)}"
+        raise BundleError(f"'{root}' has no {MANIFEST}; {hint}")
     raw = read_json(root / MANIFEST, LARGEST_MANIFEST, BundleError, RESTORE)
     version = raw.get("format")
     if isinstance(version, int) and version > FORMAT:

@@ -29,6 +29,8 @@ STORED: dict[str, type] = {  # what safetensors calls a kind of number -> what i
 }
 NARROW = ("F8_E4M3", "F8_E5M2")  # of so few digits that a picture shows it
 MOST_AXES = 8
+MOST = 1 << 14  # tensors of a file; the largest models have some 3000, with scales for each thrice that
+LONGEST_SIDE = 1 << 48
 LONGEST = 1 << 16  # bytes of what a layer says of itself
 
 
@@ -85,6 +87,11 @@ class Checkpoint(Mapping[str, Stored]):
 
     def _add(self, file: Path, prefix: str) -> None:
         tensors = self._unpickled(file) if is_pickle(file) else self._listed(file)
+        if len(tensors) > MOST:
+            raise ExportError(
+                f"'{one_line(file, 120, end=True)}' has {len(tensors):,} tensors, more than any model that can"
+                " be poured; choose the file of a model"
+            )
         try:
             with file.open("rb") as stream:
                 pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
@@ -110,7 +117,7 @@ class Checkpoint(Mapping[str, Stored]):
         header, size, data = read_header(file)
         self.metadata |= read_metadata(file)
         where = shown_path(file)
-        ends = [check_entry(where, name, entry, data) for name, entry in header.items()]
+        ends = [check_entry(where, name, entry) for name, entry in header.items()]
         if not ends or max(ends) != data:
             raise ExportError(f"'{where}' is damaged or cut short ({size} bytes); {DOWNLOAD}")
         return {
@@ -159,12 +166,12 @@ class Checkpoint(Mapping[str, Stored]):
         return len(self.shapes)
 
 
-def check_entry(where: str, name: str, entry: Any, data: int) -> int:
-    """Where the bytes of a header's entry end, among `data` behind the header; ExportError where they cannot be so."""
+def check_entry(where: str, name: str, entry: Any) -> int:
+    """Where the bytes of a header's entry end, behind the header; ExportError where they cannot be so."""
     try:
         kind, shape, (first, last) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        counts = all(type(side) is int and 0 <= side <= data for side in shape) and len(shape) <= MOST_AXES
-        fits = type(first) is int and type(last) is int and 0 <= first <= last <= data and counts
+        counts = all(type(side) is int and 0 <= side <= LONGEST_SIDE for side in shape) and len(shape) <= MOST_AXES
+        fits = type(first) is int and type(last) is int and 0 <= first <= last and counts
         if fits and kind in STORED:
             fits = last - first == prod(shape) * np.dtype(STORED[kind]).itemsize
     except (TypeError, KeyError, ValueError):

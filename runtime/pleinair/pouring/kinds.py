@@ -88,6 +88,7 @@ BASE_SIZE = {"sample_size": 64}  # of latents; the models of SD 2 that predict v
 OTHER = f"choose a model of {SUPPORTED}"
 FOLDER = "export its diffusers folder with PyTorch: pleinair export FOLDER OUT"
 OF_MODEL = "give the model that it was made for"
+WHOLE = "choose a file of the whole model"
 AS_WORD = "paint with it, with --embedding of generate"
 UNET_ALONE = "give it to the model that it was made for: pleinair pour MODEL OUT --unet FILE"
 INPAINT, EDIT = "StableDiffusionInpaintPipeline", "StableDiffusionInstructPix2PixPipeline"
@@ -139,9 +140,7 @@ KINDS = (  # the first whose marks are all seen: what is more particular stands 
     FileKind("a textual inversion, not a model", (Mark("emb_params"),), remedy=AS_WORD),
     FileKind("a textual inversion, not a model", (Mark("clip_g"),), remedy=AS_WORD),
     FileKind("an upscaler", (Mark("conv_first.weight"),), remedy="export it with PyTorch: pleinair export FILE OUT"),
-    FileKind(
-        "a text encoder alone", (Mark("text_model.encoder.layers.0.*"),), remedy="choose a file of the whole model"
-    ),
+    FileKind("a text encoder alone", (Mark("text_model.encoder.layers.0.*"),), remedy=WHOLE),
     *(FileKind("a model of packed 4-bit or 8-bit weights", (Mark(name),), remedy=WIDER) for name in PACKED),
     FileKind("Stable Diffusion unCLIP", (SD2, Mark(TOLD_SIZES)), remedy=OTHER),
     FileKind("Stable Diffusion unCLIP", (Mark("noise_augmentor.*"),), remedy=OTHER),
@@ -203,6 +202,7 @@ KINDS = (  # the first whose marks are all seen: what is more particular stands 
         "a latent consistency model", (SD1, TOLD), "sd15", "LatentConsistencyModelPipeline", GUIDED, scheduler=LCM
     ),
     FileKind("Stable Diffusion 1", (SD1, FOUR), "sd15"),
+    FileKind("a model without its UNet", (Mark("text_encoder*"), PAINTS_NOT), remedy=WHOLE),
     *(
         FileKind("a VAE, not a model", (Mark(name), PAINTS_NOT), remedy="give it with --vae")
         for name in ("*encoder.conv_in.weight", "*coder.layers.0.weight")

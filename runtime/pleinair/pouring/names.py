@@ -1,7 +1,7 @@
 """The original names of weights (CompVis, Stability, Civitai, OpenCLIP), and what diffusers and transformers call them.
 
-Block numbers are counted off a file's own names, where a sampler ends a block, so that one set of rules serves every
-UNet. Checked against diffusers' converters.
+Block numbers, of four digits at most, are counted off a file's own names, where a sampler ends a block, so that one set
+of rules serves every UNet. Checked against diffusers' converters.
 """
 
 import re
@@ -65,7 +65,7 @@ OPEN_CLIP: Pairs = (
     ("ln_final.", "final_layer_norm."),
     ("token_embedding.", "embeddings.token_embedding."),
 )
-TINY = re.compile(r"^(encoder|decoder)\.(\d+)\.")
+TINY = re.compile(r"^(encoder|decoder)\.(\d{1,4})\.")
 IN_PROJ = re.compile(r"(.*)\.attn\.in_proj_(weight|bias)")
 
 
@@ -153,7 +153,7 @@ def members(names: Iterable[str], side: str) -> dict[int, set[str]]:
     """Number of a block -> the two parts of names that follow it: 3 -> {"0.op"}."""
     found: dict[int, set[str]] = {}
     for name in names:
-        if match := re.match(rf"{side}\.(\d+)\.(\d+\.\w+)", name):
+        if match := re.match(rf"{side}\.(\d{{1,4}})\.(\d+\.\w+)", name):
             found.setdefault(int(match[1]), set()).add(match[2])
     return dict(sorted(found.items()))
 
@@ -161,11 +161,11 @@ def members(names: Iterable[str], side: str) -> dict[int, set[str]]:
 def vae(names: Iterable[str]) -> Found:
     """A VAE's, without "first_stage_model."; its attention is of 1x1 convolutions, which are matrices at diffusers'."""
     names = list(names)
-    levels = [int(match[1]) for name in names if (match := re.match(r"decoder\.up\.(\d+)\.", name))]
+    levels = [int(match[1]) for name in names if (match := re.match(r"decoder\.up\.(\d{1,4})\.", name))]
     found = {}
     for name in names:
         new = re.sub(r"^encoder\.down\.(\d+)", r"encoder.down_blocks.\1", replaced(name, VAE))
-        if match := re.match(r"decoder\.up\.(\d+)(.*)", new):
+        if match := re.match(r"decoder\.up\.(\d{1,4})(\..*)", new):
             new = f"decoder.up_blocks.{max(levels) - int(match[1])}{match[2]}"
         found[new] = Taken(name)
     return found

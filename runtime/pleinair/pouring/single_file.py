@@ -16,6 +16,7 @@ from pleinair.pouring.names import Named, Rules
 from pleinair.pouring.scales import WIDER
 from pleinair.pouring.told import PourSettings
 from pleinair.pouring.vaes import Vae, config_of, find_vae
+from pleinair.request.options import MAX_SIDE
 from pleinair.sources.architectures import ARCHITECTURES, CLIP, SAID
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described
@@ -191,7 +192,7 @@ def to_nothing(checkpoint: Checkpoint) -> bool:
 def sides(kind: FileKind, prediction: str, said: Mapping[str, str]) -> dict[str, Any]:
     """The side of latents, for a UNet's config: as the file says, or as models of its kind have it."""
     told = RESOLUTION.fullmatch(said.get("modelspec.resolution", ""))
-    if told and int(told[1]) % LATENT == 0:
+    if told and int(told[1]) % LATENT == 0 and int(told[1]) <= MAX_SIDE:
         return {"sample_size": int(told[1]) // LATENT}
     return BASE_SIZE if kind.asked and prediction == "epsilon" else {}
 

@@ -245,6 +245,8 @@ def test_the_command(tmp_path, capsys):
     assert (
         cli.run(["info", str(folder)]) == 3 and f'adopt it first: pleinair adopt "{folder}"' in capsys.readouterr().err
     )
+    file = folder / "model_index.json"
+    assert cli.run(["adopt", str(file)]) == 2 and f'pour it: pleinair pour "{file}"' in capsys.readouterr().err
     edit_json(folder / SCHEDULER, _class_name="NobodyKnowsScheduler")
     edit_json(folder / "model_index.json", scheduler=["diffusers", "NobodyKnowsScheduler"])
     assert cli.run(["adopt", str(folder)]) == 3 and "--sampler dpmpp_2m" in capsys.readouterr().err

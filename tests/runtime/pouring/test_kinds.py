@@ -159,7 +159,7 @@ NOT_POURED = {  # the same, of files with a text encoder
     "no attention": (network(), UNKNOWN),
     "another width": (network(text=640), UNKNOWN),
     "five channels": (network(5, 768), UNKNOWN),
-    "anything": ({"weight": (4,)}, UNKNOWN),
+    "no UNet": ({VAE: (8,), "first_stage_model.encoder.conv_in.weight": (8, 3, 3, 3)}, "a model without its UNet"),
 }
 
 
@@ -234,6 +234,8 @@ def test_what_is_told_is_what_it_paints_with(tmp_path):
         assert painted(whole(tmp_path, name), said) == wanted, (name, said)
     turbo = whole(tmp_path, "XL", {"modelspec.resolution": "512x512"})
     assert painted(turbo, PourSettings(timestep_spacing="trailing")) == (4, 1.0, "euler", 512)
+    for side in ("9600x9600", "8x8"):  # which no model has, and nobody asks for
+        assert painted(whole(tmp_path, "XL", {"modelspec.resolution": side}), PourSettings())[3] == 1024
     sdxs = whole(tmp_path, "SDXS", more={TINY: (8, 4, 3, 3)})
     assert painted(sdxs, PourSettings()) == (1, 1.0, "euler", 512)
     assert painted(whole(tmp_path, "SDXS"), PourSettings()) == (20, 7.5, "pndm", 512)

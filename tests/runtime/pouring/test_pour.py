@@ -225,7 +225,7 @@ def test_bad_weights_are_one_line_and_nothing_on_the_disk(tmp_path, single, chan
 
 
 FILES = {
-    "cut short": (lambda whole: whole[:-100], "impossible 'weight' in its header"),
+    "cut short": (lambda whole: whole[:-100], "damaged or cut short"),
     "longer": (lambda whole: whole + b"x", "damaged or cut short"),
     "a header of 4 GB": (lambda whole: (1 << 32).to_bytes(8, "little") + whole[8:], "damaged or cut short"),
     "a header of no object": (lambda whole: framed(b"[1, 2]"), "not a safetensors file"),
@@ -240,6 +240,10 @@ FILES = {
     ),
     "empty": (lambda whole: b"", "damaged or cut short"),
     "a pickle in disguise": (lambda whole: b"\x80\x02}q\x00." + bytes(64), "is a pickle, which can run"),
+    "very many tensors": (
+        lambda whole: safetensors({str(number): np.zeros(1, np.float16) for number in range(1 << 15)}),
+        "has 32,768 tensors, more than any model",
+    ),
     "another model": (lambda whole: whole, "no model that is known by"),
 }
 
