@@ -57,6 +57,10 @@ def generate(
         check_models(loading, options.get("refiner"))
         if prompt is not None:
             planned_files(output, prompt, seeds, force)
+        elif str(prompts) != "-":
+            from pleinair.tasks.lines import open_list
+
+            open_list(prompts)
 
     pipe = loaded(progress, check=check, **loading)
     options = refiner_at_hand(options, pipe.engine)

@@ -54,16 +54,18 @@ def read_lines(
 
     `common` options hold where a line says nothing. Raises ResourceError for a file that cannot be read.
     """
-    if isinstance(source, Path):
-        remedy = "check the path, or pipe it into `--prompts -`"
-        source = io.BytesIO(read_file(source, LARGEST, ResourceError, remedy))
-    for number, raw in enumerate(_lines(source), 1):
+    for number, raw in enumerate(_lines(open_list(source) if isinstance(source, Path) else source), 1):
         try:
             text = _text(raw, number)
             if text and not text.startswith("#"):
                 yield _line(text, number, bundle, common or {})
         except (PleinairError, MemoryError) as error:
             yield bad_line(number, error)
+
+
+def open_list(source: Path) -> BinaryIO:
+    """The bytes of a list; raises ResourceError for a file that cannot be read."""
+    return io.BytesIO(read_file(source, LARGEST, ResourceError, "check the path, or pipe it into `--prompts -`"))
 
 
 def bad_line(line: int, error: Exception) -> BadLine:

@@ -147,6 +147,7 @@ def test_what_is_refused_anyway_makes_no_model(tmp_path, run, home, monkeypatch)
     (tmp_path / "there.png").write_bytes(b"x")
     ended = {words: run("generate", "a", "--model", "story", *words)[0] and [*home.glob("models/*")] for words in EARLY}
     assert not {words: made for words, made in ended.items() if made != []}
+    assert run("generate", "--prompts", "absent.txt", "--model", "story")[0] == 4 and not home.exists()
 
 
 def test_a_file_that_changed_is_another_model(tmp_path, run, home):
