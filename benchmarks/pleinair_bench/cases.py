@@ -22,7 +22,8 @@ TAKEN_BY = {  # the options of the matrix that only some works have -> these wor
 }
 ALWAYS_S = 1.5  # starting Python, importing an engine, compiling something small
 SLOW_GFLOPS = 30.0  # a core of a modest laptop, for estimates
-LARGE = 200.0  # GFLOP; such a case is not repeated as often
+LARGE = 200.0  # GFLOP; such a case gets fewer processes
+LONG = 50.0  # GFLOP; in such a case a process has time for few samples
 FEWEST_ROUNDS, FEWEST_ROUNDS_LARGE, MOST_ROUNDS = 5, 3, 9
 
 
@@ -89,7 +90,7 @@ class Case:
         """About how long all rounds take on a modest laptop."""
         rate = SLOW_GFLOPS * min(self.threads or 4, 4)
         start = ALWAYS_S + 2e-9 * self.weight_bytes
-        samples = 1 if self.work == "cold" else 3 if self.gflop > LARGE else 12
+        samples = 1 if self.work == "cold" else 3 if self.gflop > LONG else 12
         return self.rounds[0] * (start + (1 + samples) * self.gflop / rate + (0 if self.work == "cold" else 0.5))
 
     @property

@@ -20,7 +20,7 @@ COMPONENTS = ("text_encoder", "unet", "vae_decoder")
 # 10^9 operations at the model's own size, batch 1, of which estimates are made before anything is loaded
 CLIPS = {"text_encoder": 13, "text_encoder_2": 98}
 GFLOP = {
-    "storybook": {"text_encoder": 0.1, "unet": 0.6, "vae_decoder": 2.0},
+    "storybook": {"text_encoder": 0.1, "unet": 3.4, "vae_decoder": 15.5},
     "sd15": {**CLIPS, "unet": 803, "vae_decoder": 2515},
     "sd21": {"text_encoder": 45, "unet": 2149, "vae_decoder": 5754},
     "bk-sdm-base": {**CLIPS, "unet": 523, "vae_decoder": 2515},

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pleinair
-from bundles import edit_manifest, light_copy, modern_copy, seal
+from bundles import edit_manifest, light_copy, seal
 from every import every
 from hostile import external, listing, onnx_model, operator, run, with_graph
 from odd_files import circle, dangling, directory, outside, pipe, sparse, zeros
@@ -186,7 +186,7 @@ IMPOSSIBLE_IN_FORMAT_2 = [
 
 
 def test_a_manifest_of_format_2_of_impossible_things(tmp_path):
-    refused_each(modern_copy(tmp_path / "copy"), IMPOSSIBLE_IN_FORMAT_2)
+    refused_each(light_copy(tmp_path / "copy"), IMPOSSIBLE_IN_FORMAT_2)
 
 
 def test_a_second_text_encoder_is_not_ignored(tmp_path):
@@ -201,7 +201,7 @@ def test_a_second_text_encoder_is_not_ignored(tmp_path):
 
 
 def test_a_second_vae_is_not_ignored(tmp_path):
-    folder = modern_copy(tmp_path / "copy")
+    folder = light_copy(tmp_path / "copy")
 
     def double(raw):
         raw["vaes"]["preview"] = {**raw["vaes"]["default"], "decoder": "taesd", "encoder": None}

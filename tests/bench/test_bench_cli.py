@@ -112,8 +112,8 @@ PLAN = ["--dry-run", "-o", "json"]
 @pytest.mark.parametrize(
     "options, field, expected",
     [
-        (["--size", "128X128"], "width", {128}),
-        (["--size", " 128x128 , 128X128"], "height", {128}),
+        (["--size", "256X256"], "width", {256}),
+        (["--size", " 256x256 , 256X256"], "height", {256}),
         (["--sampler", "DPM++ 2M"], "sampler", {"dpmpp_2m"}),
         (["--sampler", "dpm++ 2m,DPMPP_2M"], "sampler", {"dpmpp_2m"}),
         (["--engine", "OpenVINO"], "engine", {"openvino"}),
@@ -125,7 +125,7 @@ PLAN = ["--dry-run", "-o", "json"]
         (["--device", "CPU"], "device", {"cpu"}),
         (["--threads", "auto"], "threads", {None}),
         (["--batch", "2"], "batch", {2}),
-        (["--steps", "20, 20"], "steps", {20}),
+        (["--steps", "12, 12"], "steps", {12}),
     ],
 )
 def test_options_are_understood_as_elsewhere(run, quick, options, field, expected):
@@ -135,7 +135,7 @@ def test_options_are_understood_as_elsewhere(run, quick, options, field, expecte
 
 
 def test_quick_names_what_it_has(run):
-    refused(run("run", *PLAN, "--quick", "--size", "256x256"), 2, "--quick has no case with size 256x256, only 128x128")
+    refused(run("run", *PLAN, "--quick", "--size", "128x128"), 2, "--quick has no case with size 128x128, only 256x256")
     refused(run("run", *PLAN, "--quick", "--threads", "2"), 2, "threads 2, only auto; choose")
     refused(run("run", *PLAN, "--quick", "--work", "cold", "--sampler", "Euler a"), 2, "euler_a, only dpmpp_2m")
 
@@ -156,7 +156,7 @@ def test_an_option_that_a_work_does_not_take_says_which_do(run):
 def test_what_no_case_has_is_said(run):
     code, _, err = run("run", *PLAN, "--model", "storybook,sd15", "--weights", "fp32")
     assert code == 0 and "warning: no case has model storybook" in err
-    code, _, err = run("run", *PLAN, "--quick", "--size", "128x128,64x64")
+    code, _, err = run("run", *PLAN, "--quick", "--size", "256x256,64x64")
     assert code == 0 and "warning: no case has size 64x64" in err
     code, _, err = run("run", *PLAN, *STORY, "--sampler", "DPM++ 2M Karras")
     assert code == 0 and "DPM++ 2M Karras is measured with the model's own spacing" in err

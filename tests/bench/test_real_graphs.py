@@ -149,7 +149,7 @@ def test_a_filled_bundle_is_whole_and_paints(story):
         filling.UNFILLED
     }
     result = pleinair.load(bundle.path, engine="fake").generate("a red house", seed=1, steps=2)
-    assert (result.pixels.shape[1:3], result.warnings) == ((128, 128), ())
+    assert (result.pixels.shape[1:3], result.warnings) == ((256, 256), ())
 
 
 def test_a_graph_of_real_size_runs(tmp_path):
@@ -215,7 +215,7 @@ def test_what_is_damaged_or_of_another_version_is_filled_anew(story):
 def test_a_full_disk_is_said_beforehand(story, monkeypatch):
     usage, before = shutil.disk_usage(story), left(story)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1_000_000))
-    with pytest.raises(ResourceError, match=r"needs 0\.01 GB and 0\.00 GB are free; free some disk space, or set PLEI"):
+    with pytest.raises(ResourceError, match=r"needs 0\.02 GB and 0\.00 GB are free; free some disk space, or set PLEI"):
         filling.filled("story", "unet", "fp16", "onnx", story)
     assert left(story) == before
 

@@ -1,9 +1,10 @@
 """Write the golden numbers of the torch-free tests: `python tests/golden/make.py` (needs the `export` extra).
 
-trajectories.npz   final latents of pinned diffusers schedulers on the toy network of tests/helpers/toy.py; only these
-                   with `python tests/golden/make.py trajectories`
+trajectories.npz   final latents of pinned diffusers schedulers on the toy network of tests/helpers/toy.py
 noise.npz          torch.randn on the CPU (AVX2 or AVX-512) for several seeds and sizes, and variations of it
 storybook.npz      pictures of diffusers' pipeline from models/storybook/source: write it again after a retraining
+
+`python tests/golden/make.py storybook` writes the named ones alone.
 """
 
 import sys
@@ -27,7 +28,14 @@ VARIATIONS = ((1, 2, 0.05, (4, 8, 8)), (1, 2, 0.5, (4, 8, 8)), (3, 2**33, 0.9, (
 
 
 def main() -> None:
-    trajectories = {
+    makers = {"trajectories": trajectories, "noise": noise_numbers, "storybook": storybook_pictures}
+    for name in sys.argv[1:] or makers:
+        np.savez_compressed(HERE / f"{name}.npz", **makers[name]())
+
+
+def trajectories() -> dict[str, np.ndarray]:
+    """Where every sampler ends, by spacing, prediction and steps, and for variants and options."""
+    ended = {
         f"{sampler}/{spacing or '-'}/{prediction}/{steps}": oracle.trajectory(config, sampler, spacing, steps, steps)
         for sampler in (*oracle.SAMPLERS, *oracle.FORMULAS)
         for spacing in oracle.spacings(sampler)
@@ -37,16 +45,12 @@ def main() -> None:
     for variant in toy.VARIANTS:
         config = {**toy.CONFIGS["epsilon"], **variant}
         for steps in toy.VARIANT_STEPS:
-            trajectories[f"variant/{toy.variant_name(variant)}/{steps}"] = oracle.of_variant(config, steps, steps)
+            ended[f"variant/{toy.variant_name(variant)}/{steps}"] = oracle.of_variant(config, steps, steps)
     for number, (sampler, options) in enumerate(toy.OPTIONS):
         for prediction, config in toy.CONFIGS.items():
             walked = oracle.trajectory(config, sampler, None, 10, 10, **options)
-            trajectories[f"option/{number}/{prediction}"] = walked
-    np.savez_compressed(HERE / "trajectories.npz", **trajectories)
-    if "trajectories" in sys.argv[1:]:
-        return
-    np.savez_compressed(HERE / "noise.npz", **noise_numbers())
-    np.savez_compressed(HERE / "storybook.npz", **storybook_pictures())
+            ended[f"option/{number}/{prediction}"] = walked
+    return ended
 
 
 def noise_numbers() -> dict[str, np.ndarray]:

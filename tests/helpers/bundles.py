@@ -3,17 +3,20 @@
 import json
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 from pleinair.bundle.manifest import FORMAT, MANIFEST, GraphInfo, Manifest, Origin, Port
 from pleinair.bundle.manifest_checks import UPSCALER
-from pleinair.bundle.opening import default_path, open_bundle
+from pleinair.bundle.opening import default_path
 from pleinair.bundle.verifying import file_info
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def light_copy(folder):
     """Storybook's manifest, configs and tokenizer without weights: all that the fake engine needs.
 
-    It says nothing of its words and sizes, and takes any without a warning.
+    It says nothing of its words and sizes, and takes any without a warning; left alone it paints quickly.
     """
     ignore = shutil.ignore_patterns("*.bin", "*.onnx", "openvino_*.xml")
     shutil.copytree(default_path(), folder, ignore=ignore)
@@ -21,16 +24,17 @@ def light_copy(folder):
     return folder
 
 
-def modern_copy(folder):
-    """`light_copy`, with a bundle.json of the newest format."""
+def old_copy(folder):
+    """`light_copy`, with the bundle.json of storybook's first edition, which is of format 1."""
     light_copy(folder)
-    (folder / MANIFEST).write_text(open_bundle(folder).manifest.to_json(), encoding="utf-8")
+    shutil.copy(GOLDEN / "storybook-1.json", folder / MANIFEST)
+    edit_manifest(folder, forget_claims)
     return folder
 
 
 def light_xl_copy(folder):
-    """`modern_copy` with two text encoders, a pooled text and sizes, as SDXL has them."""
-    modern_copy(folder)
+    """`light_copy` with two text encoders, a pooled text and sizes, as SDXL has them."""
+    light_copy(folder)
 
     def grow(raw):
         first, graphs = raw["text_encoders"][0], raw["graphs"]
@@ -53,8 +57,8 @@ def light_xl_copy(folder):
 
 
 def light_packed_copy(folder):
-    """`modern_copy` with a transformer as FLUX has it: latents in tokens, one encoder pooled, one without a start."""
-    modern_copy(folder)
+    """`light_copy` with a transformer as FLUX has it: latents in tokens, one encoder pooled, one without a start."""
+    light_copy(folder)
 
     def turn(raw):
         first, graphs, channels = raw["text_encoders"][0], raw["graphs"], raw["latents"]["channels"]
@@ -89,8 +93,8 @@ def light_packed_copy(folder):
 
 
 def light_edit_copy(folder):
-    """`modern_copy` of a model that edits pictures, as InstructPix2Pix does."""
-    modern_copy(folder)
+    """`light_copy` of a model that edits pictures, as InstructPix2Pix does."""
+    light_copy(folder)
 
     def show(raw):
         raw["graphs"]["unet"]["inputs"]["sample"]["shape"][1] = 2 * raw["latents"]["channels"]
@@ -126,7 +130,7 @@ def edit_manifest(folder, change):
 
 
 def silent_copy(folder):
-    """All of storybook, but for what it says of its words and sizes."""
+    """All of storybook, but for what it says of its words and sizes; left alone it paints quickly."""
     full_copy(folder)
     edit_manifest(folder, forget_claims)
     return folder
@@ -134,6 +138,7 @@ def silent_copy(folder):
 
 def forget_claims(raw):
     raw |= {"vocabulary": [], "sizes": None}
+    raw["defaults"] |= {"width": 128, "height": 128}
 
 
 def light_inpaint_copy(folder):
@@ -142,6 +147,7 @@ def light_inpaint_copy(folder):
 
     def widen(raw):
         raw["graphs"]["unet"]["inputs"]["sample"]["shape"][1] = 2 * raw["latents"]["channels"] + 1
+        raw["denoisers"][0]["channels"] = ["mask", "masked_image"]
         raw["tasks"] = ["inpaint"]
 
     edit_manifest(folder, widen)

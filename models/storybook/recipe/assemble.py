@@ -15,7 +15,7 @@ from recipe.words import vocabulary
 
 PARTS = ("unet", "vae", "text_encoder")
 TOKENIZER_FILES = ("vocab.json", "merges.txt")
-SMALLEST, LARGEST = 112 / 128, 160 / 128  # sides that look well, found by looking, of the side it is trained at
+SMALLEST, LARGEST = 112 / 256, 288 / 256  # sides that look well, found by looking, of the side it is trained at
 CARD = "---\nlicense: apache-2.0\n---\n\nThe source of storybook; its card is one folder up.\n"
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 BEGIN, END = "<!-- measured, by: recipe card -->", "<!-- end of measured -->"
-COLUMNS = ("hour", "ground", "hills", "kind", "colour", "side")
+COLUMNS = ("hour", "ground", "hills", "kind", "colour", "side", "size")
 ROWS = ("renders", "reconstructions (ceiling)", "generated", "shuffled prompts (floor)")
 
 

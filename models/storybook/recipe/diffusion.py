@@ -29,7 +29,7 @@ NORM_GROUPS = 16
 HELD_BACK = 512
 JUDGING_SEED = 1_000_000_000
 GUIDANCE = 4.0
-STEPS = 20
+STEPS = 12
 IMAGES_AT_ONCE = 8
 
 
@@ -148,44 +148,52 @@ def number_captions(work: Path, tokenizer: CLIPTokenizer) -> None:
 
 
 def train_unet(work: Path, settings: Settings, name: str) -> None:
-    """Train to find the picture in noisy latents by its caption: on "small" ones, or from there on "large" ones."""
+    """Train to find the picture in noisy latents by its caption: on "small" ones, or from there on "large" ones.
+
+    Among the large ones every fourth batch is of small ones, so that these are painted as well afterwards.
+    """
     torch.manual_seed(0)
     encoder, tokenizer = load_text(work, settings)
     number_captions(work, tokenizer)
-    latents = latents_of(work, name, settings)  # [pictures, 4, side, side]
-    ids = torch.from_numpy(np.load(work / "ids.npy", mmap_mode="c")).to(settings.device)  # [pictures, captions, 77]
-    nothing = token_ids(tokenizer, [""]).to(settings.device)  # [1, 77]
+    turns = ("small",) if name == "small" else ("large", "large", "large", "small")
+    latents = {size: latents_of(work, size, settings) for size in set(turns)}  # [pictures, 4, side, side]
+    counts = {"small": settings.small_batch, "large": settings.large_batch}
+    pictures, device = len(latents[name]), latents[name].device
+    ids = torch.from_numpy(np.load(work / "ids.npy", mmap_mode="c")).to(device)  # [pictures, captions, 77]
+    nothing = token_ids(tokenizer, [""]).to(device)  # [1, 77]
     unet = build_unet(settings)
     if name == "large":
         unet.load_state_dict(averaged_weights(work, "unet-small"))
-    steps, count = (getattr(settings, f"{name}_{what}") for what in ("steps", "batch"))
 
-    def batch_loss(network: UNet2DConditionModel, step: int, first: int, last: int, dropped: float) -> Tensor:
-        generator = generator_for(step, latents.device)
+    def batch_loss(
+        network: UNet2DConditionModel, size: str, step: int, first: int, last: int, dropped: float
+    ) -> Tensor:
+        generator, count = generator_for(step, device), counts[size]
         chosen = random_below(last, count, generator, first)
         variant = random_below(ids.shape[1], count, generator)
-        untold = torch.rand(count, 1, generator=generator, device=latents.device) < dropped
+        untold = torch.rand(count, 1, generator=generator, device=device) < dropped
         tokens = torch.where(untold, nothing, ids[chosen, variant])
-        clean = latents[chosen].float()
-        noise = torch.randn(clean.shape, generator=generator, device=latents.device)
+        clean = latents[size][chosen].float()
+        noise = torch.randn(clean.shape, generator=generator, device=device)
         times = stratified_times(count, generator)
         with autocast(settings):
             return denoising_loss(network, clean, noise, times, embed(encoder, tokens), settings.prediction)
 
-    held_back = min(HELD_BACK, len(latents) // 4)
+    held_back = min(HELD_BACK, pictures // 4)
 
     def loss(step: int) -> Tensor:
-        return batch_loss(unet, step, held_back, len(latents), DROPPED)
+        return batch_loss(unet, turns[step % len(turns)], step, held_back, pictures, DROPPED)
 
     @torch.no_grad()
     def show(averaged: UNet2DConditionModel) -> str:
-        batches = max(1, held_back // count)
-        losses = [batch_loss(averaged, JUDGING_SEED + batch, 0, held_back, 0.0) for batch in range(batches)]
+        batches = max(1, held_back // counts[name])
+        losses = [batch_loss(averaged, name, JUDGING_SEED + batch, 0, held_back, 0.0) for batch in range(batches)]
         made = pipeline(averaged, load_vae(work, settings), encoder, tokenizer, settings)
-        side = latents.shape[-1] * 8
+        side = latents[name].shape[-1] * 8
         prompts = list(SHOWN[: settings.shown])
         save_sheet(images_for(made, prompts, 0, size=side), prompts, work / f"unet-{name}.png", 4)
         return f"loss {torch.stack(losses).mean():.4f} on pictures held back"
 
+    steps = getattr(settings, f"{name}_steps")
     rate = settings.unet_rate if name == "small" else settings.unet_rate / 2
     train(Training(f"unet-{name}", unet, loss, steps, rate, settings.ema, show=show), work)

@@ -19,6 +19,7 @@ COLUMNS = 6
 HOUSE = "a red house on a snowy hill at night"
 DAY = "a red house in a meadow on a sunny day"
 CASTLE = "a yellow castle in a meadow on a sunny day"
+TREE = "a green tree in the snow at night"
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 
 
@@ -32,28 +33,37 @@ def paint_documentation(folder: Path) -> None:
 
 def draw_sketch() -> Image.Image:
     """A house, a hill and a sun, as crude as anybody can draw them: docs/examples/sketch.png."""
-    sketch = Image.new("RGB", (128, 128), (120, 170, 225))
+    sketch = Image.new("RGB", (256, 256), (120, 170, 225))
     draw = ImageDraw.Draw(sketch)
-    draw.polygon([(0, 84), (40, 74), (128, 90), (128, 128), (0, 128)], fill=(70, 150, 60))
-    draw.rectangle([62, 58, 104, 94], fill=(190, 40, 40))
-    draw.polygon([(56, 60), (83, 34), (110, 60)], fill=(110, 50, 40))
-    draw.ellipse([14, 10, 34, 30], fill=(250, 220, 60))
+    draw.polygon([(0, 168), (80, 148), (256, 180), (256, 256), (0, 256)], fill=(70, 150, 60))
+    draw.rectangle([124, 116, 208, 188], fill=(190, 40, 40))
+    draw.polygon([(112, 120), (166, 68), (220, 120)], fill=(110, 50, 40))
+    draw.ellipse([28, 20, 68, 60], fill=(250, 220, 60))
     return sketch
+
+
+def draw_mask() -> Image.Image:
+    """Where the house of the sketch stands: docs/examples/mask.png."""
+    mask = Image.new("L", (256, 256))
+    ImageDraw.Draw(mask).rounded_rectangle([70, 40, 255, 250], 40, fill=255)
+    return mask
 
 
 def paint_tasks(pipe: pleinair.Pipeline, file: Path) -> None:
     """What can be done with a picture."""
     sketch, mask = EXAMPLES / "sketch.png", EXAMPLES / "mask.png"
+    draw_sketch().save(sketch)
+    draw_mask().save(mask)
     day = pipe.generate(DAY, image=sketch, strength=0.5, seed=5).images[0]
     house = pipe.generate(HOUSE, seed=7).images[0]
-    wide = pipe.generate("a snowy hill at night", image=house, outpaint=(64, 0, 64, 0), seed=2).images[0]
-    mountains = pipe.generate("mountains in the snow at sunset", tile="x", width=256, height=128, seed=2).images[0]
+    wide = pipe.generate(TREE, image=house, outpaint=(0, 0, 128, 0), seed=1).images[0]
+    mountains = pipe.generate("mountains in the snow at sunset", tile="x", width=512, height=256, seed=2).images[0]
     shown = {
         "sketch.png, drawn with five shapes": draw_sketch(),
         "--image sketch.png --strength 0.5: a red house": day,
-        "--mask mask.png: a yellow castle": pipe.generate(CASTLE, image=day, mask=mask, seed=2).images[0],
+        "--mask mask.png: a yellow castle": pipe.generate(CASTLE, image=day, mask=mask, seed=4).images[0],
         HOUSE: house,
-        "--outpaint 64,0,64,0: a snowy hill at night": wide,
+        "--outpaint 0,0,128,0: a green tree": wide,
         "--panorama: mountains at sunset": mountains,
     }
     side = house.width

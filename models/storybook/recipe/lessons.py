@@ -24,7 +24,7 @@ RENDERED = Scene(
 )
 TIMES = (100, 250, 500, 750, 999)
 HOUSE, HOUSE_SEED = "a red house on a snowy hill at night", 7
-SHOWN_STEPS = (1, 2, 4, 7, 12, 20)
+SHOWN_STEPS = (1, 2, 3, 5, 8, 12)
 LATENT_REACH = 3.0  # what is shown as black and as white: latents have deviation 1
 YELLOW, YELLOW_SEED = "a yellow house in the snow by day, with mountains", 2  # a pair that is never trained
 GUIDANCES = (1, 2, 4, 8)

@@ -57,7 +57,7 @@ def test_what_optimum_exports(tmp_path, storybook):
     )
     assert bundle.damage() == [] and bundle.formats == ("openvino",)
     defaults = bundle.manifest.defaults
-    assert (defaults.width, defaults.steps, defaults.guidance, defaults.sampler) == (128, 20, 7.5, "dpmpp_2m")
+    assert (defaults.width, defaults.steps, defaults.guidance, defaults.sampler) == (256, 20, 7.5, "dpmpp_2m")
     assert {graph.weights for graph in bundle.manifest.graphs.values()} == {"fp16"}
     skipping = pipe.generate(PROMPT, **HOW, clip_skip=2)
     assert np.array_equal(skipping.pixels, storybook("openvino"))  # there is no layer norm beside the text encoder

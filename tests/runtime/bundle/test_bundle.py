@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import pleinair
-from bundles import edit_manifest, full_copy, light_copy, light_inpaint_copy, light_upscaler
+from bundles import edit_manifest, full_copy, light_copy, light_inpaint_copy, light_upscaler, old_copy
 from pleinair.bundle import verifying as verify
 from pleinair.bundle.manifest import FORMAT, MANIFEST
 from pleinair.bundle.opening import default_path, open_bundle
@@ -73,7 +73,7 @@ def test_storybook_lists_every_file_of_its_folder():
     ],
 )
 def test_malformed_manifests_are_named(tmp_path, change, message):
-    folder = light_copy(tmp_path / "copy")
+    folder = old_copy(tmp_path / "copy")
     edit_manifest(folder, change)
     with pytest.raises(BundleError) as caught:
         open_bundle(folder)
@@ -81,7 +81,7 @@ def test_malformed_manifests_are_named(tmp_path, change, message):
 
 
 def test_what_later_versions_added_may_be_absent(tmp_path):
-    folder = light_copy(tmp_path / "copy")
+    folder = old_copy(tmp_path / "copy")
 
     def age(raw):
         raw["latents"].pop("rgb", None)
@@ -204,7 +204,7 @@ def test_every_kind_of_damage_is_found(tmp_path):
 def test_bundle_json_is_plain_and_says_nothing_of_this_machine():
     text = (default_path() / MANIFEST).read_text(encoding="utf-8")
     raw = json.loads(text)
-    assert raw["format"] == 1
+    assert raw["format"] == FORMAT
     assert "/" not in raw["origin"]["source"] and "\\" not in raw["origin"]["source"]
     assert "/home" not in text and "/root" not in text
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pleinair
-from bundles import modern_copy, seal
+from bundles import light_copy, seal
 from pleinair.bundle.opening import open_bundle
 from pleinair.cli import app as cli
 from pleinair.engines import openvino, precision
@@ -70,7 +70,7 @@ def test_what_auto_takes(monkeypatch, device, offered, graph, expected):
 
 def test_t5_is_not_computed_in_f16_where_there_is_f32(tmp_path):
     """Its activations go beyond 65504, which is why transformers keeps some of its layers in float32."""
-    folder = modern_copy(tmp_path / "t5")
+    folder = light_copy(tmp_path / "t5")
     (folder / "text_encoder" / "config.json").write_text(json.dumps({"model_type": "t5"}))
     bundle = open_bundle(seal(folder))
     assert precision.fastest(bundle, "text_encoder", "GPU", ("f32", "f16")) == "f32"

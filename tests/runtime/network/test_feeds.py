@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pleinair
-from bundles import light_xl_copy, modern_copy
+from bundles import light_copy, light_xl_copy
 from pleinair.bundle.manifest import KNOWN_FEEDS, Denoiser
 from pleinair.engines.fake import FakeEngine
 from pleinair.network.denoiser import denoiser_inputs
@@ -114,5 +114,5 @@ def test_a_long_prompt_is_pooled_by_its_first_chunk(xl, seen):
 
 def test_a_bundle_paints_alike_in_either_format(tmp_path):
     old = pleinair.load(engine="fake").generate("a red house", **JOB)
-    new = pleinair.load(modern_copy(tmp_path / "new"), engine="fake").generate("a red house", **JOB)
+    new = pleinair.load(light_copy(tmp_path / "new"), engine="fake").generate("a red house", **JOB)
     assert np.array_equal(old.latents, new.latents) and np.array_equal(old.pixels, new.pixels)

@@ -104,7 +104,11 @@ def test_models_that_do_not_fit_are_refused(refiner, tmp_path):
     other_scheduler(refiner, beta_end=0.02)
     with pytest.raises(BundleError, match="'refiner' was trained on other noise levels than 'storybook'"):
         pipe.generate(**QUICK, refiner=refiner)
+
+    def widen(raw):
+        raw["vaes"]["default"]["downsample"] = raw["latents"]["multiple"] = 16
+
     wide = named(light_copy(tmp_path / "wide"))
-    edit_manifest(wide, lambda raw: raw["latents"].update(downsample=16))
+    edit_manifest(wide, widen)
     with pytest.raises(BundleError, match="the latents of 'wide' are others than those of 'storybook'"):
         pipe.generate(**QUICK, refiner=wide)

@@ -4,14 +4,14 @@ import pytest
 from PIL import Image
 
 import pleinair
-from bundles import edit_manifest, modern_copy
+from bundles import edit_manifest, light_copy
 from pleinair.engines.fake import FakeEngine
 from pleinair.errors import RequestError
 
 
 @pytest.fixture
 def pipe(tmp_path):
-    folder = modern_copy(tmp_path / "placed")
+    folder = light_copy(tmp_path / "placed")
     edit_manifest(folder, lambda raw: raw["latents"].update(longest=160))
     return pleinair.load(folder, engine=FakeEngine(unasked))
 
@@ -35,7 +35,7 @@ def test_what_a_model_cannot_place_is_refused(pipe, asked, what):
 
 
 def test_a_long_picture_is_painted_as_long_as_can_be(tmp_path):
-    folder = modern_copy(tmp_path / "placed")
+    folder = light_copy(tmp_path / "placed")
     edit_manifest(folder, lambda raw: raw["latents"].update(longest=160))
     long = Image.new("RGB", (400, 100))
     result = pleinair.load(folder, engine=FakeEngine()).generate("a red house", steps=2, image=long, strength=0.9)

@@ -65,10 +65,10 @@ def test_a_picture_suffix_makes_a_strip(pipe, tmp_path, name):
 
 
 def test_a_film_of_small_previews_has_the_size_of_the_picture(pipe, tmp_path):
-    frames = pipe.stream("a boat", seed=1, steps=3)
+    frames = pipe.stream("a boat", seed=1, steps=3, width=96, height=96)
     small = (replace(frame, preview=lambda: [painting(1, (16, 16))]) for frame in frames)
     assert list(filming.Filming([tmp_path / "f.gif"]).through(small))
-    assert [frame.size for frame in opened(tmp_path / "f.gif")[0]] == [(128, 128)] * 4
+    assert [frame.size for frame in opened(tmp_path / "f.gif")[0]] == [(96, 96)] * 4
 
 
 WORDS = 'a boat, "red" & <wide>, Möwe 船'

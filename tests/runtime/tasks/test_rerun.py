@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import pleinair
-from bundles import edit_manifest, light_copy, light_inpaint_copy, light_upscaler, modern_copy, seal
+from bundles import edit_manifest, light_copy, light_inpaint_copy, light_upscaler, seal
 from pleinair.cli import app as cli
 from pleinair.errors import RequestError
 from pleinair.files.metadata import read_record
@@ -142,7 +142,7 @@ def inputs(tmp_path_factory):
     light_inpaint_copy(folder / "inpainting")
     light_copy(folder / "finisher")
     hyper = {"sampler": "lcm", "steps": 2, "timesteps": [800, 300]}
-    edit_manifest(modern_copy(folder / "hyper"), lambda raw: raw["defaults"].update(hyper))
+    edit_manifest(light_copy(folder / "hyper"), lambda raw: raw["defaults"].update(hyper))
     config = light_copy(folder / "thresholding") / "scheduler" / "scheduler_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), **THRESHOLDING}))
     seal(folder / "thresholding")

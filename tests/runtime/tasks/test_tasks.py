@@ -7,13 +7,14 @@ import pytest
 from PIL import Image
 
 import pleinair
+from bundles import light_copy
 from engines import Closed
 from pleinair.errors import Cancelled, RequestError
 
 
 @pytest.fixture(scope="module")
-def pipe():
-    return pleinair.load(engine="fake")
+def pipe(tmp_path_factory):
+    return pleinair.load(light_copy(tmp_path_factory.mktemp("models") / "small"), engine="fake")
 
 
 def picture(width=128, height=128, value=(200, 40, 90)):

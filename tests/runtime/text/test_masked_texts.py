@@ -3,7 +3,7 @@
 import numpy as np
 
 import pleinair
-from bundles import edit_manifest, modern_copy
+from bundles import edit_manifest, light_copy
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.fake import FakeEngine
 from pleinair.text.reader import PromptReader
@@ -11,7 +11,7 @@ from pleinair.text.report import report
 
 
 def test_what_fills_a_text_up_is_masked_and_case_is_not_read(tmp_path):
-    folder, seen = modern_copy(tmp_path / "masked"), {}
+    folder, seen = light_copy(tmp_path / "masked"), {}
     edit_manifest(folder, tell)
     pipe = pleinair.load(folder, engine=FakeEngine(lambda graph, given: seen.setdefault(graph, []).append(given)))
     pipe.generate("A RED house", "a house", seed=1, steps=1)
@@ -28,11 +28,11 @@ def test_what_fills_a_text_up_is_masked_and_case_is_not_read(tmp_path):
 
 
 def test_what_is_read_before_a_text_is_not_told_on(tmp_path):
-    folder, seen = modern_copy(tmp_path / "led"), {}
+    folder, seen = light_copy(tmp_path / "led"), {}
     edit_manifest(folder, lead)
     pipe = pleinair.load(folder, engine=FakeEngine(lambda graph, given: seen.setdefault(graph, []).append(given)))
     pipe.generate(" a RED house ", "a house", seed=1, steps=1)
-    alone = tokens_of(open_bundle(modern_copy(tmp_path / "plain")), "a red house")
+    alone = tokens_of(open_bundle(light_copy(tmp_path / "plain")), "a red house")
     assert tokens_of(pipe.bundle, "a RED house ") == alone
     encoder, ids = pipe.bundle.manifest.text_encoders[0], seen["text_encoder"][0]["input_ids"][0].tolist()
     before = encoder.before

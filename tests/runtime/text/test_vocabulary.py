@@ -9,8 +9,7 @@ import pytest
 
 import pleinair
 from bundles import edit_manifest, light_copy
-from pleinair.bundle.manifest import MANIFEST
-from pleinair.bundle.opening import bundle_identity, default_path, open_bundle
+from pleinair.bundle.opening import bundle_identity, open_bundle
 from pleinair.cli import app as cli
 from pleinair.tasks.morph import morph
 from pleinair.tasks.rerun import rerun
@@ -151,28 +150,28 @@ def test_embeddings_are_no_words(tmp_path):
 
 
 def test_words_and_sizes_are_told_wherever_pictures_are_painted(pipe, tmp_path):
-    job = {**QUICK, "width": 256, "height": 128}
+    job = {**QUICK, "width": 512, "height": 256}
     result = pipe.generate("a dog", **job)
     size, word = result.warnings
     assert size == (
-        "storybook was trained at 128x128 and paints sides of 112 to 160 pixels well; 256x128 will repeat things"
+        "storybook was trained at 256x256 and paints sides of 112 to 288 pixels well; 512x256 will repeat things"
     )
     assert "no word of the prompt (dog)" in word
     frames = [frame.result for frame in morph(pipe, ["a house", "a dog"], seeds=[1], frames=2, steps=1) if frame.result]
     assert [len(result.warnings) for result in frames] == [0, 1]
     frames = list(morph(pipe, ["a house", "a cat"], seeds=[1], frames=2, steps=1, width=64))
-    assert all("64x128 will leave things out" in frame.result.warnings[0] for frame in frames if frame.result)
+    assert all("64x256 will leave things out" in frame.result.warnings[0] for frame in frames if frame.result)
     result.images[0].save(tmp_path / "plain.png")
     repainted = pipe.generate("a house", **job | {"steps": 2}, image=tmp_path / "plain.png")
-    assert "256x128 will repeat things" in repainted.warnings[0]
+    assert "512x256 will repeat things" in repainted.warnings[0]
 
 
 def test_the_command_line_tells(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     fake = ["--engine", "fake", "--steps", "1", "--seed", "1"]
-    assert cli.run(["generate", "a dog", "--size", "64x256", *fake]) == 0
+    assert cli.run(["generate", "a dog", "--size", "64x512", *fake]) == 0
     size, word = capsys.readouterr().err.splitlines()
-    assert size.startswith("pleinair: warning: storybook was trained at") and "64x256 will repeat things" in size
+    assert size.startswith("pleinair: warning: storybook was trained at") and "64x512 will repeat things" in size
     assert word.startswith("pleinair: warning: storybook knows no word of the prompt (dog)")
     assert cli.run(["prompt", "a dog", "--json"]) == 0
     assert "no word of the prompt (dog)" in json.loads(capsys.readouterr().out)["warnings"][0]
@@ -194,11 +193,11 @@ def test_a_picture_made_again_is_told_of_as_the_first_time(pipe, tmp_path):
 @pytest.mark.parametrize(
     "size, fault",
     [
-        ((128, 128), None),
-        ((112, 160), None),
-        ((160, 112), None),
-        ((104, 128), "104x128 will leave things out"),
-        ((128, 168), "128x168 will repeat things"),
+        ((256, 256), None),
+        ((112, 288), None),
+        ((288, 112), None),
+        ((104, 256), "104x256 will leave things out"),
+        ((256, 296), "256x296 will repeat things"),
         ((512, 512), "512x512 will repeat things"),
         ((64, 512), "64x512 will repeat things and leave things out"),
     ],
@@ -209,8 +208,8 @@ def test_sizes_beyond_those_it_paints_well(size, fault):
 
 
 def test_a_second_pass_is_one_more_size_and_a_seamless_side_is_none(pipe):
-    assert "192x192 will repeat things" in pipe.generate("a house", seed=1, steps=2, hires=1.5).warnings[0]
-    assert pipe.generate("a house", seed=1, steps=2, hires=1.25).warnings == ()
+    assert "384x384 will repeat things" in pipe.generate("a house", seed=1, steps=2, hires=1.5).warnings[0]
+    assert pipe.generate("a house", seed=1, steps=2, hires=1.125).warnings == ()
     manifest = open_bundle().manifest
     assert size_warnings(manifest, [(512, 128)], "x") == size_warnings(manifest, [(128, 512)], "y") == []
     assert size_warnings(manifest, [(512, 64)], "xy") == []
@@ -245,10 +244,10 @@ def test_vocabularies_may_be_spelt_as_people_do(tmp_path):
 def test_info_lists_words_and_sizes(tmp_path, capsys):
     assert cli.run(["info"]) == 0
     shown = capsys.readouterr().out
-    assert "house, castle, tree, boat" in shown and "largest   160" in shown
+    assert "house, castle, tree, boat" in shown and "largest   288" in shown
     assert cli.run(["info", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["sizes"] == {"smallest": 112, "largest": 160} and "kitten" in facts["vocabulary"]
+    assert facts["sizes"] == {"smallest": 112, "largest": 288} and "kitten" in facts["vocabulary"]
     silent = light_copy(tmp_path / "model")
     assert cli.run(["info", str(silent), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
@@ -263,7 +262,6 @@ def test_the_bundle_knows_the_words_of_the_recipe(recipe):
     assert list(manifest.vocabulary) == asked["vocabulary"] == vocabulary()
     assert vars(manifest.sizes) == asked["sizes"]
     assert len(set(manifest.vocabulary)) == len(manifest.vocabulary)
-    assert json.loads((default_path() / MANIFEST).read_text())["format"] == 1
 
 
 def test_the_recipe_names_the_words_of_all_its_captions_and_no_others(recipe):
