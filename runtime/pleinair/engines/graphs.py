@@ -80,8 +80,8 @@ class Graphs:
     """The graphs of one bundle on one engine; threads may share them.
 
     `device` and `precision` are as `placement.parse` and `precision.parse` read them. A graph stays compiled for the
-    last `max_shapes` sets of shapes. `on_load` is told a graph's name before it is opened, which can take long. Raises
-    RequestError for components, devices and precisions that are not here.
+    last `max_shapes` sets of shapes, with `cache` for later processes too. `on_load` is told a graph's name before it
+    is opened, which can take long. Raises RequestError for components, devices and precisions that are not here.
     """
 
     def __init__(
@@ -93,11 +93,13 @@ class Graphs:
         threads: int | None = None,
         precision: str | Mapping[str, str] | None = None,
         max_shapes: int = MAX_SHAPES,
+        cache: bool = False,
         on_load: Callable[[str], None] | None = None,
     ) -> None:
         self.bundle = bundle
         self.engine = engine
         self.threads = threads
+        self._cache = cache
         self._on_load = on_load
         self._devices = placement.parse(device)
         self._precisions = precisions.parse(precision)
@@ -121,9 +123,7 @@ class Graphs:
 
     def may_go_ahead(self, name: str) -> bool:
         """Whether a graph is not open yet, and small enough to be compiled while others are."""
-        files = self.bundle.manifest.graphs[name].files.get(self.engine.format, ())
-        size = sum(self.bundle.manifest.files[file].size for file in files)
-        return (name, ()) not in self._open and size <= LARGEST_AHEAD
+        return (name, ()) not in self._open and self.bundle.graph_size(name, self.engine.format) <= LARGEST_AHEAD
 
     def prepare_ahead(self, name: str, shapes: Shapes) -> None:
         """Begin to load and compile a graph in a thread of its own; whoever asks for it waits until that is done.
@@ -148,6 +148,7 @@ class Graphs:
                 self._precisions[self._component(name)],
                 edits=edits,
                 max_shapes=self._max_shapes,
+                cache=self._cache,
             )
         return self._open[key]
 
@@ -202,11 +203,12 @@ def open_graph(
     *,
     edits: Sequence[Edit] = (),
     max_shapes: int = MAX_SHAPES,
+    cache: bool = False,
 ) -> Graph:
     """One graph of a bundle on an engine, not loaded yet; `device` None is the engine's default (the CPU)."""
     engine = engine_named(engine) if isinstance(engine, str) else engine
     kind = compute_precision(bundle, graph, engine, device, precision)
-    how = Opening(device=device, threads=threads, precision=kind, edits=edits, max_shapes=max_shapes)
+    how = Opening(device=device, threads=threads, precision=kind, edits=edits, max_shapes=max_shapes, cache=cache)
     opened = engine.open_graph(bundle, graph, how)
     return OneAtATime(Checked(opened, graph, bundle.manifest.graphs[graph]))
 
