@@ -38,14 +38,6 @@ def disks_that_wait_for_nobody():
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def home_of_the_tests(tmp_path_factory):
-    """What commands keep for the next start is kept elsewhere than in the home of who runs the tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLEINAIR_HOME", str(tmp_path_factory.mktemp("home")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def silent_storybook(tmp_path_factory):
     """Where no model is named, a storybook that takes any words and sizes without a warning."""

@@ -254,7 +254,7 @@ def pipeline(asked: Any, bundle: Any) -> Any:
     from pleinair.pipeline import load
 
     place = {"engine": asked.engine, "device": asked.device, "threads": asked.threads}
-    return load(bundle.path, **place, precision=asked.precision, cache=False)  # a cold start is one
+    return load(bundle.path, **place, precision=asked.precision)
 
 
 def paint(pipe: Any, asked: Any) -> Any:

@@ -38,7 +38,6 @@ class Pipeline:
         threads: int | None = None,
         precision: str | Mapping[str, str] | None = None,
         memory: str = "high",
-        cache: bool = False,
         on_load: Callable[[str], None] | None = None,
     ) -> None:
         self.bundle = bundle
@@ -46,7 +45,7 @@ class Pipeline:
         self.memory = memory
         how = {"device": device, "threads": threads, "precision": precision, "on_load": on_load}
         max_shapes = 1 if memory == "low" else MAX_SHAPES
-        self.graphs = Graphs(bundle, engine, max_shapes=max_shapes, cache=cache, **how)
+        self.graphs = Graphs(bundle, engine, max_shapes=max_shapes, **how)
         upscalers = Upscalers(bundle, engine, **how)
         refiners = Refiners(engine, bundle.files.hashed, max_shapes=max_shapes, **how)
         self._loaded = Loaded(Model(bundle, self.graphs, Encoders(bundle)), refiners, upscalers)
@@ -147,7 +146,6 @@ def load(
     precision: str | Mapping[str, str] | None = None,
     memory: str | None = None,
     verify: bool = True,
-    cache: bool = False,
     on_load: Callable[[str], None] | None = None,
 ) -> Pipeline:
     """Open a model (storybook, the one that ships with pleinair, where it is None) on an engine and a device.
@@ -159,10 +157,9 @@ def load(
     the networks compute in: "auto" (the default) takes the fastest that the device has and a picture survives, "f32",
     "bf16" and "f16" are what they say; components can be named here too. With `memory` "low", each stage of a job is
     done for all its pictures and then leaves memory: slower from one job to the next, and the same pictures. `verify`
-    False does not compare the bundle's files with their SHA-256. With `cache`, small networks that OpenVINO compiles
-    for the CPU are kept below PLEINAIR_HOME, where the next process finds them. Graphs are loaded when first needed;
-    `on_load` is told the name of each before, as that can take long. Raises BundleError, EngineError, RequestError, or
-    ResourceError where there is no room for a model that is made.
+    False does not compare the bundle's files with their SHA-256. Graphs are loaded when first needed; `on_load` is told
+    the name of each before, as that can take long. Raises BundleError, EngineError, RequestError, or ResourceError
+    where there is no room for a model that is made.
     """
     bundle = open_bundle(made_ready(model, engine if isinstance(engine, str) else None), verify=verify)
     if bundle.upscales:
@@ -171,7 +168,7 @@ def load(
     if threads is not None:
         threads = LOADING["threads"].type.read("threads", threads)
     memory = LOADING["memory"].default if memory is None else LOADING["memory"].type.read("memory", memory)
-    how = {"device": device, "threads": threads, "precision": precision, "memory": memory, "cache": cache}
+    how = {"device": device, "threads": threads, "precision": precision, "memory": memory}
     pipe = Pipeline(bundle, chosen, **how, on_load=on_load)
     if precision not in (None, precisions.AUTO):
         for graph in bundle.manifest.graphs:

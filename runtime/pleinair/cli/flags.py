@@ -78,7 +78,7 @@ def flag_of(option: Option, usual: str = "", help: str = "") -> Any:
     """The flag of a row of a table; `usual` (what holds without it) and `help` stand for what the row says."""
     option = replace(option, usual=usual or option.usual, help=help or option.help)
     if option.type.typed_as is bool:
-        help = f"Do not {option.help[0].lower()}{option.help[1:]}" if negates(option) else option.help
+        help = f"Do not {option.help[0].lower()}{option.help[1:]}" if option.default is True else option.help
         return flag(option.flag, bool, help, option.panel)
     usual = option.usual
     if not usual and option.default not in (None, "", ()):
@@ -132,10 +132,5 @@ def wanted(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def said(option: Option, value: Any) -> Any:
-    """What a flag says; that of an option which is on turns it off."""
-    return not value if negates(option) else value
-
-
-def negates(option: Option) -> bool:
-    """Whether a flag turns off what the command line does by itself."""
-    return option.flag.startswith("--no-")
+    """What a flag says; that of an option which is on by default turns it off."""
+    return not value if option.default is True else value

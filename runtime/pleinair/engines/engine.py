@@ -35,7 +35,7 @@ class Opening:
     """How a graph is opened.
 
     It is changed by the `edits` between reading and compiling, and stays compiled for the last `max_shapes` sets of
-    input shapes, where it is compiled for shapes at all. With `cache`, later processes may find what was compiled.
+    input shapes, where it is compiled for shapes at all.
     """
 
     device: str | None
@@ -43,7 +43,6 @@ class Opening:
     precision: str
     edits: Sequence[Edit]
     max_shapes: int
-    cache: bool = False
 
 
 class Engine(Protocol):

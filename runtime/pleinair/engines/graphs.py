@@ -80,8 +80,8 @@ class Graphs:
     """The graphs of one bundle on one engine; threads may share them.
 
     `device` and `precision` are as `placement.parse` and `precision.parse` read them. A graph stays compiled for the
-    last `max_shapes` sets of shapes, with `cache` for later processes too. `on_load` is told a graph's name before it
-    is opened, which can take long. Raises RequestError for components, devices and precisions that are not here.
+    last `max_shapes` sets of shapes. `on_load` is told a graph's name before it is opened, which can take long. Raises
+    RequestError for components, devices and precisions that are not here.
     """
 
     def __init__(
@@ -93,13 +93,11 @@ class Graphs:
         threads: int | None = None,
         precision: str | Mapping[str, str] | None = None,
         max_shapes: int = MAX_SHAPES,
-        cache: bool = False,
         on_load: Callable[[str], None] | None = None,
     ) -> None:
         self.bundle = bundle
         self.engine = engine
         self.threads = threads
-        self._cache = cache
         self._on_load = on_load
         self._devices = placement.parse(device)
         self._precisions = precisions.parse(precision)
@@ -148,7 +146,6 @@ class Graphs:
                 self._precisions[self._component(name)],
                 edits=edits,
                 max_shapes=self._max_shapes,
-                cache=self._cache,
             )
         return self._open[key]
 
@@ -203,12 +200,11 @@ def open_graph(
     *,
     edits: Sequence[Edit] = (),
     max_shapes: int = MAX_SHAPES,
-    cache: bool = False,
 ) -> Graph:
     """One graph of a bundle on an engine, not loaded yet; `device` None is the engine's default (the CPU)."""
     engine = engine_named(engine) if isinstance(engine, str) else engine
     kind = compute_precision(bundle, graph, engine, device, precision)
-    how = Opening(device=device, threads=threads, precision=kind, edits=edits, max_shapes=max_shapes, cache=cache)
+    how = Opening(device=device, threads=threads, precision=kind, edits=edits, max_shapes=max_shapes)
     opened = engine.open_graph(bundle, graph, how)
     return OneAtATime(Checked(opened, graph, bundle.manifest.graphs[graph]))
 

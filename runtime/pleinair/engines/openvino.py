@@ -3,17 +3,13 @@
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
 
 from pleinair.bundle.manifest import Port
 from pleinair.bundle.opening import Bundle
-from pleinair.engines import compiled
 from pleinair.engines import precision as precisions
 from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Opening, Shapes, engine_version
@@ -21,7 +17,6 @@ from pleinair.engines.failures import failed, no_extra, no_weight, unreadable
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError, RequestError
-from pleinair.version import __version__
 
 with without_telemetry():
     import openvino as ov
@@ -69,9 +64,7 @@ class OpenVINOEngine:
         settings: dict[str, Any] = {**LATENCY, "INFERENCE_PRECISION_HINT": how.precision}
         if how.threads:
             settings["INFERENCE_NUM_THREADS"] = how.threads
-        device = self._device(how.device, how.threads)
-        cache = how.cache and device == "CPU"
-        return OpenVINOGraph(bundle, graph, device, settings, how.edits, how.max_shapes, cache)
+        return OpenVINOGraph(bundle, graph, self._device(how.device, how.threads), settings, how.edits, how.max_shapes)
 
     def _device(self, device: str | None, threads: int | None = None) -> str:
         """OpenVINO's name of a device; RequestError where this machine has none such, or it takes no threads."""
@@ -88,14 +81,7 @@ class OpenVINOGraph:
     """A graph compiled for the shapes it is called with: static shapes are what OpenVINO is fast with."""
 
     def __init__(
-        self,
-        bundle: Bundle,
-        graph: str,
-        device: str,
-        settings: dict[str, Any],
-        edits: Sequence[Edit],
-        max_shapes: int,
-        cache: bool,
+        self, bundle: Bundle, graph: str, device: str, settings: dict[str, Any], edits: Sequence[Edit], max_shapes: int
     ) -> None:
         self._bundle = bundle
         self._name = graph
@@ -103,8 +89,6 @@ class OpenVINOGraph:
         self._settings = settings
         self._edits = edits
         self._max_shapes = max_shapes
-        size = bundle.graph_size(graph, "openvino")
-        self._cache = cache and not edits and bundle.files.hashed and compiled.pays(size)
         self._outputs: list[str] = []
         self._tokens: int | None = None  # rows of the table that input_ids choose from
         self._requests: OrderedDict[tuple, ov.InferRequest] = OrderedDict()  # by shapes, those used last at the end
@@ -136,56 +120,23 @@ class OpenVINOGraph:
 
     def _compiled(self, shapes: Shapes) -> ov.InferRequest:
         core = ov.Core()
-        file = self._bundle.graph_file(self._name, "openvino")
-        name = self._key(shapes) if self._cache and EXTRA not in shapes else ""
+        model = read_model(core, self._bundle.graph_file(self._name, "openvino"))
+        info = self._bundle.manifest.graphs[self._name]
         try:
-            model = self._found(core, name) if name else None
-            if model is None:
-                model = self._compile(core, file, shapes)
-                if name:
-                    Thread(target=self._keep, args=(name, model), name=f"keeping {self._name}").start()
-            return model.create_infer_request()
+            inputs, outputs = ports_of(model.inputs, info.inputs), ports_of(model.outputs, info.outputs)
+            check_opened(self._name, info, inputs, outputs)
+            self._tokens = table_rows(model)
+            if EXTRA in shapes and not take_extra(model):
+                raise no_extra(self._name)
+            for edit in self._edits:
+                if not replace_weight(model, edit.name, edit.array):
+                    raise no_weight(self._name, edit.name)
+            # compiling drops operations that these shapes make idle, and gives their names to the port that remains
+            self._outputs = list(outputs)
+            model.reshape(dict(shapes))
+            return core.compile_model(model, self._device, self._settings).create_infer_request()
         except RuntimeError as error:
             raise failed(self._name, self._device, error) from None
-
-    def _key(self, shapes: Shapes) -> str:
-        """The name that the graph compiled for these shapes is kept under."""
-        info, files = self._bundle.manifest.graphs[self._name], self._bundle.manifest.files
-        content = [files[file].sha256 for file in info.files["openvino"]]
-        versions = ov.get_version(), __version__
-        return compiled.key(graph=asdict(info), content=content, shapes=shapes, how=self._settings, versions=versions)
-
-    def _found(self, core: ov.Core, name: str) -> ov.CompiledModel | None:
-        """What an earlier process compiled."""
-        kept = compiled.found(name)
-        if kept is None:
-            return None
-        try:
-            model = core.import_model(kept.content, self._device, self._settings)
-        except RuntimeError:
-            return None
-        self._outputs, self._tokens = list(kept.outputs), kept.tokens
-        return model
-
-    def _keep(self, name: str, model: ov.CompiledModel) -> None:
-        with suppress(RuntimeError, MemoryError):
-            compiled.keep(name, tuple(self._outputs), self._tokens, model.export_model().getvalue())
-
-    def _compile(self, core: ov.Core, file: Path, shapes: Shapes) -> ov.CompiledModel:
-        model = read_model(core, file)
-        info = self._bundle.manifest.graphs[self._name]
-        inputs, outputs = ports_of(model.inputs, info.inputs), ports_of(model.outputs, info.outputs)
-        check_opened(self._name, info, inputs, outputs)
-        self._tokens = table_rows(model)
-        if EXTRA in shapes and not take_extra(model):
-            raise no_extra(self._name)
-        for edit in self._edits:
-            if not replace_weight(model, edit.name, edit.array):
-                raise no_weight(self._name, edit.name)
-        # compiling drops operations that these shapes make idle, and gives their names to the port that remains
-        self._outputs = list(outputs)
-        model.reshape(dict(shapes))
-        return core.compile_model(model, self._device, self._settings)
 
 
 def replace_weight(model: ov.Model, name: str, array: np.ndarray) -> bool:

@@ -42,13 +42,6 @@ class Loading:
     )
     memory: str = option(MEMORY[0], Choice(MEMORY), "low: finish each stage for all pictures, then free its memory.")
     verify: bool = option(True, Flag(), "Compare the model's files with their SHA-256.")
-    cache: bool = option(
-        False,
-        Flag(),
-        "Keep what OpenVINO compiles of small models for the CPU, for the next start.",
-        usual="kept by commands, not by `load`",
-        flag="--no-cache",
-    )
 
 
 LOADING = {each.name: each for each in options_of(Loading, "Model")}

@@ -256,32 +256,3 @@ def test_what_fails_ahead_is_told_where_it_is_needed(recwarn):
         pleinair.load(engine=engine).generate("a boat", seed=1, steps=1)
     assert ("unet", True) in engine.made_ready
     assert not recwarn.list
-
-
-def test_a_compiled_network_is_found_by_the_next_pipeline(sketch, compiled, monkeypatch, tmp_path):
-    """As long as it is whole, its model is verified, and nobody has switched that off."""
-    monkeypatch.setenv("PLEINAIR_HOME", str(tmp_path))
-    monkeypatch.setattr("pleinair.engines.compiled.SMALLEST", 0)
-
-    def painted(**how):
-        compiled.clear()
-        pixels = pleinair.load(sketch, engine="openvino", **how).generate("a boat", width=64, height=64, **QUICK).pixels
-        for thread in threading.enumerate():
-            if thread.name.startswith("keeping"):
-                thread.join()
-        return pixels
-
-    first = painted()
-    assert not [*tmp_path.iterdir()]
-    assert np.array_equal(painted(cache=True), first) and len(compiled) == 3
-    files = sorted((tmp_path / "compiled").iterdir())
-    assert np.array_equal(painted(cache=True), first) and not compiled
-    assert np.array_equal(painted(cache=True, threads=1), painted(threads=1)) and len(compiled) == 3
-    painted(cache=True, verify=False)
-    assert len(compiled) == 3
-    for file, damaged in zip(files, (b"", b"{}\n", files[2].read_bytes()[:-1]), strict=True):
-        file.write_bytes(damaged)
-    assert np.array_equal(painted(cache=True), first) and len(compiled) == 3
-    monkeypatch.setattr("pleinair.engines.compiled.MOST", 1)
-    painted(cache=True, precision="f32", threads=2)
-    assert not [*(tmp_path / "compiled").iterdir()]
