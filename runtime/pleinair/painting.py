@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from math import isclose
 from pathlib import Path
 from time import perf_counter
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pleinair.engines.engine import Graph
+from pleinair.engines.engine import Graph, Shapes
 from pleinair.engines.failures import check_finite
 from pleinair.engines.graphs import Asking
 from pleinair.model import Loaded, Model
@@ -91,7 +91,8 @@ class Painting:
             *warnings(loaded.model.bundle, request, self.passes),
             *loaded.upscalers.elsewhere(request.upscalers),
         ]
-        guides = [guide or self._guide(each) for each in self.passes]
+        early = not sparing and guide is None and start is None and request.canvas is None
+        guides = [guide or self._guide(each, early and not number) for number, each in enumerate(self.passes)]
         batches = self._batches(
             noise_sources(request.random, request.seeds) if generators is None else generators, start
         )
@@ -135,15 +136,21 @@ class Painting:
         model, request, steps = self._loaded.model, self.request, self.passes[0].whole
         return self._reader(model).read(partial(self.asking, model), request.prompt, request.negative, steps)
 
-    def _guide(self, stage: Pass) -> Guides:
-        """What the network of a pass is told of the prompts, as far as guidance makes use of it."""
+    def _guide(self, stage: Pass, early: bool) -> Guides:
+        """What the network of a pass is told of the prompts, as far as guidance makes use of it.
+
+        With `early`, the network and the decoder are compiled meanwhile.
+        """
         request, model = self.request, self._model(stage)
         request.check()
         asking = partial(self.asking, model)
+        scale = guidance.METHODS[model.bundle.manifest.guidance].scale(request.guidance)
         with self.timings.spent_on("load"):
             reader = self._reader(model)
+            compiling = early and self._compile_ahead(stage, reader, contrast=scale > 1)
             reader.prepare(asking)
-        scale = guidance.METHODS[model.bundle.manifest.guidance].scale(request.guidance)
+            if compiling:
+                self._decoding.prepare((1, *self.shape(self.passes[-1].width, self.passes[-1].height)))
         with self.timings.spent_on("text"):
             read = partial(reader.read, asking, request.prompt, request.negative, stage.whole)
             conditioning = read(contrast=scale > 1)
@@ -153,6 +160,16 @@ class Painting:
                 self._say("the negative prompt has no effect without guidance; use --guidance above 1")
         self._say(*conditioning.warnings)
         return conditioning.at
+
+    def _compile_ahead(self, stage: Pass, reader: PromptReader, contrast: bool) -> bool:
+        """Begin to compile the denoiser for what it will be told, where it may go ahead; whether that was begun."""
+        request, graphs, name = self.request, self._loaded.model.graphs, self._manifest.denoiser.graph
+        if not graphs.may_go_ahead(name):
+            return False
+        unasked = reader.read(None, request.prompt, request.negative, stage.whole, contrast=contrast)
+        x = np.empty((min(request.batch, len(request.seeds)), *self.shape(stage.width, stage.height)), np.float32)
+        graphs.prepare_ahead(name, self._denoiser_shapes(stage, self._guided(stage, unasked.at, None), x))
+        return True
 
     def _say(self, *warnings: str) -> None:
         """Warn of something once, however many passes find it."""
@@ -232,11 +249,11 @@ class Painting:
         """The network of a pass, made to listen to its text."""
         request, model = self.request, self._model(stage)
         manifest, part = model.bundle.manifest, model.bundle.manifest.denoiser
-        graph = model.graphs.open(part.graph)
+        graph = cache(partial(model.graphs.open, part.graph))
 
         def network(x: np.ndarray, point: Point, step: int, told: Told) -> np.ndarray:
             request.check()
-            return answer(part, graph(**denoiser_inputs(part, x, point.t, told)), x)
+            return answer(part, graph()(**denoiser_inputs(part, x, point.t, told)), x)
 
         known = Known(stage.width, stage.height, request.guidance.scale)
         behind = {} if start is None or start.behind is None else {CHANNELS: start.behind}
@@ -249,10 +266,15 @@ class Painting:
     def _prepare_denoiser(self, stage: Pass, denoise: Guided, x: np.ndarray) -> None:
         """Compile the denoiser for the shapes of a pass's first call."""
         model = self._model(stage)
-        part, told = model.bundle.manifest.denoiser, denoise.calls(stage.before, len(x))[0]
+        shapes = self._denoiser_shapes(stage, denoise, x)
+        model.graphs.open(model.bundle.manifest.denoiser.graph).prepare(shapes)
+
+    def _denoiser_shapes(self, stage: Pass, denoise: Guided, x: np.ndarray) -> Shapes:
+        """Of a pass's first call."""
+        part, told = self._model(stage).bundle.manifest.denoiser, denoise.calls(stage.before, len(x))[0]
         rows = len(next(iter(told.values())))
         given = denoiser_inputs(part, np.empty((rows, *x.shape[1:]), np.float32), 0.0, told)
-        model.graphs.open(part.graph).prepare({port: array.shape for port, array in given.items()})
+        return {port: array.shape for port, array in given.items()}
 
     def _enlarged(self, x: np.ndarray, stage: Pass) -> np.ndarray:
         """The latents of a finished pass at the size of the next one."""

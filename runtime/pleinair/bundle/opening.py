@@ -69,6 +69,10 @@ class Bundle:
             check_references(paths[0], (path.name for path in paths[1:]))
         return paths[0]
 
+    def graph_size(self, graph: str, form: str) -> int:
+        """Bytes of a graph's files in a format; 0 where it has none."""
+        return sum(self.manifest.files[file].size for file in self.manifest.graphs[graph].files.get(form, ()))
+
     def damage(self) -> list[str]:
         """One line for every file that is missing or altered, and for every one that a graph wants besides."""
         problems = list(self.files.problems())

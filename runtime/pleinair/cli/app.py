@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from pleinair.cli.converting import convert_plainly
 from pleinair.cli.terminal import INTERRUPTED, complain, data, flush
 from pleinair.cli.usage import examples, told
 from pleinair.errors import Cancelled, PleinairError, RequestError, ResourceError
@@ -45,7 +46,9 @@ class Commands(TyperGroup):
 def command_named(name: str) -> Any:
     """One of COMMANDS as Typer runs it."""
     found = get_command(import_module(f"pleinair.cli.{COMMANDS[name]}").app)
-    return found.commands[name] if isinstance(found, TyperGroup) else found
+    command = found.commands[name] if isinstance(found, TyperGroup) else found
+    convert_plainly(command)
+    return command
 
 
 app = typer.Typer(
@@ -66,12 +69,16 @@ def prepare(arguments: list[str]) -> None:
         import_module(f"pleinair.cli.{COMMANDS[name]}")
 
 
-def run(arguments: list[str]) -> int:
-    """Run one command; returns the exit code and lets only bugs escape as exceptions."""
+def run(arguments: list[str], kept: list[Any] | None = None) -> int:
+    """Run one command; returns the exit code and lets only bugs escape as exceptions.
+
+    What the command leaves in `kept` is for the caller to let go.
+    """
     command = get_command(app)
+    convert_plainly(command)
     refuse = partial(complain, as_json=wants_json(arguments))
     try:
-        code = command.main(arguments, prog_name="pleinair", standalone_mode=False) or 0
+        code = command.main(arguments, prog_name="pleinair", standalone_mode=False, obj=kept) or 0
         flush()
     except SystemExit as left:  # nobody reads stdout any more, or a shell was told what completes a command
         return int(left.code or 0)

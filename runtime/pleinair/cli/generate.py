@@ -63,6 +63,8 @@ def generate(
             open_list(prompts)
 
     pipe = loaded(progress, check=check, **loading)
+    if context.obj is not None:
+        context.obj.append(pipe)
     options = refiner_at_hand(options, pipe.engine)
     if prompts is not None:
         from pleinair.cli.lists import paint_list

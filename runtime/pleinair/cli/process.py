@@ -23,6 +23,7 @@ def run() -> None:
     """Run the command line in this process and exit with its code."""
     terminal.fill_streams()
     arguments, received = sys.argv[1:], []
+    kept: list[object] = []  # open models, whose memory the system takes back in a moment
 
     def unwind(number: int, frame: FrameType | None) -> None:
         """End the command as an error does, so that files which are not complete are removed."""
@@ -37,12 +38,16 @@ def run() -> None:
 
             prepare(arguments)
         watch(unwind)
-        code = command(arguments)
+        code = command(arguments, kept)
     except KeyboardInterrupt:
         code = terminal.complain(terminal.INTERRUPTED, 128 + received[0], "Cancelled", "--json" in arguments)
     watch(signal.SIG_IGN)  # the work is done, and Python's own end is no place for exceptions
     if received:
         os._exit(128 + received[0])  # sys.exit would at times die of the signal again: Python remembers it
+    if kept:  # the engines would take half a second to give it back piece by piece
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

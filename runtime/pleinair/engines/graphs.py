@@ -1,8 +1,9 @@
 """A bundle's graphs on an engine: opened when they are needed, kept, shared by threads, and let go."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock, RLock
+from threading import Lock, RLock, Thread
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Engine, Graph, Opening, Shapes, engine_named
 from pleinair.engines.ports import check_answer, check_sizes, given, taken
 
+LARGEST_AHEAD = 256 << 20  # bytes of a graph that may be compiled while others are
 MAX_SHAPES = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
 
 
@@ -101,6 +103,7 @@ class Graphs:
         self._precisions = precisions.parse(precision)
         self._max_shapes = max_shapes
         self._open: dict[tuple[str, tuple[Edit, ...]], Graph] = {}
+        self._ahead: set[tuple[str, tuple[Edit, ...]]] = set()  # those that nobody has asked for yet
         self._turn = RLock()
         if device is not None or threads is not None:
             for name in {self.device_of(graph) for graph in bundle.manifest.graphs}:
@@ -110,20 +113,41 @@ class Graphs:
         """A graph by its name in the manifest, changed by `edits`; the same one until it is let go."""
         key = name, tuple(edits)
         with self._turn:
-            if key not in self._open:
+            if key not in self._open or key in self._ahead:
+                self._ahead.discard(key)
                 if self._on_load is not None:
                     self._on_load(name)
-                self._open[key] = open_graph(
-                    self.bundle,
-                    name,
-                    self.engine,
-                    self.device_of(name),
-                    self.threads,
-                    self._precisions[self._component(name)],
-                    edits=edits,
-                    max_shapes=self._max_shapes,
-                )
-            return self._open[key]
+            return self._kept(key)
+
+    def may_go_ahead(self, name: str) -> bool:
+        """Whether a graph is not open yet, and small enough to be compiled while others are."""
+        return (name, ()) not in self._open and self.bundle.graph_size(name, self.engine.format) <= LARGEST_AHEAD
+
+    def prepare_ahead(self, name: str, shapes: Shapes) -> None:
+        """Begin to load and compile a graph in a thread of its own; whoever asks for it waits until that is done.
+
+        What fails fails again there, where it can be told.
+        """
+        key = name, ()
+        with self._turn:
+            graph = self._kept(key)
+            self._ahead.add(key)
+        Thread(target=tried, args=(graph.prepare, shapes), name=f"compiling {name}").start()
+
+    def _kept(self, key: tuple[str, tuple[Edit, ...]]) -> Graph:
+        name, edits = key
+        if key not in self._open:
+            self._open[key] = open_graph(
+                self.bundle,
+                name,
+                self.engine,
+                self.device_of(name),
+                self.threads,
+                self._precisions[self._component(name)],
+                edits=edits,
+                max_shapes=self._max_shapes,
+            )
+        return self._open[key]
 
     def release(self, *names: str) -> None:
         """Give the memory of these graphs back, or of all of them; the next `open` loads them again."""
@@ -158,6 +182,12 @@ class Graphs:
 
     def _component(self, name: str) -> str:
         return components.component(self.bundle, name)
+
+
+def tried(prepare: Callable[[Shapes], None], shapes: Shapes) -> None:
+    """Prepare a graph, or leave it as it is."""
+    with suppress(Exception):
+        prepare(shapes)
 
 
 def open_graph(

@@ -100,7 +100,7 @@ class OnnxGraph:
         options.log_severity_level = SILENT
         if self._threads:
             options.intra_op_num_threads = self._threads
-        if self._size() >= LARGE:
+        if self._bundle.graph_size(self._name, "onnx") >= LARGE:
             # laying out SD 1.5's UNet in blocks takes 2.4 GB and 7 s more to open, for steps that are 1 to 5 % faster
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         provider: list = [PROVIDERS[self._device]]
@@ -139,11 +139,6 @@ class OnnxGraph:
             return dict(zip(names, self._session.run(names, feed), strict=True))
         except Exception as error:
             raise failed(self._name, self._device, error) from None
-
-    def _size(self) -> int:
-        """Bytes of the graph's files."""
-        manifest = self._bundle.manifest
-        return sum(manifest.files[file].size for file in manifest.graphs[self._name].files["onnx"])
 
     def _edited(self, file: Path, options: ort.SessionOptions) -> bytes:
         """The model with other weights: those that stand in the file are written over, others handed to the session.

@@ -38,9 +38,12 @@ class OpenVINOEngine:
     def __init__(self) -> None:
         self.version = engine_version(self.name)
         self._core = ov.Core()  # for questions alone: a new one looks for all devices again, which costs 10 ms
+        self._devices: list[str] = []
 
     def devices(self) -> list[str]:
-        return list(self._core.available_devices)
+        if not self._devices:  # OpenVINO looks for them anew each time
+            self._devices = list(self._core.available_devices)
+        return [*self._devices]
 
     def check_device(self, device: str | None, threads: int | None) -> None:
         self._device(device, threads)

@@ -98,6 +98,13 @@ def ask(graph: Graph, encoder: TextEncoder, output: str, ids: tuple[int, ...], t
     return found
 
 
+def unasked(bundle: Bundle, encoder: TextEncoder) -> Heard:
+    """Ones in the shapes of what an encoder says to a chunk of tokens."""
+    hidden = np.ones((1, encoder.length, width_of(bundle, encoder)), np.float32)
+    pooled = bundle.manifest.graphs[encoder.graph].outputs[encoder.pooled].shape[-1] if encoder.pooled else None
+    return Heard(rows_told(encoder, hidden), None if pooled is None else np.ones((1, int(pooled)), np.float32))
+
+
 def rows_told(encoder: TextEncoder, rows: np.ndarray) -> np.ndarray:
     """Of rows for each token (1, length, ...), those that the network is told."""
     if encoder.kept is None:

@@ -15,7 +15,7 @@ from pleinair.network.feeds import Told, fed
 from pleinair.network.guidance import Guide
 from pleinair.text.chunks import EMPTY, Chunk, Chunker, rows_used
 from pleinair.text.emphasis import Piece, emphasized, heavier, pieces
-from pleinair.text.encoders import Encoders, Heard, open_norm, rows_told, skipped, text_mask, width_of
+from pleinair.text.encoders import Encoders, Heard, open_norm, rows_told, skipped, text_mask, unasked, width_of
 from pleinair.text.inversion import open_embeddings
 from pleinair.text.schedule import Version, affordable, versions
 from pleinair.text.syntax import WORD_AND, PromptPart, Warnings, checked, split_parts
@@ -107,7 +107,7 @@ class PromptReader:
 
     def read(
         self,
-        graph: Callable[[str], Graph],
+        graph: Callable[[str], Graph] | None,
         prompt: str,
         negative: str | None,
         steps: int,
@@ -116,7 +116,8 @@ class PromptReader:
     ) -> Conditioning:
         """Encode both for `steps` steps, each distinct chunk once; empty chunks fill all up to the longest.
 
-        `graph` opens the bundle's graphs by name. `negative` None is nothing said, which some models were trained to
+        `graph` opens the bundle's graphs by name; where it is None, ones stand for what these would say, so that the
+        shapes are known before a graph is loaded. `negative` None is nothing said, which some models were trained to
         take for zeros. Without `contrast` nothing asks for the negative prompt: the prompt stands in its place.
         """
         warnings: Warnings = {}
@@ -172,8 +173,10 @@ class PromptReader:
         for warning in word_warnings(self.bundle.manifest, self._plain(prompt), self._plain(negative)):
             warnings.setdefault(warning)
 
-    def heard(self, graph: Callable[[str], Graph], place: int, chunk: Chunk, table: np.ndarray | None) -> Heard:
+    def heard(self, graph: Callable[[str], Graph] | None, place: int, chunk: Chunk, table: np.ndarray | None) -> Heard:
         """What one of the encoders says to a chunk."""
+        if graph is None:
+            return unasked(self.bundle, self.chunkers[place].encoder)
         chunker, (output, _) = self.chunkers[place], self.outputs[place]
         name = chunker.encoder.graph
         return self._encoders.heard(lambda: graph(name), chunker.encoder, output, chunker.ids(chunk), table)
@@ -193,7 +196,12 @@ class _Encoding:
     """The chunks of one reading as feeds; each chunk is asked for once, with every weight it has."""
 
     def __init__(
-        self, reader: PromptReader, graph: Callable[[str], Graph], count: int, said: list[Said], warnings: Warnings
+        self,
+        reader: PromptReader,
+        graph: Callable[[str], Graph] | None,
+        count: int,
+        said: list[Said],
+        warnings: Warnings,
     ) -> None:
         self._reader = reader
         self._graph = graph

@@ -1,6 +1,7 @@
 """Graphs of a pipeline: compiled once for each of a few sets of shapes, let go of, changed when they are opened."""
 
 import gc
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakValueDictionary
 
@@ -16,7 +17,7 @@ from pleinair.engines.edits import NewWeight
 from pleinair.engines.engine import engine_named
 from pleinair.engines.fake import FakeEngine
 from pleinair.engines.graphs import Graphs, open_graph
-from pleinair.errors import BundleError, RequestError
+from pleinair.errors import BundleError, EngineError, RequestError
 
 QUICK = {"seed": 1, "steps": 2, "guidance": 1.0}
 
@@ -206,3 +207,52 @@ def test_a_weight_that_is_not_there_is_refused(sketch, engine, edit):
         open_graph(open_bundle(sketch), "unet", engine, edits=[edit]).prepare(
             {"sample": (1, 4, 8, 8), "timestep": (1,), "encoder_hidden_states": (1, 77, 128)}
         )
+
+
+class LateEngine(FakeEngine):
+    """Says in which thread each graph is made ready, and fails there with the `error` of a graph."""
+
+    def __init__(self, error=None):
+        super().__init__()
+        self.made_ready, self.error = [], error
+
+    def open_graph(self, bundle, graph, how):
+        opened = super().open_graph(bundle, graph, how)
+
+        def prepare(shapes):
+            self.made_ready.append((graph, threading.current_thread() is threading.main_thread()))
+            if graph == "unet" and self.error:
+                raise self.error
+
+        opened.prepare = prepare
+        return opened
+
+
+def test_the_denoiser_is_compiled_while_others_are():
+    """In a thread of its own; with little memory, one after the other."""
+    asked = {
+        "prompt": "a boat " * 60 + "AND a dog",
+        "negative": "fog",
+        "width": 64,
+        "height": 72,
+        "count": 3,
+        "batch": 2,
+    }
+    for memory, expected in (("high", False), ("low", True)):
+        engine = LateEngine()
+        pleinair.load(engine=engine, memory=memory).generate(**asked, seed=1, steps=1)
+        assert dict(reversed(engine.made_ready)) == {"text_encoder": True, "unet": expected, "vae_decoder": True}
+
+
+def test_the_shapes_that_a_denoiser_is_compiled_for_ahead_are_those_it_is_called_with(sketch, compiled):
+    pipe = pleinair.load(sketch, engine="openvino")
+    pipe.generate("a boat " * 60 + "AND a dog", negative="fog", width=64, height=72, count=2, batch=2, seed=1, steps=1)
+    assert len(of_unet(compiled)) == 1
+
+
+def test_what_fails_ahead_is_told_where_it_is_needed(recwarn):
+    engine = LateEngine(EngineError("'unet' failed; try another --engine"))
+    with pytest.raises(EngineError, match="'unet' failed"):
+        pleinair.load(engine=engine).generate("a boat", seed=1, steps=1)
+    assert ("unet", True) in engine.made_ready
+    assert not recwarn.list
