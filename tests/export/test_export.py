@@ -43,8 +43,8 @@ from pleinair_export.tokenizer import PROMPTS
 from pleinair_export.tracing import STORE, TRACE, WRITE
 from tiny_pipeline import FLAT, UNET, write_tiny_pipeline
 
-BUNDLES = [("sd1", "fp32"), ("sd1", "fp16"), ("sd2", "int8"), ("sd1-inpaint", "fp32")]
-CHANNELS = {"sd1": 4, "sd2": 4, "sd1-inpaint": 9}
+BUNDLES = [("sd1", "fp32"), ("least", "fp16"), ("sd2", "int8"), ("sd1-inpaint", "fp32")]
+CHANNELS = {"sd1": 4, "least": 4, "sd2": 4, "sd1-inpaint": 9}
 GATE = {"fp32": 60, "fp16": 68, "int8": 35}
 ELSEWHERE = {"fp32": 60, "fp16": 60, "int8": 35}  # sizes and texts that the gate does not try
 STORYBOOK = Path(__file__).parents[2] / "models" / "storybook" / "source"
@@ -247,12 +247,13 @@ def test_manifest(exported, tiny_sources, family, weights):
     present = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
     assert set(manifest.files) == present - {"bundle.json"}
     assert bundle.formats == ("onnx", "openvino")
-    assert (manifest.name, manifest.family) == (source.name, family.removesuffix("-inpaint"))
+    assert (manifest.name, manifest.family) == (source.name, "sd2" if family == "sd2" else "sd1")
     paints = ("text2image", "image2image", "inpaint")
     assert manifest.tasks == (("inpaint",) if family == "sd1-inpaint" else paints)
-    assert (manifest.latents.channels, manifest.latents.multiple) == (4, 8)
-    assert manifest.vaes == {"default": Autoencoder("vae_decoder", "vae_encoder", 8, 0.18215)}
-    assert (manifest.defaults.width, manifest.defaults.height) == (64, 64)
+    factor = 2 if family == "least" else 8
+    assert (manifest.latents.channels, manifest.latents.multiple) == (4, factor)
+    assert manifest.vaes == {"default": Autoencoder("vae_decoder", "vae_encoder", factor, 0.18215)}
+    assert (manifest.defaults.width, manifest.defaults.height) == (8 * factor, 8 * factor)
     assert manifest.defaults.sampler == default_sampler(bundle.scheduler_config)
     assert np.abs(manifest.latents.rgb).max() < 10 and np.shape(manifest.latents.rgb) == (5, 3)
     text = manifest.text_encoders[0]
@@ -271,7 +272,7 @@ def test_manifest(exported, tiny_sources, family, weights):
 
 
 def test_configs_are_the_sources(exported, tiny_sources):
-    path, source = exported("sd1", "fp16"), tiny_sources["sd1"]
+    path, source = exported("least", "fp16"), tiny_sources["least"]
     for ours, theirs in (
         ("scheduler/scheduler_config", "scheduler/scheduler_config"),
         ("vae_decoder/config", "vae/config"),

@@ -114,7 +114,7 @@ def toy(tmp_path):
 
 @engines
 @pytest.mark.parametrize(
-    "family, weights", [("sd1", "fp32"), ("sd1", "fp16"), ("sd2", "fp32"), ("sd2", "int8")], indirect=["family"]
+    "family, weights", [("sd1", "fp32"), ("least", "fp16"), ("sd2", "fp32"), ("sd2", "int8")], indirect=["family"]
 )
 def test_textual_inversion_equals_vectors_put_into_the_table(theirs, family, exported, toy, engine, weights):
     file, vectors = toy

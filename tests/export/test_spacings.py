@@ -21,9 +21,8 @@ from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.trained import training
 
 STEPS = (1, 2, 3, 5, 10, 20, 50)  # walks of 100 steps are in test_parity.py
-FEW = (1, 2, 3, 20)
+FEW = (1, 2, 3, 20)  # for all spacings but the first
 STRENGTHS = (1, 0.75, 0.5, 0.3)
-LONG = 50  # from here on only the first of the spacings
 NOISE, IMAGE = (TorchNoise(seed).normal(toy.SHAPE).astype(np.float64) for seed in (5, 6))
 BETAS = {**toy.BETAS, "prediction_type": "v_prediction"}
 CONFIGS = {
@@ -115,8 +114,7 @@ def test_walks_equal_diffusers(sampler, prediction):
         spacings = [spacing for spacing in spacings if not spacing.startswith(("leading", "trailing"))]
     for number, spacing in enumerate(spacings):
         stepper = oracle.scheduler(CONFIGS[prediction], sampler, spacing)
-        few = [each for each in steps if each < LONG or number == 0]
-        compare(stepper, CONFIGS[prediction], sampler, spacing, few, turn=number)
+        compare(stepper, CONFIGS[prediction], sampler, spacing, FEW if number else steps, turn=number)
 
 
 def levels(stepper, sampler):

@@ -62,11 +62,13 @@ CASES = {  # family, size, steps, guidance, negative, prompt
     "sana-wide-and-long": ("sana", (64, 32), 3, 2.0, None, LONG),
     "told-the-guidance-and-shifted": ("flux-dev", (24, 16), 3, 3.5, None, "the red one"),
 }
+ENGINES = ("openvino", "onnx")
 ONNX_ALONE = ("sd3-without-t5", "flux-dev")  # see ALONE in conftest.py
+ON_BOTH = ("sd3-guided", "flux", "pixart-guided", "sana")  # the others are painted by turns
 PAINTED = [
     (case, engine)
-    for case, (family, *_) in CASES.items()
-    for engine in (("onnx",) if family in ONNX_ALONE else ("openvino", "onnx"))
+    for place, (case, (family, *_)) in enumerate(CASES.items())
+    for engine in (("onnx",) if family in ONNX_ALONE else ENGINES if case in ON_BOTH else ENGINES[place % 2 :][:1])
 ]
 READ = {"flux": 256, "flux-dev": 512}  # tokens
 

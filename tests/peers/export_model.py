@@ -1,15 +1,10 @@
-"""Export sources of prepare.py with optimum itself, and keep its pictures, for adopt_folders.py.
-
-Runs in a peer's environment:
-
-python tests/peers/export_model.py optimum-intel|optimum-onnx FOLDER [--all]
+"""Sources of prepare.py exported with optimum itself, whose pictures are kept, for adopt_folders.py.
 
 FOLDER/exports/PEER-FAMILY-WEIGHTS/exported is what the peer wrote, picture.npy (H, W, 3) beside it what it paints with
 that, and request.json what it was asked for.
 """
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +12,7 @@ from open_bundle import load, paint
 
 SEED = 11
 WEIGHTS = {"optimum-intel": ("fp32", "int8", "int4"), "optimum-onnx": ("fp32",)}
-SOURCES = {"sd1": "sd1-fp16"}  # family -> the folder of prepare.py
+SOURCES = {"sd1": "least-fp16"}  # family -> the folder of prepare.py
 MORE = {"sdxl": "sdxl-fp32", "sd3": "sd3-fp32", "flux": "flux-fp32"}
 
 
@@ -54,8 +49,3 @@ def export(peer: str, source: Path, weights: str, out: Path) -> None:
     how = {"quantization_config": smaller[weights]} if weights in smaller else {"load_in_8bit": False}
     exporting = not (source / "vae_decoder").is_dir()
     OVDiffusionPipeline.from_pretrained(str(source), export=exporting, compile=False, **how).save_pretrained(out)
-
-
-if __name__ == "__main__":
-    peer, root, *everything = sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]
-    export_all(peer, root, bool(everything))

@@ -1,19 +1,13 @@
-"""Open the bundles of prepare.py with optimum, and compare the pictures with diffusers'.
+"""Bundles of prepare.py opened with optimum, whose pictures are compared with diffusers'.
 
-Runs in a peer's environment:
-
-python tests/peers/open_bundle.py optimum-intel|optimum-onnx FOLDER [--all]
-
-A bundle's two formats have the same ports and files around them: without --all, a few of them are left to the other.
+A bundle's two formats have the same ports and files around them: unless all are asked for, a few are left to the other.
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 GATES_DB = {"fp32": 80, "fp16": 50, "int8": 28}  # of the picture, after two guided steps
 LEFT = {"optimum-intel": ("flux-fp32", "lcm-fp32"), "optimum-onnx": ("sd3-fp32", "sd1-inpaint-fp32")}
@@ -31,6 +25,8 @@ def load(peer: str, bundle: Path) -> Any:
 
 def paint(pipe: Any, request: dict, latents: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
     """A picture (H, W, 3) of latents or else of a seed; one that repaints a hole has a photo to do it in."""
+    import torch
+
     pipe.set_progress_bar_config(disable=True)
     more = {} if latents is None else {"latents": torch.from_numpy(latents)}
     if "strength" in request:
@@ -46,7 +42,8 @@ def decibel(ours: np.ndarray, theirs: np.ndarray) -> float:
     return -10 * np.log10(max(np.mean((ours - theirs) ** 2), 1e-12))
 
 
-def main(peer: str, root: Path, everything: bool) -> int:
+def open_all(peer: str, root: Path, everything: bool) -> int:
+    """Paint with the bundles; how many pictures are not diffusers'."""
     failed = 0
     for folder in sorted(file.parent for file in root.glob("*/reference.npz")):
         if folder.name in LEFT[peer] and not everything:
@@ -58,8 +55,3 @@ def main(peer: str, root: Path, everything: bool) -> int:
         failed += not passed
         print(f"{'pass' if passed else 'FAIL'}  {peer}  {folder.name}  {found:.1f} dB from diffusers' picture")
     return failed
-
-
-if __name__ == "__main__":
-    peer, root, *everything = sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]
-    sys.exit(main(peer, root, bool(everything)))

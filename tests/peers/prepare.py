@@ -1,4 +1,4 @@
-"""Write tiny bundles and the pictures diffusers makes of their sources, for open_bundle.py (needs the export extra).
+"""Write tiny bundles and the pictures diffusers makes of their sources, for peer.py (needs the export extra).
 
     python tests/peers/prepare.py FOLDER [--tested TESTED] [--all]
 
@@ -28,7 +28,7 @@ USUAL = {"prompt": "the red and", "num_inference_steps": 2, "guidance_scale": 5.
 ODD = {"width": 80, "height": 56}  # sides whose latents are no multiples of each other
 SMALL = {"width": 16, "height": 16}  # where one latent stands for 2 x 2 pixels
 CASES = {  # bundle -> what is asked for in another way; one step of LCM, which draws new noise between two
-    "sd1-fp16": ODD,
+    "least-fp16": {"width": 40, "height": 24},
     "sd2-int8": ODD,
     "sd1-inpaint-fp32": {"strength": 1.0},
     "lcm-fp32": {"num_inference_steps": 1},

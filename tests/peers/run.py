@@ -24,6 +24,12 @@ PEERS = {
     "optimum-intel": ("optimum-intel", "openvino-tokenizers", "diffusers", "torch"),
     "optimum-onnx": ("optimum-onnx", "onnxruntime", "diffusers", "torch"),
 }
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONWARNINGS": "ignore",
+    "OMP_NUM_THREADS": "1",
+    "NNCF_DISABLE_OPTIMIZED_COMPRESSION": "1",  # else it compiles a graph for every shape, for the same bytes
+}
 
 
 def environment(folder: Path, peer: str) -> Path:
@@ -72,32 +78,22 @@ def main() -> int:
             return 0
         if timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles, *tested, *everything]):
             return 1
-        running = [  # in PEERS the one that takes longer is first, and so is what it takes longer for
-            pool.submit(work, peer, pythons[peer].result(), bundles, everything)
-            for peer in peers
-            for work in (exported_and_adopted, opened)
-        ]
+        running = [pool.submit(worked, peer, pythons[peer].result(), bundles, everything) for peer in peers]
         failed += sum(each.result() for each in running)
     print("FAIL" if failed else "pass", flush=True)
     return failed
 
 
-def exported_and_adopted(peer: str, python: Path, bundles: Path, everything: list[str]) -> int:
-    """What a peer exports, and what we paint with it; how much failed."""
-    failed = timed(f"{peer}: export", [python, HERE / "export_model.py", peer, bundles, *everything])
-    return failed or timed(f"{peer}: adopt", [sys.executable, HERE / "adopt_folders.py", peer, bundles])
-
-
-def opened(peer: str, python: Path, bundles: Path, everything: list[str]) -> int:
-    """Our bundles in a peer; how much failed."""
-    return timed(f"{peer}: open", [python, HERE / "open_bundle.py", peer, bundles, *everything])
+def worked(peer: str, python: Path, bundles: Path, everything: list[str]) -> int:
+    """Our bundles in a peer, and what the peer exports in pleinair; how much failed."""
+    failed = timed(f"{peer}: open and export", [python, HERE / "peer.py", peer, bundles, *everything])
+    return failed + timed(f"{peer}: adopt", [sys.executable, HERE / "adopt_folders.py", peer, bundles])
 
 
 def timed(what: str, command: list) -> int:
     """Run a command offline with its noise hidden unless it fails; 1 when it failed."""
     start = time.perf_counter()
-    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=offline, capture_output=True, text=True)
+    done = subprocess.run(command, env={**os.environ, **OFFLINE}, capture_output=True, text=True)
     shown = [line for line in done.stdout.splitlines() if line.startswith(("pass", "FAIL"))]
     print("\n".join([*shown, f"{what}: {time.perf_counter() - start:.0f} s"]), flush=True)
     if done.returncode:

@@ -38,7 +38,7 @@ def test_a_batch_equals_its_singles(pipe):
 
 def test_the_picture_shows_what_was_asked():
     """Without a judge at hand: nights are darker than days, and a red house brings more red than a blue one."""
-    pipe, how = pleinair.load(engine="onnx", threads=1), {"seed": range(2), "steps": 6}
+    pipe, how = pleinair.load(engine="onnx", threads=1), {"seed": range(2), "steps": 6, "size": "128x128"}
     day, night = (pipe.generate(f"a house {hour}", **how).pixels.mean() for hour in ("by day", "at night"))
     assert night < 0.7 * day
     red, blue = (
