@@ -5,7 +5,7 @@ import platform
 import shutil
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -255,7 +255,7 @@ def origin(found: Opened, empty_graphs: list[EmptyGraph], weights: str) -> Origi
         source,
         pulled.revision if pulled else None,
         model.licence,
-        f"pleinair pour {quoted(source)} --format {form} --weights {weights}",
+        f"pleinair pour {quoted(PurePosixPath(source))} --format {form} --weights {weights}",
         made | tools,
         model.trigger,
     )
