@@ -15,7 +15,7 @@ from pleinair.pouring.on_disk import FileInUse, OnDisk, Shape, read, row_strides
 from pleinair.pouring.scales import LAYOUT, LAYOUTS, check_layouts, scales_in, spread
 from pleinair.sources.pickled import is_pickle
 from pleinair.sources.torch_files import Tensor, read_torch_file
-from pleinair.sources.weight_files import DOWNLOAD, read_header
+from pleinair.sources.weight_files import DOWNLOAD, check_mistaken, read_header
 
 STORED: dict[str, np.dtype] = {  # what safetensors calls a kind of number -> what its bytes are read as
     "F64": np.dtype(np.float64),
@@ -115,6 +115,7 @@ class Checkpoint(Mapping[str, Stored]):
         where = shown_path(file)
         places = sorted(check_entry(where, name, entry) for name, entry in tensors.items())
         if not places or max(last for _, last in places) != data:
+            check_mistaken(file)
             raise ExportError(f"'{where}' is damaged or cut short ({size} bytes); {DOWNLOAD}")
         if any(first < last for (_, last), (first, _) in pairwise(places)):
             raise ExportError(f"'{where}' has weights that lie on each other; {DOWNLOAD}")

@@ -109,7 +109,8 @@ def looking() -> Iterator[None]:
         yield
     except (OSError, ValueError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or error
-        raise ResourceError(f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their permissions") from error
+        words = f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their names and permissions"
+        raise ResourceError(words) from error
 
 
 def graphs_for(found: Opened, formats: tuple[str, ...], weights: str) -> list[EmptyGraph]:

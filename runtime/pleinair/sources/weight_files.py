@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from pleinair.checks import one_line, shown_path, shown_value, wholes
 from pleinair.errors import ExportError
+from pleinair.sources.mistaken import HEAD, mistaken_for_weights
 from pleinair.sources.pickled import is_pickle, pickle_refused
 from pleinair.system.files import read_json
 
@@ -23,7 +24,7 @@ HEADER, INDEX = 1 << 24, 1 << 24  # bytes: the largest header, and index of shar
 
 
 class Header(NamedTuple):
-    """What a safetensors file begins with: tensors by name, and what it says of itself; the bytes behind, and of all."""
+    """What a safetensors file begins with: tensors by name, what it says of itself; bytes behind that, and of all."""
 
     tensors: dict[str, dict[str, Any]]
     metadata: dict[str, str]
@@ -133,8 +134,11 @@ def read_header(file: Path) -> Header:
         if not stat.S_ISREG(facts.st_mode):
             raise ExportError(f"'{where}' is not an ordinary file; {DOWNLOAD}")
         with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
+            head = stream.read(HEAD)
+            stream.seek(8)
+            length = int.from_bytes(head[:8], "little")
             if not length <= min(HEADER, facts.st_size - 8):
+                check_mistaken(file, head)
                 raise ExportError(f"'{where}' is damaged or cut short ({facts.st_size} bytes); {DOWNLOAD}")
             header = json.loads(stream.read(length), object_pairs_hook=unrepeated)
     except FileNotFoundError:
@@ -144,10 +148,17 @@ def read_header(file: Path) -> Header:
     except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict):
+        check_mistaken(file, head)
         raise ExportError(f"'{where}' is not a safetensors file (it does not begin with a list of weights); {DOWNLOAD}")
     said = header.pop("__metadata__", None)
     said = {key: text for key, text in said.items() if isinstance(text, str)} if isinstance(said, dict) else {}
     return Header(header, said, facts.st_size - 8 - length, facts.st_size)
+
+
+def check_mistaken(file: Path, head: bytes = b"") -> None:
+    """Raise ExportError for a file that is of another kind by its name, or by its `head`."""
+    if found := mistaken_for_weights(file.name, head):
+        raise ExportError(f"'{shown_path(file)}' is {found.what}; {found.remedy}")
 
 
 def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

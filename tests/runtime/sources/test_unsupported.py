@@ -47,7 +47,7 @@ CASES = {
     "of several": (lambda at: holding(at / "m", "b.safetensors", "a.safetensors"), "name one of them: --model "),
     "gguf": (lambda at: holding(at, "m.gguf") / "m.gguf", "GGUF"),
     "picture": (lambda at: holding(at, "a.PNG") / "a.PNG", "pleinair metadata"),
-    "another file": (lambda at: holding(at, "m.txt") / "m.txt", "a model is a folder"),
+    "another file": (lambda at: holding(at, "m.xyz") / "m.xyz", "a model is a folder"),
     "manifest": (lambda at: light_copy(at / "m") / "bundle.json", "give the folder"),
     "folder of a bundle": (lambda at: light_copy(at / "outer" / "m").parent, "outer/m"),
     "hub id": (lambda at: "org/some-model", "pleinair pull org/some-model"),
