@@ -54,7 +54,7 @@ def main() -> int:
     parser.add_argument("--environments", type=Path, help="folder that keeps the environments")
     parser.add_argument("--install", action="store_true", help="only make the environments")
     parser.add_argument("--tested", type=Path, help="folder of a run of the tests, which has the bundles")
-    parser.add_argument("--all", action="store_true", help="more bundles, and more that the peers export")
+    parser.add_argument("--all", action="store_true", help="more that the peers export")
     arguments = parser.parse_args()
     if arguments.install and not arguments.environments:
         parser.error("--install makes what is to be kept; name a folder with --environments")
@@ -70,7 +70,7 @@ def main() -> int:
             for python in pythons.values():
                 python.result()
             return 0
-        if timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles, *tested, *everything]):
+        if timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles, *tested]):
             return 1
         running = [  # in PEERS the one that takes longer is first, and so is what it takes longer for
             pool.submit(work, peer, pythons[peer].result(), bundles, everything)
@@ -90,7 +90,7 @@ def exported_and_adopted(peer: str, python: Path, bundles: Path, everything: lis
 
 def opened(peer: str, python: Path, bundles: Path, everything: list[str]) -> int:
     """Our bundles in a peer; how much failed."""
-    return timed(f"{peer}: open", [python, HERE / "open_bundle.py", peer, bundles, *everything])
+    return timed(f"{peer}: open", [python, HERE / "open_bundle.py", peer, bundles])
 
 
 def timed(what: str, command: list) -> int:
