@@ -39,7 +39,7 @@ class Component:
     instruction: str = ""
     width_key: str = "hidden_size"
     pooled_key: str = "hidden_size"
-    special: Mapping[str, str] = field(default_factory=lambda: CLIP_TOKENS)
+    special: Mapping[str, str] = field(default_factory=CLIP_TOKENS.copy)
     pieces: bool = False
     presumed: str | None = None
 
