@@ -52,6 +52,7 @@ MODELS = {  # of ARCHITECTURES -> its graphs, but for those that are another's t
     "sd21-inpaint": ("unet",),
     "sdxl-inpaint": ("unet",),
     "sdxl-edit": ("unet",),
+    "sdxl-lcm": ("unet",),
     "sdxl-refiner": ("unet",),
     "ssd-1b": ("unet",),
     "vega": ("unet",),

@@ -29,9 +29,6 @@ class RandomCheckpoint(Mapping[str, Stored]):
     def __getitem__(self, name: str) -> Stored:
         return Stored("F32", numbers(self.shapes[name], crc32(name.encode()) % BLOCK, *scale(name, self.shapes)))
 
-    def release(self) -> None:
-        """Nothing is read, so that there is nothing to let go."""
-
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
 

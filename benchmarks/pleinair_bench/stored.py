@@ -34,7 +34,7 @@ def of_graph(file: Path) -> str:
 
 def _tensors(file: Path) -> Iterable[tuple[str, int]]:
     """(kind, bytes) of each tensor that a safetensors file's header names."""
-    for tensor in read_header(file)[0].values():
+    for tensor in read_header(file).tensors.values():
         first, last = tensor["data_offsets"]
         yield SAFETENSORS.get(tensor["dtype"], UNKNOWN), int(last) - int(first)
 

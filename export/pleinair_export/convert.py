@@ -41,7 +41,7 @@ from pleinair_export.preview import read_rgb
 from pleinair_export.progress import ExportProgress
 from pleinair_export.quantize import BYTES
 from pleinair_export.single_file import is_model, open_single_file
-from pleinair_export.tokenizer import instruction, write_tokenizer
+from pleinair_export.tokenizer import write_tokenizer
 from pleinair_export.tracing import FORMATS
 from pleinair_export.trials import WORK, Arrays, Context, read_trial, steady_size, trial_file, tried
 from pleinair_export.upscaler import UpscalerSource, open_upscaler
@@ -164,8 +164,7 @@ def build_painter(
     for part in readers:
         yield ExportProgress(part.tokenizer, "convert")
         source, target, length = model.path / part.tokenizer, stage / part.tokenizer, model.length(part)
-        prefix = instruction(model.index["_class_name"]) if part.instructed else ""
-        tokens[part.tokenizer], texts = write_tokenizer(source, target, part, length, "openvino" in formats, prefix)
+        tokens[part.tokenizer], texts = write_tokenizer(source, target, part, length, "openvino" in formats)
         ids |= dict.fromkeys(part.graphs, texts)
     how = (stage, formats, weights)
     infos, placed = yield from export_parts(model, readers, Context(tried(model.size), ids), *how)

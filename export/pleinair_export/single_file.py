@@ -27,7 +27,7 @@ KINDS = {"F16": torch.float16, "BF16": torch.bfloat16}  # those that weights are
 
 def is_model(file: Path) -> bool:
     """Whether a file holds a whole Stable Diffusion; raises ExportError for a .safetensors file that is none."""
-    return file.suffix.lower() == ".safetensors" and any(name.startswith(UNETS) for name in read_header(file)[0])
+    return file.suffix.lower() == ".safetensors" and any(name.startswith(UNETS) for name in read_header(file).tensors)
 
 
 def open_single_file(file: Path, prediction: str | None, sampler: str | None, folder: Path) -> Source:

@@ -1,6 +1,5 @@
 """The tokenizer folder of a bundle: what our runtime, transformers and openvino-genai each read."""
 
-import inspect
 import json
 import shutil
 from dataclasses import dataclass
@@ -46,12 +45,12 @@ TOKENIZERS = {
 
 
 def write_tokenizer(
-    source: Path, target: Path, part: Component, length: int, openvino: bool, prefix: str = ""
+    source: Path, target: Path, part: Component, length: int, openvino: bool
 ) -> tuple[Tokens, np.ndarray]:
     """Copy the tokenizer of a text encoder, adding those of its files that the source lacks.
 
     With `openvino`, also the IR form that openvino-genai loads. Returns what the manifest says of it, and PROMPTS as it
-    encodes them, (3, length) int64; behind a `prefix`, `length` tokens of what is said are kept. Raises ExportError
+    encodes them, (3, length) int64; behind an instruction, `length` tokens of what is said are kept. Raises ExportError
     when it cannot be read.
     """
     kind = TOKENIZERS.get(part.kind, CLIP)
@@ -69,6 +68,7 @@ def write_tokenizer(
         write_vocabulary(target)
     if openvino:
         write_openvino_tokenizer(tokenizer, target)
+    prefix = part.instruction
     kept = length if prefix else None
     if prefix:
         length += len(tokenizer.encode(prefix, add_special_tokens=False)) - 1
@@ -78,15 +78,6 @@ def write_tokenizer(
     first = tokenizer.bos_token_id if kind.begins else None
     last = tokenizer.eos_token_id if kind.ends else None
     return Tokens(length, first, last, tokenizer.pad_token_id, prefix, kept), ids.astype(np.int64)
-
-
-def instruction(pipeline: str) -> str:
-    """What a diffusers pipeline reads before every prompt (`complex_human_instruction` of Sana's)."""
-    with quiet():
-        import diffusers
-
-        asked = inspect.signature(getattr(diffusers, pipeline).__call__).parameters
-    return "\n".join(asked["complex_human_instruction"].default)
 
 
 def open_tokenizer(source: Path, name: str) -> "PreTrainedTokenizerBase":

@@ -65,7 +65,7 @@ def open_upscaler(path: Path) -> UpscalerSource:
 
 def check_purpose(path: Path) -> None:
     """Raise ExportError for a safetensors file whose weights are named like those of another kind of model."""
-    names, _, _ = read_header(path)
+    names = read_header(path).tensors
     for pattern, purpose in PURPOSES:
         if any(re.match(pattern, name) for name in names):
             raise ExportError(f"'{one_line(path.name, 80)}' {purpose}")

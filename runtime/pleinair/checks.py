@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Set
 from itertools import islice
 from operator import index
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from pleinair.errors import RequestError
@@ -15,7 +16,9 @@ from pleinair.errors import RequestError
 SHOWN = 40  # characters of a wrong value that an error quotes
 SHOWN_PATH = 120  # of a path
 PLAIN = re.compile(r"[\w@+=:,./\\-]+")  # words that shells take as they are
-ACTIVE = set('"$`\\!')  # what is more than a character within double quotes, except on Windows
+ACTIVE = set('"$`\\!')  # what is more than a character within sh's double quotes
+PLAIN_THERE = re.compile(r"[\w+:./\\-]+")  # the same of PowerShell, where @ and , are operators
+SINGLE = re.compile("['\u2018\u2019\u201a\u201b]")  # quotes to PowerShell, all of them
 
 
 class Range(NamedTuple):
@@ -119,8 +122,28 @@ def shown_path(path: object) -> str:
 
 
 def quoted(word: object) -> str:
-    """A word as this system's shells take it, on one line; nothing in it is run."""
+    """A word as this system's shells take it, on one line; nothing in it is run, and no path is taken for an option."""
     text = "".join(c if c.isprintable() else "?" for c in str(word))
-    if os.name != "nt" and ACTIVE & set(text):
+    if isinstance(word, PurePath) and text.startswith("-"):
+        text = f".{os.sep}{text}"
+    return quoted_for(shell(os.name, os.environ), text)
+
+
+def shell(system: str, environment: Mapping[str, str]) -> str:
+    """What reads typed commands: "sh" (also that which comes with Git for Windows), "cmd" or "powershell"."""
+    if system != "nt" or "MSYSTEM" in environment:
+        return "sh"
+    return "cmd" if "PROMPT" in environment else "powershell"  # which cmd sets, and PowerShell does not
+
+
+def quoted_for(shell: str, text: str) -> str:
+    """A word as one of the three takes it."""
+    if shell == "powershell":
+        return text if PLAIN_THERE.fullmatch(text) else f"'{SINGLE.sub(twice, text)}'"
+    if shell == "sh" and ACTIVE & set(text):
         return shlex.quote(text)
-    return text if PLAIN.fullmatch(text) else f'"{text}"'
+    return text if PLAIN.fullmatch(text) else '"' + text.replace('"', '""') + '"'
+
+
+def twice(match: re.Match) -> str:
+    return 2 * match[0]

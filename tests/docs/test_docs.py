@@ -116,6 +116,7 @@ POURED = {  # of docs/models.md -> a model in the index of topologies
     "its refiner": "sdxl-refiner",
     "SSD-1B, Vega": "ssd-1b",
     "latent consistency models (LCM) of Stable Diffusion 1.x": "sd15-lcm",
+    "those of Stable Diffusion XL": "sdxl-lcm",
     "BK-SDM, also small and tiny": "bk-sdm-base",
     "SDXS-512": "sdxs",
 }

@@ -38,8 +38,6 @@ ALONE = {  # families exported to one format: their graphs are those of others, 
     "sdxl-inpaint": "onnx",
     "sdxl-lcm": "onnx",
     "cosxl-edit": "onnx",
-    "pix2pix": "onnx",
-    "sdxl-refiner": "onnx",
     "ssd-1b": "onnx",
     "vega": "openvino",
 }

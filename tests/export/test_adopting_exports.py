@@ -43,7 +43,7 @@ def told(manifest):
     return replace(manifest, name="", graphs=graphs, latents=latents, files={}, origin=None, weights={})
 
 
-@pytest.mark.parametrize("family", ["sdxl", "lcm", "pix2pix", "sd3", "flux"])
+@pytest.mark.parametrize("family", ["sdxl", "lcm", "pix2pix", "sd3", "flux", "pixart", "sana"])
 def test_an_adopted_folder_is_described_as_its_export_is(tmp_path, exported, family):
     bundle = open_bundle(exported(family, "fp32"))
     for form in bundle.formats:

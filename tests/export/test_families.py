@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 import pleinair
 from pairwise import all_pairs
@@ -159,12 +160,12 @@ def test_manifests_say_what_the_families_are(exported):
 STEERED = ((7.5, 1.5), (3.0, 1.0), (1.0, 1.5))  # by the text, by the picture
 
 
-@pytest.mark.parametrize("steered, size", all_pairs(STEERED, tuple(SIZES)))
-def test_editing_a_picture_equals_diffusers(painter, reference, steered, size):
+@pytest.mark.parametrize("steered, size, engine", all_pairs(STEERED, tuple(SIZES), ENGINES))
+def test_editing_a_picture_equals_diffusers(painter, reference, steered, size, engine):
     theirs = reference("pix2pix", "StableDiffusionInstructPix2PixPipeline")
     asked = {"image": sketch(**SIZES[size]), "num_inference_steps": STEPS}
     asked |= {"guidance_scale": steered[0], "image_guidance_scale": steered[1]}
-    assert both(painter("pix2pix", "onnx"), theirs, (3, 8), "and on", ours=SIZES[size], **asked) < TOLERANCE
+    assert both(painter("pix2pix", engine), theirs, (3, 8), "and on", ours=SIZES[size], **asked) < TOLERANCE
 
 
 # ---- shapes of networks ----
@@ -199,6 +200,24 @@ PUBLISHED = {  # millions of parameters of the UNet
     "bk-sdm-small": 482.3,
     "bk-sdm-tiny": 323.4,
 }
+
+
+TIMES = {("sd15", 64): 1.0, ("vega", 128): 3.5}
+
+
+def test_networks_multiply_as_often_as_docs_say():
+    """Some of docs/models.md's, which a machine's seconds go with: numbers of latents' sides, as often as SD 1.5."""
+    counted = {}
+    for model, side in TIMES:
+        config = ARCHITECTURES[model]["unet"]
+        told = {"text_embeds": torch.zeros(1, 1280, device="meta"), "time_ids": torch.zeros(1, 6, device="meta")}
+        with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            unet = diffusers.UNet2DConditionModel(**config)
+            text = torch.zeros(1, 77, config["cross_attention_dim"])
+            unet(torch.zeros(1, 4, side, side), torch.zeros(1), text, added_cond_kwargs=told)
+        counted[model, side] = counter.get_total_flops()
+    found = {key: round(count / counted["sd15", 64], 1) for key, count in counted.items()}
+    assert found == TIMES and round(counted["sd15", 64] / 2e12, 2) == 0.4
 
 
 @pytest.mark.parametrize("model", PUBLISHED)
@@ -314,10 +333,10 @@ def test_sdxl_that_edits_as_stable_diffusion_does(tiny_sources, exported, tmp_pa
 # ---- refiners ----
 
 
-@pytest.mark.parametrize("guidance, negative", [(5.0, "and on"), (1.0, None)])
-def test_a_refiner_repaints_as_diffusers_does(painter, reference, guidance, negative):
+@pytest.mark.parametrize("guidance, negative, engine", [(5.0, "and on", "openvino"), (1.0, None, "onnx")])
+def test_a_refiner_repaints_as_diffusers_does(painter, reference, guidance, negative, engine):
     asked = {"image": sketch(72, 56), "strength": 0.6, "num_inference_steps": 6, "guidance_scale": guidance}
-    pipe, theirs = painter("sdxl-refiner", "onnx"), reference("sdxl-refiner", XL_REPAINTS)
+    pipe, theirs = painter("sdxl-refiner", engine), reference("sdxl-refiner", XL_REPAINTS)
     assert both(pipe, theirs, negative=negative, ours=WIDE, **asked) < TOLERANCE
     with pytest.raises(BundleError, match="not text2image; give it a picture"):
         pipe.generate("the red one")

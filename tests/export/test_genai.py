@@ -1,4 +1,7 @@
-"""openvino-genai opens our bundles and paints what diffusers paints."""
+"""openvino-genai opens our bundles and paints what diffusers paints.
+
+It has no pipeline for PixArt-Sigma, Sana-Sprint or editing, and no TAESD.
+"""
 
 import numpy as np
 import pytest
@@ -56,6 +59,8 @@ def test_same_picture_as_diffusers(tiny_sources, exported):
 
 FAMILIES = {  # one step of LCM, which draws new noise between two; a square, as genai swaps the sides of SDXL's
     "sdxl": {},
+    "vega": {},
+    "bk-sdm": {},
     "lcm": {"num_inference_steps": 1},
     "sd3": {"width": SMALL, "height": SMALL},
     "flux": {"width": SMALL, "height": SMALL, "guidance_scale": 0.0, "max_sequence_length": 256},

@@ -34,13 +34,16 @@ from shelves import write_shelf
 from tiny_pipeline import FLAT, TEXT, UNET, VAE, write_tiny_pipeline
 from vectors import safetensors
 
-ALL = ("fp32", "fp16", "int8")
-CASES = [  # family, graph, format, kinds of weights: a UNet in each, and the other graphs in one
-    ("lcm", "unet", "openvino", ALL),
-    ("sd2", "unet", "onnx", ALL),
+CASES = [  # family, graph, format, kinds of weights: UNets in each for both formats, other graphs in one
+    ("lcm", "unet", "openvino", ("fp32", "int8")),
+    ("sd2", "unet", "onnx", ("fp32",)),
     ("sd2", "text_encoder", "onnx", ("int8",)),
     ("lcm", "vae_encoder", "openvino", ("int8",)),
     ("sdxs", "vae_decoder", "openvino", ("fp16",)),
+    ("sdxl", "text_encoder_2", "openvino", ("fp16",)),
+    ("sdxl", "unet", "onnx", ("int8",)),
+    ("ssd-1b", "unet", "openvino", ("fp16",)),
+    ("bk-sdm", "unet", "onnx", ("fp16",)),
 ]
 
 
@@ -51,7 +54,7 @@ def folders(tmp_path_factory):
     rng = torch.Generator().manual_seed(3)
     for family in sorted({case[0] for case in CASES}):
         write_tiny_pipeline(root / family, family, seed=3)
-        for file in weights_in(root / family).values():
+        for file in sorted((root / family).glob("*/*.safetensors")):
             values = {
                 name: each + 0.05 * torch.randn(each.shape, generator=rng) for name, each in load_file(file).items()
             }
@@ -89,7 +92,7 @@ def test_poured_is_exported_to_the_byte(proving, folders, tmp_path, family, grap
     model = open_source(folders / family)
     part = next(part for part in model.family.parts if graph in part.graphs)
     modules = moved(load(model, part)), load(model, part)
-    specs = [proving.specified(graph, part, model.configs, module) for module in modules]
+    specs = [proving.specified(graph, part, model.configs, module, model.family) for module in modules]
     traced = [TRACE[form](spec) for spec in specs]
     if family == "sd2":
         checkpoint = in_one_file(model.path, tmp_path / "single.safetensors")
@@ -99,7 +102,7 @@ def test_poured_is_exported_to_the_byte(proving, folders, tmp_path, family, grap
         }[part.folder]
         stored = Named(checkpoint, rules, prefix)
     else:
-        stored = Named(Checkpoint([weights_in(model.path)[part.folder]]))
+        stored = Named(Checkpoint([model.path / part.folder / f"{STEMS[part.library]}.safetensors"]))
     for weights in every:
         out = tmp_path / weights
         out.mkdir()

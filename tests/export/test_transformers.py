@@ -1,5 +1,7 @@
 """Transformers on the loop of UNets: tiny folders, exported, paint what diffusers paints, on both engines."""
 
+import inspect
+
 import diffusers
 import numpy as np
 import pytest
@@ -155,7 +157,8 @@ def test_manifests_say_what_transformers_are(exported):
     assert (t5.masked, t5.lowered, t5.length, t5.prefix, t5.kept) == (True, True, 300, "", None)
     assert pixart.conditioning["text_mask"].mask and pixart.conditioning["text_mask"].encoders == ("text_encoder",)
     assert (pixart.defaults.sampler, pixart.defaults.steps, pixart.defaults.guidance) == ("dpmpp_2m", 20, 4.5)
-    assert gemma.prefix.startswith("Given a user prompt") and gemma.prefix.endswith("User Prompt: ")
+    asked = inspect.signature(diffusers.SanaSprintPipeline.__call__).parameters
+    assert gemma.prefix == "\n".join(asked["complex_human_instruction"].default)
     assert (gemma.bos_id, gemma.eos_id, gemma.kept, gemma.room) == (2, None, 300, 298)
     assert (sana.guidance, sana.denoiser.guidance_scale, sana.denoiser.time_scale) == ("embedded", 0.1, 0.001)
     assert (sana.defaults.sampler, sana.defaults.steps, sana.vae.kind) == ("lcm", 2, "plain")

@@ -13,6 +13,6 @@ from open_bundle import open_all
 
 if __name__ == "__main__":
     peer, root, *everything = sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]
-    failed = open_all(peer, root, bool(everything))
+    failed = open_all(peer, root)
     export_all(peer, root, bool(everything))
     sys.exit(failed)

@@ -1,10 +1,10 @@
 """Write tiny bundles and the pictures diffusers makes of their sources, for peer.py (needs the export extra).
 
-    python tests/peers/prepare.py FOLDER [--tested TESTED] [--all]
+    python tests/peers/prepare.py FOLDER [--tested TESTED]
 
 FOLDER/NAME/bundle is an export of FOLDER/NAME/source, request.json what is asked for, reference.npz has `latents`
 (1, C, h, w), or as a transformer takes them, and `picture` (H, W, 3). TESTED is the --basetemp of a run of the tests,
-which has made most bundles already. --all prepares more of them.
+which has made most bundles already.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from diffusers import DiffusionPipeline
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from open_bundle import paint
 
+import tiny_transformers
 from pleinair_export import export
 from tiny_pipeline import write_tiny_pipeline
 from tiny_transformers import write_tiny_transformer
@@ -35,8 +36,21 @@ CASES = {  # bundle -> what is asked for in another way; one step of LCM, which 
     "sdxl-fp32": {},
     "sd3-fp32": SMALL | {"guidance_scale": 1.0},  # with more, optimum-onnx gives its graph two timesteps
     "flux-fp32": SMALL | {"guidance_scale": 1.0, "max_sequence_length": 256},
+    "sana-fp32": {
+        "width": 32,
+        "height": 32,
+        "guidance_scale": 4.5,
+        "intermediate_timesteps": 1.3,
+        "use_resolution_binning": False,
+    },
+    "sdxs-fp32": {},
+    "ssd-1b-fp32": {},
+    "vega-fp32": {},
+    "bk-sdm-fp32": {},
+    "sd2-inpaint-fp32": {"strength": 1.0},
+    "sdxl-inpaint-fp32": {"strength": 1.0},
+    "sdxl-lcm-fp32": {"num_inference_steps": 1},
 }
-MORE = {"sdxl-inpaint-fp32": {"strength": 1.0}, "sdxl-lcm-fp32": {"num_inference_steps": 1}}
 
 
 def prepare(folder: Path, request: dict, tested: Path | None) -> None:
@@ -46,7 +60,7 @@ def prepare(folder: Path, request: dict, tested: Path | None) -> None:
         shutil.copytree(tested / "made" / "sources" / f"tiny-{family}", source)
         shutil.copytree(tested / "made" / "bundles" / folder.name, bundle)
     else:
-        write = write_tiny_transformer if family in ("sd3", "flux") else write_tiny_pipeline
+        write = write_tiny_transformer if family in tiny_transformers.FAMILIES else write_tiny_pipeline
         write(source, family)
         for progress in export(source, bundle, formats=("openvino", "onnx"), weights=weights):
             print(folder.name, progress.graph, progress.stage, flush=True)
@@ -77,9 +91,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tested", type=Path)
-    parser.add_argument("--all", action="store_true")
     arguments = parser.parse_args()
     for name, request in CASES.items():
         prepare(arguments.folder / name, USUAL | request, arguments.tested)
-    for name, request in MORE.items() if arguments.all else ():
-        prepare(arguments.folder / name, USUAL | request, None)

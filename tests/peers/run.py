@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("--environments", type=Path, help="folder that keeps the environments")
     parser.add_argument("--install", action="store_true", help="only make the environments")
     parser.add_argument("--tested", type=Path, help="folder of a run of the tests, which has the bundles")
-    parser.add_argument("--all", action="store_true", help="more bundles, and more that the peers export")
+    parser.add_argument("--all", action="store_true", help="more that the peers export")
     arguments = parser.parse_args()
     if arguments.install and not arguments.environments:
         parser.error("--install makes what is to be kept; name a folder with --environments")
@@ -76,7 +76,7 @@ def main() -> int:
             for python in pythons.values():
                 python.result()
             return 0
-        if timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles, *tested, *everything]):
+        if timed("export tiny bundles", [sys.executable, HERE / "prepare.py", bundles, *tested]):
             return 1
         running = [pool.submit(worked, peer, pythons[peer].result(), bundles, everything) for peer in peers]
         failed += sum(each.result() for each in running)

@@ -94,11 +94,11 @@ def judged(
     forms = FORMATS if format is None else (one_of("format", format, FORMATS),)
     by_form, warnings = find_graphs(root, other, family, forms)
     model = described(root, index, family, outlines(by_form), other)
-    graphs, different = together({form: infos(root, model, form, each) for form, each in by_form.items()})
+    tokens, new = tokenizers(root, model)
+    graphs, different = together({form: infos(root, model, form, each, tokens) for form, each in by_form.items()})
     warnings += tuple(DIFFERENT.format(form=form) for form in different)
     scheduler, walked, guess = scheduler_of(root, index, family, sampler)
     warnings += (guess,) if guess else ()
-    tokens, new = tokenizers(root, model)
     new |= {WALKED: as_json(walked)} if scheduler == WALKED else {}
     files = graph_files(by_form, graphs) | small_files(root, model, scheduler, other is not None)
     files = {name: path for name, path in files.items() if name not in new}
@@ -136,10 +136,12 @@ def outlines(found: Mapping[str, FoundGraphs]) -> dict[str, Any]:
     return {name: graph.outline for name, graph in next(iter(found.values())).items()}
 
 
-def infos(root: Path, model: Described, form: str, graphs: FoundGraphs) -> dict[str, GraphInfo]:
+def infos(
+    root: Path, model: Described, form: str, graphs: FoundGraphs, tokens: Mapping[str, Tokens]
+) -> dict[str, GraphInfo]:
     """The graphs of one format as the manifest has them."""
     return {
-        name: graph_info(root / name, form, graph, *wanted(model, name, graph.outline))
+        name: graph_info(root / name, form, graph, *wanted(model, name, graph.outline, tokens))
         for name, graph in graphs.items()
     }
 

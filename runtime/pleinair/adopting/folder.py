@@ -43,7 +43,7 @@ def check_folder(root: Path, vae: Path | None, force: bool) -> None:
     elif not has(root, INDEX) and (root / DECODER).is_dir() and not any((root / name).is_dir() for name in DENOISERS):
         raise BundleError(
             f"'{shown_path(root)}' holds a VAE and no model; adopt the model that it is for, with: {COMMAND} MODEL"
-            f" --vae '{shown_path(root)}'"
+            f" --vae {quoted(root)}"
         )
 
 

@@ -1,6 +1,7 @@
 """A tokenizer's folder: its special tokens, and its tokenizer.json, which is made anew for CLIP where it is missing."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,8 @@ from pleinair.errors import BundleError
 from pleinair.sources.describing import Tokens
 from pleinair.sources.families import Component
 from pleinair.system.files import parse_json, read_file
-from pleinair.text.tokenizer import LARGEST, MOST_TOKENS, WORDS, read_tokenizer
+from pleinair.text.tokenizer import LARGEST, MOST_TOKENS, WORDS, read_tokenizer, token_ids
 
-WHOLE_WORDS = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}  # CLIP's
-PIECES = {"eos_token": "</s>", "pad_token": "<pad>"}  # T5's
 MOST_MERGES = 49152 - 256 - 2  # of CLIP's own list, whose file goes on
 FILES = ("vocab.json", "merges.txt")
 
@@ -28,10 +27,10 @@ def tokenizer_of(root: Path, part: Component, length: int) -> tuple[Tokens, byte
     """
     folder = part.tokenizer
     file = f"{folder}/tokenizer.json"
-    present, names = has(root, file), special_tokens(root, folder, PIECES if part.pieces else WHOLE_WORDS)
+    present, names = has(root, file), special_tokens(root, folder, part.special)
     if not present and part.pieces:
         raise BundleError(
-            f"'{shown_path(root / folder)}' has no tokenizer.json; open it with transformers (T5TokenizerFast), and"
+            f"'{shown_path(root / folder)}' has no tokenizer.json; open it with transformers (AutoTokenizer), and"
             " save it there again"
         )
     content = read_file(inside(root, file), LARGEST, BundleError, AGAIN) if present else rebuilt(root, folder, names)
@@ -42,7 +41,10 @@ def tokenizer_of(root: Path, part: Component, length: int) -> tuple[Tokens, byte
         raise BundleError(
             f"the tokenizer '{shown_path(root / folder)}' lacks its token '{one_line(unknown, 40)}'; {AGAIN}"
         )
-    tokens = Tokens(length, ids.get("bos_token"), ids["eos_token"], ids["pad_token"])
+    tokens = Tokens(length, ids.get("bos_token"), ids.get("eos_token"), ids["pad_token"])
+    if part.instruction:
+        more = len(token_ids(tokenizer, part.instruction)) - 1  # the last would be one with what follows
+        tokens = replace(tokens, length=length + more, prefix=part.instruction, kept=length)
     return tokens, None if present else content
 
 

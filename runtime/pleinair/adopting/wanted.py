@@ -7,7 +7,7 @@ from pleinair.adopting.ports import Ports
 from pleinair.bundle.manifest import MASK, Port
 from pleinair.bundle.ports import ANSWERS
 from pleinair.sources.configs import text_length
-from pleinair.sources.describing import Described, pooled_width, read_output
+from pleinair.sources.describing import Described, Tokens, pooled_width, read_output
 from pleinair.sources.families import Component
 from pleinair.sources.transformers import TRANSFORMERS, tokens_read
 from pleinair.sources.unets import unet_ports
@@ -19,11 +19,11 @@ MADE, PARAMETERS = "out_sample", "latent_parameters"  # outputs that tools call 
 WantedPorts = tuple[Ports, Ports]  # inputs, outputs
 
 
-def text_encoder(model: Described, graph: str, outline: Outline) -> WantedPorts:
+def text_encoder(model: Described, graph: str, outline: Outline, tokens: Mapping[str, Tokens]) -> WantedPorts:
     """Token ids in; the states that the denoiser reads out, and all others there are, for clip skip."""
     part = next(part for part in model.family.readers if graph in part.graphs)
     config = model.configs[part.folder]
-    length = tokens_of(model, part)
+    length = tokens[part.tokenizer].length
     states = Port("float32", ("batch", length, config.get(part.width_key, 512)))
     there = [name for port in outline.outputs for name in port.names if name == LAST or name.startswith(HIDDEN)]
     outputs = {name: states for name in (*there, read_output(model, part.folder))}
@@ -34,7 +34,7 @@ def text_encoder(model: Described, graph: str, outline: Outline) -> WantedPorts:
 
 
 def tokens_of(model: Described, part: Component) -> int:
-    """How many tokens a text encoder reads at once."""
+    """How many tokens of a text an encoder reads at once."""
     return tokens_read(part, model.network) or text_length(model.configs[part.folder])
 
 
@@ -69,9 +69,9 @@ OTHERS: Mapping[
 }
 
 
-def wanted(model: Described, graph: str, outline: Outline) -> WantedPorts:
-    """The ports of a graph of the model."""
-    return OTHERS.get(graph, text_encoder)(model, graph, outline)
+def wanted(model: Described, graph: str, outline: Outline, tokens: Mapping[str, Tokens]) -> WantedPorts:
+    """The ports of a graph of the model, with what is known of its `tokens` by tokenizer folder."""
+    return OTHERS[graph](model, graph, outline) if graph in OTHERS else text_encoder(model, graph, outline, tokens)
 
 
 def called(outline: Outline, usual: str) -> str:

@@ -18,6 +18,7 @@ from pleinair.checks import one_line, quoted
 from pleinair.engines.engine import usual_format
 from pleinair.errors import PleinairError, RequestError
 from pleinair.pouring.checkpoints import Checkpoint
+from pleinair.pouring.on_disk import OnDisk
 from pleinair.pouring.pour import PourProgress, looking, pour
 from pleinair.sources.folder import LARGEST_TOKENIZER, STEMS, known_family, read_index
 from pleinair.sources.hub_cache import snapshot_of, usual_name
@@ -198,11 +199,11 @@ def pieces(file: Path, is_weights: bool) -> Iterator[bytes]:
         yield from spread(raw.reshape(-1))
 
 
-def spread(numbers: np.ndarray) -> Iterator[bytes]:
+def spread(numbers: OnDisk) -> Iterator[bytes]:
     """Pieces of a tensor from its first number to its last, at least one for every so many bytes."""
     count = FEWEST + numbers.nbytes // APART
     for start in np.linspace(0, max(0, numbers.size - PIECE), count).astype(int):
-        yield numbers[start : start + PIECE].tobytes()
+        yield np.asarray(numbers[start : start + PIECE]).tobytes()
 
 
 def digest(pieces: Iterable[bytes]) -> str:

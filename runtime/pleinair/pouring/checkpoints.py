@@ -1,9 +1,8 @@
-"""The tensors of safetensors files and of torch's pickles, read where they lie on the disk."""
+"""The tensors of safetensors files and of torch's pickles, which stay on the disk until rows of them are asked for."""
 
-import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from itertools import repeat
+from itertools import pairwise, repeat
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,20 +11,19 @@ import numpy as np
 
 from pleinair.checks import one_line, shown_path, shown_value
 from pleinair.errors import ExportError
+from pleinair.pouring.on_disk import FileInUse, OnDisk, Shape, read, row_strides
 from pleinair.pouring.scales import LAYOUT, LAYOUTS, check_layouts, scales_in, spread
 from pleinair.sources.pickled import is_pickle
 from pleinair.sources.torch_files import Tensor, read_torch_file
-from pleinair.sources.weight_files import DOWNLOAD, read_header, read_metadata
+from pleinair.sources.weight_files import DOWNLOAD, check_mistaken, read_header
 
-Shape = tuple[int, ...]
-
-STORED: dict[str, type] = {  # what safetensors calls a kind of number -> what its bytes are read as
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": np.uint16,
-    "F8_E4M3": np.uint8,
-    "F8_E5M2": np.uint8,
+STORED: dict[str, np.dtype] = {  # what safetensors calls a kind of number -> what its bytes are read as
+    "F64": np.dtype(np.float64),
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(np.uint16),
+    "F8_E4M3": np.dtype(np.uint8),
+    "F8_E5M2": np.dtype(np.uint8),
 }
 NARROW = ("F8_E4M3", "F8_E5M2")  # of so few digits that a picture shows it
 MOST_AXES = 8
@@ -38,11 +36,12 @@ class Stored(NamedTuple):
     """A tensor as a file has it: its kind, and its bytes in their shape."""
 
     kind: str
-    raw: np.ndarray
+    raw: np.ndarray | OnDisk
 
 
-def widened(kind: str, raw: np.ndarray) -> np.ndarray:
+def widened(kind: str, raw: np.ndarray | OnDisk) -> np.ndarray:
     """Numbers of a kind as float16, where they are that, else as float32."""
+    raw = np.asarray(raw)
     if kind == "BF16":
         return (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
     if kind == "F8_E5M2":  # the upper half of a float16
@@ -63,7 +62,7 @@ def eighths() -> np.ndarray:
 
 
 class Checkpoint(Mapping[str, Stored]):
-    """The tensors of one file of weights or of all shards; pages that were read count as memory until `release`.
+    """The tensors of one file of weights or of all shards, which stay open.
 
     A name begins with the prefix of its file. `shapes` are those of the tensors whose numbers can be weights, `others`
     the names of all others, `kinds` what safetensors calls the numbers of both; `pickles` are the files that are some,
@@ -77,8 +76,7 @@ class Checkpoint(Mapping[str, Stored]):
         self.kinds: dict[str, str] = {}
         self.others: set[str] = set()
         self.pickles: dict[str, tuple[str, ...]] = {}
-        self._files: list[mmap.mmap] = []
-        self._places: dict[str, tuple[mmap.mmap, Tensor]] = {}
+        self._places: dict[str, tuple[FileInUse, Tensor]] = {}
         self._scales: dict[str, str] = {}
         for file, prefix in zip(files, prefixes, strict=False):
             self._add(file, prefix)
@@ -93,15 +91,13 @@ class Checkpoint(Mapping[str, Stored]):
                 " be poured; choose the file of a model"
             )
         try:
-            with file.open("rb") as stream:
-                pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
+            stream = FileInUse(file)
+        except OSError as error:
             where = shown_path(file)
             raise ExportError(f"cannot read '{where}' ({one_line(error, 80)}); check the file") from None
-        self._files.append(pages)
         for own, tensor in tensors.items():
             name = prefix + own
-            self.kinds[name], self._places[name] = tensor.kind, (pages, tensor)
+            self.kinds[name], self._places[name] = tensor.kind, (stream, tensor)
             if tensor.kind in STORED and prod(tensor.shape) and tensor.shape:
                 self.shapes[name] = tensor.shape
             else:
@@ -114,15 +110,18 @@ class Checkpoint(Mapping[str, Stored]):
 
     def _listed(self, file: Path) -> dict[str, Tensor]:
         """Those of a safetensors file."""
-        header, size, data = read_header(file)
-        self.metadata |= read_metadata(file)
+        tensors, said, data, size = read_header(file)
+        self.metadata |= said
         where = shown_path(file)
-        ends = [check_entry(where, name, entry) for name, entry in header.items()]
-        if not ends or max(ends) != data:
+        places = sorted(check_entry(where, name, entry) for name, entry in tensors.items())
+        if not places or max(last for _, last in places) != data:
+            check_mistaken(file)
             raise ExportError(f"'{where}' is damaged or cut short ({size} bytes); {DOWNLOAD}")
+        if any(first < last for (_, last), (first, _) in pairwise(places)):
+            raise ExportError(f"'{where}' has weights that lie on each other; {DOWNLOAD}")
         return {
             name: Tensor(entry["dtype"], tuple(entry["shape"]), size - data + entry["data_offsets"][0])
-            for name, entry in header.items()
+            for name, entry in tensors.items()
         }
 
     def _find_scales(self, where: str) -> None:
@@ -136,7 +135,9 @@ class Checkpoint(Mapping[str, Stored]):
         if name not in self._scales:
             return stored
         scale = widened(*self.stored(self._scales[name])).astype(np.float32)
-        return Stored("F32", widened(*stored) * spread(scale, stored.raw.shape))
+        product = widened(*stored).astype(np.float32, copy=False)  # of numbers that were just read
+        product *= spread(scale, stored.raw.shape)
+        return Stored("F32", product)
 
     @property
     def scaled(self) -> bool:
@@ -145,19 +146,14 @@ class Checkpoint(Mapping[str, Stored]):
 
     def stored(self, name: str) -> Stored:
         """A tensor as the file has it, without its scale."""
-        pages, (kind, shape, start, strides) = self._places[name]
-        return Stored(kind, np.ndarray(shape, STORED[kind], pages, start, strides))
+        file, (kind, shape, start, strides) = self._places[name]
+        plain = strides in (None, row_strides(shape, STORED[kind].itemsize))
+        return Stored(kind, OnDisk(file, STORED[kind], shape, start, None if plain else strides))
 
     def content(self, name: str) -> bytes:
         """The first bytes of a tensor of single bytes."""
-        pages, tensor = self._places[name]
-        return pages[tensor.start : tensor.start + min(prod(tensor.shape), LONGEST)]
-
-    def release(self) -> None:
-        """Let the pages go that were read so far."""
-        if hasattr(mmap, "MADV_DONTNEED"):
-            for pages in self._files:
-                pages.madvise(mmap.MADV_DONTNEED)
+        file, tensor = self._places[name]
+        return read(file, tensor.start, min(prod(tensor.shape), LONGEST)).tobytes()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
@@ -166,16 +162,16 @@ class Checkpoint(Mapping[str, Stored]):
         return len(self.shapes)
 
 
-def check_entry(where: str, name: str, entry: Any) -> int:
-    """Where the bytes of a header's entry end, behind the header; ExportError where they cannot be so."""
+def check_entry(where: str, name: str, entry: Any) -> tuple[int, int]:
+    """Where the bytes of a header's entry begin and end, behind the header; ExportError where they cannot be so."""
     try:
         kind, shape, (first, last) = entry["dtype"], entry["shape"], entry["data_offsets"]
         counts = all(type(side) is int and 0 <= side <= LONGEST_SIDE for side in shape) and len(shape) <= MOST_AXES
         fits = type(first) is int and type(last) is int and 0 <= first <= last and counts
         if fits and kind in STORED:
-            fits = last - first == prod(shape) * np.dtype(STORED[kind]).itemsize
+            fits = last - first == prod(shape) * STORED[kind].itemsize
     except (TypeError, KeyError, ValueError):
         fits = False
     if not fits:
         raise ExportError(f"'{where}' has an impossible {shown_value(name)} in its header; {DOWNLOAD}")
-    return last
+    return first, last

@@ -124,7 +124,7 @@ def xl(name: str, *marks: Mark, model: str = "sdxl", pipeline: str = XL_PIPELINE
 KINDS = (  # the first whose marks are all seen: what is more particular stands before what it could be taken for
     *(FileKind("an adapter (LoRA), not a model", (Mark(name), PAINTS_NOT), remedy=OF_MODEL) for name in ADAPTERS),
     *(
-        FileKind("a ControlNet, which is not supported", (Mark(name),), remedy=OF_MODEL)
+        FileKind("a ControlNet", (Mark(name),), remedy=OF_MODEL)
         for name in ("control_model.*", "controlnet_cond_embedding.*")
     ),
     *(
@@ -135,7 +135,7 @@ KINDS = (  # the first whose marks are all seen: what is more particular stands 
     FileKind("Stable Diffusion 3", (Mark("*pos_embed.proj.weight"), Mark("*.attn.add_k_proj.weight")), remedy=FOLDER),
     FileKind("Stable Video Diffusion", (Mark("*.time_stack.*"),), remedy=OTHER),
     FileKind("a motion module (AnimateDiff)", (Mark("*motion_modules.*"),), remedy=OF_MODEL),
-    FileKind("an IP-Adapter, which is not supported", (Mark("*ip_adapter.*"),), remedy=OF_MODEL),
+    FileKind("an IP-Adapter", (Mark("*ip_adapter.*"),), remedy=OF_MODEL),
     FileKind("PixArt", (Mark("*adaln_single.linear.weight"),), remedy=FOLDER),
     FileKind("a textual inversion, not a model", (Mark("emb_params"),), remedy=AS_WORD),
     FileKind("a textual inversion, not a model", (Mark("clip_g"),), remedy=AS_WORD),

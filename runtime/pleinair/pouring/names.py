@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from pleinair.pouring.checkpoints import Checkpoint, Shape, Stored
 
 Pairs = tuple[tuple[str, str], ...]
@@ -93,7 +95,7 @@ class Taken:
         if self.third is not None:
             size = len(raw) // 3
             raw = raw[self.third * size : (self.third + 1) * size]
-        return Stored(stored.kind, raw.T if self.transposed else raw)
+        return Stored(stored.kind, np.asarray(raw).T if self.transposed else raw)
 
 
 Found = dict[str, Taken]

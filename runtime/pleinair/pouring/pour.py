@@ -5,7 +5,7 @@ import platform
 import shutil
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,8 @@ def looking() -> Iterator[None]:
         yield
     except (OSError, ValueError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or error
-        raise ResourceError(f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their permissions") from error
+        words = f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their names and permissions"
+        raise ResourceError(words) from error
 
 
 def graphs_for(found: Opened, formats: tuple[str, ...], weights: str) -> list[EmptyGraph]:
@@ -255,7 +256,7 @@ def origin(found: Opened, empty_graphs: list[EmptyGraph], weights: str) -> Origi
         source,
         pulled.revision if pulled else None,
         model.licence,
-        f"pleinair pour {quoted(source)} --format {form} --weights {weights}",
+        f"pleinair pour {quoted(PurePosixPath(source))} --format {form} --weights {weights}",
         made | tools,
         model.trigger,
     )

@@ -24,7 +24,6 @@ from pleinair.sources.families import CLIP_TEXT, PROJECTED_TEXT, UNET, VAE, Comp
 from pleinair.sources.folder import Source
 from pleinair.sources.schedulers import as_walked
 from pleinair.sources.settings import Settings, bundle_name
-from pleinair.sources.weight_files import COUNTED
 
 PARTS = {part.folder: part for part in (CLIP_TEXT, PROJECTED_TEXT, UNET)}
 PLACES: dict[str, tuple[tuple[str, Rules], ...]] = {  # component -> what its names begin with, and what renames them
@@ -131,7 +130,7 @@ def open_unet(file: Path) -> Named:
 def check_kinds(checkpoint: Checkpoint, shown: str) -> None:
     """Raise ExportError for weights in numbers that nothing here reads, such as packed ones."""
     weights = (name for name in checkpoint.others if name.endswith(".weight"))
-    unread = next((name for name in weights if checkpoint.kinds[name] not in (*STORED, *COUNTED)), None)
+    unread = next((name for name in weights if checkpoint.kinds[name] not in STORED), None)
     if unread:
         raise ExportError(
             f"'{shown}' has {one_line(unread, 80)} as {one_line(checkpoint.kinds[unread], 20)}, which cannot be poured;"

@@ -19,7 +19,7 @@ from pleinair.pouring.names import Named
 from pleinair.pouring.topologies import Hole, Topology, plain
 from pleinair.sources.families import Component
 
-RELEASE = 1 << 24  # bytes that are written before pages that were read are let go; int8 reads four times as much
+STEP = 1 << 24  # bytes that are written before whoever waits is told
 WEIGHT = ".weight"
 SUFFIXES = {"f16": "_fp16", "onnx_int8": "_int8"}  # of an ONNX initializer's name, by its form
 
@@ -52,15 +52,12 @@ def pour_graph(empty: EmptyGraph, weights: Named, folder: Path, written: dict[st
                 before = other.submit(put, piece)
                 size += len(piece)
                 since += len(piece)
-                if since >= RELEASE:
-                    before.result()
-                    weights.checkpoint.release()
+                if since >= STEP:
                     yield since
                     since = 0
             before.result()
         yield since
         written[f"{empty.graph}/{name}"] = FileInfo(size, digest.hexdigest())
-    weights.checkpoint.release()
 
 
 def written_and_hashed(stream: BinaryIO, digest: Any, piece: bytes | memoryview) -> None:
@@ -76,7 +73,7 @@ def pieces(empty: EmptyGraph, name: str, weights: Named) -> Iterator[memoryview]
             yield memoryview(part)
             continue
         stored = weights[plain(part.key)]
-        stored = stored._replace(raw=stored.raw.reshape(shapes[part.key]))
+        stored = stored._replace(raw=stored.raw.reshape(*shapes[part.key]))
         try:
             for piece in formed(stored, part.form, part.transposed):
                 yield memoryview(np.ascontiguousarray(piece)).cast("B")

@@ -115,6 +115,7 @@ ARCHITECTURES: dict[str, dict[str, Config]] = {  # model -> component folder -> 
     "sdxl": SDXL,
     "sdxl-inpaint": SDXL | {"unet": UNET_SDXL | {"in_channels": 9}},
     "sdxl-edit": SDXL | {"unet": UNET_SDXL | {"in_channels": 8}},
+    "sdxl-lcm": SDXL | {"unet": UNET_SDXL | {"time_cond_proj_dim": 256}},
     "sdxl-refiner": {"text_encoder_2": CLIP_BIG_G, "unet": UNET_SDXL_REFINER, "vae": VAE_SDXL},
     "ssd-1b": SDXL | {"unet": UNET_SSD_1B},
     "vega": SDXL | {"unet": UNET_VEGA},

@@ -2,12 +2,17 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from pleinair.sources import instructions
 
 PROJECTED = "CLIPTextModelWithProjection"
 T5_KIND, GEMMA_KIND = "T5EncoderModel", "Gemma2Model"
 DENOISERS = ("unet", "transformer")  # folders
+CLIP_TOKENS = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+T5_TOKENS = {"eos_token": "</s>", "pad_token": "<pad>"}
+GEMMA_TOKENS = {"bos_token": "<bos>", "pad_token": "<pad>"}
 
 
 @dataclass(frozen=True)
@@ -17,9 +22,10 @@ class Component:
     Text encoders have a `tokenizer`, which is a folder too, and the output that is `pooled` for the denoiser, if any.
     `lengths` are the numbers of tokens that one may read whose config does not say; it reads a text as a whole, and the
     rest is left out. What one that is `masked` reads is in lower case, and neither it nor the denoiser reads what fills
-    a text up. One that is `instructed` is told before each text what to make of it. Its config says at `width_key`
-    how many numbers it tells of a token, and at `pooled_key` how many it pools them into; `pieces` tells a tokenizer of
-    SentencePiece from one of byte pairs. A denoiser is `presumed` to predict this where no scheduler config says.
+    a text up. It is told an `instruction` before each text, if any. Its config says at `width_key` how many numbers it
+    tells of a token, and at `pooled_key` how many it pools them into. `special` are the tokens that
+    begin, end and fill a text unless its tokenizer's config names others; `pieces` tells a tokenizer of SentencePiece,
+    which is in its tokenizer.json alone. A denoiser is `presumed` to predict this where no scheduler config says.
     """
 
     folder: str
@@ -30,9 +36,10 @@ class Component:
     pooled: str | None = None
     lengths: tuple[int, ...] = ()
     masked: bool = False
-    instructed: bool = False
+    instruction: str = ""
     width_key: str = "hidden_size"
     pooled_key: str = "hidden_size"
+    special: Mapping[str, str] = field(default_factory=CLIP_TOKENS.copy)
     pieces: bool = False
     presumed: str | None = None
 
@@ -97,6 +104,7 @@ T5 = Component(
     {"text_encoder": "t5_encoder"},
     "tokenizer",
     width_key="d_model",
+    special=T5_TOKENS,
     pieces=True,
 )
 T5_SECOND = replace(
@@ -114,7 +122,9 @@ GEMMA = Component(
     "tokenizer",
     lengths=(300,),
     masked=True,
-    instructed=True,
+    instruction=instructions.SANA,
+    special=GEMMA_TOKENS,
+    pieces=True,
 )
 UNET = Component("unet", "diffusers", "UNet2DConditionModel", {"unet": "unet"}, presumed="epsilon")
 VAE = Component("vae", "diffusers", "AutoencoderKL", {"vae_encoder": "vae_encoder", "vae_decoder": "vae_decoder"})

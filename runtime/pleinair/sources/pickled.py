@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pleinair.checks import one_line
 from pleinair.errors import ExportError
+from pleinair.sources.mistaken import mistaken_for_weights
 
 SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
 ALLOW = "--allow-pickle"
@@ -13,8 +14,13 @@ ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 
 
 def is_pickle(file: Path) -> bool:
-    """Whether a file is what torch.save writes, by its first bytes; one that begins otherwise, by its suffix."""
+    """Whether a file is what torch.save writes, by its first bytes; one that begins otherwise, by its suffix.
+
+    An archive of other things, and a graph's weights, are told by their names.
+    """
     first = b""
+    if mistaken_for_weights(file.name):
+        return False
     if file.is_file():  # opening a pipe waits for somebody to write into it
         with contextlib.suppress(OSError), file.open("rb") as stream:
             first = stream.read(9)

@@ -20,6 +20,7 @@ from pleinair.system.pickles import Pickled, read_pickle
 
 LARGEST, LIST = 1 << 26, 1 << 22  # bytes of a pickle, and of an archive's list of some 50 000 members, that are read
 MAGIC, LITTLE = 0x1950A86A20F9469CFC6C, "little_endian"
+GAPS = 1 << 28  # bytes between the numbers of a tensor, which are read with them
 LOCAL = 30  # bytes of the header of an archive's member, with the lengths of what follows at 26 and 28
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1,
          "U8": 1, "BOOL": 1}  # fmt: skip
@@ -158,5 +159,7 @@ def placed(name: str, view: View, storages: Mapping[str, Storage]) -> Tensor:
     last = view.offset + sum((side - 1) * stride for side, stride in zip(view.shape, view.strides, strict=True))
     if count and max(last + 1, count) * size > storage.size:
         raise ValueError(f"its '{one_line(name, 60)}' is not all there")
+    if (last + 1 - view.offset - count) * size > GAPS:
+        raise ValueError(f"its '{one_line(name, 60)}' lies scattered in it")
     strides = tuple(stride * size for stride in view.strides)
     return Tensor(view.kind, view.shape, storage.start + view.offset * size, strides)

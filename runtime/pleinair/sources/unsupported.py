@@ -1,16 +1,18 @@
 """Models that are not bundles: those that can be poured, and what leads on from the others."""
 
 import os
+import re
 from pathlib import Path
 
 from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import located
 from pleinair.checks import one_line, quoted
 from pleinair.errors import BundleError
-from pleinair.sources.families import FAMILIES, SUPPORTED, as_plain
+from pleinair.sources.families import DENOISERS, FAMILIES, SUPPORTED, as_plain
 from pleinair.sources.graphs import foreign
 from pleinair.sources.hub_cache import snapshot_of
 from pleinair.sources.hub_ids import on_hub
+from pleinair.sources.mistaken import mistaken_for_weights
 from pleinair.sources.origins import read_origin
 from pleinair.system.files import CONFIG, read_json
 from pleinair.system.home import models_folder
@@ -19,6 +21,7 @@ SAFE = ".safetensors"
 PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 CHECKPOINTS = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
 EXPORT = "pleinair export FOLDER OUT"
+ADDRESS = re.compile("https?:/")  # also as a path, which has one stroke for several
 
 
 def source_of(model: str | Path) -> Path | None:
@@ -67,12 +70,12 @@ def _of_file(path: Path) -> str:
             f"'{path}' is a pickle and not yet a bundle; take the model's .safetensors file, or read its weights alone:"
             f" pleinair pour {quoted(path)} --allow-pickle"
         )
-    if path.suffix.lower() == ".gguf":
-        return f"'{path}' is a GGUF file, which is not supported; take the model's diffusers folder, then: {EXPORT}"
     if path.suffix.lower() in PICTURES:
         return (
             f"'{path}' is a picture, and a model is a folder; to see how it was made: pleinair metadata {quoted(path)}"
         )
+    if found := mistaken_for_weights(path.name):
+        return f"'{path}' is {found.what}; {found.remedy}"
     return f"'{path}' is a file, and a model is a folder; give a bundle, or make one with: {EXPORT}"
 
 
@@ -87,6 +90,8 @@ def _of_folder(path: Path) -> str | None:
         )
     if (path / "model_index.json").is_file():
         return _of_diffusers(path)
+    if any((path / each / "config.json").is_file() for each in DENOISERS):
+        return f"'{path}' has no model_index.json, which says what model it is; download it with all its small files"
     files = checkpoints(path)
     if len(files) > 1:
         return (
@@ -124,6 +129,8 @@ def pulled_as(model: str | Path) -> str | None:
 
 def _of_name(model: str) -> str | None:
     named = on_hub(model)
+    if named is None and ADDRESS.match(model):
+        return f"'{model}' is an address; download the file with a browser, then give --model its path"
     if named is None:
         return None
     return f"no model folder '{model}'; if it is a name on the Hugging Face hub, fetch it with: {named.command}"

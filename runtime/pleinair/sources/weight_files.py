@@ -6,10 +6,11 @@ import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pleinair.checks import one_line, shown_path, shown_value, wholes
 from pleinair.errors import ExportError
+from pleinair.sources.mistaken import HEAD, mistaken_for_weights
 from pleinair.sources.pickled import is_pickle, pickle_refused
 from pleinair.system.files import read_json
 
@@ -20,6 +21,15 @@ SAFE, PICKLED = "safetensors", "bin"  # suffixes
 STEMS_PICKLED = {"model": "pytorch_model"}  # stem of safetensors -> that of pickles, where it is another
 VARIANT = r"(?:\.([A-Za-z]\w*))?"
 HEADER, INDEX = 1 << 24, 1 << 24  # bytes: the largest header, and index of shards
+
+
+class Header(NamedTuple):
+    """What a safetensors file begins with: tensors by name, what it says of itself; bytes behind that, and of all."""
+
+    tensors: dict[str, dict[str, Any]]
+    metadata: dict[str, str]
+    data: int
+    size: int
 
 
 def check_weights(folder: Path, stem: str, pickles: bool = False) -> tuple[str | None, int]:
@@ -80,7 +90,7 @@ def first_of(there: Mapping[str | None, str], order: Sequence[str | None]) -> st
 def stored_kind(folder: Path, stem: str) -> str:
     """What safetensors calls the numbers that a component's weights are; "F32" where there are several kinds."""
     _, files = weight_files(folder, stem)
-    kinds = {str(entry.get("dtype")) for file in files for entry in read_header(file)[0].values()} - set(COUNTED)
+    kinds = {str(entry.get("dtype")) for file in files for entry in read_header(file).tensors.values()} - set(COUNTED)
     return kinds.pop() if len(kinds) == 1 else "F32"
 
 
@@ -103,11 +113,11 @@ def count_parameters(file: Path) -> int:
         from pleinair.sources.torch_files import read_torch_file  # whose imports nothing else needs
 
         return sum(math.prod(tensor.shape) for tensor in read_torch_file(file).tensors.values())
-    header, size, data = read_header(file)
+    tensors, _, data, size = read_header(file)
     where = shown_path(file)
     try:
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=-1)
-        shapes = [entry["shape"] for entry in header.values()]
+        end = max((entry["data_offsets"][1] for entry in tensors.values()), default=-1)
+        shapes = [entry["shape"] for entry in tensors.values()]
         count = sum(math.prod(shape) for shape in shapes if len(shape) < 9 and wholes(shape, size))
     except (KeyError, TypeError, IndexError):
         raise ExportError(f"'{where}' is not a safetensors file (what it lists has no shapes); {DOWNLOAD}") from None
@@ -116,30 +126,21 @@ def count_parameters(file: Path) -> int:
     return count
 
 
-def read_header(file: Path) -> tuple[dict[str, dict[str, Any]], int, int]:
-    """(tensors, bytes of the file, bytes behind the header) of a safetensors file; raises ExportError."""
-    header, size, data = whole_header(file)
-    header.pop("__metadata__", None)
-    return header, size, data
-
-
-def read_metadata(file: Path) -> dict[str, str]:
-    """What a safetensors file says of itself; raises ExportError as `read_header` does."""
-    said = whole_header(file)[0].get("__metadata__")
-    return {key: text for key, text in said.items() if isinstance(text, str)} if isinstance(said, dict) else {}
-
-
-def whole_header(file: Path) -> tuple[dict[str, Any], int, int]:
+def read_header(file: Path) -> Header:
+    """The header of a safetensors file, read once; raises ExportError for a file of another kind, or a damaged one."""
     where = shown_path(file)
     try:
         facts = file.stat()
         if not stat.S_ISREG(facts.st_mode):
             raise ExportError(f"'{where}' is not an ordinary file; {DOWNLOAD}")
         with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
+            head = stream.read(HEAD)
+            stream.seek(8)
+            length = int.from_bytes(head[:8], "little")
             if not length <= min(HEADER, facts.st_size - 8):
+                check_mistaken(file, head)
                 raise ExportError(f"'{where}' is damaged or cut short ({facts.st_size} bytes); {DOWNLOAD}")
-            header = json.loads(stream.read(length))
+            header = json.loads(stream.read(length), object_pairs_hook=unrepeated)
     except FileNotFoundError:
         raise ExportError(f"'{where}' is missing; {DOWNLOAD}") from None
     except OSError as error:
@@ -147,5 +148,22 @@ def whole_header(file: Path) -> tuple[dict[str, Any], int, int]:
     except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict):
+        check_mistaken(file, head)
         raise ExportError(f"'{where}' is not a safetensors file (it does not begin with a list of weights); {DOWNLOAD}")
-    return header, facts.st_size, facts.st_size - 8 - length
+    said = header.pop("__metadata__", None)
+    said = {key: text for key, text in said.items() if isinstance(text, str)} if isinstance(said, dict) else {}
+    return Header(header, said, facts.st_size - 8 - length, facts.st_size)
+
+
+def check_mistaken(file: Path, head: bytes = b"") -> None:
+    """Raise ExportError for a file that is of another kind by its name, or by its `head`."""
+    if found := mistaken_for_weights(file.name, head):
+        raise ExportError(f"'{shown_path(file)}' is {found.what}; {found.remedy}")
+
+
+def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ValueError for one that names a thing twice, of which nobody can say which is meant."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("named twice")
+    return made

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 from foreign import as_optimum, edit_json
@@ -91,7 +92,7 @@ def test_safetensors_that_pour_come_before_graphs_of_other_tools(hub, story, fac
 def test_pickles_are_fetched_and_poured_where_they_are_allowed(hub, story, run, refused, home):
     vae = "vae/diffusion_pytorch_model"
     story.files[f"{vae}.bin"] = torch_archive(
-        {name: each.raw for name, each in Checkpoint([SOURCE / f"{vae}.safetensors"]).items()}
+        {name: np.asarray(each.raw) for name, each in Checkpoint([SOURCE / f"{vae}.safetensors"]).items()}
     )
     del story.files[f"{vae}.safetensors"]
     assert "but a pickle" in refused(3, "pull", ID) and not hub.asked(".bin") and not home.exists()

@@ -13,33 +13,10 @@ from pleinair.pouring.opened import opened
 from pleinair.pouring.single_file import shapes_of
 from pleinair.pouring.told import PourSettings
 from pleinair.sources.describing import autoencoder, generation
+from single_files import NETWORK, TEXT, network
 from vectors import framed, safetensors
 
-NETWORK = "model.diffusion_model."
 SIZES = f"{NETWORK}label_emb.0.0.weight"
-TEXT = {"cond_stage_model.transformer.text_model.final_layer_norm.weight": (8,)}
-ATTENTION = "transformer_blocks.0.attn2.to_k.weight"
-
-
-def network(channels=4, text=None, layers=2, levels=4, middle=2, deep=False, told=False):
-    """The tensors of a UNet under its original names by which it is told apart, of no more numbers than that takes."""
-    shapes = {"input_blocks.0.0.weight": (1, channels, 3, 3), "output_blocks.0.0.in_layers.0.weight": (1,)}
-    block = 1
-    for level in range(levels):
-        for _ in range(layers):
-            shapes[f"input_blocks.{block}.0.in_layers.2.weight"] = (1, 1, 3, 3)
-            if text:
-                shapes[f"input_blocks.{block}.1.{ATTENTION}"] = (1, text)
-            block += 1
-        if level < levels - 1:
-            shapes[f"input_blocks.{block}.0.op.weight"] = (1, 1, 3, 3)
-            block += 1
-    shapes |= {name: (1,) for name in ("middle_block.0.in_layers.0.weight", "middle_block.1.proj_in.weight")[:middle]}
-    shapes |= {f"output_blocks.{n}.0.in_layers.0.weight": (1,) for n in range(6)}
-    shapes |= {"output_blocks.2.1.conv.weight": (1, 1, 3, 3)}
-    shapes |= {"output_blocks.3.1.transformer_blocks.1.norm1.weight": (1,)} if deep else {}
-    shapes |= {"time_embed.cond_proj.weight": (1, 256)} if told else {}
-    return {NETWORK + name: shape for name, shape in shapes.items()}
 
 
 def written(tmp_path, shapes, text):
@@ -139,8 +116,8 @@ NO_MODELS = {  # tensors, and what is said of them
     "textual inversion": ({"emb_params": (2, 768)}, "a textual inversion.*--embedding"),
     "ESRGAN": ({"conv_first.weight": (64, 3, 3, 3)}, "an upscaler.*pleinair export"),
     "CLIP": ({"text_model.encoder.layers.0.mlp.fc1.bias": (8,)}, "a text encoder alone"),
-    "ControlNet": ({"control_model.input_blocks.0.0.weight": (320, 4, 3, 3)}, "a ControlNet, which is not supported"),
-    "its own names": ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3)}, "a ControlNet, which is not sup"),
+    "ControlNet": ({"control_model.input_blocks.0.0.weight": (320, 4, 3, 3)}, "a ControlNet, which cannot be poured"),
+    "its own names": ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3)}, "a ControlNet, which can"),
     "VAE": ({"encoder.conv_in.weight": (128, 3, 3, 3)}, "give it with --vae"),
     "TAESD": ({"decoder.layers.0.weight": (64, 4, 3, 3)}, "give it with --vae"),
     "UNet": ({"down_blocks.0.resnets.0.conv1.weight": (320, 320, 3, 3)}, "a UNet alone.*--unet FILE"),

@@ -115,7 +115,9 @@ def test_a_variant_and_shards_are_the_same_weights(tmp_path):
     names, index = sorted(stored), {}
     for part, some in enumerate((names[::2], names[1::2])):
         shard = f"model-0000{part + 1}-of-00002.safetensors"
-        (folder / "text_encoder" / shard).write_bytes(safetensors({name: stored[name].raw for name in some}))
+        (folder / "text_encoder" / shard).write_bytes(
+            safetensors({name: np.asarray(stored[name].raw) for name in some})
+        )
         index |= dict.fromkeys(some, shard)
     text.with_suffix(".safetensors").unlink()
     text.with_suffix(".safetensors.index.json").write_text(json.dumps({"weight_map": index}))
@@ -133,7 +135,7 @@ def test_pickles_are_the_same_weights(tmp_path, weights):
         ("text_encoder", "model"),
     ):
         file = folder / part / f"{stem}.safetensors"
-        stored = {name: each.raw for name, each in Checkpoint([file]).items()}
+        stored = {name: np.asarray(each.raw) for name, each in Checkpoint([file]).items()}
         bins = file.with_name("pytorch_model.bin" if stem == "model" else f"{stem}.fp16.bin")
         bins.write_bytes(torch_archive(stored))
         file.unlink()
@@ -224,7 +226,30 @@ def test_bad_weights_are_one_line_and_nothing_on_the_disk(tmp_path, single, chan
     assert [each.name for each in tmp_path.iterdir()] == [file.name]
 
 
+def test_a_file_that_another_program_cuts_is_one_line(tmp_path, single):
+    """What was mapped would end the process with SIGBUS."""
+    file = single()
+    steps = pour(file, tmp_path / "out")
+    with pytest.raises(ExportError, match=r"became shorter while it was read; try again when no other program writes"):
+        for step in steps:
+            if not step.note:
+                os.truncate(file, 100_000)
+    assert [each.name for each in tmp_path.iterdir()] == [file.name]
+
+
 FILES = {
+    "named twice": (
+        lambda whole: framed(b'{"x": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}, "x": {}}', bytes(4)),
+        "not a safetensors file",
+    ),
+    "lying on each other": (
+        lambda whole: framed(
+            b'{"x": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]},'
+            b' "y": {"dtype": "U8", "shape": [2], "data_offsets": [2, 4]}}',
+            bytes(4),
+        ),
+        "has weights that lie on each other",
+    ),
     "cut short": (lambda whole: whole[:-100], "damaged or cut short"),
     "longer": (lambda whole: whole + b"x", "damaged or cut short"),
     "a header of 4 GB": (lambda whole: (1 << 32).to_bytes(8, "little") + whole[8:], "damaged or cut short"),

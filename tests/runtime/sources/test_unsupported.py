@@ -3,12 +3,13 @@
 import json
 import os
 import shlex
+from pathlib import Path
 
 import pytest
 
 import pleinair
 from bundles import light_copy
-from pleinair.checks import quoted
+from pleinair.checks import quoted, quoted_for, shell
 from pleinair.cli import app as cli
 from pleinair.sources.unsupported import refuse_model
 
@@ -46,7 +47,7 @@ CASES = {
     "of several": (lambda at: holding(at / "m", "b.safetensors", "a.safetensors"), "name one of them: --model "),
     "gguf": (lambda at: holding(at, "m.gguf") / "m.gguf", "GGUF"),
     "picture": (lambda at: holding(at, "a.PNG") / "a.PNG", "pleinair metadata"),
-    "another file": (lambda at: holding(at, "m.txt") / "m.txt", "a model is a folder"),
+    "another file": (lambda at: holding(at, "m.xyz") / "m.xyz", "a model is a folder"),
     "manifest": (lambda at: light_copy(at / "m") / "bundle.json", "give the folder"),
     "folder of a bundle": (lambda at: light_copy(at / "outer" / "m").parent, "outer/m"),
     "hub id": (lambda at: "org/some-model", "pleinair pull org/some-model"),
@@ -78,7 +79,26 @@ def test_a_command_to_type_runs_nothing_in_a_path(tmp_path):
             with pytest.raises(pleinair.BundleError) as caught:
                 refuse_model(path)
             assert shlex.split(str(caught.value).rpartition(": pleinair ")[2])[1:] == [str(path)]
-    assert quoted("a\nb") == '"a?b"'
+    assert quoted("a\nb") == '"a?b"' and quoted(Path("-x")) == "./-x" and quoted("-x") == "-x"
+
+
+@pytest.mark.parametrize(
+    "text, cmd, powershell",
+    [
+        ("C:\\a\\b-1.safetensors", *["C:\\a\\b-1.safetensors"] * 2),
+        ("C:\\a b", '"C:\\a b"', "'C:\\a b'"),
+        ("$(calc) `n", '"$(calc) `n"', "'$(calc) `n'"),
+        ("it's \u2019;calc", '"it\'s \u2019;calc"', "'it''s \u2019\u2019;calc'"),
+        ('a" & calc', '"a"" & calc"', "'a\" & calc'"),
+        ("a,@b", "a,@b", "'a,@b'"),
+        ("", '""', "''"),
+    ],
+)
+def test_a_command_to_type_runs_nothing_in_the_shells_of_windows_either(text, cmd, powershell):
+    """PowerShell looks into double quotes, and ends single ones at curly quotes too; cmd knows no single ones."""
+    assert (quoted_for("cmd", text), quoted_for("powershell", text)) == (cmd, powershell)
+    found = [shell("nt", each) for each in ({"PROMPT": "$P$G"}, {}, {"MSYSTEM": "MINGW64", "PROMPT": "x"})]
+    assert (*found, shell("posix", {"PROMPT": "x"})) == ("cmd", "powershell", "sh", "sh")
 
 
 def test_bundles_and_unknown_folders_pass(tmp_path):

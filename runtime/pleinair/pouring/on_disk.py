@@ -1,0 +1,96 @@
+"""Arrays whose numbers are still in a file, and are read when NumPy makes arrays of them.
+
+They are not mapped: where another program cuts a mapped file, reading it ends the process.
+"""
+
+import io
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pleinair.checks import one_line, shown_path
+from pleinair.errors import ExportError
+
+Shape = tuple[int, ...]
+
+
+class FileInUse(io.FileIO):
+    """A file that is open for as long as an array of its numbers may be made."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Numbers of a file from the byte `start` on; `strides` are bytes, None where rows follow each other.
+
+    Its rows, and its numbers in another shape, are on the disk too. Raises ExportError when an array is made of it
+    where the file has become shorter, or cannot be read.
+    """
+
+    file: FileInUse
+    dtype: np.dtype
+    shape: Shape
+    start: int
+    strides: Shape | None = None
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def ndim(self) -> int:
+        """Axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many numbers."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all numbers."""
+        return self.size * self.dtype.itemsize
+
+    def __getitem__(self, rows: slice) -> "OnDisk":
+        first, last, _ = rows.indices(len(self))
+        start = self.start + first * (self.strides or row_strides(self.shape, self.dtype.itemsize))[0]
+        return replace(self, shape=(max(0, last - first), *self.shape[1:]), start=start)
+
+    def reshape(self, *shape: int) -> "OnDisk | np.ndarray":
+        """The same numbers in another shape, of which one side may be -1; an array where rows are apart."""
+        if self.strides is not None:
+            return np.asarray(self).reshape(shape)
+        return replace(self, shape=tuple(self.size // -prod(shape) if side == -1 else side for side in shape))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        steps = self.strides or row_strides(self.shape, self.dtype.itemsize)
+        span = self.dtype.itemsize + sum((side - 1) * step for side, step in zip(self.shape, steps, strict=True))
+        content = read(self.file, self.start, span if self.size else 0)
+        made = np.ndarray(self.shape, self.dtype, content, strides=steps)
+        return made if dtype is None else made.astype(dtype, copy=False)
+
+
+def row_strides(shape: Shape, size: int) -> Shape:
+    """Strides of numbers of `size` bytes whose rows follow each other."""
+    return tuple(size * prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def read(file: FileInUse, start: int, count: int) -> np.ndarray:
+    """`count` bytes of a file; raises ExportError where they are not there any more."""
+    found, done = np.empty(count, np.uint8), 0
+    where = shown_path(Path(str(file.name)))
+    try:
+        file.seek(start)
+        while done < count and (more := file.readinto(memoryview(found)[done:])):
+            done += more
+    except OSError as error:
+        why = one_line(error.strerror, 80)
+        raise ExportError(f"cannot read '{where}' any more ({why}); check the disk, and try again") from None
+    if done < count:
+        raise ExportError(f"'{where}' became shorter while it was read; try again when no other program writes it")
+    return found
