@@ -10,31 +10,24 @@ from typing import Any
 
 import numpy as np
 
+from pleinair.denoising import Guides, guided, keeping, looked_at, prepare_denoiser
 from pleinair.engines.engine import Graph
 from pleinair.engines.failures import check_finite
 from pleinair.engines.graphs import Asking
 from pleinair.model import Loaded, Model
 from pleinair.network import guidance
-from pleinair.network.denoiser import answer, denoiser_inputs, known_feeds
-from pleinair.network.feeds import CHANNELS, Known, Told
-from pleinair.network.guidance import Guide, Guided
 from pleinair.pictures import start as starts
 from pleinair.pictures.decoding import Decoding
-from pleinair.pictures.seamless import wrapped
 from pleinair.pictures.vae import resized_latents, rough, to_pil
 from pleinair.request.canvas import ground_of
 from pleinair.request.options import ENLARGERS, Randomness, renewal
 from pleinair.request.planning import Pass, planned_passes, warnings
 from pleinair.request.request import Request
-from pleinair.results import Frame, Result, Timings
+from pleinair.results import Frame, Result, Stopwatches
 from pleinair.sampling.configured import make_solver
-from pleinair.sampling.coordinates import Denoise
 from pleinair.sampling.noise import NoiseSource, source, stacked
-from pleinair.sampling.path import Point
-from pleinair.sampling.predictions import prediction_type
 from pleinair.text.reader import Conditioning, PromptReader
-
-Guides = Callable[[int], Guide]  # step -> what the network is told at it
+from pleinair.text.warned import Warnings
 
 
 @dataclass(frozen=True)
@@ -62,11 +55,11 @@ class Painting:
         self.request = request
         self._refiner = loaded.refiners.open(request.refining.bundle) if request.refining else None
         self.passes = planned_passes(loaded.model.bundle, request, self._refiner and self._refiner.bundle)
-        self.timings = Timings()
+        self._watches = Stopwatches()
         self._loaded = loaded
         self._settings = settings
         self._manifest = loaded.model.bundle.manifest
-        self._said: list[str] = []  # warnings
+        self._warnings = Warnings()
         self._started = 0.0
         for folder in request.upscalers:
             loaded.upscalers.open(folder)
@@ -87,10 +80,8 @@ class Painting:
         """Paint; `sparing` does each stage for all batches, and then lets it leave memory."""
         self._started = perf_counter()
         request, loaded = self.request, self._loaded
-        self._said = [
-            *warnings(loaded.model.bundle, request, self.passes),
-            *loaded.upscalers.elsewhere(request.upscalers),
-        ]
+        self._warnings.say(*warnings(loaded.model.bundle, request, self.passes))
+        self._warnings.say(*loaded.upscalers.elsewhere(request.upscalers))
         guides = [guide or self._guide(each) for each in self.passes]
         batches = self._batches(
             noise_sources(request.random, request.seeds) if generators is None else generators, start
@@ -140,23 +131,19 @@ class Painting:
         request, model = self.request, self._model(stage)
         request.check()
         asking = partial(self.asking, model)
-        with self.timings.spent_on("load"):
+        with self._watches.load:
             reader = self._reader(model)
             reader.prepare(asking)
         scale = guidance.METHODS[model.bundle.manifest.guidance].scale(request.guidance)
-        with self.timings.spent_on("text"):
+        with self._watches.text:
             read = partial(reader.read, asking, request.prompt, request.negative, stage.whole)
             conditioning = read(contrast=scale > 1)
             if scale <= 1 and not isclose(sum(conditioning.weights), 1.0):
                 conditioning = read()  # AND weighs against it
             elif scale <= 1 and request.negative and not stage.refines:
-                self._say("the negative prompt has no effect without guidance; use --guidance above 1")
-        self._say(*conditioning.warnings)
+                self._warnings.say("the negative prompt has no effect without guidance; use --guidance above 1")
+        self._warnings.say(*conditioning.warnings)
         return conditioning.at
-
-    def _say(self, *warnings: str) -> None:
-        """Warn of something once, however many passes find it."""
-        self._said += [each for each in warnings if each not in self._said]
 
     def _reader(self, model: Model) -> PromptReader:
         how = {"clip_skip": self.request.clip_skip, "embeddings": self.request.embeddings}
@@ -179,9 +166,9 @@ class Painting:
         if batch.given is not None:
             return starts.Start(batch.given, stacked(batch.generators, batch.given.shape[1:]))
         request.check()
-        with self.timings.spent_on("load"):
+        with self._watches.load:
             self._encoder.prepare(*self._ground.picture.shape[1:3])
-        with self.timings.spent_on("encode"):
+        with self._watches.encode:
             return starts.start(
                 self._ground,
                 self._encoder,
@@ -204,55 +191,23 @@ class Painting:
         self, stage: Pass, guide: Guides, batch: Batch, start: starts.Start | None
     ) -> Generator[Frame, None, Batch]:
         """One way through the noise; returns the batch at its end."""
-        request, steps = self.request, stage.steps
-        denoise = self._guided(stage, guide, start)
-        with self.timings.spent_on("load"):
-            self._prepare_denoiser(stage, denoise, batch.x)
-        config = self._model(stage).bundle.scheduler_config
-        sample = make_solver(steps.sampler, config, **renewal(steps))
-        looked_at = going_on(denoise, stage.before) if stage.before else denoise
-        looked_at = wrapped(looked_at, request.tile) if request.tile else looked_at
+        request, model = self.request, self._model(stage)
+        denoise = guided(model, request, stage, guide, start)
+        with self._watches.load:
+            prepare_denoiser(model, stage, denoise, batch.x)
+        solver = make_solver(stage.steps.sampler, model.bundle.scheduler_config, **renewal(stage.steps))
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
-        levels = [a for a, _ in stage.path.strides[1:]] + [stage.until]  # where each step leads
+        states = solver(looked_at(denoise, stage, request.tile), batch.x, stage.path, draw, keeping(start, stage.until))
         x, mark = batch.x, perf_counter()
-        states = zip(levels, sample(looked_at, x, stage.path, draw), strict=True)
-        for done, (level, state) in enumerate(states, batch.steps + 1):
-            if start is not None:
-                state.x = start.blended(state.x, level and (state.at or level))
+        for done, state in enumerate(states, batch.steps + 1):
             check_finite(state.x, f"at step {done} of {self.steps}")
-            self.timings.steps.append(perf_counter() - mark)
+            self._watches.steps.append(perf_counter() - mark)
             show = partial(self._decoding.preview, state.x0)
             show_rough = partial(rough, state.x0, self._manifest.latents.rgb, self._manifest.vae.downsample)
             yield Frame(done, self.steps, batch.seeds, show, show_rough)
             request.check()
             x, mark = state.x, perf_counter()
-        return replace(batch, x=x, steps=batch.steps + len(levels))
-
-    def _guided(self, stage: Pass, guide: Guides, start: starts.Start | None) -> Guided:
-        """The network of a pass, made to listen to its text."""
-        request, model = self.request, self._model(stage)
-        manifest, part = model.bundle.manifest, model.bundle.manifest.denoiser
-        graph = model.graphs.open(part.graph)
-
-        def network(x: np.ndarray, point: Point, step: int, told: Told) -> np.ndarray:
-            request.check()
-            return answer(part, graph(**denoiser_inputs(part, x, point.t, told)), x)
-
-        known = Known(stage.width, stage.height, request.guidance.scale)
-        behind = {} if start is None or start.behind is None else {CHANNELS: start.behind}
-        info = manifest.graphs[part.graph]
-        more, negative = (known_feeds(part, info, replace(known, wanted=wanted)) | behind for wanted in (True, False))
-        told = guidance.with_feeds(guide, more, negative)
-        prediction = prediction_type(model.bundle.scheduler_config)
-        return Guided(network, told, request.guidance, prediction, stage.whole, manifest.guidance)
-
-    def _prepare_denoiser(self, stage: Pass, denoise: Guided, x: np.ndarray) -> None:
-        """Compile the denoiser for the shapes of a pass's first call."""
-        model = self._model(stage)
-        part, told = model.bundle.manifest.denoiser, denoise.calls(stage.before, len(x))[0]
-        rows = len(next(iter(told.values())))
-        given = denoiser_inputs(part, np.empty((rows, *x.shape[1:]), np.float32), 0.0, told)
-        model.graphs.open(part.graph).prepare({port: array.shape for port, array in given.items()})
+        return replace(batch, x=x, steps=batch.steps + len(stage.path))
 
     def _enlarged(self, x: np.ndarray, stage: Pass) -> np.ndarray:
         """The latents of a finished pass at the size of the next one."""
@@ -262,10 +217,10 @@ class Painting:
         pixels = self._decoded(x)
         if enlarger not in ENLARGERS:
             pixels = self._larger(Path(enlarger), pixels)
-        with self.timings.spent_on("load"):
+        with self._watches.load:
             self._decoding.prepare_again(stage.width, stage.height)
         self.request.check()
-        with self.timings.spent_on("encode"):
+        with self._watches.encode:
             return self._decoding.again(pixels, stage.width, stage.height)
 
     def _finished(self, batch: Batch) -> Frame:
@@ -275,13 +230,12 @@ class Painting:
             pixels = self._ground.finished(pixels)
         if self.request.upscale:
             pixels = self._larger(self.request.upscale, pixels)
-        self.timings.total = perf_counter() - self._started
         result = Result(
             images=to_pil(pixels),
             seeds=batch.seeds,
             settings=self._settings(batch.seeds),
-            timings=replace(self.timings, steps=list(self.timings.steps)),
-            warnings=tuple(self._said),
+            timings=self._watches.timings(total=perf_counter() - self._started),
+            warnings=tuple(self._warnings),
             pixels=pixels,
             latents=batch.x,
         )
@@ -289,10 +243,10 @@ class Painting:
         return Frame(self.steps, self.steps, batch.seeds, show, show, result)
 
     def _decoded(self, x: np.ndarray) -> np.ndarray:
-        with self.timings.spent_on("load"):
+        with self._watches.load:
             self._decoding.prepare(x.shape)
         self.request.check()
-        with self.timings.spent_on("decode"):
+        with self._watches.decode:
             return self._decoding.pixels(x)
 
     def _larger(self, folder: Path, pixels: np.ndarray) -> np.ndarray:
@@ -328,15 +282,6 @@ class Painting:
         """Of one picture's latents (C, h, w)."""
         factor = self._manifest.vae.downsample
         return self._manifest.latents.channels, height // factor, width // factor
-
-
-def going_on(denoise: Denoise, before: int) -> Denoise:
-    """`denoise` for a solver that counts its steps from 0, where `before` steps of the way were done by another one."""
-
-    def later(x: np.ndarray, point: Point, step: int) -> np.ndarray:
-        return denoise(x, point, step + before)
-
-    return later
 
 
 def noise_sources(random: Randomness, seeds: tuple[int, ...]) -> list[NoiseSource]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pleinair.text.syntax import Warnings, bounded, shown
+from pleinair.text.syntax import bounded, shown
+from pleinair.text.warned import Warnings
 
 ROUND = 1.1  # what a bracket multiplies a weight by
 LARGEST_RATIO = 1e3  # of the means before and after weighting
@@ -66,7 +67,7 @@ def pieces(text: str, warnings: Warnings) -> list[Piece]:
             add(token[1:])
         else:
             if token in (")", "]") or weight is not None:
-                warnings.setdefault(f"'{token[-1]}' was never opened and is read as text; escape it: \\{token[-1]}")
+                warnings.say(f"'{token[-1]}' was never opened and is read as text; escape it: \\{token[-1]}")
             elif token == ":" and rounds and (almost := ALMOST_WEIGHT.match(text, found.start())):
                 _no_weight(almost[0], warnings)
             for n, part in enumerate(_around_breaks(token)):
@@ -75,7 +76,7 @@ def pieces(text: str, warnings: Warnings) -> list[Piece]:
                 add(part)
     for count, mark in ((len(rounds), "("), (len(squares), "[")):
         if count:
-            warnings.setdefault(f"{count} '{mark}' never closed: the weight reaches to the end of the prompt")
+            warnings.say(f"{count} '{mark}' never closed: the weight reaches to the end of the prompt")
     for group in rounds:
         _nest(depth, numbered[group][0], len(said), 1)
     for start in squares:
@@ -116,7 +117,7 @@ def _number(text: str) -> float | None:
 
 
 def _no_weight(token: str, warnings: Warnings) -> None:
-    warnings.setdefault(f"'{shown(token[:-1])}' is no weight and is read as text; write for example (word:1.3)")
+    warnings.say(f"'{shown(token[:-1])}' is no weight and is read as text; write for example (word:1.3)")
 
 
 def _around_breaks(text: str) -> list[str]:
@@ -158,6 +159,6 @@ def emphasized(hidden: np.ndarray, weights: np.ndarray, warnings: Warnings) -> n
     if abs(before) < SMALLEST_MEAN * np.abs(hidden).mean():
         return heavy
     if abs(before) > LARGEST_RATIO * abs(after):
-        warnings.setdefault("the weights of a chunk cancel each other out; their mean was not restored: choose others")
+        warnings.say("the weights of a chunk cancel each other out; their mean was not restored: choose others")
         return heavy
     return heavy * np.float32(before / after)
