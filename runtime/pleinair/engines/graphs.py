@@ -94,7 +94,7 @@ class Graphs:
         on_load: Callable[[str], None] | None = None,
     ) -> None:
         self.bundle = bundle
-        self.engine = engine
+        self._engine = engine
         self.threads = threads
         self._on_load = on_load
         self._devices = placement.parse(device)
@@ -116,7 +116,7 @@ class Graphs:
                 self._open[key] = open_graph(
                     self.bundle,
                     name,
-                    self.engine,
+                    self._engine,
                     self.device_of(name),
                     self.threads,
                     self._precisions[self._component(name)],
@@ -138,7 +138,17 @@ class Graphs:
     def precision_of(self, name: str) -> str:
         """What a graph computes in; RequestError where its device does not have what was asked for."""
         wanted = self._precisions[self._component(name)]
-        return compute_precision(self.bundle, name, self.engine, self.device_of(name), wanted)
+        return compute_precision(self.bundle, name, self._engine, self.device_of(name), wanted)
+
+    @property
+    def engine(self) -> str:
+        """The engine's name."""
+        return self._engine.name
+
+    @property
+    def engine_version(self) -> str:
+        """Of the engine's library."""
+        return self._engine.version
 
     @property
     def device(self) -> str:
