@@ -11,7 +11,7 @@ from PIL.Image import Image
 from pleinair.cli.flags import PAINTING, Force, Json, NoMetadata, offered, takes
 from pleinair.cli.given import check_models
 from pleinair.cli.progress import ProgressBar, loaded
-from pleinair.cli.terminal import data, document, warn
+from pleinair.cli.terminal import tell, warn
 from pleinair.cli.usage import examples
 from pleinair.files import film as films
 from pleinair.request.options import OPTIONS
@@ -84,9 +84,7 @@ def morph(
             f" {films.SHORTEST:g} s; choose fewer --frames"
         )
     warn(*warnings)
-    if as_json:
-        facts = {"path": str(file), "frames": total, "seconds": lasts, "ease": ease, "loop": loop}
-        ends = [dict(result.settings) for result in (results[0], results[-1])]
-        document({**facts, "settings": ends, "total_s": round(perf_counter() - started, 4), "warnings": warnings})
-    else:
-        data(file)
+    facts = {"path": str(file), "frames": total, "seconds": lasts, "ease": ease, "loop": loop}
+    facts["settings"] = [dict(result.settings) for result in (results[0], results[-1])]
+    facts |= {"total_s": round(perf_counter() - started, 4), "warnings": warnings}
+    tell(facts, file, as_json=as_json)
