@@ -38,10 +38,8 @@ class Batch:
     generators: list[NoiseSource]
     given: np.ndarray | None  # clean start latents (B, C, h, w) of the caller's own
     x: np.ndarray = field(default_factory=lambda: np.empty(0))  # (B, C, h, w)
+    below: starts.Start | None = None  # the picture that the pass goes over, if there is one
     steps: int = 0  # done
-
-
-Begun = tuple[Batch, starts.Start | None]  # and the picture that a pass goes over, if there is one
 
 
 class Painting:
@@ -86,28 +84,26 @@ class Painting:
         batches = self._batches(
             noise_sources(request.random, request.seeds) if generators is None else generators, start
         )
-        if sparing:
-            for model in filter(None, (loaded.model, self._refiner)):
-                model.graphs.release(*(encoder.graph for encoder in model.bundle.manifest.text_encoders))
-        for together in [batches] if sparing else [[each] for each in batches]:
-            begun: list[Begun] = [(batch, None) for batch in together]
-            for number, stage in enumerate(self.passes):
-                if not stage.refines:
-                    begun = [self._again(stage, each) if number else self._begin(stage, each) for each, _ in begun]
-                if sparing:
-                    loaded.model.graphs.release(*filter(None, (self._manifest.vae.encoder, self._manifest.vae.decoder)))
-                walked: list[Begun] = []
-                for batch, below in begun:
-                    done = yield from self._denoise(stage, guides[number], batch, below)
-                    walked.append((done, below))
-                begun = walked
-                if sparing:
-                    model = self._model(stage)
-                    model.graphs.release(model.bundle.manifest.denoiser.graph)
-            for batch, _ in begun:
-                yield self._finished(batch)
+
+        def let_go(model: Model, *graphs: str | None) -> None:
             if sparing:
-                loaded.model.graphs.release(self._manifest.vae.decoder)
+                model.graphs.release(*filter(None, graphs))
+
+        vae = self._manifest.vae
+        for model in filter(None, (loaded.model, self._refiner)):
+            let_go(model, *(encoder.graph for encoder in model.bundle.manifest.text_encoders))
+        for together in [batches] if sparing else [[each] for each in batches]:
+            for stage, told in zip(self.passes, guides, strict=True):
+                begun = [self._begun(stage, each) for each in together]
+                let_go(loaded.model, vae.encoder, vae.decoder)
+                together = []
+                for batch in begun:
+                    together.append((yield from self._denoise(stage, told, batch)))
+                model = self._model(stage)
+                let_go(model, model.bundle.manifest.denoiser.graph)
+            for batch in together:
+                yield self._finished(batch)
+            let_go(loaded.model, vae.decoder)
 
     def _batches(self, generators: Sequence[NoiseSource], given: np.ndarray | None) -> list[Batch]:
         size, seeds = self.request.batch, self.request.seeds
@@ -149,16 +145,22 @@ class Painting:
         how = {"clip_skip": self.request.clip_skip, "embeddings": self.request.embeddings}
         return PromptReader(model.bundle, encoders=model.encoders, **how)
 
-    def _begin(self, stage: Pass, batch: Batch) -> Begun:
-        """A batch where the first pass begins, and the picture below it, where that is not noise alone."""
+    def _begun(self, stage: Pass, batch: Batch) -> Batch:
+        """A batch where a pass begins; one that refines goes on where the pass before left off."""
+        if stage.refines:
+            return batch
+        return self._first(stage, batch) if stage is self.passes[0] else self._again(stage, batch)
+
+    def _first(self, stage: Pass, batch: Batch) -> Batch:
+        """A batch where the first pass begins: noise, alone or over a picture."""
         request = self.request
         if self._ground is None and batch.given is None:
             noise = stacked(batch.generators, self.shape(stage.width, stage.height))
-            return replace(batch, x=(stage.path.start * noise).astype(np.float32)), None
+            return replace(batch, x=(stage.path.start * noise).astype(np.float32))
         start = self._start(batch)
         new = request.task in ("inpaint", "edit") and request.canvas.strength == 1
         x = stage.path.start * start.noise if new else start.at(stage.path.strides[0][0])
-        return replace(batch, x=x.astype(np.float32)), start
+        return replace(batch, x=x.astype(np.float32), below=start)
 
     def _start(self, batch: Batch) -> starts.Start:
         """The picture that the first pass starts from."""
@@ -179,25 +181,24 @@ class Painting:
                 channels=self._manifest.denoiser.channels,
             )
 
-    def _again(self, stage: Pass, batch: Batch) -> Begun:
+    def _again(self, stage: Pass, batch: Batch) -> Batch:
         """A batch where a later pass begins: its picture so far at a larger size, hidden by new noise."""
         generators = noise_sources(self.request.random, batch.seeds)
         latents = self._enlarged(batch.x, stage)
         start = starts.Start(latents, stacked(generators, latents.shape[1:]))
         x = start.at(stage.path.strides[0][0]).astype(np.float32)
-        return replace(batch, generators=generators, x=x), start
+        return replace(batch, generators=generators, x=x, below=start)
 
-    def _denoise(
-        self, stage: Pass, guide: Guides, batch: Batch, start: starts.Start | None
-    ) -> Generator[Frame, None, Batch]:
+    def _denoise(self, stage: Pass, guide: Guides, batch: Batch) -> Generator[Frame, None, Batch]:
         """One way through the noise; returns the batch at its end."""
         request, model = self.request, self._model(stage)
-        denoise = guided(model, request, stage, guide, start)
+        denoise = guided(model, request, stage, guide, batch.below)
         with self._watches.load:
             prepare_denoiser(model, stage, denoise, batch.x)
         solver = make_solver(stage.steps.sampler, model.bundle.scheduler_config, **renewal(stage.steps))
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
-        states = solver(looked_at(denoise, stage, request.tile), batch.x, stage.path, draw, keeping(start, stage.until))
+        seen, keep = looked_at(denoise, stage, request.tile), keeping(batch.below, stage.until)
+        states = solver(seen, batch.x, stage.path, draw, keep)
         x, mark = batch.x, perf_counter()
         for done, state in enumerate(states, batch.steps + 1):
             check_finite(state.x, f"at step {done} of {self.steps}")
