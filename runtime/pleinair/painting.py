@@ -36,7 +36,7 @@ class Batch:
 
     seeds: tuple[int, ...]
     generators: list[NoiseSource]
-    given: np.ndarray | None  # clean start latents (B, C, h, w) of the caller's own
+    clean: np.ndarray | None  # start latents (B, C, h, w) of the caller's own
     x: np.ndarray = field(default_factory=lambda: np.empty(0))  # (B, C, h, w)
     below: starts.Start | None = None  # the picture that the pass goes over, if there is one
     steps: int = 0  # done
@@ -105,12 +105,12 @@ class Painting:
                 yield self._finished(batch)
             let_go(loaded.model, vae.decoder)
 
-    def _batches(self, generators: Sequence[NoiseSource], given: np.ndarray | None) -> list[Batch]:
+    def _batches(self, generators: Sequence[NoiseSource], clean: np.ndarray | None) -> list[Batch]:
         size, seeds = self.request.batch, self.request.seeds
         batches = []
         for first in range(0, len(seeds), size):
             these = slice(first, first + size)
-            batches.append(Batch(seeds[these], list(generators[these]), None if given is None else given[these]))
+            batches.append(Batch(seeds[these], list(generators[these]), None if clean is None else clean[these]))
         return batches
 
     def _model(self, stage: Pass) -> Model:
@@ -154,7 +154,7 @@ class Painting:
     def _first(self, stage: Pass, batch: Batch) -> Batch:
         """A batch where the first pass begins: noise, alone or over a picture."""
         request = self.request
-        if self._ground is None and batch.given is None:
+        if self._ground is None and batch.clean is None:
             noise = stacked(batch.generators, self.shape(stage.width, stage.height))
             return replace(batch, x=(stage.path.start * noise).astype(np.float32))
         start = self._start(batch)
@@ -165,8 +165,8 @@ class Painting:
     def _start(self, batch: Batch) -> starts.Start:
         """The picture that the first pass starts from."""
         request = self.request
-        if batch.given is not None:
-            return starts.Start(batch.given, stacked(batch.generators, batch.given.shape[1:]))
+        if batch.clean is not None:
+            return starts.Start(batch.clean, stacked(batch.generators, batch.clean.shape[1:]))
         request.check()
         with self._watches.load:
             self._encoder.prepare(*self._ground.picture.shape[1:3])

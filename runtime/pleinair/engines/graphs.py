@@ -12,7 +12,7 @@ from pleinair.engines import components, placement
 from pleinair.engines import precision as precisions
 from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Engine, Graph, Opening, Shapes, engine_named
-from pleinair.engines.ports import check_answer, check_sizes, given, taken
+from pleinair.engines.ports import check_answer, check_sizes, inputs_of_ports, real_numbers
 
 MAX_SHAPES = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
 
@@ -50,10 +50,10 @@ class Checked:
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         check_sizes(self.name, self.info, {name: array.shape for name, array in inputs.items()})
-        feeds = taken(self.info, inputs)
+        feeds = inputs_of_ports(self.info, inputs)
         outputs = self.graph(**feeds)
         check_answer(self.name, self.info, feeds, outputs)
-        return given(outputs)
+        return real_numbers(outputs)
 
     def _has_sides(self, name: str) -> bool:
         return name not in self.info.inputs or bool(self.info.inputs[name].shape)
