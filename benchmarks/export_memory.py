@@ -91,11 +91,13 @@ def limited(command: list[str], limit: int) -> Outcome:
         inside = f"echo $$ > '{group}/cgroup.procs' && " if group else ""
         shell = ["sh", "-c", f'{inside}exec "$@"', "sh", *command]
         with subprocess.Popen(shell, start_new_session=True) as process:
-            while process.poll() is None:
-                most.note([held(each) for each in family(process.pid)] or [(0, 0)])
-                if most.anonymous > limit:
+            try:
+                while process.poll() is None and most.anonymous <= limit:
+                    most.note([held(each) for each in family(process.pid)])
+                    sleep(EVERY_S)
+            finally:
+                if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
-                sleep(EVERY_S)
     held_by = "cgroup" if group else "watch"
     return Outcome(process.returncode, held_by, round(perf_counter() - started, 1), most)
 
