@@ -109,6 +109,8 @@ def cgroup(limit: int) -> Iterator[Path | None]:
     try:
         yield group
     finally:
+        while group and read(group / "cgroup.procs"):  # what was killed takes a while to give its memory back
+            sleep(EVERY_S)
         if group:
             group.rmdir()
 
