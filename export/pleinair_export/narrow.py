@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import MethodType
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -63,12 +64,13 @@ def narrow_weights(model: nn.Module) -> dict[str, torch.Tensor]:
 def blank_weights(model: nn.Module) -> Iterator[None]:
     """Meanwhile a model's 16-bit weights are float32 ones that are not written to, and so take no memory.
 
-    Its trace is then that of the same model in float32, names and all.
+    They are NumPy's zeros, which take pages where they are written to; torch writes all of its own. The trace is that
+    of the same model in float32, names and all.
     """
     narrow = narrow_modules(model).values()
     taken = {module.weight: module.weight.data for module in narrow}
     for number, weight in enumerate(taken):
-        weight.data = torch.zeros(weight.shape)
+        weight.data = torch.from_numpy(np.zeros(weight.shape, np.float32))
         weight.data.view(-1)[0] = number + 1  # of equal ones each exporter would keep one
     for module in narrow:
         del module.forward

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from math import isclose
 from pathlib import Path
 from time import perf_counter
@@ -10,31 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from pleinair.engines.engine import Graph, Shapes
+from pleinair.denoising import Guides, denoiser_shapes, guided, keeping, looked_at
+from pleinair.engines.engine import Graph
 from pleinair.engines.failures import check_finite
 from pleinair.engines.graphs import Asking
 from pleinair.model import Loaded, Model
 from pleinair.network import guidance
-from pleinair.network.denoiser import answer, denoiser_inputs, known_feeds
-from pleinair.network.feeds import CHANNELS, Known, Told
-from pleinair.network.guidance import Guide, Guided
 from pleinair.pictures import start as starts
 from pleinair.pictures.decoding import Decoding
-from pleinair.pictures.seamless import wrapped
 from pleinair.pictures.vae import resized_latents, rough, to_pil
 from pleinair.request.canvas import ground_of
 from pleinair.request.options import ENLARGERS, Randomness, renewal
 from pleinair.request.planning import Pass, planned_passes, warnings
 from pleinair.request.request import Request
-from pleinair.results import Frame, Result, Timings
+from pleinair.results import Frame, Result, Stopwatches
 from pleinair.sampling.configured import make_solver
-from pleinair.sampling.coordinates import Denoise
 from pleinair.sampling.noise import NoiseSource, source, stacked
-from pleinair.sampling.path import Point
-from pleinair.sampling.predictions import prediction_type
 from pleinair.text.reader import Conditioning, PromptReader
-
-Guides = Callable[[int], Guide]  # step -> what the network is told at it
+from pleinair.text.warned import Warnings
 
 
 @dataclass(frozen=True)
@@ -43,12 +36,10 @@ class Batch:
 
     seeds: tuple[int, ...]
     generators: list[NoiseSource]
-    given: np.ndarray | None  # clean start latents (B, C, h, w) of the caller's own
+    clean: np.ndarray | None  # start latents (B, C, h, w) of the caller's own
     x: np.ndarray = field(default_factory=lambda: np.empty(0))  # (B, C, h, w)
+    below: starts.Start | None = None  # the picture that the pass goes over, if there is one
     steps: int = 0  # done
-
-
-Begun = tuple[Batch, starts.Start | None]  # and the picture that a pass goes over, if there is one
 
 
 class Painting:
@@ -62,11 +53,11 @@ class Painting:
         self.request = request
         self._refiner = loaded.refiners.open(request.refining.bundle) if request.refining else None
         self.passes = planned_passes(loaded.model.bundle, request, self._refiner and self._refiner.bundle)
-        self.timings = Timings()
+        self._watches = Stopwatches()
         self._loaded = loaded
         self._settings = settings
         self._manifest = loaded.model.bundle.manifest
-        self._said: list[str] = []  # warnings
+        self._warnings = Warnings()
         self._started = 0.0
         for folder in request.upscalers:
             loaded.upscalers.open(folder)
@@ -87,44 +78,40 @@ class Painting:
         """Paint; `sparing` does each stage for all batches, and then lets it leave memory."""
         self._started = perf_counter()
         request, loaded = self.request, self._loaded
-        self._said = [
-            *warnings(loaded.model.bundle, request, self.passes),
-            *loaded.upscalers.elsewhere(request.upscalers),
-        ]
+        self._warnings.say(*warnings(loaded.model.bundle, request, self.passes))
+        self._warnings.say(*loaded.upscalers.elsewhere(request.upscalers))
         early = not sparing and guide is None and start is None and request.canvas is None
         guides = [guide or self._guide(each, early and not number) for number, each in enumerate(self.passes)]
         batches = self._batches(
             noise_sources(request.random, request.seeds) if generators is None else generators, start
         )
-        if sparing:
-            for model in filter(None, (loaded.model, self._refiner)):
-                model.graphs.release(*(encoder.graph for encoder in model.bundle.manifest.text_encoders))
-        for together in [batches] if sparing else [[each] for each in batches]:
-            begun: list[Begun] = [(batch, None) for batch in together]
-            for number, stage in enumerate(self.passes):
-                if not stage.refines:
-                    begun = [self._again(stage, each) if number else self._begin(stage, each) for each, _ in begun]
-                if sparing:
-                    loaded.model.graphs.release(*filter(None, (self._manifest.vae.encoder, self._manifest.vae.decoder)))
-                walked: list[Begun] = []
-                for batch, below in begun:
-                    done = yield from self._denoise(stage, guides[number], batch, below)
-                    walked.append((done, below))
-                begun = walked
-                if sparing:
-                    model = self._model(stage)
-                    model.graphs.release(model.bundle.manifest.denoiser.graph)
-            for batch, _ in begun:
-                yield self._finished(batch)
-            if sparing:
-                loaded.model.graphs.release(self._manifest.vae.decoder)
 
-    def _batches(self, generators: Sequence[NoiseSource], given: np.ndarray | None) -> list[Batch]:
+        def let_go(model: Model, *graphs: str | None) -> None:
+            if sparing:
+                model.graphs.release(*filter(None, graphs))
+
+        vae = self._manifest.vae
+        for model in filter(None, (loaded.model, self._refiner)):
+            let_go(model, *(encoder.graph for encoder in model.bundle.manifest.text_encoders))
+        for together in [batches] if sparing else [[each] for each in batches]:
+            for stage, told in zip(self.passes, guides, strict=True):
+                begun = [self._begun(stage, each) for each in together]
+                let_go(loaded.model, vae.encoder, vae.decoder)
+                together = []
+                for batch in begun:
+                    together.append((yield from self._denoise(stage, told, batch)))
+                model = self._model(stage)
+                let_go(model, model.bundle.manifest.denoiser.graph)
+            for batch in together:
+                yield self._finished(batch)
+            let_go(loaded.model, vae.decoder)
+
+    def _batches(self, generators: Sequence[NoiseSource], clean: np.ndarray | None) -> list[Batch]:
         size, seeds = self.request.batch, self.request.seeds
         batches = []
         for first in range(0, len(seeds), size):
             these = slice(first, first + size)
-            batches.append(Batch(seeds[these], list(generators[these]), None if given is None else given[these]))
+            batches.append(Batch(seeds[these], list(generators[these]), None if clean is None else clean[these]))
         return batches
 
     def _model(self, stage: Pass) -> Model:
@@ -145,60 +132,63 @@ class Painting:
         request.check()
         asking = partial(self.asking, model)
         scale = guidance.METHODS[model.bundle.manifest.guidance].scale(request.guidance)
-        with self.timings.spent_on("load"):
+        with self._watches.load:
             reader = self._reader(model)
             compiling = early and self._compile_ahead(stage, reader, contrast=scale > 1)
             reader.prepare(asking)
             if compiling:
                 self._decoding.prepare((1, *self.shape(self.passes[-1].width, self.passes[-1].height)))
-        with self.timings.spent_on("text"):
+        with self._watches.text:
             read = partial(reader.read, asking, request.prompt, request.negative, stage.whole)
             conditioning = read(contrast=scale > 1)
             if scale <= 1 and not isclose(sum(conditioning.weights), 1.0):
                 conditioning = read()  # AND weighs against it
             elif scale <= 1 and request.negative and not stage.refines:
-                self._say("the negative prompt has no effect without guidance; use --guidance above 1")
-        self._say(*conditioning.warnings)
+                self._warnings.say("the negative prompt has no effect without guidance; use --guidance above 1")
+        self._warnings.say(*conditioning.warnings)
         return conditioning.at
 
     def _compile_ahead(self, stage: Pass, reader: PromptReader, contrast: bool) -> bool:
         """Begin to compile the denoiser for what it will be told, where it may go ahead; whether that was begun."""
-        request, graphs, name = self.request, self._loaded.model.graphs, self._manifest.denoiser.graph
-        if not graphs.may_go_ahead(name):
+        request, model, name = self.request, self._loaded.model, self._manifest.denoiser.graph
+        if not model.graphs.may_go_ahead(name):
             return False
         unasked = reader.read(None, request.prompt, request.negative, stage.whole, contrast=contrast)
         x = np.empty((min(request.batch, len(request.seeds)), *self.shape(stage.width, stage.height)), np.float32)
-        graphs.prepare_ahead(name, self._denoiser_shapes(stage, self._guided(stage, unasked.at, None), x))
+        denoise = guided(model, request, stage, unasked.at, None)
+        model.graphs.prepare_ahead(name, denoiser_shapes(model, stage, denoise, x))
         return True
-
-    def _say(self, *warnings: str) -> None:
-        """Warn of something once, however many passes find it."""
-        self._said += [each for each in warnings if each not in self._said]
 
     def _reader(self, model: Model) -> PromptReader:
         how = {"clip_skip": self.request.clip_skip, "embeddings": self.request.embeddings}
         return PromptReader(model.bundle, encoders=model.encoders, **how)
 
-    def _begin(self, stage: Pass, batch: Batch) -> Begun:
-        """A batch where the first pass begins, and the picture below it, where that is not noise alone."""
+    def _begun(self, stage: Pass, batch: Batch) -> Batch:
+        """A batch where a pass begins; one that refines goes on where the pass before left off."""
+        if stage.refines:
+            return batch
+        return self._first(stage, batch) if stage is self.passes[0] else self._again(stage, batch)
+
+    def _first(self, stage: Pass, batch: Batch) -> Batch:
+        """A batch where the first pass begins: noise, alone or over a picture."""
         request = self.request
-        if self._ground is None and batch.given is None:
+        if self._ground is None and batch.clean is None:
             noise = stacked(batch.generators, self.shape(stage.width, stage.height))
-            return replace(batch, x=(stage.path.start * noise).astype(np.float32)), None
+            return replace(batch, x=(stage.path.start * noise).astype(np.float32))
         start = self._start(batch)
         new = request.task in ("inpaint", "edit") and request.canvas.strength == 1
         x = stage.path.start * start.noise if new else start.at(stage.path.strides[0][0])
-        return replace(batch, x=x.astype(np.float32)), start
+        return replace(batch, x=x.astype(np.float32), below=start)
 
     def _start(self, batch: Batch) -> starts.Start:
         """The picture that the first pass starts from."""
         request = self.request
-        if batch.given is not None:
-            return starts.Start(batch.given, stacked(batch.generators, batch.given.shape[1:]))
+        if batch.clean is not None:
+            return starts.Start(batch.clean, stacked(batch.generators, batch.clean.shape[1:]))
         request.check()
-        with self.timings.spent_on("load"):
+        with self._watches.load:
             self._encoder.prepare(*self._ground.picture.shape[1:3])
-        with self.timings.spent_on("encode"):
+        with self._watches.encode:
             return starts.start(
                 self._ground,
                 self._encoder,
@@ -209,72 +199,35 @@ class Painting:
                 channels=self._manifest.denoiser.channels,
             )
 
-    def _again(self, stage: Pass, batch: Batch) -> Begun:
+    def _again(self, stage: Pass, batch: Batch) -> Batch:
         """A batch where a later pass begins: its picture so far at a larger size, hidden by new noise."""
         generators = noise_sources(self.request.random, batch.seeds)
         latents = self._enlarged(batch.x, stage)
         start = starts.Start(latents, stacked(generators, latents.shape[1:]))
         x = start.at(stage.path.strides[0][0]).astype(np.float32)
-        return replace(batch, generators=generators, x=x), start
+        return replace(batch, generators=generators, x=x, below=start)
 
-    def _denoise(
-        self, stage: Pass, guide: Guides, batch: Batch, start: starts.Start | None
-    ) -> Generator[Frame, None, Batch]:
+    def _denoise(self, stage: Pass, guide: Guides, batch: Batch) -> Generator[Frame, None, Batch]:
         """One way through the noise; returns the batch at its end."""
-        request, steps = self.request, stage.steps
-        denoise = self._guided(stage, guide, start)
-        with self.timings.spent_on("load"):
-            self._prepare_denoiser(stage, denoise, batch.x)
-        config = self._model(stage).bundle.scheduler_config
-        sample = make_solver(steps.sampler, config, **renewal(steps))
-        looked_at = going_on(denoise, stage.before) if stage.before else denoise
-        looked_at = wrapped(looked_at, request.tile) if request.tile else looked_at
+        request, model = self.request, self._model(stage)
+        denoise = guided(model, request, stage, guide, batch.below)
+        with self._watches.load:
+            graph = model.graphs.open(model.bundle.manifest.denoiser.graph)
+            graph.prepare(denoiser_shapes(model, stage, denoise, batch.x))
+        solver = make_solver(stage.steps.sampler, model.bundle.scheduler_config, **renewal(stage.steps))
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
-        levels = [a for a, _ in stage.path.strides[1:]] + [stage.until]  # where each step leads
+        seen, keep = looked_at(denoise, stage, request.tile), keeping(batch.below, stage.until)
+        states = solver(seen, batch.x, stage.path, draw, keep)
         x, mark = batch.x, perf_counter()
-        states = zip(levels, sample(looked_at, x, stage.path, draw), strict=True)
-        for done, (level, state) in enumerate(states, batch.steps + 1):
-            if start is not None:
-                state.x = start.blended(state.x, level and (state.at or level))
+        for done, state in enumerate(states, batch.steps + 1):
             check_finite(state.x, f"at step {done} of {self.steps}")
-            self.timings.steps.append(perf_counter() - mark)
+            self._watches.steps.append(perf_counter() - mark)
             show = partial(self._decoding.preview, state.x0)
             show_rough = partial(rough, state.x0, self._manifest.latents.rgb, self._manifest.vae.downsample)
             yield Frame(done, self.steps, batch.seeds, show, show_rough)
             request.check()
             x, mark = state.x, perf_counter()
-        return replace(batch, x=x, steps=batch.steps + len(levels))
-
-    def _guided(self, stage: Pass, guide: Guides, start: starts.Start | None) -> Guided:
-        """The network of a pass, made to listen to its text."""
-        request, model = self.request, self._model(stage)
-        manifest, part = model.bundle.manifest, model.bundle.manifest.denoiser
-        graph = cache(partial(model.graphs.open, part.graph))
-
-        def network(x: np.ndarray, point: Point, step: int, told: Told) -> np.ndarray:
-            request.check()
-            return answer(part, graph()(**denoiser_inputs(part, x, point.t, told)), x)
-
-        known = Known(stage.width, stage.height, request.guidance.scale)
-        behind = {} if start is None or start.behind is None else {CHANNELS: start.behind}
-        info = manifest.graphs[part.graph]
-        more, negative = (known_feeds(part, info, replace(known, wanted=wanted)) | behind for wanted in (True, False))
-        told = guidance.with_feeds(guide, more, negative)
-        prediction = prediction_type(model.bundle.scheduler_config)
-        return Guided(network, told, request.guidance, prediction, stage.whole, manifest.guidance)
-
-    def _prepare_denoiser(self, stage: Pass, denoise: Guided, x: np.ndarray) -> None:
-        """Compile the denoiser for the shapes of a pass's first call."""
-        model = self._model(stage)
-        shapes = self._denoiser_shapes(stage, denoise, x)
-        model.graphs.open(model.bundle.manifest.denoiser.graph).prepare(shapes)
-
-    def _denoiser_shapes(self, stage: Pass, denoise: Guided, x: np.ndarray) -> Shapes:
-        """Of a pass's first call."""
-        part, told = self._model(stage).bundle.manifest.denoiser, denoise.calls(stage.before, len(x))[0]
-        rows = len(next(iter(told.values())))
-        given = denoiser_inputs(part, np.empty((rows, *x.shape[1:]), np.float32), 0.0, told)
-        return {port: array.shape for port, array in given.items()}
+        return replace(batch, x=x, steps=batch.steps + len(stage.path))
 
     def _enlarged(self, x: np.ndarray, stage: Pass) -> np.ndarray:
         """The latents of a finished pass at the size of the next one."""
@@ -284,10 +237,10 @@ class Painting:
         pixels = self._decoded(x)
         if enlarger not in ENLARGERS:
             pixels = self._larger(Path(enlarger), pixels)
-        with self.timings.spent_on("load"):
+        with self._watches.load:
             self._decoding.prepare_again(stage.width, stage.height)
         self.request.check()
-        with self.timings.spent_on("encode"):
+        with self._watches.encode:
             return self._decoding.again(pixels, stage.width, stage.height)
 
     def _finished(self, batch: Batch) -> Frame:
@@ -297,13 +250,12 @@ class Painting:
             pixels = self._ground.finished(pixels)
         if self.request.upscale:
             pixels = self._larger(self.request.upscale, pixels)
-        self.timings.total = perf_counter() - self._started
         result = Result(
             images=to_pil(pixels),
             seeds=batch.seeds,
             settings=self._settings(batch.seeds),
-            timings=replace(self.timings, steps=list(self.timings.steps)),
-            warnings=tuple(self._said),
+            timings=self._watches.timings(total=perf_counter() - self._started),
+            warnings=tuple(self._warnings),
             pixels=pixels,
             latents=batch.x,
         )
@@ -311,10 +263,10 @@ class Painting:
         return Frame(self.steps, self.steps, batch.seeds, show, show, result)
 
     def _decoded(self, x: np.ndarray) -> np.ndarray:
-        with self.timings.spent_on("load"):
+        with self._watches.load:
             self._decoding.prepare(x.shape)
         self.request.check()
-        with self.timings.spent_on("decode"):
+        with self._watches.decode:
             return self._decoding.pixels(x)
 
     def _larger(self, folder: Path, pixels: np.ndarray) -> np.ndarray:
@@ -350,15 +302,6 @@ class Painting:
         """Of one picture's latents (C, h, w)."""
         factor = self._manifest.vae.downsample
         return self._manifest.latents.channels, height // factor, width // factor
-
-
-def going_on(denoise: Denoise, before: int) -> Denoise:
-    """`denoise` for a solver that counts its steps from 0, where `before` steps of the way were done by another one."""
-
-    def later(x: np.ndarray, point: Point, step: int) -> np.ndarray:
-        return denoise(x, point, step + before)
-
-    return later
 
 
 def noise_sources(random: Randomness, seeds: tuple[int, ...]) -> list[NoiseSource]:

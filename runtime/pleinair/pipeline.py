@@ -7,12 +7,13 @@ from typing import Any, Self, Unpack
 import numpy as np
 
 from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
+from pleinair.denoising import Guides
 from pleinair.engines import precision as precisions
 from pleinair.engines.engine import Engine, choose_engine
 from pleinair.engines.graphs import MAX_SHAPES, Graphs
 from pleinair.library.given import made_ready, with_refiner
 from pleinair.model import Loaded, Model, Refiners
-from pleinair.painting import Guides, Painting, noise_sources
+from pleinair.painting import Painting, noise_sources
 from pleinair.pictures.upscale import Upscalers
 from pleinair.request.help import lists_options
 from pleinair.request.keywords import Options
@@ -59,7 +60,7 @@ class Pipeline:
     @property
     def engine(self) -> str:
         """The engine's name, as records have it."""
-        return self.graphs.engine.name
+        return self.graphs.engine
 
     @property
     def device(self) -> str:
@@ -125,7 +126,7 @@ class Pipeline:
             "model": self.bundle.manifest.name,
             "bundle": bundle_identity(self.bundle),
             "engine": self.engine,
-            "engine_version": self.graphs.engine.version,
+            "engine_version": self.graphs.engine_version,
             "device": self.device,
             "threads": self.threads,
             "precision": self.precision,

@@ -1,7 +1,6 @@
 """What a job gives: its steps as they are done, and its pictures with everything that made them."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -13,7 +12,7 @@ from PIL.Image import Image
 from pleinair.files.output import no_room, planned_files, write_pictures
 
 
-@dataclass
+@dataclass(frozen=True)
 class Timings:
     """Seconds, as they were spent; `steps` has one entry for every step of every batch."""
 
@@ -24,12 +23,38 @@ class Timings:
     decode: float = 0.0
     total: float = 0.0
 
-    @contextmanager
-    def spent_on(self, stage: str) -> Iterator[None]:
-        """Add the seconds of a `with` to a stage: load, text, encode or decode."""
-        start = perf_counter()
-        yield
-        setattr(self, stage, getattr(self, stage) + perf_counter() - start)
+
+class Stopwatch:
+    """How many seconds its `with` blocks took, all together."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since = 0.0
+
+    def __enter__(self) -> None:
+        self._since = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += perf_counter() - self._since
+
+
+class Stopwatches:
+    """One for each stage of a running job, and how long each of its steps took."""
+
+    def __init__(self) -> None:
+        self.load, self.text, self.encode, self.decode = (Stopwatch() for _ in range(4))
+        self.steps: list[float] = []
+
+    def timings(self, total: float) -> Timings:
+        """What they show now, `total` seconds after the job began."""
+        return Timings(
+            load=self.load.seconds,
+            text=self.text.seconds,
+            encode=self.encode.seconds,
+            steps=list(self.steps),
+            decode=self.decode.seconds,
+            total=total,
+        )
 
 
 @dataclass(frozen=True)

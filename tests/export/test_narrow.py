@@ -13,8 +13,10 @@ from transformers import CLIPTextModel
 
 from pleinair.engines.openvino import MARK
 from pleinair.sources.folder import open_source
+from pleinair_bench.anonymous import anonymous_mb
 from pleinair_export.kinds import KINDS
 from pleinair_export.loading import load
+from pleinair_export.narrow import blank_weights, widen_at_use
 from pleinair_export.tracing import STORE, TRACE
 from pleinair_export.trials import Context, tried
 from tiny_pipeline import write_tiny_pipeline
@@ -49,6 +51,15 @@ def test_it_answers_as_the_wide_model(source, component):
     assert {kinds[name] for name in kinds.keys() - large} == {torch.float32}
     with torch.no_grad():
         assert torch.equal(asked(component, narrow), asked(component, wide))
+
+
+def test_blank_weights_take_no_memory():
+    """Otherwise the largest part of an export would be a copy of the model in float32 that nobody reads."""
+    model = widen_at_use(torch.nn.Sequential(torch.nn.Linear(4096, 4096)).half())
+    before = anonymous_mb()
+    with blank_weights(model):
+        assert model[0].weight.dtype == torch.float32 and model[0].weight.shape == (4096, 4096)
+        assert anonymous_mb() - before < 16  # of 64
 
 
 @pytest.mark.parametrize(

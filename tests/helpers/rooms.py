@@ -1,13 +1,16 @@
 """Rooms (the folders and single modules of a package), the arrows between them, and circles: counted from the imports.
 
-    python tests/helpers/rooms.py [FOLDER]
+    python tests/helpers/rooms.py [COMMIT]
 
-FOLDER is a package, the runtime where it is left out. An arrow leads from a room to one that it imports anything from:
-anywhere in a module, within functions and for type checkers too, since a reader follows those as well.
+counts those of the runtime, as it is or as it was in a commit; which arrows lead upward is told by the map of today. An
+arrow leads from a room to one that it imports anything from: anywhere in a module, within functions and for type
+checkers too, since a reader follows those as well.
 """
 
 import ast
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -134,14 +137,26 @@ def order_of(page: str) -> list[str]:
 
 
 def main() -> None:
-    package = Path(sys.argv[1]) if len(sys.argv) > 1 else RUNTIME
-    drawn = arrows(package)
-    print(f"{len(rooms(package))} rooms, {len(drawn)} arrows, {len(circles(drawn))} circles")
+    with tempfile.TemporaryDirectory() as scratch:
+        package = checked_out(sys.argv[1], Path(scratch)) if len(sys.argv) > 1 else RUNTIME
+        drawn, count = arrows(package), len(rooms(package))
+    order = order_of(PAGE.read_text(encoding="utf-8"))
+    up = upward((arrow for arrow in drawn if {*arrow} <= {*order}), order)
+    print(f"{count} rooms, {len(drawn)} arrows, {len(up)} upward, {len(circles(drawn))} circles")
     for group in circles(drawn):
         print("circle:", *sorted(group))
-    if package.resolve() == RUNTIME:
-        for here, there in upward(drawn, order_of(PAGE.read_text(encoding="utf-8"))):
-            print(f"upward: {here} -> {there} ({', '.join(drawn[here, there])})")
+    for here, there in up:
+        print(f"upward: {here} -> {there} ({', '.join(drawn[here, there])})")
+
+
+def checked_out(commit: str, folder: Path) -> Path:
+    """The runtime of a commit, in a folder."""
+    place = RUNTIME.relative_to(REPOSITORY)
+    archive = subprocess.run(
+        ["git", "archive", commit, str(place)], cwd=REPOSITORY, check=True, capture_output=True
+    ).stdout
+    subprocess.run(["tar", "x"], cwd=folder, input=archive, check=True)
+    return folder / place
 
 
 if __name__ == "__main__":

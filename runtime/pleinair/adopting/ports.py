@@ -25,12 +25,12 @@ def graph_info(where: Path, form: str, found: FoundGraph, inputs: Ports, outputs
     Raises BundleError, which names `where` it lies, for a graph that wants or gives something else, or other numbers.
     """
     outline = widened(found.outline) if form in RESHAPED else found.outline
-    taking, made = taken(where, form, outline, inputs), given(where, outline, outputs)
+    taken, made = input_ports(where, form, outline, inputs), output_ports(where, outline, outputs)
     return GraphInfo(
         files={form: tuple(found.files)},
         weights=found.outline.mostly,
         activations="fp16" if any(port.dtype == "float16" for port in made.values()) else "fp32",
-        inputs=taking,
+        inputs=taken,
         outputs=made,
         fidelity={},
     )
@@ -60,7 +60,7 @@ def together(infos: Mapping[str, Mapping[str, GraphInfo]]) -> tuple[dict[str, Gr
     return graphs, tuple(left_out)
 
 
-def taken(where: Path, form: str, outline: Outline, wanted: Ports) -> dict[str, Port]:
+def input_ports(where: Path, form: str, outline: Outline, wanted: Ports) -> dict[str, Port]:
     """The inputs of a graph; BundleError where it lacks one that is wanted, or has one that nothing here gives."""
     strange = next((port for port in outline.inputs if not set(port.names) & set(wanted)), None)
     if strange is not None:
@@ -78,7 +78,7 @@ def taken(where: Path, form: str, outline: Outline, wanted: Ports) -> dict[str, 
     return ports
 
 
-def given(where: Path, outline: Outline, wanted: Ports) -> dict[str, Port]:
+def output_ports(where: Path, outline: Outline, wanted: Ports) -> dict[str, Port]:
     """The outputs of a graph that are wanted; BundleError where it lacks one."""
     ports = {}
     for name, port in wanted.items():

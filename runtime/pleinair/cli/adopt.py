@@ -9,7 +9,7 @@ from pleinair.adopting.adopt import judged, written
 from pleinair.adopting.folder import FORMATS
 from pleinair.cli.flags import Json, OwnSampler, offered
 from pleinair.cli.info import description
-from pleinair.cli.terminal import data, document, say, warn
+from pleinair.cli.terminal import say, tell, warn
 from pleinair.cli.usage import examples
 
 app = typer.Typer(add_completion=False)
@@ -42,7 +42,4 @@ def adopt(
         say(f"reading {adoption.size / 1e9:.1f} GB once, for their SHA-256")
     bundle = written(adoption)
     warn(*adoption.warnings)
-    if as_json:
-        document(description(bundle))
-    else:
-        data(folder)
+    tell(description(bundle), folder, as_json=as_json)

@@ -9,7 +9,7 @@ from pleinair.bundle.opening import STORYBOOK, open_bundle
 from pleinair.checks import one_line, one_of
 from pleinair.cli.flags import WEIGHTS, FormatFlag, Json, OwnSampler, Replace, WeightsFlag, formats_of, offered
 from pleinair.cli.info import description
-from pleinair.cli.terminal import data, document, say
+from pleinair.cli.terminal import say, tell
 from pleinair.cli.usage import examples
 from pleinair.errors import RequestError
 from pleinair.pouring.told import PREDICTIONS
@@ -61,10 +61,7 @@ def export(
     for progress in export_model(folder, out, **how):
         found = f"  {progress.fidelity.psnr_db:.1f} dB" if progress.fidelity else ""
         say(f"[{progress.done:2}/{progress.total}] {progress.graph:12} {progress.stage}{found}")
-    if as_json:
-        document(description(open_bundle(out)))
-    else:
-        data(out)
+    tell(description(open_bundle(out)), out, as_json=as_json)
 
 
 def only_there(source: str) -> OnHub | None:

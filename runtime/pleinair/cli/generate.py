@@ -11,7 +11,7 @@ import typer
 from pleinair.cli.flags import Force, Json, NoMetadata, Output, takes
 from pleinair.cli.given import check_models, refiner_at_hand
 from pleinair.cli.progress import ProgressBar, loaded
-from pleinair.cli.terminal import data, document, warn
+from pleinair.cli.terminal import tell, warn
 from pleinair.cli.usage import examples
 from pleinair.errors import RequestError
 from pleinair.files.output import ARRAYS, check_distinct, no_room, planned_files, write_pictures
@@ -84,13 +84,10 @@ def generate(
         lost = no_room([*files, *(file for _, file in films)], result.settings, result.seeds)
         result = replace(result, warnings=(*result.warnings, *lost))
     warn(*result.warnings)
-    if as_json:
-        facts = summary(result, written, write_s, perf_counter() - started)
-        if filming is not None:
-            facts["films"] = [{"path": str(file), "seed": seed} for seed, file in films]
-        document(facts)
-    else:
-        data(*written)
+    facts = summary(result, written, write_s, perf_counter() - started)
+    if filming is not None:
+        facts["films"] = [{"path": str(file), "seed": seed} for seed, file in films]
+    tell(facts, *written, as_json=as_json)
     if filming is not None and filming.failed:
         raise filming.failed[0]
 

@@ -10,7 +10,7 @@ from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.cli import sandbox as sandboxes
 from pleinair.cli.flags import Json
 from pleinair.cli.given import at_hand
-from pleinair.cli.terminal import aligned, complain, data, document, failure
+from pleinair.cli.terminal import aligned, complain, failure, tell
 from pleinair.cli.usage import examples
 from pleinair.engines.engine import ENGINES, installed
 from pleinair.errors import BundleError, RequestError
@@ -41,10 +41,8 @@ def info(
     if sandbox:
         facts["sandbox"] = {trial.engine: trial_facts(trial) for trial in trials}
     problem = found_wrong(damaged, trials)
-    if as_json:
-        document({**facts, **(failure(problem, BundleError.exit_code, BundleError.__name__) if problem else {})})
-    else:
-        data(*aligned(facts))
+    failed = failure(problem, BundleError.exit_code, BundleError.__name__) if problem else {}
+    tell({**facts, **failed}, *aligned(facts), as_json=as_json)
     if problem:
         raise typer.Exit(complain(problem, BundleError.exit_code, BundleError.__name__))
 

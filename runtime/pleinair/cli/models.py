@@ -1,6 +1,7 @@
 """`pleinair models`: what is kept on this machine, one model in detail, and one removed."""
 
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ import typer
 from pleinair.checks import one_line, quoted
 from pleinair.cli.flags import Json
 from pleinair.cli.info import description
-from pleinair.cli.terminal import aligned, data, document, printable, say, sketch
+from pleinair.cli.terminal import aligned, printable, say, sketch, tell
 from pleinair.cli.usage import examples
 from pleinair.errors import BundleError, Cancelled, RequestError
 from pleinair.library.listing import Download, LocalModel, downloads, local_model, local_models, size_on_disk
@@ -38,16 +39,12 @@ def every(context: typer.Context, as_json: Json = False) -> None:
 def list_models(as_json: Json = False) -> None:
     """List the models with what they take: disk, memory, seconds."""
     found, unmade = local_models(), downloads()
-    if as_json:
-        facts = {"models": [facts_of(each) for each in found], "downloads": [download_facts(each) for each in unmade]}
-        document({"folder": str(models_folder()), **facts})
-        return
-    rows = [HEAD, *(row(each) for each in found)]
-    widths = [max(len(printable(line[place])) for line in rows) for place in range(len(HEAD))]
-    data(*("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows))
-    for each in unmade:
-        state = "downloaded" if each.whole else f"not whole yet, goes on with: pleinair pull {quoted(each.name)}"
-        data(f"{each.name}  {gb(each.size)}  {state}")
+    facts = {
+        "folder": str(models_folder()),
+        "models": [facts_of(each) for each in found],
+        "downloads": [download_facts(each) for each in unmade],
+    }
+    tell(facts, *table([HEAD, *map(row, found)]), *map(download_line, unmade), as_json=as_json)
     say(f"models are in {models_folder()}")
 
 
@@ -60,10 +57,7 @@ def show_model(
     if found.bundle is None:
         raise BundleError(found.problem or f"'{name}' is no model; remove it with: pleinair models rm {quoted(name)}")
     facts = {**facts_of(found), **description(found.bundle), "name": name}
-    if as_json:
-        document(facts)
-    else:
-        data(*aligned(facts))
+    tell(facts, *aligned(facts), as_json=as_json)
 
 
 @models.command("rm")
@@ -78,10 +72,7 @@ def remove_model(
     if not yes:
         confirm(folder, size)
     remove(folder)
-    if as_json:
-        document({"removed": str(folder), "bytes": size})
-    else:
-        data(folder)
+    tell({"removed": str(folder), "bytes": size}, folder, as_json=as_json)
 
 
 def confirm(folder: Path, size: int) -> None:
@@ -107,6 +98,19 @@ def row(model: LocalModel) -> tuple[str, ...]:
         f"about {gb(memory_needed(manifest))}",
         speed_words(model.speed) if model.speed else "-",
     )
+
+
+def table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """Rows as lines of columns as wide as their longest cell."""
+    widths = [max(map(len, map(printable, column))) for column in zip(*rows, strict=True)]
+    for cells in rows:
+        yield "  ".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def download_line(found: Download) -> str:
+    """A download that no model is made of yet."""
+    state = "downloaded" if found.whole else f"not whole yet, goes on with: pleinair pull {quoted(found.name)}"
+    return f"{found.name}  {gb(found.size)}  {state}"
 
 
 def speed_words(speed: Speed) -> str:

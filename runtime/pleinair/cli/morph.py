@@ -11,7 +11,7 @@ from PIL.Image import Image
 from pleinair.cli.flags import PAINTING, Force, Json, NoMetadata, offered, takes
 from pleinair.cli.given import check_models
 from pleinair.cli.progress import ProgressBar, loaded
-from pleinair.cli.terminal import data, document, warn
+from pleinair.cli.terminal import tell, warn
 from pleinair.cli.usage import examples
 from pleinair.files import film as films
 from pleinair.request.options import OPTIONS
@@ -77,16 +77,20 @@ def morph(
 
     shown = films.ping_pong(pictures()) if ping_pong else pictures()
     file = films.save(shown, output, max(lasts / total, films.SHORTEST), overwrite=force, settings=settings)
-    warnings = list(dict.fromkeys(warning for result in results for warning in result.warnings))
-    if lasts > seconds:
-        warnings.append(
-            f"the film lasts {lasts:g} s and not {seconds:g}, for viewers slow down frames of less than"
-            f" {films.SHORTEST:g} s; choose fewer --frames"
-        )
+    warnings = [*dict.fromkeys(warning for result in results for warning in result.warnings)]
+    warnings += longer_than_asked(lasts, seconds)
     warn(*warnings)
-    if as_json:
-        facts = {"path": str(file), "frames": total, "seconds": lasts, "ease": ease, "loop": loop}
-        ends = [dict(result.settings) for result in (results[0], results[-1])]
-        document({**facts, "settings": ends, "total_s": round(perf_counter() - started, 4), "warnings": warnings})
-    else:
-        data(file)
+    facts = {"path": str(file), "frames": total, "seconds": lasts, "ease": ease, "loop": loop}
+    facts["settings"] = [dict(result.settings) for result in (results[0], results[-1])]
+    facts |= {"total_s": round(perf_counter() - started, 4), "warnings": warnings}
+    tell(facts, file, as_json=as_json)
+
+
+def longer_than_asked(lasts: float, seconds: float) -> list[str]:
+    """A warning for a film whose frames would pass too fast for viewers."""
+    if lasts <= seconds:
+        return []
+    return [
+        f"the film lasts {lasts:g} s and not {seconds:g}, for viewers slow down frames of less than"
+        f" {films.SHORTEST:g} s; choose fewer --frames"
+    ]

@@ -9,7 +9,7 @@ from pleinair.bundle.opening import open_bundle
 from pleinair.cli.export import usual_out
 from pleinair.cli.flags import FormatFlag, Json, OwnSampler, Replace, WeightsFlag, formats_of, offered, takes
 from pleinair.cli.info import description
-from pleinair.cli.terminal import data, document, say
+from pleinair.cli.terminal import say, tell
 from pleinair.cli.usage import examples
 from pleinair.library.poured import mark
 from pleinair.pouring.pour import pour as pour_model
@@ -93,7 +93,4 @@ def pour(
             say(f"{written}{progress.words}")
         last = progress.words
     mark(out, source, asked=any(context.params[name] is not None for name in context.params.keys() - PLAIN))
-    if as_json:
-        document(description(open_bundle(out)))
-    else:
-        data(out)
+    tell(description(open_bundle(out)), out, as_json=as_json)

@@ -7,7 +7,7 @@ import typer
 from pleinair.bundle.opening import open_bundle
 from pleinair.cli.flags import Json, takes
 from pleinair.cli.given import at_hand
-from pleinair.cli.terminal import data, document, warn
+from pleinair.cli.terminal import tell, warn
 from pleinair.cli.usage import examples
 from pleinair.request.request import resolve
 from pleinair.text.reader import PromptReader
@@ -32,8 +32,6 @@ def show_prompt(
     request = resolve(bundle, text, **options)
     reader = PromptReader(bundle, clip_skip=request.clip_skip, embeddings=request.embeddings)
     found = report(reader, request.prompt, request.negative or "", request.steps.count)
-    if as_json:
-        document(found)
-        return
-    data(*report_lines(found))
-    warn(*request.idle, *found["warnings"])
+    tell(found, *report_lines(found), as_json=as_json)
+    if not as_json:
+        warn(*request.idle, *found["warnings"])

@@ -13,7 +13,7 @@ import typer
 from pleinair.checks import one_of, quoted, shown_path
 from pleinair.cli.flags import FORMATS, WEIGHTS, Json, formats_of, offered
 from pleinair.cli.progress import ProgressBar, clock
-from pleinair.cli.terminal import data, document, say
+from pleinair.cli.terminal import say, tell
 from pleinair.cli.usage import examples
 from pleinair.errors import BundleError, Cancelled, PleinairError, RequestError
 from pleinair.sources.hub_ids import on_hub
@@ -85,12 +85,10 @@ def pull(
 
 def ended(found: "Brought", folder: Path, command: str, as_json: bool) -> None:
     """Say what is here, and what to type next."""
-    if as_json:
-        facts = {**asdict(found.origin), "kind": found.kind, "folder": str(folder), "bytes": found.size}
-        document({**facts, "before": found.before, "next": command})
-        return
-    data(folder)
-    say(f"{'it was here already' if found.before else 'all is here'}; go on with: {command}")
+    facts = {**asdict(found.origin), "kind": found.kind, "folder": str(folder), "bytes": found.size}
+    tell({**facts, "before": found.before, "next": command}, folder, as_json=as_json)
+    if not as_json:
+        say(f"{'it was here already' if found.before else 'all is here'}; go on with: {command}")
 
 
 def made(

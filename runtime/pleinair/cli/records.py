@@ -3,19 +3,22 @@
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pleinair.cli.flags import Force, Json, Output, takes
 from pleinair.cli.progress import ProgressBar
-from pleinair.cli.terminal import aligned, data, document, say, warn
+from pleinair.cli.terminal import aligned, say, tell, warn
 from pleinair.cli.usage import examples
-from pleinair.files.metadata import MAX_LINES, brief, read_record, record_facts
+from pleinair.files.metadata import MAX_LINES, FoundRecord, brief, read_record, record_facts
 from pleinair.files.output import no_room, planned_files, write_pictures
 from pleinair.request.options import FILES
 from pleinair.results import merged
 from pleinair.text.syntax import MAX_PROMPT
+
+if TYPE_CHECKING:
+    from pleinair.tasks.comparing import Difference
 
 app = typer.Typer(add_completion=False)
 AS_RECORDED = ("engine", "device", "threads", "precision")
@@ -32,15 +35,18 @@ def metadata(
     These are A1111, Forge, stable-diffusion.cpp, InvokeAI, ComfyUI, NovelAI and Fooocus.
     """
     found = read_record(file)
-    if as_json:
-        document(record_facts(found))
-        return
+    tell(record_facts(found), *record_lines(found), as_json=as_json)
+    if not as_json:
+        warn(*found.warnings)
+
+
+def record_lines(found: FoundRecord) -> list[str]:
+    """A record for people: at most MAX_LINES lines."""
     facts = {"tool": found.tool, "version": brief(found.version)}
     facts |= {name: brief(getattr(found, name), MAX_PROMPT) for name in ("prompt", "negative")}
     facts["settings"] = brief({name: value for name, value in found.settings.items() if name not in facts})
     lines = list(islice(aligned(facts), MAX_LINES + 1))
-    data(*lines[:MAX_LINES], *(["..."] if len(lines) > MAX_LINES else []))
-    warn(*found.warnings)
+    return [*lines[:MAX_LINES], *(["..."] if len(lines) > MAX_LINES else [])]
 
 
 @app.command(epilog=examples("rerun"))
@@ -73,13 +79,18 @@ def rerun(
     written = write_pictures(again.result, files, force) if files else []
     warnings = [*again.warnings, *no_room(files, again.result.settings, again.result.seeds)]
     warn(*warnings)
-    apart = asdict(again.difference) if again.difference else None
-    if as_json:
-        facts = {"difference": apart, "image": str(written[0]) if written else None, "settings": again.result.settings}
-        document({**facts, "warnings": warnings})
-        return
-    if apart:
-        psnr = "infinite" if apart["psnr_db"] is None else f"{apart['psnr_db']:.1f} dB"
-        equal = f"{100 * apart['equal_share']:.4g} % of the pixels are equal"
-        data(f"largest difference {apart['max_abs']} of 255, PSNR {psnr}, {equal}")
-    data(*written)
+    facts = {
+        "difference": asdict(again.difference) if again.difference else None,
+        "image": str(written[0]) if written else None,
+        "settings": again.result.settings,
+        "warnings": warnings,
+    }
+    apart = [difference_line(again.difference)] if again.difference else []
+    tell(facts, *apart, *written, as_json=as_json)
+
+
+def difference_line(found: "Difference") -> str:
+    """How far two pictures are apart, for people."""
+    psnr = "infinite" if found.psnr_db is None else f"{found.psnr_db:.1f} dB"
+    equal = f"{100 * found.equal_share:.4g} % of the pixels are equal"
+    return f"largest difference {found.max_abs} of 255, PSNR {psnr}, {equal}"

@@ -30,6 +30,14 @@ def document(facts: Any) -> None:
     _to_stdout(json.dumps(finite(facts), allow_nan=False) + "\n")
 
 
+def tell(facts: Any, *lines: object, as_json: bool) -> None:
+    """What a command has found or done: its facts as one line of JSON, or lines for people."""
+    if as_json:
+        document(facts)
+    else:
+        data(*lines)
+
+
 def flush() -> None:
     """Let others' writing to stdout (the help's) reach it, and raise as `data` does."""
     _to_stdout("")

@@ -13,7 +13,7 @@ from pleinair.engines import components, placement
 from pleinair.engines import precision as precisions
 from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Engine, Graph, Opening, Shapes, engine_named
-from pleinair.engines.ports import check_answer, check_sizes, given, taken
+from pleinair.engines.ports import check_answer, check_sizes, inputs_of_ports, real_numbers
 
 LARGEST_AHEAD = 256 << 20  # bytes of a graph that may be compiled while others are
 MAX_SHAPES = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
@@ -52,10 +52,10 @@ class Checked:
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         check_sizes(self.name, self.info, {name: array.shape for name, array in inputs.items()})
-        feeds = taken(self.info, inputs)
+        feeds = inputs_of_ports(self.info, inputs)
         outputs = self.graph(**feeds)
         check_answer(self.name, self.info, feeds, outputs)
-        return given(outputs)
+        return real_numbers(outputs)
 
     def _has_sides(self, name: str) -> bool:
         return name not in self.info.inputs or bool(self.info.inputs[name].shape)
@@ -96,7 +96,7 @@ class Graphs:
         on_load: Callable[[str], None] | None = None,
     ) -> None:
         self.bundle = bundle
-        self.engine = engine
+        self._engine = engine
         self.threads = threads
         self._on_load = on_load
         self._devices = placement.parse(device)
@@ -121,7 +121,7 @@ class Graphs:
 
     def may_go_ahead(self, name: str) -> bool:
         """Whether a graph is not open yet, and small enough to be compiled while others are."""
-        return (name, ()) not in self._open and self.bundle.graph_size(name, self.engine.format) <= LARGEST_AHEAD
+        return (name, ()) not in self._open and self.bundle.graph_size(name, self._engine.format) <= LARGEST_AHEAD
 
     def prepare_ahead(self, name: str, shapes: Shapes) -> None:
         """Begin to load and compile a graph in a thread of its own; whoever asks for it waits until that is done.
@@ -140,7 +140,7 @@ class Graphs:
             self._open[key] = open_graph(
                 self.bundle,
                 name,
-                self.engine,
+                self._engine,
                 self.device_of(name),
                 self.threads,
                 self._precisions[self._component(name)],
@@ -162,7 +162,17 @@ class Graphs:
     def precision_of(self, name: str) -> str:
         """What a graph computes in; RequestError where its device does not have what was asked for."""
         wanted = self._precisions[self._component(name)]
-        return compute_precision(self.bundle, name, self.engine, self.device_of(name), wanted)
+        return compute_precision(self.bundle, name, self._engine, self.device_of(name), wanted)
+
+    @property
+    def engine(self) -> str:
+        """The engine's name."""
+        return self._engine.name
+
+    @property
+    def engine_version(self) -> str:
+        """Of the engine's library."""
+        return self._engine.version
 
     @property
     def device(self) -> str:

@@ -28,20 +28,22 @@ def check_opened(graph: str, info: GraphInfo, inputs: Dtypes, outputs: Dtypes) -
         raise BundleError(f"'{graph}' wants an input '{unfed[0]}', which bundle.json does not know of; {AGAIN}")
 
 
-def taken(info: GraphInfo, inputs: Arrays) -> Arrays:
+def inputs_of_ports(info: GraphInfo, inputs: Arrays) -> Arrays:
     """Arrays as a graph's ports take them: in their numbers, a number alone where a port has no sides.
 
     Fractions are cut off for whole numbers, as diffusers and optimum do with timesteps.
     """
-    return {name: _taken(array, info.inputs[name]) if name in info.inputs else array for name, array in inputs.items()}
+    return {
+        name: _of_port(array, info.inputs[name]) if name in info.inputs else array for name, array in inputs.items()
+    }
 
 
-def _taken(array: np.ndarray, port: Port) -> np.ndarray:
+def _of_port(array: np.ndarray, port: Port) -> np.ndarray:
     alone = array.reshape(()) if not port.shape and array.size == 1 else array
     return alone.astype(port.dtype, copy=False)
 
 
-def given(outputs: Arrays) -> Arrays:
+def real_numbers(outputs: Arrays) -> Arrays:
     """Arrays as everything here counts with them: real numbers in float32."""
     return {name: array.astype(np.float32, copy=False) for name, array in outputs.items()}
 

@@ -10,10 +10,10 @@ from pleinair.network.patches import image_ids, packed, text_ids, unpacked
 def denoiser_inputs(part: Denoiser, x: np.ndarray, t: float, told: Told) -> dict[str, np.ndarray]:
     """What a denoiser's graph is called with: latents x (B, C, h, w) at timestep t, and the feeds, B rows each."""
     seen = np.concatenate([x, told[CHANNELS]], 1) if part.channels else x
-    given = {**told, LATENTS: packed(seen, part.patch), TIMESTEP: np.array([t * part.time_scale], np.float32)}
+    feeds = {**told, LATENTS: packed(seen, part.patch), TIMESTEP: np.array([t * part.time_scale], np.float32)}
     if set(PLACES) & set(part.feeds.values()):
-        given |= places(part, x, told)
-    return {port: given[feed] for port, feed in part.feeds.items()}
+        feeds |= places(part, x, told)
+    return {port: feeds[feed] for port, feed in part.feeds.items()}
 
 
 def places(part: Denoiser, x: np.ndarray, told: Told) -> Told:

@@ -73,28 +73,31 @@ def tall_tile(height: int, width: int, side: int, overlap: int) -> tuple[int, in
 
 
 def tiled(
-    run: RunTile, x: np.ndarray, tile: tuple[int, int], overlap: int, taken: int = 1, given: int = 1
+    run: RunTile, x: np.ndarray, tile: tuple[int, int], overlap: int, unit_in: int = 1, unit_out: int = 1
 ) -> np.ndarray:
     """`run(x)` in tiles of at most `tile` (height, width) units, x (B, C, H, W).
 
-    A unit is `taken` pixels of the input and `given` of the output. What fits into one tile is run as it is.
+    A unit is `unit_in` pixels of the input and `unit_out` of the output. What fits into one tile is run as it is.
     """
-    height, width = x.shape[2] // taken, x.shape[3] // taken
-    rows, columns = cut(height, tile[0], overlap, given), cut(width, tile[1], overlap, given)
+    height, width = x.shape[2] // unit_in, x.shape[3] // unit_in
+    rows, columns = cut(height, tile[0], overlap, unit_out), cut(width, tile[1], overlap, unit_out)
     if len(rows.starts) == len(columns.starts) == 1:
         return run(x)
     whole_picture = None
     for top, down in zip(rows.starts, rows.weights, strict=True):
         for left, across in zip(columns.starts, columns.weights, strict=True):
-            tile = x[:, :, top * taken : (top + rows.size) * taken, left * taken : (left + columns.size) * taken]
+            tile = x[:, :, stretch(top, rows.size, unit_in), stretch(left, columns.size, unit_in)]
             piece = run(np.ascontiguousarray(tile))
             if whole_picture is None:
-                whole_picture = np.zeros((*piece.shape[:2], height * given, width * given), np.float32)
-            place = whole_picture[
-                :, :, top * given : (top + rows.size) * given, left * given : (left + columns.size) * given
-            ]
+                whole_picture = np.zeros((*piece.shape[:2], height * unit_out, width * unit_out), np.float32)
+            place = whole_picture[:, :, stretch(top, rows.size, unit_out), stretch(left, columns.size, unit_out)]
             place += piece * (down[:, None] * across)
     return whole_picture
+
+
+def stretch(start: int, size: int, unit: int) -> slice:
+    """The pixels of `size` units from one on, along a side."""
+    return slice(start * unit, (start + size) * unit)
 
 
 def upscale_tiled(graph: Graph, picture: np.ndarray, scale: int) -> np.ndarray:
@@ -114,6 +117,6 @@ def upscale_tiled(graph: Graph, picture: np.ndarray, scale: int) -> np.ndarray:
             )
         return larger
 
-    larger = tiled(run, image, (TILE, TILE), OVERLAP, given=scale)
+    larger = tiled(run, image, (TILE, TILE), OVERLAP, unit_out=scale)
     check_finite(larger, "when enlarging")
     return larger[0].transpose(1, 2, 0).clip(0, 1)

@@ -20,7 +20,7 @@ class Upscaler:
 
     def __init__(self, graphs: Graphs) -> None:
         self.bundle = graphs.bundle
-        self.engine = graphs.engine.name
+        self.engine = graphs.engine
         self._graphs = graphs
 
     @property

@@ -47,7 +47,7 @@ def encoder_answer(encoder: Graph, picture: np.ndarray, vae: Autoencoder, tile: 
         return numbers
 
     sample = 2 * picture.transpose(0, 3, 1, 2).astype(np.float32) - 1  # (1, 3, H, W)
-    return tiled(answer, sample, size, overlap, taken=vae.downsample)
+    return tiled(answer, sample, size, overlap, unit_in=vae.downsample)
 
 
 def drawn(answer: np.ndarray, generator: NoiseSource | None, vae: Autoencoder) -> np.ndarray:
@@ -93,7 +93,7 @@ def decode(decoder: Graph, latents: np.ndarray, vae: Autoencoder, tile: int | No
         _check_scale(z.shape, sample.shape, vae)
         return sample
 
-    sample = tiled(decoded, unscaled(latents, vae), size, overlap, given=vae.downsample)
+    sample = tiled(decoded, unscaled(latents, vae), size, overlap, unit_out=vae.downsample)
     check_finite(sample, "when decoding")  # clipped, infinity would be black or white
     return np.clip(sample.transpose(0, 2, 3, 1) / 2 + 0.5, 0, 1)
 

@@ -287,13 +287,7 @@ class SecondPass:
     """What the steps of a second pass have of their own."""
 
     count: int = option(
-        None,
-        PASS,
-        "Steps of the second pass.",
-        usual=FIRST,
-        name="hires_steps",
-        needs=SECOND,
-        a1111="Hires steps",
+        None, PASS, "Steps of the second pass.", usual=FIRST, name="hires_steps", needs=SECOND, a1111="Hires steps"
     )
     sampler: str = option(
         None,

@@ -7,7 +7,7 @@ import numpy as np
 
 from pleinair.checks import number, one_of
 from pleinair.errors import RequestError
-from pleinair.sampling.coordinates import Denoise, Draw, Solver, State
+from pleinair.sampling.coordinates import Denoise, Draw, Keep, Solver, State, untouched
 from pleinair.sampling.names import meant
 from pleinair.sampling.path import Path
 from pleinair.sampling.samplers import OFF, RANGES, SAMPLERS, Wish
@@ -30,7 +30,7 @@ def make_solver(
     s_churn: float = OFF["s_churn"],
     s_noise: float = OFF["s_noise"],
 ) -> Solver:
-    """The sampler as the scheduler config says and as asked: solver(denoise, x, path, draw) -> Iterator[State].
+    """The sampler as the scheduler config says and as asked: solver(denoise, x, path, draw, keep) -> Iterator[State].
 
     `eta` is the share of new noise (tcd: gamma), 0 to 1; `s_churn` and `s_noise` are Karras et al. 2022's. Raises
     RequestError for an option that the sampler does not have, BundleError for a config that cannot be followed.
@@ -53,7 +53,7 @@ def make_solver(
 def _louder(solver: Solver, factor: float) -> Solver:
     """The solver with all the noise that it draws on its way multiplied by `factor`."""
 
-    def walked(denoise: Denoise, x: np.ndarray, path: Path, draw: Draw) -> Iterator[State]:
-        return solver(denoise, x, path, lambda: factor * draw())
+    def walked(denoise: Denoise, x: np.ndarray, path: Path, draw: Draw, keep: Keep = untouched) -> Iterator[State]:
+        return solver(denoise, x, path, lambda: factor * draw(), keep)
 
     return walked

@@ -7,6 +7,7 @@ to head for and how much of the noise is new.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import expm1, inf, sqrt
+from typing import Protocol
 
 import numpy as np
 
@@ -14,20 +15,30 @@ from pleinair.sampling.path import Path, Point
 
 Denoise = Callable[[np.ndarray, Point, int], np.ndarray]  # latents, where they are, which step asks (from 0) -> x0
 Draw = Callable[[], np.ndarray]  # -> new unit noise like the latents
+Keep = Callable[[np.ndarray, Point | None], np.ndarray]  # latents, where they have come (None: the end) -> what goes on
 Fresh = Callable[[Point, Point], float]  # a stride -> the deviation of the noise that it renews
 Seen = tuple[Point, np.ndarray]  # where, and the x0 (or eps) the network saw there; histories are newest first
 
 
-@dataclass
+@dataclass(frozen=True)
 class State:
-    """What a sampler shows after each step; a caller may replace `x` before the next one."""
+    """What a sampler shows after each step."""
 
     x: np.ndarray  # (B, C, h, w)
-    x0: np.ndarray | None = None  # what the network currently believes the picture is
-    at: Point | None = None  # where x is, if the sampler has left the path it was given
+    x0: np.ndarray  # what the network currently believes the picture is
 
 
-Solver = Callable[[Denoise, np.ndarray, Path, Draw], Iterator[State]]
+class Solver(Protocol):
+    """A walk down a path, step by step; after each one, `keep` says which latents it goes on with."""
+
+    def __call__(
+        self, denoise: Denoise, x: np.ndarray, path: Path, draw: Draw, keep: Keep = ..., /
+    ) -> Iterator[State]: ...
+
+
+def untouched(x: np.ndarray, reached: Point | None) -> np.ndarray:
+    """The latents as the solver made them, where nothing of them is to be put back."""
+    return x
 
 
 def move(x: np.ndarray, x0: np.ndarray, a: Point, b: Point, fresh: float = 0.0, draw: Draw | None = None) -> np.ndarray:

@@ -50,6 +50,10 @@ class Path:
     def __len__(self) -> int:
         return len(self.strides)
 
+    def reached(self, step: int) -> Point | None:
+        """Where a stride leaves off, counted from 0: where the next one starts; None for the last."""
+        return self.strides[step + 1][0] if step + 1 < len(self) else None
+
     def order_for(self, left: int) -> int | None:
         """The highest order allowed when `left` strides remain; None for any."""
         return self.last_orders[left - 1] if left <= len(self.last_orders) else None

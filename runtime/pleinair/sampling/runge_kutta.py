@@ -10,6 +10,7 @@ from pleinair.sampling.coordinates import (
     Denoise,
     Draw,
     Fresh,
+    Keep,
     Solver,
     State,
     ancestral,
@@ -19,6 +20,7 @@ from pleinair.sampling.coordinates import (
     move,
     ratio,
     same,
+    untouched,
 )
 from pleinair.sampling.path import Path, Point
 from pleinair.sampling.predictions import FROM_X0, TO_X0
@@ -28,12 +30,12 @@ from pleinair.sampling.sigmas import karras
 def heun(of: str = "epsilon", churn: float = 0.0) -> Solver:
     """Look again from the far end and average the two noise directions (Karras et al. 2022, algorithms 1 and 2)."""
 
-    def sample(denoise: Denoise, x: np.ndarray, path: Path, draw: Draw) -> Iterator[State]:
-        state = State(x)
+    def sample(denoise: Denoise, x: np.ndarray, path: Path, draw: Draw, keep: Keep = untouched) -> Iterator[State]:
         for step, (a, b) in enumerate(path.strides):
-            state.x, a = churned(state.x, a, path, churn, draw)
-            state.x, state.x0 = heun_step(denoise, state.x, a, b, step, of)
-            yield state
+            x, a = churned(x, a, path, churn, draw)
+            x, x0 = heun_step(denoise, x, a, b, step, of)
+            x = keep(x, path.reached(step))
+            yield State(x, x0)
 
     return sample
 
@@ -50,20 +52,20 @@ def heun_step(
     return far, x0
 
 
-def restart(denoise: Denoise, x: np.ndarray, path: Path, draw: Draw) -> Iterator[State]:
+def restart(denoise: Denoise, x: np.ndarray, path: Path, draw: Draw, keep: Keep = untouched) -> Iterator[State]:
     """Heun that goes back up to sigma 2 from 0.1 and down again (Xu et al. 2023; A1111's restart_sampler).
 
     As there, 20 steps or more are laid out anew on Karras' sigmas between the path's first and last, nine (from 36
     on: a quarter, twice) of them for going down again; with fewer it is Heun.
     """
-    state = State(x)
     strides, reached = restarted(path), path.strides[0][0]
     for step, (a, b) in enumerate(strides):
         if ratio(a) > ratio(reached):
-            state.x = climb(state.x, reached, a, draw)
-        state.x, state.x0 = heun_step(denoise, state.x, a, b, step)
-        reached = state.at = b
-        yield state
+            x = climb(x, reached, a, draw)
+        x, x0 = heun_step(denoise, x, a, b, step)
+        x = keep(x, b if step + 1 < len(path) else None)
+        reached = b
+        yield State(x, x0)
 
 
 def restarted(path: Path) -> list[tuple[Point, Point]]:
@@ -86,20 +88,19 @@ def restarted(path: Path) -> list[tuple[Point, Point]]:
 def midway(fresh: Fresh = deterministic, of: str = "sample", churn: float = 0.0) -> Solver:
     """Head for what is seen half way down in log sigma (k-diffusion's sample_dpm_2 with eps, its dpmpp_2s with x0)."""
 
-    def sample(denoise: Denoise, x: np.ndarray, path: Path, draw: Draw) -> Iterator[State]:
-        state = State(x)
+    def sample(denoise: Denoise, x: np.ndarray, path: Path, draw: Draw, keep: Keep = untouched) -> Iterator[State]:
         for step, (a, b) in enumerate(path.strides):
-            state.x, a = churned(state.x, a, path, churn, draw)
-            x0 = state.x0 = denoise(state.x, a, step)
+            x, a = churned(x, a, path, churn, draw)
+            target = x0 = denoise(x, a, step)
             new = fresh(a, b)
             down = sqrt(b.sigma**2 - new**2) / b.alpha if b.alpha else 0.0
             if down and a.alpha:
                 middle = path.level(sqrt(ratio(a) * down))
-                half = move(state.x, x0, a, middle)
-                x0 = denoise(half, middle, step)
-                x0 = TO_X0[of](FROM_X0[of](x0, half, middle), state.x, a)
-            state.x = move(state.x, x0, a, b, new, draw)
-            yield state
+                half = move(x, x0, a, middle)
+                target = denoise(half, middle, step)
+                target = TO_X0[of](FROM_X0[of](target, half, middle), x, a)
+            x = keep(move(x, target, a, b, new, draw), path.reached(step))
+            yield State(x, x0)
 
     return sample
 
@@ -111,21 +112,19 @@ def dpmpp_sde(eta: float = 1.0) -> Solver:
     independent parts are drawn and combined: the same law, without a tree.
     """
 
-    def sample(denoise: Denoise, x: np.ndarray, path: Path, draw: Draw) -> Iterator[State]:
-        state = State(x)
+    def sample(denoise: Denoise, x: np.ndarray, path: Path, draw: Draw, keep: Keep = untouched) -> Iterator[State]:
         for step, (a, b) in enumerate(path.strides):
-            x0 = state.x0 = denoise(state.x, a, step)
+            x0 = denoise(x, a, step)
             if not b.sigma or not a.alpha:
-                state.x = move(state.x, x0, a, b, ancestral(a, b, eta), draw)
-                yield state
-                continue
-            middle = path.level(sqrt(ratio(a) * ratio(b)))
-            early, late = draw(), draw()
-            share = (ratio(a) - ratio(middle)) / (ratio(a) - ratio(b))
-            half = move(state.x, x0, a, middle, ancestral(a, middle, eta), same(early))
-            both = sqrt(share) * early + sqrt(1 - share) * late
-            x0 = denoise(half, middle, step)
-            state.x = move(state.x, x0, a, b, ancestral(a, b, eta), same(both))
-            yield state
+                x = move(x, x0, a, b, ancestral(a, b, eta), draw)
+            else:
+                middle = path.level(sqrt(ratio(a) * ratio(b)))
+                early, late = draw(), draw()
+                share = (ratio(a) - ratio(middle)) / (ratio(a) - ratio(b))
+                half = move(x, x0, a, middle, ancestral(a, middle, eta), same(early))
+                both = sqrt(share) * early + sqrt(1 - share) * late
+                x = move(x, denoise(half, middle, step), a, b, ancestral(a, b, eta), same(both))
+            x = keep(x, path.reached(step))
+            yield State(x, x0)
 
     return sample

@@ -213,13 +213,7 @@ def restart(wish: Wish) -> Solver:
 SAMPLERS: dict[str, Sampler] = {
     "ddim": Sampler(build=ddim, grid="ddim", order=1, diffusers="DDIMScheduler", a1111="DDIM", options=FRESH),
     "ddpm": Sampler(
-        build=ddpm,
-        grid="ddpm",
-        order=1,
-        stochastic=True,
-        diffusers="DDPMScheduler",
-        a1111="DDPM",
-        options=("s_noise",),
+        build=ddpm, grid="ddpm", order=1, stochastic=True, diffusers="DDPMScheduler", a1111="DDPM", options=("s_noise",)
     ),
     "pndm": Sampler(build=pndm, grid="pndm", order=4, diffusers="PNDMScheduler", a1111="PLMS"),
     "euler": Sampler(
@@ -235,23 +229,11 @@ SAMPLERS: dict[str, Sampler] = {
         options=FRESH,
     ),
     "heun": Sampler(
-        build=heun,
-        grid="k",
-        order=2,
-        evaluations=2,
-        diffusers="HeunDiscreteScheduler",
-        a1111="Heun",
-        options=CHURN,
+        build=heun, grid="k", order=2, evaluations=2, diffusers="HeunDiscreteScheduler", a1111="Heun", options=CHURN
     ),
     "lms": Sampler(build=lms, grid="k", order=4, diffusers="LMSDiscreteScheduler", a1111="LMS"),
     "dpm2": Sampler(
-        build=dpm2,
-        grid="kdpm",
-        order=2,
-        evaluations=2,
-        diffusers="KDPM2DiscreteScheduler",
-        a1111="DPM2",
-        options=CHURN,
+        build=dpm2, grid="kdpm", order=2, evaluations=2, diffusers="KDPM2DiscreteScheduler", a1111="DPM2", options=CHURN
     ),
     "dpm2_a": Sampler(
         build=dpm2_a,
@@ -313,13 +295,7 @@ SAMPLERS: dict[str, Sampler] = {
     ),
     "lcm": Sampler(build=lcm, grid="lcm", order=1, stochastic=True, diffusers="LCMScheduler", a1111="LCM"),
     "tcd": Sampler(
-        build=tcd,
-        grid="tcd",
-        order=1,
-        stochastic=True,
-        diffusers="TCDScheduler",
-        a1111="TCD",
-        options=("eta",),
+        build=tcd, grid="tcd", order=1, stochastic=True, diffusers="TCDScheduler", a1111="TCD", options=("eta",)
     ),
     "restart": Sampler(
         build=restart, grid="k", order=2, evaluations=2, stochastic=True, a1111="Restart", options=("s_noise",)

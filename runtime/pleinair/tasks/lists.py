@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from pleinair.bundle.opening import Bundle
 from pleinair.checks import one_line
@@ -60,8 +61,12 @@ def run(
     """
     check_folder(folder)
     file = ledger or folder / LEDGER.lstrip(".")
-    taken: dict[str, int] = {}
+    place = _Place(folder, overwrite)
     met: Counter[str] = Counter()
+
+    def save_here(result: Result, files: list[Path]) -> list[Path]:
+        return save(result, files, overwrite)
+
     with ExitStack() as held:
         try:
             held.enter_context(only_one(file.with_name(f".{file.name}.lock"), _busy(folder)))
@@ -76,15 +81,14 @@ def run(
             met[key] += 1
             key = f"{key}-{met[key]}"
             try:
-                entry = None if overwrite else book.entry(key, line)
-                entry = entry or _entry(line, key, folder, overwrite, taken)
-                _check_files(line, entry, folder, overwrite, taken)
+                entry = (None if overwrite else book.entry(key, line)) or place.entry(line, key)
+                place.check(line, entry)
             except PleinairError as error:
                 yield bad_line(line.number, error)
                 continue
             book.add(entry, line)
             try:
-                yield from _paint(line, entry, pipe, folder, overwrite, watch, save)
+                yield from _paint(line, place.files(entry), pipe, watch, save_here)
             except (Unwritable, Cancelled):
                 raise
             except (PleinairError, MemoryError) as error:
@@ -95,58 +99,79 @@ def _busy(folder: Path) -> str:
     return f"this list is being painted into '{one_line(folder, SHOWN)}' already; wait for that, or choose another -o"
 
 
-def _entry(line: Line, key: str, folder: Path, overwrite: bool, taken: dict[str, int]) -> Entry:
-    if line.output is None:
-        names = (folder / f"{line.number:04}-{slug(line.prompt)}-{seed}.png" for seed in line.seeds)
-        files = free_names(names, overwrite, taken)
-    else:
-        files = [folder / file for file in numbered(line.output, len(line.seeds))]
+class _File(NamedTuple):
+    """A picture of a line."""
+
+    seed: int
+    path: Path
+    done: bool
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the pictures of a list lie, and the lines that their names belong to."""
+
+    folder: Path
+    overwrite: bool
+    owners: dict[str, int] = field(default_factory=dict)  # by `folded` file
+
+    def entry(self, line: Line, key: str) -> Entry:
+        """The files that a line is given."""
+        if line.output is None:
+            names = (self.folder / f"{line.number:04}-{slug(line.prompt)}-{seed}.png" for seed in line.seeds)
+            files = free_names(names, self.overwrite, self.owners)
+        else:
+            files = [self.folder / file for file in numbered(line.output, len(line.seeds))]
+            for file in files:
+                check_free(file, self.overwrite)
+        return Entry(key, line.seeds, tuple(file.relative_to(self.folder).as_posix() for file in files))
+
+    def check(self, line: Line, entry: Entry) -> None:
+        """RequestError or ResourceError where files of an entry lie elsewhere, are another's, or are no pictures."""
+        files = [self.folder / name for name in entry.files]
+        if files[0].suffix.lower() not in PICTURES:
+            raise RequestError(f"output '{line.output}' is no picture file; let it end in .png, .jpg or .webp")
+        if files[0].parent != self.folder:
+            check_folder(files[0].parent)
+            if not Path(os.path.realpath(files[0].parent)).is_relative_to(os.path.realpath(self.folder)):
+                raise RequestError(f"output '{line.output}' leads out of the folder of the list; leave the path out")
         for file in files:
-            check_free(file, overwrite)
-    return Entry(key, line.seeds, tuple(file.relative_to(folder).as_posix() for file in files))
+            owner = self.owners.setdefault(folded(file), line.number)
+            if owner != line.number:
+                raise RequestError(
+                    f"output '{file.name}' is that of line {owner} already; name one of them differently"
+                )
+            if not self.done(file):
+                check_free(file, self.overwrite)
 
+    def done(self, file: Path) -> bool:
+        """Whether a picture is there to stay."""
+        return not self.overwrite and file.is_file()
 
-def _check_files(line: Line, entry: Entry, folder: Path, overwrite: bool, taken: dict[str, int]) -> None:
-    """RequestError or ResourceError where an entry's files lie elsewhere, are another line's, or are not pictures."""
-    files = [folder / name for name in entry.files]
-    if files[0].suffix.lower() not in PICTURES:
-        raise RequestError(f"output '{line.output}' is no picture file; let it end in .png, .jpg or .webp")
-    if files[0].parent != folder:
-        check_folder(files[0].parent)
-        if not Path(os.path.realpath(files[0].parent)).is_relative_to(os.path.realpath(folder)):
-            raise RequestError(f"output '{line.output}' leads out of the folder of the list; leave the path out")
-    for file in files:
-        owner = taken.setdefault(folded(file), line.number)
-        if owner != line.number:
-            raise RequestError(f"output '{file.name}' is that of line {owner} already; name one of them differently")
-        if overwrite or not file.is_file():
-            check_free(file, overwrite)
+    def files(self, entry: Entry) -> list[_File]:
+        """The pictures of an entry."""
+        paths = [self.folder / name for name in entry.files]
+        return [_File(seed, path, self.done(path)) for seed, path in zip(entry.seeds, paths, strict=True)]
 
 
 def _paint(
     line: Line,
-    entry: Entry,
+    files: list[_File],
     pipe: Pipeline,
-    folder: Path,
-    overwrite: bool,
     watch: Callable[[Iterator[Frame]], Iterable[Frame]],
-    save: Callable[[Result, list[Path], bool], list[Path]],
+    save: Callable[[Result, list[Path]], list[Path]],
 ) -> Iterator[Painted]:
-    """The pictures of an entry whose files are not there, after those that are."""
-    left: list[tuple[int, Path]] = []
-    for seed, name in zip(entry.seeds, entry.files, strict=True):
-        if overwrite or not (folder / name).is_file():
-            left.append((seed, folder / name))
-        else:
-            yield Painted(line.number, folder / name, seed)
+    """The pictures of a line that are not there, after those that are."""
+    yield from (Painted(line.number, each.path, each.seed) for each in files if each.done)
+    left = [each for each in files if not each.done]
     if not left:
         return
     options = {name: value for name, value in line.options.items() if name != "count"}
-    waiting = (file for _, file in left)
-    for frame in watch(pipe.stream(line.prompt, line.negative, **options | {"seed": [seed for seed, _ in left]})):
+    waiting = (each.path for each in left)
+    for frame in watch(pipe.stream(line.prompt, line.negative, **options | {"seed": [each.seed for each in left]})):
         if frame.result:
             try:
-                written = save(frame.result, [next(waiting) for _ in frame.seeds], overwrite)
+                written = save(frame.result, [next(waiting) for _ in frame.seeds])
             except ResourceError as error:
                 raise Unwritable(str(error)) from None
             for seed, file in zip(frame.seeds, written, strict=True):

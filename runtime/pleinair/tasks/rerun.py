@@ -223,7 +223,7 @@ def _load(
     for name, here in {"engine": pipe.engine, "device": pipe.device, "precision": pipe.precision}.items():
         if recorded.get(name) not in (None, here):
             warnings.append(f"made with {name} {shown(recorded[name])}, painted with {here}; the picture may differ")
-    version = pipe.graphs.engine.version
+    version = pipe.graphs.engine_version
     if recorded.get("engine") == pipe.engine and recorded.get("engine_version") not in (None, version):
         was_version = shown(recorded["engine_version"])
         warnings.append(f"made with {pipe.engine} {was_version}, painted with {version}; the picture may differ")

@@ -9,8 +9,9 @@ from tokenizers import Tokenizer
 from pleinair.bundle.manifest import TextEncoder
 from pleinair.text.emphasis import Piece
 from pleinair.text.inversion import Embeddings
-from pleinair.text.syntax import Warnings, shown
+from pleinair.text.syntax import shown
 from pleinair.text.tokenizer import token_ids
+from pleinair.text.warned import Warnings
 
 COMMA = ",</w>"
 BACKTRACK = 20  # tokens after a comma that move to the next chunk with their word, as A1111 does it
@@ -84,9 +85,7 @@ class Chunker:
         ]
         count = len(tokens) - before
         if count > room and self.encoder.pooled is None:
-            warnings.setdefault(
-                f"the model reads {room} tokens of a text and this one has {count}; the rest is left out"
-            )
+            warnings.say(f"the model reads {room} tokens of a text and this one has {count}; the rest is left out")
         ids, weights = zip(*tokens[: before + room], strict=True) if tokens else ((), ())
         return Chunk(ids, (1.0,) * min(before, len(ids)) + weights[before:])
 
@@ -119,7 +118,7 @@ class Chunker:
                 continue
             for name in ANGLED.findall(section):
                 if not name.startswith("<|") and self.tokenizer.token_to_id(name) is None:  # <|endoftext|>, </s>
-                    warnings.setdefault(f"'{shown(name)}' is no embedding that is loaded, and is read as text")
+                    warnings.say(f"'{shown(name)}' is no embedding that is loaded, and is read as text")
             for token in token_ids(self.tokenizer, section):
                 yield (token,)
 

@@ -2,11 +2,13 @@
 
 import math
 import re
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 
-from pleinair.text.syntax import Warnings, bounded, shown
+from pleinair.text.syntax import bounded, shown
+from pleinair.text.warned import Warnings
 
 ROUND = 1.1  # what a bracket multiplies a weight by
 LARGEST_RATIO = 1e3  # of the means before and after weighting
@@ -31,80 +33,109 @@ def pieces(text: str, warnings: Warnings) -> list[Piece]:
     A bracket that is never closed reaches to the end, one that was never opened is text. Unlike A1111, BREAK inside
     brackets is a BREAK (there it becomes a word of weight -1.1).
     """
-    said: list[str | None] = []
-    depth = [0]  # how many more factors of ROUND apply from here on
-    numbered: list[list] = []  # of each round bracket in order: first piece, piece after its last, weight or None
-    rounds: list[int] = []
-    squares: list[int] = []
-
-    def add(piece: str | None) -> None:
-        said.append(piece)
-        depth.append(0)
-
+    reading = _Reading(warnings)
     for found in WEIGHT_TOKEN.finditer(text):
+        reading.take(found)
+    reading.end()
+    return _merged(reading.said, reading.weights())
+
+
+@dataclass
+class _Bracket:
+    """A round bracket around the pieces from `start` up to `end`, and the weight that it gives them."""
+
+    start: int
+    end: int = 0  # 0: one without a number, which counts in `depth`
+    weight: float = 1.0
+
+
+class _Reading:
+    """The pieces of a text so far, and the brackets around them; what is done for each token takes one time."""
+
+    def __init__(self, warnings: Warnings) -> None:
+        self.said: list[str | None] = []
+        self._warnings = warnings
+        self._depth = [0]  # how many more factors of ROUND apply from each piece on
+        self._numbered: list[_Bracket] = []  # every round one, in the order in which they open
+        self._rounds: list[_Bracket] = []  # that are open
+        self._squares: list[int] = []  # where those that are open began
+
+    def take(self, found: re.Match[str]) -> None:
+        """Read the next token."""
         token, weight = found[0], found[1]
         if token == "(":
-            rounds.append(len(numbered))
-            numbered.append([len(said), 0, None])
+            self._rounds.append(_Bracket(len(self.said)))
+            self._numbered.append(self._rounds[-1])
         elif token == "[":
-            squares.append(len(said))
-        elif weight is not None and rounds:
-            number = _number(weight)
-            if number is None:
-                add(token[:-1])
-                _no_weight(token, warnings)
-            group = numbered[rounds.pop()]
-            group[1:] = len(said), number
-            if number is None:
-                _nest(depth, group[0], len(said), 1)
-        elif token == ")" and rounds:
-            group = numbered[rounds.pop()]
-            _nest(depth, group[0], len(said), 1)
-        elif token == "]" and squares:
-            _nest(depth, squares.pop(), len(said), -1)
+            self._squares.append(len(self.said))
+        elif token == ")" and self._rounds:
+            self._nest(self._rounds.pop().start, 1)
+        elif weight is not None and self._rounds:
+            self._close(token, _number(weight))
+        elif token == "]" and self._squares:
+            self._nest(self._squares.pop(), -1)
         elif token.startswith("\\"):
-            add(token[1:])
+            self._add(token[1:])
         else:
-            if token in (")", "]") or weight is not None:
-                warnings.setdefault(f"'{token[-1]}' was never opened and is read as text; escape it: \\{token[-1]}")
-            elif token == ":" and rounds and (almost := ALMOST_WEIGHT.match(text, found.start())):
-                _no_weight(almost[0], warnings)
+            self._warn(found)
             for n, part in enumerate(_around_breaks(token)):
                 if n:
-                    add(None)
-                add(part)
-    for count, mark in ((len(rounds), "("), (len(squares), "[")):
-        if count:
-            warnings.setdefault(f"{count} '{mark}' never closed: the weight reaches to the end of the prompt")
-    for group in rounds:
-        _nest(depth, numbered[group][0], len(said), 1)
-    for start in squares:
-        _nest(depth, start, len(said), -1)
-    return _merged(said, _weights(len(said), depth, numbered, warnings))
+                    self._add(None)
+                self._add(part)
 
+    def end(self) -> None:
+        """Close what is open."""
+        for count, mark in ((len(self._rounds), "("), (len(self._squares), "[")):
+            if count:
+                self._warnings.say(f"{count} '{mark}' never closed: the weight reaches to the end of the prompt")
+        for bracket in self._rounds:
+            self._nest(bracket.start, 1)
+        for start in self._squares:
+            self._nest(start, -1)
 
-def _nest(depth: list[int], start: int, end: int, by: int) -> None:
-    """One bracket around the pieces start .. end."""
-    depth[start] += by
-    depth[end] -= by
+    def weights(self) -> list[float]:
+        """The product of all brackets around each piece; numbered ones never overlap."""
+        weights, level, products = [], 0, [(math.inf, 1.0)]  # products: up to which piece, of what is around it
+        opening = deque(bracket for bracket in self._numbered if bracket.end)
+        for n in range(len(self.said)):
+            level += self._depth[n]
+            while products[-1][0] <= n:
+                products.pop()
+            while opening and opening[0].start <= n:
+                bracket = opening.popleft()
+                if bracket.end > n:
+                    product = max(-1e30, min(products[-1][1] * bracket.weight, 1e30))  # finite, whatever is multiplied
+                    products.append((bracket.end, product))
+            factor = ROUND ** max(-DEEPEST, min(level, DEEPEST))
+            weights.append(bounded(products[-1][1] * factor, self._warnings))
+        return weights
 
+    def _add(self, piece: str | None) -> None:
+        self.said.append(piece)
+        self._depth.append(0)
 
-def _weights(count: int, depth: list[int], numbered: list[list], warnings: Warnings) -> list[float]:
-    """The product of all brackets around each piece; numbered brackets never overlap, and come in opening order."""
-    weights, level, waiting, products = [], 0, 0, [(math.inf, 1.0)]
-    for n in range(count):
-        level += depth[n]
-        while products[-1][0] <= n:
-            products.pop()
-        while waiting < len(numbered) and numbered[waiting][0] <= n:
-            _, end, weight = numbered[waiting]
-            if weight is not None and end > n:
-                product = max(-1e30, min(products[-1][1] * weight, 1e30))  # finite, whatever is multiplied
-                products.append((end, product))
-            waiting += 1
-        factor = ROUND ** max(-DEEPEST, min(level, DEEPEST))
-        weights.append(bounded(products[-1][1] * factor, warnings))
-    return weights
+    def _close(self, token: str, weight: float | None) -> None:
+        """A bracket that ends with a number, or with what only looks like one."""
+        bracket = self._rounds.pop()
+        if weight is None:
+            self._add(token[:-1])
+            _no_weight(token, self._warnings)
+            self._nest(bracket.start, 1)
+        else:
+            bracket.end, bracket.weight = len(self.said), weight
+
+    def _nest(self, start: int, by: int) -> None:
+        """A bracket without a number, from a piece to the last."""
+        self._depth[start] += by
+        self._depth[len(self.said)] -= by
+
+    def _warn(self, found: re.Match[str]) -> None:
+        """Tell of text that looks as if it were meant otherwise."""
+        token = found[0]
+        if token in (")", "]") or found[1] is not None:
+            self._warnings.say(f"'{token[-1]}' was never opened and is read as text; escape it: \\{token[-1]}")
+        elif token == ":" and self._rounds and (almost := ALMOST_WEIGHT.match(found.string, found.start())):
+            _no_weight(almost[0], self._warnings)
 
 
 def _number(text: str) -> float | None:
@@ -116,7 +147,7 @@ def _number(text: str) -> float | None:
 
 
 def _no_weight(token: str, warnings: Warnings) -> None:
-    warnings.setdefault(f"'{shown(token[:-1])}' is no weight and is read as text; write for example (word:1.3)")
+    warnings.say(f"'{shown(token[:-1])}' is no weight and is read as text; write for example (word:1.3)")
 
 
 def _around_breaks(text: str) -> list[str]:
@@ -158,6 +189,6 @@ def emphasized(hidden: np.ndarray, weights: np.ndarray, warnings: Warnings) -> n
     if abs(before) < SMALLEST_MEAN * np.abs(hidden).mean():
         return heavy
     if abs(before) > LARGEST_RATIO * abs(after):
-        warnings.setdefault("the weights of a chunk cancel each other out; their mean was not restored: choose others")
+        warnings.say("the weights of a chunk cancel each other out; their mean was not restored: choose others")
         return heavy
     return heavy * np.float32(before / after)

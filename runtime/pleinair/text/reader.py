@@ -1,6 +1,6 @@
 """Prompts -> what the network is told at every step."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,10 @@ from pleinair.text.emphasis import Piece, emphasized, heavier, pieces
 from pleinair.text.encoders import Encoders, Heard, open_norm, rows_told, skipped, text_mask, unasked, width_of
 from pleinair.text.inversion import open_embeddings
 from pleinair.text.schedule import Version, affordable, versions
-from pleinair.text.syntax import WORD_AND, PromptPart, Warnings, checked, split_parts
+from pleinair.text.syntax import WORD_AND, PromptPart, checked, split_parts
 from pleinair.text.vocabulary import word_warnings
+from pleinair.text.warned import Warnings
 
-MOST_WARNINGS = 20
 MAX_CHUNKS = 1024  # that a job holds: chunks x (parts + 1) x changes; 240 MB at 768 numbers a token
 
 
@@ -120,7 +120,7 @@ class PromptReader:
         shapes are known before a graph is loaded. `negative` None is nothing said, which some models were trained to
         take for zeros. Without `contrast` nothing asks for the negative prompt: the prompt stands in its place.
         """
-        warnings: Warnings = {}
+        warnings = Warnings()
         parts = self.parts(prompt, steps, warnings)
         against = self.negative(negative or "", steps, warnings) if contrast else parts[0]
         said = [*parts, against]
@@ -136,7 +136,7 @@ class PromptReader:
             tuple(each.part.weight for each in parts),
             told[-1],
             tuple(tuple(each.version_at(steps)) for each in said),
-            limited(warnings),
+            warnings.limited(),
         )
 
     def prepare(self, graph: Callable[[str], Graph]) -> None:
@@ -158,7 +158,7 @@ class PromptReader:
     def negative(self, negative: str, steps: int, warnings: Warnings) -> Said:
         """As A1111, without AND: there it is a word."""
         if WORD_AND.search(checked("negative prompt", negative)):
-            warnings.setdefault("AND in a negative prompt is read as a word; write a comma instead")
+            warnings.say("AND in a negative prompt is read as a word; write a comma instead")
         return self._say(PromptPart(negative, 1.0), steps, warnings)
 
     def tell_of_embeddings(self, said: list[Said], warnings: Warnings) -> None:
@@ -166,12 +166,11 @@ class PromptReader:
         used = rows_used(chunk for each in said for chunk in each.first)
         for each, rows in self.embeddings:
             if rows.start not in used:
-                warnings.setdefault(f"embedding '{each.name}' is not named in a prompt; write {each.words[-1]}")
+                warnings.say(f"embedding '{each.name}' is not named in a prompt; write {each.words[-1]}")
 
     def tell_of_words(self, prompt: list[Said], negative: list[Said], warnings: Warnings) -> None:
         """Warn of words that the model was not trained on, where its bundle has a vocabulary."""
-        for warning in word_warnings(self.bundle.manifest, self._plain(prompt), self._plain(negative)):
-            warnings.setdefault(warning)
+        warnings.say(*word_warnings(self.bundle.manifest, self._plain(prompt), self._plain(negative)))
 
     def heard(self, graph: Callable[[str], Graph] | None, place: int, chunk: Chunk, table: np.ndarray | None) -> Heard:
         """What one of the encoders says to a chunk."""
@@ -189,7 +188,7 @@ class PromptReader:
 
     def _plain(self, said: list[Said]) -> Iterator[str]:
         for version in (version for each in said for version in each.versions):
-            yield from self.chunkers[0].plain(pieces(version.text, {}))
+            yield from self.chunkers[0].plain(pieces(version.text, Warnings()))
 
 
 class _Encoding:
@@ -277,13 +276,6 @@ def padded(weights: tuple[float, ...], encoder: TextEncoder) -> np.ndarray:
     full = np.ones(encoder.length, np.float32)
     full[encoder.start : encoder.start + len(weights)] = weights
     return rows_told(encoder, full[None])[0]
-
-
-def limited(warnings: Iterable[str]) -> list[str]:
-    """Warnings as a list, of which a hostile prompt cannot make thousands."""
-    every = list(warnings)
-    more = len(every) - MOST_WARNINGS
-    return every if more <= 0 else [*every[:MOST_WARNINGS], f"{more} more warnings of this kind about the prompt"]
 
 
 def check_size(said: list[Said], steps: int) -> None:

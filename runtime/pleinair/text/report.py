@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from pleinair.text.chunks import Chunk, Chunker, rows_used
-from pleinair.text.reader import PromptReader, Said, check_size, limited
-from pleinair.text.syntax import Warnings
+from pleinair.text.reader import PromptReader, Said, check_size
+from pleinair.text.warned import Warnings
 
 
 def report(reader: PromptReader, prompt: str, negative: str, steps: int) -> dict[str, Any]:
@@ -13,7 +13,7 @@ def report(reader: PromptReader, prompt: str, negative: str, steps: int) -> dict
 
     Of several text encoders the first is shown: the others cut words alike.
     """
-    warnings: Warnings = {}
+    warnings = Warnings()
     positive, against = reader.parts(prompt, steps, warnings), reader.negative(negative, steps, warnings)
     said = [*positive, against]
     check_size(said, steps)
@@ -32,7 +32,7 @@ def report(reader: PromptReader, prompt: str, negative: str, steps: int) -> dict
             {"name": each.name, "words": list(each.words), "vectors": len(each.vectors), "used": rows.start in used}
             for each, rows in reader.embeddings
         ],
-        "warnings": limited(warnings),
+        "warnings": warnings.limited(),
     }
 
 

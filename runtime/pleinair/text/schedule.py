@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pleinair.errors import RequestError
-from pleinair.text.syntax import SHOWN, Warnings, shown
+from pleinair.text.syntax import SHOWN, shown
+from pleinair.text.warned import Warnings
 
 MAX_SAID = 200_000  # characters of all that a prompt says at one step or another
 SCHEDULE_TOKEN = re.compile(r"\\.|[\[\]():|]|[^\\\[\]():|]+|\\")
@@ -119,7 +120,7 @@ def parse_schedule(text: str, steps: int, warnings: Warnings) -> list[Item]:
             if token == "]" and group.cuts:
                 first = items[group.start : group.start + SHOWN]
                 quoted = shown("".join(item[: SHOWN + 1] for item in first if isinstance(item, str)) + "]")
-                warnings.setdefault(f"'{quoted}' is no [from:to:when], which ends with a number; it is read as text")
+                warnings.say(f"'{quoted}' is no [from:to:when], which ends with a number; it is read as text")
         items.append(token)
     if any(items[cut] == "|" for group in waiting for cut in group.cuts):
         return _unscheduled(text, warnings, "a '|' outside of [a|b]")
@@ -147,15 +148,13 @@ def _step(when: str, steps: int, warnings: Warnings) -> int:
     """'0.25' -> a quarter of the steps, '7' -> 7; within 0 .. steps."""
     number = float(when) * (steps if "." in when else 1)
     if number > steps:
-        warnings.setdefault(f"the change at '{shown(when)}' never comes: there are {steps} steps")
+        warnings.say(f"the change at '{shown(when)}' never comes: there are {steps} steps")
     return int(max(0.0, min(number, float(steps))))
 
 
 def _unscheduled(text: str, warnings: Warnings, why: str) -> list[Item]:
     if "[" in text:
-        warnings.setdefault(
-            f"'{shown(text)}' has {why}, with which A1111 reads no [from:to:when] and no [a|b]; remove it"
-        )
+        warnings.say(f"'{shown(text)}' has {why}, with which A1111 reads no [from:to:when] and no [a|b]; remove it")
     return [text]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pleinair.checks import one_line
 from pleinair.errors import RequestError
+from pleinair.text.warned import Warnings
 
 MAX_PROMPT = 10_000  # characters of a prompt or negative prompt: five pages; longer ones take minutes to paint
 MAX_PARTS = 32  # joined by AND, each of which costs a network call at every step
@@ -20,8 +21,6 @@ SHOWN = 40  # characters of a prompt that a warning quotes
 
 WORD_AND = re.compile(r"\bAND\b")
 PART_WEIGHT = re.compile(r"\s*([-+]?(?:\d+\.?|\d*\.\d+))\s*")
-
-Warnings = dict[str, None]  # what is told to the caller, each once and in order
 
 
 @dataclass(frozen=True)
@@ -47,12 +46,12 @@ def split_parts(prompt: str, warnings: Warnings) -> list[PromptPart]:
     texts = WORD_AND.split(prompt)
     parts = [_weighted_part(text, warnings) for text in texts]
     if len(texts) == 1 and parts[0].text != prompt.rstrip():
-        warnings.setdefault(
+        warnings.say(
             f"the number at the end of '{shown(prompt, end=True)}' is read as the weight of the whole prompt;"
             " put a comma behind it to keep it as text"
         )
     if len(texts) > 1 and not all(part.text.strip() for part in parts):
-        warnings.setdefault("a side of AND is empty and is painted as an empty prompt; remove the AND")
+        warnings.say("a side of AND is empty and is painted as an empty prompt; remove the AND")
     return parts
 
 
@@ -68,7 +67,7 @@ def bounded(weight: float, warnings: Warnings) -> float:
     """A weight from -MOST to MOST."""
     if abs(weight) <= MOST:
         return weight
-    warnings.setdefault(f"weights beyond {MOST:g} are read as {MOST:g}; choose about 0.5 to 1.5")
+    warnings.say(f"weights beyond {MOST:g} are read as {MOST:g}; choose about 0.5 to 1.5")
     return math.copysign(MOST, weight)
 
 

@@ -37,13 +37,13 @@ def test_a_network_that_sees_less_than_the_overlap_gives_the_whole(size):
         shapes.append(tile.shape)
         return blur(tile)
 
-    np.testing.assert_allclose(tiled(run, x, (16, 16), 8, given=2), blur(x), atol=1e-6)
+    np.testing.assert_allclose(tiled(run, x, (16, 16), 8, unit_out=2), blur(x), atol=1e-6)
     assert len(set(shapes)) == 1 and max(shapes[0][2:]) <= 16
 
 
 def test_what_fits_is_run_as_it_is():
     x = np.random.RandomState(0).rand(1, 3, 16, 9).astype(np.float32)
-    assert np.array_equal(tiled(blur, x, (16, 16), 8, given=2), blur(x))
+    assert np.array_equal(tiled(blur, x, (16, 16), 8, unit_out=2), blur(x))
 
 
 def test_input_units_of_several_pixels():
@@ -54,7 +54,7 @@ def test_input_units_of_several_pixels():
         assert tile.shape[2] % 8 == tile.shape[3] % 8 == 0
         return tile.reshape(1, 3, tile.shape[2] // 8, 8, tile.shape[3] // 8, 8).mean((3, 5))
 
-    np.testing.assert_allclose(tiled(run, x, (6, 7), 2, taken=8), run(x), atol=1e-6)
+    np.testing.assert_allclose(tiled(run, x, (6, 7), 2, unit_in=8), run(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("side, overlap", [(8, 4), (9, 2), (32, 16), (96, 16)])

@@ -9,17 +9,18 @@ import pytest
 from pleinair.text.emphasis import pieces
 from pleinair.text.schedule import versions
 from pleinair.text.syntax import MOST, PromptPart, split_parts
+from pleinair.text.warned import Warnings
 
 
 def read(text):
     """[(text or None for BREAK, weight rounded)], [warning]"""
-    warnings = {}
+    warnings = Warnings()
     return [(piece.text, round(piece.weight, 4)) for piece in pieces(text, warnings)], list(warnings)
 
 
 def by_step(text, steps=10):
     """What each step sees, and the warnings."""
-    warnings, seen = {}, [None] * steps
+    warnings, seen = Warnings(), [None] * steps
     for version in versions(text, steps, warnings):
         for step in version.steps:
             assert seen[step - 1] is None
@@ -97,18 +98,18 @@ def test_malformed_weights_are_read_as_a1111_reads_them_and_said(text, expected,
     ],
 )
 def test_parts(text, expected):
-    warnings = {}
+    warnings = Warnings()
     assert split_parts(text, warnings) == expected
-    assert bool(warnings) == (text.startswith("a\n"))
+    assert any(warnings) == (text.startswith("a\n"))
 
 
 def test_a_number_at_the_end_of_a_prompt_is_its_weight_and_that_is_said():
-    warnings = {}
+    warnings = Warnings()
     assert split_parts("a photo, 16:9", warnings) == [PromptPart("a photo, 16", 9.0)]
     assert "weight of the whole prompt" in next(iter(warnings))
     assert split_parts("a AND ", warnings)[1] == PromptPart(" ", 1.0)
     assert "side of AND is empty" in list(warnings)[1]
-    assert split_parts("a:" + "9" * 500, {})[0].weight == MOST
+    assert split_parts("a:" + "9" * 500, Warnings())[0].weight == MOST
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_schedules_as_a1111(text, changes):
 )
 def test_turns_as_a1111(text, turns):
     seen, warnings = by_step(text, 6)
-    assert seen == [turns[step % len(turns)] for step in range(6)] and not warnings
+    assert seen == [turns[step % len(turns)] for step in range(6)] and not any(warnings)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ HOSTILE = {
 
 
 def check_everything(text, steps):
-    warnings = {}
+    warnings = Warnings()
     for part in split_parts(text, warnings):
         assert abs(part.weight) <= MOST
         seen = versions(part.text, steps, warnings)
@@ -263,7 +264,7 @@ def test_text_without_syntax_is_left_alone():
     rng = random.Random(1)
     for _ in range(300):
         text = "".join(rng.choices("abc ,.;!?'\"é家\n-", k=rng.randint(1, 40))).rstrip() + "."
-        (part,) = split_parts(text, {})
-        (version,) = versions(part.text, 3, {})
-        (piece,) = pieces(version.text, {})
+        (part,) = split_parts(text, Warnings())
+        (version,) = versions(part.text, 3, Warnings())
+        (piece,) = pieces(version.text, Warnings())
         assert (piece.text, piece.weight) == (text, 1.0)

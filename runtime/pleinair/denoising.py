@@ -1,0 +1,76 @@
+"""One pass through the noise: its model's network, made to listen to the text, for a solver to call."""
+
+from collections.abc import Callable
+from functools import cache, partial
+
+import numpy as np
+
+from pleinair.engines.engine import Shapes
+from pleinair.model import Model
+from pleinair.network import guidance
+from pleinair.network.denoiser import answer, denoiser_inputs, known_feeds
+from pleinair.network.feeds import CHANNELS, Known, Told
+from pleinair.network.guidance import Guide, Guided
+from pleinair.pictures.seamless import wrapped
+from pleinair.pictures.start import Start
+from pleinair.request.planning import Pass
+from pleinair.request.request import Request
+from pleinair.sampling.coordinates import Denoise, Keep, untouched
+from pleinair.sampling.path import Point
+from pleinair.sampling.predictions import prediction_type
+
+Guides = Callable[[int], Guide]  # step -> what the network is told at it
+
+
+def guided(model: Model, request: Request, stage: Pass, guide: Guides, start: Start | None) -> Guided:
+    """The network of a pass, told of the text, of sizes, and of the picture that it is to see behind the latents."""
+    manifest, part = model.bundle.manifest, model.bundle.manifest.denoiser
+    graph = cache(partial(model.graphs.open, part.graph))  # opened at the first call
+
+    def network(x: np.ndarray, point: Point, step: int, told: Told) -> np.ndarray:
+        request.check()
+        return answer(part, graph()(**denoiser_inputs(part, x, point.t, told)), x)
+
+    behind = {} if start is None or start.behind is None else {CHANNELS: start.behind}
+
+    def more(wanted: bool) -> Told:
+        known = Known(stage.width, stage.height, request.guidance.scale, wanted)
+        return known_feeds(part, manifest.graphs[part.graph], known) | behind
+
+    told = guidance.with_feeds(guide, more(wanted=True), more(wanted=False))
+    prediction = prediction_type(model.bundle.scheduler_config)
+    return Guided(network, told, request.guidance, prediction, stage.whole, manifest.guidance)
+
+
+def denoiser_shapes(model: Model, stage: Pass, denoise: Guided, x: np.ndarray) -> Shapes:
+    """Shapes of the denoiser's inputs in the first call of a pass, with latents like x."""
+    part, told = model.bundle.manifest.denoiser, denoise.calls(stage.before, len(x))[0]
+    rows = len(next(iter(told.values())))
+    inputs = denoiser_inputs(part, np.empty((rows, *x.shape[1:]), np.float32), 0.0, told)
+    return {port: array.shape for port, array in inputs.items()}
+
+
+def looked_at(denoise: Denoise, stage: Pass, axes: str | None) -> Denoise:
+    """The network as a pass's solver asks it: from its own first step on, and with borders that meet along `axes`."""
+    denoise = going_on(denoise, stage.before) if stage.before else denoise
+    return wrapped(denoise, axes) if axes else denoise
+
+
+def going_on(denoise: Denoise, before: int) -> Denoise:
+    """`denoise` for a solver that counts its steps from 0, where `before` steps of the way were done by another one."""
+
+    def later(x: np.ndarray, point: Point, step: int) -> np.ndarray:
+        return denoise(x, point, step + before)
+
+    return later
+
+
+def keeping(start: Start | None, end: Point | None) -> Keep:
+    """Put back what a mask protects of the picture below, after each step; `end` is where the pass leaves off."""
+    if start is None:
+        return untouched
+
+    def kept(x: np.ndarray, reached: Point | None) -> np.ndarray:
+        return start.blended(x, reached or end)
+
+    return kept
