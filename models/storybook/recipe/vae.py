@@ -75,7 +75,8 @@ def start_near_identity(vae: AutoencoderKL) -> AutoencoderKL:
             module.conv2.bias.zero_()
             if module.conv_shortcut is not None:
                 nn.init.orthogonal_(module.conv_shortcut.weight)
-                module.conv_shortcut.bias.zero_()
+                # Not zero as well: two biases that are added up and begin alike would stay the same numbers for ever.
+                module.conv_shortcut.bias.fill_(0.01)
         elif isinstance(module, Downsample2D | Upsample2D):
             conv = module.conv
             same = torch.eye(conv.weight.shape[0])[:, :, None, None]
