@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pleinair
-from bundles import edit_manifest, light_copy, seal
+from bundles import edit_manifest, light_copy, old_copy, seal
 from every import every
 from hostile import external, listing, onnx_model, operator, run, with_graph
 from odd_files import circle, dangling, directory, outside, pipe, sparse, zeros
@@ -147,7 +147,7 @@ def refused_each(folder, changes):
 
 
 def test_a_manifest_of_impossible_things(tmp_path):
-    refused_each(light_copy(tmp_path / "copy"), IMPOSSIBLE)
+    refused_each(old_copy(tmp_path / "copy"), IMPOSSIBLE)
 
 
 VAE, PAINTER = ("vaes", "default"), ("denoisers", 0)
@@ -220,7 +220,8 @@ def test_a_graph_that_nothing_runs_is_not_ignored(tmp_path):
 @pytest.mark.parametrize("engine, downsample", [("openvino", 4), *(("onnx", factor) for factor in (1, 4, 16, 64))])
 def test_latents_of_another_size_than_the_vae_has(copy, engine, downsample):
     folder = copy
-    edit_manifest(folder, set_at(("latents", "downsample"), downsample))
+    edit_manifest(folder, set_at(("vaes", "default", "downsample"), downsample))
+    edit_manifest(folder, set_at(("latents", "multiple"), downsample))
     side = 8 * downsample
     assert "covers" in refused(paint, folder, engine, width=side, height=side)
 
@@ -649,7 +650,7 @@ def test_parts_of_a_tokenizer_that_are_not_used_are_not_built(tmp_path, extra):
     raw[extra] = {"type": "nonsense"}
     (root / TOKENIZER).write_text(json.dumps(raw))
     seal(root)
-    assert np.array_equal(paint(root).pixels, paint(default_path()).pixels)
+    assert np.array_equal(paint(root).pixels, paint(light_copy(tmp_path / "plain")).pixels)
 
 
 def test_every_published_form_of_clips_tokenizer_is_read(tmp_path):
@@ -661,7 +662,7 @@ def test_every_published_form_of_clips_tokenizer_is_read(tmp_path):
     raw["model"]["merges"] = [" ".join(merge) for merge in raw["model"]["merges"]]
     (root / TOKENIZER).write_text(json.dumps(raw))
     seal(root)
-    assert np.array_equal(paint(root).pixels, paint(default_path()).pixels)
+    assert np.array_equal(paint(root).pixels, paint(light_copy(tmp_path / "plain")).pixels)
 
 
 # ---- graphs that never end or eat memory, which only a limited process can tell ----

@@ -260,11 +260,11 @@ def test_the_longest_prompt_that_may_be_is_painted(run):
 @pytest.mark.parametrize(
     "asked, said",
     [
-        ({"steps": 900, "sampler": "ddim"}, "64x64 in 900 steps"),
+        ({"width": 96, "height": 96, "steps": 900, "sampler": "ddim"}, "96x96 in 900 steps"),
         ({"width": 512, "height": 512, "steps": 40}, "512x512 in 40 steps"),
         ({"hires": 8, "hires_steps": 40}, "enlarged 8 times in 40 steps"),
         ({"batch": 40, "batch_seeds": list(range(40)), "steps": 40}, "40 pictures of 64x64"),
-        ({"prompt": "a AND " * 30 + "b", "steps": 40}, "in 40 steps"),
+        ({"prompt": "a AND " * 30 + "b", "steps": 90}, "in 90 steps"),
     ],
 )
 def test_rerun_says_what_it_is_about_to_do(run, tmp_path, asked, said):

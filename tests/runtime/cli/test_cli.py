@@ -41,7 +41,7 @@ def refused(outcome, code, *words):
 def test_generate_writes_a_picture_and_prints_its_name(run, tmp_path):
     assert run("generate", "A red house, at night!", "--seed", 7, *FAKE) == (0, "a-red-house-at-night-7.png\n", "")
     with Image.open("a-red-house-at-night-7.png") as picture:
-        assert picture.mode == "RGB" and picture.size == (128, 128)
+        assert picture.mode == "RGB" and picture.size == (256, 256)
     run("generate", "A red house, at night!", "--seed", 7, *FAKE)
     assert sorted(path.name for path in (tmp_path / "here").iterdir()) == [
         "a-red-house-at-night-7-2.png",
