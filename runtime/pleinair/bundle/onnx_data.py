@@ -2,13 +2,18 @@
 
 The field numbers are those of onnx.proto. A weight can stand in a graph, in an attribute of a node at any depth, in a
 function and in training information: all are walked.
+
+The file is not mapped: where another program cuts a mapped file, reading it ends the process.
 """
 
-import mmap
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError
 
 LOCATION = b"location"
@@ -30,6 +35,55 @@ DIMENSION, SIZE, SIZE_NAME = 1, 1, 2  # of a shape
 NUMBER, BYTES, FIXED = 0, 2, {1: 8, 5: 4}  # how fields are written: a varint, a length and as many bytes, 8 or 4 bytes
 DEEPEST = 100  # messages in each other, as protobuf itself allows
 MOST_FIELDS = 3_000_000  # some seconds; the UNet of SDXL has less than a tenth of it
+BLOCK = 1 << 16  # bytes that are read at once, and the most that a name takes
+
+
+class Content:
+    """The bytes of an open file, of which one block is held; slices have a start and an end within the file.
+
+    Raises BundleError where the file has become shorter, ValueError for an empty one and for slices above a block.
+    """
+
+    def __init__(self, file: FileIO) -> None:
+        self._file, self._size = file, os.fstat(file.fileno()).st_size
+        self._start, self._block = 0, b""
+        if not self._size:
+            raise ValueError("it is empty")
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, span: slice) -> bytes:
+        if span.stop - span.start > BLOCK:
+            raise ValueError("a name longer than any model's")
+        if not self._start <= span.start <= span.stop <= self._start + len(self._block):
+            self._start, self._block = span.start, self._read(span.start)
+        return self._block[span.start - self._start : span.stop - self._start]
+
+    def holds(self, word: bytes) -> bool:
+        """Whether the bytes of a word, which fits into a block, stand anywhere."""
+        step = BLOCK - len(word) + 1  # blocks overlap, for the word may stand where one ends
+        return any(word in self._read(start) for start in range(0, self._size, step))
+
+    def _read(self, start: int) -> bytes:
+        count = min(BLOCK, self._size - start)
+        self._file.seek(start)
+        block = self._file.read(count)
+        if len(block) < count:
+            where = shown_path(self._file.name)
+            raise BundleError(f"'{where}' became shorter while it was read; try again when no other program writes it")
+        return block
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Content]:
+    """The content of an ONNX file; what is wrong with it within becomes a BundleError."""
+    try:
+        with FileIO(path) as file:
+            yield Content(file)
+    except (OSError, ValueError, IndexError) as error:
+        why, where = one_line(getattr(error, "strerror", None) or error, 80), shown_path(path)
+        raise BundleError(f"'{where}' is not an ONNX file ({why}); restore it or export the model again") from None
 
 
 def locations(path: Path) -> set[str]:
@@ -37,14 +91,11 @@ def locations(path: Path) -> set[str]:
 
     Raises BundleError for a file that is not ONNX.
     """
-    try:
-        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            if data.find(LOCATION) < 0:  # the key stands in the bytes as it is: most graphs need no walk
-                return set()
-            spans = _walk(data, 0, len(data), MODEL, [MOST_FIELDS], 0)
-            return {_text(data, a, b) for a, b in spans}
-    except (OSError, ValueError, IndexError) as error:
-        raise BundleError(f"'{path}' is not an ONNX file ({error}); restore it or export the model again") from None
+    with _opened(path) as data:
+        if not data.holds(LOCATION):  # the key stands in the bytes as it is: most graphs need no walk
+            return set()
+        spans = _walk(data, 0, len(data), MODEL, [MOST_FIELDS], 0)
+        return {_text(data, a, b) for a, b in spans}
 
 
 @dataclass(frozen=True)
@@ -59,13 +110,10 @@ class Initializer:
 def initializers(path: Path) -> dict[str, Initializer]:
     """The weights of an ONNX file's graph, by name; raises BundleError as `locations` does."""
     left = [MOST_FIELDS]
-    try:
-        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            graphs = [span for place, *span in _fields(data, 0, len(data), left) if place == 7]
-            tensors = [span for a, b in graphs for place, *span in _fields(data, a, b, left) if place == 5]
-            return dict(_described(data, a, b, left) for a, b in tensors)
-    except (OSError, ValueError, IndexError) as error:
-        raise BundleError(f"'{path}' is not an ONNX file ({error}); restore it or export the model again") from None
+    with _opened(path) as data:
+        graphs = [span for place, *span in _fields(data, 0, len(data), left) if place == 7]
+        tensors = [span for a, b in graphs for place, *span in _fields(data, a, b, left) if place == 5]
+        return dict(_described(data, a, b, left) for a, b in tensors)
 
 
 @dataclass(frozen=True)
@@ -83,19 +131,16 @@ def ports(path: Path) -> tuple[dict[str, Value], dict[str, Value]]:
     """Inputs and outputs of an ONNX file's graph, by name, weights among the inputs; raises as `locations` does."""
     left = [MOST_FIELDS]
     found: dict[int, dict[str, Value]] = {INPUT: {}, OUTPUT: {}}
-    try:
-        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            graphs = [span for place, *span in _fields(data, 0, len(data), left) if place == 7]
-            for place, *span in (field for a, b in graphs for field in _fields(data, a, b, left)):
-                if place in found:
-                    name, value = _value(data, *span, left)
-                    found[place][name] = value
-    except (OSError, ValueError, IndexError) as error:
-        raise BundleError(f"'{path}' is not an ONNX file ({error}); restore it or export the model again") from None
+    with _opened(path) as data:
+        graphs = [span for place, *span in _fields(data, 0, len(data), left) if place == 7]
+        for place, *span in (field for a, b in graphs for field in _fields(data, a, b, left)):
+            if place in found:
+                name, value = _value(data, *span, left)
+                found[place][name] = value
     return found[INPUT], found[OUTPUT]
 
 
-def _value(data: mmap.mmap, start: int, end: int, left: list[int]) -> tuple[str, Value]:
+def _value(data: Content, start: int, end: int, left: list[int]) -> tuple[str, Value]:
     """Name and facts of a ValueInfoProto; what is no tensor has the kind 0."""
     spans = {place: span for place, *span in _fields(data, start, end, left)}
     name = _text(data, *spans.get(VALUE_NAME, (start, start)))
@@ -111,7 +156,7 @@ def _value(data: mmap.mmap, start: int, end: int, left: list[int]) -> tuple[str,
     return name, Value(kind, shape)
 
 
-def _side(data: mmap.mmap, start: int, end: int, left: list[int]) -> int | str:
+def _side(data: Content, start: int, end: int, left: list[int]) -> int | str:
     """The size of a dimension, or its name."""
     for place, wire, a, b in _parts(data, start, end, left):
         if (place, wire) == (SIZE, NUMBER) and 0 < a < 1 << 31:
@@ -121,11 +166,11 @@ def _side(data: mmap.mmap, start: int, end: int, left: list[int]) -> int | str:
     return ""
 
 
-def _text(data: mmap.mmap, start: int, end: int) -> str:
+def _text(data: Content, start: int, end: int) -> str:
     return data[start:end].decode("utf-8", "backslashreplace")
 
 
-def _described(data: mmap.mmap, start: int, end: int, left: list[int]) -> tuple[str, Initializer]:
+def _described(data: Content, start: int, end: int, left: list[int]) -> tuple[str, Initializer]:
     """Name and facts of a TensorProto; its dimensions stand one by one, or packed into one field."""
     name, kind, shape, span = "", 0, [], None
     for place, wire, a, b in _parts(data, start, end, left):
@@ -143,9 +188,7 @@ def _described(data: mmap.mmap, start: int, end: int, left: list[int]) -> tuple[
     return name, Initializer(kind, tuple(shape), span)
 
 
-def _walk(
-    data: mmap.mmap, start: int, end: int, message: int, left: list[int], depth: int
-) -> Iterator[tuple[int, int]]:
+def _walk(data: Content, start: int, end: int, message: int, left: list[int], depth: int) -> Iterator[tuple[int, int]]:
     """The spans of all locations below a message; `left` counts down the fields that may still be read."""
     if depth > DEEPEST:
         raise ValueError("nested too deeply")
@@ -159,12 +202,12 @@ def _walk(
             yield from _walk(data, a, b, INSIDE[message][place], left, depth + 1)
 
 
-def _fields(data: mmap.mmap, start: int, end: int, left: list[int]) -> Iterator[tuple[int, int, int]]:
+def _fields(data: Content, start: int, end: int, left: list[int]) -> Iterator[tuple[int, int, int]]:
     """(field, start, end) of everything in a message that has a length."""
     return ((place, a, b) for place, wire, a, b in _parts(data, start, end, left) if wire == BYTES)
 
 
-def _parts(data: mmap.mmap, start: int, end: int, left: list[int]) -> Iterator[tuple[int, int, int, int]]:
+def _parts(data: Content, start: int, end: int, left: list[int]) -> Iterator[tuple[int, int, int, int]]:
     """(field, kind, start, end) of everything in a message; of a NUMBER, (field, kind, its value, where it ends)."""
     at = start
     while at < end:
@@ -189,7 +232,7 @@ def _parts(data: mmap.mmap, start: int, end: int, left: list[int]) -> Iterator[t
         at += length
 
 
-def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
+def _varint(data: Content, at: int, end: int) -> tuple[int, int]:
     """A number of at most 10 bytes, and where it ends."""
     value = 0
     for place, byte in enumerate(data[at : min(at + 10, end)]):
