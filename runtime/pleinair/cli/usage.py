@@ -1,6 +1,7 @@
 """What the command line says of itself: examples, and what may have been meant where it cannot be understood."""
 
 import difflib
+from pathlib import Path
 from typing import Any
 
 from pleinair.checks import quoted
@@ -72,10 +73,11 @@ def told(error: Any, arguments: list[str]) -> str:
     """The line for a command line that the parser refuses; empty where it has shown the help instead."""
     message = error.format_message().rstrip(".")
     context = getattr(error, "ctx", None)
-    command = context.command_path if context else "pleinair"
+    command = context.command_path if context else _asked(arguments)
     if not message:
         return ""
-    if option := getattr(error, "option_name", None):
+    option = getattr(error, "option_name", None)
+    if option and context:  # which errors about an option's value do not have
         return _option(option, message, context, arguments)
     if message.startswith("No such command"):
         return _command(arguments, context)
@@ -92,20 +94,35 @@ def _option(option: str, message: str, context: Any, arguments: list[str]) -> st
     long = [f"-{each}" for each in arguments if f"-{each}" in known and not each.startswith("--")]
     if option not in arguments and long:  # -steps is read as -s with a value
         return f"no such option: {long[0][1:]}; write {long[0]} with two hyphens"
-    if context.parent is None and option in _options(context.command.get_command(context, "generate")):
+    if files := [each for each in arguments if _is_file(each, option)]:
+        return f"a name that begins with a hyphen is taken for an option; write {quoted(Path(files[0]))}"
+    if context.command_path == "pleinair" and option in _options(context.command.get_command(context, "generate")):
         return f'{option} stands behind the command; write for example: pleinair generate "a red house" {option} ...'
     return f"{message}; see: {context.command_path} --help"
 
 
+def _is_file(argument: str, option: str) -> bool:
+    """Whether an argument that was read as an option names a file; -x.png is read as -x with a value."""
+    whole = argument == option or (argument.startswith(option) and not argument.startswith("--"))
+    return whole and (Path(argument).suffix[1:].isalpha() or Path(argument).exists())
+
+
+def _asked(arguments: list[str]) -> str:
+    """The command that a command line begins with."""
+    return " ".join(["pleinair", *(each for each in arguments[:1] if not each.startswith("-"))])
+
+
 def _command(arguments: list[str], context: Any) -> str:
-    words = _words(arguments)
-    if words[0] in COMMANDS:
+    group = context.command_path
+    words = _words(arguments)[len(group.split()) - 1 :] or [""]
+    if group == "pleinair" and words[0] in COMMANDS:
         return COMMANDS[words[0]]
+    refusal = f"no such command '{words[0]}'"
     near = difflib.get_close_matches(words[0].lower(), context.command.list_commands(context), n=1)
     if near:
-        return f"no such command '{words[0]}', did you mean '{near[0]}'? see: pleinair --help"
-    painted = f"pleinair generate {quoted(' '.join(words))}"
-    return f"no such command '{words[0]}'; see: pleinair --help, or paint it with: {painted}"
+        return f"{refusal}, did you mean '{near[0]}'? see: {group} --help"
+    painted = f", or paint it with: pleinair generate {quoted(' '.join(words))}" if group == "pleinair" else ""
+    return f"{refusal}; see: {group} --help{painted}"
 
 
 def _options(command: Any) -> set[str]:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from bundles import edit_manifest, full_copy, light_copy
 from pleinair import __version__, open_bundle
+from pleinair.cli.app import COMMANDS, command_named
 from pleinair.cli.usage import EXAMPLES
 from pleinair.engines.engine import ENGINES, EngineInfo
 from pleinair.files.output import write_pictures
@@ -385,6 +386,9 @@ def test_a_list_in_json_has_an_object_for_each_line(run):
     (["serve", "--port", "80"], "from Python"),
     (["download", "org/name"], "pleinair pull"),
     (["txt2img", "a"], "pleinair generate"),
+    (["models", "inf", "a"], "did you mean 'info'? see: pleinair models --help"),
+    (["bench", "--steps"], "see: pleinair bench --help"),
+    (["pour", "-x.safetensors", "out"], f"write .{os.sep}-x.safetensors"),
 ])  # fmt: skip
 def test_what_was_meant_is_said(run, arguments, words):
     refused(run(*arguments), 2, words)
@@ -420,6 +424,18 @@ def test_every_option_has_its_flag_and_no_other_is_there(run, monkeypatch):
         *("--model", "--engine", "--device", "--threads", "--precision", "--memory", "--no-verify"),
     }
     assert flags <= shown
+
+
+def test_a_flag_without_its_value_is_one_line_on_every_command(run):
+    commands = {name: command_named(name) for name in COMMANDS if name != "bench"}  # which has a parser of its own
+    flags = [(name, each.opts[0]) for name in commands for each in commands[name].params if takes_a_value(each)]
+    assert ("generate", "--embedding") in flags and ("pour", "--vae") in flags
+    for name, flag in flags:
+        refused(run(name, flag), 2, f"'{flag}'", f"see: pleinair {name} --help")
+
+
+def takes_a_value(parameter):
+    return parameter.param_type_name == "option" and not parameter.is_flag
 
 
 @pytest.mark.parametrize("words, offered", [
