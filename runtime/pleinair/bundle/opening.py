@@ -11,7 +11,7 @@ from pleinair.bundle import format_1, onnx_data, typed
 from pleinair.bundle.manifest import FORMAT, MANIFEST, Manifest
 from pleinair.bundle.manifest_checks import UPSCALER, check_manifest
 from pleinair.bundle.verifying import BundleFiles, check_references
-from pleinair.checks import quoted
+from pleinair.checks import quoted, shown_path
 from pleinair.errors import BundleError
 from pleinair.sampling.scheduler_config import check_config
 from pleinair.system.files import CONFIG, parse_json, read_json
@@ -138,14 +138,14 @@ def read_manifest(root: Path) -> Manifest:
         found = False
     if not found:
         raise BundleError(
-            f"no model folder '{root}'; check the path, see the names with: pleinair models, or make a model with:"
-            " pleinair pour SOURCE"
+            f"no model folder '{shown_path(root)}'; check the path, see the names with: pleinair models, or make a"
+            " model with: pleinair pour SOURCE"
         )
     if not (root / MANIFEST).exists():
         hint = "give a model's folder, or make one of it with: pleinair pour SOURCE"
         if (root / "model_index.json").exists():
             hint = f"it is a diffusers folder: make one with: pleinair pour {quoted(root)}"
-        raise BundleError(f"'{root}' has no {MANIFEST}; {hint}")
+        raise BundleError(f"'{shown_path(root)}' has no {MANIFEST}; {hint}")
     raw = read_json(root / MANIFEST, LARGEST_MANIFEST, BundleError, RESTORE)
     version = raw.get("format")
     if isinstance(version, int) and version > FORMAT:
@@ -159,7 +159,7 @@ def read_manifest(root: Path) -> Manifest:
             raise ValueError(f"there is no format {manifest.format}")
         return manifest
     except ValueError as error:
-        raise BundleError(f"'{root / MANIFEST}' is malformed ({error}); {RESTORE}") from None
+        raise BundleError(f"'{shown_path(root / MANIFEST)}' is malformed ({error}); {RESTORE}") from None
 
 
 def bundle_identity(bundle: Bundle) -> dict[str, Any]:

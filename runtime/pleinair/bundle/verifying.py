@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pleinair.bundle import onnx_data
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError
 from pleinair.system.files import read_file, read_json
 
@@ -85,22 +86,24 @@ class BundleFiles:
     def _inside(self, name: str) -> Path:
         """The path of an ordinary file that lies in the folder, links followed."""
         path = self.root / name
+        where = shown_path(path)
         try:
             real = path.resolve(strict=True)
             ordinary = stat.S_ISREG(real.stat().st_mode)
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
-            why = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
-            raise BundleError(f"bundle file '{path}' {why}; {RESTORE}") from None
+            reason = one_line(getattr(error, "strerror", None) or error, 80)
+            why = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({reason})"
+            raise BundleError(f"bundle file '{where}' {why}; {RESTORE}") from None
         if not real.is_relative_to(self.root.resolve()):
-            raise BundleError(f"bundle file '{path}' is a link out of the bundle's folder; put the file itself there")
+            raise BundleError(f"bundle file '{where}' is a link out of the bundle's folder; put the file itself there")
         if not ordinary:
-            raise BundleError(f"bundle file '{path}' is not an ordinary file; {RESTORE}")
+            raise BundleError(f"bundle file '{where}' is not an ordinary file; {RESTORE}")
         return path
 
     def _compare(self, name: str, size: int, expected: int) -> None:
         if size != expected:
-            path = self.root / name
-            raise BundleError(f"bundle file '{path}' is damaged ({size} bytes instead of {expected}); {RESTORE}")
+            where = shown_path(self.root / name)
+            raise BundleError(f"bundle file '{where}' is damaged ({size} bytes instead of {expected}); {RESTORE}")
 
     def _remembered(self, name: str, facts: os.stat_result, expected: FileInfo) -> bool:
         if facts.st_size < LARGE:
@@ -135,8 +138,8 @@ def _state(facts: os.stat_result, expected: FileInfo) -> list:
 
 def altered(path: Path) -> BundleError:
     return BundleError(
-        f"bundle file '{path}' is altered: its SHA-256 is not that in bundle.json; restore it or export the model"
-        " again (all damage: pleinair info BUNDLE --verify; to open it all the same: --no-verify)"
+        f"bundle file '{shown_path(path)}' is altered: its SHA-256 is not that in bundle.json; restore it or export the"
+        " model again (all damage: pleinair info BUNDLE --verify; to open it all the same: --no-verify)"
     )
 
 
@@ -168,6 +171,6 @@ def check_references(path: Path, beside: Iterable[str]) -> None:
     foreign = sorted(onnx_data.locations(path) - allowed)
     if foreign:
         raise BundleError(
-            f"'{path}' takes weights from '{foreign[0]}', which is not a file that bundle.json lists beside it;"
-            " do not use this model"
+            f"'{shown_path(path)}' takes weights from '{one_line(foreign[0], 80)}', which is no file that bundle.json"
+            " lists beside it; do not use this model"
         )

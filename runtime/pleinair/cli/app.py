@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from pleinair.checks import shown_path
 from pleinair.cli.converting import convert_plainly
 from pleinair.cli.terminal import INTERRUPTED, complain, data, flush
 from pleinair.cli.usage import examples, told
@@ -91,7 +92,7 @@ def run(arguments: list[str], kept: list[Any] | None = None) -> int:
             words = "out of memory; choose a smaller --size or --batch, or a model with int8 weights"
             return refuse(words, ResourceError.exit_code, ResourceError.__name__)
         if isinstance(error, OSError):
-            where = f" '{error.filename}'" if error.filename else ""
+            where = f" '{shown_path(error.filename)}'" if error.filename else ""
             words = f"{error.strerror or error}{where}; check the path and the disk"
             return refuse(words, ResourceError.exit_code, ResourceError.__name__)
         if not hasattr(error, "format_message"):  # what the command line parser raises; all else is a bug

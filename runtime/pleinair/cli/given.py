@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pleinair.bundle.opening import open_bundle
+from pleinair.checks import shown_path
 from pleinair.cli.terminal import say
 from pleinair.library.given import made_ready, ready
 from pleinair.request.loading import LOADING
@@ -30,7 +31,7 @@ def at_hand(
                 if check:
                     check()
                 what, folder = Path(model).name, models_folder()
-                say(f"making a model of {step.total / 1e9:.2f} GB of '{what}' in '{folder}', this once")
+                say(f"making a model of {step.total / 1e9:.2f} GB of '{what}' in '{shown_path(folder)}', this once")
                 said = True
 
 

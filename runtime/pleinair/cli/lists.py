@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from pleinair.bundle.opening import Bundle
+from pleinair.checks import shown_path
 from pleinair.cli.progress import ProgressBar
 from pleinair.cli.terminal import complain, data, document, failure, say, warn
 from pleinair.errors import QualityError, RequestError, ResourceError
@@ -63,7 +64,9 @@ def paint_list(
 def list_folder(folder: Path) -> Path:
     """Where a list paints; RequestError for the name of a picture."""
     if folder.suffix.lower() in {*PICTURES, ARRAYS} and not (standing(folder) and folder.is_dir()):
-        raise RequestError(f"'{folder}' is the name of a picture, and a list needs a folder; name one with -o")
+        raise RequestError(
+            f"'{shown_path(folder)}' is the name of a picture, and a list needs a folder; name one with -o"
+        )
     return folder
 
 
@@ -77,7 +80,8 @@ def some_lines(source: Path, bundle: Bundle, common: dict[str, Any]) -> Iterator
     lines = read_lines(binary(sys.stdin) if piped(source) else source, bundle, common)
     first = next(lines, None)
     if first is None:
-        raise RequestError(f"the list '{'stdin' if piped(source) else source}' is empty; put one prompt on each line")
+        name = "stdin" if piped(source) else shown_path(source)
+        raise RequestError(f"the list '{name}' is empty; put one prompt on each line")
     return chain([first], lines)
 
 
@@ -87,7 +91,7 @@ def made_folder(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise ResourceError(
-            f"cannot make the folder '{folder}' ({error.strerror or error}); choose another -o"
+            f"cannot make the folder '{shown_path(folder)}' ({error.strerror or error}); choose another -o"
         ) from None
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pleinair.checks import one_line, quoted
+from pleinair.checks import one_line, quoted, shown_path
 from pleinair.cli.flags import Json
 from pleinair.cli.info import description
 from pleinair.cli.terminal import aligned, printable, say, sketch, tell
@@ -78,7 +78,7 @@ def remove_model(
 def confirm(folder: Path, size: int) -> None:
     """Ask on a terminal; raises RequestError where there is none, Cancelled for any answer but y or yes."""
     if not sys.stdin.isatty():
-        raise RequestError(f"'{folder}' is removed only when that is confirmed; add --yes")
+        raise RequestError(f"'{shown_path(folder)}' is removed only when that is confirmed; add --yes")
     what = "link" if folder.is_symlink() else gb(size)
     sketch(printable(f"remove {folder} ({what})? [y/N] "))
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError, EngineError, PleinairError, ResourceError
 
 
@@ -12,7 +12,9 @@ def unreadable(file: Path, error: Exception) -> PleinairError:
     """The error for a graph file that an engine cannot load."""
     if out_of_memory(error):
         return ResourceError(f"not enough memory to load '{file.parent.name}'; close programs, or use int8 weights")
-    return BundleError(f"cannot load '{file}' ({reason(error)}); check the bundle with: pleinair info BUNDLE --verify")
+    return BundleError(
+        f"cannot load '{shown_path(file)}' ({reason(error)}); check the bundle with: pleinair info BUNDLE --verify"
+    )
 
 
 def failed(graph: str, device: str, error: Exception) -> PleinairError:

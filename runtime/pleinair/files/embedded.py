@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from pleinair.checks import shown_path
 from pleinair.errors import RequestError
 from pleinair.files import exif, xmp
 from pleinair.files.exif import EXIF_HEADER, decoded
@@ -60,7 +61,7 @@ def read_texts(file: Path) -> Embedded:
     """Every text in a PNG, JPEG, WebP, GIF or MP4 file; RequestError where it is none of these or cannot be read."""
     try:
         if not file.is_file():  # a pipe would be waited for
-            raise RequestError(f"no picture '{file}'; check the path")
+            raise RequestError(f"no picture '{shown_path(file)}'; check the path")
         with file.open("rb") as stream:
             kind = kind_of(stream.read(12))
             if kind is not None:
@@ -68,10 +69,11 @@ def read_texts(file: Path) -> Embedded:
                 READERS[kind](stream, found)
                 return found
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it
-        raise RequestError(f"cannot read '{file}' ({getattr(error, 'strerror', error)}); check the path") from None
+        why = getattr(error, "strerror", error)
+        raise RequestError(f"cannot read '{shown_path(file)}' ({why}); check the path") from None
     if file.suffix.lower() == ".npz":
-        raise RequestError(f"'{file}' holds arrays; numpy.load shows its 'settings', or name a picture")
-    raise RequestError(f"'{file}' is not a PNG, JPEG, WebP, GIF or MP4 file; name one of these")
+        raise RequestError(f"'{shown_path(file)}' holds arrays; numpy.load shows its 'settings', or name a picture")
+    raise RequestError(f"'{shown_path(file)}' is not a PNG, JPEG, WebP, GIF or MP4 file; name one of these")
 
 
 def kind_of(start: bytes) -> str | None:

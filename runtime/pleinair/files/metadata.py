@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path, PurePath
 from typing import Any
 
+from pleinair.checks import shown_path
 from pleinair.errors import RequestError
 from pleinair.files import embedded, exif, foreign, xmp
 from pleinair.files.foreign.record import parsed, shown, whole_or_none
@@ -237,7 +238,7 @@ def read_record(file: str | Path) -> FoundRecord:
         return FoundRecord(found.kind, record.tool, record.version, *texts, record.settings, None, *rest)
     unread = f" ({'; '.join(found.skipped)} left unread)" if found.skipped else ""
     raise RequestError(
-        f"'{file}' holds no record of how it was made{unread};"
+        f"'{shown_path(file)}' holds no record of how it was made{unread};"
         " name the file as the tool wrote it, for copies often lose it"
     )
 

@@ -129,7 +129,9 @@ def write_pictures(result: Finished, files: list[Path], overwrite: bool, metadat
     for file, picture, seed in zip(files, result.images, result.seeds, strict=True):
         kind = PICTURES[file.suffix.lower()]
         if kind == "WEBP" and max(picture.size) > LARGEST_WEBP:
-            raise RequestError(f"a WebP has at most {LARGEST_WEBP} pixels a side; let the name of '{file}' end in .png")
+            raise RequestError(
+                f"a WebP has at most {LARGEST_WEBP} pixels a side; let the name of '{shown_path(file)}' end in .png"
+            )
         options = save_options(kind, result.settings, seed, metadata)
         with whole_file(file, overwrite, written) as stream:
             picture.save(stream, kind, **options)

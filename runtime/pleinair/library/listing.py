@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pleinair.bundle.opening import STORYBOOK, Bundle, default_path, open_bundle
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError, PleinairError, RequestError
 from pleinair.library.speed import Speed, remembered
 from pleinair.sources.origins import Pulled, read_origin
@@ -54,7 +54,7 @@ def local_model(name: str) -> LocalModel:
         return inspected(name, folder)
     if name == STORYBOOK:
         return inspected(name, default_path())
-    raise BundleError(f"no model '{name}' in '{models_folder()}'; see what is there with: pleinair models")
+    raise BundleError(f"no model '{name}' in '{shown_path(models_folder())}'; see what is there with: pleinair models")
 
 
 def checked_folder(name: str) -> Path:

@@ -19,9 +19,12 @@ def removable(name: str) -> Path:
     """The folder, or the link, of a kept model; raises RequestError or BundleError for what is not to be removed."""
     folder = checked_folder(name)
     if not os.path.lexists(folder):
-        raise BundleError(f"no model '{name}' in '{models_folder()}'; see what is there with: pleinair models")
+        where = shown_path(models_folder())
+        raise BundleError(f"no model '{name}' in '{where}'; see what is there with: pleinair models")
     if not folder.is_symlink() and not any((folder / each).is_file() for each in OURS):
-        raise BundleError(f"'{folder}' is not the folder of a model, so it is left alone; remove it yourself")
+        raise BundleError(
+            f"'{shown_path(folder)}' is not the folder of a model, so it is left alone; remove it yourself"
+        )
     return folder
 
 

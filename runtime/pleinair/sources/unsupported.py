@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import located
-from pleinair.checks import one_line, quoted
+from pleinair.checks import one_line, quoted, shown_path
 from pleinair.errors import BundleError
 from pleinair.sources.families import DENOISERS, FAMILIES, SUPPORTED, as_plain
 from pleinair.sources.graphs import foreign
@@ -61,41 +61,43 @@ def _leading_on(path: Path, given: str) -> str | None:
 
 
 def _of_file(path: Path) -> str:
+    where = shown_path(path)
     if path.name == MANIFEST:
-        return f"'{path}' is a file of a bundle; give the folder that it lies in"
+        return f"'{where}' is a file of a bundle; give the folder that it lies in"
     if path.suffix.lower() == ".safetensors":
-        return f"'{path}' is a single file and not yet a bundle; make one of it with: pleinair pour {quoted(path)}"
+        return f"'{where}' is a single file and not yet a bundle; make one of it with: pleinair pour {quoted(path)}"
     if path.suffix.lower() in CHECKPOINTS:
         return (
-            f"'{path}' is a pickle and not yet a bundle; take the model's .safetensors file, or read its weights alone:"
-            f" pleinair pour {quoted(path)} --allow-pickle"
+            f"'{where}' is a pickle and not yet a bundle; take the model's .safetensors file, or read its weights"
+            f" alone: pleinair pour {quoted(path)} --allow-pickle"
         )
     if path.suffix.lower() in PICTURES:
         return (
-            f"'{path}' is a picture, and a model is a folder; to see how it was made: pleinair metadata {quoted(path)}"
+            f"'{where}' is a picture, and a model is a folder; to see how it was made: pleinair metadata {quoted(path)}"
         )
     if found := mistaken_for_weights(path.name):
-        return f"'{path}' is {found.what}; {found.remedy}"
-    return f"'{path}' is a file, and a model is a folder; give a bundle, or make one with: {EXPORT}"
+        return f"'{where}' is {found.what}; {found.remedy}"
+    return f"'{where}' is a file, and a model is a folder; give a bundle, or make one with: {EXPORT}"
 
 
 def _of_folder(path: Path) -> str | None:
+    where = shown_path(path)
     inside = sorted(each.parent.name for each in path.glob(f"*/{MANIFEST}"))
     if inside:
-        return f"'{path}' is not a bundle, but holds one; give --model {quoted(path / inside[0])}"
+        return f"'{where}' is not a bundle, but holds one; give --model {quoted(path / inside[0])}"
     if kind := foreign(path):
         return (
-            f"'{path}' holds {kind} files of another tool and no {MANIFEST}; adopt it first:"
+            f"'{where}' holds {kind} files of another tool and no {MANIFEST}; adopt it first:"
             f" pleinair adopt {quoted(path)}"
         )
     if (path / "model_index.json").is_file():
         return _of_diffusers(path)
     if any((path / each / "config.json").is_file() for each in DENOISERS):
-        return f"'{path}' has no model_index.json, which says what model it is; download it with all its small files"
+        return f"'{where}' has no model_index.json, which says what model it is; download it with all its small files"
     files = checkpoints(path)
     if len(files) > 1:
         return (
-            f"'{path}' holds {len(files)} files of weights and no model; name one of them: --model {quoted(files[0])}"
+            f"'{where}' holds {len(files)} files of weights and no model; name one of them: --model {quoted(files[0])}"
         )
     return _of_file(files[0]) if files else None
 
@@ -113,10 +115,12 @@ def class_of(path: Path) -> str:
 
 
 def _of_diffusers(path: Path) -> str:
-    kind = class_of(path)
+    kind, where = class_of(path), shown_path(path)
     if kind in FAMILIES:
-        return f"'{path}' is a diffusers folder and not yet a bundle; make one of it with: pleinair pour {quoted(path)}"
-    return f"'{path}' is a model of the class {kind}, which is not supported; take a model of {SUPPORTED}"
+        return (
+            f"'{where}' is a diffusers folder and not yet a bundle; make one of it with: pleinair pour {quoted(path)}"
+        )
+    return f"'{where}' is a model of the class {kind}, which is not supported; take a model of {SUPPORTED}"
 
 
 def pulled_as(model: str | Path) -> str | None:
@@ -128,9 +132,9 @@ def pulled_as(model: str | Path) -> str | None:
 
 
 def _of_name(model: str) -> str | None:
-    named = on_hub(model)
+    named, where = on_hub(model), shown_path(model)
     if named is None and ADDRESS.match(model):
-        return f"'{model}' is an address; download the file with a browser, then give --model its path"
+        return f"'{where}' is an address; download the file with a browser, then give --model its path"
     if named is None:
         return None
-    return f"no model folder '{model}'; if it is a name on the Hugging Face hub, fetch it with: {named.command}"
+    return f"no model folder '{where}'; if it is a name on the Hugging Face hub, fetch it with: {named.command}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pleinair.checks import shown_path
 from pleinair.errors import RequestError
 
 KINDS = ("PNG", "JPEG", "WEBP")
@@ -38,7 +39,9 @@ def open_pixels(file: Path) -> np.ndarray:
             with Image.open(file, formats=KINDS) as picture:
                 return np.asarray(picture.convert("RGB"))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise RequestError(f"'{file}' has more pixels than a picture made here; name another file") from None
+        raise RequestError(
+            f"'{shown_path(file)}' has more pixels than a picture made here; name another file"
+        ) from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise RequestError(f"'{file}' cannot be decoded ({reason}); restore the file") from None
+        raise RequestError(f"'{shown_path(file)}' cannot be decoded ({reason}); restore the file") from None

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import ResourceError
 from pleinair.files.output import numbered, slug
 from pleinair.request.value_types import SEED_LIMIT
@@ -72,7 +72,7 @@ class Ledger:
                 os.fsync(stream.fileno())
         except OSError as error:
             raise ResourceError(
-                f"cannot write '{self.file}' ({error.strerror or error}); free space or choose another -o"
+                f"cannot write '{shown_path(self.file)}' ({error.strerror or error}); free space or choose another -o"
             ) from None
         self._torn = False
         self._keep(entry)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pleinair.bundle.opening import Bundle
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import Cancelled, PleinairError, RequestError, ResourceError
 from pleinair.files.output import PICTURES, check_folder, check_free, folded, free_names, numbered, slug, write_pictures
 from pleinair.pipeline import Pipeline
@@ -71,7 +71,9 @@ def run(
         try:
             held.enter_context(only_one(file.with_name(f".{file.name}.lock"), _busy(folder)))
         except OSError as error:
-            raise ResourceError(f"cannot write in '{folder}' ({error.strerror or error}); choose another -o") from None
+            raise ResourceError(
+                f"cannot write in '{shown_path(folder)}' ({error.strerror or error}); choose another -o"
+            ) from None
         book = Ledger(file)
         for line in lines:
             if isinstance(line, BadLine):

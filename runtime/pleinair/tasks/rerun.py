@@ -10,7 +10,7 @@ import numpy as np
 
 from pleinair import pipeline
 from pleinair.bundle.opening import Bundle, bundle_identity
-from pleinair.checks import one_of
+from pleinair.checks import one_of, shown_path
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files.foreign.record import shown
 from pleinair.files.metadata import FILMED, FoundRecord, read_record
@@ -108,8 +108,8 @@ def plan_rerun(
     if film := [name for name in FILMED if name in (found.ours or {})]:
         command = {"film": "generate --film", "morph": "morph"}[film[0]]
         raise RequestError(
-            f"'{file}' is a film, and only pictures are made again; make it with `pleinair {command}` and the settings"
-            " that `pleinair metadata` shows"
+            f"'{shown_path(file)}' is a film, and only pictures are made again; make it with `pleinair {command}` and"
+            " the settings that `pleinair metadata` shows"
         )
     recorded = found.ours or {}
     enlarged = [name for name in ("enlarger", "upscale") if recorded.get(name) not in (None, *ENLARGERS)]
@@ -117,7 +117,9 @@ def plan_rerun(
     _check_models(file, found, {name: files[name] for name in INPUTS if name not in PICTURES})
     if enlarged and upscaler is None:
         name = shown(recorded[enlarged[0]])
-        raise RequestError(f"'{file}' was enlarged by '{name}', which no record holds; give --upscaler BUNDLE")
+        raise RequestError(
+            f"'{shown_path(file)}' was enlarged by '{name}', which no record holds; give --upscaler BUNDLE"
+        )
     asked = {name: value for name, value in given.items() if name in LOADING and value is not None}
     pipe, otherwise = _load(model, recorded, asked, on_load)
     warnings = [*found.warnings, *otherwise, *_other_model(pipe, found)]
@@ -136,14 +138,15 @@ def plan_rerun(
 def _check_inputs(file: str | Path, found: FoundRecord, inputs: dict[str, Path | None]) -> None:
     """RequestError where the pictures that are given are not those that the record asks for."""
     if missing := [name for name in found.inputs if inputs[name] is None]:
+        what = "another picture" if missing[0] == "image" else "a picture and a mask"
         raise RequestError(
-            f"'{file}' was made of {'another picture' if missing[0] == 'image' else 'a picture and a mask'}, which"
-            f" no record holds; give {' and '.join(f'--{name} FILE' for name in missing)}"
+            f"'{shown_path(file)}' was made of {what}, which no record holds;"
+            f" give {' and '.join(f'--{name} FILE' for name in missing)}"
         )
     unused = [name for name, value in inputs.items() if value is not None and name not in found.inputs]
     if unused:
         raise RequestError(
-            f"'{file}' was made of no {'other picture' if unused[0] == 'image' else 'mask'}; leave it out"
+            f"'{shown_path(file)}' was made of no {'other picture' if unused[0] == 'image' else 'mask'}; leave it out"
         )
 
 
@@ -154,9 +157,11 @@ def _check_models(file: str | Path, found: FoundRecord, models: dict[str, Any]) 
         if named and not given:
             names = ", ".join(map(shown, islice(named, 8))) if isinstance(named, dict) else shown(named)
             kind = "BUNDLE" if isinstance(OPTIONS[name].type, Folder) else "FILE"
-            raise RequestError(f"'{file}' was made with {name}, which no record holds: {names}; give {flag} {kind}")
+            raise RequestError(
+                f"'{shown_path(file)}' was made with {name}, which no record holds: {names}; give {flag} {kind}"
+            )
         if given and found.ours and not named:
-            raise RequestError(f"'{file}' was made without {flag}; leave it out")
+            raise RequestError(f"'{shown_path(file)}' was made without {flag}; leave it out")
 
 
 def _digests(settings: dict[str, Any], name: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from pleinair.checks import one_line
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError
 from pleinair.system.files import parse_json
 from pleinair.text import byte_pairs, unigram
@@ -45,14 +45,15 @@ def read_tokenizer(content: bytes, file: Path) -> Tokenizer:
     foreign = next((part for part, fine in parts.items() if not fine), None)
     if foreign:
         raise BundleError(
-            f"'{file}' has a {foreign} that {owner}'s tokenizers do not have; do not use this model, or export it again"
+            f"'{shown_path(file)}' has a {foreign} that {owner}'s tokenizers do not have; do not use this model, or"
+            " export it again"
         )
     known = {name: raw[name] for name in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
     empty = dict.fromkeys(("truncation", "padding", "post_processor", "decoder"))
     try:
         return Tokenizer.from_str(json.dumps({"version": "1.0", **empty, **known}))
     except BaseException as error:
-        raise _refused(error, f"cannot read '{file}'") from None
+        raise _refused(error, f"cannot read '{shown_path(file)}'") from None
 
 
 def token_ids(tokenizer: Tokenizer, text: str) -> list[int]:

@@ -157,6 +157,16 @@ def test_bad_input_is_one_line_with_the_remedy(run, tmp_path, arguments, code, w
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["dir.png"]
 
 
+def test_a_long_path_is_shown_by_its_end(run):
+    path = "/".join(["d" * 90] * 11 + ["end"])
+    for arguments in (
+        *(["generate", "a", flag, path] for flag in ("--model", "--upscale", "--embedding", "--image")),
+        *([command, path] for command in ("info", "metadata", "rerun", "adopt", "pour")),
+    ):
+        code, _, err = run(*arguments)
+        assert code and len(err) < 300 and "end'" in err, err
+
+
 def test_a_missing_engine_says_how_to_install_it(run, monkeypatch):
     monkeypatch.setitem(ENGINES, "onnx", replace(ENGINES["onnx"], requires="no_such_module"))
     refused(run("generate", "a", "--engine", "onnx"), 5, "install it with: pip install onnxruntime")
