@@ -44,6 +44,8 @@ CASES = [  # family, graph, format, kinds of weights: UNets in each for both for
     ("sdxl", "unet", "onnx", ("int8",)),
     ("ssd-1b", "unet", "openvino", ("fp16",)),
     ("bk-sdm", "unet", "onnx", ("fp16",)),
+    ("sdxl-refiner", "unet", "openvino", ("int8",)),
+    ("sd1-inpaint", "unet", "onnx", ("fp16",)),
 ]
 
 
