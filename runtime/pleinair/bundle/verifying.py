@@ -171,6 +171,6 @@ def check_references(path: Path, beside: Iterable[str]) -> None:
     foreign = sorted(onnx_data.locations(path) - allowed)
     if foreign:
         raise BundleError(
-            f"'{shown_path(path)}' takes weights from '{one_line(foreign[0], 80)}', which is no file that bundle.json"
-            " lists beside it; do not use this model"
+            f"'{shown_path(path)}' takes weights from '{one_line(foreign[0], 80)}', which is not a file that"
+            " bundle.json lists beside it; do not use this model"
         )
