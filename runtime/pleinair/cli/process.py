@@ -44,7 +44,7 @@ def run() -> None:
     watch(signal.SIG_IGN)  # the work is done, and Python's own end is no place for exceptions
     if received:
         os._exit(128 + received[0])  # sys.exit would at times die of the signal again: Python remembers it
-    if kept:  # the engines would take half a second to give it back piece by piece
+    if kept:  # the engines would take 0.3 s to give it back piece by piece
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.flush()
         os._exit(code)
