@@ -13,6 +13,11 @@ sys.path.insert(0, str(HERE.parent))
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pleinair
+from recipe.addons.data import lessons
+from recipe.addons.few_steps import train_few_steps
+from recipe.addons.settings import PRESETS as ADDONS
+from recipe.addons.style import train_style
+from recipe.addons.tiny_vae import train_tiny
 from recipe.assemble import assemble, export_bundle
 from recipe.beside import paint_beside
 from recipe.card import update_card
@@ -38,6 +43,9 @@ COMMANDS = {
     "unet": "train the denoiser, on halved pictures and then on whole ones",
     "assemble": "write what was trained as a diffusers folder",
     "bundle": "export the diffusers folder as the bundle that ships",
+    "style": "train a LoRA that draws with chalk, on the finished model",
+    "few-steps": "train a LoRA that paints in four steps, on the finished model",
+    "tiny-vae": "train a small autoencoder for the finished model's latents",
     "evaluate": "measure a diffusers folder",
     "beside": "paint 24 prompts with another edition (--other FOLDER) and with this one",
     "precision": "measure what int8 weights do to the pictures",
@@ -47,6 +55,11 @@ COMMANDS = {
     "all": "all of these in turn",
 }
 
+ADDONS_TRAINED = {  # command -> how it is trained, and what it is called in the folder of add-ons
+    "style": (train_style, "chalk.safetensors"),
+    "few-steps": (train_few_steps, "lcm.safetensors"),
+    "tiny-vae": (train_tiny, "tiny-vae"),
+}
 BESIDE = 8  # pictures of each of the three groups
 
 
@@ -63,6 +76,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=HERE.parent / "work")
     parser.add_argument("--source", type=Path, default=HERE.parent / "source", help="the diffusers folder")
     parser.add_argument("--bundle", type=Path, default=HERE.parent / "bundle")
+    parser.add_argument("--addons", type=Path, default=HERE.parent / "addons", help="the folder of add-ons")
     parser.add_argument("--report", type=Path, default=HERE.parent / "evaluation.json")
     parser.add_argument("--other", type=Path, help="the diffusers folder of the edition to stand beside")
     parser.add_argument("--prompts", type=int, default=64, help="prompts to measure in each group")
@@ -94,6 +108,10 @@ def run(command: str, options: argparse.Namespace, settings: Settings) -> None:
         assemble(work, options.source, settings)
     elif command == "bundle":
         export_bundle(options.source, options.bundle)
+    elif command in ADDONS_TRAINED:
+        train_addon, made = ADDONS_TRAINED[command]
+        addons = ADDONS[options.preset]
+        train_addon(work, options.addons / made, lessons(work, options.source, settings, addons), settings, addons)
     elif command == "precision":
         compare_weights(options.source, HERE.parent / "precision.json")
     elif command == "card":

@@ -16,16 +16,17 @@ from recipe.settings import Settings
 SEED_STRIDE = 7919
 HELD_OUT_SEED = 10_000_000
 JUDGE_SEED = 30_000_000
+TRAINING_SETS = ("train", "addons")
 
 
 def render_share(share: int, shares: int, pictures: Path, count: int, first_seed: int, settings: Settings) -> None:
-    """Render every so-many-th picture and note its captions and labels; training pictures lack the held-out pairs."""
+    """Render every so-many-th picture and note its captions and labels; those of training lack the held-out pairs."""
     size = settings.size
     array = np.memmap(pictures, np.uint8, "r+", shape=(count, size, size, 3))
     with pictures.with_suffix(f".{share}.jsonl").open("w") as notes:
         for index in range(share, count, shares):
             random = Random((first_seed + index) * SEED_STRIDE)
-            scene = training_scene(random) if pictures.stem == "train" else random_scene(random)
+            scene = training_scene(random) if pictures.stem in TRAINING_SETS else random_scene(random)
             array[index] = np.asarray(paint(scene, first_seed + index, size))
             captions = [caption(scene, random) for _ in range(settings.captions)]
             note = {"index": index, "labels": labels_of(scene), "captions": captions}
