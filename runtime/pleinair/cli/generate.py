@@ -10,7 +10,7 @@ import typer
 
 from pleinair.cli.flags import Force, Json, NoMetadata, Output, takes
 from pleinair.cli.given import check_models, refiner_at_hand
-from pleinair.cli.progress import ProgressBar, loaded
+from pleinair.cli.progress import ProgressBar, kept_to_the_end, loaded
 from pleinair.cli.terminal import tell, warn
 from pleinair.cli.usage import examples
 from pleinair.errors import RequestError
@@ -62,9 +62,7 @@ def generate(
 
             open_list(prompts)
 
-    pipe = loaded(progress, check=check, **loading)
-    if context.obj is not None:
-        context.obj.append(pipe)
+    pipe = kept_to_the_end(context, loaded(progress, check=check, **loading))
     options = refiner_at_hand(options, pipe.engine)
     if prompts is not None:
         from pleinair.cli.lists import paint_list

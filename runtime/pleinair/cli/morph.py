@@ -10,7 +10,7 @@ from PIL.Image import Image
 
 from pleinair.cli.flags import PAINTING, Force, Json, NoMetadata, offered, takes
 from pleinair.cli.given import check_models
-from pleinair.cli.progress import ProgressBar, loaded
+from pleinair.cli.progress import ProgressBar, kept_to_the_end, loaded
 from pleinair.cli.terminal import tell, warn
 from pleinair.cli.usage import examples
 from pleinair.files import film as films
@@ -59,7 +59,7 @@ def morph(
         check_alone(options)
         check_models(loading)
 
-    pipe = loaded(progress, check=check, **loading)
+    pipe = kept_to_the_end(context, loaded(progress, check=check, **loading))
     keys = parts(seeds) if seeds else None
     requests = keyframes(pipe, prompts, options.pop("negative", None), keys, image or (), options)
     steps_and_pictures = between(pipe, requests, frames=frames, ease=ease, loop=loop)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pleinair.cli.flags import Force, Json, Output, takes
-from pleinair.cli.progress import ProgressBar
+from pleinair.cli.progress import ProgressBar, kept_to_the_end
 from pleinair.cli.terminal import aligned, say, tell, warn
 from pleinair.cli.usage import examples
 from pleinair.files.metadata import MAX_LINES, FoundRecord, brief, read_record, record_facts
@@ -72,6 +72,7 @@ def rerun(
     progress = context.with_resource(ProgressBar())
     how = {**loading, **options, "upscaler": upscaler, "on_load": progress.loading}
     planned = plan_rerun(file, how.pop("model"), **how)
+    kept_to_the_end(context, planned.pipe)
     files = planned_files(output, "", (0,), force) if output else []
     if planned.much:
         say(planned.much)
