@@ -1,5 +1,6 @@
 """The components of a model, for what may differ between them: where each runs, and what it computes in."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,7 +30,7 @@ def by_component(
     if isinstance(value, str) and "=" not in value:
         return dict.fromkeys(COMPONENTS, known(value))
     if isinstance(value, str):
-        pairs = [part.partition("=")[::2] for part in value.split(",")]
+        pairs = [part.partition("=")[::2] for part in re.split(r",(?=[^,=]*=)", value)]  # a value may have commas
     elif isinstance(value, Mapping):
         pairs = list(value.items())
     else:

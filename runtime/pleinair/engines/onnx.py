@@ -11,11 +11,11 @@ from pleinair.bundle import onnx_data
 from pleinair.bundle.opening import Bundle
 from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Opening, Shapes, engine_version
-from pleinair.engines.failures import failed, no_extra, no_weight, unreadable
+from pleinair.engines.failures import CPU, FALLBACK, absent, failed, no_extra, no_weight, unreadable
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.precision import F32
 from pleinair.engines.telemetry import without_telemetry
-from pleinair.errors import EngineError, RequestError
+from pleinair.errors import EngineError, PleinairError, RequestError
 
 with without_telemetry():
     import onnxruntime as ort
@@ -51,6 +51,10 @@ class OnnxEngine:
         available = ort.get_available_providers()
         return [name for name, provider in PROVIDERS.items() if provider in available]
 
+    def device_names(self) -> dict[str, str]:
+        """ONNX Runtime does not tell what a device calls itself."""
+        return dict.fromkeys(self.devices(), "")
+
     def check_device(self, device: str | None, threads: int | None) -> None:
         self._device(device, threads)
 
@@ -66,9 +70,10 @@ class OnnxEngine:
 
     def _device(self, device: str | None, threads: int | None) -> tuple[str, int]:
         """A device's kind and number; RequestError where this machine has none such."""
-        kind, _, index = (device or "cpu").lower().partition(":")
-        if kind not in self.devices() or (index and (kind == "cpu" or not (index.isascii() and index.isdigit()))):
-            raise RequestError(f"ONNX Runtime has no device '{device}' here; choose from {', '.join(self.devices())}")
+        kind, colon, index = (device or CPU).lower().partition(":")
+        numbered = kind == "dml" and index.isascii() and index.isdigit()
+        if kind not in self.devices() or (colon and not numbered):
+            raise absent("ONNX Runtime", device or CPU, self.devices())
         if threads and kind != "cpu":
             raise RequestError(f"threads are for the CPU, not for '{device}'; leave --threads out")
         return kind, int(index or 0)
@@ -116,9 +121,12 @@ class OnnxGraph:
             # its own fallback would go on with another device, and say so on stdout only
             session = ort.InferenceSession(model, options, providers=provider, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's own exceptions share no base
-            raise unreadable(file, error) from None
+            raise (unreadable(file, error) if self._device == CPU else self._failed(error)) from None
         if session.get_providers()[0] != PROVIDERS[self._device]:
-            raise EngineError(f"ONNX Runtime cannot use '{self._device}' here; choose another --device")
+            raise EngineError(
+                f"ONNX Runtime cannot use '{self._device}' here; choose another --device, or add {FALLBACK}",
+                option=FALLBACK,
+            )
         inputs, optional, outputs = (
             {port.name: DTYPES.get(port.type, port.type) for port in ports}
             # EXTRA has a default, so that others need not know it
@@ -138,7 +146,11 @@ class OnnxGraph:
         try:
             return dict(zip(names, self._session.run(names, feed), strict=True))
         except Exception as error:
-            raise failed(self._name, self._device, error) from None
+            raise self._failed(error) from None
+
+    def _failed(self, error: Exception) -> PleinairError:
+        number = f":{self._index}" if self._index else ""
+        return failed(self._name, f"{self._device}{number}", error)
 
     def _edited(self, file: Path, options: ort.SessionOptions) -> bytes:
         """The model with other weights: those that stand in the file are written over, others handed to the session.
