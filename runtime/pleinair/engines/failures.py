@@ -10,7 +10,9 @@ from pleinair.errors import BundleError, EngineError, PleinairError, RequestErro
 
 CPU = "cpu"
 FALLBACK = "--fallback"  # the option of errors of devices without which the CPU would go on
-ELSEWHERE = re.compile(r"(gpu|npu)(\.\d+)?|dml(:\d+)?|(auto|hetero)(:.+)?")  # devices that some machine has
+ELSEWHERE = re.compile(  # devices that some machine has
+    r"dml(:\d+)?|(gpu|npu)(\.\d+)?|(auto|hetero)(:((cpu|gpu|npu)(\.\d+)?\+?)+)?"
+)
 
 
 def unreadable(file: Path, error: Exception) -> PleinairError:
