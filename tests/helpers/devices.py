@@ -8,6 +8,7 @@ from pleinair.engines import onnx, openvino
 
 CAPABILITIES = {"CPU": ["FP32", "INT8"], "GPU": ["FP32", "FP16", "INT8"], "NPU": ["FP16", "INT8"]}
 BROKEN = "device removed"
+COMPILED = {}
 NPU_PROPERTIES = ("FULL_DEVICE_NAME", "NPU_DRIVER_VERSION", "NPU_COMPILATION_MODE_PARAMS")
 
 
@@ -52,7 +53,10 @@ class Core:
         self._machine.compiled.append((model.outputs[0].get_any_name(), device, dict(settings), shapes))
         if device in self._machine.no_compiler:
             raise RuntimeError(f"[{device}] clBuildProgram failed\nCL_OUT_OF_RESOURCES")
-        return Compiled(self._machine, device, settings, self._real.compile_model(model, "CPU", {}))
+        key = tuple(sorted(shapes.items()))
+        if key not in COMPILED:  # ports of other names are other graphs, of the one bundle that is tried here
+            COMPILED[key] = self._real.compile_model(model, "CPU", {})
+        return Compiled(self._machine, device, settings, COMPILED[key])
 
 
 class Compiled:

@@ -163,6 +163,9 @@ def ran_on(device: OpenVINODevice, precisions: Mapping[str, str], chosen: str) -
 
 def full_name(core: Any, device: str) -> str:
     """What a device calls itself to an `openvino.Core`, and the version of its driver where it tells that."""
-    told = core.get_property(device, "SUPPORTED_PROPERTIES")
-    names = [core.get_property(device, name) for name in ("FULL_DEVICE_NAME", "NPU_DRIVER_VERSION") if name in told]
+    try:
+        told = core.get_property(device, "SUPPORTED_PROPERTIES")
+        names = [core.get_property(device, name) for name in ("FULL_DEVICE_NAME", "NPU_DRIVER_VERSION") if name in told]
+    except RuntimeError:
+        return ""
     return ", driver ".join(map(str, names))
