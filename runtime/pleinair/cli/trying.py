@@ -20,7 +20,7 @@ import numpy as np
 from pleinair.bundle.opening import Bundle
 from pleinair.checks import one_line
 from pleinair.cli.terminal import aligned
-from pleinair.engines.components import COMPONENTS, component
+from pleinair.engines.components import COMPONENTS, component_of
 from pleinair.engines.doctor import diagnosis
 from pleinair.engines.engine import ENGINES, Engine, Graph, Opening, engine_named, installed
 from pleinair.engines.failures import CPU
@@ -33,7 +33,7 @@ SECONDS = 900.0
 NEAR = 30.0  # dB from what the CPU says in f32; every precision that is chosen by itself is above 40
 LONGEST = 400  # characters of a problem
 QUOTED = re.compile(r"'[^']*[\\/]([^'\\/]*)'")
-ROOTED = re.compile(r"(?<![\w.\\/])(?:[A-Za-z]:)?(?:[\\/][^\s\\/:*?\"'<>|()]+)*[\\/]([^\s\\/:*?\"'<>|()]+)")
+ROOTED = re.compile(r"(?<![\w.\\/])(?:[A-Za-z]:)?(?:[\\/]+[^\s\\/:*?\"'<>|()]+)*[\\/]+([^\s\\/:*?\"'<>|()]+)")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def planned(bundle: Bundle) -> list[tuple[str, str, str]]:
     """(engine, device, component) of all trials of a bundle; RequestError where it does not paint."""
     if bundle.upscales:
         raise RequestError(f"'{bundle.manifest.name}' enlarges pictures; choose a --model that paints")
-    here = {component(bundle, graph) for graph in bundle.manifest.graphs}
+    here = {component_of(bundle, graph) for graph in bundle.manifest.graphs}
     return [
         (name, device.lower(), part)
         for name, info in ENGINES.items()
@@ -133,7 +133,7 @@ class Alone(FakeEngine):
         self.asked: dict[str, tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = {}  # graph -> inputs, answers
 
     def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> Graph:
-        if component(bundle, graph) != self._part:
+        if component_of(bundle, graph) != self._part:
             return super().open_graph(bundle, graph, how)
         return Overheard(self._engine.open_graph(bundle, graph, how), partial(self.asked.setdefault, graph))
 
@@ -173,7 +173,7 @@ def trial(path: str, name: str, device: str, part: str) -> dict[str, Any]:
     facts: dict[str, Any] = {"problem": None}
     try:
         pipe = load(path, engine=alone, device={part: device}, cache=False)
-        graph = next(each for each in pipe.bundle.manifest.graphs if component(pipe.bundle, each) == part)
+        graph = next(each for each in pipe.bundle.manifest.graphs if component_of(pipe.bundle, each) == part)
         facts["precision"] = pipe.graphs.precision_of(graph)
         pipe.generate("a red house", negative="fog", seed=1, steps=1, **given(pipe.bundle))
         facts |= {"seconds": perf_counter() - start, "precision": pipe.graphs.precision_of(next(iter(alone.asked)))}

@@ -11,7 +11,7 @@ from pleinair.errors import RequestError
 COMPONENTS = ("text", "unet", "vae", "upscaler")  # "unet" is the network of the loop, whatever it is
 
 
-def component(bundle: Bundle, graph: str) -> str:
+def component_of(bundle: Bundle, graph: str) -> str:
     """Which of COMPONENTS a graph of the bundle is part of."""
     if graph in (encoder.graph for encoder in bundle.manifest.text_encoders):
         return "text"

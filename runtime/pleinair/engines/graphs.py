@@ -16,7 +16,7 @@ from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Engine, Graph, Opening, Shapes, engine_named
 from pleinair.engines.failures import CPU, overflowed
 from pleinair.engines.moving import Moving, WithinF16
-from pleinair.engines.places import Place, Places
+from pleinair.engines.places import Placement, Places
 from pleinair.engines.ports import check_answer, check_sizes, inputs_of_ports, real_numbers
 from pleinair.errors import EngineError
 
@@ -168,7 +168,7 @@ class Graphs:
             self._places.say(f"'{name}' computes in f16 on {place.device}, which its config does not say it survives")
         return WithinF16(opened, partial(self._overflowed, name, place))
 
-    def _overflowed(self, name: str, place: Place) -> EngineError:
+    def _overflowed(self, name: str, place: Placement) -> EngineError:
         widens = precisions.F32 in self._engine.offered(place.device)
         return overflowed(name, self._component(name), place.device, widens)
 
@@ -218,7 +218,7 @@ class Graphs:
         return {self._component(name): of(name) for name in manifest.graphs if name not in encoders}
 
     def _component(self, name: str) -> str:
-        return components.component(self.bundle, name)
+        return components.component_of(self.bundle, name)
 
 
 def tried(prepare: Callable[[Shapes], None], shapes: Shapes) -> None:

@@ -6,13 +6,13 @@ from typing import NamedTuple
 from pleinair.bundle.opening import Bundle
 from pleinair.engines import placement
 from pleinair.engines import precision as precisions
-from pleinair.engines.components import component
+from pleinair.engines.components import component_of
 from pleinair.engines.engine import Engine
 from pleinair.engines.failures import CPU, FALLBACK, in_f32
 from pleinair.errors import PleinairError, RequestError
 
 
-class Place(NamedTuple):
+class Placement(NamedTuple):
     """A device, and a precision or "auto"."""
 
     device: str
@@ -41,28 +41,28 @@ class Places:
         self._engine = engine
         self._fallback = fallback
         devices, kinds = placement.parse(device), precisions.parse(precision)
-        self._asked = {part: Place(devices[part], kinds[part]) for part in devices}
-        self._left: dict[str, Place] = {}  # by graph: where it went instead
-        self._ran: dict[str, Place] = {}  # by graph: which device an engine that may choose has chosen
+        self._asked = {part: Placement(devices[part], kinds[part]) for part in devices}
+        self._left: dict[str, Placement] = {}  # by graph: where it went instead
+        self._ran: dict[str, Placement] = {}  # by graph: which device an engine that may choose has chosen
         if device is not None or threads is not None:
             for name in {self.asked(graph).device for graph in bundle.manifest.graphs}:
                 self._check(name, threads)
 
-    def asked(self, graph: str) -> Place:
+    def asked(self, graph: str) -> Placement:
         """Where a graph is to be opened."""
-        return self._left.get(graph) or self._asked[component(self._bundle, graph)]
+        return self._left.get(graph) or self._asked[component_of(self._bundle, graph)]
 
-    def of(self, graph: str) -> Place:
+    def of(self, graph: str) -> Placement:
         """Where a graph runs, as far as is known."""
         return self._ran.get(graph) or self.asked(graph)
 
     def ran(self, graph: str, device: str, precision: str) -> None:
         """Take down which device the engine has chosen for a graph."""
-        self._ran[graph] = Place(device, precision)
+        self._ran[graph] = Placement(device, precision)
 
     def leave(self, graph: str, error: PleinairError) -> None:
         """Settle where a graph goes on that failed; raises the error where it cannot."""
-        place, part = self.asked(graph), component(self._bundle, graph)
+        place, part = self.asked(graph), component_of(self._bundle, graph)
         if error.option == in_f32(part) and place.precision == precisions.AUTO:
             self._left[graph] = place._replace(precision=precisions.F32)
             self.say(f"'{graph}' left the range of f16 on {place.device}; it was run again, and goes on, in f32")
@@ -87,12 +87,12 @@ class Places:
             self._asked |= {part: self._on_cpu(self._asked[part]) for part in moved}
             self.say(f"{', '.join(self._parts(moved))} on the CPU: {error.reason}")
 
-    def _on_cpu(self, place: Place) -> Place:
+    def _on_cpu(self, place: Placement) -> Placement:
         """The same on the CPU, in what was asked for where that has it."""
         offered = place.precision in (precisions.AUTO, *self._engine.offered(CPU))
-        return Place(CPU, place.precision if offered else precisions.AUTO)
+        return Placement(CPU, place.precision if offered else precisions.AUTO)
 
     def _parts(self, parts: list[str]) -> Iterator[str]:
         """Those of the components that this bundle has."""
-        here = {component(self._bundle, graph) for graph in self._bundle.manifest.graphs}
+        here = {component_of(self._bundle, graph) for graph in self._bundle.manifest.graphs}
         return (part for part in parts if part in here)

@@ -66,7 +66,9 @@ def test_a_trial_says_how_near_a_device_comes(sketch, monkeypatch):
 def test_what_is_sent_holds_no_path_and_no_name(sketched, run, monkeypatch):
     Machine(monkeypatch, "CPU", "NPU")
     DirectML(monkeypatch)
-    problem = f"cannot load '{Path.home()}/My models/unet/model.xml' (open /srv/ann/x.bin, D:\\\\ann\\\\y.bin: no)"
+    problem = (
+        f"cannot load '{Path.home()}/My models/unet/model.xml' (open /srv/ann/x.bin, D:\\ann\\y.bin, C:/ann/z: no)"
+    )
 
     def tried(bundle, engine, device, part):
         failed = trying.without_paths(problem) if device == "npu" else None
@@ -80,10 +82,10 @@ def test_what_is_sent_holds_no_path_and_no_name(sketched, run, monkeypatch):
         each for each in ("cpu", "npu", "cpu", "dml") for _ in range(3)
     ]
     assert facts["engines"]["openvino"]["names"] == {"cpu": "A CPU", "npu": "A NPU, driver 17"}
-    assert facts["trials"][3]["problem"] == "cannot load 'model.xml' (open x.bin, y.bin: no)"
+    assert facts["trials"][3]["problem"] == "cannot load 'model.xml' (open x.bin, y.bin, z: no)"
     code, out, _ = run("doctor", "--try-devices")
     assert "onnx      dml      vae        f16            1.50  ok, 61.0 dB from the CPU in f32" in out.splitlines()
-    assert str(Path.home()) not in out and "ann" not in out and "openvino  npu      text" in out
+    assert str(Path.home()) not in out and "ann" not in out.replace("cannot", "") and "openvino  npu      text" in out
 
 
 def test_what_makes_no_sense_is_one_line(run, tmp_path):
