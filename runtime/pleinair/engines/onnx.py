@@ -108,14 +108,14 @@ class OnnxGraph:
         if self._bundle.graph_size(self._name, "onnx") >= LARGE:
             # laying out SD 1.5's UNet in blocks takes 2.4 GB and 7 s more to open, for steps that are 1 to 5 % faster
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        file = self._bundle.graph_file(self._name, "onnx")
         provider: list = [PROVIDERS[self._device]]
         if self._device == "dml":
             options.enable_mem_pattern = False  # DirectML refuses both of these otherwise
             options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
             provider = [(PROVIDERS["dml"], {"device_id": self._index}), PROVIDERS["cpu"]]
-            for name, size in self._free_dimensions(shapes).items():
+            for name, size in free_dimensions(file, shapes).items():
                 options.add_free_dimension_override_by_name(name, size)
-        file = self._bundle.graph_file(self._name, "onnx")
         model = self._edited(file, options) if self._edits else file
         try:
             # its own fallback would go on with another device, and say so on stdout only
@@ -175,13 +175,12 @@ class OnnxGraph:
         self._replaced = outside  # which the session does not keep alive
         return bytes(content)
 
-    def _free_dimensions(self, shapes: Shapes) -> dict[str, int]:
-        """The size that each named dimension of the graph's inputs has in `shapes`."""
-        ports = self._bundle.manifest.graphs[self._name].inputs
-        return {
-            dimension: size
-            for name, shape in shapes.items()
-            if name in ports
-            for dimension, size in zip(ports[name].shape, shape, strict=True)
-            if isinstance(dimension, str)
-        }
+
+def free_dimensions(file: Path, shapes: Shapes) -> dict[str, int]:
+    """The size that each named dimension of a graph's inputs has in `shapes`.
+
+    The names are the file's: bundle.json has names of its own for graphs that other tools have exported.
+    """
+    inputs, _ = onnx_data.ports(file)
+    sides = [zip(inputs[name].shape or (), shape, strict=False) for name, shape in shapes.items() if name in inputs]
+    return {side: size for each in sides for side, size in each if isinstance(side, str) and side}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import pleinair
-from bundles import seal
+from bundles import edit_manifest, seal
 from devices import DirectML, Machine
 from pleinair.engines import placement
 from pleinair.engines.components import written
@@ -111,10 +111,15 @@ def test_an_older_npu_is_not_told_what_it_does_not_know(sketch, monkeypatch):
 
 
 @pytest.mark.parametrize("asked, index", [("dml", 0), ("DML:1", 1)])
-def test_what_directml_is_told(sketch, monkeypatch, on_the_cpu, asked, index):
-    """Its rules: sequential, no memory patterns, every free dimension fixed, and the CPU for what it cannot do."""
+def test_what_directml_is_told(sketch, tmp_path, monkeypatch, on_the_cpu, asked, index):
+    """Its rules: sequential, no memory patterns, every free dimension fixed, and the CPU for what it cannot do.
+
+    The dimensions' names are the file's, which those of an adopted bundle need not be.
+    """
+    folder = shutil.copytree(sketch, tmp_path / "adopted")
+    edit_manifest(folder, renamed)
     direct = DirectML(monkeypatch)
-    result = painted(sketch, asked, "onnx")
+    result = painted(folder, asked, "onnx")
     assert result.settings["device"] == asked.lower() and result.settings["precision"] == "f32"
     np.testing.assert_allclose(result.pixels, on_the_cpu["onnx"].pixels, atol=1e-4)
     sizes = []
@@ -126,6 +131,11 @@ def test_what_directml_is_told(sketch, monkeypatch, on_the_cpu, asked, index):
     unet = {"batch": 2, "height": 8, "width": 8, "tokens": 77}
     latents = {"batch": 1, "height": 8, "width": 8}
     assert sorted(sizes, key=len) == [{"batch": 1}, latents, unet]
+
+
+def renamed(raw):
+    for port in raw["graphs"]["unet"]["inputs"].values():
+        port["shape"] = [f"{side} of mine" if isinstance(side, str) else side for side in port["shape"]]
 
 
 @pytest.mark.parametrize("device", ["unet=gpu", "unet=npu", "unet=hetero:gpu,cpu", "unet=auto:gpu,cpu"])
