@@ -26,7 +26,7 @@ from pleinair.engines.engine import ENGINES, Engine, Graph, Opening, engine_name
 from pleinair.engines.failures import CPU
 from pleinair.engines.fake import FakeEngine
 from pleinair.engines.graphs import open_graph
-from pleinair.errors import PleinairError, RequestError
+from pleinair.errors import EngineError, PleinairError, RequestError
 from pleinair.system.child import child
 
 SECONDS = 900.0
@@ -53,7 +53,10 @@ class DeviceTrial:
 
 
 def planned(bundle: Bundle) -> list[tuple[str, str, str]]:
-    """(engine, device, component) of all trials of a bundle; RequestError where it does not paint."""
+    """(engine, device, component) of all trials of a bundle; RequestError where it does not paint.
+
+    Of an engine that cannot be loaded there are none; `diagnosis` says why.
+    """
     if bundle.upscales:
         raise RequestError(f"'{bundle.manifest.name}' enlarges pictures; choose a --model that paints")
     here = {component_of(bundle, graph) for graph in bundle.manifest.graphs}
@@ -61,10 +64,17 @@ def planned(bundle: Bundle) -> list[tuple[str, str, str]]:
         (name, device.lower(), part)
         for name, info in ENGINES.items()
         if info.format in bundle.formats and installed(name)
-        for device in engine_named(name).devices()
+        for device in devices_of(name)
         for part in COMPONENTS
         if part in here
     ]
+
+
+def devices_of(engine: str) -> list[str]:
+    try:
+        return engine_named(engine).devices()
+    except EngineError:
+        return []
 
 
 def tried_alone(bundle: Bundle, engine: str, device: str, part: str, seconds: float = SECONDS) -> DeviceTrial:

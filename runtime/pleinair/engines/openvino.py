@@ -62,7 +62,8 @@ class OpenVINOEngine:
         has = self._core.get_property(name, "OPTIMIZATION_CAPABILITIES")
         forced = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()  # which OpenVINO obeys, and still says BF16
         slow = name == "CPU" and not any(mark in forced for mark in BF16_SETS)
-        return tuple(kind for name, kind in CAPABILITIES.items() if name in has and not (slow and name == "BF16"))
+        found = (kind for name, kind in CAPABILITIES.items() if name in has and not (slow and name == "BF16"))
+        return tuple(found) or (precisions.F32,)
 
     def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
         """Of a device that is made of others, that of the first."""

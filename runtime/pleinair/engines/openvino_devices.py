@@ -25,14 +25,13 @@ class DeviceRules(NamedTuple):
     """
 
     settings: Mapping[str, str] = MappingProxyType({})
-    takes_threads: bool = False
     one_row: bool = False
     fixed_sizes: bool = False
     kept: bool = False
 
 
 RULES = {
-    "CPU": DeviceRules(takes_threads=True),  # keeping what is compiled has doubled its memory
+    "CPU": DeviceRules(),  # keeping what is compiled has doubled its memory
     "GPU": DeviceRules(kept=True),
     "NPU": DeviceRules(  # its driver keeps what is compiled, and knows which of its versions can read it
         settings={"NPU_COMPILATION_MODE_PARAMS": "performance-hint-override=latency"}, one_row=True, fixed_sizes=True
@@ -68,7 +67,6 @@ class OpenVINODevice:
         """What all of its members can do with."""
         every = [rules_of(member) for member in self.members]
         return DeviceRules(
-            takes_threads=all(rules.takes_threads for rules in every),
             one_row=any(rules.one_row for rules in every),
             fixed_sizes=any(rules.fixed_sizes for rules in every),
             kept=all(rules.kept for rules in every),
@@ -88,7 +86,7 @@ def rules_of(member: str) -> DeviceRules:
 def device_named(device: str | None, available: list[str], threads: int | None = None) -> OpenVINODevice:
     """The device that `placement.parse` calls so; RequestError where it is not here, or takes no threads."""
     found = _found(device or "cpu", available)
-    if threads and not (found.name == "CPU" and found.rules.takes_threads):
+    if threads and found.name != "CPU":
         raise RequestError(f"threads are for the CPU, not for '{device}'; leave --threads out")
     return found
 

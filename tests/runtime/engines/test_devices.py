@@ -13,6 +13,7 @@ import pytest
 import pleinair
 from bundles import edit_manifest, seal
 from devices import DirectML, Machine
+from pleinair.engines import openvino_devices as devices
 from pleinair.engines import placement
 from pleinair.engines.components import written
 from pleinair.errors import EngineError, RequestError, ResourceError
@@ -177,6 +178,23 @@ def test_a_device_that_is_not_here(sketch, monkeypatch, device):
     result = painted(sketch, device, fallback=True)
     assert result.settings["device"] == "cpu" and {name for _, name, *_ in machine.compiled} == {"CPU"}
     assert [line for line in result.warnings if "on the CPU: OpenVINO has no device" in line]
+
+
+def test_the_command_line_says_where_it_went_on(sketched, run, monkeypatch, tmp_path):
+    Machine(monkeypatch, "CPU", "GPU", no_compiler=["GPU"])
+    how = ("--engine", "openvino", "--device", "unet=gpu", "--steps", 1, "--size", "64x64", "-o", tmp_path / "a.png")
+    code, _, err = run("generate", "a boat", *how)
+    assert code == 5 and "add --fallback" in err and len(err.splitlines()) == 1
+    code, _, err = run("generate", "a boat", *how, "--fallback", "--no-cache")
+    assert code == 0 and "'unet' goes on on the CPU: 'unet' failed on gpu (CL_OUT_OF_RESOURCES)" in err
+    assert rerun(tmp_path / "a.png").difference.max_abs == 0
+
+
+def test_a_graph_that_leaves_sizes_open_does_not_go_to_the_npu():
+    npu, gpu = (devices.device_named(name, ["CPU", "GPU", "NPU"]) for name in ("npu", "gpu"))
+    devices.check_takes(gpu, "unet", ONE, open_sizes=True)
+    with pytest.raises(EngineError, match="'unet' leaves sizes open that 'npu' must know; choose another --device"):
+        devices.check_takes(npu, "unet", ONE, open_sizes=True)
 
 
 def test_directml_that_refuses(sketch, monkeypatch, on_the_cpu):
