@@ -93,8 +93,8 @@ def check_finite(numbers: np.ndarray, when: str) -> None:
     """Raise EngineError for NaN or infinity, which would end as a black picture."""
     if not np.isfinite(numbers).all():
         raise EngineError(
-            f"the network returned NaN or infinity {when}; try --precision f32, another --engine or --device, or a lower"
-            " --guidance"
+            f"the network returned NaN or infinity {when};"
+            " try --precision f32, another --engine or --device, or a lower --guidance"
         )
 
 

@@ -143,13 +143,14 @@ class Graphs:
     def _kept(self, key: tuple[str, tuple[Edit, ...]]) -> Graph:
         name, edits = key
         if key not in self._open:
-            opened = Moving(partial(self._opened, name, edits), partial(self._leave, name))
-            self._open[key] = OneAtATime(opened)
+            asked = partial(self._places.asked, name)
+            moving = Moving(asked, partial(self._opened, name, edits), partial(self._leave, name))
+            self._open[key] = OneAtATime(moving)
         return self._open[key]
 
-    def _opened(self, name: str, edits: Sequence[Edit]) -> Graph:
-        """A graph where it is to run by now, not loaded yet."""
-        bundle, place = self.bundle, self._places.asked(name)
+    def _opened(self, name: str, edits: Sequence[Edit], place: Placement) -> Graph:
+        """A graph in a place, not loaded yet."""
+        bundle = self.bundle
         kind = compute_precision(bundle, name, self._engine, *place)
         how = Opening(
             device=place.device,
@@ -168,9 +169,9 @@ class Graphs:
             self._places.say(f"'{name}' computes in f16 on {place.device}, which its config does not say it survives")
         return WithinF16(opened, partial(self._overflowed, name, place))
 
-    def _leave(self, name: str, error: PleinairError) -> None:
-        """Settle where a graph is opened again that failed; raises the error where it cannot be."""
-        self._places.leave(name, error)
+    def _leave(self, name: str, place: Placement, error: PleinairError) -> None:
+        """Settle where a graph goes on that failed in a place; raises the error where it cannot."""
+        self._places.leave(name, place, error)
         if self._on_load is not None:
             self._on_load(name)
 

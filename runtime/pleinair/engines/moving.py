@@ -6,16 +6,27 @@ from typing import Any
 import numpy as np
 
 from pleinair.engines.engine import Graph, Shapes
+from pleinair.engines.places import Placement
 from pleinair.errors import PleinairError
 
 
 class Moving:
-    """A graph that is opened again where it goes on after it has failed; `leave` settles that, or raises the error."""
+    """A graph that is opened again wherever it is to run by now.
 
-    def __init__(self, open: Callable[[], Graph], leave: Callable[[PleinairError], None]) -> None:
+    `asked` tells where that is, `leave` is told where it failed, and settles where it goes on or raises the error.
+    """
+
+    def __init__(
+        self,
+        asked: Callable[[], Placement],
+        open: Callable[[Placement], Graph],
+        leave: Callable[[Placement, PleinairError], None],
+    ) -> None:
+        self._asked = asked
         self._open = open
         self._leave = leave
-        self._graph: Graph | None = open()
+        self._place = asked()
+        self._graph: Graph | None = open(self._place)
 
     def prepare(self, shapes: Shapes) -> None:
         self._until_it_can(lambda graph: graph.prepare(shapes))
@@ -25,12 +36,14 @@ class Moving:
 
     def _until_it_can(self, act: Callable[[Graph], Any]) -> Any:
         while True:
+            if self._asked() != self._place:
+                self._graph = None  # gives its memory back before another is opened
+                self._place = self._asked()
+                self._graph = self._open(self._place)
             try:
                 return act(self._graph)
             except PleinairError as error:
-                self._leave(error)
-            self._graph = None  # gives its memory back before another is opened
-            self._graph = self._open()
+                self._leave(self._place, error)
 
 
 class WithinF16:

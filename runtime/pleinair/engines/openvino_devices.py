@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pleinair.engines.failures import FALLBACK, absent, no_extra_on
 from pleinair.engines.ports import EXTRA
-from pleinair.errors import EngineError, PleinairError, RequestError
+from pleinair.errors import EngineError, RequestError
 
 LATENCY = {"PERFORMANCE_HINT": "LATENCY"}
 PRECISION = "INFERENCE_PRECISION_HINT"
@@ -139,17 +139,14 @@ def settings_of(
 
 def check_takes(device: OpenVINODevice, graph: str, shapes: Mapping[str, tuple[int, ...]], open_sizes: bool) -> None:
     """Raise the error for a graph that does not fit a device's rules; `open_sizes` says whether some are not known."""
-    error: PleinairError | None = None
     if device.rules.fixed_sizes and EXTRA in shapes:
-        error = no_extra_on(graph, device.spelled)
-    elif device.rules.fixed_sizes and open_sizes:
-        error = EngineError(
+        raise no_extra_on(graph, device.spelled)
+    if device.rules.fixed_sizes and open_sizes:
+        raise EngineError(
             f"'{graph}' leaves sizes open that '{device.spelled}' must know; choose another --device for it, or"
             f" add {FALLBACK}",
             option=FALLBACK,
         )
-    if error is not None:
-        raise error
 
 
 def ran_on(device: OpenVINODevice, precisions: Mapping[str, str], chosen: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Where the graphs of a bundle run and what they compute in: as it was asked for, and then as it turned out."""
+"""Where the components of a bundle run and what they compute in: as it was asked for, and then as it turned out."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Placement(NamedTuple):
 
 
 class Places:
-    """The places of a bundle's graphs; a graph that cannot stay in one leaves it for good.
+    """The places of a bundle's components; one with a graph that cannot stay leaves its place for good.
 
     With `fallback`, what a device is not here for or fails at goes to the CPU. `news` are lines about all that runs
     otherwise than was asked for. Raises RequestError for components and devices that are not here.
@@ -42,15 +42,14 @@ class Places:
         self._fallback = fallback
         devices, kinds = placement.parse(device), precisions.parse(precision)
         self._asked = {part: Placement(devices[part], kinds[part]) for part in devices}
-        self._left: dict[str, Placement] = {}  # by graph: where it went instead
         self._ran: dict[str, Placement] = {}  # by graph: which device an engine that may choose has chosen
         if device is not None or threads is not None:
-            for name in {self.asked(graph).device for graph in bundle.manifest.graphs}:
+            for name in dict.fromkeys(self.asked(graph).device for graph in bundle.manifest.graphs):
                 self._check(name, threads)
 
     def asked(self, graph: str) -> Placement:
-        """Where a graph is to be opened."""
-        return self._left.get(graph) or self._asked[component_of(self._bundle, graph)]
+        """Where a graph is to run by now."""
+        return self._asked[component_of(self._bundle, graph)]
 
     def of(self, graph: str) -> Placement:
         """Where a graph runs, as far as is known."""
@@ -60,18 +59,20 @@ class Places:
         """Take down which device the engine has chosen for a graph."""
         self._ran[graph] = Placement(device, precision)
 
-    def leave(self, graph: str, error: PleinairError) -> None:
-        """Settle where a graph goes on that failed; raises the error where it cannot."""
-        place, part = self.asked(graph), component_of(self._bundle, graph)
+    def leave(self, graph: str, place: Placement, error: PleinairError) -> None:
+        """Settle where a graph goes on that failed in a place; raises the error where it cannot."""
+        part = component_of(self._bundle, graph)
+        if self._asked[part] != place:  # which it has left meanwhile
+            return
         if error.option == in_f32(part) and place.precision == precisions.AUTO:
-            self._left[graph] = place._replace(precision=precisions.F32)
-            self.say(f"'{graph}' left the range of f16 on {place.device}; it was run again, and goes on, in f32")
+            self._asked[part] = place._replace(precision=precisions.F32)
+            self.say(f"'{graph}' left the range of f16 on {place.device} and was run again in f32, where {part} stays")
         elif error.option == FALLBACK and self._fallback and place.device != CPU:
-            self._left[graph] = self._on_cpu(place)
-            self.say(f"'{graph}' goes on on the CPU: {error.reason}")
+            self._asked[part] = self._on_cpu(place)
+            self.say(f"{part} goes on on the CPU: {error.reason}")
         else:
             raise error
-        self._ran.pop(graph, None)
+        self._ran = {name: chosen for name, chosen in self._ran.items() if component_of(self._bundle, name) != part}
 
     def say(self, line: str) -> None:
         """Add to the news, once."""

@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 
 import pleinair
-from bundles import edit_manifest, seal
+from bundles import edit_manifest, light_xl_copy, seal
 from devices import DirectML, Machine
+from pleinair.bundle.opening import open_bundle
 from pleinair.engines import openvino_devices as devices
 from pleinair.engines import placement
 from pleinair.engines.components import written
+from pleinair.engines.failures import failed
+from pleinair.engines.fake import FakeEngine
+from pleinair.engines.graphs import Graphs
 from pleinair.errors import EngineError, RequestError, ResourceError
 from pleinair.system import compiled
 from pleinair.tasks.rerun import rerun
@@ -155,9 +159,7 @@ def test_what_fails_goes_on_on_the_cpu(sketch, monkeypatch, on_the_cpu, device, 
     assert machine.told(UNET)[1][1:] == [CPU, BATCH]
     assert result.settings["device"] == pipe.device == pipe.graphs.device_of("unet") == "cpu"
     assert result.settings["precision"] == "f32"
-    assert (
-        len([line for line in result.warnings if line.startswith("'unet' goes on on the CPU: 'unet' failed on")]) == 1
-    )
+    assert len([line for line in result.warnings if line.startswith("unet goes on on the CPU: 'unet' failed on")]) == 1
     np.testing.assert_allclose(result.pixels, on_the_cpu["openvino"].pixels, atol=1e-5)
     machine.compiled.clear()
     again = pipe.generate(**JOB | {"width": 72})
@@ -180,13 +182,50 @@ def test_a_device_that_is_not_here(sketch, monkeypatch, device):
     assert [line for line in result.warnings if "on the CPU: OpenVINO has no device" in line]
 
 
+class Refusing(FakeEngine):
+    """Its GPU runs anything but the second text encoder."""
+
+    def __init__(self):
+        super().__init__()
+        self.opened = []
+
+    def open_graph(self, bundle, graph, how):
+        self.opened.append((graph, how.device))
+        opened = super().open_graph(bundle, graph, how)
+        if (graph, how.device) == ("text_encoder_2", "gpu"):
+            opened.prepare = self.refuse
+        return opened
+
+    def refuse(self, shapes):
+        raise failed("text_encoder_2", "gpu", RuntimeError("no"))
+
+
+def test_a_component_goes_whole(tmp_path):
+    """All its graphs, those that are open and those with edits, so that the record is true of each."""
+    engine, edits = Refusing(), ["an edit"]
+    graphs = Graphs(open_bundle(light_xl_copy(tmp_path / "xl")), engine, device="gpu", fallback=True)
+    first, edited, second = (
+        graphs.open("text_encoder"),
+        graphs.open("text_encoder", edits),
+        graphs.open("text_encoder_2"),
+    )
+    for graph in (first, edited, second, first, edited, second):
+        graph.prepare({"input_ids": (1, 77)})
+    at_first, moved = (
+        [("text_encoder", "gpu")] * 2 + [("text_encoder_2", "gpu")],
+        ["text_encoder_2", *["text_encoder"] * 2],
+    )
+    assert engine.opened == [*at_first, *((name, "cpu") for name in moved)]
+    assert graphs.device == "text=cpu,unet=gpu,vae=gpu" and len(graphs.news) == 1
+
+
 def test_the_command_line_says_where_it_went_on(sketched, run, monkeypatch, tmp_path):
     Machine(monkeypatch, "CPU", "GPU", no_compiler=["GPU"])
     how = ("--engine", "openvino", "--device", "unet=gpu", "--steps", 1, "--size", "64x64", "-o", tmp_path / "a.png")
     code, _, err = run("generate", "a boat", *how)
     assert code == 5 and "add --fallback" in err and len(err.splitlines()) == 1
     code, _, err = run("generate", "a boat", *how, "--fallback", "--no-cache")
-    assert code == 0 and "'unet' goes on on the CPU: 'unet' failed on gpu (CL_OUT_OF_RESOURCES)" in err
+    assert code == 0 and "unet goes on on the CPU: 'unet' failed on gpu (CL_OUT_OF_RESOURCES)" in err
     assert rerun(tmp_path / "a.png").difference.max_abs == 0
 
 
