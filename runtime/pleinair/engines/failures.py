@@ -10,9 +10,13 @@ from pleinair.errors import BundleError, EngineError, PleinairError, RequestErro
 
 CPU = "cpu"
 FALLBACK = "--fallback"  # the option of errors of devices without which the CPU would go on
-ELSEWHERE = re.compile(  # devices that some machine has
-    r"dml(:\d+)?|(gpu|npu)(\.\d+)?|(auto|hetero)(:((cpu|gpu|npu)(\.\d+)?\+?)+)?"
-)
+ELSEWHERE = {  # engine -> its option, and the devices that it has on some machine
+    "OpenVINO": (
+        "--engine openvino",
+        re.compile(r"(gpu|npu)(\.\d+)?|(auto|hetero)(:((cpu|gpu|npu)(\.\d+)?\+?)+)?"),
+    ),
+    "ONNX Runtime": ("--engine onnx", re.compile(r"dml(:\d+)?")),
+}
 
 
 def unreadable(file: Path, error: Exception) -> PleinairError:
@@ -44,12 +48,11 @@ def failed(graph: str, device: str, error: Exception) -> PleinairError:
 
 def absent(engine: str, device: str, available: list[str]) -> RequestError:
     """The error for a device that is not here, which the CPU may stand in for where other machines have it."""
-    known = ELSEWHERE.fullmatch(device.lower()) is not None
-    instead = f", or add {FALLBACK}, which takes the CPU" if known else ""
-    return RequestError(
-        f"{engine} has no device '{one_line(device, 40)}' here; choose from {', '.join(available).lower()}{instead}",
-        option=FALLBACK if known else None,
-    )
+    having = [name for name, (_, devices) in ELSEWHERE.items() if devices.fullmatch(device.lower())]
+    words = f"{engine} has no device '{one_line(device, 40)}' here; choose from {', '.join(available).lower()}"
+    if engine in having:
+        return RequestError(f"{words}, or add {FALLBACK}, which takes the CPU", option=FALLBACK)
+    return RequestError(f"{words}, or try {ELSEWHERE[having[0]][0]}" if having else words)
 
 
 def overflowed(graph: str, component: str, device: str, widens: bool) -> EngineError:

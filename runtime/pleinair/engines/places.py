@@ -86,7 +86,7 @@ class Places:
                 raise
             moved = [part for part, place in self._asked.items() if place.device == device]
             self._asked |= {part: self._on_cpu(self._asked[part]) for part in moved}
-            self.say(f"{', '.join(self._parts(moved))} on the CPU: {error.reason}")
+            self.say(f"running on the CPU: {', '.join(self._parts(moved))} ({error.reason})")
 
     def _on_cpu(self, place: Placement) -> Placement:
         """The same on the CPU, in what was asked for where that has it."""

@@ -179,7 +179,11 @@ def test_a_device_that_is_not_here(sketch, monkeypatch, device):
         painted(sketch, device)
     result = painted(sketch, device, fallback=True)
     assert result.settings["device"] == "cpu" and {name for _, name, *_ in machine.compiled} == {"CPU"}
-    assert [line for line in result.warnings if "on the CPU: OpenVINO has no device" in line]
+    assert [
+        line
+        for line in result.warnings
+        if line.startswith("running on the CPU: ") and "(OpenVINO has no device" in line
+    ]
 
 
 class Refusing(FakeEngine):
@@ -356,7 +360,8 @@ def test_how_devices_are_written(asked, unet, vae):
         ("auto:gpu,tpu", "openvino", r"no device 'auto:gpu\+tpu' here; choose from cpu, gpu, npu$"),
         ("dml:x", "onnx", "no device 'dml:x' here; choose from cpu, dml$"),
         ("dml:", "onnx", "no device 'dml:' here"),
-        ("gpu", "onnx", "no device 'gpu' here; choose from cpu, dml, or add --fallback"),
+        ("gpu", "onnx", "no device 'gpu' here; choose from cpu, dml, or try --engine openvino$"),
+        ("dml:1", "openvino", "no device 'dml:1' here; choose from cpu, gpu, npu, or try --engine onnx$"),
     ],
 )
 def test_devices_that_make_no_sense_are_one_line(sketch, monkeypatch, asked, engine, words):
