@@ -18,7 +18,7 @@ from pleinair.engines.failures import CPU, overflowed
 from pleinair.engines.moving import Moving, WithinF16
 from pleinair.engines.places import Placement, Places
 from pleinair.engines.ports import check_answer, check_sizes, inputs_of_ports, real_numbers
-from pleinair.errors import EngineError, PleinairError
+from pleinair.errors import EngineError
 
 LARGEST_AHEAD = 256 << 20  # bytes of a graph that may be compiled while others are
 MAX_SHAPES = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
@@ -144,7 +144,7 @@ class Graphs:
         name, edits = key
         if key not in self._open:
             asked = partial(self._places.asked, name)
-            moving = Moving(asked, partial(self._opened, name, edits), partial(self._leave, name))
+            moving = Moving(asked, partial(self._opened, name, edits), partial(self._places.leave, name))
             self._open[key] = OneAtATime(moving)
         return self._open[key]
 
@@ -168,12 +168,6 @@ class Graphs:
         if not precisions.survives_f16(bundle, name):
             self._places.say(f"'{name}' computes in f16 on {place.device}, which its config does not say it survives")
         return WithinF16(opened, partial(self._overflowed, name, place))
-
-    def _leave(self, name: str, place: Placement, error: PleinairError) -> None:
-        """Settle where a graph goes on that failed in a place; raises the error where it cannot."""
-        self._places.leave(name, place, error)
-        if self._on_load is not None:
-            self._on_load(name)
 
     def _overflowed(self, name: str, place: Placement) -> EngineError:
         widens = precisions.F32 in self._engine.offered(place.device)

@@ -74,7 +74,7 @@ class OpenVINOEngine:
         device = rules.device_named(how.device, self.devices(), how.threads)
         precision = {member: self._precision(bundle, graph, member, how.precision) for member in device.members}
         known = {each: self._core.get_property(each, "SUPPORTED_PROPERTIES") for each in device.told_more}
-        kept = how.cache and device.rules.kept and not how.edits  # OpenVINO need not look at what edits changed
+        kept = how.cache and device.rules.kept and not how.edits  # each would be gigabytes of its own
         settings = rules.settings_of(device, precision, known, how.threads, compiled.made_folder() if kept else "")
         opened = OpenVINOGraph(bundle, graph, device, settings, how, partial(rules.ran_on, device, precision))
         if not device.rules.one_row:

@@ -38,4 +38,5 @@ def trim(most: int = MOST) -> None:
         kept += state.st_size
         if kept > most:
             with contextlib.suppress(OSError):  # another program reads it
+                file.chmod(0o600)  # OpenVINO lets nobody write it, and then Windows lets nobody delete it
                 file.unlink()

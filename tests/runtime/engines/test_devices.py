@@ -20,6 +20,7 @@ from pleinair.engines.components import written
 from pleinair.engines.failures import failed
 from pleinair.engines.fake import FakeEngine
 from pleinair.engines.graphs import Graphs
+from pleinair.engines.openvino import ov, read_model
 from pleinair.errors import EngineError, RequestError, ResourceError
 from pleinair.system import compiled
 from pleinair.tasks.rerun import rerun
@@ -387,6 +388,28 @@ def test_no_more_is_kept_than_fits(kept):
         os.utime(folder / name, (1e9 - age, 1e9 - age))
     compiled.trim(250)
     assert {each.name for each in folder.iterdir()} == {"old", "older"}
+
+
+def test_openvino_keeps_models_of_other_weights_apart(sketch, kept, tmp_path):
+    """The real one: fine-tunes differ in nothing else, and would be taken for each other."""
+    other = shutil.copytree(sketch / "unet", tmp_path / "unet")
+    weights = bytearray((other / "openvino_model.bin").read_bytes())
+    weights[300:308] = bytes(8)  # of the first convolution
+    (other / "openvino_model.bin").write_bytes(weights)
+    random = np.random.default_rng(0)
+    given = {name: random.standard_normal(shape, np.float32) for name, shape in ONE.items()}
+
+    def answer(folder, settings):
+        core = ov.Core()
+        model = read_model(core, folder / "openvino_model.xml")
+        model.reshape(ONE)
+        network = core.compile_model(model, "CPU", CPU | settings)
+        return np.array(next(iter(network.create_infer_request().infer(given).values())))
+
+    first, second = (answer(folder, {}) for folder in (sketch / "unet", other))
+    for _ in range(2):
+        assert np.array_equal(answer(sketch / "unet", kept), first) and np.array_equal(answer(other, kept), second)
+    assert not np.array_equal(first, second) and len([*compiled.compiled_folder().iterdir()]) == 2
 
 
 def test_a_picture_is_made_again_where_its_device_is_not(sketch, monkeypatch, tmp_path):
