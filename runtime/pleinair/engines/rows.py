@@ -17,7 +17,9 @@ class RowByRow:
 
     def __init__(self, graph: Graph, name: str, info: GraphInfo, device: str, say: Callable[[str], None]) -> None:
         self._graph = graph
-        self._say = partial(said, say, name, device)
+        self._say = partial(
+            say, f"{device} takes one row at a time: '{name}' is asked as with --batch 1 and --two-calls"
+        )
         batch = batch_name(info)
         self._inputs, self._outputs = (
             {name for name, port in ports.items() if begins_with(port, batch)} for ports in (info.inputs, info.outputs)
@@ -32,7 +34,7 @@ class RowByRow:
         rows = max((len(array) for name, array in inputs.items() if name in self._inputs), default=1)
         if rows == 1:
             return self._graph(**inputs)
-        self._say(rows)
+        self._say()
         answers = [self._graph(**self._row(inputs, place)) for place in range(rows)]
         return {
             name: np.concatenate([answer[name] for answer in answers]) if name in self._outputs else first
@@ -44,10 +46,6 @@ class RowByRow:
             name: array[place : place + 1] if name in self._inputs and len(array) > 1 else array
             for name, array in inputs.items()
         }
-
-
-def said(say: Callable[[str], None], name: str, device: str, rows: int) -> None:
-    say(f"{device} takes one row at a time: '{name}' is called {rows} times, as with --batch 1 and --two-calls")
 
 
 def batch_name(info: GraphInfo) -> str | None:

@@ -95,7 +95,7 @@ def test_components_on_three_devices(sketch, monkeypatch, kept):
     assert [machine.told(output)[0][0] for output in (TEXT, UNET, DECODER)] == ["CPU", "NPU", "GPU"]
     assert result.settings["device"] == "text=cpu,unet=npu,vae=gpu"
     assert not any("CACHE_DIR" in settings for _, _, settings, _ in machine.compiled)
-    assert [line for line in result.warnings if "'unet' is called 2 times" in line]
+    assert "npu takes one row at a time: 'unet' is asked as with --batch 1 and --two-calls" in result.warnings
 
 
 def test_a_batch_on_the_npu_is_as_many_calls(sketch, monkeypatch):
