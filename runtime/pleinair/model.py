@@ -47,6 +47,12 @@ class Refiners:
                 self._open[folder] = Model(bundle, graphs, Encoders(bundle))
             return self._open[folder]
 
+    @property
+    def news(self) -> tuple[str, ...]:
+        """Lines about what runs otherwise than was asked for."""
+        with self._turn:
+            return tuple(line for each in self._open.values() for line in each.graphs.news)
+
     def release(self) -> None:
         """Give the memory back."""
         with self._turn:
@@ -60,6 +66,11 @@ class Loaded:
     model: Model
     refiners: Refiners
     upscalers: Upscalers
+
+    @property
+    def news(self) -> tuple[str, ...]:
+        """Lines about what runs otherwise than was asked for."""
+        return *self.model.graphs.news, *self.refiners.news, *self.upscalers.news
 
     def release(self) -> None:
         """Give the memory of graphs and texts back."""

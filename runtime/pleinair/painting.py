@@ -250,6 +250,7 @@ class Painting:
             pixels = self._ground.finished(pixels)
         if self.request.upscale:
             pixels = self._larger(self.request.upscale, pixels)
+        self._warnings.say(*self._loaded.news)
         result = Result(
             images=to_pil(pixels),
             seeds=batch.seeds,

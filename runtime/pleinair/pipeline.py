@@ -40,11 +40,14 @@ class Pipeline:
         precision: str | Mapping[str, str] | None = None,
         memory: str = "high",
         on_load: Callable[[str], None] | None = None,
+        fallback: bool = False,
+        cache: bool = True,
     ) -> None:
         self.bundle = bundle
         self.threads = threads
         self.memory = memory
         how = {"device": device, "threads": threads, "precision": precision, "on_load": on_load}
+        how |= {"fallback": fallback, "cache": cache}
         max_shapes = 1 if memory == "low" else MAX_SHAPES
         self.graphs = Graphs(bundle, engine, max_shapes=max_shapes, **how)
         upscalers = Upscalers(bundle, engine, **how)
@@ -147,6 +150,8 @@ def load(
     precision: str | Mapping[str, str] | None = None,
     memory: str | None = None,
     verify: bool = True,
+    fallback: bool = False,
+    cache: bool = True,
     on_load: Callable[[str], None] | None = None,
 ) -> Pipeline:
     """Open a model (storybook, the one that ships with pleinair, where it is None) on an engine and a device.
@@ -154,11 +159,13 @@ def load(
     `model` is a bundle's folder, a name that `pleinair models` lists, or a .safetensors file or diffusers folder, which
     is made into a bundle among the models when it is first opened, and found there again.
     `engine` is "openvino", "onnx", or an object like `pleinair.engines.engine.Engine`, such as a FakeEngine. `device`
-    names one for all networks ("gpu"), or one by component: "unet=npu,vae=gpu" or {"unet": "npu"}. `precision` is what
+    names one for all networks ("gpu"), or one by component: "unet=npu,vae=gpu" or {"unet": "npu"}; with `fallback`, the
+    CPU goes on where it is not here or fails, and each result's warnings and settings say so. `precision` is what
     the networks compute in: "auto" (the default) takes the fastest that the device has and a picture survives, "f32",
     "bf16" and "f16" are what they say; components can be named here too. With `memory` "low", each stage of a job is
     done for all its pictures and then leaves memory: slower from one job to the next, and the same pictures. `verify`
-    False does not compare the bundle's files with their SHA-256. Graphs are loaded when first needed; `on_load` is told
+    False does not compare the bundle's files with their SHA-256; `cache` False keeps nothing on the disk of what is
+    compiled for GPUs. Graphs are loaded when first needed; `on_load` is told
     the name of each before, as that can take long. Raises BundleError, EngineError, RequestError, or ResourceError
     where there is no room for a model that is made.
     """
@@ -170,6 +177,7 @@ def load(
         threads = LOADING["threads"].type.read("threads", threads)
     memory = LOADING["memory"].default if memory is None else LOADING["memory"].type.read("memory", memory)
     how = {"device": device, "threads": threads, "precision": precision, "memory": memory}
+    how |= {"fallback": bool(fallback), "cache": cache}
     pipe = Pipeline(bundle, chosen, **how, on_load=on_load)
     if precision not in (None, precisions.AUTO):
         for graph in bundle.manifest.graphs:

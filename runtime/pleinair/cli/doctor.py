@@ -1,15 +1,18 @@
 """`pleinair samplers` and `doctor`: what is here to paint with, and what is missing."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from pleinair.cli.flags import Json
-from pleinair.cli.terminal import aligned, tell
+from pleinair.bundle.opening import open_bundle
+from pleinair.cli.flags import Json, takes
+from pleinair.cli.terminal import aligned, say, tell
 from pleinair.cli.usage import examples
 from pleinair.engines.doctor import diagnosis
+from pleinair.errors import RequestError
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
+from pleinair.system.compiled import compiled_folder
 from pleinair.system.home import models_folder
 
 app = typer.Typer(add_completion=False)
@@ -41,7 +44,31 @@ def sampler_line(name: str, row: dict[str, Any]) -> str:
 
 
 @app.command(epilog=examples("doctor"))
-def doctor(as_json: Json = False) -> None:
+@takes(options=(), loading=("model",))
+def doctor(
+    try_devices: Annotated[
+        bool, typer.Option("--try-devices", help="Run each part of a model on each device, in processes of their own.")
+    ] = False,
+    as_json: Json = False,
+    *,
+    loading: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
     """Tell what this machine is, which engines and devices it has, and what to install for what is missing."""
-    facts = {**diagnosis(), "models_folder": str(models_folder())}
-    tell(facts, *aligned(facts), as_json=as_json)
+    model = loading["model"]
+    if not try_devices:
+        if model is not None:
+            raise RequestError("--model is what devices are tried with; add --try-devices, or leave it out")
+        facts = {**diagnosis(), "models_folder": str(models_folder()), "compiled_folder": str(compiled_folder())}
+        tell(facts, *aligned(facts), as_json=as_json)
+        return
+    from pleinair.cli import trying
+    from pleinair.cli.given import at_hand
+
+    bundle = open_bundle(at_hand(model))
+    rows = []
+    for engine, device, part in trying.planned(bundle):
+        say(f"trying {part} on {device} with {engine} ...")
+        rows.append(trying.tried_alone(bundle, engine, device, part))
+    facts, lines = trying.reported(bundle, rows)
+    tell(facts, *lines, as_json=as_json)

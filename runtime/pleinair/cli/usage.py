@@ -31,7 +31,7 @@ EXAMPLES = {
     "metadata": ("pleinair metadata house.png", "pleinair metadata house.png --json"),
     "rerun": ("pleinair rerun house.png", "pleinair rerun house.png -o again.png"),
     "samplers": ("pleinair samplers", "pleinair samplers --json"),
-    "doctor": ("pleinair doctor",),
+    "doctor": ("pleinair doctor", "pleinair doctor --try-devices"),
 }
 
 MERGE = "merge it into the model with diffusers (load_lora_weights, fuse_lora, save_pretrained) and export that folder"

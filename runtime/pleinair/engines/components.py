@@ -1,5 +1,6 @@
 """The components of a model, for what may differ between them: where each runs, and what it computes in."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from pleinair.errors import RequestError
 COMPONENTS = ("text", "unet", "vae", "upscaler")  # "unet" is the network of the loop, whatever it is
 
 
-def component(bundle: Bundle, graph: str) -> str:
+def component_of(bundle: Bundle, graph: str) -> str:
     """Which of COMPONENTS a graph of the bundle is part of."""
     if graph in (encoder.graph for encoder in bundle.manifest.text_encoders):
         return "text"
@@ -29,7 +30,7 @@ def by_component(
     if isinstance(value, str) and "=" not in value:
         return dict.fromkeys(COMPONENTS, known(value))
     if isinstance(value, str):
-        pairs = [part.partition("=")[::2] for part in value.split(",")]
+        pairs = [part.partition("=")[::2] for part in re.split(r",(?=[^,=]*=)", value)]  # a value may have commas
     elif isinstance(value, Mapping):
         pairs = list(value.items())
     else:

@@ -18,7 +18,9 @@ def diagnosis() -> dict[str, Any]:
         if installed(name):
             try:
                 engine = engine_named(name)
-                engines[name] = {"version": engine.version, "devices": engine.devices(), **computing(engine)}
+                names = {device: called for device, called in engine.device_names().items() if called}
+                devices = {"devices": engine.devices()} | ({"names": names} if names else {})
+                engines[name] = {"version": engine.version, **devices, **computing(engine)}
             except EngineError as error:
                 engines[name] = {"error": str(error)}
     return {

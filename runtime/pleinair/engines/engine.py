@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,12 +30,18 @@ class Graph(Protocol):
         """Run once; prepares itself for new shapes. The arrays returned belong to the caller."""
 
 
+def unheard(*words: str) -> None:
+    """Nobody listens."""
+
+
 @dataclass(frozen=True)
 class Opening:
     """How a graph is opened.
 
     It is changed by the `edits` between reading and compiling, and stays compiled for the last `max_shapes` sets of
-    input shapes, where it is compiled for shapes at all.
+    input shapes, where it is compiled for shapes at all; with `cache`, on the disk too, for devices that compile long.
+    `say` is told in a line what a user does not expect of how it runs, `ran` the device that an engine has chosen by
+    itself, and what it computes in there.
     """
 
     device: str | None
@@ -43,6 +49,9 @@ class Opening:
     precision: str
     edits: Sequence[Edit]
     max_shapes: int
+    cache: bool = False
+    say: Callable[[str], None] = unheard
+    ran: Callable[[str, str], None] = unheard
 
 
 class Engine(Protocol):
@@ -60,7 +69,10 @@ class Engine(Protocol):
         """The devices that it can run on here, as its own names."""
 
     def check_device(self, device: str | None, threads: int | None) -> None:
-        """Raise RequestError for a device that is not here, or that takes no number of threads."""
+        """Raise RequestError for a device that is not here, or that takes no number of threads.
+
+        Its `option` is `failures.FALLBACK` where the CPU may stand in for the device.
+        """
 
     def offered(self, device: str | None) -> tuple[str, ...]:
         """The precisions that a device computes in at full speed: "f32", "bf16", "f16"."""

@@ -1,11 +1,22 @@
 """What an engine's own errors and answers mean to people."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 
 from pleinair.checks import one_line, shown_path
-from pleinair.errors import BundleError, EngineError, PleinairError, ResourceError
+from pleinair.errors import BundleError, EngineError, PleinairError, RequestError, ResourceError
+
+CPU = "cpu"
+FALLBACK = "--fallback"  # the option of errors of devices without which the CPU would go on
+ELSEWHERE = {  # engine -> its option, and the devices that it has on some machine
+    "OpenVINO": (
+        "--engine openvino",
+        re.compile(r"(gpu|npu)(\.\d+)?|(auto|hetero)(:((cpu|gpu|npu)(\.\d+)?\+?)+)?"),
+    ),
+    "ONNX Runtime": ("--engine onnx", re.compile(r"dml(:\d+)?")),
+}
 
 
 def unreadable(file: Path, error: Exception) -> PleinairError:
@@ -19,15 +30,60 @@ def unreadable(file: Path, error: Exception) -> PleinairError:
 
 def failed(graph: str, device: str, error: Exception) -> PleinairError:
     """The error for a graph that an engine cannot compile or run."""
-    if out_of_memory(error):
+    if device.lower() == CPU and out_of_memory(error):
         return ResourceError(f"not enough memory to run '{graph}'; choose a smaller --size or --batch")
-    return EngineError(f"'{graph}' failed on {device} ({reason(error)}); try another --device or --engine")
+    if out_of_memory(error):
+        return ResourceError(
+            f"not enough memory to run '{graph}' on {device}; choose a smaller --size or --batch, or add {FALLBACK}",
+            option=FALLBACK,
+        )
+    if device.lower() == CPU:
+        return EngineError(f"'{graph}' failed on {device} ({reason(error)}); try another --device or --engine")
+    return EngineError(
+        f"'{graph}' failed on {device} ({reason(error)}); add {FALLBACK} to go on with the CPU, or try another --device"
+        " or --engine",
+        option=FALLBACK,
+    )
+
+
+def absent(engine: str, device: str, available: list[str]) -> RequestError:
+    """The error for a device that is not here, which the CPU may stand in for where other machines have it."""
+    having = [name for name, (_, devices) in ELSEWHERE.items() if devices.fullmatch(device.lower())]
+    words = f"{engine} has no device '{one_line(device, 40)}' here; choose from {', '.join(available).lower()}"
+    if engine in having:
+        return RequestError(f"{words}, or add {FALLBACK}, which takes the CPU", option=FALLBACK)
+    return RequestError(f"{words}, or try {ELSEWHERE[having[0]][0]}" if having else words)
+
+
+def overflowed(graph: str, component: str, device: str, widens: bool) -> EngineError:
+    """The error for numbers beyond the range of 16-bit floats; `widens` says whether the device has f32, too."""
+    if widens:
+        option = in_f32(component)
+        return EngineError(f"'{graph}' left the range of f16 on {device}; add {option}", option=option)
+    return EngineError(
+        f"'{graph}' left the range of f16, all that '{device}' computes in; choose another device for it, such as"
+        f" --device {component}=cpu, or add {FALLBACK}",
+        option=FALLBACK,
+    )
+
+
+def in_f32(component: str) -> str:
+    """The option that lets a component compute in f32."""
+    return f"--precision {component}=f32"
 
 
 def no_extra(graph: str) -> BundleError:
     """The error for a text encoder that takes no embeddings from outside."""
     return BundleError(
         f"'{graph}' of this bundle takes no textual inversions; export the model again, or leave --embedding out"
+    )
+
+
+def no_extra_on(graph: str, device: str) -> EngineError:
+    """The error for embeddings from outside on a device that cannot take them."""
+    return EngineError(
+        f"'{graph}' takes no textual inversions on '{device}'; choose --device text=cpu, or add {FALLBACK}",
+        option=FALLBACK,
     )
 
 
@@ -40,7 +96,8 @@ def check_finite(numbers: np.ndarray, when: str) -> None:
     """Raise EngineError for NaN or infinity, which would end as a black picture."""
     if not np.isfinite(numbers).all():
         raise EngineError(
-            f"the network returned NaN or infinity {when}; try another --engine or --device, or a lower --guidance"
+            f"the network returned NaN or infinity {when};"
+            " try --precision f32, another --engine or --device, or a lower --guidance"
         )
 
 

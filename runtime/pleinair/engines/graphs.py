@@ -3,17 +3,22 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock, RLock, Thread
 
 import numpy as np
 
 from pleinair.bundle.manifest import GraphInfo
 from pleinair.bundle.opening import Bundle
-from pleinair.engines import components, placement
+from pleinair.engines import components
 from pleinair.engines import precision as precisions
 from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Engine, Graph, Opening, Shapes, engine_named
+from pleinair.engines.failures import CPU, overflowed
+from pleinair.engines.moving import Moving, WithinF16
+from pleinair.engines.places import Placement, Places
 from pleinair.engines.ports import check_answer, check_sizes, inputs_of_ports, real_numbers
+from pleinair.errors import EngineError
 
 LARGEST_AHEAD = 256 << 20  # bytes of a graph that may be compiled while others are
 MAX_SHAPES = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
@@ -80,8 +85,9 @@ class Graphs:
     """The graphs of one bundle on one engine; threads may share them.
 
     `device` and `precision` are as `placement.parse` and `precision.parse` read them. A graph stays compiled for the
-    last `max_shapes` sets of shapes. `on_load` is told a graph's name before it is opened, which can take long. Raises
-    RequestError for components, devices and precisions that are not here.
+    last `max_shapes` sets of shapes. `on_load` is told a graph's name before it is opened, which can take long. With
+    `fallback`, what cannot run where it is to goes to the CPU; with `cache`, what is compiled for devices that take
+    long stays on the disk. Raises RequestError for components, devices and precisions that are not here.
     """
 
     def __init__(
@@ -94,20 +100,20 @@ class Graphs:
         precision: str | Mapping[str, str] | None = None,
         max_shapes: int = MAX_SHAPES,
         on_load: Callable[[str], None] | None = None,
+        fallback: bool = False,
+        cache: bool = True,
     ) -> None:
         self.bundle = bundle
         self._engine = engine
         self.threads = threads
         self._on_load = on_load
-        self._devices = placement.parse(device)
-        self._precisions = precisions.parse(precision)
+        self._cache = cache
+        how = {"device": device, "precision": precision, "threads": threads, "fallback": fallback}
+        self._places = Places(bundle, engine, **how)
         self._max_shapes = max_shapes
         self._open: dict[tuple[str, tuple[Edit, ...]], Graph] = {}
         self._ahead: set[tuple[str, tuple[Edit, ...]]] = set()  # those that nobody has asked for yet
         self._turn = RLock()
-        if device is not None or threads is not None:
-            for name in {self.device_of(graph) for graph in bundle.manifest.graphs}:
-                engine.check_device(name, threads)
 
     def open(self, name: str, edits: Sequence[Edit] = ()) -> Graph:
         """A graph by its name in the manifest, changed by `edits`; the same one until it is let go."""
@@ -137,17 +143,35 @@ class Graphs:
     def _kept(self, key: tuple[str, tuple[Edit, ...]]) -> Graph:
         name, edits = key
         if key not in self._open:
-            self._open[key] = open_graph(
-                self.bundle,
-                name,
-                self._engine,
-                self.device_of(name),
-                self.threads,
-                self._precisions[self._component(name)],
-                edits=edits,
-                max_shapes=self._max_shapes,
-            )
+            asked = partial(self._places.asked, name)
+            moving = Moving(asked, partial(self._opened, name, edits), partial(self._places.leave, name))
+            self._open[key] = OneAtATime(moving)
         return self._open[key]
+
+    def _opened(self, name: str, edits: Sequence[Edit], place: Placement) -> Graph:
+        """A graph in a place, not loaded yet."""
+        bundle = self.bundle
+        kind = compute_precision(bundle, name, self._engine, *place)
+        how = Opening(
+            device=place.device,
+            threads=self.threads,
+            precision=kind,
+            edits=edits,
+            max_shapes=self._max_shapes,
+            cache=self._cache,
+            say=self._places.say,
+            ran=partial(self._places.ran, name),
+        )
+        opened = checked(bundle, name, self._engine, how)
+        if kind != "f16":
+            return opened
+        if not precisions.survives_f16(bundle, name):
+            self._places.say(f"'{name}' computes in f16 on {place.device}, which its config does not say it survives")
+        return WithinF16(opened, partial(self._overflowed, name, place))
+
+    def _overflowed(self, name: str, place: Placement) -> EngineError:
+        widens = precisions.F32 in self._engine.offered(place.device)
+        return overflowed(name, self._component(name), place.device, widens)
 
     def release(self, *names: str) -> None:
         """Give the memory of these graphs back, or of all of them; the next `open` loads them again."""
@@ -156,13 +180,17 @@ class Graphs:
                 self._open.pop(key)
 
     def device_of(self, name: str) -> str:
-        """The device that a graph runs on."""
-        return self._devices[self._component(name)]
+        """The device that a graph runs on, as far as is known: where it went, and what the engine has chosen."""
+        return self._places.of(name).device
 
     def precision_of(self, name: str) -> str:
         """What a graph computes in; RequestError where its device does not have what was asked for."""
-        wanted = self._precisions[self._component(name)]
-        return compute_precision(self.bundle, name, self._engine, self.device_of(name), wanted)
+        return compute_precision(self.bundle, name, self._engine, *self._places.of(name))
+
+    @property
+    def news(self) -> tuple[str, ...]:
+        """Lines about what runs otherwise than was asked for."""
+        return tuple(self._places.news)
 
     @property
     def engine(self) -> str:
@@ -191,7 +219,7 @@ class Graphs:
         return {self._component(name): of(name) for name in manifest.graphs if name not in encoders}
 
     def _component(self, name: str) -> str:
-        return components.component(self.bundle, name)
+        return components.component_of(self.bundle, name)
 
 
 def tried(prepare: Callable[[Shapes], None], shapes: Shapes) -> None:
@@ -215,12 +243,15 @@ def open_graph(
     engine = engine_named(engine) if isinstance(engine, str) else engine
     kind = compute_precision(bundle, graph, engine, device, precision)
     how = Opening(device=device, threads=threads, precision=kind, edits=edits, max_shapes=max_shapes)
-    opened = engine.open_graph(bundle, graph, how)
-    return OneAtATime(Checked(opened, graph, bundle.manifest.graphs[graph]))
+    return OneAtATime(checked(bundle, graph, engine, how))
+
+
+def checked(bundle: Bundle, graph: str, engine: Engine, how: Opening) -> Checked:
+    return Checked(engine.open_graph(bundle, graph, how), graph, bundle.manifest.graphs[graph])
 
 
 def compute_precision(bundle: Bundle, graph: str, engine: Engine, device: str | None, wanted: str) -> str:
     """What a graph computes in where a precision or "auto" is `wanted`; RequestError if it cannot be had."""
     if wanted == precisions.AUTO:
         return engine.fastest(bundle, graph, device)
-    return precisions.check_offered(wanted, engine.offered(device), device or placement.DEFAULT)
+    return precisions.check_offered(wanted, engine.offered(device), device or CPU)

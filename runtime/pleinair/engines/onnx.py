@@ -11,11 +11,11 @@ from pleinair.bundle import onnx_data
 from pleinair.bundle.opening import Bundle
 from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Opening, Shapes, engine_version
-from pleinair.engines.failures import failed, no_extra, no_weight, unreadable
+from pleinair.engines.failures import CPU, FALLBACK, absent, failed, no_extra, no_weight, unreadable
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.precision import F32
 from pleinair.engines.telemetry import without_telemetry
-from pleinair.errors import EngineError, RequestError
+from pleinair.errors import EngineError, PleinairError, RequestError
 
 with without_telemetry():
     import onnxruntime as ort
@@ -51,6 +51,10 @@ class OnnxEngine:
         available = ort.get_available_providers()
         return [name for name, provider in PROVIDERS.items() if provider in available]
 
+    def device_names(self) -> dict[str, str]:
+        """ONNX Runtime does not tell what a device calls itself."""
+        return dict.fromkeys(self.devices(), "")
+
     def check_device(self, device: str | None, threads: int | None) -> None:
         self._device(device, threads)
 
@@ -66,9 +70,10 @@ class OnnxEngine:
 
     def _device(self, device: str | None, threads: int | None) -> tuple[str, int]:
         """A device's kind and number; RequestError where this machine has none such."""
-        kind, _, index = (device or "cpu").lower().partition(":")
-        if kind not in self.devices() or (index and (kind == "cpu" or not (index.isascii() and index.isdigit()))):
-            raise RequestError(f"ONNX Runtime has no device '{device}' here; choose from {', '.join(self.devices())}")
+        kind, colon, index = (device or CPU).lower().partition(":")
+        numbered = kind == "dml" and index.isascii() and index.isdigit()
+        if kind not in self.devices() or (colon and not numbered):
+            raise absent("ONNX Runtime", device or CPU, self.devices())
         if threads and kind != "cpu":
             raise RequestError(f"threads are for the CPU, not for '{device}'; leave --threads out")
         return kind, int(index or 0)
@@ -103,22 +108,25 @@ class OnnxGraph:
         if self._bundle.graph_size(self._name, "onnx") >= LARGE:
             # laying out SD 1.5's UNet in blocks takes 2.4 GB and 7 s more to open, for steps that are 1 to 5 % faster
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        file = self._bundle.graph_file(self._name, "onnx")
         provider: list = [PROVIDERS[self._device]]
         if self._device == "dml":
             options.enable_mem_pattern = False  # DirectML refuses both of these otherwise
             options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
             provider = [(PROVIDERS["dml"], {"device_id": self._index}), PROVIDERS["cpu"]]
-            for name, size in self._free_dimensions(shapes).items():
+            for name, size in free_dimensions(file, shapes).items():
                 options.add_free_dimension_override_by_name(name, size)
-        file = self._bundle.graph_file(self._name, "onnx")
         model = self._edited(file, options) if self._edits else file
         try:
             # its own fallback would go on with another device, and say so on stdout only
             session = ort.InferenceSession(model, options, providers=provider, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's own exceptions share no base
-            raise unreadable(file, error) from None
+            raise (unreadable(file, error) if self._device == CPU else self._failed(error)) from None
         if session.get_providers()[0] != PROVIDERS[self._device]:
-            raise EngineError(f"ONNX Runtime cannot use '{self._device}' here; choose another --device")
+            raise EngineError(
+                f"ONNX Runtime cannot use '{self._device}' here; choose another --device, or add {FALLBACK}",
+                option=FALLBACK,
+            )
         inputs, optional, outputs = (
             {port.name: DTYPES.get(port.type, port.type) for port in ports}
             # EXTRA has a default, so that others need not know it
@@ -138,7 +146,11 @@ class OnnxGraph:
         try:
             return dict(zip(names, self._session.run(names, feed), strict=True))
         except Exception as error:
-            raise failed(self._name, self._device, error) from None
+            raise self._failed(error) from None
+
+    def _failed(self, error: Exception) -> PleinairError:
+        number = f":{self._index}" if self._index else ""
+        return failed(self._name, f"{self._device}{number}", error)
 
     def _edited(self, file: Path, options: ort.SessionOptions) -> bytes:
         """The model with other weights: those that stand in the file are written over, others handed to the session.
@@ -163,13 +175,12 @@ class OnnxGraph:
         self._replaced = outside  # which the session does not keep alive
         return bytes(content)
 
-    def _free_dimensions(self, shapes: Shapes) -> dict[str, int]:
-        """The size that each named dimension of the graph's inputs has in `shapes`."""
-        ports = self._bundle.manifest.graphs[self._name].inputs
-        return {
-            dimension: size
-            for name, shape in shapes.items()
-            if name in ports
-            for dimension, size in zip(ports[name].shape, shape, strict=True)
-            if isinstance(dimension, str)
-        }
+
+def free_dimensions(file: Path, shapes: Shapes) -> dict[str, int]:
+    """The size that each named dimension of a graph's inputs has in `shapes`.
+
+    The names are the file's: bundle.json has names of its own for graphs that other tools have exported.
+    """
+    inputs, _ = onnx_data.ports(file)
+    sides = [zip(inputs[name].shape or (), shape, strict=False) for name, shape in shapes.items() if name in inputs]
+    return {side: size for each in sides for side, size in each if isinstance(side, str) and side}

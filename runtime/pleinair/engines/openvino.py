@@ -2,7 +2,8 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,20 @@ import numpy as np
 
 from pleinair.bundle.manifest import Port
 from pleinair.bundle.opening import Bundle
+from pleinair.engines import openvino_devices as rules
 from pleinair.engines import precision as precisions
-from pleinair.engines.edits import Edit
-from pleinair.engines.engine import Opening, Shapes, engine_version
+from pleinair.engines.engine import Graph, Opening, Shapes, engine_version
 from pleinair.engines.failures import failed, no_extra, no_weight, unreadable
 from pleinair.engines.ports import EXTRA, check_opened
+from pleinair.engines.rows import RowByRow
 from pleinair.engines.telemetry import without_telemetry
-from pleinair.errors import BundleError, RequestError
+from pleinair.errors import BundleError
+from pleinair.system import compiled
 
 with without_telemetry():
     import openvino as ov
     from openvino import opset13 as ops
 
-LATENCY = {"PERFORMANCE_HINT": "LATENCY"}
 CAPABILITIES = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
 DTYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32"}
 BF16_SETS = ("BF16", "FP16", "AMX", "ALL", "DEFAULT")  # in the names of instruction sets that have bf16
@@ -45,50 +47,64 @@ class OpenVINOEngine:
             self._devices = list(self._core.available_devices)
         return [*self._devices]
 
+    def device_names(self) -> dict[str, str]:
+        """What each device calls itself, and the version of its driver where OpenVINO tells that."""
+        return {device.lower(): rules.full_name(self._core, device) for device in self.devices()}
+
     def check_device(self, device: str | None, threads: int | None) -> None:
-        self._device(device, threads)
+        rules.device_named(device, self.devices(), threads)
 
     def offered(self, device: str | None) -> tuple[str, ...]:
-        """What a device computes in at full speed, as OpenVINO says."""
-        name = self._device(device)
+        """What a device, or those that it is made of, compute in at full speed, as OpenVINO says."""
+        name, *others = rules.device_named(device, self.devices()).members
+        if others:
+            return tuple(dict.fromkeys(kind for member in (name, *others) for kind in self.offered(member)))
         has = self._core.get_property(name, "OPTIMIZATION_CAPABILITIES")
         forced = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()  # which OpenVINO obeys, and still says BF16
         slow = name == "CPU" and not any(mark in forced for mark in BF16_SETS)
-        return tuple(kind for name, kind in CAPABILITIES.items() if name in has and not (slow and name == "BF16"))
+        found = (kind for name, kind in CAPABILITIES.items() if name in has and not (slow and name == "BF16"))
+        return tuple(found) or (precisions.F32,)
 
     def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
-        kind = self._device(device).split(".")[0]
-        return precisions.fastest(bundle, graph, kind, self.offered(device))
+        """Of a device that is made of others, that of the first."""
+        first = rules.device_named(device, self.devices()).members[0]
+        return precisions.fastest(bundle, graph, rules.kind_of(first), self.offered(first))
 
-    def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> "OpenVINOGraph":
-        settings: dict[str, Any] = {**LATENCY, "INFERENCE_PRECISION_HINT": how.precision}
-        if how.threads:
-            settings["INFERENCE_NUM_THREADS"] = how.threads
-        return OpenVINOGraph(bundle, graph, self._device(how.device, how.threads), settings, how.edits, how.max_shapes)
+    def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> Graph:
+        device = rules.device_named(how.device, self.devices(), how.threads)
+        precision = {member: self._precision(bundle, graph, member, how.precision) for member in device.members}
+        known = {each: self._core.get_property(each, "SUPPORTED_PROPERTIES") for each in device.told_more}
+        kept = how.cache and device.rules.kept and not how.edits  # each would be gigabytes of its own
+        settings = rules.settings_of(device, precision, known, how.threads, compiled.made_folder() if kept else "")
+        opened = OpenVINOGraph(bundle, graph, device, settings, how, partial(rules.ran_on, device, precision))
+        if not device.rules.one_row:
+            return opened
+        return RowByRow(opened, graph, bundle.manifest.graphs[graph], device.spelled, how.say)
 
-    def _device(self, device: str | None, threads: int | None = None) -> str:
-        """OpenVINO's name of a device; RequestError where this machine has none such, or it takes no threads."""
-        name = (device or "cpu").upper()
-        available = self.devices()
-        if name not in available and name not in {entry.split(".")[0] for entry in available}:
-            raise RequestError(f"OpenVINO has no device '{device}' here; choose from {', '.join(available).lower()}")
-        if threads and name != "CPU":
-            raise RequestError(f"threads are for the CPU, not for '{device}'; leave --threads out")
-        return name
+    def _precision(self, bundle: Bundle, graph: str, member: str, asked: str) -> str:
+        """What one of the devices that make one up computes in: what is asked for, where it has that."""
+        return asked if asked in self.offered(member) else self.fastest(bundle, graph, member)
 
 
 class OpenVINOGraph:
     """A graph compiled for the shapes it is called with: static shapes are what OpenVINO is fast with."""
 
     def __init__(
-        self, bundle: Bundle, graph: str, device: str, settings: dict[str, Any], edits: Sequence[Edit], max_shapes: int
+        self,
+        bundle: Bundle,
+        graph: str,
+        device: rules.OpenVINODevice,
+        settings: dict[str, Any],
+        how: Opening,
+        ran_on: Callable[[str], tuple[str, str]],
     ) -> None:
         self._bundle = bundle
         self._name = graph
         self._device = device
         self._settings = settings
-        self._edits = edits
-        self._max_shapes = max_shapes
+        self._edits = how.edits
+        self._how = how
+        self._ran_on = ran_on
         self._outputs: list[str] = []
         self._tokens: int | None = None  # rows of the table that input_ids choose from
         self._requests: OrderedDict[tuple, ov.InferRequest] = OrderedDict()  # by shapes, those used last at the end
@@ -105,14 +121,17 @@ class OpenVINOGraph:
         try:
             results = request.infer(inputs)
         except RuntimeError as error:
-            raise failed(self._name, self._device, error) from None
+            raise failed(self._name, self._device.spelled, error) from None
+        if self._device.chooses:
+            (chosen, *_) = request.get_compiled_model().get_property("EXECUTION_DEVICES")
+            self._how.ran(*self._ran_on(chosen))
         return {name: np.array(array) for name, array in zip(self._outputs, results.values(), strict=True)}
 
     def _request(self, shapes: Shapes) -> ov.InferRequest:
         """The graph compiled for these shapes; the memory of the oldest is given back before another is made."""
         key = tuple(sorted(shapes.items()))
         if key not in self._requests:
-            while len(self._requests) >= self._max_shapes:
+            while len(self._requests) >= self._how.max_shapes:
                 self._requests.popitem(last=False)
             self._requests[key] = self._compiled(shapes)
         self._requests.move_to_end(key)
@@ -134,9 +153,13 @@ class OpenVINOGraph:
             # compiling drops operations that these shapes make idle, and gives their names to the port that remains
             self._outputs = list(outputs)
             model.reshape(dict(shapes))
-            return core.compile_model(model, self._device, self._settings).create_infer_request()
+            rules.check_takes(self._device, self._name, shapes, open_sizes=model.is_dynamic())
+            request = core.compile_model(model, self._device.name, self._settings).create_infer_request()
         except RuntimeError as error:
-            raise failed(self._name, self._device, error) from None
+            raise failed(self._name, self._device.spelled, error) from None
+        if "CACHE_DIR" in self._settings:
+            compiled.trim()
+        return request
 
 
 def replace_weight(model: ov.Model, name: str, array: np.ndarray) -> bool:

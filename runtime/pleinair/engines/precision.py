@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pleinair.bundle.opening import Bundle
 from pleinair.checks import one_of, shown_value
-from pleinair.engines.components import by_component, component
+from pleinair.engines.components import by_component, component_of
 from pleinair.errors import RequestError
 from pleinair.system.files import CONFIG, parse_json
 
@@ -52,7 +52,7 @@ def _known(kind: str) -> str:
 
 def fastest(bundle: Bundle, graph: str, device: str, offered: tuple[str, ...]) -> str:
     """What `auto` means for a graph on an OpenVINO device that computes in the `offered` precisions."""
-    part = component(bundle, graph)
+    part = component_of(bundle, graph)
     for (kind, precision), row in FASTEST.items():
         if kind == device and precision in offered and part in row:
             return row[part] if row[part] != "f16" or F32 not in offered or survives_f16(bundle, graph) else F32
@@ -61,7 +61,7 @@ def fastest(bundle: Bundle, graph: str, device: str, offered: tuple[str, ...]) -
 
 def survives_f16(bundle: Bundle, graph: str) -> bool:
     """Whether a graph's activations stay below 65504, by the rules of OVERFLOWS."""
-    part, name = component(bundle, graph), f"{graph}/config.json"
+    part, name = component_of(bundle, graph), f"{graph}/config.json"
     if part not in OVERFLOWS or name not in bundle.manifest.files:
         return True
     config = parse_json(bundle.files.read(name, CONFIG), bundle.path / name, RequestError, "export the model again")

@@ -24,6 +24,11 @@ class Upscaler:
         self._graphs = graphs
 
     @property
+    def news(self) -> tuple[str, ...]:
+        """Lines about what runs otherwise than was asked for."""
+        return self._graphs.news
+
+    @property
     def scale(self) -> int:
         """How many times larger pictures become, to each side."""
         return self.bundle.manifest.scale
@@ -49,12 +54,15 @@ def load_upscaler(
     threads: int | None = None,
     precision: str | Mapping[str, str] | None = None,
     verify: bool = True,
+    fallback: bool = False,
+    cache: bool = True,
 ) -> Upscaler:
     """Open an upscaler bundle; raises BundleError for any other, EngineError."""
     bundle = open_bundle(model, verify=verify)
     bundle.require("upscale")
     chosen = choose_engine(bundle, engine)
-    return Upscaler(Graphs(bundle, chosen, device=device, threads=threads, precision=precision))
+    how = {"device": device, "threads": threads, "precision": precision, "fallback": fallback, "cache": cache}
+    return Upscaler(Graphs(bundle, chosen, **how))
 
 
 class Upscalers:
@@ -65,7 +73,7 @@ class Upscalers:
     ) -> None:
         self._engine = engine
         self._on_load = on_load
-        self._how = how  # device, threads and precision, for those on the pipeline's own engine
+        self._how = how  # as `load_upscaler` takes it, for those on the pipeline's own engine
         self._verify = bundle.files.hashed
         self._open: dict[Path, Upscaler] = {}
         self._turn = RLock()
@@ -90,6 +98,12 @@ class Upscalers:
             for each in map(self.open, folders)
             if each.engine != self._engine.name
         ]
+
+    @property
+    def news(self) -> tuple[str, ...]:
+        """Lines about what runs otherwise than was asked for."""
+        with self._turn:
+            return tuple(line for each in self._open.values() for line in each.news)
 
     def release(self) -> None:
         """Give the memory back."""

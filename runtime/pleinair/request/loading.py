@@ -10,7 +10,7 @@ from pleinair.engines.precision import AUTO, PRECISIONS
 from pleinair.request.option import option, options_of
 from pleinair.request.value_types import Choice, Flag, Folder, Whole, Words
 
-DEVICES = ("cpu", "gpu", "npu", "dml")
+DEVICES = ("cpu", "gpu", "npu", "dml", "auto")
 WITH_GRAPHS = tuple(name for name, info in ENGINES.items() if info.format)
 MEMORY = ("high", "low")
 MAX_THREADS = 1024
@@ -30,7 +30,8 @@ class Loading:
     device: str | None = option(
         None,
         Words(DEVICES),
-        "cpu, gpu, npu (OpenVINO); cpu, dml (ONNX Runtime); by component: unet=npu,vae=gpu.",
+        "cpu, gpu, gpu.1, npu, auto, hetero:gpu,cpu (OpenVINO); cpu, dml, dml:1 (ONNX Runtime); by component:"
+        " unet=npu,vae=gpu.",
         usual="cpu",
     )
     threads: int | None = option(None, Whole(1, MAX_THREADS), "CPU threads.", usual="the engine's choice")
@@ -42,6 +43,8 @@ class Loading:
     )
     memory: str = option(MEMORY[0], Choice(MEMORY), "low: finish each stage for all pictures, then free its memory.")
     verify: bool = option(True, Flag(), "Compare the model's files with their SHA-256.")
+    fallback: bool = option(False, Flag(), "Go on with the CPU where a device is not here or fails; it is said.")
+    cache: bool = option(True, Flag(), "Keep on the disk what is compiled for GPUs.")
 
 
 LOADING = {each.name: each for each in options_of(Loading, "Model")}

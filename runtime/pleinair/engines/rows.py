@@ -1,0 +1,59 @@
+"""Graphs for devices that take one row of a batch at a time."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from pleinair.bundle.manifest import GraphInfo, Port
+from pleinair.engines.engine import Graph, Shapes
+
+
+class RowByRow:
+    """A graph that is called once for each row of a batch; what it answers is put together again.
+
+    `say` is told where more than one call became of one.
+    """
+
+    def __init__(self, graph: Graph, name: str, info: GraphInfo, device: str, say: Callable[[str], None]) -> None:
+        self._graph = graph
+        self._say = partial(
+            say, f"{device} takes one row at a time: '{name}' is asked as with --batch 1 and --two-calls"
+        )
+        batch = batch_name(info)
+        self._inputs, self._outputs = (
+            {name for name, port in ports.items() if begins_with(port, batch)} for ports in (info.inputs, info.outputs)
+        )
+
+    def prepare(self, shapes: Shapes) -> None:
+        self._graph.prepare(
+            {name: (1, *shape[1:]) if name in self._inputs else shape for name, shape in shapes.items()}
+        )
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        rows = max((len(array) for name, array in inputs.items() if name in self._inputs), default=1)
+        if rows == 1:
+            return self._graph(**inputs)
+        self._say()
+        answers = [self._graph(**self._row(inputs, place)) for place in range(rows)]
+        return {
+            name: np.concatenate([answer[name] for answer in answers]) if name in self._outputs else first
+            for name, first in answers[0].items()
+        }
+
+    def _row(self, inputs: dict[str, np.ndarray], place: int) -> dict[str, np.ndarray]:
+        return {
+            name: array[place : place + 1] if name in self._inputs and len(array) > 1 else array
+            for name, array in inputs.items()
+        }
+
+
+def batch_name(info: GraphInfo) -> str | None:
+    """The name of the dimension that counts rows: the first one of the input with most dimensions, if it has a name."""
+    widest = max(info.inputs.values(), key=lambda port: len(port.shape))
+    first = widest.shape[0] if widest.shape else None
+    return first if isinstance(first, str) else None
+
+
+def begins_with(port: Port, dimension: str | None) -> bool:
+    return dimension is not None and port.shape[:1] == (dimension,)
