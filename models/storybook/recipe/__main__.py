@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pleinair
 from recipe.addons.data import lessons
+from recipe.addons.edges import train_edges
 from recipe.addons.few_steps import train_few_steps
 from recipe.addons.settings import PRESETS as ADDONS
 from recipe.addons.style import train_style
@@ -45,6 +46,7 @@ COMMANDS = {
     "bundle": "export the diffusers folder as the bundle that ships",
     "style": "train a LoRA that draws with chalk, on the finished model",
     "few-steps": "train a LoRA that paints in four steps, on the finished model",
+    "edges": "train a ControlNet that paints along edges, on the finished model",
     "tiny-vae": "train a small autoencoder for the finished model's latents",
     "evaluate": "measure a diffusers folder",
     "beside": "paint 24 prompts with another edition (--other FOLDER) and with this one",
@@ -58,6 +60,7 @@ COMMANDS = {
 ADDONS_TRAINED = {  # command -> how it is trained, and what it is called in the folder of add-ons
     "style": (train_style, "chalk.safetensors"),
     "few-steps": (train_few_steps, "lcm.safetensors"),
+    "edges": (train_edges, "edges"),
     "tiny-vae": (train_tiny, "tiny-vae"),
 }
 BESIDE = 8  # pictures of each of the three groups

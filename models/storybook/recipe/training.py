@@ -15,7 +15,7 @@ from recipe.settings import Settings
 WARMUP_STEPS = 100
 FINAL_RATE = 0.01
 STEPS_BETWEEN_LINES = 100
-STEPS_BETWEEN_STATES = 500
+STEPS_BETWEEN_STATES = 100
 
 
 @dataclass

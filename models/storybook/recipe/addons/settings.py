@@ -15,6 +15,9 @@ class Addons:
     few_batch: int
     few_steps: int
     few_rate: float
+    edges_batch: int
+    edges_steps: int
+    edges_rate: float
     tiny_channels: int
     tiny_batch: int
     tiny_steps: int
@@ -25,11 +28,14 @@ CPU = Addons(
     pictures=3_000,
     rank=4,
     style_batch=16,
-    style_steps=2_000,
+    style_steps=800,
     style_rate=2e-3,
     few_batch=16,
-    few_steps=2_000,
+    few_steps=1_200,
     few_rate=1e-3,
+    edges_batch=16,
+    edges_steps=4_000,
+    edges_rate=5e-4,
     tiny_channels=32,
     tiny_batch=2,
     tiny_steps=6_000,
@@ -37,7 +43,9 @@ CPU = Addons(
 )
 PRESETS = {
     "cpu": CPU,
-    "gpu": replace(CPU, pictures=20_000, style_batch=64, few_batch=64, few_steps=4_000, tiny_batch=16),
+    "gpu": replace(CPU, pictures=20_000, style_batch=64, few_batch=64, few_steps=4_000, edges_batch=64, tiny_batch=16),
     # Every part for one step: does it all hold together?
-    "trial": replace(CPU, pictures=8, style_batch=4, style_steps=1, few_batch=4, few_steps=1, tiny_steps=1),
+    "trial": replace(
+        CPU, pictures=8, style_batch=4, style_steps=1, few_batch=4, few_steps=1, edges_steps=1, tiny_steps=1
+    ),
 }
