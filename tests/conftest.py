@@ -7,8 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from bundles import silent_copy
+from pleinair.bundle.opening import default_path
+from shelves import write_shelf
 
 HEAVY = ("torch", "diffusers", "transformers", "openvino_tokenizers", "nncf", "onnx")
 missing = [name for name in HEAVY if importlib.util.find_spec(name) is None]
@@ -36,6 +39,32 @@ def disks_that_wait_for_nobody():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """`once(name, make)`: a folder of this name as `make(folder)` leaves it; do not write there."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own  # the one that all processes of a run see
+
+    def folder(name, make) -> Path:
+        made = root / "made" / name
+        made.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(made.with_name(f"{made.name}.lock")):
+            if not made.exists():
+                part = made.with_name(f"{made.name}.part")
+                make(part)
+                part.rename(made)
+        return made
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shelf(once):
+    """The topologies of storybook's graphs, as those of real models ship."""
+    storybook = default_path()
+    return once("topologies/story", lambda folder: write_shelf(folder, storybook, storybook.parent / "source"))
 
 
 @pytest.fixture(scope="module")

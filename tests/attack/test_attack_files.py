@@ -3,6 +3,7 @@
 import pytest
 from PIL import Image
 
+from every import every
 from odd_files import circle, dangling, directory, pipe, sparse, zeros
 from pleinair.cli import app as cli
 
@@ -47,17 +48,17 @@ def refused(capsys, place, name):
     assert max(map(len, lines)) < 800, err
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("place", PLACES)
-def test_what_is_no_file(capsys, tmp_path, place, kind):
+def test_what_is_no_file(capsys, tmp_path, place):
     Image.new("RGB", (64, 64)).save("picture.png")
-    name = "x.safetensors" if place == "--embedding" else "x.png"
-    kind(tmp_path / name)
-    refused(capsys, place, name)
+    suffix = ".safetensors" if place == "--embedding" else ".png"
+    names = {kind.__name__: kind.__name__ + suffix for kind in KINDS}
+    for kind in KINDS:
+        kind(tmp_path / names[kind.__name__])
+    every({kind: (capsys, place, name) for kind, name in names.items()}, refused)
 
 
-@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 @pytest.mark.parametrize("place", PLACES)
-def test_a_name_of_nothing(capsys, place, name):
+def test_a_name_of_nothing(capsys, place):
     Image.new("RGB", (64, 64)).save("picture.png")
-    refused(capsys, place, name)
+    every({kind: (capsys, place, name) for kind, name in NAMES.items()}, refused)

@@ -23,7 +23,6 @@ from pleinair.sources.architectures import ARCHITECTURES
 from pleinair_bench import filling, models, real_graphs
 from pleinair_bench.cache import cache_folder, cached, clean
 from pleinair_bench.random_weights import BLOCK, RandomCheckpoint
-from shelves import write_shelf
 
 SOURCE = default_path().parent / "source"
 STORY = ("story", "vae_decoder", "fp16", "openvino")
@@ -37,10 +36,9 @@ def forget():
 
 
 @pytest.fixture(scope="module")
-def filled_once(tmp_path_factory):
+def filled_once(shelf, tmp_path_factory):
     """A folder of topologies, storybook's, and a cache in which one of them is filled."""
-    shelf, cache = tmp_path_factory.mktemp("topologies"), tmp_path_factory.mktemp("cache")
-    write_shelf(shelf, default_path(), SOURCE)
+    cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         ship_storybook(patch, shelf)
         filling.filled(*STORY, cache)

@@ -5,7 +5,6 @@ Components that tiny models share, to the byte, are converted and compared with 
 
 import hashlib
 import importlib
-import os
 import pickle
 import shutil
 from dataclasses import replace
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
 
 import tiny_transformers
 from pleinair.engines.telemetry import without_telemetry
@@ -43,25 +41,6 @@ ALONE = {  # families exported to one format: their graphs are those of others, 
 }
 MEASURED = ("sd1", "sd2", "least", "sd1-inpaint")  # in OpenVINO too; others' pictures are compared on both engines
 PAINTED = ("sd1", "sd2", "sd3-without-t5")  # in fp32 their exports end with pictures; tests paint with others anyway
-
-
-@pytest.fixture(scope="session")
-def once(tmp_path_factory):
-    """`once(name, make)`: a folder of this name as `make(folder)` leaves it; do not write there."""
-    own = tmp_path_factory.getbasetemp()
-    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own  # the one that all processes of a run see
-
-    def folder(name, make) -> Path:
-        made = root / "made" / name
-        made.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(made.with_name(f"{made.name}.lock")):
-            if not made.exists():
-                part = made.with_name(f"{made.name}.part")
-                make(part)
-                part.rename(made)
-        return made
-
-    return folder
 
 
 class Sources:

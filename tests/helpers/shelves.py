@@ -25,6 +25,7 @@ def parameters(folder: Path) -> dict[str, dict[str, np.ndarray]]:
 def write_shelf(shelf: Path, bundle: Path, source: Path) -> None:
     """The topologies of a bundle's graphs, which are known to be of the network of `source`."""
     weights, manifest = parameters(source), open_bundle(bundle).manifest
+    shelf.mkdir(parents=True, exist_ok=True)
     rows = []
     for part in STABLE_DIFFUSION.parts:
         for graph in part.graphs:

@@ -2,6 +2,8 @@
 
 import math
 from dataclasses import replace
+from functools import cache
+from itertools import count
 
 import numpy as np
 
@@ -40,15 +42,30 @@ def network(x, t, sin):
     return 0.6 * sin(1.3 * x + t / 300) + 0.3 * math.cos(t / 500) * x + 0.05
 
 
+@cache
+def drawn(seed):
+    """A generator, and what it has drawn in SHAPE so far."""
+    return TorchNoise(seed), []
+
+
+def noises(seed):
+    """What a generator of this seed draws in SHAPE, made once for all walks, which ask for the same again and again."""
+    generator, made = drawn(seed)
+    for number in count():
+        if number == len(made):
+            made.append(generator.normal(SHAPE))
+        yield made[number]
+
+
 def walk(config, sampler, spacing, steps, seed, start=0, precision=np.float32, **options):
     """Final latents of our sampler on the toy network; `start` strides are left out, as image to image does."""
-    generator, prediction = TorchNoise(seed), prediction_type(config)
+    noise, prediction = noises(seed), prediction_type(config)
     path = make_path(config, SAMPLERS[sampler].grid, steps, spacing)
     assert len(path) == steps
     path = replace(path, strides=path.strides[start:])
 
     def draw():
-        return generator.normal(SHAPE).astype(precision)
+        return next(noise).astype(precision)
 
     def denoise(x, point, step):
         return TO_X0[prediction](network(x, point.t, np.sin), x, point)
