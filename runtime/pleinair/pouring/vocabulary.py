@@ -39,7 +39,7 @@ def write_tokenizer(source: Path | None, target: Path, length: int, pad: str, op
     try:
         return Tokens(length, vocabulary[BOS], vocabulary[EOS], vocabulary[filling])
     except KeyError as error:
-        where = one_line(source or target, 120, end=True)
+        where = shown_path(source or target)
         raise ExportError(f"the vocabulary in '{where}' has no {one_line(error, 60)}; {DOWNLOAD}") from None
 
 

@@ -171,7 +171,7 @@ def check_files(path: Path, folders: tuple[str, ...]) -> None:
         homes.append(path.resolve().parents[1] / "blobs")
     for name in folders:
         if not (path / name).is_dir():
-            raise ExportError(f"'{one_line(path / name, 120, end=True)}' is missing; {DOWNLOAD}")
+            raise ExportError(f"'{shown_path(path / name)}' is missing; {DOWNLOAD}")
     entries = [path / name for name in ("model_index.json", "README.md", SETTINGS, *folders)]
     entries += [entry for name in folders for entry in sorted((path / name).iterdir())]
     for entry in entries:
