@@ -63,6 +63,8 @@ CASES = {  # family, size, steps, guidance, negative, prompt
     "sana": ("sana", (32, 32), 2, 4.5, None, "The red one"),
     "sana-wide-and-long": ("sana", (64, 32), 3, 2.0, None, LONG),
     "told-the-guidance-and-shifted": ("flux-dev", (24, 16), 3, 3.5, None, "the red one"),
+    "without-t5-square": ("sd3-without-t5", (16, 16), 2, 1.0, None, "the red one"),
+    "told-the-guidance-square": ("flux-dev", (16, 16), 2, 1.5, None, "the red one"),
 }
 ENGINES = ("openvino", "onnx")
 ON_BOTH = ("sd3-guided", "flux", "without-t5", "pixart-guided", "sana", "told-the-guidance-and-shifted")
