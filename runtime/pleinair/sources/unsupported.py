@@ -10,7 +10,7 @@ from pleinair.checks import one_line, quoted, shown_path
 from pleinair.errors import BundleError
 from pleinair.sources.families import DENOISERS, FAMILIES, SUPPORTED, as_plain
 from pleinair.sources.graphs import foreign
-from pleinair.sources.hub_cache import snapshot_of
+from pleinair.sources.hub_cache import newest_snapshot, snapshot_of
 from pleinair.sources.hub_ids import on_hub
 from pleinair.sources.mistaken import mistaken_for_weights
 from pleinair.sources.origins import read_origin
@@ -85,6 +85,10 @@ def _of_folder(path: Path) -> str | None:
     inside = sorted(each.parent.name for each in path.glob(f"*/{MANIFEST}"))
     if inside:
         return f"'{where}' is not a bundle, but holds one; give --model {quoted(path / inside[0])}"
+    if newest := newest_snapshot(path):
+        return (
+            f"'{where}' holds what a hub gave at several times; give one of its snapshots, the newest: {quoted(newest)}"
+        )
     if kind := foreign(path):
         return (
             f"'{where}' holds {kind} files of another tool and no {MANIFEST}; adopt it first:"

@@ -93,7 +93,7 @@ def plain_encoder(folder):
     node = operator("Conv", ["sample", "w"], ["latent_sample"], strides)
     sides = b"".join(field(1, text(2, name)) for name in ("batch", "channels", "height", "width"))
     kind = field(2, field(1, number(1, 1) + field(2, sides)))
-    graph = node + text(2, "g") + field(5, external("vae.w", (4, 3, 8, 8)))
+    graph = node + text(2, "g") + field(5, external("./vae.w", (4, 3, 8, 8)))
     graph += field(11, text(1, "sample") + kind) + field(12, text(1, "latent_sample") + kind)
     (folder / "vae_encoder" / "model.onnx").write_bytes(number(1, 8) + field(7, graph) + field(8, number(2, 17)))
     (folder / "vae_encoder" / "vae.w").write_bytes(kernel().tobytes())
