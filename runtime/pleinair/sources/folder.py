@@ -138,7 +138,7 @@ def instead_of(path: Path) -> str:
         return f"give the folder that it lies in: {quoted(path.parent)}"
     if newest := newest_snapshot(path):
         return f"give one of its snapshots, the newest: {quoted(newest)}"
-    there, kinds = sorted(path.iterdir()), (".safetensors", ".ckpt")  # the first is preferred
+    there, kinds = sorted(path.glob("[!.]*")), (".safetensors", ".ckpt")  # the first is preferred
     files = [each for kind in kinds for each in there if each.suffix.lower() == kind]
     if not files:
         return "give one that save_pretrained wrote, or a file of weights"

@@ -107,8 +107,8 @@ def _of_folder(path: Path) -> str | None:
 
 
 def checkpoints(path: Path) -> list[Path]:
-    """The files of weights in a folder: safetensors, or where there are none, pickles."""
-    files = sorted(each for each in path.iterdir() if each.suffix.lower() in CHECKPOINTS and each.is_file())
+    """The files of weights in a folder, hidden ones left out: safetensors, or where there are none, pickles."""
+    files = sorted(each for each in path.glob("[!.]*") if each.suffix.lower() in CHECKPOINTS and each.is_file())
     return [each for each in files if each.suffix.lower() == SAFE] or files
 
 
