@@ -312,6 +312,7 @@ MODELS = {  # pipeline class, what diffusers is asked for
     "sdxl-inpaint": ("StableDiffusionXLInpaintPipeline", SHOWN | HOLE | {"strength": 1.0}),
     "cosxl-edit": (EDIT_XL, SHOWN | {"image_guidance_scale": 1.5}),
     "bk-sdm": ("StableDiffusionPipeline", LISTED),
+    "sd1-inpaint": ("StableDiffusionInpaintPipeline", SHOWN | HOLE | {"strength": 1.0}),
     "sd2-inpaint": ("StableDiffusionInpaintPipeline", SHOWN | HOLE | {"strength": 0.6, "num_inference_steps": 7}),
 }
 

@@ -67,7 +67,15 @@ CASES = {  # family, size, steps, guidance, negative, prompt
     "told-the-guidance-square": ("flux-dev", (16, 16), 2, 1.5, None, "the red one"),
 }
 ENGINES = ("openvino", "onnx")
-ON_BOTH = ("sd3-guided", "flux", "without-t5", "pixart-guided", "sana", "told-the-guidance-and-shifted")
+ON_BOTH = (
+    "sd3-guided",
+    "flux",
+    "without-t5",
+    "pixart-guided",
+    "sana",
+    "sana-wide-and-long",
+    "told-the-guidance-and-shifted",
+)
 PAINTED = [
     (case, engine)
     for place, case in enumerate(CASES)
