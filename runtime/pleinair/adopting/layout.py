@@ -17,7 +17,6 @@ from pleinair.system.files import CONFIG, read_json
 
 USUAL = {"openvino": "openvino_model.xml", "onnx": "model.onnx"}
 READERS: Mapping[str, Callable[[Path], Outline]] = {"openvino": read_ir, "onnx": read_onnx}
-OF_A_HUB = "OWNER/NAME"  # pulled, it is copied, where a hub's cache has links
 
 
 @dataclass(frozen=True)
@@ -89,10 +88,10 @@ def inside(root: Path, name: str) -> Path:
         why = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({one_line(error, 80)})"
         raise BundleError(f"'{shown_path(path)}' {why}; {AGAIN}") from None
     if not real.is_relative_to(root.resolve()):
-        id, _ = cached(root) or (OF_A_HUB, None)
+        id, _ = cached(root) or ("OWNER/NAME", "")
         raise BundleError(
             f"'{shown_path(path)}' is a link out of the folder; put the file itself there (from a hub's cache:"
-            f" pleinair pull {id})"
+            f" pleinair pull {id}, which copies)"
         )
     if not ordinary:
         raise BundleError(f"'{shown_path(path)}' is not an ordinary file; {AGAIN}")

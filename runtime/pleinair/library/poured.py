@@ -86,8 +86,8 @@ def check_writable(folder: Path, source: Path) -> None:
     there = next(each for each in (folder, *folder.parents) if each.exists())
     if not os.access(there, os.W_OK):
         raise ResourceError(
-            f"no model can be kept in '{shown_path(folder)}', which may not be written into; set {HOME} to a folder"
-            f" that may, or say where the model is to be: {command(source)} OUT"
+            f"no model can be kept in '{shown_path(folder)}', which cannot be written; set {HOME} to a folder that"
+            f" can, or say where the model is to be: {command(source)} OUT"
         )
 
 

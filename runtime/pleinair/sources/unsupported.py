@@ -86,9 +86,7 @@ def _of_folder(path: Path) -> str | None:
     if inside:
         return f"'{where}' is not a bundle, but holds one; give --model {quoted(path / inside[0])}"
     if newest := newest_snapshot(path):
-        return (
-            f"'{where}' holds what a hub gave at several times; give one of its snapshots, the newest: {quoted(newest)}"
-        )
+        return f"'{where}' is a hub's cache of a model; give one of its snapshots, the newest: {quoted(newest)}"
     if kind := foreign(path):
         return (
             f"'{where}' holds {kind} files of another tool and no {MANIFEST}; adopt it first:"

@@ -155,7 +155,7 @@ def test_models_that_cannot_be_kept_are_told_where_to_be(tmp_path, refused, home
     monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)  # as on a disk that is read alone
     line = refused(4, "info", story)
     assert line.endswith(
-        f"set PLEINAIR_HOME to a folder that may, or say where the model is to be: pleinair pour {story} OUT"
+        f"set PLEINAIR_HOME to a folder that can, or say where the model is to be: pleinair pour {story} OUT"
     )
     assert not home.exists()
 
