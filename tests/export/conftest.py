@@ -29,16 +29,6 @@ with without_telemetry():
 torch.set_num_threads(1)  # networks this small only wait for a second thread
 BOTH = ("openvino", "onnx")
 QUIETLY = ("sd2", "int8")  # the one bundle that is made in a process of its own
-ALONE = {  # families exported to one format: their graphs are those of others, but for a port or a row of blocks
-    "sd3-without-t5": "onnx",
-    "flux-dev": "onnx",
-    "sd2-inpaint": "onnx",
-    "sdxl-inpaint": "onnx",
-    "sdxl-lcm": "onnx",
-    "cosxl-edit": "onnx",
-    "ssd-1b": "onnx",
-    "vega": "openvino",
-}
 MEASURED = ("sd1", "sd2", "least", "sd1-inpaint")  # in OpenVINO too; others' pictures are compared on both engines
 PAINTED = ("sd1", "sd2", "sd3-without-t5")  # in fp32 their exports end with pictures; tests paint with others anyway
 
@@ -76,7 +66,7 @@ def exporting(once):
 
 @pytest.fixture(scope="session")
 def exported(tiny_sources, once, exporting):
-    """`exported(family, weights)`: the path of a bundle in both formats, or in the one of ALONE; do not write there."""
+    """`exported(family, weights)`: the path of a bundle in both formats; do not write there."""
 
     def bundle(family: str, weights: str) -> Path:
         def make(folder: Path) -> None:
@@ -87,8 +77,7 @@ def exported(tiny_sources, once, exporting):
                     patch.setattr(convert, "compare_pictures", no_pictures)
                 if family not in MEASURED:
                     patch.setattr(convert, "check_graph", with_onnx_alone(convert.check_graph))
-                formats = (ALONE[family],) if family in ALONE else BOTH
-                exporting(tiny_sources[family], folder, formats, formats=formats, weights=weights)
+                exporting(tiny_sources[family], folder, formats=BOTH, weights=weights)
 
         return once(f"bundles/{family}-{weights}", make)
 

@@ -1,6 +1,6 @@
 """openvino-genai opens our bundles and paints what diffusers paints.
 
-It has no pipeline for PixArt-Sigma, Sana-Sprint or editing, and no TAESD.
+It has no pipeline for PixArt-Sigma, Sana-Sprint, editing or SDXL's refiner, and no TAESD.
 """
 
 import numpy as np
@@ -57,13 +57,14 @@ def test_same_picture_as_diffusers(tiny_sources, exported):
     assert decibel(picture(exported("sd2", "int8")), theirs) > 28
 
 
-FAMILIES = {  # one step of LCM, which draws new noise between two; a square, as genai swaps the sides of SDXL's
+FAMILIES = {  # a square, as genai swaps the sides of SDXL's; one step of LCM, which draws new noise between two
     "sdxl": {},
     "vega": {},
     "bk-sdm": {},
     "lcm": {"num_inference_steps": 1},
     "sd3": {"width": SMALL, "height": SMALL},
     "flux": {"width": SMALL, "height": SMALL, "guidance_scale": 0.0, "max_sequence_length": 256},
+    "flux-dev": {"width": SMALL, "height": SMALL, "num_inference_steps": 1},  # of two it lays the second otherwise
 }
 
 

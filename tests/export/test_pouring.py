@@ -46,6 +46,8 @@ CASES = [  # family, graph, format, kinds of weights: UNets in each for both for
     ("bk-sdm", "unet", "onnx", ("fp16",)),
     ("sdxl-refiner", "unet", "openvino", ("int8",)),
     ("sd1-inpaint", "unet", "onnx", ("fp16",)),
+    ("vega", "unet", "onnx", ("fp32",)),
+    ("sdxl-lcm", "unet", "openvino", ("fp16",)),
 ]
 
 

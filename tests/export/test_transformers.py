@@ -63,14 +63,23 @@ CASES = {  # family, size, steps, guidance, negative, prompt
     "sana": ("sana", (32, 32), 2, 4.5, None, "The red one"),
     "sana-wide-and-long": ("sana", (64, 32), 3, 2.0, None, LONG),
     "told-the-guidance-and-shifted": ("flux-dev", (24, 16), 3, 3.5, None, "the red one"),
+    "without-t5-square": ("sd3-without-t5", (16, 16), 2, 1.0, None, "the red one"),
+    "told-the-guidance-square": ("flux-dev", (16, 16), 2, 1.5, None, "the red one"),
 }
 ENGINES = ("openvino", "onnx")
-ONNX_ALONE = ("sd3-without-t5", "flux-dev")  # see ALONE in conftest.py
-ON_BOTH = ("sd3-guided", "flux", "pixart-guided", "sana")  # the others are painted by turns
+ON_BOTH = (
+    "sd3-guided",
+    "flux",
+    "without-t5",
+    "pixart-guided",
+    "sana",
+    "sana-wide-and-long",
+    "told-the-guidance-and-shifted",
+)
 PAINTED = [
     (case, engine)
-    for place, (case, (family, *_)) in enumerate(CASES.items())
-    for engine in (("onnx",) if family in ONNX_ALONE else ENGINES if case in ON_BOTH else ENGINES[place % 2 :][:1])
+    for place, case in enumerate(CASES)
+    for engine in (ENGINES if case in ON_BOTH else ENGINES[place % 2 :][:1])  # the others by turns
 ]
 READ = {"flux": 256, "flux-dev": 512}  # tokens
 

@@ -50,6 +50,8 @@ CASES = {  # bundle -> what is asked for in another way; one step of LCM, which 
     "sd2-inpaint-fp32": {"strength": 1.0},
     "sdxl-inpaint-fp32": {"strength": 1.0},
     "sdxl-lcm-fp32": {"num_inference_steps": 1},
+    "sdxl-refiner-fp32": {"strength": 1.0},
+    "flux-dev-fp32": SMALL | {"guidance_scale": 3.5, "max_sequence_length": 512},
 }
 
 

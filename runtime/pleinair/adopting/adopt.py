@@ -29,9 +29,10 @@ from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.bundle.verifying import FileInfo, file_info, info_of
 from pleinair.checks import one_line, one_of, shown_path
 from pleinair.errors import BundleError, RequestError
-from pleinair.sources.defaults import settled
+from pleinair.sources.defaults import own_sampler, settled
 from pleinair.sources.describing import Described, Made, Tokens, painter_manifest
 from pleinair.sources.folder import licence
+from pleinair.sources.hub_cache import snapshot_of
 from pleinair.sources.settings import check_sides, read_settings
 from pleinair.text.encoders import NORM
 from pleinair.version import __version__
@@ -88,7 +89,8 @@ def judged(
     force: bool = False,
 ) -> Adoption:
     """What adopting a folder would write, told from its small files and its graphs' ports; raises as `adopt` does."""
-    root, other = real_path(folder), None if vae is None else real_path(vae)
+    root, other = snapshot_of(real_path(folder)), None if vae is None else real_path(vae)
+    sampler = None if sampler is None else own_sampler(sampler)
     check_folder(root, other, force)
     index, family = read_index(root)
     forms = FORMATS if format is None else (one_of("format", format, FORMATS),)

@@ -11,13 +11,14 @@ from pleinair.bundle.opening import LARGEST_MANIFEST
 from pleinair.checks import quoted, shown_path
 from pleinair.errors import BundleError, RequestError, ResourceError
 from pleinair.sources.families import DENOISERS, Family
+from pleinair.sources.mistaken import mistaken_for_weights
 from pleinair.system.files import read_json
 
 INDEX = "model_index.json"
 FORMATS = ("openvino", "onnx")  # the first is preferred
 ENCODER, DECODER = "vae_encoder", "vae_decoder"
 OWN_VAE = "pleinair_vae/"  # the folder that another VAE is copied to
-COMMAND = "pleinair adopt"
+COMMAND, POUR = "pleinair adopt", "pleinair pour"
 NPU_MARK = "time_proj_constants.npy"  # beside the UNet of FastSD's LCM for NPUs
 
 FoundGraphs = dict[str, FoundGraph]  # by name
@@ -28,11 +29,12 @@ def check_folder(root: Path, vae: Path | None, force: bool) -> None:
     absent = next((each for each in (root, vae) if each is not None and not each.is_dir()), None)
     if absent is not None:
         if absent.is_file():
-            raise RequestError(
-                f"'{shown_path(absent)}' is a file, and adopt takes a folder of graphs; if it is a checkpoint, pour"
-                f" it: pleinair pour {quoted(absent)}"
-            )
+            pour = f"to make a model of a checkpoint: {POUR} {quoted(absent)}"
+            more = "give the folder of the whole model" if mistaken_for_weights(absent.name) else pour
+            raise RequestError(f"'{shown_path(absent)}' is a file, and adopt takes a folder of graphs; {more}")
         raise RequestError(f"no folder '{shown_path(absent)}'; check the path")
+    if vae is not None and not (vae / DECODER).is_dir():
+        raise RequestError(f"'{shown_path(vae)}' holds no {DECODER}; give --vae the folder that that lies in")
     if has(root, MANIFEST):
         check_adopted(root, force)
     elif has(root, NPU_MARK) or any(root.glob(f"*/{NPU_MARK}")):

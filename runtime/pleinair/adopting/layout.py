@@ -12,11 +12,11 @@ from pleinair.bundle import onnx_data
 from pleinair.bundle.manifest_checks import plain_path
 from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError
+from pleinair.sources.hub_cache import cached
 from pleinair.system.files import CONFIG, read_json
 
 USUAL = {"openvino": "openvino_model.xml", "onnx": "model.onnx"}
 READERS: Mapping[str, Callable[[Path], Outline]] = {"openvino": read_ir, "onnx": read_onnx}
-FETCH = "pleinair pull OWNER/NAME"  # which copies what a hub's cache has links to
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def graph_file(root: Path, folder: str, form: str) -> str | None:
     if (root / folder / usual).exists() or (root / folder / usual).is_symlink():
         return f"{folder}/{usual}"
     suffix = usual.rpartition(".")[2]
-    found = sorted(each.name for each in (root / folder).glob(f"*.{suffix}"))
+    found = sorted(each.name for each in (root / folder).glob(f"[!.]*.{suffix}"))
     if len(found) > 1:
         raise BundleError(
             f"'{shown_path(root / folder)}' has {len(found)} .{suffix} files and no {usual}; name the one to be used"
@@ -88,8 +88,10 @@ def inside(root: Path, name: str) -> Path:
         why = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({one_line(error, 80)})"
         raise BundleError(f"'{shown_path(path)}' {why}; {AGAIN}") from None
     if not real.is_relative_to(root.resolve()):
+        id, _ = cached(root) or ("OWNER/NAME", "")
         raise BundleError(
-            f"'{shown_path(path)}' is a link out of the folder; put the file itself there (from a hub's cache: {FETCH})"
+            f"'{shown_path(path)}' is a link out of the folder; put the file itself there (from a hub's cache:"
+            f" pleinair pull {id}, which copies)"
         )
     if not ordinary:
         raise BundleError(f"'{shown_path(path)}' is not an ordinary file; {AGAIN}")

@@ -9,12 +9,13 @@ from pleinair.adopting.folder import DECODER, ENCODER, INDEX
 from pleinair.adopting.ir import AGAIN
 from pleinair.adopting.layout import has, small_json
 from pleinair.adopting.outline import Outline
-from pleinair.checks import shown_path
+from pleinair.checks import quoted, shown_path
 from pleinair.errors import BundleError
 from pleinair.sources.configs import check_configs, check_numbers
 from pleinair.sources.describing import VAES, Described
 from pleinair.sources.families import Family, as_plain
 from pleinair.sources.folder import known_family
+from pleinair.sources.hub_cache import newest_snapshot
 from pleinair.sources.transformers import TRANSFORMERS
 from pleinair.sources.unets import ADDED
 
@@ -34,15 +35,20 @@ def read_index(root: Path) -> tuple[dict[str, Any], Family]:
     """model_index.json with diffusers' name of its pipeline class, and the family of that; raises BundleError."""
     index = small_json(root, INDEX)
     if index is None:
-        raise BundleError(
-            f"'{shown_path(root)}' has no {INDEX}, which says what model this is; {AGAIN}, with its small files"
-        )
+        whole = part_of(root)
+        more = f"give {quoted(whole)}" if whole else f"{AGAIN}, with its small files"
+        raise BundleError(f"'{shown_path(root)}' has no {INDEX}, which says what model this is; {more}")
     if isinstance(index.get("_class_name"), str):
         index = {**index, "_class_name": WRITERS.sub("", index["_class_name"])}
     index = as_plain(index)
     if "vae" not in index and (root / DECODER).is_dir():  # tools list the two halves of a VAE, or none
         index = {**index, "vae": ["diffusers", "AutoencoderKL"]}
     return index, known_family(root, index)
+
+
+def part_of(folder: Path) -> Path | None:
+    """The model that a folder is a part of, or the newest of those in it, where it is a hub's cache."""
+    return folder.parent if has(folder.parent, INDEX) else newest_snapshot(folder)
 
 
 def described(root: Path, index: dict[str, Any], family: Family, outlines: Outlines, vae: Path | None) -> Described:

@@ -87,7 +87,7 @@ def _opened(path: Path) -> Iterator[Content]:
 
 
 def locations(path: Path) -> set[str]:
-    """The names under which an ONNX file refers to files of weights; empty where all lie in it.
+    """The names under which an ONNX file refers to files of weights, without "./"; empty where all lie in it.
 
     Raises BundleError for a file that is not ONNX.
     """
@@ -95,7 +95,7 @@ def locations(path: Path) -> set[str]:
         if not data.holds(LOCATION):  # the key stands in the bytes as it is: most graphs need no walk
             return set()
         spans = _walk(data, 0, len(data), MODEL, [MOST_FIELDS], 0)
-        return {_text(data, a, b) for a, b in spans}
+        return {_text(data, a, b).removeprefix("./") for a, b in spans}
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import numpy as np
 from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import STORYBOOK, open_bundle
 from pleinair.bundle.typed import build
-from pleinair.checks import one_line, quoted
+from pleinair.checks import one_line, quoted, shown_path
 from pleinair.engines.engine import usual_format
-from pleinair.errors import PleinairError, RequestError
+from pleinair.errors import PleinairError, RequestError, ResourceError
 from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.on_disk import OnDisk
 from pleinair.pouring.pour import PourProgress, looking, pour
@@ -26,7 +26,7 @@ from pleinair.sources.pickled import check_pickle
 from pleinair.sources.settings import SETTINGS
 from pleinair.sources.weight_files import DOWNLOAD, weight_files
 from pleinair.system.files import CONFIG, read_file, read_json
-from pleinair.system.home import is_name, models_folder
+from pleinair.system.home import HOME, is_name, models_folder
 
 MARK = ".poured.json"  # in a bundle among the models: what it was poured of
 STORED = (".safetensors", ".bin")  # files of weights; a single one counts as the first
@@ -74,10 +74,21 @@ def found_or_poured(source: Path, formats: set[str]) -> Generator[PourProgress, 
         formats |= set(there.formats)
         how = {"weights": there.manifest.graphs[there.manifest.denoiser.graph].weights}
     with looking():
+        check_writable(models_folder(), source)
         bundle = before.bundle if before and not before.asked else new_place(source)
     yield from pour(source, bundle, formats=tuple(sorted(formats)), force=True, **how)
     mark(bundle, source)
     return bundle
+
+
+def check_writable(folder: Path, source: Path) -> None:
+    """Raise ResourceError where nothing can be written into a folder, or it cannot be made."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not os.access(there, os.W_OK):
+        raise ResourceError(
+            f"no model can be kept in '{shown_path(folder)}', which cannot be written; set {HOME} to a folder that"
+            f" can, or say where the model is to be: {command(source)} OUT"
+        )
 
 
 def command(source: Path) -> str:

@@ -87,7 +87,7 @@ class Checkpoint(Mapping[str, Stored]):
         tensors = self._unpickled(file) if is_pickle(file) else self._listed(file)
         if len(tensors) > MOST:
             raise ExportError(
-                f"'{one_line(file, 120, end=True)}' has {len(tensors):,} tensors, more than any model that can"
+                f"'{shown_path(file)}' has {len(tensors):,} tensors, more than any model that can"
                 " be poured; choose the file of a model"
             )
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pleinair.checks import one_line, shown_path
-from pleinair.errors import BundleError, ExportError, RequestError
+from pleinair.errors import BundleError, ExportError
 from pleinair.pouring.tokenizer_graph import LENGTH, write_graph
 from pleinair.sources.describing import Tokens
 from pleinair.sources.folder import LARGEST_TOKENIZER
@@ -39,18 +39,17 @@ def write_tokenizer(source: Path | None, target: Path, length: int, pad: str, op
     try:
         return Tokens(length, vocabulary[BOS], vocabulary[EOS], vocabulary[filling])
     except KeyError as error:
-        where = one_line(source or target, 120, end=True)
+        where = shown_path(source or target)
         raise ExportError(f"the vocabulary in '{where}' has no {one_line(error, 60)}; {DOWNLOAD}") from None
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy the texts of a tokenizer folder, of limited sizes; raises RequestError where there are none."""
+    """Copy the texts of a tokenizer folder, of limited sizes; raises ExportError where there are none."""
     texts = sorted(each for each in source.iterdir() if each.suffix in (".json", ".txt")) if source.is_dir() else []
     names = {each.name for each in texts}
     if "tokenizer.json" not in names and not {"vocab.json", "merges.txt"} <= names:
-        raise RequestError(
-            f"'{shown_path(source)}' is no tokenizer folder (no tokenizer.json, and not both vocab.json"
-            " and merges.txt); give a folder that is"
+        raise ExportError(
+            f"'{shown_path(source)}' has no tokenizer.json, and not both vocab.json and merges.txt; {DOWNLOAD}"
         )
     for each in texts:
         (target / each.name).write_bytes(read_file(each, LARGEST_TOKENIZER, ExportError, DOWNLOAD))

@@ -13,7 +13,7 @@ from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described
 from pleinair.sources.families import SUPPORTED, Component, Family, as_plain, class_in, family_of
 from pleinair.sources.graphs import foreign
-from pleinair.sources.hub_cache import snapshot_of
+from pleinair.sources.hub_cache import newest_snapshot, snapshot_of
 from pleinair.sources.hub_ids import on_hub
 from pleinair.sources.schedulers import as_walked
 from pleinair.sources.settings import SETTINGS, Settings, check_sides, read_settings
@@ -133,10 +133,12 @@ def check_kind(path: Path) -> None:
 
 
 def instead_of(path: Path) -> str:
-    """What to give instead of a folder that is no model: the model it is a part of, or a file of weights in it."""
+    """What to give instead of a folder that is no model: what it is a part of, a snapshot, or weights in it."""
     if (path.parent / "model_index.json").is_file():
         return f"give the folder that it lies in: {quoted(path.parent)}"
-    there, kinds = sorted(path.iterdir()), (".safetensors", ".ckpt")  # the first is preferred
+    if newest := newest_snapshot(path):
+        return f"give one of its snapshots, the newest: {quoted(newest)}"
+    there, kinds = sorted(path.glob("[!.]*")), (".safetensors", ".ckpt")  # the first is preferred
     files = [each for kind in kinds for each in there if each.suffix.lower() == kind]
     if not files:
         return "give one that save_pretrained wrote, or a file of weights"
@@ -171,7 +173,7 @@ def check_files(path: Path, folders: tuple[str, ...]) -> None:
         homes.append(path.resolve().parents[1] / "blobs")
     for name in folders:
         if not (path / name).is_dir():
-            raise ExportError(f"'{one_line(path / name, 120, end=True)}' is missing; {DOWNLOAD}")
+            raise ExportError(f"'{shown_path(path / name)}' is missing; {DOWNLOAD}")
     entries = [path / name for name in ("model_index.json", "README.md", SETTINGS, *folders)]
     entries += [entry for name in folders for entry in sorted((path / name).iterdir())]
     for entry in entries:
@@ -193,9 +195,7 @@ def check_class(path: Path, component: str, found: str | None, kind: str) -> Non
     """Raise ExportError unless the class that model_index.json gives for a component is `kind`."""
     if found != kind:
         what = one_line(found, 80) if found else "nothing"
-        raise ExportError(
-            f"'{one_line(path.name, 80)}' has {what} as {component}; choose a model that has a {kind} there"
-        )
+        raise ExportError(f"'{one_line(path.name, 80)}' has {what} as {component}; choose a model with {kind} there")
 
 
 def licence(readme: Path) -> str | None:

@@ -21,8 +21,20 @@ def snapshot_of(path: Path) -> Path:
         commit = read_file(main, LONGEST, ExportError, DOWNLOAD).decode("ascii", "replace").strip()
         if COMMIT.fullmatch(commit) and (path / SNAPSHOTS / commit).is_dir():
             return path / SNAPSHOTS / commit
-    there = [each for each in (path / SNAPSHOTS).iterdir() if COMMIT.fullmatch(each.name) and each.is_dir()]
+    there = snapshots_in(path / SNAPSHOTS)
     return there[0] if len(there) == 1 else path
+
+
+def newest_snapshot(path: Path) -> Path | None:
+    """The snapshot that came last to a repository's folder, or to that of its snapshots; None for any other folder."""
+    there = snapshots_in(path if path.name == SNAPSHOTS else path / SNAPSHOTS)
+    return max(there, key=lambda each: each.stat().st_mtime, default=None)
+
+
+def snapshots_in(folder: Path) -> list[Path]:
+    """The folders of commits in a folder, if it is one."""
+    there = folder.iterdir() if folder.is_dir() else ()
+    return [each for each in there if COMMIT.fullmatch(each.name) and each.is_dir()]
 
 
 def cached(folder: Path) -> tuple[str, str] | None:

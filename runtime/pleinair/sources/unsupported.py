@@ -10,7 +10,7 @@ from pleinair.checks import one_line, quoted, shown_path
 from pleinair.errors import BundleError
 from pleinair.sources.families import DENOISERS, FAMILIES, SUPPORTED, as_plain
 from pleinair.sources.graphs import foreign
-from pleinair.sources.hub_cache import snapshot_of
+from pleinair.sources.hub_cache import newest_snapshot, snapshot_of
 from pleinair.sources.hub_ids import on_hub
 from pleinair.sources.mistaken import mistaken_for_weights
 from pleinair.sources.origins import read_origin
@@ -85,6 +85,8 @@ def _of_folder(path: Path) -> str | None:
     inside = sorted(each.parent.name for each in path.glob(f"*/{MANIFEST}"))
     if inside:
         return f"'{where}' is not a bundle, but holds one; give --model {quoted(path / inside[0])}"
+    if newest := newest_snapshot(path):
+        return f"'{where}' is a hub's cache of a model; give one of its snapshots, the newest: {quoted(newest)}"
     if kind := foreign(path):
         return (
             f"'{where}' holds {kind} files of another tool and no {MANIFEST}; adopt it first:"
@@ -103,8 +105,8 @@ def _of_folder(path: Path) -> str | None:
 
 
 def checkpoints(path: Path) -> list[Path]:
-    """The files of weights in a folder: safetensors, or where there are none, pickles."""
-    files = sorted(each for each in path.iterdir() if each.suffix.lower() in CHECKPOINTS and each.is_file())
+    """The files of weights in a folder, hidden ones left out: safetensors, or where there are none, pickles."""
+    files = sorted(each for each in path.glob("[!.]*") if each.suffix.lower() in CHECKPOINTS and each.is_file())
     return [each for each in files if each.suffix.lower() == SAFE] or files
 
 

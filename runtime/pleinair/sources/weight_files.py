@@ -20,6 +20,7 @@ VARIANTS = (None, "fp16", "bf16")  # in the order in which they are preferred; o
 SAFE, PICKLED = "safetensors", "bin"  # suffixes
 STEMS_PICKLED = {"model": "pytorch_model"}  # stem of safetensors -> that of pickles, where it is another
 VARIANT = r"(?:\.([A-Za-z]\w*))?"
+SHARD = r"-\d+-of-\d+\.safetensors"
 HEADER, INDEX = 1 << 24, 1 << 24  # bytes: the largest header, and index of shards
 
 
@@ -49,6 +50,8 @@ def weight_files(folder: Path, stem: str, pickles: bool = False) -> tuple[str | 
         there = pickled_sets_of(stem, names)
         if there and not pickles:
             raise pickle_refused(f"'{where}' has no {stem}.safetensors but a pickle, which")
+    if not there and any(re.fullmatch(rf"{stem}{VARIANT}{SHARD}", name) for name in names):
+        raise ExportError(f"'{where}' has its weights in parts and no {stem}.safetensors.index.json; get that too")
     if not there:
         raise ExportError(f"'{where}' has no {stem}.safetensors; {DOWNLOAD}, with its .safetensors files")
     variant = first_of(there, VARIANTS)

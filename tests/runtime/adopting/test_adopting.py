@@ -93,7 +93,7 @@ def plain_encoder(folder):
     node = operator("Conv", ["sample", "w"], ["latent_sample"], strides)
     sides = b"".join(field(1, text(2, name)) for name in ("batch", "channels", "height", "width"))
     kind = field(2, field(1, number(1, 1) + field(2, sides)))
-    graph = node + text(2, "g") + field(5, external("vae.w", (4, 3, 8, 8)))
+    graph = node + text(2, "g") + field(5, external("./vae.w", (4, 3, 8, 8)))
     graph += field(11, text(1, "sample") + kind) + field(12, text(1, "latent_sample") + kind)
     (folder / "vae_encoder" / "model.onnx").write_bytes(number(1, 8) + field(7, graph) + field(8, number(2, 17)))
     (folder / "vae_encoder" / "vae.w").write_bytes(kernel().tobytes())
@@ -245,8 +245,12 @@ def test_the_command(tmp_path, capsys):
     assert (
         cli.run(["info", str(folder)]) == 3 and f'adopt it first: pleinair adopt "{folder}"' in capsys.readouterr().err
     )
-    file = folder / "model_index.json"
-    assert cli.run(["adopt", str(file)]) == 2 and f'pour it: pleinair pour "{file}"' in capsys.readouterr().err
+    (tmp_path / "a b.ckpt").touch()
+    for file, words in (
+        (tmp_path / "a b.ckpt", f'checkpoint: pleinair pour "{tmp_path / "a b.ckpt"}"'),
+        (folder / "model_index.json", "give the folder of the whole model"),
+    ):
+        assert cli.run(["adopt", str(file)]) == 2 and words in capsys.readouterr().err
     edit_json(folder / SCHEDULER, _class_name="NobodyKnowsScheduler")
     edit_json(folder / "model_index.json", scheduler=["diffusers", "NobodyKnowsScheduler"])
     assert cli.run(["adopt", str(folder)]) == 3 and "--sampler dpmpp_2m" in capsys.readouterr().err
@@ -369,6 +373,37 @@ def test_what_cannot_be_adopted_is_one_line_and_left_as_it_is(tmp_path, exported
         pleinair.adopt(folder)
     assert "\n" not in str(caught.value) and "; " in str(caught.value)
     assert sorted(path.name for path in folder.rglob("*")) == names
+
+
+def in_a_cache(folder):
+    """The folder of its repository, without a branch: files are links to blobs."""
+    cache = folder.with_name("models--org--story")
+    (cache / "snapshots").mkdir(parents=True)
+    shutil.copytree(folder, cache / "snapshots" / ("a" * 40))
+    for place, file in enumerate(sorted(each for each in cache.rglob("*") if each.is_file())):
+        blob = file.rename(cache / str(place))
+        file.symlink_to(blob)
+    return cache
+
+
+def test_what_is_given_wrongly_is_led_on(tmp_path, exported):
+    """A part of a model, a hub's cache, a VAE that is not where it is said to be, a sampler of no name."""
+    folder = shutil.copytree(exported["openvino"], tmp_path / "model")
+    cache = in_a_cache(folder)
+    for given, how, words in (
+        (folder / "unet", {}, f"no model_index.json.*; give {folder}$"),
+        (cache, {}, "link out of the folder.*: pleinair pull org/story"),
+        (cache / "snapshots", {}, "no model_index.json.*; give .*/a{40}$"),
+        (folder, {"vae": tmp_path}, "holds no vae_decoder; give --vae the folder"),
+        (folder, {"sampler": "nope"}, "unknown sampler 'nope'"),
+        (folder, {"sampler": "Euler Karras"}, "has no spacing.*; choose euler$"),
+    ):
+        with pytest.raises(pleinair.PleinairError, match=words):
+            pleinair.adopt(given, **how)
+    (folder / "unet" / "openvino_model.xml").rename(folder / "unet" / "u.xml")
+    (folder / "unet" / "openvino_model.bin").rename(folder / "unet" / "u.bin")
+    (folder / "unet" / "._u.xml").touch()  # which macOS leaves in archives
+    assert pleinair.adopt(folder, sampler="DPM++ 2M").manifest.defaults.sampler == "dpmpp_2m"
 
 
 def test_a_full_disk_and_ctrl_c_leave_the_folder_as_it_was(tmp_path, exported, monkeypatch, capsys):

@@ -150,6 +150,16 @@ def test_what_is_refused_anyway_makes_no_model(tmp_path, run, home, monkeypatch)
     assert run("generate", "--prompts", "absent.txt", "--model", "story")[0] == 4 and not home.exists()
 
 
+def test_models_that_cannot_be_kept_are_told_where_to_be(tmp_path, refused, home, monkeypatch):
+    story = shutil.copytree(SOURCE, tmp_path / "story")
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)  # as on a disk that is read alone
+    line = refused(4, "info", story)
+    assert line.endswith(
+        f"set PLEINAIR_HOME to a folder that can, or say where the model is to be: pleinair pour {story} OUT"
+    )
+    assert not home.exists()
+
+
 def test_a_file_that_changed_is_another_model(tmp_path, run, home):
     story, paint = tmp_path / "story", ("--engine", "fake", "--steps", "1", "--json")
     shutil.copytree(SOURCE, story)

@@ -139,9 +139,29 @@ def without_its_index(folder):
     (folder / INDEX).unlink()
 
 
+def parts_without_their_index(folder):
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_name("diffusion_pytorch_model.fp16-00001-of-00001.safetensors"))
+
+
+def without_a_vae(folder):
+    index = json.loads((folder / INDEX).read_text())
+    (folder / INDEX).write_text(json.dumps(index | {"vae": [None, None]}))
+
+
+def a_cache_without_a_branch(folder):
+    (folder / INDEX).unlink()
+    for commit in ("a" * 40, "b" * 40):
+        (folder / "snapshots" / commit).mkdir(parents=True)
+    os.utime(folder / "snapshots" / ("a" * 40), (1 << 32, 1 << 32))
+
+
 FOLDERS = {
     unet_alone: "no model_index.json",
     without_its_index: "no model_index.json",
+    parts_without_their_index: "in parts and no diffusion_pytorch_model.safetensors.index.json; get that too",
+    without_a_vae: "has nothing as vae; choose a model with AutoencoderKL there",
+    a_cache_without_a_branch: "give one of its snapshots, the newest: .*/a{40}",
     shards_that_are_not_there: "model-00002-of-00002.safetensors' is missing; download",
     a_pointer_in_it: "git lfs pull",
     weights_that_are_a_folder: "is not an ordinary file; download",

@@ -2,8 +2,10 @@
 
 import json
 
+import pytest
 from tokenizers import Tokenizer
 
+from pleinair.errors import ExportError
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
 from pleinair.sources.describing import Tokens
 
@@ -20,3 +22,6 @@ def test_clips_own_vocabulary_reads_as_clip_does_and_is_made_whole_from_two_file
     (tmp_path / "old" / "special_tokens_map.json").write_text('{"pad_token": {"content": "!"}}')
     assert write_tokenizer(tmp_path / "old", tmp_path / "new", 77, EOS) == Tokens(77, 49406, 49407, 0)
     assert (tmp_path / "new" / "tokenizer.json").read_text() == whole
+    (tmp_path / "old" / "merges.txt").unlink()
+    with pytest.raises(ExportError, match="no tokenizer.json, and not both vocab.json and merges.txt; download its"):
+        write_tokenizer(tmp_path / "old", tmp_path / "none", 77, EOS)
