@@ -163,7 +163,7 @@ def load(
     where there is no room for a model that is made.
     """
     bundle = open_bundle(made_ready(model, engine if isinstance(engine, str) else None), verify=verify)
-    if bundle.upscales:
+    if not bundle.paints:
         bundle.require("text2image")
     chosen = choose_engine(bundle, engine)
     if threads is not None:

@@ -14,9 +14,11 @@ from pleinair.adopting.folder import (
     FoundGraphs,
     check_folder,
     find_graphs,
+    is_vae_alone,
     plain_version,
 )
 from pleinair.adopting.layout import has, inside
+from pleinair.adopting.lone_vaes import FAMILY, configs_of_vae, manifest_of_vae, vae_alone
 from pleinair.adopting.model import described, read_index
 from pleinair.adopting.ports import EXPORT, graph_info, together
 from pleinair.adopting.scheduler import WALKED, scheduler_of
@@ -90,6 +92,10 @@ def judged(
     """What adopting a folder would write, told from its small files and its graphs' ports; raises as `adopt` does."""
     root, other = real_path(folder), None if vae is None else real_path(vae)
     check_folder(root, other, force)
+    if is_vae_alone(root):
+        if other is not None or sampler is not None:
+            raise RequestError(f"'{shown_path(root)}' holds a VAE and no model; leave --vae and --sampler out")
+        return judged_vae(root, format)
     index, family = read_index(root)
     forms = FORMATS if format is None else (one_of("format", format, FORMATS),)
     by_form, warnings = find_graphs(root, other, family, forms)
@@ -107,6 +113,20 @@ def judged(
     check_manifest(replace(manifest, files=dict.fromkeys([*files, *new], UNKNOWN)))
     copies = {name: path for name, path in files.items() if name.startswith(OWN_VAE)}
     return Adoption(root, manifest, files, {**copies, **new}, warnings)
+
+
+def judged_vae(root: Path, format: str | None) -> Adoption:
+    """The same for a folder of a VAE's graphs alone."""
+    forms = FORMATS if format is None else (one_of("format", format, FORMATS),)
+    by_form, warnings = find_graphs(root, None, FAMILY, forms)
+    model = vae_alone(root, outlines(by_form))
+    graphs, different = together({form: infos(root, model, form, each, {}) for form, each in by_form.items()})
+    found = next(iter(by_form.values()))
+    manifest = manifest_of_vae(root, model, graphs, found)
+    files = graph_files(by_form, graphs) | configs_of_vae(root)
+    check_manifest(replace(manifest, files=dict.fromkeys(files, UNKNOWN)))
+    warnings += tuple(DIFFERENT.format(form=form) for form in different)
+    return Adoption(root, manifest, files, {}, warnings)
 
 
 def real_path(folder: str | Path) -> Path:

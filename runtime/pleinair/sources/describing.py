@@ -30,15 +30,19 @@ RULES = {"unet": unets, "transformer": transformers}  # folder of the network of
 
 
 class VaeKind(NamedTuple):
-    """The kind of its encoder's answer, and the scale of its latents where a config is silent."""
+    """The kind of its encoder's answer, the scale of its latents where a config is silent, and the side of its tiles.
+
+    One without attention and norms needs a tenth of the memory for a pixel, and its tiles are equal to the whole.
+    """
 
     answer: str
     scale: float
+    tile: int | None = None
 
 
 VAES = {  # by class
     "AutoencoderKL": VaeKind(answer="gaussian", scale=0.18215),
-    "AutoencoderTiny": VaeKind(answer="plain", scale=1.0),
+    "AutoencoderTiny": VaeKind(answer="plain", scale=1.0, tile=2048),
     "AutoencoderDC": VaeKind(answer="plain", scale=1.0),
 }
 
@@ -248,7 +252,8 @@ def autoencoder_of(vae: Config, kind: str) -> Autoencoder:
     mean, std = vae.get("latents_mean"), vae.get("latents_std")
     own = {"mean": tuple(map(float, mean)), "std": tuple(map(float, std))} if mean and std else {}
     scale, shift = vae.get("scaling_factor", known.scale), vae.get("shift_factor") or 0.0
-    return Autoencoder("vae_decoder", "vae_encoder", factor, float(scale), float(shift), **own, kind=known.answer)
+    numbers = {"scale": float(scale), "shift": float(shift), **own}
+    return Autoencoder("vae_decoder", "vae_encoder", factor, **numbers, kind=known.answer, tile=known.tile)
 
 
 def vae_levels(vae: Config) -> Any:
