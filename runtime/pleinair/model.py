@@ -7,6 +7,7 @@ from threading import RLock
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.engines.engine import Engine
 from pleinair.engines.graphs import Graphs
+from pleinair.pictures.other_vaes import Vaes
 from pleinair.pictures.upscale import Upscalers
 from pleinair.text.encoders import Encoders
 
@@ -60,9 +61,11 @@ class Loaded:
     model: Model
     refiners: Refiners
     upscalers: Upscalers
+    vaes: Vaes
 
     def release(self) -> None:
         """Give the memory of graphs and texts back."""
         self.model.release()
         self.refiners.release()
         self.upscalers.release()
+        self.vaes.release()

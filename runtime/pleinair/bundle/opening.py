@@ -63,6 +63,14 @@ class Bundle:
             f"bundle '{self.manifest.name}' does {', '.join(self.manifest.tasks)} and not {task}; {remedy}"
         )
 
+    def require_encoder(self) -> None:
+        """Raise BundleError where its VAE makes no latents of pictures."""
+        if self.manifest.vae.encoder is None:
+            raise BundleError(
+                f"the VAE of '{self.manifest.name}' has no encoder, which a picture to start from needs; choose"
+                " another, or leave the picture out"
+            )
+
     def graph_file(self, graph: str, form: str) -> Path:
         """The file an engine opens for `graph`; raises BundleError where the bundle has none in that format."""
         info = self.manifest.graphs.get(graph)

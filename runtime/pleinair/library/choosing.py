@@ -87,14 +87,15 @@ def files_of(
 
 
 def of_file(repository: Repository, name: str, pickles: bool = False) -> list[str]:
-    """One file of weights, and the model's card."""
+    """One file of weights, the config.json beside it, which says how a VAE scales latents, and the model's card."""
     if name in repository.files and name.endswith(SUFFIXES) and not pickles:
         raise refused(f"'{one_line(name, 80)}' of '{repository.id}' is a pickle")
     if name not in repository.files or not name.endswith((".safetensors", *SUFFIXES)):
         there = single_files(repository)
         hint = f"choose from: {', '.join(there[:SHOWN])}" if there else "choose another repository"
         raise BundleError(f"'{repository.id}' has no .safetensors file '{one_line(name, 80)}'; {hint}")
-    return [name, *repository.optional(CARD)]
+    folder, _ = parted(name)
+    return [name, *repository.optional(CARD, f"{folder}/config.json" if folder else "config.json")]
 
 
 def of_bundle(repository: Repository, read: Read) -> list[str]:

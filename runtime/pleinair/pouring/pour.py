@@ -222,7 +222,7 @@ def finish(
         ),
     )
     (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    latents = replace(manifest.latents, rgb=colours_of(open_bundle(stage)))
+    latents = replace(manifest.latents, rgb=colours_of(open_bundle(stage)) or manifest.latents.rgb)
     (stage / MANIFEST).write_text(replace(manifest, latents=latents).to_json(), encoding="utf-8")
 
 

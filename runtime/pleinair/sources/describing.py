@@ -21,7 +21,8 @@ from pleinair.bundle.manifest import (
 )
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.bundle.verifying import FileInfo
-from pleinair.sources import transformers, unets
+from pleinair.pictures.colours import Rgb
+from pleinair.sources import latent_spaces, transformers, unets
 from pleinair.sources.families import Component, Family
 
 Config = Mapping[str, Any]
@@ -154,7 +155,7 @@ def painter_manifest(model: Described, made: Made) -> Manifest:
         name=made.name,
         family=generation(model),
         tasks=model.rules.tasks(model),
-        latents=Latents(model.channels, model.multiple, made.rgb, model.longest),
+        latents=Latents(model.channels, model.multiple, made.rgb or colours(model), model.longest),
         vaes={"default": autoencoder(model)},
         defaults=made.defaults,
         text_encoders=encoders,
@@ -183,6 +184,12 @@ def upscaler_manifest(name: str, scale: int, graph: GraphInfo, files: dict[str, 
         origin=origin,
         scale=scale,
     )
+
+
+def colours(model: Described) -> Rgb | None:
+    """The map that shows its latents without the VAE, where they are known."""
+    vae = model.family.part("vae").kind
+    return latent_spaces.known_rgb(model.configs["vae"], vae, model.family.denoiser.kind)
 
 
 def generation(model: Described) -> str:
