@@ -1,8 +1,8 @@
 """Latents that are known: what they look like, so that steps can be shown of models whose VAE nobody has asked.
 
-A space is told by its VAE's size, by what its config says of latents and by the network that walks in it: those of 1 and 2
-share one, Stable Diffusion XL and PixArt-Sigma another, and each of 3 and FLUX has its own. The numbers are InvokeAI's
-(invokeai/app/util/step_callback.py, Apache-2.0), which fitted them to decoded pictures; there colours are -1..1.
+A space is told by its VAE's size, by what its config says of latents, and by the network that walks in it: Stable
+Diffusion 1 and 2 share one, Stable Diffusion XL and PixArt-Sigma another, and each of 3 and FLUX has its own. The
+numbers are InvokeAI's (invokeai/app/util/step_callback.py, Apache-2.0); there colours are -1..1.
 """
 
 from collections.abc import Mapping

@@ -28,9 +28,8 @@ def test_a_known_space_shows_nothing_as_gray_and_its_brightest_latents_as_bright
     channels = config["latent_channels"]
     assert np.shape(rgb) == (channels + 1, 3)
     towards_white = np.array(rgb)[:channels].sum(1)[None, :, None, None] * np.ones((1, 1, 2, 2))
-    gray, light, dark = (
-        np.asarray(rough(x, rgb, 8)[0]).mean() for x in (0 * towards_white, towards_white, -towards_white)
-    )
+    shown = (rough(times * towards_white, rgb, 8)[0] for times in (0, 1, -1))
+    gray, light, dark = (np.asarray(each).mean() for each in shown)
     assert abs(gray - 127.5) < 1 and dark < gray < light
 
 
