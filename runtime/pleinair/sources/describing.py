@@ -33,7 +33,7 @@ RULES = {"unet": unets, "transformer": transformers}  # folder of the network of
 class VaeKind(NamedTuple):
     """The kind of its encoder's answer, the scale of its latents where a config is silent, and the side of its tiles.
 
-    One without attention and norms needs a tenth of the memory for a pixel, and its tiles are equal to the whole.
+    One of few channels, without attention, needs a fraction of the memory for a pixel.
     """
 
     answer: str
@@ -43,7 +43,7 @@ class VaeKind(NamedTuple):
 
 VAES = {  # by class
     "AutoencoderKL": VaeKind(answer="gaussian", scale=0.18215),
-    "AutoencoderTiny": VaeKind(answer="plain", scale=1.0, tile=2048),
+    "AutoencoderTiny": VaeKind(answer="plain", scale=1.0, tile=1536),
     "AutoencoderDC": VaeKind(answer="plain", scale=1.0),
 }
 
