@@ -1,5 +1,7 @@
 """Other VAEs against diffusers: TAESD of real size, poured, and one of AutoencoderKL, exported, in whole pictures."""
 
+from functools import cache, partial
+
 import diffusers
 import numpy as np
 import pytest
@@ -19,11 +21,15 @@ engines = pytest.mark.parametrize("engine", ["openvino", "onnx"])
 
 
 @pytest.fixture(scope="module")
-def taesd(tmp_path_factory):
-    """diffusers' AutoencoderTiny, random and of real size, and a bundle of it."""
-    root = tmp_path_factory.mktemp("vaes")
+def made(tmp_path_factory):
+    """`made(channels)`: diffusers' AutoencoderTiny, random and of real size, and a bundle of it."""
+    return cache(partial(poured, tmp_path_factory.mktemp("vaes")))
+
+
+def poured(folder, channels):
+    root = folder / f"{channels}"
     torch.manual_seed(7)
-    vae = diffusers.AutoencoderTiny().eval().requires_grad_(False)
+    vae = diffusers.AutoencoderTiny(latent_channels=channels).eval().requires_grad_(False)
     for part in (vae.encoder, vae.decoder):
         for each in part.parameters():
             each.mul_(1.3)
@@ -35,11 +41,12 @@ def taesd(tmp_path_factory):
 
 
 @engines
-def test_taesd_decodes_and_encodes_as_diffusers_does(taesd, engine):
-    theirs, folder = taesd
+@pytest.mark.parametrize("channels", [4, 16])
+def test_taesd_decodes_and_encodes_as_diffusers_does(made, engine, channels):
+    theirs, folder = made(channels)
     bundle = open_bundle(folder)
     rng = np.random.default_rng(3)
-    z = 2 * rng.standard_normal((2, 4, 9, 7), np.float32)
+    z = 2 * rng.standard_normal((2, channels, 9, 7), np.float32)
     pictures = rng.random((1, 48, 72, 3), np.float32)
     with torch.no_grad():
         decoded = theirs.decode(torch.from_numpy(z)).sample.numpy().transpose(0, 2, 3, 1)
@@ -54,9 +61,9 @@ def test_taesd_decodes_and_encodes_as_diffusers_does(taesd, engine):
 
 
 @engines
-def test_pictures_through_taesd_equal_diffusers(taesd, tiny_sources, exported, engine):
+def test_pictures_through_taesd_equal_diffusers(made, tiny_sources, exported, engine):
     """From noise, and from a picture, which it encodes without a draw of noise."""
-    theirs, folder = taesd
+    theirs, folder = made(4)
     source = Image.radial_gradient("L").resize((64, 48)).convert("RGB")
     pipe = pleinair.load(exported("sd1", "fp32"), engine=engine, threads=1, precision="f32")
     for kind, more, ours in (
