@@ -94,7 +94,7 @@ class Painting:
             if sparing:
                 model.graphs.release(*filter(None, graphs))
 
-        vae, preview = self._vae.vae, self._preview_vae.vae
+        vae = self._vae.vae
         for model in filter(None, (loaded.model, self._refiner)):
             let_go(model, *(encoder.graph for encoder in model.bundle.manifest.text_encoders))
         for together in [batches] if sparing else [[each] for each in batches]:
@@ -106,7 +106,8 @@ class Painting:
                     together.append((yield from self._denoise(stage, told, batch)))
                 model = self._model(stage)
                 let_go(model, model.bundle.manifest.denoiser.graph)
-            let_go(self._preview_vae, preview.decoder)
+            if self._preview_vae is not self._vae:
+                let_go(self._preview_vae, self._preview_vae.vae.decoder)
             for batch in together:
                 yield self._finished(batch)
             let_go(self._vae, vae.decoder)

@@ -53,7 +53,7 @@ def test_taesd_decodes_and_encodes_as_diffusers_does(made, engine, channels):
         encoded = theirs.encode(torch.from_numpy(2 * pictures.transpose(0, 3, 1, 2) - 1)).latents.numpy()
     vae = bundle.manifest.vae
     ours = decode(open_graph(bundle, vae.decoder, engine), z, vae)
-    assert ours.std() > 0.05 and np.abs(ours - (decoded / 2 + 0.5).clip(0, 1)).max() < TOLERANCE
+    assert ours.std() > 0.03 and np.abs(ours - (decoded / 2 + 0.5).clip(0, 1)).max() < TOLERANCE
     assert (
         encoded.std() > 0.01
         and np.abs(encode(open_graph(bundle, vae.encoder, engine), pictures, vae) - encoded).max() < TOLERANCE

@@ -1,5 +1,6 @@
 """The VAEs of a request, which have to fit the model's latents."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def vaes_of(bundle: Bundle, given: Mapping[str, Any], canvas: Canvas | None, hir
 
 def open_vae_bundle(folder: Path) -> Bundle:
     """The bundle of a VAE; BundleError with what makes one where there is nothing of that name."""
-    if not located(folder).exists():
+    if not os.path.lexists(located(folder)):
         raise BundleError(
             f"no VAE '{shown_path(folder)}', neither here nor among the models; make one of its files: pleinair pour"
             f" FILE {shown_path(folder)}"

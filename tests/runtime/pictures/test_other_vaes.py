@@ -138,6 +138,10 @@ def test_what_is_no_vae_is_refused(pipe, tmp_path):
         pipe.generate(**QUICK, vae=light_upscaler(tmp_path / "larger"))
     with pytest.raises(BundleError, match="no VAE 'taesd', neither here nor among the models; make one of its files"):
         pipe.generate(**QUICK, vae="taesd")
+    for odd in ("x" * 5000, "a\0b", "", tmp_path):
+        with pytest.raises(BundleError) as caught:
+            pipe.generate(**QUICK, vae=odd)
+        assert "\n" not in str(caught.value) and ";" in str(caught.value)
     with pytest.raises(RequestError, match="vae must be the folder of a bundle"):
         pipe.generate(**QUICK, vae=3)
 
