@@ -143,6 +143,8 @@ def test_one_file_that_is_named():
             of_file(repository(XL), name)
     beside = ["README.md", "unet/config.json"]  # without which a VAE does not say how it scales latents
     assert of_file(repository(XL), f"unet/{UNET}.bin", pickles=True) == [f"unet/{UNET}.bin", *beside]
+    halves = ["taesd_decoder.safetensors", "taesd_encoder.safetensors"]
+    assert of_file(repository(halves), halves[0]) == halves
 
 
 def test_pickles_are_chosen_only_where_they_are_allowed_and_there_is_nothing_else(read):
