@@ -30,8 +30,9 @@ from pleinair.sources.describing import (
 from pleinair.sources.families import Component, left_out
 from pleinair.sources.folder import Source, absent, open_source
 from pleinair.sources.hub_cache import snapshot_of
-from pleinair.sources.lone_vaes import LoneVae, as_model, is_vae_folder, open_lone_vae, vae_manifest
+from pleinair.sources.lone_vaes import LoneVae, as_model, open_lone_vae, vae_manifest
 from pleinair.sources.small_files import write_configs
+from pleinair.sources.vae_folders import is_vae_folder
 from pleinair.text.encoders import rows_told
 from pleinair_export import graphs, picture
 from pleinair_export.apart import do

@@ -17,8 +17,9 @@ from pleinair.sources.configs import check_numbers, plausible_vae
 from pleinair.sources.describing import VAES, Described, autoencoder_of
 from pleinair.sources.families import VAE, Family
 from pleinair.sources.folder import licence
-from pleinair.sources.lone_vaes import CONFIG_FILE, as_model, vae_manifest
+from pleinair.sources.lone_vaes import as_model, vae_manifest
 from pleinair.sources.settings import bundle_name
+from pleinair.sources.vae_folders import CONFIG_FILE
 from pleinair.version import __version__
 
 FAMILY = Family(pipelines=(), parts=(VAE,))

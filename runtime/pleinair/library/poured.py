@@ -25,9 +25,9 @@ from pleinair.pouring.vaes import called_as_halves
 from pleinair.sources.families import VAE
 from pleinair.sources.folder import LARGEST_TOKENIZER, STEMS, known_family, read_index
 from pleinair.sources.hub_cache import snapshot_of, usual_name
-from pleinair.sources.lone_vaes import CONFIG_FILE, is_vae_folder
 from pleinair.sources.pickled import check_pickle
 from pleinair.sources.settings import SETTINGS
+from pleinair.sources.vae_folders import CONFIG_FILE, is_vae_folder
 from pleinair.sources.weight_files import DOWNLOAD, weight_files
 from pleinair.system.files import CONFIG, read_file, read_json
 from pleinair.system.home import is_name, models_folder

@@ -18,10 +18,11 @@ from pleinair.sources.describing import Described, autoencoder_of
 from pleinair.sources.families import TINY_VAE, VAE
 from pleinair.sources.folder import licence
 from pleinair.sources.hub_cache import snapshot_of, usual_name
-from pleinair.sources.lone_vaes import CONFIG_FILE, as_model, checked_config, is_vae_folder, vae_manifest
+from pleinair.sources.lone_vaes import as_model, checked_config, vae_manifest
 from pleinair.sources.pickled import check_pickle
 from pleinair.sources.settings import bundle_name
 from pleinair.sources.small_files import write_json
+from pleinair.sources.vae_folders import CONFIG_FILE, is_vae_folder
 
 FIRST = {VAE.kind: "decoder.conv_in.weight", TINY_VAE.kind: "decoder.layers.0.weight"}  # its inputs are the latents
 SMALLEST, LARGEST = 0.001, 1000.0  # factors that latents are scaled by

@@ -11,15 +11,14 @@ from pleinair.checks import one_line
 from pleinair.errors import ExportError
 from pleinair.sources.configs import check_numbers, plausible_vae
 from pleinair.sources.describing import Described, autoencoder_of
-from pleinair.sources.families import DEEP_VAE, TINY_VAE, VAE, Component, Family
+from pleinair.sources.families import VAE, Component, Family
 from pleinair.sources.folder import STEMS, check_files, licence, read_config
 from pleinair.sources.hub_cache import snapshot_of, usual_name
 from pleinair.sources.settings import bundle_name
+from pleinair.sources.vae_folders import CONFIG_FILE, PARTS
 from pleinair.sources.weight_files import DOWNLOAD, check_weights
 
-PARTS = {part.kind: part for part in (VAE, TINY_VAE, DEEP_VAE)}
 FAMILY = "vae"
-CONFIG_FILE = "config.json"
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,6 @@ class LoneVae:
     def autoencoder(self) -> Autoencoder:
         """What a bundle says of it."""
         return autoencoder_of(self.config, self.part.kind)
-
-
-def is_vae_folder(path: Path) -> bool:
-    """Whether a diffusers folder is that of a VAE alone; ExportError for a config.json that cannot be read."""
-    if (path / "model_index.json").exists() or not (path / CONFIG_FILE).is_file():
-        return False
-    return read_config(path / CONFIG_FILE).get("_class_name") in PARTS
 
 
 def open_lone_vae(path: Path) -> LoneVae:
