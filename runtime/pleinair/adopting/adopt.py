@@ -32,7 +32,7 @@ from pleinair.bundle.verifying import FileInfo, file_info, info_of
 from pleinair.checks import one_line, one_of, shown_path
 from pleinair.errors import BundleError, RequestError
 from pleinair.sources.defaults import settled
-from pleinair.sources.describing import Described, Made, Tokens, painter_manifest
+from pleinair.sources.describing import VAES, Described, Made, Tokens, painter_manifest
 from pleinair.sources.folder import licence
 from pleinair.sources.settings import check_sides, read_settings
 from pleinair.text.encoders import NORM
@@ -226,11 +226,12 @@ def fitted(
     """The manifest of what this folder's graphs can do; BundleError where that is nothing."""
     (output,) = manifest.graphs[manifest.denoiser.graph].outputs
     tasks = manifest.tasks
-    vae = replace(manifest.vae, encoder=None)
+    known = VAES.get(model.configs["vae"].get("_class_name"))
+    vae = replace(manifest.vae, encoder=None, tile=known and known.tile)
     if ENCODER in manifest.graphs:
         (answer,) = manifest.graphs[ENCODER].outputs
         kind = answer_kind(model, outlines(found)[ENCODER])
-        vae = replace(manifest.vae, encoder=ENCODER, kind=kind, answer=answer)
+        vae = replace(vae, encoder=ENCODER, kind=kind, answer=answer)
     else:
         tasks = tuple(task for task in tasks if task == "text2image")
     if not tasks:
