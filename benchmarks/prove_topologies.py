@@ -30,7 +30,7 @@ from pleinair.pouring import topologies
 from pleinair.pouring.checkpoints import Shape, Stored
 from pleinair.pouring.forms import formed
 from pleinair.pouring.topologies import KEY, Hole, Topology, as_json, file_of, open_topologies, pack
-from pleinair.sources.architectures import ARCHITECTURES, Config, family
+from pleinair.sources.architectures import Config, components_of, family
 from pleinair.sources.describing import Described
 from pleinair.sources.families import STABLE_DIFFUSION, Component, Family
 from pleinair.sources.unets import POOLED, TEXT
@@ -41,7 +41,7 @@ from pleinair_export.tracing import FORMATS, STORE, TRACE
 from pleinair_export.trials import Context
 from widening import Widening, widened
 
-MODELS = {  # of ARCHITECTURES -> its graphs, but for those that are another's too
+MODELS = {  # of ARCHITECTURES and LONE_VAES -> its graphs, but for those that are another's too
     "sd15": ("text_encoder", "unet", "vae_encoder", "vae_decoder"),
     "sd21": ("text_encoder", "unet"),
     "sdxl": ("text_encoder_2", "unet"),
@@ -60,9 +60,11 @@ MODELS = {  # of ARCHITECTURES -> its graphs, but for those that are another's t
     "bk-sdm-small": ("unet",),
     "bk-sdm-tiny": ("unet",),
     "sdxs": ("unet", "vae_encoder", "vae_decoder"),
+    "taesd3": ("vae_encoder", "vae_decoder"),
 }
 WEIGHTS = ("fp16", "int8", "fp32")
 TOKENS = 77
+ALONE = (64, 64)  # latents that a VAE on its own is tried on
 TOOLS = ("torch", "diffusers", "transformers", "openvino", "nncf", "onnx")
 IDLE = (  # values of a config that are no part of a graph; a computation in float32 needs no upcast
     "sample_size",
@@ -107,12 +109,12 @@ def groups(asked: argparse.Namespace) -> list[list[str]]:
 
 def narrowed(name: str, graph: str) -> Narrow | None:
     part = part_of(name, graph)
-    return NARROW[part.kind](ARCHITECTURES[name][part.folder]) if part.kind in NARROW else None
+    return NARROW[part.kind](components_of(name)[part.folder]) if part.kind in NARROW else None
 
 
 def made(names: list[str], graph: str, asked: argparse.Namespace) -> Iterator[tuple[ModelRow, str]]:
     """Write the topologies of a graph of these models in each format and kind of weights."""
-    part, model, narrow = part_of(names[0], graph), ARCHITECTURES[names[0]], narrowed(names[0], graph)
+    part, model, narrow = part_of(names[0], graph), components_of(names[0]), narrowed(names[0], graph)
     configs = narrow.configs if narrow else [model[part.folder]] * 2
     with tempfile.TemporaryDirectory(dir=asked.scratch) as folder:
         specs = [
@@ -151,6 +153,8 @@ def specified(
     graph: str, part: Component, model: dict[str, Config], module: nn.Module, row: Family = STABLE_DIFFUSION
 ) -> Spec:
     """The Spec of a graph of a component, tried on texts of nothing."""
+    if not row.readers:
+        return KINDS[part.graphs[graph]].spec(graph, module, Context(ALONE))
     described = Described(row, {}, model)
     ids = {}
     for each in row.readers:
@@ -181,7 +185,7 @@ def stored(specs: list[Spec], traced: list[Any], weights: str, form: str, folder
 @cache
 def empty(name: str, graph: str) -> Spec:
     """The Spec of a graph without numbers."""
-    part, model = part_of(name, graph), ARCHITECTURES[name]
+    part, model = part_of(name, graph), components_of(name)
     return specified(graph, part, model, unfilled(part, model[part.folder]), family(name))
 
 
@@ -192,7 +196,7 @@ def topology_of(spec: Spec, files: dict[str, tuple[topologies.Segment, ...]]) ->
 def compared(names: list[str], graph: str, asked: argparse.Namespace) -> Iterator[tuple[ModelRow, str]]:
     """Export a graph of real size and hold what ships against it; raises ValueError for the first byte that differs."""
     name, rows = names[0], topologies.read_topologies()["topologies"]
-    part, model = part_of(name, graph), ARCHITECTURES[name]
+    part, model = part_of(name, graph), components_of(name)
     with tempfile.TemporaryDirectory(dir=asked.scratch) as folder:
         spec = specified(graph, part, model, sparse(part, model[part.folder], Path(folder) / "real", 1), family(name))
         for form in asked.format:

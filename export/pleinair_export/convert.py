@@ -29,7 +29,10 @@ from pleinair.sources.describing import (
 )
 from pleinair.sources.families import Component, left_out
 from pleinair.sources.folder import Source, absent, open_source
+from pleinair.sources.hub_cache import snapshot_of
+from pleinair.sources.lone_vaes import LoneVae, as_model, open_lone_vae, vae_manifest
 from pleinair.sources.small_files import write_configs
+from pleinair.sources.vae_folders import is_vae_folder
 from pleinair.text.encoders import rows_told
 from pleinair_export import graphs, picture
 from pleinair_export.apart import do
@@ -47,6 +50,9 @@ from pleinair_export.trials import WORK, Arrays, Context, read_trial, steady_siz
 from pleinair_export.upscaler import UpscalerSource, open_upscaler
 
 ANSWERS = 100_000_000  # bytes of what torch says to the trials of large models
+VAE_SIZE = (64, 64)  # latents that a VAE on its own is tried on
+
+Exported = Source | UpscalerSource | LoneVae
 
 
 def export(
@@ -59,7 +65,7 @@ def export(
     prediction: str | None = None,
     force: bool = False,
 ) -> Iterator[ExportProgress]:
-    """Export a diffusers folder, a model in one file, or an upscaler's file to the bundle OUT, yielding before steps.
+    """Export a diffusers folder, of a model or a VAE, a model's or an upscaler's file to OUT, yielding before steps.
 
     `sampler` is what the bundle paints with unless told, where the model's own scheduler is not the one; `prediction`
     what the network of a single file predicts where that is not said. OUT appears when the generator is exhausted;
@@ -91,17 +97,18 @@ def export(
     yield ExportProgress("bundle", "done", total, total)
 
 
-def opened(source: Path, sampler: str | None, prediction: str | None, configs: Path) -> Source | UpscalerSource:
+def opened(source: Path, sampler: str | None, prediction: str | None, configs: Path) -> Exported:
     """What is exported: a folder, a model in one file, whose configs are written to a folder, or an upscaler's file."""
     if source.is_file() and is_model(source):
         return open_single_file(source, prediction, sampler, configs)
     if prediction is not None:
         raise RequestError("--prediction is for a model in one file; leave it out")
-    if source.is_dir():
+    lone = source.is_dir() and is_vae_folder(snapshot_of(source))
+    if source.is_dir() and not lone:
         return open_source(source, sampler)
     if sampler is not None:
-        raise RequestError("an upscaler paints nothing; leave --sampler out")
-    return open_upscaler(source)
+        raise RequestError("an upscaler or a VAE paints nothing; leave --sampler out")
+    return open_lone_vae(source) if lone else open_upscaler(source)
 
 
 def check_request(formats: tuple[str, ...], weights: str) -> None:
@@ -114,28 +121,28 @@ def check_request(formats: tuple[str, ...], weights: str) -> None:
         raise RequestError(f"unknown weights '{weights}'; choose from: {', '.join(BYTES)}")
 
 
-def room_needed(model: Source | UpscalerSource, formats: tuple[str, ...], weights: str) -> int:
+def room_needed(model: Exported, formats: tuple[str, ...], weights: str) -> int:
     """Bytes of disk: every graph in every format, and torch's answers."""
     parameters = sum(model.sizes.values())
     return parameters * BYTES[weights] * len(formats) + min(4 * parameters, ANSWERS) + 10_000_000
 
 
-def count_steps(model: Source | UpscalerSource, formats: tuple[str, ...]) -> int:
+def count_steps(model: Exported, formats: tuple[str, ...]) -> int:
     """How many times `build` yields: three times for every graph and format; the bundle; and for a folder of models
-    the tokenizers, the preview, each load, torch's picture, and two times for that of each format."""
+    the tokenizers, the preview, each load, torch's picture, and two times for that of each format; a VAE on its own is
+    loaded and has a preview."""
     if isinstance(model, UpscalerSource):
         return 1 + 3 * len(formats)
+    if isinstance(model, LoneVae):
+        return 3 + 3 * len(formats) * len(model.part.graphs)
     parts = model.family.parts
     once = 3 + len(model.family.readers) + len(parts)
     return once + len(formats) * (2 + 3 * sum(len(part.graphs) for part in parts))
 
 
-def build(
-    model: Source | UpscalerSource, stage: Path, formats: tuple[str, ...], weights: str
-) -> Iterator[ExportProgress]:
+def build(model: Exported, stage: Path, formats: tuple[str, ...], weights: str) -> Iterator[ExportProgress]:
     """Fill `stage` with a whole bundle, and read it back: what cannot be opened, or paint, is not put in place."""
-    make = build_upscaler if isinstance(model, UpscalerSource) else build_painter
-    manifest = yield from make(model, stage, formats, weights)
+    manifest = yield from BUILDERS[type(model)](model, stage, formats, weights)
     (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     open_bundle(stage)
     if isinstance(model, Source):
@@ -153,6 +160,25 @@ def build_upscaler(
     yield ExportProgress("bundle", "write")
     whence = origin(model, info, (), weights)
     return upscaler_manifest(model.name, model.scale, info, list_files(stage), whence)
+
+
+def build_vae(
+    model: LoneVae, stage: Path, formats: tuple[str, ...], weights: str
+) -> Generator[ExportProgress, None, Manifest]:
+    """The graphs of a VAE on its own; returns what its bundle.json is to say."""
+    context = Context(tried(VAE_SIZE))
+    infos, placed = yield from export_parts(model, (model.part,), context, stage, formats, weights)
+    yield ExportProgress("bundle", "write")
+    vae = model.autoencoder
+    return vae_manifest(
+        model.name,
+        vae,
+        as_model(model.config, model.config["_class_name"]).channels,
+        graphs=infos,
+        files=list_files(stage),
+        origin=origin(model, infos[vae.decoder], ("diffusers",), weights),
+        weights=placed,
+    )
 
 
 def build_painter(
@@ -190,11 +216,17 @@ def build_painter(
     )
 
 
+BUILDERS = {UpscalerSource: build_upscaler, LoneVae: build_vae, Source: build_painter}
 WeightPlaces = dict[str, dict[str, dict[str, Placed]]]
 
 
 def export_parts(
-    model: Source, parts: tuple[Component, ...], context: Context, stage: Path, formats: tuple[str, ...], weights: str
+    model: Source | LoneVae,
+    parts: tuple[Component, ...],
+    context: Context,
+    stage: Path,
+    formats: tuple[str, ...],
+    weights: str,
 ) -> Generator[ExportProgress, None, tuple[dict[str, GraphInfo], WeightPlaces]]:
     """Convert components and check what is on disk; returns their graphs, and where the weights lie in these."""
     infos: dict[str, GraphInfo] = {}

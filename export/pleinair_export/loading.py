@@ -8,13 +8,14 @@ from pleinair.checks import one_line
 from pleinair.errors import ExportError, PleinairError, ResourceError
 from pleinair.sources.families import Component
 from pleinair.sources.folder import STEMS, Source
+from pleinair.sources.lone_vaes import LoneVae
 from pleinair.sources.weight_files import DOWNLOAD, stored_kind
 from pleinair_export.narrow import widen_at_use
 from pleinair_export.quiet import quiet
 from pleinair_export.single_file import KINDS, load_component, network
 
 
-def load(model: Source, part: Component) -> torch.nn.Module:
+def load(model: Source | LoneVae, part: Component) -> torch.nn.Module:
     """One component that computes in float32, its weights as the folder has them, ready for tracing.
 
     Raises ExportError when the weights do not fill the model: the rest would be random.
@@ -40,7 +41,7 @@ def load(model: Source, part: Component) -> torch.nn.Module:
     return widen_at_use(module.eval().requires_grad_(False))
 
 
-def load_folder(owner: type, model: Source, part: Component) -> tuple[torch.nn.Module, list[str]]:
+def load_folder(owner: type, model: Source | LoneVae, part: Component) -> tuple[torch.nn.Module, list[str]]:
     """A component of the class `owner`, its weights as its folder has them, and the names of those that it has not."""
     folder = model.path / part.folder
     module, report = owner.from_pretrained(
@@ -54,7 +55,7 @@ def load_folder(owner: type, model: Source, part: Component) -> tuple[torch.nn.M
     return module, report["missing_keys"]
 
 
-def check_weight(owner: type, model: Source, component: str) -> None:
+def check_weight(owner: type, model: Source | LoneVae, component: str) -> None:
     """Raise ExportError where a config describes a network far larger than the weights, before memory is taken."""
     config = model.configs[component]
     with torch.device("meta"):

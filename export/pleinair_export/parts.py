@@ -9,6 +9,7 @@ import torch
 
 from pleinair.sources.families import PROJECTED, Component
 from pleinair.sources.folder import Source
+from pleinair.sources.lone_vaes import LoneVae
 from pleinair.text.encoders import NORM
 from pleinair_export.check import Converted
 from pleinair_export.graphs import Spec, answers
@@ -22,7 +23,7 @@ from pleinair_export.trials import WORK, Context, Trial, trial_file, write_trial
 
 
 def convert_part(
-    model: Source, part: Component, context: Context, stage: Path, formats: tuple[str, ...], weights: str
+    model: Source | LoneVae, part: Component, context: Context, stage: Path, formats: tuple[str, ...], weights: str
 ) -> Generator[ExportProgress, None, dict[str, Converted]]:
     """Write the graphs of a component."""
     yield ExportProgress(part.folder, "load")

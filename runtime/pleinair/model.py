@@ -7,6 +7,7 @@ from threading import RLock
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.engines.engine import Engine
 from pleinair.engines.graphs import Graphs
+from pleinair.pictures.other_vaes import Vaes
 from pleinair.pictures.upscale import Upscalers
 from pleinair.text.encoders import Encoders
 
@@ -66,14 +67,16 @@ class Loaded:
     model: Model
     refiners: Refiners
     upscalers: Upscalers
+    vaes: Vaes
 
     @property
     def news(self) -> tuple[str, ...]:
         """Lines about what runs otherwise than was asked for."""
-        return *self.model.graphs.news, *self.refiners.news, *self.upscalers.news
+        return *self.model.graphs.news, *self.refiners.news, *self.upscalers.news, *self.vaes.news
 
     def release(self) -> None:
         """Give the memory of graphs and texts back."""
         self.model.release()
         self.refiners.release()
         self.upscalers.release()
+        self.vaes.release()

@@ -18,6 +18,7 @@ from pleinair.model import Loaded, Model
 from pleinair.network import guidance
 from pleinair.pictures import start as starts
 from pleinair.pictures.decoding import Decoding
+from pleinair.pictures.other_vaes import OpenVae
 from pleinair.pictures.vae import resized_latents, rough, to_pil
 from pleinair.request.canvas import ground_of
 from pleinair.request.options import ENLARGERS, Randomness, renewal
@@ -61,6 +62,8 @@ class Painting:
         self._started = 0.0
         for folder in request.upscalers:
             loaded.upscalers.open(folder)
+        self._vae = loaded.vaes.open(request.vae)
+        self._preview_vae = loaded.vaes.open(request.preview_vae) if request.preview_vae else self._vae
 
     @property
     def steps(self) -> int:
@@ -80,31 +83,34 @@ class Painting:
         request, loaded = self.request, self._loaded
         self._warnings.say(*warnings(loaded.model.bundle, request, self.passes))
         self._warnings.say(*loaded.upscalers.elsewhere(request.upscalers))
+        self._warnings.say(*loaded.vaes.elsewhere(filter(None, (request.vae, request.preview_vae))))
         early = not sparing and guide is None and start is None and request.canvas is None
         guides = [guide or self._guide(each, early and not number) for number, each in enumerate(self.passes)]
         batches = self._batches(
             noise_sources(request.random, request.seeds) if generators is None else generators, start
         )
 
-        def let_go(model: Model, *graphs: str | None) -> None:
+        def let_go(model: Model | OpenVae, *graphs: str | None) -> None:
             if sparing:
                 model.graphs.release(*filter(None, graphs))
 
-        vae = self._manifest.vae
+        vae = self._vae.vae
         for model in filter(None, (loaded.model, self._refiner)):
             let_go(model, *(encoder.graph for encoder in model.bundle.manifest.text_encoders))
         for together in [batches] if sparing else [[each] for each in batches]:
             for stage, told in zip(self.passes, guides, strict=True):
                 begun = [self._begun(stage, each) for each in together]
-                let_go(loaded.model, vae.encoder, vae.decoder)
+                let_go(self._vae, vae.encoder, vae.decoder)
                 together = []
                 for batch in begun:
                     together.append((yield from self._denoise(stage, told, batch)))
                 model = self._model(stage)
                 let_go(model, model.bundle.manifest.denoiser.graph)
+            if self._preview_vae is not self._vae:
+                let_go(self._preview_vae, self._preview_vae.vae.decoder)
             for batch in together:
                 yield self._finished(batch)
-            let_go(loaded.model, vae.decoder)
+            let_go(self._vae, vae.decoder)
 
     def _batches(self, generators: Sequence[NoiseSource], clean: np.ndarray | None) -> list[Batch]:
         size, seeds = self.request.batch, self.request.seeds
@@ -222,7 +228,7 @@ class Painting:
         for done, state in enumerate(states, batch.steps + 1):
             check_finite(state.x, f"at step {done} of {self.steps}")
             self._watches.steps.append(perf_counter() - mark)
-            show = partial(self._decoding.preview, state.x0)
+            show = partial(self._previewing.preview, state.x0)
             show_rough = partial(rough, state.x0, self._manifest.latents.rgb, self._manifest.vae.downsample)
             yield Frame(done, self.steps, batch.seeds, show, show_rough)
             request.check()
@@ -287,15 +293,22 @@ class Painting:
 
     @cached_property
     def _encoder(self) -> starts.EncodedOnce:
-        vae = self._manifest.vae
-        return starts.EncodedOnce(partial(self.asking, self._loaded.model, vae.encoder), vae, self.request.vae_tile)
+        vae = self._vae.vae
+        return starts.EncodedOnce(partial(self.asking, self._vae, vae.encoder), vae, self.request.vae_tile)
 
     @cached_property
     def _decoding(self) -> Decoding:
-        request, graphs = self.request, self._loaded.model.graphs
-        return Decoding(graphs.open, self._manifest.vae, request.tile or "", request.vae_tile, request.check)
+        return self._decoding_by(self._vae)
 
-    def asking(self, model: Model, name: str) -> Graph:
+    @cached_property
+    def _previewing(self) -> Decoding:
+        return self._decoding if self._preview_vae is self._vae else self._decoding_by(self._preview_vae)
+
+    def _decoding_by(self, by: OpenVae) -> Decoding:
+        request = self.request
+        return Decoding(by.graphs.open, by.vae, request.tile or "", request.vae_tile, request.check)
+
+    def asking(self, model: Model | OpenVae, name: str) -> Graph:
         """A graph that asks before every call whether the caller wants to stop."""
         return Asking(model.graphs.open(name), self.request.check)
 

@@ -11,9 +11,10 @@ from pleinair.denoising import Guides
 from pleinair.engines import precision as precisions
 from pleinair.engines.engine import Engine, choose_engine
 from pleinair.engines.graphs import MAX_SHAPES, Graphs
-from pleinair.library.given import made_ready, with_refiner
+from pleinair.library.given import made_ready, with_bundles
 from pleinair.model import Loaded, Model, Refiners
 from pleinair.painting import Painting, noise_sources
+from pleinair.pictures.other_vaes import Vaes
 from pleinair.pictures.upscale import Upscalers
 from pleinair.request.help import lists_options
 from pleinair.request.keywords import Options
@@ -52,7 +53,8 @@ class Pipeline:
         self.graphs = Graphs(bundle, engine, max_shapes=max_shapes, **how)
         upscalers = Upscalers(bundle, engine, **how)
         refiners = Refiners(engine, bundle.files.hashed, max_shapes=max_shapes, **how)
-        self._loaded = Loaded(Model(bundle, self.graphs, Encoders(bundle)), refiners, upscalers)
+        vaes = Vaes(self.graphs, engine, max_shapes=max_shapes, **how)
+        self._loaded = Loaded(Model(bundle, self.graphs, Encoders(bundle)), refiners, upscalers, vaes)
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +92,7 @@ class Pipeline:
 
         Raises RequestError for what makes no sense before anything is loaded, and in the loop what `generate` raises.
         """
-        return self.walk(resolve(self.bundle, prompt, negative, **with_refiner(options, self.engine)))
+        return self.walk(resolve(self.bundle, prompt, negative, **with_bundles(options, self.engine)))
 
     def walk(
         self,
@@ -170,7 +172,7 @@ def load(
     where there is no room for a model that is made.
     """
     bundle = open_bundle(made_ready(model, engine if isinstance(engine, str) else None), verify=verify)
-    if bundle.upscales:
+    if not bundle.paints:
         bundle.require("text2image")
     chosen = choose_engine(bundle, engine)
     if threads is not None:

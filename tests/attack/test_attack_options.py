@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import pleinair
-from bundles import light_copy, light_upscaler
+from bundles import light_copy, light_upscaler, light_vae
 from pleinair.errors import PleinairError, RequestError
 from pleinair.request.options import OPTIONS, PARAMETERS
 from pleinair.request.request import resolve
@@ -37,6 +37,7 @@ def files(tmp_path_factory):
         mask.save(folder / f"{name}.png")
     light_upscaler(folder / "twice")
     light_copy(folder / "finisher")
+    light_vae(folder / "brighter", scale=0.5)
     width = pleinair.open_bundle().manifest.graphs["text_encoder"].outputs["last_hidden_state"].shape[-1]
     (folder / "wobbly.safetensors").write_bytes(safetensors({"emb_params": some_vectors(2, width)}))
     return folder
@@ -81,6 +82,7 @@ CHANGES = {
     "hires_eta": 0.3, "hires_s_churn": 2, "hires_s_noise": 1.1,
     "refiner": "@finisher", "refiner_start": 0.4,
     "enlarger": "lanczos", "upscale": "@twice", "tile": True, "vae_tile": 64,
+    "vae": "@brighter", "preview_vae": "@brighter",
 }  # fmt: skip
 PROMPT = "a wobbly boat on the sea"
 
@@ -119,7 +121,7 @@ def test_what_changes_the_picture_stands_in_its_record(pipe, files, plain, tmp_p
         changed.picture(0).save(tmp_path / f"{company}.png")
         inputs = {name: options[name] for name in ("image", "mask") if options.get(name)}
         given = {"embeddings": options.get("embeddings", ()), "upscaler": options.get("upscale")}
-        given["refiner"] = options.get("refiner")
+        given |= {name: options.get(name) for name in ("refiner", "vae")}
         again = rerun(tmp_path / f"{company}.png", **inputs, **given)
         assert again.difference.max_abs == 0, (company, again.warnings)
 

@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from diffusers import StableDiffusionXLPipeline
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import pleinair
@@ -125,6 +126,31 @@ def test_textual_inversion_equals_vectors_put_into_the_table(theirs, family, exp
     assert np.abs(found.negative["text"] - by_hand(*theirs, [[(vectors, 1)]])).max() < TOLERANCE[weights]
     without = by_hand(*theirs, [[("the", 1), ("red", 1.3), ("on", 1.3)]])
     assert np.abs(found.parts[0]["text"] - without).max() > 10 * np.abs(found.parts[0]["text"] - expected).max()
+
+
+@engines
+def test_both_of_sdxls_encoders_read_an_embedding_as_diffusers_does(tiny_sources, exported, tmp_path, engine):
+    """The pooled text too, which is looked for at the end of the plain ids."""
+    theirs = StableDiffusionXLPipeline.from_pretrained(tiny_sources["sdxl"], add_watermarker=False)
+    rng = np.random.default_rng(6)
+    pairs = {"clip_l": (theirs.text_encoder, theirs.tokenizer), "clip_g": (theirs.text_encoder_2, theirs.tokenizer_2)}
+    vectors = {
+        key: rng.normal(0, 0.05, (3, encoder.config.hidden_size)).astype(np.float32)
+        for key, (encoder, _) in pairs.items()
+    }
+    file = tmp_path / "toy.safetensors"
+    file.write_bytes(safetensors(vectors))
+    for key, (encoder, tokenizer) in pairs.items():
+        state = {"<toy>": torch.from_numpy(vectors[key])}
+        theirs.load_textual_inversion(state, token="<toy>", text_encoder=encoder, tokenizer=tokenizer)
+    with torch.no_grad():
+        wanted = theirs.encode_prompt("the <toy> red", negative_prompt="<toy> on", device="cpu")
+    found = reader(exported("sdxl", "fp32"), engine, embeddings=[file])("the <toy> red", "<toy> on", 1).at(0)
+    told = (found.parts[0]["text"], found.negative["text"], found.parts[0]["pooled"], found.negative["pooled"])
+    for ours, expected in zip(told, wanted, strict=True):
+        assert ours.shape == expected.shape and np.abs(ours - expected.numpy()).max() < TOLERANCE["fp32"]
+    without = reader(exported("sdxl", "fp32"), engine)("the toy red", "toy on", 1).at(0).parts[0]
+    assert all(np.abs(without[name] - found.parts[0][name]).max() > 0.01 for name in ("text", "pooled"))
 
 
 @engines

@@ -106,6 +106,25 @@ def light_edit_copy(folder):
     return folder
 
 
+def light_vae(folder, **numbers):
+    """A VAE's bundle.json, of storybook's VAE with other `numbers`, without weights: for the fake engine."""
+    light_copy(folder)
+
+    def alone(raw):
+        raw["graphs"] = {name: graph for name, graph in raw["graphs"].items() if name.startswith("vae_")}
+        raw["files"] = {name: info for name, info in raw["files"].items() if name == "vae_decoder/config.json"}
+        raw["vaes"] = {"default": raw["vaes"]["default"] | numbers}
+        raw["latents"] = {"channels": raw["latents"]["channels"], "multiple": raw["vaes"]["default"]["downsample"]}
+        for name in ("defaults", "text_encoders", "conditioning", "denoisers", "scheduler", "weights"):
+            raw.pop(name, None)
+        for graph in raw["graphs"].values():
+            graph["files"] = {}
+        raw |= {"name": folder.name, "family": "vae", "tasks": ["decode", "encode"]}
+
+    edit_manifest(folder, alone)
+    return folder
+
+
 def full_copy(folder):
     shutil.copytree(default_path(), folder)
     return folder

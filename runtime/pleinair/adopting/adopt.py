@@ -14,9 +14,11 @@ from pleinair.adopting.folder import (
     FoundGraphs,
     check_folder,
     find_graphs,
+    is_vae_alone,
     plain_version,
 )
 from pleinair.adopting.layout import has, inside
+from pleinair.adopting.lone_vaes import FAMILY, configs_of_vae, manifest_of_vae, vae_alone
 from pleinair.adopting.model import described, read_index
 from pleinair.adopting.ports import EXPORT, graph_info, together
 from pleinair.adopting.scheduler import WALKED, scheduler_of
@@ -30,7 +32,7 @@ from pleinair.bundle.verifying import FileInfo, file_info, info_of
 from pleinair.checks import one_line, one_of, shown_path
 from pleinair.errors import BundleError, RequestError
 from pleinair.sources.defaults import own_sampler, settled
-from pleinair.sources.describing import Described, Made, Tokens, painter_manifest
+from pleinair.sources.describing import VAES, Described, Made, Tokens, painter_manifest
 from pleinair.sources.folder import licence
 from pleinair.sources.hub_cache import snapshot_of
 from pleinair.sources.settings import check_sides, read_settings
@@ -92,6 +94,10 @@ def judged(
     root, other = snapshot_of(real_path(folder)), None if vae is None else real_path(vae)
     sampler = None if sampler is None else own_sampler(sampler)
     check_folder(root, other, force)
+    if is_vae_alone(root):
+        if other is not None or sampler is not None:
+            raise RequestError(f"'{shown_path(root)}' holds a VAE and no model; leave --vae and --sampler out")
+        return judged_vae(root, format)
     index, family = read_index(root)
     forms = FORMATS if format is None else (one_of("format", format, FORMATS),)
     by_form, warnings = find_graphs(root, other, family, forms)
@@ -109,6 +115,20 @@ def judged(
     check_manifest(replace(manifest, files=dict.fromkeys([*files, *new], UNKNOWN)))
     copies = {name: path for name, path in files.items() if name.startswith(OWN_VAE)}
     return Adoption(root, manifest, files, {**copies, **new}, warnings)
+
+
+def judged_vae(root: Path, format: str | None) -> Adoption:
+    """The same for a folder of a VAE's graphs alone."""
+    forms = FORMATS if format is None else (one_of("format", format, FORMATS),)
+    by_form, warnings = find_graphs(root, None, FAMILY, forms)
+    model = vae_alone(root, outlines(by_form))
+    graphs, different = together({form: infos(root, model, form, each, {}) for form, each in by_form.items()})
+    found = next(iter(by_form.values()))
+    manifest = manifest_of_vae(root, model, graphs, found)
+    files = graph_files(by_form, graphs) | configs_of_vae(root)
+    check_manifest(replace(manifest, files=dict.fromkeys(files, UNKNOWN)))
+    warnings += tuple(DIFFERENT.format(form=form) for form in different)
+    return Adoption(root, manifest, files, {}, warnings)
 
 
 def real_path(folder: str | Path) -> Path:
@@ -208,11 +228,12 @@ def fitted(
     """The manifest of what this folder's graphs can do; BundleError where that is nothing."""
     (output,) = manifest.graphs[manifest.denoiser.graph].outputs
     tasks = manifest.tasks
-    vae = replace(manifest.vae, encoder=None)
+    known = VAES.get(model.configs["vae"].get("_class_name"))
+    vae = replace(manifest.vae, encoder=None, tile=known and known.tile)
     if ENCODER in manifest.graphs:
         (answer,) = manifest.graphs[ENCODER].outputs
         kind = answer_kind(model, outlines(found)[ENCODER])
-        vae = replace(manifest.vae, encoder=ENCODER, kind=kind, answer=answer)
+        vae = replace(vae, encoder=ENCODER, kind=kind, answer=answer)
     else:
         tasks = tuple(task for task in tasks if task == "text2image")
     if not tasks:

@@ -42,11 +42,12 @@ def check_folder(root: Path, vae: Path | None, force: bool) -> None:
             f"'{shown_path(root)}' is FastSD's LCM for NPUs, whose UNet is told the time in another way; adopt its"
             " LCM-dreamshaper-v7-openvino instead"
         )
-    elif not has(root, INDEX) and (root / DECODER).is_dir() and not any((root / name).is_dir() for name in DENOISERS):
-        raise BundleError(
-            f"'{shown_path(root)}' holds a VAE and no model; adopt the model that it is for, with: {COMMAND} MODEL"
-            f" --vae {quoted(root)}"
-        )
+
+
+def is_vae_alone(root: Path) -> bool:
+    """Whether a folder holds a VAE's graphs and none of a model."""
+    parts = any((root / name).is_dir() for name in DENOISERS)
+    return not has(root, INDEX) and (root / DECODER).is_dir() and not parts
 
 
 def check_adopted(root: Path, force: bool) -> None:

@@ -173,7 +173,8 @@ class Autoencoder:
 
     Latents that have a `mean` and a `std` of their own, a number for each channel, are decoded from
     latents * std / scale + mean. The encoder answers, at its port `answer`, with a mean and a log variance
-    ("gaussian"), or with the latents ("plain"). One latent covers `downsample` x `downsample` pixels.
+    ("gaussian"), or with the latents ("plain"). One latent covers `downsample` x `downsample` pixels. What has more
+    than `tile` x `tile` pixels is decoded in tiles; None where nothing is known of the memory that it takes.
     """
 
     decoder: str
@@ -185,6 +186,7 @@ class Autoencoder:
     std: tuple[float, ...] | None = None
     kind: str = "gaussian"
     answer: str = "latent_parameters"
+    tile: int | None = None
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,8 @@ class Manifest:
     """The whole of `bundle.json`.
 
     An upscaler has a `scale`, how many times wider its pictures become, and the graph "upscaler", and nothing of what
-    paints; all other bundles have latents, defaults, text encoders, a denoiser, the VAE "default" and a scheduler.
+    paints. A VAE on its own has latents and the VAE "default", and nothing of what paints. All other bundles have
+    latents, defaults, text encoders, a denoiser, the VAE "default" and a scheduler.
 
     `family` is for people. `guidance`, one of GUIDANCE, is how the text steers. `vocabulary` holds all the words that a
     model knows, in lower case and the telling ones first; where it is empty there is no telling, and likewise without
@@ -278,6 +281,11 @@ class Manifest:
     def vae(self) -> Autoencoder:
         """The VAE that pictures are decoded with."""
         return self.vaes["default"]
+
+    @property
+    def is_vae(self) -> bool:
+        """Whether it is a VAE on its own."""
+        return bool(self.vaes) and not (self.denoisers or self.text_encoders or self.defaults or self.scheduler)
 
     def to_json(self) -> str:
         """bundle.json, as `bundle.opening.read_manifest` reads it."""

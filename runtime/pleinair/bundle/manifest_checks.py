@@ -17,7 +17,6 @@ from pleinair.bundle.manifest import (
     PLACES,
     SCALE,
     TIMESTEP,
-    Autoencoder,
     Denoiser,
     GraphInfo,
     Joined,
@@ -25,7 +24,8 @@ from pleinair.bundle.manifest import (
     Sizes,
     TextEncoder,
 )
-from pleinair.bundle.ports import ANSWERS, LARGEST_ID, fits, has_ports, painter_ports, sized_like_text
+from pleinair.bundle.ports import LARGEST_ID, fits, has_ports, painter_ports, sized_like_text
+from pleinair.bundle.vae_checks import MOST_CHANNELS, is_autoencoder, maps_to_rgb, vae_values
 from pleinair.errors import BundleError
 
 UPSCALER = "upscaler"  # the one graph of a bundle that enlarges pictures
@@ -38,6 +38,8 @@ LONGEST_PREFIX = 10_000  # characters
 LARGEST_PATCH = 8  # latents along one side
 LARGEST_WIDTH = 1 << 14  # numbers that are said of a token
 AGAIN = "export the model again"
+OF_PAINTER = ("latents", "defaults", "text_encoders", "denoisers", "vaes", "scheduler")  # sections
+OF_VAE = ("latents", "vaes")
 
 
 def check_manifest(manifest: Manifest) -> None:
@@ -76,9 +78,7 @@ def _lost(manifest: Manifest) -> Iterator[str]:
             yield "scale"
         named = []
     else:
-        for name in ("latents", "defaults", "text_encoders", "denoisers", "vaes", "scheduler"):
-            if not getattr(manifest, name):
-                yield name
+        yield from (name for name in (OF_VAE if manifest.is_vae else OF_PAINTER) if not getattr(manifest, name))
         if "default" not in manifest.vaes:
             yield "vaes"
         for part in manifest.denoisers:
@@ -94,7 +94,7 @@ def _lost(manifest: Manifest) -> Iterator[str]:
         for feed in manifest.conditioning.values():
             yield from (name for name in feed.all if name not in encoders)
         named = [f"{encoder.tokenizer}/tokenizer.json" for encoder in manifest.text_encoders]
-        named += [manifest.scheduler]
+        named += [manifest.scheduler] if manifest.scheduler else []
     named += [file for graph in graphs.values() for files in graph.files.values() for file in files]
     yield from (file for file in named if file not in manifest.files)
 
@@ -113,8 +113,14 @@ def _wrong(manifest: Manifest) -> Iterator[str]:
             yield "graphs: files"
     if not is_vocabulary(manifest.vocabulary):
         yield "vocabulary"
-    values = _upscaler_values(manifest) if UPSCALER in manifest.graphs else _painter_values(manifest)
-    yield from (place for place, fine in values.items() if not fine)
+    yield from (place for place, fine in _values(manifest).items() if not fine)
+
+
+def _values(manifest: Manifest) -> dict[str, bool]:
+    """Its places, and whether what stands there is possible."""
+    if UPSCALER in manifest.graphs:
+        return _upscaler_values(manifest)
+    return vae_values(manifest) if manifest.is_vae else _painter_values(manifest)
 
 
 def sound_files(form: str, files: tuple[str, ...]) -> bool:
@@ -141,7 +147,7 @@ def _painter_values(manifest: Manifest) -> dict[str, bool]:
     latents, defaults = manifest.latents, manifest.defaults
     sides = (defaults.width, defaults.height)
     return {
-        "latents: channels": 1 <= latents.channels <= 256,
+        "latents: channels": 1 <= latents.channels <= MOST_CHANNELS,
         "latents: multiple": all(1 <= vae.downsample <= latents.multiple for vae in manifest.vaes.values())
         and latents.multiple <= 1024
         and not latents.multiple % manifest.vae.downsample
@@ -176,20 +182,6 @@ def walks(timesteps: tuple[float, ...], steps: int) -> bool:
     """As many timesteps as steps, each below the one before and none below 0."""
     ends = [math.inf, *timesteps, -1.0]
     return len(timesteps) == steps and all(high > low for high, low in pairwise(ends))
-
-
-def is_autoencoder(vae: Autoencoder, channels: int) -> bool:
-    """Numbers that latents can be scaled by."""
-    listed = [numbers for numbers in (vae.mean, vae.std) if numbers is not None]
-    return (
-        1 <= vae.downsample <= 64
-        and vae.kind in ANSWERS
-        and all(map(math.isfinite, (vae.scale, vae.shift)))
-        and vae.scale != 0
-        and len(listed) in (0, 2)
-        and all(len(numbers) == channels and all(map(math.isfinite, numbers)) for numbers in listed)
-        and all(vae.std or (1,))
-    )
 
 
 def is_encoder(encoder: TextEncoder, graph: GraphInfo) -> bool:
@@ -257,11 +249,6 @@ def suits(sizes: Sizes, *sides: int) -> bool:
     """Possible sizes, and `sides` are among them."""
     possible = 1 <= sizes.smallest <= sizes.largest <= MAX_SIDE
     return possible and all(sizes.smallest <= side <= sizes.largest for side in sides)
-
-
-def maps_to_rgb(rgb: tuple[tuple[float, ...], ...], channels: int) -> bool:
-    """A row of 3 finite numbers for each channel, and one more."""
-    return len(rgb) == channels + 1 and all(len(row) == 3 and all(map(math.isfinite, row)) for row in rgb)
 
 
 def _unused(manifest: Manifest) -> Iterator[str]:

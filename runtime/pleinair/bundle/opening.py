@@ -42,12 +42,19 @@ class Bundle:
         """Enlarges pictures, and cannot paint any."""
         return UPSCALER in self.manifest.graphs
 
+    @property
+    def paints(self) -> bool:
+        """Makes pictures of prompts; an upscaler and a VAE on its own do not."""
+        return bool(self.manifest.denoisers)
+
     def require(self, task: str) -> None:
         """Raise BundleError, with where to use this bundle instead, unless `task` is among its tasks."""
         if task in self.manifest.tasks:
             return
         remedy = {
             ("upscale",): "give it to --upscale, and a model that paints to --model",
+            ("decode",): "give it to --vae, and a model that paints to --model",
+            ("decode", "encode"): "give it to --vae, and a model that paints to --model",
             ("edit",): "give it a picture and no mask (--image), or choose another --model",
             ("image2image", "inpaint"): "give it a picture (--image), or give it to --refiner and another to --model",
             ("inpaint",): "give it a picture and a mask (--image, --mask), or choose another --model",
@@ -55,6 +62,14 @@ class Bundle:
         raise BundleError(
             f"bundle '{self.manifest.name}' does {', '.join(self.manifest.tasks)} and not {task}; {remedy}"
         )
+
+    def require_encoder(self) -> None:
+        """Raise BundleError where its VAE makes no latents of pictures."""
+        if self.manifest.vae.encoder is None:
+            raise BundleError(
+                f"the VAE of '{self.manifest.name}' has no encoder, which a picture to start from needs; choose"
+                " another, or leave the picture out"
+            )
 
     def graph_file(self, graph: str, form: str) -> Path:
         """The file an engine opens for `graph`; raises BundleError where the bundle has none in that format."""

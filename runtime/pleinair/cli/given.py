@@ -1,6 +1,6 @@
 """What is given as a model, as the bundle that paints; what it takes to make that is said first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,13 @@ from typing import Any
 from pleinair.bundle.opening import open_bundle
 from pleinair.checks import shown_path
 from pleinair.cli.terminal import say
-from pleinair.library.given import made_ready, ready
+from pleinair.library.given import made_ready, named_models, ready
 from pleinair.request.loading import LOADING
+from pleinair.request.vaes import open_vae_bundle
 from pleinair.sources.unsupported import source_of
 from pleinair.system.home import models_folder
+
+CHECKS = {"vae": open_vae_bundle, "preview_vae": open_vae_bundle}  # options -> what opens the bundle that they name
 
 
 def at_hand(
@@ -35,16 +38,16 @@ def at_hand(
                 said = True
 
 
-def refiner_at_hand(options: dict[str, Any], engine: str) -> dict[str, Any]:
-    """Options of a job whose refiner, if they name one, is a bundle."""
-    refiner = options.get("refiner")
-    return options if refiner is None else options | {"refiner": at_hand(refiner, engine)}
+def bundles_at_hand(options: dict[str, Any], engine: str) -> dict[str, Any]:
+    """Options of a job in which each model that they name, a refiner or a VAE, is a bundle."""
+    return options | {name: at_hand(options[name], engine) for name in named_models(options)}
 
 
-def check_models(loading: dict[str, Any], refiner: str | Path | None = None) -> None:
-    """Raise what opening a model raises for values that no model can be opened with, and for a refiner that is none."""
+def check_models(loading: dict[str, Any], options: Mapping[str, Any]) -> None:
+    """Raise what opening models raises for values that none opens with, and for those that `options` name in vain."""
     for name, value in loading.items():
         if value is not None:
             LOADING[name].type.read(name, value)
-    if refiner is not None and source_of(refiner) is None:
-        open_bundle(made_ready(refiner), verify=False)
+    for name in named_models(options):
+        if source_of(options[name]) is None:
+            CHECKS.get(name, open_bundle)(made_ready(options[name]))

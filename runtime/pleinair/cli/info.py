@@ -67,8 +67,8 @@ def trial_facts(trial: sandboxes.SandboxTrial) -> dict[str, Any]:
 
 def tried_on_every_engine(bundle: Bundle) -> list[sandboxes.SandboxTrial]:
     """The bundle painted from within limits, on every installed engine that it has graphs for."""
-    if bundle.upscales:
-        raise RequestError("an upscaler is tried with the picture it is to enlarge; leave --sandbox out")
+    if not bundle.paints:
+        raise RequestError("an upscaler or a VAE is tried with a picture of your own; leave --sandbox out")
     memory_mb = int(machine.memory_bytes() * sandboxes.MEMORY_SHARE / sandboxes.MB)
     engines = [name for name, info in ENGINES.items() if info.format in bundle.formats and installed(name)]
     return [sandboxes.tried(bundle.path, engine, memory_mb=memory_mb) for engine in engines]
@@ -94,10 +94,24 @@ def description(bundle: Bundle) -> dict[str, Any]:
         "family": manifest.family,
         "tasks": list(bundle.manifest.tasks),
         "formats": list(bundle.formats),
-        **({"scale": manifest.scale} if bundle.upscales else painter_facts(bundle)),
+        **own_facts(bundle),
         "graphs": graphs,
         "origin": asdict(manifest.origin),
     }
+
+
+def own_facts(bundle: Bundle) -> dict[str, Any]:
+    """The facts that only bundles of its kind have."""
+    if bundle.upscales:
+        return {"scale": bundle.manifest.scale}
+    return painter_facts(bundle) if bundle.paints else vae_facts(bundle)
+
+
+def vae_facts(bundle: Bundle) -> dict[str, Any]:
+    """The facts of a VAE on its own, which say what models it is for."""
+    vae = bundle.manifest.vae
+    numbers = {"downsample": vae.downsample, "scale": vae.scale, "shift": vae.shift, "kind": vae.kind}
+    return {"channels": bundle.manifest.latents.channels, **numbers}
 
 
 def painter_facts(bundle: Bundle) -> dict[str, Any]:

@@ -31,13 +31,15 @@ PLAIN = {"source", "out", "form", "weights", "allow_pickle", "force", "as_json"}
 @takes(DEFAULTS, (), help=DEFAULTS)
 def pour(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="A file of weights or a diffusers folder.", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(help="A file of weights or a diffusers folder, of a model or a VAE.", show_default=False)
+    ],
     out: Annotated[Path | None, typer.Argument(help="The bundle to write.", show_default="among the models")] = None,
     form: FormatFlag = "openvino",
     weights: WeightsFlag = "fp16",
     vae: Annotated[
         Path | None,
-        typer.Option(help="A file or folder with another VAE.", show_default="the model's own"),
+        typer.Option(help="A file or folder with another VAE, to be the bundle's own.", show_default="the model's own"),
     ] = None,
     unet: Annotated[
         Path | None,
@@ -58,6 +60,13 @@ def pour(
             help="How its timesteps are spaced: leading, linspace, or trailing as for Turbo and Lightning.",
             show_default="the model's own",
             autocompletion=offered(TIMESTEP_SPACINGS),
+        ),
+    ] = None,
+    scaling_factor: Annotated[
+        float | None,
+        typer.Option(
+            help="What the latents of a VAE on its own are scaled by: 0.13025 for SDXL, 0.18215 for SD 1 and 2.",
+            show_default="what its config.json says",
         ),
     ] = None,
     allow_pickle: Annotated[
@@ -85,6 +94,7 @@ def pour(
         sampler=sampler,
         timestep_spacing=timestep_spacing,
         defaults=defaults,
+        scaling_factor=scaling_factor,
         force=force,
         allow_pickle=allow_pickle,
     ):

@@ -13,7 +13,7 @@ from pleinair.cli.terminal import aligned, say, tell, warn
 from pleinair.cli.usage import examples
 from pleinair.files.metadata import MAX_LINES, FoundRecord, brief, read_record, record_facts
 from pleinair.files.output import no_room, planned_files, write_pictures
-from pleinair.request.options import FILES
+from pleinair.request.options import INPUTS
 from pleinair.results import merged
 from pleinair.text.syntax import MAX_PROMPT
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 AS_RECORDED = ("engine", "device", "threads", "precision")
-INPUTS = [name for name in FILES if name != "upscale"]  # --upscaler is whatever enlarged it
 
 
 @app.command(epilog=examples("metadata"))

@@ -40,7 +40,7 @@ OPTIONS = {  # what people look for here and do not find -> what leads on
     "--lora": f"LoRA files are not supported; {MERGE}",
     "--control": CONTROL,
     "--controlnet": CONTROL,
-    "--vae": "another VAE is chosen when a bundle is made, with --vae of pour or adopt",
+    "--vae": "another VAE is chosen where a picture is painted (generate), or a bundle is made (pour, adopt)",
     "--ip-adapter": "IP-Adapters are not supported; start from a picture with --image and --strength",
     "--width": "a picture's size is one option; write for example --size 512x768",
     "--height": "a picture's size is one option; write for example --size 512x768",

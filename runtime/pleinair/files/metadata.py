@@ -85,6 +85,7 @@ def _fields(settings: dict[str, Any], seed: int) -> dict[str, Any]:
         "Size": f"{settings['width']}x{settings['height']}",
         "Model hash": (settings.get("bundle") or {}).get("sha256", "")[:10],
         "Model": settings["model"],
+        "VAE hash": settings.get("vae_sha256", "")[:10],
         "Init image hash": settings.get("image_sha256"),
     }
     listed = settings.get("sigmas") or settings.get("timesteps")

@@ -10,6 +10,7 @@ from pleinair.bundle.opening import read_manifest
 from pleinair.checks import one_line, quoted
 from pleinair.errors import BundleError
 from pleinair.library.repository import Repository
+from pleinair.pouring.vaes import called_as_halves
 from pleinair.sources.families import DENOISERS, Component
 from pleinair.sources.folder import STEMS, known_family, read_index
 from pleinair.sources.pickled import ALLOW, SUFFIXES
@@ -87,14 +88,17 @@ def files_of(
 
 
 def of_file(repository: Repository, name: str, pickles: bool = False) -> list[str]:
-    """One file of weights, and the model's card."""
+    """One file of weights, what belongs to it where it is a VAE (its config.json, TAESD's other half), and the card."""
     if name in repository.files and name.endswith(SUFFIXES) and not pickles:
         raise refused(f"'{one_line(name, 80)}' of '{repository.id}' is a pickle")
     if name not in repository.files or not name.endswith((".safetensors", *SUFFIXES)):
         there = single_files(repository)
         hint = f"choose from: {', '.join(there[:SHOWN])}" if there else "choose another repository"
         raise BundleError(f"'{repository.id}' has no .safetensors file '{one_line(name, 80)}'; {hint}")
-    return [name, *repository.optional(CARD)]
+    folder, _ = parted(name)
+    halves = (each.as_posix() for each in called_as_halves(Path(name)))
+    beside = (f"{folder}/config.json" if folder else "config.json", *(each for each in halves if each != name))
+    return [name, *repository.optional(CARD, *beside)]
 
 
 def of_bundle(repository: Repository, read: Read) -> list[str]:

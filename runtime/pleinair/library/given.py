@@ -1,13 +1,16 @@
 """What is given as a model, in any of its forms, as the bundle that paints: one rule for all that takes a model."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pleinair.request.vae_names import OWN
 from pleinair.sources.unsupported import pulled_as, refuse_model, source_of
 
 if TYPE_CHECKING:
     from pleinair.pouring.pour import PourProgress
+
+BESIDE = ("refiner", "vae", "preview_vae")
 
 
 def ready(model: str | Path | None, engine: str | None = None) -> Generator["PourProgress", None, str | Path | None]:
@@ -27,10 +30,14 @@ def ready(model: str | Path | None, engine: str | None = None) -> Generator["Pou
     return kept or model
 
 
-def with_refiner(options: dict[str, Any], engine: str | None = None) -> dict[str, Any]:
-    """Options of a job whose refiner, if they name one, is a bundle."""
-    refiner = options.get("refiner")
-    return options | {"refiner": made_ready(refiner, engine)} if isinstance(refiner, str | Path) else options
+def with_bundles(options: dict[str, Any], engine: str | None = None) -> dict[str, Any]:
+    """Options of a job in which each model that they name, a refiner or a VAE, is a bundle."""
+    return options | {name: made_ready(options[name], engine) for name in named_models(options)}
+
+
+def named_models(options: Mapping[str, Any]) -> list[str]:
+    """The options that name a model beside the one that paints."""
+    return [name for name in BESIDE if isinstance(options.get(name), str | Path) and options[name] != OWN]
 
 
 def made_ready(model: str | Path | None, engine: str | None = None) -> str | Path | None:

@@ -3,10 +3,11 @@
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pleinair.bundle.opening import STORYBOOK, Bundle, default_path, open_bundle
+from pleinair.bundle.opening import STORYBOOK, Bundle, bundle_identity, default_path, open_bundle
 from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError, PleinairError, RequestError
 from pleinair.library.speed import Speed, remembered
@@ -55,6 +56,19 @@ def local_model(name: str) -> LocalModel:
     if name == STORYBOOK:
         return inspected(name, default_path())
     raise BundleError(f"no model '{name}' in '{shown_path(models_folder())}'; see what is there with: pleinair models")
+
+
+def model_called(name: object, sha256: object) -> Path | None:
+    """The folder of the model that a record names: one of that name, if it can be of the same content."""
+    if not isinstance(name, str):
+        return None
+    alike = []
+    for folder in inside(models_folder()):
+        with suppress(PleinairError):
+            bundle = open_bundle(folder, verify=False)
+            if name in (bundle.manifest.name, folder.name):
+                alike.append((bundle_identity(bundle)["sha256"].startswith(str(sha256)), folder))
+    return max(alike)[1] if alike else None
 
 
 def checked_folder(name: str) -> Path:

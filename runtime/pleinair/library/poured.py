@@ -17,13 +17,17 @@ from pleinair.bundle.typed import build
 from pleinair.checks import one_line, quoted, shown_path
 from pleinair.engines.engine import usual_format
 from pleinair.errors import PleinairError, RequestError, ResourceError
+from pleinair.library.weights import network_weights
 from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.on_disk import OnDisk
 from pleinair.pouring.pour import PourProgress, looking, pour
+from pleinair.pouring.vaes import called_as_halves
+from pleinair.sources.families import VAE
 from pleinair.sources.folder import LARGEST_TOKENIZER, STEMS, known_family, read_index
 from pleinair.sources.hub_cache import snapshot_of, usual_name
 from pleinair.sources.pickled import check_pickle
 from pleinair.sources.settings import SETTINGS
+from pleinair.sources.vae_folders import CONFIG_FILE, is_vae_folder
 from pleinair.sources.weight_files import DOWNLOAD, weight_files
 from pleinair.system.files import CONFIG, read_file, read_json
 from pleinair.system.home import HOME, is_name, models_folder
@@ -72,7 +76,7 @@ def found_or_poured(source: Path, formats: set[str]) -> Generator[PourProgress, 
         if before.asked or formats <= set(there.formats):
             return before.bundle
         formats |= set(there.formats)
-        how = {"weights": there.manifest.graphs[there.manifest.denoiser.graph].weights}
+        how = {"weights": network_weights(there)}
     with looking():
         check_writable(models_folder(), source)
         bundle = before.bundle if before and not before.asked else new_place(source)
@@ -166,7 +170,11 @@ def new_place(source: Path) -> Path:
 def files_of(source: Path) -> dict[str, Path]:
     """The files that a source is poured of, by name."""
     if source.is_file():
-        return {STORED[0]: source}
+        files = [source, *(each for each in called_as_halves(source) if each != source)]
+        return {f"{n or ''}{STORED[0]}": each for n, each in enumerate(files) if each.is_file()}
+    if is_vae_folder(source):
+        config, weights = source / CONFIG_FILE, weight_files(source, STEMS[VAE.library], pickles=True)[1]
+        return {each.name: each for each in (config, *weights)}
     family = known_family(source, read_index(source / "model_index.json"))
     folders = {"scheduler", *(part.folder for part in family.parts), *(part.tokenizer for part in family.readers)}
     files = [source / "model_index.json", source / SETTINGS]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pleinair.adopting.adopt import judged, written
 from pleinair.bundle.manifest import MANIFEST
-from pleinair.bundle.opening import Bundle, open_bundle
+from pleinair.bundle.opening import open_bundle
 from pleinair.checks import shown_path
 from pleinair.engines.engine import usual_format
 from pleinair.errors import ResourceError
@@ -12,6 +12,7 @@ from pleinair.library import choosing
 from pleinair.library.pourable import WEIGHTS
 from pleinair.library.poured import mark
 from pleinair.library.pulling import Brought
+from pleinair.library.weights import network_weights
 from pleinair.pouring.pour import PourProgress, pour
 from pleinair.sources.origins import write_origin
 
@@ -60,10 +61,3 @@ def other_weights(found: Brought, weights: str | None) -> Iterator[PourProgress]
     yield PourProgress(
         f"its weights are {there}, as they came; only safetensors can be stored as {weights}", 0, 0, True
     )
-
-
-def network_weights(bundle: Bundle) -> str:
-    """How the weights of the network of the loop are stored, or those of an upscaler."""
-    manifest = bundle.manifest
-    names = [denoiser.graph for denoiser in manifest.denoisers] or [*manifest.graphs]
-    return manifest.graphs[names[0]].weights

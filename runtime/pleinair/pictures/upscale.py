@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import RLock
 
 import numpy as np
 
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.bundle.opening import Bundle, open_bundle
+from pleinair.engines.beside import GraphsBeside
 from pleinair.engines.engine import Engine, choose_engine
 from pleinair.engines.graphs import Asking, Graphs
 from pleinair.pictures.tiles import upscale_tiled
@@ -71,41 +71,23 @@ class Upscalers:
     def __init__(
         self, bundle: Bundle, engine: Engine, on_load: Callable[[str], None] | None = None, **how: object
     ) -> None:
-        self._engine = engine
-        self._on_load = on_load
-        self._how = how  # as `load_upscaler` takes it, for those on the pipeline's own engine
-        self._verify = bundle.files.hashed
-        self._open: dict[Path, Upscaler] = {}
-        self._turn = RLock()
+        self._graphs = GraphsBeside("upscaler", engine, bundle.files.hashed, on_load, **how)
 
     def open(self, folder: Path) -> Upscaler:
         """The upscaler of a bundle's folder; raises BundleError for any other, EngineError."""
-        with self._turn:
-            if folder not in self._open:
-                if self._on_load is not None:
-                    self._on_load(folder.name)
-                formats = open_bundle(folder).formats
-                same = self._engine.format in ("", *formats)
-                how = self._how if same else {"threads": self._how["threads"]}
-                engine = self._engine if same else None
-                self._open[folder] = load_upscaler(folder, engine=engine, verify=self._verify, **how)
-            return self._open[folder]
+        graphs = self._graphs.open(folder)
+        graphs.bundle.require("upscale")
+        return Upscaler(graphs)
 
     def elsewhere(self, folders: list[Path]) -> list[str]:
         """A warning for each that runs on another engine than the pipeline."""
-        return [
-            f"the upscaler '{each.bundle.manifest.name}' has no graph for {self._engine.name} and runs on {each.engine}"
-            for each in map(self.open, folders)
-            if each.engine != self._engine.name
-        ]
+        return self._graphs.elsewhere(folders)
 
     @property
     def news(self) -> tuple[str, ...]:
         """Lines about what runs otherwise than was asked for."""
-        with self._turn:
-            return tuple(line for each in self._open.values() for line in each.news)
+        return self._graphs.news
 
     def release(self) -> None:
         """Give the memory back."""
-        with self._turn:
-            self._open.clear()
+        self._graphs.release()

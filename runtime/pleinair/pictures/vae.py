@@ -83,8 +83,9 @@ def _each(numbers: tuple[float, ...]) -> np.ndarray:
 def decode(decoder: Graph, latents: np.ndarray, vae: Autoencoder, tile: int | None = None) -> np.ndarray:
     """Latents (B, C, h, w) -> float32 pictures (B, H, W, 3) in 0..1.
 
-    What has more than `tile` x `tile` pixels (None: 768x768) is decoded in overlapping tiles of at most as many, which
-    bounds the memory. They are near, not equal, to the whole: a VAE normalises over all it is given.
+    What has more than `tile` x `tile` pixels (None: the VAE's own, or 768x768) is decoded in overlapping tiles of at
+    most as many, which bounds the memory. They are near, not equal, to the whole where a VAE normalises over all it is
+    given.
     """
     size, overlap = _tiling(*latents.shape[2:], vae, tile)
 
@@ -115,7 +116,8 @@ def tile_shape(h: int, w: int, vae: Autoencoder, tile: int | None = None) -> tup
 
 def _tiling(h: int, w: int, vae: Autoencoder, tile: int | None) -> tuple[tuple[int, int], int]:
     """The size of a tile and the overlap, in latents."""
-    side = max(2, whole("tile", TILE if tile is None else tile, *SIDES) // vae.downsample)
+    usual = vae.tile or TILE
+    side = max(2, whole("tile", usual if tile is None else tile, *SIDES) // vae.downsample)
     overlap = max(1, min(OVERLAP // vae.downsample, side // 2))
     return tall_tile(h, w, side, overlap), overlap
 

@@ -21,6 +21,7 @@ from pleinair.errors import EngineError, RequestError, ResourceError
 from pleinair.pictures.colours import Rgb, fit_rgb
 from pleinair.pictures.vae import encode
 from pleinair.pouring.forms import formed
+from pleinair.pouring.lone_vaes import OPTION, OpenedVae, opened_vae
 from pleinair.pouring.names import Named
 from pleinair.pouring.opened import Opened, opened
 from pleinair.pouring.told import PourSettings
@@ -38,6 +39,7 @@ from pleinair.version import __version__
 FORMATS = ("openvino", "onnx")
 WEIGHTS = ("fp32", "fp16", "int8")
 ROOM = 10_000_000  # bytes of disk for what lies beside the graphs
+PAINTERS = "--vae, --unet and all that a model is painted with"
 NORMS = ("final_layer_norm.weight", "final_layer_norm.bias")
 
 
@@ -63,16 +65,18 @@ def pour(
     sampler: str | None = None,
     timestep_spacing: str | None = None,
     defaults: Mapping[str, Any] | None = None,
+    scaling_factor: float | None = None,
     force: bool = False,
     allow_pickle: bool = False,
 ) -> Iterator[PourProgress]:
-    """Pour a single file of weights or a diffusers folder into the bundle OUT, yielding before every step.
+    """Pour a single file of weights or a diffusers folder, of a model or a VAE, into OUT, yielding before every step.
 
     `vae` and `unet` are files whose VAE and UNet take the place of the model's, `prediction` and `timestep_spacing`
     what its scheduler config is to say, `sampler` and `defaults` what it is painted with unless told, as in
-    pleinair.json. With `allow_pickle` each file may be a pickle, of which the weights are read and nothing is run. OUT
-    appears when the generator is exhausted; closed, failed or killed earlier, whatever was there is untouched. Raises
-    RequestError, ExportError (not a model that fits, or damaged), ResourceError.
+    pleinair.json; `scaling_factor` is of a VAE on its own. With `allow_pickle` each file may
+    be a pickle, of which the weights are read and nothing is run. OUT appears when the generator is exhausted; closed,
+    failed or killed earlier, whatever was there is untouched. Raises RequestError, ExportError (not a model that fits,
+    or damaged), ResourceError.
     """
     if not formats or not set(formats) <= set(FORMATS):
         raise RequestError(
@@ -89,7 +93,12 @@ def pour(
         settings = PourSettings(
             prediction=prediction, sampler=sampler, timestep_spacing=timestep_spacing, defaults=defaults or {}
         )
-        found = opened(source, vae, settings, unet, allow_pickle)
+        found = opened_vae(source, scaling_factor, allow_pickle)
+        if found is None:
+            check_factor(source, scaling_factor)
+            found = opened(source, vae, settings, unet, allow_pickle)
+        elif vae is not None or unet is not None or settings != PourSettings():
+            raise RequestError(f"'{one_line(source.name, 80)}' is a VAE, which paints nothing; leave {PAINTERS} out")
         empty_graphs = graphs_for(found, formats, weights)
         total = sum(empty.size for empty in empty_graphs)
     with staged(out, force, total + ROOM) as stage:
@@ -100,6 +109,15 @@ def pour(
         written = yield from fill(found, empty_graphs, stage.path, weights)
         finish(found, empty_graphs, stage.path, weights, written)
     yield PourProgress("done", total, total)
+
+
+def check_factor(source: Path, scaling_factor: float | None) -> None:
+    """Raise RequestError for a scaling factor of a model, whose config has its own."""
+    if scaling_factor is not None:
+        raise RequestError(
+            f"'{one_line(source.name, 80)}' is no VAE on its own, and a model says how it scales latents; leave"
+            f" {OPTION} out"
+        )
 
 
 @contextlib.contextmanager
@@ -113,7 +131,7 @@ def looking() -> Iterator[None]:
         raise ResourceError(words) from error
 
 
-def graphs_for(found: Opened, formats: tuple[str, ...], weights: str) -> list[EmptyGraph]:
+def graphs_for(found: Opened | OpenedVae, formats: tuple[str, ...], weights: str) -> list[EmptyGraph]:
     """The topologies that a model fits; raises ExportError where there is none."""
     model = found.model
     return [
@@ -126,7 +144,7 @@ def graphs_for(found: Opened, formats: tuple[str, ...], weights: str) -> list[Em
     ]
 
 
-def left_over(found: Opened, empty_graphs: list[EmptyGraph]) -> list[str]:
+def left_over(found: Opened | OpenedVae, empty_graphs: list[EmptyGraph]) -> list[str]:
     """What is said of tensors that nothing takes."""
     taken: dict[str, set[str]] = {}
     for empty in empty_graphs:
@@ -160,7 +178,7 @@ class Written:
 
 
 def fill(
-    found: Opened, empty_graphs: list[EmptyGraph], stage: Path, weights: str
+    found: Opened | OpenedVae, empty_graphs: list[EmptyGraph], stage: Path, weights: str
 ) -> Generator[PourProgress, None, Written]:
     """Fill `stage` with all that a bundle holds but bundle.json."""
     written = Written()
@@ -171,12 +189,23 @@ def fill(
             done += size
             yield PourProgress(f"{empty.graph} {empty.form}", done, total)
         written.enter(empty, weights)
-    written.tokens |= write_small(found, stage, "openvino" in {empty.form for empty in empty_graphs})
+    if isinstance(found, OpenedVae):
+        found.write_configs(stage)
+    else:
+        written.tokens |= write_small(found, stage, "openvino" in {empty.form for empty in empty_graphs})
     return written
 
 
-def finish(found: Opened, empty_graphs: list[EmptyGraph], stage: Path, weights: str, written: Written) -> None:
+def finish(
+    found: Opened | OpenedVae, empty_graphs: list[EmptyGraph], stage: Path, weights: str, written: Written
+) -> None:
     """Write bundle.json, and read it back."""
+    if isinstance(found, OpenedVae):
+        whence = origin(found.path, found.licence, None, empty_graphs, weights)
+        manifest = found.manifest(written.graphs, files_of(stage, written.files), whence, written.weights)
+        (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        open_bundle(stage)
+        return
     model = found.model
     manifest = painter_manifest(
         model,
@@ -184,7 +213,7 @@ def finish(found: Opened, empty_graphs: list[EmptyGraph], stage: Path, weights: 
             name=model.name,
             graphs=written.graphs,
             files=files_of(stage, written.files),
-            origin=origin(found, empty_graphs, weights),
+            origin=origin(model.path, model.licence, model.trigger, empty_graphs, weights),
             defaults=model.defaults,
             tokens=written.tokens,
             vocabulary=model.settings.vocabulary,
@@ -193,7 +222,7 @@ def finish(found: Opened, empty_graphs: list[EmptyGraph], stage: Path, weights: 
         ),
     )
     (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    latents = replace(manifest.latents, rgb=colours_of(open_bundle(stage)))
+    latents = replace(manifest.latents, rgb=colours_of(open_bundle(stage)) or manifest.latents.rgb)
     (stage / MANIFEST).write_text(replace(manifest, latents=latents).to_json(), encoding="utf-8")
 
 
@@ -243,11 +272,12 @@ def files_of(stage: Path, written: Mapping[str, FileInfo]) -> dict[str, FileInfo
     return {name: written.get(name) or file_info(stage / name) for name in names}
 
 
-def origin(found: Opened, empty_graphs: list[EmptyGraph], weights: str) -> Origin:
+def origin(
+    path: Path, licence: str | None, trigger: str | None, empty_graphs: list[EmptyGraph], weights: str
+) -> Origin:
     """Where the bundle came from: names and versions, no paths."""
-    model, formats = found.model, {empty.form for empty in empty_graphs}
+    formats = {empty.form for empty in empty_graphs}
     form = "both" if len(formats) > 1 else formats.pop()
-    path = model.path
     pulled = read_origin(path if path.is_dir() else path.parent)
     source = pulled.id if pulled else one_line(path.name, 200)
     made = {"python": platform.python_version(), "pleinair": __version__, "numpy": np.__version__}
@@ -255,8 +285,8 @@ def origin(found: Opened, empty_graphs: list[EmptyGraph], weights: str) -> Origi
     return Origin(
         source,
         pulled.revision if pulled else None,
-        model.licence,
+        licence,
         f"pleinair pour {quoted(PurePosixPath(source))} --format {form} --weights {weights}",
         made | tools,
-        model.trigger,
+        trigger,
     )

@@ -182,7 +182,7 @@ def none_fits(
     known = {kind: [topology for _, topology in shipped(graph, *kind)] for kind in dict.fromkeys(kinds)}
     keys = {plain(key) for topologies in known.values() for topology in topologies for key in topology.shapes}
     if keys and not keys & set(shapes):
-        whole = "give a whole VAE with --vae FILE" if graph.startswith("vae_") else "choose a file of the whole model"
+        whole = "give the file of a whole VAE" if graph.startswith("vae_") else "choose a file of the whole model"
         return ExportError(f"it has no weights of a {graph}; {whole}")
     fitting = [
         (kind != weights, other != form, f"--format {other} --weights {kind}")

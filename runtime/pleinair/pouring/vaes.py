@@ -97,7 +97,7 @@ def open_halves(files: Sequence[Path]) -> Checkpoint:
     half = half_of(file)
     if half is None or HALVES[half] not in checkpoint:
         return checkpoint
-    halves = [called(file, half, each) for each in HALVES]
+    halves = called_as_halves(file)
     absent = next((each.name for each in halves if not each.is_file()), None)
     if absent:
         raise ExportError(f"'{one_line(absent, 80)}', the other half of TAESD, is not beside it; put it there")
@@ -109,8 +109,10 @@ def half_of(file: Path) -> str | None:
     return next((half for half in HALVES if half in file.name), None)
 
 
-def called(file: Path, half: str, other: str) -> Path:
-    return file.with_name(file.name.replace(half, other))
+def called_as_halves(file: Path) -> list[Path]:
+    """TAESD's two files, where one is called as one of them, whether the other is there or not; else the file alone."""
+    half = half_of(file)
+    return [file.with_name(file.name.replace(half, each)) for each in HALVES] if half else [file]
 
 
 def config_of(part: Component, model: str) -> Mapping[str, Any]:

@@ -66,6 +66,8 @@ class Options(TypedDict, total=False):
     refiner: str | Path | None
     refiner_start: float
     upscale: str | Path | None
+    vae: str | Path | None
+    preview_vae: str | Path | None
 
 
 def asked(options: Mapping[str, Any], **kinds: ValueType) -> dict[str, Any]:

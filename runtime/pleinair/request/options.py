@@ -18,6 +18,7 @@ from pleinair.network.guidance import Guidance
 from pleinair.pictures.masks import FILLS, MAX_RADIUS
 from pleinair.pictures.vae import SIDES
 from pleinair.request.option import option, options_of
+from pleinair.request.vae_names import VaeName
 from pleinair.request.value_types import (
     MAX_COUNT,
     SEED_LIMIT,
@@ -342,6 +343,22 @@ class Finish:
     upscale: Path | None = option(None, Folder(), "Upscaler bundle for the finished picture.")
 
 
+@dataclass(frozen=True)
+class OtherVaes:
+    """VAEs that are not the model's own: what its latents are scaled by comes with them."""
+
+    vae: Path | None = option(
+        None,
+        VaeName(),
+        "VAE to decode and encode with: a bundle, its name, or a file; default is the model's.",
+        usual=MODELS,
+        a1111="VAE",
+    )
+    preview_vae: Path | None = option(
+        None, VaeName(), "VAE that shows steps, as a small one does quickly.", usual="that of the picture"
+    )
+
+
 class Place(NamedTuple):
     """Where the command line's help shows a group of options, and where a request has it."""
 
@@ -362,12 +379,14 @@ GROUPS = {
     SecondPass: Place(panel="Larger pictures", path=("hires", "steps")),
     Refining: Place(panel="Steps", path=("refining",)),
     Finish: Place(panel="Larger pictures", path=()),
+    OtherVaes: Place(panel="Model", path=()),
 }
 
 
 OPTIONS = {each.name: each for group, place in GROUPS.items() for each in options_of(group, *place)}
 BY_SAMPLER = {name: each for name, each in OPTIONS.items() if each.by_sampler and each.group is Steps}
 FILES = tuple(name for name, each in OPTIONS.items() if each.type.file)  # which no record holds
+INPUTS = tuple(name for name in FILES if name not in ("upscale", "preview_vae"))  # which a picture is made again with
 PARAMETERS = ("prompt", "negative")  # which Python has beside the options
 
 

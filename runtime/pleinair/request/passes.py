@@ -8,6 +8,7 @@ from pleinair.bundle.manifest import MAX_STEPS
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import whole
 from pleinair.errors import BundleError, RequestError
+from pleinair.pictures.other_vaes import latents_of
 from pleinair.request.options import (
     BY_SAMPLER,
     ENLARGERS,
@@ -96,11 +97,6 @@ def refining_of(bundle: Bundle, given: Mapping[str, Any]) -> Refining | None:
             " --refiner that was made for the model"
         )
     return refining
-
-
-def latents_of(bundle: Bundle) -> tuple[int, int]:
-    """What two models must share to go on from each other: channels, and pixels along one side of a latent."""
-    return bundle.manifest.latents.channels, bundle.manifest.vae.downsample
 
 
 def _second_steps(given: Mapping[str, Any], first: Steps) -> Steps:

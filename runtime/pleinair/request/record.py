@@ -108,6 +108,9 @@ def _files(request: Request) -> dict[str, Any]:
     if request.refining:
         refiner = bundle_identity(open_bundle(request.refining.bundle))
         facts |= {"refiner": refiner["name"], "refiner_sha256": refiner["sha256"][:DIGEST]}
+    if request.vae:
+        vae = bundle_identity(open_bundle(request.vae))
+        facts |= {"vae": vae["name"], "vae_sha256": vae["sha256"][:DIGEST]}
     return facts
 
 

@@ -21,6 +21,7 @@ from pleinair.request.options import (
     Finish,
     Guiding,
     Hires,
+    OtherVaes,
     Picture,
     Randomness,
     Refining,
@@ -32,6 +33,7 @@ from pleinair.request.options import (
 )
 from pleinair.request.passes import passes, refining_of
 from pleinair.request.sizes import size_of
+from pleinair.request.vaes import vaes_of
 from pleinair.request.value_types import SEED_LIMIT, Whole
 from pleinair.sampling.grids import THRESHOLDED
 from pleinair.sampling.names import sampler_named
@@ -40,7 +42,7 @@ from pleinair.text.encoders import most_skipped, skips_layers
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request(Picture, Text, Work, Finish):
+class Request(Picture, Text, Work, Finish, OtherVaes):
     """One job: as many pictures as there are seeds."""
 
     steps: Steps
@@ -94,6 +96,7 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
         **work | {"vae_tile": vae_tile_of(work["vae_tile"])},
         **values(Text, given | said | ({} if skips_layers(bundle) else {"clip_skip": 1})),
         **finish,
+        **vaes_of(bundle, given, canvas, hires),
         steps=steps,
         random=random_of(given),
         guidance=guidance_of(bundle, given, steps.sampler),

@@ -5,7 +5,7 @@ Topologies, random models and single files are made of these.
 
 from typing import Any
 
-from pleinair.sources.families import ROWS, Family, family_of
+from pleinair.sources.families import ROWS, TINY_VAE, Family, family_of
 
 Config = dict[str, Any]
 
@@ -120,6 +120,7 @@ ARCHITECTURES: dict[str, dict[str, Config]] = {  # model -> component folder -> 
     "ssd-1b": SDXL | {"unet": UNET_SSD_1B},
     "vega": SDXL | {"unet": UNET_VEGA},
 }
+LONE_VAES: dict[str, Config] = {"taesd3": TAESD | {"latent_channels": 16}}  # taef1 is of the same sizes
 STAND_INS = {"sdxs": {"vae": "AutoencoderTiny"}}  # model -> component folder -> a class other than its family's
 SAID = {  # model -> what its model_index.json says besides its components
     "sdxl-refiner": {"requires_aesthetics_score": True, "force_zeros_for_empty_prompt": False}
@@ -127,9 +128,16 @@ SAID = {  # model -> what its model_index.json says besides its components
 
 
 def family(model: str) -> Family:
-    """The row of families whose components a model has."""
+    """The row of families whose components a model has; of LONE_VAES, one of a VAE alone."""
+    if model in LONE_VAES:
+        return Family(pipelines=(), parts=(TINY_VAE,))
     folders = set(ARCHITECTURES[model])
     row = next(row for row in ROWS if {part.folder for part in row.parts} == folders)
     classes = {part.folder: part.kind for part in row.parts} | STAND_INS.get(model, {})
     index = {folder: [None, kind] for folder, kind in classes.items()}
     return family_of({"_class_name": row.pipelines[0], **index})
+
+
+def components_of(model: str) -> dict[str, Config]:
+    """The configs of a model of ARCHITECTURES or LONE_VAES, by component folder."""
+    return {TINY_VAE.folder: LONE_VAES[model]} if model in LONE_VAES else ARCHITECTURES[model]

@@ -21,7 +21,8 @@ from pleinair.bundle.manifest import (
 )
 from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.bundle.verifying import FileInfo
-from pleinair.sources import transformers, unets
+from pleinair.pictures.colours import Rgb
+from pleinair.sources import latent_spaces, transformers, unets
 from pleinair.sources.families import Component, Family
 
 Config = Mapping[str, Any]
@@ -30,15 +31,19 @@ RULES = {"unet": unets, "transformer": transformers}  # folder of the network of
 
 
 class VaeKind(NamedTuple):
-    """The kind of its encoder's answer, and the scale of its latents where a config is silent."""
+    """The kind of its encoder's answer, the scale of its latents where a config is silent, and the side of its tiles.
+
+    One of few channels, without attention, needs a fraction of the memory for a pixel.
+    """
 
     answer: str
     scale: float
+    tile: int | None = None
 
 
 VAES = {  # by class
     "AutoencoderKL": VaeKind(answer="gaussian", scale=0.18215),
-    "AutoencoderTiny": VaeKind(answer="plain", scale=1.0),
+    "AutoencoderTiny": VaeKind(answer="plain", scale=1.0, tile=1536),
     "AutoencoderDC": VaeKind(answer="plain", scale=1.0),
 }
 
@@ -150,7 +155,7 @@ def painter_manifest(model: Described, made: Made) -> Manifest:
         name=made.name,
         family=generation(model),
         tasks=model.rules.tasks(model),
-        latents=Latents(model.channels, model.multiple, made.rgb, model.longest),
+        latents=Latents(model.channels, model.multiple, made.rgb or colours(model), model.longest),
         vaes={"default": autoencoder(model)},
         defaults=made.defaults,
         text_encoders=encoders,
@@ -179,6 +184,12 @@ def upscaler_manifest(name: str, scale: int, graph: GraphInfo, files: dict[str, 
         origin=origin,
         scale=scale,
     )
+
+
+def colours(model: Described) -> Rgb | None:
+    """The map that shows its latents without the VAE, where they are known."""
+    vae = model.family.part("vae").kind
+    return latent_spaces.known_rgb(model.configs["vae"], vae, model.family.denoiser.kind)
 
 
 def generation(model: Described) -> str:
@@ -248,7 +259,8 @@ def autoencoder_of(vae: Config, kind: str) -> Autoencoder:
     mean, std = vae.get("latents_mean"), vae.get("latents_std")
     own = {"mean": tuple(map(float, mean)), "std": tuple(map(float, std))} if mean and std else {}
     scale, shift = vae.get("scaling_factor", known.scale), vae.get("shift_factor") or 0.0
-    return Autoencoder("vae_decoder", "vae_encoder", factor, float(scale), float(shift), **own, kind=known.answer)
+    numbers = {"scale": float(scale), "shift": float(shift), **own}
+    return Autoencoder("vae_decoder", "vae_encoder", factor, **numbers, kind=known.answer, tile=known.tile)
 
 
 def vae_levels(vae: Config) -> Any:

@@ -10,6 +10,7 @@ from pleinair.system.files import read_file
 
 REPOSITORY = re.compile(r"models--([\w.-]+?)--([\w.-]+)", re.ASCII)
 SNAPSHOTS, LONGEST = "snapshots", 1 << 10  # bytes of a ref
+HALF = re.compile(r"(tae\w*?)_(?:en|de)coder", re.ASCII)  # one of TAESD's two files
 
 
 def snapshot_of(path: Path) -> Path:
@@ -47,9 +48,13 @@ def cached(folder: Path) -> tuple[str, str] | None:
 
 
 def usual_name(source: Path) -> str:
-    """What a model made of a file or a folder is called unless told: NAME for the cache of OWNER/NAME."""
+    """What a model made of a file or a folder is called unless told: NAME for the cache of OWNER/NAME.
+
+    TAESD's two files are called as one.
+    """
     if source.is_file():
-        return source.stem
+        half = HALF.fullmatch(source.stem)
+        return half[1] if half else source.stem
     source = source.resolve()
     id, _ = cached(source) or (None, None)
     whole = REPOSITORY.fullmatch(source.name)

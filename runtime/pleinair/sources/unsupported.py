@@ -14,6 +14,7 @@ from pleinair.sources.hub_cache import newest_snapshot, snapshot_of
 from pleinair.sources.hub_ids import on_hub
 from pleinair.sources.mistaken import mistaken_for_weights
 from pleinair.sources.origins import read_origin
+from pleinair.sources.vae_folders import is_vae_folder
 from pleinair.system.files import CONFIG, read_json
 from pleinair.system.home import models_folder
 
@@ -32,6 +33,8 @@ def source_of(model: str | Path) -> Path | None:
             return path if path.suffix.lower() in CHECKPOINTS else None
         if not path.is_dir() or (path / MANIFEST).exists() or foreign(path):
             return None
+        if is_vae_folder(path):
+            return path
         if not (path / "model_index.json").is_file():
             files = checkpoints(path)
             return files[0] if len(files) == 1 else None

@@ -1,8 +1,10 @@
 """Files from anywhere, read with nothing taken on trust: regular files only, up to a cap, in bounded memory."""
 
+import contextlib
 import json
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,15 @@ def read_file(path: Path, most: int, raises: type[PleinairError], remedy: str) -
 
     A pipe or a device is never waited for, and of a file that is too large nothing is read.
     """
+    with regular_file(path, raises, remedy) as (descriptor, size):
+        if size > most:
+            raise raises(f"'{shown_path(path)}' is too large ({size:,} bytes, at most {most:,}); {remedy}")
+        return _read(descriptor, most)
+
+
+@contextlib.contextmanager
+def regular_file(path: Path, raises: type[PleinairError], remedy: str) -> Iterator[tuple[int, int]]:
+    """An open file's descriptor and its size in bytes; `raises` as `read_file` does for what is no regular file."""
     shown = shown_path(path)
     try:
         # without O_NONBLOCK, opening a pipe waits for somebody to write into it
@@ -27,14 +38,18 @@ def read_file(path: Path, most: int, raises: type[PleinairError], remedy: str) -
             if not stat.S_ISREG(facts.st_mode):
                 kind = "a folder" if stat.S_ISDIR(facts.st_mode) else "not an ordinary file"
                 raise raises(f"'{shown}' is {kind}; {remedy}")
-            if facts.st_size > most:
-                raise raises(f"'{shown}' is too large ({facts.st_size:,} bytes, at most {most:,}); {remedy}")
-            return _read(descriptor, most)
+            yield descriptor, facts.st_size
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         why = getattr(error, "strerror", None) or str(error)
         raise raises(f"cannot read '{shown}' ({why}); {remedy}") from None
+
+
+def read_part(descriptor: int, start: int, size: int) -> bytes:
+    """So many bytes of an open file from one on, or as many as there are."""
+    os.lseek(descriptor, start, os.SEEK_SET)
+    return _read(descriptor, size)
 
 
 def _read(descriptor: int, most: int) -> bytes:

@@ -14,17 +14,17 @@ from pleinair.checks import one_of, shown_path
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files.foreign.record import shown
 from pleinair.files.metadata import FILMED, FoundRecord, read_record
-from pleinair.library.given import with_refiner
+from pleinair.library.given import with_bundles
+from pleinair.library.listing import model_called
 from pleinair.pipeline import Pipeline
 from pleinair.request.loading import LOADING
-from pleinair.request.options import ENLARGERS, FILES, OPTIONS
+from pleinair.request.options import ENLARGERS, INPUTS, OPTIONS
 from pleinair.request.request import Request, resolve
 from pleinair.request.value_types import MAX_COUNT, Folder, InputPicture
 from pleinair.results import Frame, Result
 from pleinair.tasks.comparing import Difference, difference, open_pixels
 from pleinair.text.syntax import WORD_AND
 
-INPUTS = tuple(name for name in FILES if name != "upscale")  # `upscaler` is whatever enlarged a picture
 PICTURES = tuple(name for name in INPUTS if isinstance(OPTIONS[name].type, InputPicture))
 MUCH = 8  # times the usual work, from which on it is announced
 MANY_LETTERS = 2000
@@ -112,6 +112,7 @@ def plan_rerun(
             " the settings that `pleinair metadata` shows"
         )
     recorded = found.ours or {}
+    files |= found_again(recorded, files)
     enlarged = [name for name in ("enlarger", "upscale") if recorded.get(name) not in (None, *ENLARGERS)]
     _check_inputs(file, found, {name: files[name] for name in INPUTS if name in PICTURES})
     _check_models(file, found, {name: files[name] for name in INPUTS if name not in PICTURES})
@@ -130,9 +131,16 @@ def plan_rerun(
         warnings.append("the record has no seed; another picture of the same words is made")
     options |= {name: value for name, value in files.items() if value is not None}
     options |= {name: str(upscaler) for name in enlarged}
-    options = with_refiner(options, pipe.engine)
+    options = with_bundles(options, pipe.engine)
     request = resolve(pipe.bundle, **options)  # what makes no sense is refused before anything is loaded
     return Remake(pipe, found, options, open_pixels(Path(file)), tuple(warnings), _much(pipe.bundle, request))
+
+
+def found_again(recorded: dict[str, Any], given: dict[str, Any]) -> dict[str, Path]:
+    """The bundles that a record names and that are not given, as far as they lie among the models."""
+    absent = [name for name in INPUTS if isinstance(OPTIONS[name].type, Folder) and given[name] is None]
+    named = {name: model_called(recorded.get(name), recorded.get(f"{name}_sha256")) for name in absent}
+    return {name: folder for name, folder in named.items() if folder is not None}
 
 
 def _check_inputs(file: str | Path, found: FoundRecord, inputs: dict[str, Path | None]) -> None:

@@ -1,28 +1,32 @@
 """Textual inversion: vectors that stand in a prompt like words, from .safetensors files, without torch.
 
-The files come from strangers. Nothing in them is run, and their header is believed only where the sizes agree.
+A vector is for one text encoder. A model of several, as SDXL, has vectors for each of them in one file. A LoRA may
+bring embeddings with it.
 """
 
-import json
-import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from pleinair.errors import RequestError
-from pleinair.system.files import read_file
+from pleinair.text.tensor_file import read_safetensors
 
-LARGEST = 64 << 20  # bytes of a file; 75 vectors for both encoders of SDXL are 0.6 MB
-LARGEST_HEADER = 1 << 20
 LOUDEST = 1e4  # the vectors of words are about 0.01 to 1
-KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 UNNAMED = ("emb_params", "string_to_param.*", "string_to_param", "*")  # A1111's tensors, called like their file
-SDXL = ("clip_l", "clip_g")
-PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+SDXL = ("clip_l", "clip_g")  # for the first text encoder and for the second
+INSIDE = re.compile(r"bundle_emb\.(.+?)\.(clip_l|clip_g|emb_params|string_to_param\.\*)")  # of a LoRA's arrays
+
+
+@dataclass(frozen=True)
+class EncoderRoom:
+    """What a text encoder takes: vectors of a `width`, and at most so many at once."""
+
+    width: int
+    most: int
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,12 @@ def _pattern(word: str) -> str:
     return exact if word.startswith("<") else rf"(?<!\w){exact}(?!\w)"
 
 
-def open_embeddings(files: Sequence[str | Path], width: int, most: int) -> Embeddings:
-    """Embeddings of `width` numbers a vector and at most `most` vectors each; RequestError names the file."""
-    found = [open_embedding(Path(file), width, most) for file in files]
-    stems = Counter(each.name for each in found)
-    return Embeddings([each if stems[each.name] == 1 else by_key(each) for each in found], width)
+def open_embeddings(files: Sequence[str | Path], encoders: Sequence[EncoderRoom]) -> list[Embeddings]:
+    """For each of a model's text encoders, its vectors of the embeddings in files; RequestError names the file."""
+    found = [each for file in files for each in open_embedding(Path(file), encoders)]
+    stems = Counter(first.name for first, *_ in found)
+    told = [each if stems[each[0].name] == 1 else tuple(map(by_key, each)) for each in found]
+    return [Embeddings([each[place] for each in told], encoder.width) for place, encoder in enumerate(encoders)]
 
 
 def by_key(embedding: Embedding) -> Embedding:
@@ -89,104 +94,126 @@ def by_key(embedding: Embedding) -> Embedding:
     return replace(embedding, words=keyed) if keyed else embedding
 
 
-def open_embedding(file: Path, width: int, most: int) -> Embedding:
-    """One .safetensors file in diffusers' layout {"<name>": (n, d)}, A1111's {"emb_params": (n, d)}, or SDXL's.
+def open_embedding(file: Path, encoders: Sequence[EncoderRoom]) -> list[tuple[Embedding, ...]]:
+    """What a .safetensors file holds for each encoder: diffusers' layout {"<name>": (n, d)}, A1111's {"emb_params":
+    (n, d)}, SDXL's {"clip_l": (n, d), "clip_g": (n, D)}; and of a LoRA all that `embeddings_inside` finds.
 
-    It is named by its file's stem, with or without angle brackets, and in diffusers' layout also by its key. Of SDXL's
-    clip_l and clip_g the one that fits is taken. Raises RequestError: unreadable, hostile, or for another encoder.
+    It is named by its file's stem, with or without angle brackets, and in diffusers' layout also by its key; those
+    inside a LoRA by what they are called there. Raises RequestError: unreadable, hostile, or for other encoders.
     """
-    key, vectors = _choose(file, read_safetensors(file), width)
+    tensors = read_safetensors(file, vectors_among)
+    inside = embeddings_inside(tensors)
+    if inside:
+        return [
+            _checked(file, name, (name,), {part: tensors[key] for part, key in parts.items()}, encoders)
+            for name, parts in inside.items()
+        ]
+    key = next(iter(tensors), "")
+    names = (file.stem,) if key in (*UNNAMED, *SDXL) else (key, file.stem)
+    return [_checked(file, file.stem, names, tensors, encoders)]
+
+
+def embeddings_inside(keys: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The embeddings that a LoRA's file brings with it, from the names of its arrays.
+
+    Name of an embedding -> what its vectors are for ("clip_l", "clip_g", or A1111's "emb_params") -> their array.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for key in keys:
+        inside = INSIDE.fullmatch(key)
+        if inside:
+            found.setdefault(inside[1], {})[inside[2]] = key
+    return found
+
+
+def vectors_among(keys: Collection[str]) -> Collection[str]:
+    """The arrays of a file that are vectors, by their names; all where no name says it."""
+    inside = [key for parts in embeddings_inside(keys).values() for key in parts.values()]
+    if inside:
+        return inside
+    known = next((key for key in UNNAMED if key in keys), None)
+    return [known] if known else [key for key in SDXL if key in keys] or keys
+
+
+def _checked(
+    file: Path,
+    name: str,
+    names: Sequence[str],
+    tensors: Mapping[str, np.ndarray],
+    encoders: Sequence[EncoderRoom],
+) -> tuple[Embedding, ...]:
+    """An embedding for each encoder; its words are the `names`, bare and in angle brackets."""
+    words = dict.fromkeys(word for each in names for word in (each, f"<{each.strip('<>')}>"))
+    spoken = tuple(word for word in words if word.strip("<> "))
+    chosen = _paired(file, tensors, encoders) if len(encoders) > 1 else [_choose(file, tensors, encoders[0].width)]
+    vectors = [_vectors(file, each, encoder) for each, encoder in zip(chosen, encoders, strict=True)]
+    if len(set(map(len, vectors))) > 1:
+        counts = " and ".join(str(len(each)) for each in vectors)
+        raise RequestError(
+            f"embedding '{file.name}' has {counts} vectors for the model's text encoders, and a word stands for as many"
+            " in each; download it again"
+        )
+    return tuple(Embedding(name, each, spoken) for each in vectors)
+
+
+def _paired(file: Path, tensors: Mapping[str, np.ndarray], encoders: Sequence[EncoderRoom]) -> list[np.ndarray]:
+    """The vectors for each of several encoders, in their order; RequestError where one of them has none."""
+    widths = " and ".join(str(encoder.width) for encoder in encoders)
+    if len(encoders) == len(SDXL) and {*SDXL} <= set(tensors):
+        return [tensors[key] for key in SDXL]
+    there = " and ".join(key for key in SDXL if key in tensors)
+    if len(tensors) > 1 and not there:
+        raise _no_inversion(file, tensors)
+    what = f"has {there} alone" if there else f"has vectors of {_width(next(iter(tensors.values())))} numbers alone"
+    raise RequestError(
+        f"embedding '{file.name}' {what}, and this model has {len(encoders)} text encoders, of widths {widths}; choose"
+        " one made for this kind of model"
+    )
+
+
+def _vectors(file: Path, vectors: np.ndarray, encoder: EncoderRoom) -> np.ndarray:
+    """Vectors (n, d) that an encoder can read; RequestError for others."""
     if vectors.ndim == 1:
         vectors = vectors[None]
     if vectors.ndim != 2 or not vectors.size:
         raise RequestError(f"'{file.name}' holds an array of shape {vectors.shape}, no vectors; choose another file")
-    if vectors.shape[1] != width:
+    if vectors.shape[1] != encoder.width:
         raise RequestError(
-            f"embedding '{file.name}' is for a text encoder of width {vectors.shape[1]} and this model's has {width};"
-            " choose one made for this kind of model"
+            f"embedding '{file.name}' is for a text encoder of width {vectors.shape[1]} and this model's has"
+            f" {encoder.width}; choose one made for this kind of model"
         )
-    if len(vectors) > most:
-        raise RequestError(f"embedding '{file.name}' has {len(vectors)} vectors and a model reads {most} at once")
+    if len(vectors) > encoder.most:
+        raise RequestError(
+            f"embedding '{file.name}' has {len(vectors)} vectors and a model reads {encoder.most} at once; choose"
+            " another"
+        )
     if not np.isfinite(vectors).all() or np.abs(vectors).max() > LOUDEST:
         raise RequestError(f"embedding '{file.name}' has numbers that no encoder can read; download it again")
-    names = [file.stem] if key in (*UNNAMED, *SDXL) else [key, file.stem]
-    words = dict.fromkeys(word for name in names for word in (name, f"<{name.strip('<>')}>"))
-    spoken = tuple(word for word in words if word.strip("<> "))
-    return Embedding(file.stem, vectors.astype(np.float32), spoken)
+    return vectors.astype(np.float32)
 
 
-def _choose(file: Path, tensors: dict[str, np.ndarray], width: int) -> tuple[str, np.ndarray]:
-    """The tensor of the file that holds its vectors, and its key."""
-    for key in UNNAMED:
-        if key in tensors:
-            return key, tensors[key]
-    for key in SDXL:
-        if key in tensors and (tensors[key].shape[-1:] == (width,) or not {*SDXL} <= set(tensors)):
-            return key, tensors[key]
+def _choose(file: Path, tensors: Mapping[str, np.ndarray], width: int) -> np.ndarray:
+    """The vectors of an embedding for the one encoder that there is."""
     if {*SDXL} <= set(tensors):
-        widths = " and ".join(str((tensors[key].shape or (0,))[-1]) for key in SDXL)
+        fitting = [tensors[key] for key in SDXL if _width(tensors[key]) == width]
+        if fitting:
+            return fitting[0]
+        widths = " and ".join(str(_width(tensors[key])) for key in SDXL)
         raise RequestError(
             f"embedding '{file.name}' is for text encoders of widths {widths} and this model's has {width};"
             " choose one made for this kind of model"
         )
     if len(tensors) != 1:
-        some = str(list(tensors)[:4])[:80]
-        raise RequestError(
-            f"'{file.name}' is no textual inversion: it holds {len(tensors)} arrays {some}; choose another file"
-        )
-    return next(iter(tensors.items()))
+        raise _no_inversion(file, tensors)
+    return next(iter(tensors.values()))
 
 
-def read_safetensors(file: Path) -> dict[str, np.ndarray]:
-    """The floating-point arrays of a small safetensors file as float32 or wider.
-
-    Raises RequestError for files that are absent, too large, pickled, or whose header and size do not agree.
-    """
-    if file.suffix.lower() in PICKLES:
-        raise RequestError(
-            f"'{file.name}' is a PyTorch file, which can run any code when it is opened; convert it to .safetensors"
-            " where you trust it (safetensors.torch.save_file), or download the .safetensors form"
-        )
-    content = read_file(file, LARGEST, RequestError, "check the path: a textual inversion is a small .safetensors file")
-    try:
-        return _parse_safetensors(content)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise RequestError(
-            f"'{file.name}' is no safetensors file, or damaged ({str(error)[:80]}); download it again"
-        ) from None
+def _width(vectors: np.ndarray) -> int:
+    return (vectors.shape or (0,))[-1]
 
 
-def _parse_safetensors(content: bytes) -> dict[str, np.ndarray]:
-    """The format: 8 bytes of header length, a JSON header, then the arrays without gaps or overlaps."""
-    length = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or not 2 <= length <= min(LARGEST_HEADER, len(content) - 8):
-        raise ValueError("header length")
-    header = json.loads(content[8 : 8 + length], object_pairs_hook=_without_repeats)
-    header.pop("__metadata__", None)
-    data = memoryview(content)[8 + length :]
-    arrays, end = {}, 0
-    for key, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-        kind, shape, (start, stop) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        if kind not in KINDS:
-            raise ValueError(f"numbers of type {str(kind)[:10]}")
-        if not isinstance(shape, list) or not all(type(side) is int and side >= 0 for side in (*shape, start, stop)):
-            raise ValueError("shapes")
-        if start != end or stop > len(data) or len(shape) > 8:
-            raise ValueError("offsets")
-        if stop - start != math.prod(shape) * np.dtype(KINDS[kind]).itemsize:
-            raise ValueError("sizes")
-        numbers = np.frombuffer(data[start:stop], KINDS[kind]).reshape(shape)
-        if kind == "BF16":
-            numbers = (numbers.astype(np.uint32) << 16).view(np.float32)
-        arrays[key] = numbers
-        end = stop
-    if end != len(data):
-        raise ValueError("trailing bytes")
-    return arrays
-
-
-def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    entries = dict(pairs)
-    if len(entries) != len(pairs):
-        raise ValueError("a key twice")
-    return entries
+def _no_inversion(file: Path, tensors: Mapping[str, np.ndarray]) -> RequestError:
+    some = str(list(tensors)[:4])[:80]
+    return RequestError(
+        f"'{file.name}' is no textual inversion: it holds {len(tensors)} arrays {some}; choose another file"
+    )

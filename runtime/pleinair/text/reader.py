@@ -16,7 +16,7 @@ from pleinair.network.guidance import Guide
 from pleinair.text.chunks import EMPTY, Chunk, Chunker, rows_used
 from pleinair.text.emphasis import Piece, emphasized, heavier, pieces
 from pleinair.text.encoders import Encoders, Heard, open_norm, rows_told, skipped, text_mask, unasked, width_of
-from pleinair.text.inversion import open_embeddings
+from pleinair.text.inversion import EncoderRoom, open_embeddings
 from pleinair.text.schedule import Version, affordable, versions
 from pleinair.text.syntax import WORD_AND, PromptPart, checked, split_parts
 from pleinair.text.vocabulary import word_warnings
@@ -90,13 +90,11 @@ class PromptReader:
     ) -> None:
         self.bundle = bundle
         self._encoders = encoders or Encoders(bundle)
+        encoders_there = bundle.manifest.text_encoders
+        rooms = [EncoderRoom(width_of(bundle, encoder), encoder.room) for encoder in encoders_there]
         self.chunkers = [
-            Chunker(
-                encoder,
-                self._encoders.tokenizer(encoder),
-                open_embeddings(embeddings, width_of(bundle, encoder), encoder.room),
-            )
-            for encoder in bundle.manifest.text_encoders
+            Chunker(encoder, self._encoders.tokenizer(encoder), named)
+            for encoder, named in zip(encoders_there, open_embeddings(embeddings, rooms), strict=True)
         ]
         self.outputs = [skipped(bundle, encoder, clip_skip) for encoder in bundle.manifest.text_encoders]
 

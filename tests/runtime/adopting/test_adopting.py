@@ -121,10 +121,14 @@ def test_another_vae_is_copied_and_takes_the_latents_of_the_loop(sketch, tmp_pat
     for name in ("vae_decoder", "vae_encoder"):
         shutil.copytree(folder / name, tmp_path / "taesd" / name)
         edit_json(tmp_path / "taesd" / name / "config.json", _class_name="AutoencoderTiny", scaling_factor=0.18215)
-    with pytest.raises(pleinair.BundleError, match="holds a VAE and no model.*--vae"):
-        pleinair.adopt(tmp_path / "taesd")
+    with pytest.raises(pleinair.RequestError, match="holds a VAE and no model; leave --vae"):
+        pleinair.adopt(tmp_path / "taesd", vae=folder)
+    lone = pleinair.adopt(tmp_path / "taesd")
+    assert lone.manifest.is_vae and lone.manifest.tasks == ("decode", "encode")
+    assert (lone.manifest.vae.scale, lone.manifest.vae.kind, lone.manifest.latents.channels) == (1.0, "gaussian", 4)
+    assert lone.damage() == []
     bundle = pleinair.adopt(folder, vae=tmp_path / "taesd")
-    assert (bundle.manifest.vae.scale, bundle.manifest.vae.downsample) == (1.0, 8)
+    assert (bundle.manifest.vae.scale, bundle.manifest.vae.downsample, bundle.manifest.vae.tile) == (1.0, 8, 1536)
     assert bundle.manifest.graphs["vae_decoder"].files["openvino"][0].startswith("pleinair_vae/")
     shutil.rmtree(tmp_path / "taesd")
     pipe = pleinair.load(folder, engine="openvino", threads=1)

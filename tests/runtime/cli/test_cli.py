@@ -390,7 +390,7 @@ def test_a_list_in_json_has_an_object_for_each_line(run):
     (["--seed", "4", "generate", "a"], "behind the command"),
     (["generate", "a", "--lora", "x"], "fuse_lora"),
     (["generate", "a", "--control", "x"], "--image"),
-    (["generate", "a", "--vae", "x"], "pour or adopt"),
+    (["models", "--vae", "x"], "a bundle is made (pour, adopt)"),
     (["generate", "a", "--width", "64"], "--size"),
     (["generate", "a", "--negative-prompt", "b"], "--negative"),
     (["serve", "--port", "80"], "from Python"),

@@ -141,7 +141,10 @@ def test_one_file_that_is_named():
     for name in ("no.safetensors", "unet/diffusion_pytorch_model.bin", "../x.safetensors"):
         with pytest.raises(PleinairError, match="choose from|--allow-pickle$"):
             of_file(repository(XL), name)
-    assert of_file(repository(XL), f"unet/{UNET}.bin", pickles=True) == [f"unet/{UNET}.bin", "README.md"]
+    beside = ["README.md", "unet/config.json"]  # without which a VAE does not say how it scales latents
+    assert of_file(repository(XL), f"unet/{UNET}.bin", pickles=True) == [f"unet/{UNET}.bin", *beside]
+    halves = ["taesd_decoder.safetensors", "taesd_encoder.safetensors"]
+    assert of_file(repository(halves), halves[0]) == halves
 
 
 def test_pickles_are_chosen_only_where_they_are_allowed_and_there_is_nothing_else(read):

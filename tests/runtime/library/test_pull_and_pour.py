@@ -138,3 +138,20 @@ def test_ctrl_c_while_pouring_keeps_the_download(story, run, facts, home, monkey
     assert code == 130 and json.loads(out)["error"]["kind"] == "Cancelled" and "goes on from there" in err
     assert (home / "downloads" / "org" / "story").is_dir() and not any((home / "models").glob("*"))
     assert facts("pull", ID)["folder"] == str(home / "models" / "story")
+
+
+def test_a_vae_is_a_file_with_what_says_how_it_scales_beside_it(hub, shelf, run, home, monkeypatch):
+    """As SDXL's for 16 bits is published: a diffusers folder of a VAE alone."""
+    monkeypatch.setattr(topologies, "TOPOLOGIES", shelf)
+    files = files_below(SOURCE / "vae")
+    config = json.loads(files["config.json"]) | {"scaling_factor": 0.3}
+    hub.repos["org/fixed"] = Repo(files | {"config.json": json.dumps(config).encode()})
+    code, _, err = run("pull", "org/fixed", "--file", "diffusion_pytorch_model.safetensors")
+    assert code == 0, err
+    (folder,) = (home / "models").iterdir()
+    manifest = open_bundle(folder).manifest
+    assert (manifest.is_vae, manifest.vae.scale) == (True, 0.3)
+    code, out, err = run(
+        "generate", "a", "--vae", folder.name, "--engine", "fake", "--steps", 1, "--json", "-o", "a.png"
+    )
+    assert (code, json.loads(out)["settings"]["vae"]) == (0, manifest.name), err

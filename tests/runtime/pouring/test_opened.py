@@ -154,7 +154,7 @@ def test_where_no_topology_fits_what_does_is_named():
     wide = {key: (9, *shape[1:]) for key, shape in vae.items()}
     for weights, shapes, words in (
         ("int8", vae, r"\(onnx, int8\); pour it with --format onnx --weights fp16$"),
-        ("fp16", half, "it has no weights of a vae_encoder; give a whole VAE with --vae FILE"),
+        ("fp16", half, "it has no weights of a vae_encoder; give the file of a whole VAE"),
         ("fp16", wide, "is of sizes or of a kind of its own; export it with PyTorch"),
     ):
         with pytest.raises(ExportError, match=words):

@@ -6,16 +6,23 @@ import numpy as np
 import pytest
 
 from pleinair.errors import RequestError
-from pleinair.text.inversion import LARGEST, open_embeddings, read_safetensors
+from pleinair.text.inversion import EncoderRoom, embeddings_inside, open_embeddings
+from pleinair.text.tensor_file import LARGEST, read_safetensors
 from vectors import framed, safetensors, some_vectors
 
 WIDTH, MOST = 8, 75
 
 
+def of_one(files, width=WIDTH):
+    """Embeddings for a model of one text encoder."""
+    (found,) = open_embeddings(files, [EncoderRoom(width, MOST)])
+    return found
+
+
 def opened(tmp_path, arrays, name="style.safetensors"):
     file = tmp_path / name
     file.write_bytes(safetensors(arrays))
-    (found,) = open_embeddings([file], WIDTH, MOST).found
+    (found,) = of_one([file]).found
     return found
 
 
@@ -23,7 +30,7 @@ def refusal(tmp_path, content, name="style.safetensors"):
     file = tmp_path / name
     file.write_bytes(content)
     with pytest.raises(RequestError) as caught:
-        open_embeddings([file], WIDTH, MOST)
+        of_one([file])
     assert "\n" not in str(caught.value) and name in str(caught.value) and len(str(caught.value)) < 400
     return str(caught.value)
 
@@ -166,8 +173,11 @@ def test_files_that_are_absent_or_large(tmp_path):
         read_safetensors(tmp_path / "absent.safetensors")
     with pytest.raises(RequestError, match="check the path"):
         read_safetensors(tmp_path)
+    entry = {"dtype": "F32", "shape": [LARGEST // 4 + 1], "data_offsets": [0, LARGEST + 4]}
+    begins = framed(json.dumps({"<x>": entry}).encode())
     with (tmp_path / "large.safetensors").open("wb") as file:
-        file.truncate(LARGEST + 1)
+        file.write(begins)
+        file.truncate(len(begins) + LARGEST + 4)
     with pytest.raises(RequestError, match="too large"):
         read_safetensors(tmp_path / "large.safetensors")
 
@@ -176,7 +186,7 @@ def test_files_that_are_absent_or_large(tmp_path):
 def two(tmp_path):
     for name, count in (("cat", 2), ("cat-toy", 3)):
         (tmp_path / f"{name}.safetensors").write_bytes(safetensors({"emb_params": some_vectors(count, WIDTH)}))
-    return open_embeddings([tmp_path / "cat.safetensors", tmp_path / "cat-toy.safetensors"], WIDTH, MOST)
+    return of_one([tmp_path / "cat.safetensors", tmp_path / "cat-toy.safetensors"])
 
 
 @pytest.mark.parametrize(
@@ -198,7 +208,7 @@ def test_names_in_a_prompt(two, text, expected):
 
 def test_letters_that_fold_in_surprising_ways_do_no_harm(tmp_path):
     (tmp_path / "kiss.safetensors").write_bytes(safetensors({"emb_params": some_vectors(1, WIDTH)}))
-    loaded = open_embeddings([tmp_path / "kiss.safetensors"], WIDTH, MOST)
+    loaded = of_one([tmp_path / "kiss.safetensors"])
     for text in ("\u212ai\u017f\u017f", "KISS", "İ kiss"):
         assert loaded.split(text)
 
@@ -208,8 +218,59 @@ def test_two_files_of_one_name_are_refused(tmp_path, two):
     files = [tmp_path / "cat.safetensors", tmp_path / "more" / "cat.safetensors"]
     files[1].write_bytes(files[0].read_bytes())
     with pytest.raises(RequestError, match="two embeddings are called 'cat'"):
-        open_embeddings(files, WIDTH, MOST)
+        of_one(files)
 
 
 def test_without_files_there_is_nothing_to_split():
-    assert open_embeddings([], WIDTH, MOST).split("<cat> cat") == ["<cat> cat"]
+    assert of_one([]).split("<cat> cat") == ["<cat> cat"]
+
+
+WIDE = 20
+TWO = [EncoderRoom(WIDTH, MOST), EncoderRoom(WIDE, MOST)]  # as SDXL has them
+SMALL, LARGE = some_vectors(3, WIDTH), some_vectors(3, WIDE)
+
+
+def of_two(tmp_path, arrays):
+    (tmp_path / "style.safetensors").write_bytes(safetensors(arrays))
+    return open_embeddings([tmp_path / "style.safetensors"], TWO)
+
+
+def test_a_word_stands_for_vectors_of_both_encoders(tmp_path):
+    first, second = of_two(tmp_path, {"clip_g": LARGE, "clip_l": SMALL})
+    assert np.array_equal(first.table, SMALL) and np.array_equal(second.table, LARGE)
+    assert (
+        first.split("a style")[1:2]
+        and [each[1] for each in (first.split("<style>")[1], second.split("<style>")[1])] == [range(3)] * 2
+    )
+
+
+@pytest.mark.parametrize(
+    "arrays, message",
+    [
+        ({"clip_l": SMALL}, "has clip_l alone, and this model has 2 text encoders, of widths 8 and 20"),
+        ({"clip_g": LARGE}, "has clip_g alone"),
+        ({"emb_params": SMALL}, "has vectors of 8 numbers alone"),
+        ({"a": SMALL, "b": SMALL}, "2 arrays"),
+        ({"clip_l": SMALL[:2], "clip_g": LARGE}, "has 2 and 3 vectors"),
+        ({"clip_l": LARGE, "clip_g": SMALL}, "for a text encoder of width 20 and this model's has 8"),
+        ({"clip_l": SMALL, "clip_g": LARGE * np.nan}, "numbers that no encoder can read"),
+    ],
+)
+def test_two_encoders_need_as_many_vectors_each(tmp_path, arrays, message):
+    with pytest.raises(RequestError) as caught:
+        of_two(tmp_path, arrays)
+    assert message in str(caught.value) and "\n" not in str(caught.value) and ";" in str(caught.value)
+
+
+def test_those_inside_a_lora_are_read_and_nothing_else_of_it(tmp_path):
+    """As OneTrainer and A1111 have them."""
+    lora = {"lora_unet_x.lora_up.weight": np.zeros((4, 4), np.float16), "lora_unet_x.alpha": np.zeros((), np.int64)}
+    inside = {"bundle_emb.my.style.clip_l": SMALL, "bundle_emb.my.style.clip_g": LARGE}
+    inside |= {"bundle_emb.other.clip_l": SMALL[:1], "bundle_emb.other.clip_g": LARGE[:1]}
+    first, second = of_two(tmp_path, lora | inside)
+    assert [(each.name, len(each.vectors)) for each in second.found] == [("my.style", 3), ("other", 1)]
+    assert first.split("<my.style> x")[1][1] == range(3) and first.split("an other")[1][1] == range(3, 4)
+    assert embeddings_inside([*lora]) == {}
+    assert embeddings_inside(inside)["other"] == {part: f"bundle_emb.other.{part}" for part in ("clip_l", "clip_g")}
+    alone = opened(tmp_path, lora | {"emb_params": SMALL})
+    assert np.array_equal(alone.vectors, SMALL)
