@@ -18,7 +18,6 @@ from pleinair.checks import one_line, quoted
 from pleinair.engines.engine import usual_format
 from pleinair.errors import PleinairError, RequestError
 from pleinair.pouring.checkpoints import Checkpoint
-from pleinair.pouring.on_disk import OnDisk
 from pleinair.pouring.pour import PourProgress, looking, pour
 from pleinair.sources.folder import LARGEST_TOKENIZER, STEMS, known_family, read_index
 from pleinair.sources.hub_cache import snapshot_of, usual_name
@@ -27,6 +26,7 @@ from pleinair.sources.settings import SETTINGS
 from pleinair.sources.weight_files import DOWNLOAD, weight_files
 from pleinair.system.files import CONFIG, read_file, read_json
 from pleinair.system.home import is_name, models_folder
+from pleinair.system.on_disk import OnDisk
 
 MARK = ".poured.json"  # in a bundle among the models: what it was poured of
 STORED = (".safetensors", ".bin")  # files of weights; a single one counts as the first
