@@ -279,6 +279,11 @@ class Manifest:
         """The VAE that pictures are decoded with."""
         return self.vaes["default"]
 
+    def paths_of(self, graph: str, form: str) -> dict[str, str]:
+        """Name of a weight in a graph -> the path of its layer, as far as `weights` says it."""
+        layers = self.weights.get(graph, {})
+        return {places[form].name: path for path, places in layers.items() if form in places}
+
     def to_json(self) -> str:
         """bundle.json, as `bundle.opening.read_manifest` reads it."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"

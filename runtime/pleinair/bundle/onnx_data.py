@@ -76,7 +76,7 @@ class Content:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Content]:
+def opened(path: Path) -> Iterator[Content]:
     """The content of an ONNX file; what is wrong with it within becomes a BundleError."""
     try:
         with FileIO(path) as file:
@@ -91,7 +91,7 @@ def locations(path: Path) -> set[str]:
 
     Raises BundleError for a file that is not ONNX.
     """
-    with _opened(path) as data:
+    with opened(path) as data:
         if not data.holds(LOCATION):  # the key stands in the bytes as it is: most graphs need no walk
             return set()
         spans = _walk(data, 0, len(data), MODEL, [MOST_FIELDS], 0)
@@ -110,7 +110,7 @@ class Initializer:
 def initializers(path: Path) -> dict[str, Initializer]:
     """The weights of an ONNX file's graph, by name; raises BundleError as `locations` does."""
     left = [MOST_FIELDS]
-    with _opened(path) as data:
+    with opened(path) as data:
         graphs = [span for place, *span in _fields(data, 0, len(data), left) if place == 7]
         tensors = [span for a, b in graphs for place, *span in _fields(data, a, b, left) if place == 5]
         return dict(_described(data, a, b, left) for a, b in tensors)
@@ -131,7 +131,7 @@ def ports(path: Path) -> tuple[dict[str, Value], dict[str, Value]]:
     """Inputs and outputs of an ONNX file's graph, by name, weights among the inputs; raises as `locations` does."""
     left = [MOST_FIELDS]
     found: dict[int, dict[str, Value]] = {INPUT: {}, OUTPUT: {}}
-    with _opened(path) as data:
+    with opened(path) as data:
         graphs = [span for place, *span in _fields(data, 0, len(data), left) if place == 7]
         for place, *span in (field for a, b in graphs for field in _fields(data, a, b, left)):
             if place in found:
@@ -184,7 +184,7 @@ def _described(data: Content, start: int, end: int, left: list[int]) -> tuple[st
             span = a, b
         elif place == DIMENSIONS:
             while a < b:
-                value, a = _varint(data, a, b)
+                value, a = varint_of(data, a, b)
                 shape.append(value)
     return name, Initializer(kind, tuple(shape), span)
 
@@ -215,14 +215,14 @@ def parts_of(data: Content | bytes, start: int, end: int, left: list[int]) -> It
         left[0] -= 1
         if not left[0]:
             raise ValueError("more parts than any model has")
-        tag, at = _varint(data, at, end)
+        tag, at = varint_of(data, at, end)
         kind = tag & 7
         if kind == NUMBER:
-            value, at = _varint(data, at, end)
+            value, at = varint_of(data, at, end)
             yield tag >> 3, kind, value, at
             continue
         if kind == BYTES:
-            length, at = _varint(data, at, end)
+            length, at = varint_of(data, at, end)
         elif kind in FIXED:
             length = FIXED[kind]
         else:
@@ -233,7 +233,7 @@ def parts_of(data: Content | bytes, start: int, end: int, left: list[int]) -> It
         at += length
 
 
-def _varint(data: Content | bytes, at: int, end: int) -> tuple[int, int]:
+def varint_of(data: Content | bytes, at: int, end: int) -> tuple[int, int]:
     """A number of at most 10 bytes, and where it ends."""
     value = 0
     for place, byte in enumerate(data[at : min(at + 10, end)]):

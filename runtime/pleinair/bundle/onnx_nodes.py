@@ -1,27 +1,35 @@
 """The operators of an ONNX file that is in memory, and where they stand; the field numbers are those of onnx.proto."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pleinair.bundle.onnx_data import BYTES, MOST_FIELDS, NUMBER, parts_of, text_of
+from pleinair.bundle.onnx_data import BYTES, MOST_FIELDS, NUMBER, Content, parts_of, text_of
 
 GRAPH, NODE = 7, 1  # of ModelProto, and of GraphProto
-INPUT, OUTPUT, OPERATOR, ATTRIBUTE = 1, 2, 4, 5  # of NodeProto
+INPUT, OUTPUT, NAME, OPERATOR, ATTRIBUTE = 1, 2, 3, 4, 5  # of NodeProto
 ATTRIBUTE_NAME, WHOLE = 1, 3  # of AttributeProto
-AXIS = b"axis"
 
 
 @dataclass(frozen=True)
 class Node:
-    """An operator of a graph; `start` and `end` are where its field stands in the file, `body` where its message."""
+    """An operator of a graph; `start` and `end` are where its field stands in the file, `body` where its message.
+
+    `whole` are those of its attributes that are whole numbers.
+    """
 
     op: str
+    name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    axis: int | None
+    whole: Mapping[str, int]
     start: int
     body: int
     end: int
+
+    @property
+    def axis(self) -> int | None:
+        """The axis that it works along, where it says so."""
+        return self.whole.get("axis")
 
 
 @dataclass(frozen=True)
@@ -34,14 +42,14 @@ class GraphPlace:
     nodes: tuple[Node, ...]
 
 
-def graph_place(content: bytes) -> GraphPlace:
-    """The graph of an ONNX file that is in memory; raises ValueError for what is none, or has several."""
+def graph_place(content: bytes | Content) -> GraphPlace:
+    """The graph of an ONNX file; raises ValueError for what is none, or has several."""
     left = [MOST_FIELDS]
-    graphs = [field for place, *field in _placed(content, 0, len(content), left) if place == GRAPH]
+    graphs = [field for place, *field in placed(content, 0, len(content), left) if place == GRAPH]
     if len(graphs) != 1:
         raise ValueError("no single graph")
     start, body, end = graphs[0]
-    fields = [field for place, *field in _placed(content, body, end, left) if place == NODE]
+    fields = [field for place, *field in placed(content, body, end, left) if place == NODE]
     return GraphPlace(start, body, end, tuple(_node(content, *field, left) for field in fields))
 
 
@@ -54,7 +62,7 @@ def without_inputs(content: bytes, node: Node) -> bytes:
     return b"".join(parts)
 
 
-def _placed(data: bytes, start: int, end: int, left: list[int]) -> Iterator[tuple[int, int, int, int]]:
+def placed(data: bytes | Content, start: int, end: int, left: list[int]) -> Iterator[tuple[int, int, int, int]]:
     """(field, start with its tag, start, end) of everything in a message that has a length."""
     at = start
     for place, wire, a, b in parts_of(data, start, end, left):
@@ -63,31 +71,32 @@ def _placed(data: bytes, start: int, end: int, left: list[int]) -> Iterator[tupl
         at = b
 
 
-def _node(data: bytes, start: int, body: int, end: int, left: list[int]) -> Node:
-    named: dict[int, list[str]] = {INPUT: [], OUTPUT: [], OPERATOR: []}
-    axis = None
-    for place, _, a, b in _placed(data, body, end, left):
+def _node(data: bytes | Content, start: int, body: int, end: int, left: list[int]) -> Node:
+    named: dict[int, list[str]] = {INPUT: [], OUTPUT: [], NAME: [], OPERATOR: []}
+    whole = {}
+    for place, _, a, b in placed(data, body, end, left):
         if place in named:
             named[place].append(text_of(data, a, b))
         elif place == ATTRIBUTE:
-            axis = _axis(data, a, b, left, axis)
+            whole |= _whole(data, a, b, left)
     return Node(
         op="".join(named[OPERATOR]),
+        name="".join(named[NAME]),
         inputs=tuple(named[INPUT]),
         outputs=tuple(named[OUTPUT]),
-        axis=axis,
+        whole=whole,
         start=start,
         body=body,
         end=end,
     )
 
 
-def _axis(data: bytes, start: int, end: int, left: list[int], usual: int | None) -> int | None:
-    """The number of an attribute that is called axis, which may be below 0; `usual` for other attributes."""
-    name, value = b"", usual
+def _whole(data: bytes | Content, start: int, end: int, left: list[int]) -> dict[str, int]:
+    """Name and value of an attribute that is a whole number, which may be below 0; nothing for others."""
+    name, value = "", None
     for place, wire, a, b in parts_of(data, start, end, left):
         if (place, wire) == (ATTRIBUTE_NAME, BYTES):
-            name = data[a:b]
+            name = text_of(data, a, b)
         elif (place, wire) == (WHOLE, NUMBER):
             value = a - (1 << 64) if a >> 63 else a
-    return value if name == AXIS else usual
+    return {} if value is None else {name: value}

@@ -4,17 +4,37 @@ OpenVINO edits the nodes of the model it has read; ONNX Runtime is handed other 
 bytes of it for nodes that are new.
 """
 
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 
 @dataclass(frozen=True)
-class NewWeight:
-    """Another array in place of a weight, of its shape; `name` is that of the constant or initializer in the graph."""
+class Layer:
+    """A layer of a graph: the shape of its weight as torch has it, (out, in, ...), and whether it has a bias."""
 
-    name: str
-    array: np.ndarray = field(repr=False)
+    shape: tuple[int, ...]
+    bias: bool
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of a layer's weight (out, in, ...) and of its bias (out,), float32; None: it stays as it is."""
+
+    weight: Callable[[np.ndarray], np.ndarray] | None = None
+    bias: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class NewWeights:
+    """Other weights in some layers of a graph, by their paths, made of its own when it is opened, one layer at a time.
+
+    `made_of` tells one such edit from others: graphs are kept by it.
+    """
+
+    made_of: Hashable
+    changes: Mapping[str, Change] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -34,5 +54,5 @@ class Residuals:
         return (*(f"{SKIP}.{place}" for place in range(len(self.channels) - 1)), MIDDLE)
 
 
-Edit = NewWeight | Residuals
+Edit = NewWeights | Residuals
 SKIP, MIDDLE = "down_block_additional_residual", "mid_block_additional_residual"

@@ -34,9 +34,9 @@ def no_extra(graph: str) -> BundleError:
     )
 
 
-def no_weight(graph: str, name: str) -> BundleError:
-    """The error for an edit of a weight that a graph does not have."""
-    return BundleError(f"'{graph}' has no weight '{name}' of that shape; export the model again")
+def no_layer(graph: str, path: str) -> BundleError:
+    """The error for an edit of a layer that a graph does not have."""
+    return BundleError(f"'{graph}' has no layer '{path}'; export the model again")
 
 
 def no_residuals(model: str, edit: Residuals, channels: Sequence[int | None]) -> BundleError:

@@ -9,10 +9,11 @@ import numpy as np
 
 from pleinair.bundle import onnx_data
 from pleinair.bundle.opening import Bundle
-from pleinair.engines.edits import Edit, Residuals
+from pleinair.engines.edits import Edit, Layer, Residuals
 from pleinair.engines.engine import Opening, Shapes, engine_version
-from pleinair.engines.failures import failed, no_extra, no_residuals, no_weight, unreadable
+from pleinair.engines.failures import failed, no_extra, no_layer, no_residuals, unreadable
 from pleinair.engines.onnx_residuals import side_names, with_residuals
+from pleinair.engines.onnx_weights import Graph, with_weights
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.precision import F32
 from pleinair.engines.telemetry import without_telemetry
@@ -29,7 +30,6 @@ DTYPES = {
     "tensor(int64)": "int64",
     "tensor(int32)": "int32",
 }
-ELEMENTS = {1: np.float32, 10: np.float16}  # TensorProto.DataType
 BESIDE = "session.model_external_initializers_file_folder_path"  # where a model of bytes finds its weights
 LARGE = 1_000_000_000  # bytes of a graph's files, from which its convolutions are not laid out anew
 SILENT = 3  # errors only; they reach the caller as exceptions
@@ -61,6 +61,11 @@ class OnnxEngine:
 
     def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
         return F32
+
+    def layers(self, bundle: Bundle, graph: str) -> dict[str, Layer]:
+        named = bundle.manifest.paths_of(graph, "onnx")
+        with onnx_data.opened(bundle.graph_file(graph, "onnx")) as content:
+            return {path: site.layer for path, site in Graph(content).sites(named).items()}
 
     def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> "OnnxGraph":
         return OnnxGraph(bundle, graph, *self._device(how.device, how.threads), how.threads, how.edits)
@@ -144,29 +149,23 @@ class OnnxGraph:
             raise failed(self._name, self._device, error) from None
 
     def _edited(self, file: Path, options: ort.SessionOptions) -> bytes:
-        """The model with other weights: those that stand in the file are written over, others handed to the session.
-
-        ONNX Runtime's `add_initializer` would do nothing, and say nothing, for weights that it lays out anew.
-        """
-        weights, content = onnx_data.initializers(file), bytearray(file.read_bytes())
-        outside: dict[str, ort.OrtValue] = {}
+        """The model with the ports and the weights that its edits ask for; the weights are handed to the session."""
+        content = self._with_ports(file.read_bytes(), onnx_data.initializers(file))
+        named = self._bundle.manifest.paths_of(self._name, "onnx")
+        outside: dict[str, np.ndarray] = {}
         for edit in self._edits:
             if isinstance(edit, Residuals):
                 continue
-            weight = weights.get(edit.name)
-            if weight is None or weight.shape != edit.array.shape or weight.kind not in ELEMENTS:
-                raise no_weight(self._name, edit.name)
-            array = np.ascontiguousarray(edit.array, ELEMENTS[weight.kind])
-            if weight.span is None:
-                outside[edit.name] = ort.OrtValue.ortvalue_from_numpy(array)
-            elif weight.span[1] - weight.span[0] != array.nbytes:
-                raise no_weight(self._name, edit.name)
-            else:
-                content[slice(*weight.span)] = array.tobytes()
+            try:
+                content, outside = with_weights(content, file, edit.changes, named)
+            except KeyError as error:
+                raise no_layer(self._name, error.args[0]) from None
+            except (ValueError, IndexError, OSError) as error:
+                raise unreadable(file, error) from None
+        self._replaced = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in outside.items()}
         options.add_session_config_entry(BESIDE, str(file.parent))
-        options.add_external_initializers(list(outside), list(outside.values()))
-        self._replaced = outside  # which the session does not keep alive
-        return self._with_ports(bytes(content), weights)
+        options.add_external_initializers(list(self._replaced), list(self._replaced.values()))
+        return content
 
     def _with_ports(self, content: bytes, weights: dict[str, onnx_data.Initializer]) -> bytes:
         """The model with the ports that its edits ask for."""

@@ -11,10 +11,11 @@ import numpy as np
 from pleinair.bundle.manifest import Port
 from pleinair.bundle.opening import Bundle
 from pleinair.engines import precision as precisions
-from pleinair.engines.edits import Edit, Residuals
+from pleinair.engines.edits import Edit, Layer, Residuals
 from pleinair.engines.engine import Opening, Shapes, engine_version
-from pleinair.engines.failures import failed, no_extra, no_residuals, no_weight, unreadable
+from pleinair.engines.failures import failed, no_extra, no_layer, no_residuals, unreadable
 from pleinair.engines.openvino_residuals import add_residuals
+from pleinair.engines.openvino_weights import MARK, change, sites
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError, RequestError
@@ -28,7 +29,6 @@ CAPABILITIES = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
 DTYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32"}
 BF16_SETS = ("BF16", "FP16", "AMX", "ALL", "DEFAULT")  # in the names of instruction sets that have bf16
 XML = b"<?xml"
-MARK = "decompression_0"  # OpenVINO's own mark of what makes a weight as wide as it is computed with
 
 
 class OpenVINOEngine:
@@ -60,6 +60,11 @@ class OpenVINOEngine:
     def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
         kind = self._device(device).split(".")[0]
         return precisions.fastest(bundle, graph, kind, self.offered(device))
+
+    def layers(self, bundle: Bundle, graph: str) -> dict[str, Layer]:
+        model = read_model(ov.Core(), bundle.graph_file(graph, "openvino"))
+        found = sites(model, bundle.manifest.paths_of(graph, "openvino"))
+        return {path: site.layer for path, site in found.items()}
 
     def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> "OpenVINOGraph":
         settings: dict[str, Any] = {**LATENCY, "INFERENCE_PRECISION_HINT": how.precision}
@@ -143,22 +148,12 @@ class OpenVINOGraph:
             others = add_residuals(model, edit)
             if others is not None:
                 raise no_residuals(self._bundle.manifest.name, edit, others)
-        elif not replace_weight(model, edit.name, edit.array):
-            raise no_weight(self._name, edit.name)
-
-
-def replace_weight(model: ov.Model, name: str, array: np.ndarray) -> bool:
-    """Put an array in a constant's place, in the constant's own type; False where there is none of that shape."""
-    for node in model.get_ordered_ops():
-        if node.get_type_name() != "Constant" or node.get_friendly_name() != name:
-            continue
-        if tuple(node.shape) != array.shape:
-            return False
-        fresh = ops.constant(array, node.get_element_type(), name=name)
-        for reader in node.output(0).get_target_inputs():
-            reader.replace_source_output(fresh.output(0))
-        return True
-    return False
+            return
+        found = sites(model, self._bundle.manifest.paths_of(self._name, "openvino"))
+        for path, changed in edit.changes.items():
+            if path not in found:
+                raise no_layer(self._name, path)
+            change(found[path], changed)
 
 
 def read_model(core: ov.Core, file: Path) -> ov.Model:
