@@ -17,7 +17,8 @@ Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 Parts = Mapping[str, np.ndarray]  # role -> array, float32; "alpha" is (), where there is one
 
-ALPHA, MAGNITUDE = "alpha", "magnitude"
+ALPHA = "alpha"
+NORMS, ROW_NORMS = "norms", "row_norms"  # of DoRA, as LyCORIS and as peft have them
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,10 @@ def fits_activation_scale(shapes: Shapes, layer: Shape) -> bool:
 
 
 def rotation(parts: Parts, weight: np.ndarray) -> np.ndarray:
-    """OFT: blocks of rows turned by R = (I + Q)(I - Q)^-1, Q = X - X^T, whose norm is at most alpha if that is set."""
+    """OFT: blocks of rows turned by R = (I + Q)(I - Q)^-1, Q = X - X^T, whose norm alpha times the rows may bound."""
     blocks = parts["oft_blocks"]  # (n, b, b)
     skewed = blocks - blocks.transpose(0, 2, 1)
-    most, norm = float(parts.get(ALPHA, np.zeros(()))), float(np.linalg.norm(skewed)) + 1e-8
+    most, norm = alpha_in(parts) * len(weight), float(np.linalg.norm(skewed)) + 1e-8
     if 0 < most < norm:
         skewed = skewed * (most / norm)
     one = np.eye(blocks.shape[1], dtype=np.float32)
@@ -163,20 +164,25 @@ def tucker(core: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.einsum("ij...,ip,jq->pq...", core, a, b)
 
 
+def alpha_in(parts: Parts) -> float:
+    """The alpha of a layer; 0 where there is none."""
+    return float(np.sum(parts.get(ALPHA, 0)))
+
+
 def scale(parts: Parts, rank: int) -> float:
     """alpha / rank, where there is an alpha; 0, as old files have it, is none."""
-    alpha = float(parts.get(ALPHA, np.zeros(())))
+    alpha = alpha_in(parts)
     return alpha / rank if alpha else 1.0
 
 
 def decomposed(kind: Kind, parts: Parts, weight: np.ndarray) -> np.ndarray:
     """DoRA: what W with its change becomes when its rows, or its columns, get the norms m of their own.
 
-    m has as many numbers as there are rows, (out, 1, ...); LyCORIS' older files have columns, (1, in, ...).
+    peft's are those of rows; LyCORIS' are (out, 1, ...), or of columns (1, in, ...).
     """
     changed = weight + kind.change(parts, weight).reshape(weight.shape)
-    magnitude = parts[MAGNITUDE]
-    axis = axis_of(magnitude.shape, weight.shape)
+    magnitude = parts[NORMS] if NORMS in parts else parts[ROW_NORMS]
+    axis = axis_of(magnitude.shape, weight.shape) if NORMS in parts else 0
     others = tuple(each for each in range(weight.ndim) if each != axis)
     norm = np.sqrt(np.square(changed).sum(others, keepdims=True)) + np.finfo(np.float32).eps
     return changed * (magnitude.reshape(norm.shape) / norm) - weight
@@ -189,7 +195,8 @@ def axis_of(magnitude: Shape, layer: Shape) -> int:
 
 
 def fits_decomposed(kind: Kind, shapes: Shapes, layer: Shape) -> bool:
-    return kind.fits(shapes, layer) and len(layer) > 1 and prod(shapes[MAGNITUDE]) in layer[:2]
+    count = prod(shapes.get(NORMS, shapes.get(ROW_NORMS, ())))
+    return kind.fits(shapes, layer) and count in (layer[:2] if NORMS in shapes else layer[:1])
 
 
 def named(*names: str) -> frozenset[str]:
@@ -220,15 +227,15 @@ DECOMPOSED = ("LoRA", "LoHa", "LoKr")  # which may have norms of their own
 def kind_of(roles: Iterable[str]) -> Kind | None:
     """The kind of a layer's change by the roles that a file has for it; None for one that is not known here."""
     roles = frozenset(roles)
-    magnitude = MAGNITUDE in roles
-    found = next((kind for kind in KINDS if kind.needs <= roles - {MAGNITUDE} <= kind.needs | kind.may), None)
-    if found is None or not magnitude:
+    norms = roles & {NORMS, ROW_NORMS}
+    found = next((kind for kind in KINDS if kind.needs <= roles - norms <= kind.needs | kind.may), None)
+    if found is None or not norms:
         return found
-    if found.name not in DECOMPOSED:
+    if found.name not in DECOMPOSED or len(norms) > 1:
         return None
     return Kind(
         name=f"DoRA ({found.name})",
-        needs=found.needs | {MAGNITUDE},
+        needs=found.needs | norms,
         may=found.may,
         fits=partial(fits_decomposed, found),
         change=partial(decomposed, found),

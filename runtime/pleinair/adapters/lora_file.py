@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pleinair.adapters.kinds import ALPHA, MAGNITUDE, Shape
+from pleinair.adapters.kinds import ALPHA, NORMS, ROW_NORMS, Shape
 from pleinair.checks import one_line, shown_path
 from pleinair.errors import RequestError
 from pleinair.system.mistaken import check_mistaken
-from pleinair.system.on_disk import FileInUse, OnDisk, read
+from pleinair.system.on_disk import FileInUse, OnDisk
 from pleinair.system.safetensors import STORED, check_entry, read_header, widened
 
 AGAIN = "download it again, as .safetensors"
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 MOST = 1 << 15  # tensors of a file; LoHa of all layers of SDXL's UNet has some 10,000
 BLOCK = 1 << 20
-FLAGS = ("BOOL", "U8")  # kinds of on_input
+COUNTED = {"BOOL": np.dtype(np.uint8), "I32": np.dtype(np.int32), "I64": np.dtype(np.int64)}  # of alphas and flags
 EMBEDDED = re.compile(r"emb_params|string_to_param.*|bundle_emb\..*")  # textual inversions inside
 ROLES = {  # how a name ends -> what the tensor is to its layer
     "lora_down.weight": "down",
@@ -39,17 +39,16 @@ ROLES = {  # how a name ends -> what the tensor is to its layer
     "lora.up.weight": "up",
     "lora_linear_layer.down.weight": "down",
     "lora_linear_layer.up.weight": "up",
-    "lora_magnitude_vector": MAGNITUDE,
-    "lora_magnitude_vector.weight": MAGNITUDE,
-    "lora_magnitude_vector.default.weight": MAGNITUDE,
-    "dora_scale": MAGNITUDE,
+    "lora_magnitude_vector": ROW_NORMS,
+    "lora_magnitude_vector.weight": ROW_NORMS,
+    "lora_magnitude_vector.default.weight": ROW_NORMS,
+    "dora_scale": NORMS,
     "alpha": ALPHA,
     **{name: name for name in ("diff", "diff_b", "w_norm", "b_norm", "oft_blocks", "rescale", "weight", "on_input")},
     **{f"hada_{each}": f"hada_{each}" for each in ("w1_a", "w1_b", "w2_a", "w2_b", "t1", "t2")},
     **{f"lokr_{each}": f"lokr_{each}" for each in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")},
 }
-OLD_ROLE = re.compile(r"(.*)_lora\.(down|up)\.weight")  # of diffusers' attention processors
-OLD_ALPHA = re.compile(r"(.*)_lora\.alpha")
+OLD = re.compile(r"(.*\.to_\w+)_lora\.(?:(down|up)\.weight|alpha)")  # of diffusers' attention processors
 
 
 class Tensor(NamedTuple):
@@ -91,9 +90,8 @@ class LoraFile:
 
     def _read(self, key: str) -> np.ndarray:
         kind, shape, start = self._tensors[key]
-        if kind in FLAGS:
-            return read(self._file, start, 1) if shape in ((), (1,)) else np.zeros(1, np.uint8)
-        numbers = widened(kind, np.asarray(OnDisk(self._file, STORED[kind], shape, start))).astype(np.float32)
+        raw = OnDisk(self._file, {**STORED, **COUNTED}[kind], shape, start)
+        numbers = widened(kind, raw).astype(np.float32)
         if not np.isfinite(numbers).all():
             raise RequestError(
                 f"'{shown_path(self.path)}' holds NaN or infinity in {one_line(key, 80)}; choose another file"
@@ -127,7 +125,7 @@ def open_lora(path: Path) -> LoraFile:
     except OSError as error:
         raise RequestError(f"cannot read '{where}' ({one_line(error.strerror, 80)}); check the file") from None
     sha256, autov3 = digests(path, facts.st_size, facts.st_mtime_ns, begin)
-    usable = {name: tensor for name, tensor in tensors.items() if tensor.kind in (*STORED, *FLAGS)}
+    usable = {name: tensor for name, tensor in tensors.items() if tensor.kind in (*STORED, *COUNTED)}
     return LoraFile(path, sha256, autov3, header.metadata, tuple(tensors), sorted_by_layer(usable), tensors, file)
 
 
@@ -162,10 +160,8 @@ def sorted_by_layer(keys: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 def place_of(key: str) -> tuple[str, str | None]:
     """The layer and the role of a key; None for a key of no known ending."""
-    if old := OLD_ROLE.fullmatch(key):
-        return old[1], old[2]
-    if old := OLD_ALPHA.fullmatch(key):
-        return old[1], ALPHA
+    if old := OLD.fullmatch(key):
+        return old[1], old[2] or ALPHA
     return next(((layer, ROLES[end]) for layer, end in endings(key) if end in ROLES), (key, None))
 
 

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from math import prod
 from typing import NamedTuple
 
-from pleinair.adapters.kinds import Kind, Shapes, kind_of
+from pleinair.adapters.kinds import ALPHA, Kind, Shapes, kind_of
 from pleinair.adapters.lora_file import LoraFile
 from pleinair.adapters.names import SGM, of_denoiser, of_text_encoder
 from pleinair.bundle.manifest import Manifest
 from pleinair.checks import one_line
-from pleinair.engines.edits import Layer
+from pleinair.engines.edits import ANY, Layer
 from pleinair.errors import RequestError
 
 BIAS = ("diff_b", "up_bias", "b_norm")  # roles that change a layer's bias
@@ -88,7 +88,8 @@ def fit_of(file: LoraFile, name: str, target: Target, layer: Layer) -> Fit:
 def fits(kind: Kind, shapes: Shapes, layer: Layer) -> bool:
     """Whether a change is for a layer; a file from anywhere may have arrays of any shape."""
     try:
-        return len(layer.shape) > 1 and kind.fits(shapes, layer.shape)
+        plain = prod(shapes.get(ALPHA, ())) == 1
+        return plain and (layer.shape is ANY or (len(layer.shape) > 1 and kind.fits(shapes, layer.shape)))
     except (IndexError, ValueError):
         return False
 
@@ -111,8 +112,8 @@ def check_family(manifest: Manifest, file: LoraFile, layers: GraphLayers, fits: 
             f"{who}: it is for a transformer such as FLUX or SD 3, and this is a UNet; choose another one"
         )
     raise RequestError(
-        f"{who}: none of its {len(file.layers)} layers ({some or 'it has none'}) has the name and the shape of one here;"
-        " choose one that was made for this kind of model"
+        f"{who}: none of its {len(file.layers)} layers ({some or 'it has none'}) has name and shape of one here; choose"
+        " one that was made for this kind of model"
     )
 
 

@@ -1,10 +1,8 @@
 """LoRA files merged into a model's layers: which of their keys apply, and the edits of graphs that follow from that."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +16,6 @@ from pleinair.engines.edits import Change, NewWeights
 from pleinair.errors import RequestError
 
 SHOWN = 3  # keys that a message names
-
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+ANY: tuple[int, ...] = ()
+
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of a graph: the shape of its weight as torch has it, (out, in, ...), and whether it has a bias."""
+    """A layer of a graph: the shape of its weight as torch has it, (out, in, ...), and whether it has a bias.
+
+    An engine that has no weights says ANY of it.
+    """
 
     shape: tuple[int, ...]
-    bias: bool
+    bias: bool = False
 
 
 @dataclass(frozen=True)
