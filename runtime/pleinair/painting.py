@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from pleinair.adapters.lora_file import open_lora
+from pleinair.adapters.merging import Applied, Merge, Use, planned
 from pleinair.denoising import Guides, denoiser_shapes, guided, keeping, looked_at
+from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Graph
 from pleinair.engines.failures import check_finite
 from pleinair.engines.graphs import Asking
@@ -59,6 +62,7 @@ class Painting:
         self._manifest = loaded.model.bundle.manifest
         self._warnings = Warnings()
         self._started = 0.0
+        self._merge = merge_of(loaded.model, request)
         for folder in request.upscalers:
             loaded.upscalers.open(folder)
 
@@ -80,6 +84,7 @@ class Painting:
         request, loaded = self.request, self._loaded
         self._warnings.say(*warnings(loaded.model.bundle, request, self.passes))
         self._warnings.say(*loaded.upscalers.elsewhere(request.upscalers))
+        self._warnings.say(*(warning for each in self._merge.applied for warning in each.warnings))
         early = not sparing and guide is None and start is None and request.canvas is None
         guides = [guide or self._guide(each, early and not number) for number, each in enumerate(self.passes)]
         batches = self._batches(
@@ -148,19 +153,26 @@ class Painting:
         self._warnings.say(*conditioning.warnings)
         return conditioning.at
 
+    def edits(self, model: Model, graph: str) -> tuple[Edit, ...]:
+        """How this job changes a graph between reading and compiling; a refiner's are left as they are."""
+        return self._merge.edits(graph) if model is self._loaded.model else ()
+
     def _compile_ahead(self, stage: Pass, reader: PromptReader, contrast: bool) -> bool:
         """Begin to compile the denoiser for what it will be told, where it may go ahead; whether that was begun."""
         request, model, name = self.request, self._loaded.model, self._manifest.denoiser.graph
-        if not model.graphs.may_go_ahead(name):
+        edits = self.edits(model, name)
+        if not model.graphs.may_go_ahead(name, edits):
             return False
         unasked = reader.read(None, request.prompt, request.negative, stage.whole, contrast=contrast)
         x = np.empty((min(request.batch, len(request.seeds)), *self.shape(stage.width, stage.height)), np.float32)
-        denoise = guided(model, request, stage, unasked.at, None)
-        model.graphs.prepare_ahead(name, denoiser_shapes(model, stage, denoise, x))
+        denoise = guided(model, request, stage, unasked.at, None, edits)
+        model.graphs.prepare_ahead(name, denoiser_shapes(model, stage, denoise, x), edits)
         return True
 
     def _reader(self, model: Model) -> PromptReader:
-        how = {"clip_skip": self.request.clip_skip, "embeddings": self.request.embeddings}
+        encoders = model.bundle.manifest.text_encoders
+        edits = {encoder.graph: self.edits(model, encoder.graph) for encoder in encoders}
+        how = {"clip_skip": self.request.clip_skip, "embeddings": self.request.embeddings, "edits": edits}
         return PromptReader(model.bundle, encoders=model.encoders, **how)
 
     def _begun(self, stage: Pass, batch: Batch) -> Batch:
@@ -210,9 +222,11 @@ class Painting:
     def _denoise(self, stage: Pass, guide: Guides, batch: Batch) -> Generator[Frame, None, Batch]:
         """One way through the noise; returns the batch at its end."""
         request, model = self.request, self._model(stage)
-        denoise = guided(model, request, stage, guide, batch.below)
+        name = model.bundle.manifest.denoiser.graph
+        edits = self.edits(model, name)
+        denoise = guided(model, request, stage, guide, batch.below, edits)
         with self._watches.load:
-            graph = model.graphs.open(model.bundle.manifest.denoiser.graph)
+            graph = model.graphs.open(name, edits)
             graph.prepare(denoiser_shapes(model, stage, denoise, batch.x))
         solver = make_solver(stage.steps.sampler, model.bundle.scheduler_config, **renewal(stage.steps))
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
@@ -253,11 +267,12 @@ class Painting:
         result = Result(
             images=to_pil(pixels),
             seeds=batch.seeds,
-            settings=self._settings(batch.seeds),
+            settings=with_layers(self._settings(batch.seeds), self._merge.applied),
             timings=self._watches.timings(total=perf_counter() - self._started),
             warnings=tuple(self._warnings),
             pixels=pixels,
             latents=batch.x,
+            loras=self._merge.applied,
         )
         show = partial(to_pil, pixels)
         return Frame(self.steps, self.steps, batch.seeds, show, show, result)
@@ -296,12 +311,32 @@ class Painting:
 
     def asking(self, model: Model, name: str) -> Graph:
         """A graph that asks before every call whether the caller wants to stop."""
-        return Asking(model.graphs.open(name), self.request.check)
+        return Asking(model.graphs.open(name, self.edits(model, name)), self.request.check)
 
     def shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Of one picture's latents (C, h, w)."""
         factor = self._manifest.vae.downsample
         return self._manifest.latents.channels, height // factor, width // factor
+
+
+def merge_of(model: Model, request: Request) -> Merge:
+    """What the LoRAs of a request do to a model; raises RequestError for one that is not for it."""
+    uses = [each for each in request.loras if each.weight or each.text_weight]
+    if not uses:
+        return Merge()
+    return planned(
+        model.bundle.manifest,
+        [Use(open_lora(each.file), each.weight, each.text_weight) for each in uses],
+        model.graphs.layers,
+    )
+
+
+def with_layers(settings: dict[str, Any], applied: Sequence[Applied]) -> dict[str, Any]:
+    """The settings with how many layers each LoRA has changed, and how many it has."""
+    if not applied:
+        return settings
+    counts = {each.name: {"layers": each.layers, "of": each.of} for each in applied}
+    return settings | {"loras": {name: told | counts.get(name, {}) for name, told in settings["loras"].items()}}
 
 
 def noise_sources(random: Randomness, seeds: tuple[int, ...]) -> list[NoiseSource]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from pleinair.checks import one_line, shown_path
 from pleinair.errors import RequestError
 from pleinair.system.mistaken import check_mistaken
 from pleinair.system.on_disk import FileInUse, OnDisk
-from pleinair.system.safetensors import STORED, check_entry, read_header, widened
+from pleinair.system.safetensors import HEADER, STORED, check_entry, read_header, widened
 
 AGAIN = "download it again, as .safetensors"
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
@@ -59,7 +60,7 @@ class Tensor(NamedTuple):
     start: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoraFile:
     """A LoRA's tensors: layer, as the file calls it -> role -> key; raises RequestError for what cannot be read.
 
@@ -74,6 +75,7 @@ class LoraFile:
     layers: Mapping[str, Mapping[str, str]]
     _tensors: Mapping[str, Tensor] = field(repr=False)
     _file: FileInUse = field(repr=False)
+    _turn: Lock = field(repr=False, default_factory=Lock)  # threads may compile graphs with it
 
     @property
     def name(self) -> str:
@@ -91,7 +93,8 @@ class LoraFile:
     def _read(self, key: str) -> np.ndarray:
         kind, shape, start = self._tensors[key]
         raw = OnDisk(self._file, {**STORED, **COUNTED}[kind], shape, start)
-        numbers = widened(kind, raw).astype(np.float32)
+        with self._turn:
+            numbers = widened(kind, raw).astype(np.float32)
         if not np.isfinite(numbers).all():
             raise RequestError(
                 f"'{shown_path(self.path)}' holds NaN or infinity in {one_line(key, 80)}; choose another file"
@@ -121,28 +124,34 @@ def open_lora(path: Path) -> LoraFile:
         for name, entry in header.tensors.items()
     }
     try:
-        facts, file = path.stat(), FileInUse(path, RequestError)
+        file = FileInUse(path, RequestError)
     except OSError as error:
         raise RequestError(f"cannot read '{where}' ({one_line(error.strerror, 80)}); check the file") from None
-    sha256, autov3 = digests(path, facts.st_size, facts.st_mtime_ns, begin)
     usable = {name: tensor for name, tensor in tensors.items() if tensor.kind in (*STORED, *COUNTED)}
-    return LoraFile(path, sha256, autov3, header.metadata, tuple(tensors), sorted_by_layer(usable), tensors, file)
+    return LoraFile(path, *digests(path), header.metadata, tuple(tensors), sorted_by_layer(usable), tensors, file)
+
+
+def digests(path: Path) -> tuple[str, str]:
+    """SHA-256 of a file, and of what in it follows the header; raises RequestError where it cannot be read."""
+    try:
+        facts = path.stat()
+        return digests_of(path, facts.st_size, facts.st_mtime_ns)
+    except OSError as error:
+        where = shown_path(path)
+        raise RequestError(f"cannot read '{where}' ({one_line(error.strerror, 80)}); check the file") from None
 
 
 @lru_cache(maxsize=64)
-def digests(path: Path, size: int, changed: int, begin: int) -> tuple[str, str]:
-    """SHA-256 of a file, and of it from the byte `begin` on; `size` and `changed` tell that it is the same."""
+def digests_of(path: Path, size: int, changed: int) -> tuple[str, str]:
+    """The same of a file that has not `changed` since it was asked for."""
     every, behind = hashlib.sha256(), hashlib.sha256()
-    try:
-        with path.open("rb") as stream:
-            every.update(stream.read(begin))
-            while block := stream.read(BLOCK):
-                every.update(block)
-                behind.update(block)
-    except OSError as error:
-        raise RequestError(
-            f"cannot read '{shown_path(path)}' ({one_line(error.strerror, 80)}); check the file"
-        ) from None
+    with path.open("rb") as stream:
+        head = stream.read(8)
+        every.update(head)
+        every.update(stream.read(min(int.from_bytes(head, "little"), HEADER)))
+        while block := stream.read(BLOCK):
+            every.update(block)
+            behind.update(block)
     return every.hexdigest(), behind.hexdigest()
 
 

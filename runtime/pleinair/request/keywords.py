@@ -66,6 +66,7 @@ class Options(TypedDict, total=False):
     refiner: str | Path | None
     refiner_start: float
     upscale: str | Path | None
+    loras: Sequence[str | Path | tuple[str | Path, float]]
 
 
 def asked(options: Mapping[str, Any], **kinds: ValueType) -> dict[str, Any]:
