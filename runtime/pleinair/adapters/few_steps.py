@@ -12,7 +12,7 @@ from typing import Any
 
 from pleinair.adapters.lora_file import AGAIN
 from pleinair.errors import RequestError
-from pleinair.system.safetensors import read_header
+from pleinair.system.safetensors import read_safetensors_header
 
 TITLES = ("ss_output_name", "modelspec.title")  # in metadata
 STEPS = re.compile(r"(\d{1,2})[ _-]?steps?")
@@ -58,7 +58,7 @@ class Suggested:
 
 def suggested(file: Path) -> Suggested | None:
     """What a file asks for, where it is a LoRA for a few steps; RequestError for what is no LoRA file."""
-    metadata = read_header(file, RequestError, AGAIN).metadata
+    metadata = read_safetensors_header(file, RequestError, AGAIN).metadata
     for title in (file.stem, *(metadata[key] for key in TITLES if key in metadata)):
         words, count = set(WORD.findall(title.lower())), STEPS.search(title.lower())
         for row in ROWS:

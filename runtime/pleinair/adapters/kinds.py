@@ -22,7 +22,7 @@ NORMS, ROW_NORMS = "norms", "row_norms"  # of DoRA, as LyCORIS and as peft have 
 
 
 @dataclass(frozen=True)
-class Kind:
+class ChangeKind:
     """One kind of change: the roles that it `needs` and those that it `may` have beside them.
 
     `fits` says of the roles' shapes whether they are for a layer of a shape, `change` what they add to its weight.
@@ -175,7 +175,7 @@ def scale(parts: Parts, rank: int) -> float:
     return alpha / rank if alpha else 1.0
 
 
-def decomposed(kind: Kind, parts: Parts, weight: np.ndarray) -> np.ndarray:
+def decomposed(kind: ChangeKind, parts: Parts, weight: np.ndarray) -> np.ndarray:
     """DoRA: what W with its change becomes when its rows, or its columns, get the norms m of their own.
 
     peft's are those of rows; LyCORIS' are (out, 1, ...), or of columns (1, in, ...).
@@ -194,7 +194,7 @@ def axis_of(magnitude: Shape, layer: Shape) -> int:
     return 1 if columns or prod(magnitude) != layer[0] else 0
 
 
-def fits_decomposed(kind: Kind, shapes: Shapes, layer: Shape) -> bool:
+def fits_decomposed(kind: ChangeKind, shapes: Shapes, layer: Shape) -> bool:
     count = prod(shapes.get(NORMS, shapes.get(ROW_NORMS, ())))
     return kind.fits(shapes, layer) and count in (layer[:2] if NORMS in shapes else layer[:1])
 
@@ -205,8 +205,8 @@ def named(*names: str) -> frozenset[str]:
 
 HALVES = [(named(f"lokr_w{n}"), named(f"lokr_w{n}_a", f"lokr_w{n}_b")) for n in (1, 2)]  # whole, or of low rank
 KINDS = (
-    Kind("LoRA", named("up", "down"), named("mid", ALPHA), fits_low_rank, low_rank),
-    Kind(
+    ChangeKind("LoRA", named("up", "down"), named("mid", ALPHA), fits_low_rank, low_rank),
+    ChangeKind(
         "LoHa",
         named("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"),
         named("hada_t1", "hada_t2", ALPHA),
@@ -214,17 +214,17 @@ KINDS = (
         hadamard,
     ),
     *(
-        Kind("LoKr", first | second, named("lokr_t2", ALPHA), fits_kronecker, kronecker)
+        ChangeKind("LoKr", first | second, named("lokr_t2", ALPHA), fits_kronecker, kronecker)
         for first, second in product(*HALVES)
     ),
-    Kind("diff", named("diff"), named(ALPHA), fits_whole, whole),
-    Kind("IA3", named("weight", "on_input"), named(), fits_activation_scale, activation_scale),
-    Kind("OFT", named("oft_blocks"), named("rescale", ALPHA), fits_rotation, rotation),
+    ChangeKind("diff", named("diff"), named(ALPHA), fits_whole, whole),
+    ChangeKind("IA3", named("weight", "on_input"), named(), fits_activation_scale, activation_scale),
+    ChangeKind("OFT", named("oft_blocks"), named("rescale", ALPHA), fits_rotation, rotation),
 )
 DECOMPOSED = ("LoRA", "LoHa", "LoKr")  # which may have norms of their own
 
 
-def kind_of(roles: Iterable[str]) -> Kind | None:
+def kind_of(roles: Iterable[str]) -> ChangeKind | None:
     """The kind of a layer's change by the roles that a file has for it; None for one that is not known here."""
     roles = frozenset(roles)
     norms = roles & {NORMS, ROW_NORMS}
@@ -233,7 +233,7 @@ def kind_of(roles: Iterable[str]) -> Kind | None:
         return found
     if found.name not in DECOMPOSED or len(norms) > 1:
         return None
-    return Kind(
+    return ChangeKind(
         name=f"DoRA ({found.name})",
         needs=found.needs | norms,
         may=found.may,

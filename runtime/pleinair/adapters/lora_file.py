@@ -18,7 +18,7 @@ from pleinair.checks import one_line, shown_path
 from pleinair.errors import RequestError
 from pleinair.system.mistaken import check_mistaken
 from pleinair.system.on_disk import FileInUse, OnDisk
-from pleinair.system.safetensors import HEADER, STORED, check_entry, read_header, widened
+from pleinair.system.safetensors import HEADER, STORED, check_entry, read_safetensors_header, widened
 
 AGAIN = "download it again, as .safetensors"
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
@@ -52,7 +52,7 @@ ROLES = {  # how a name ends -> what the tensor is to its layer
 OLD = re.compile(r"(.*\.to_\w+)_lora\.(?:(down|up)\.weight|alpha)")  # of diffusers' attention processors
 
 
-class Tensor(NamedTuple):
+class LoraTensor(NamedTuple):
     """Where a tensor lies in a file."""
 
     kind: str
@@ -73,7 +73,7 @@ class LoraFile:
     metadata: Mapping[str, str]
     keys: tuple[str, ...]
     layers: Mapping[str, Mapping[str, str]]
-    _tensors: Mapping[str, Tensor] = field(repr=False)
+    _tensors: Mapping[str, LoraTensor] = field(repr=False)
     _file: FileInUse = field(repr=False)
     _turn: Lock = field(repr=False, default_factory=Lock)  # threads may compile graphs with it
 
@@ -109,7 +109,7 @@ def open_lora(path: Path) -> LoraFile:
         raise RequestError(
             f"'{where}' is a PyTorch file, which can run any code when it is opened; take its .safetensors form"
         )
-    header = read_header(path, RequestError, AGAIN)
+    header = read_safetensors_header(path, RequestError, AGAIN)
     if len(header.tensors) > MOST:
         raise RequestError(f"'{where}' has {len(header.tensors):,} tensors, more than any LoRA; choose another file")
     places = sorted(check_entry(where, name, entry, RequestError, AGAIN) for name, entry in header.tensors.items())
@@ -120,7 +120,7 @@ def open_lora(path: Path) -> LoraFile:
         raise RequestError(f"'{where}' has tensors that lie on each other; {AGAIN}")
     begin = header.size - header.data
     tensors = {
-        name: Tensor(entry["dtype"], tuple(entry["shape"]), begin + entry["data_offsets"][0])
+        name: LoraTensor(entry["dtype"], tuple(entry["shape"]), begin + entry["data_offsets"][0])
         for name, entry in header.tensors.items()
     }
     try:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from math import prod
 from typing import NamedTuple
 
-from pleinair.adapters.kinds import ALPHA, Kind, Shapes, kind_of
+from pleinair.adapters.kinds import ALPHA, ChangeKind, Shapes, kind_of
 from pleinair.adapters.lora_file import LoraFile
 from pleinair.adapters.names import SGM, of_denoiser, of_text_encoder
 from pleinair.bundle.manifest import Manifest
@@ -37,7 +37,7 @@ class Fit(NamedTuple):
 
     name: str
     target: Target
-    kind: Kind | None
+    kind: ChangeKind | None
     roles: frozenset[str]
 
 
@@ -85,7 +85,7 @@ def fit_of(file: LoraFile, name: str, target: Target, layer: Layer) -> Fit:
     return Fit(name, target, kind, frozenset(roles if kind is None else roles | set(own)))
 
 
-def fits(kind: Kind, shapes: Shapes, layer: Layer) -> bool:
+def fits(kind: ChangeKind, shapes: Shapes, layer: Layer) -> bool:
     """Whether a change is for a layer; a file from anywhere may have arrays of any shape."""
     try:
         plain = prod(shapes.get(ALPHA, ())) == 1

@@ -58,7 +58,7 @@ class Use(NamedTuple):
     text_weight: float
 
 
-class Step(NamedTuple):
+class MergeStep(NamedTuple):
     """What one LoRA does to one layer; `alpha` where PEFT's metadata has it."""
 
     use: Use
@@ -88,7 +88,7 @@ class Step(NamedTuple):
 class Merge:
     """What the LoRAs of a job do to a model's graphs: graph -> path -> steps, in the order in which they were given."""
 
-    steps: Mapping[str, Mapping[str, Sequence[Step]]] = field(default_factory=dict)
+    steps: Mapping[str, Mapping[str, Sequence[MergeStep]]] = field(default_factory=dict)
     applied: tuple[Applied, ...] = ()
 
     def edits(self, graph: str) -> tuple[NewWeights, ...]:
@@ -108,7 +108,7 @@ def planned(manifest: Manifest, uses: Sequence[Use], layers: Callable[[str], Gra
     denoiser = manifest.denoiser.graph
     graphs = {name: layers(name) for name in (denoiser, *(each.graph for each in manifest.text_encoders))}
     targets = targets_of(manifest, graphs)
-    steps: dict[str, dict[str, list[Step]]] = {}
+    steps: dict[str, dict[str, list[MergeStep]]] = {}
     applied = []
     for use in uses:
         fits = fitting(use.file, targets, graphs, denoiser)
@@ -116,7 +116,7 @@ def planned(manifest: Manifest, uses: Sequence[Use], layers: Callable[[str], Gra
         for fit in fits:
             strength = use.weight if fit.target.graph == denoiser else use.text_weight
             if strength:
-                step = Step(use, fit, strength, alpha_of(use.file, fit))
+                step = MergeStep(use, fit, strength, alpha_of(use.file, fit))
                 steps.setdefault(fit.target.graph, {}).setdefault(fit.target.path, []).append(step)
         applied.append(report(use, fits))
     return Merge(steps, tuple(applied))
@@ -138,7 +138,7 @@ def ends(path: str, key: str) -> bool:
     return path == key or path.endswith(f".{key}")
 
 
-def change_of(steps: Sequence[Step]) -> Change:
+def change_of(steps: Sequence[MergeStep]) -> Change:
     """What all LoRAs do to a layer, one after the other."""
     return Change(
         weight=partial(new_weight, steps) if any(step.weighs for step in steps) else None,
@@ -146,7 +146,7 @@ def change_of(steps: Sequence[Step]) -> Change:
     )
 
 
-def new_weight(steps: Sequence[Step], weight: np.ndarray) -> np.ndarray:
+def new_weight(steps: Sequence[MergeStep], weight: np.ndarray) -> np.ndarray:
     for step in steps:
         kind = step.fit.kind
         if kind is not None:
@@ -159,7 +159,7 @@ def new_weight(steps: Sequence[Step], weight: np.ndarray) -> np.ndarray:
     return weight
 
 
-def new_bias(steps: Sequence[Step], bias: np.ndarray) -> np.ndarray:
+def new_bias(steps: Sequence[MergeStep], bias: np.ndarray) -> np.ndarray:
     for step in steps:
         parts = step.parts((*BIAS, ALPHA))
         factor = scale(parts, step.use.file.shapes(step.fit.name)["down"][0]) if "up_bias" in parts else 1.0
@@ -170,7 +170,7 @@ def new_bias(steps: Sequence[Step], bias: np.ndarray) -> np.ndarray:
     return bias
 
 
-def finite(step: Step, numbers: np.ndarray) -> np.ndarray:
+def finite(step: MergeStep, numbers: np.ndarray) -> np.ndarray:
     """The numbers, or RequestError where they have no end."""
     if not np.isfinite(numbers).all():
         raise RequestError(

@@ -76,7 +76,7 @@ class Content:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Content]:
+def opened_onnx(path: Path) -> Iterator[Content]:
     """The content of an ONNX file; what is wrong with it within becomes a BundleError."""
     try:
         with FileIO(path) as file:
@@ -91,7 +91,7 @@ def locations(path: Path) -> set[str]:
 
     Raises BundleError for a file that is not ONNX.
     """
-    with opened(path) as data:
+    with opened_onnx(path) as data:
         if not data.holds(LOCATION):  # the key stands in the bytes as it is: most graphs need no walk
             return set()
         spans = _walk(data, 0, len(data), MODEL, [MOST_FIELDS], 0)
@@ -110,7 +110,7 @@ class Initializer:
 def initializers(path: Path) -> dict[str, Initializer]:
     """The weights of an ONNX file's graph, by name; raises BundleError as `locations` does."""
     left = [MOST_FIELDS]
-    with opened(path) as data:
+    with opened_onnx(path) as data:
         graphs = [span for place, *span in _fields(data, 0, len(data), left) if place == 7]
         tensors = [span for a, b in graphs for place, *span in _fields(data, a, b, left) if place == 5]
         return dict(_described(data, a, b, left) for a, b in tensors)
@@ -131,7 +131,7 @@ def ports(path: Path) -> tuple[dict[str, Value], dict[str, Value]]:
     """Inputs and outputs of an ONNX file's graph, by name, weights among the inputs; raises as `locations` does."""
     left = [MOST_FIELDS]
     found: dict[int, dict[str, Value]] = {INPUT: {}, OUTPUT: {}}
-    with opened(path) as data:
+    with opened_onnx(path) as data:
         graphs = [span for place, *span in _fields(data, 0, len(data), left) if place == 7]
         for place, *span in (field for a, b in graphs for field in _fields(data, a, b, left)):
             if place in found:

@@ -13,7 +13,7 @@ from pleinair.engines.edits import Edit, Layer, Residuals
 from pleinair.engines.engine import Opening, Shapes, engine_version
 from pleinair.engines.failures import failed, no_extra, no_layer, no_residuals, unreadable
 from pleinair.engines.onnx_residuals import side_names, with_residuals
-from pleinair.engines.onnx_weights import Graph, with_weights
+from pleinair.engines.onnx_weights import LayeredGraph, with_weights
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.precision import F32
 from pleinair.engines.telemetry import without_telemetry
@@ -64,8 +64,8 @@ class OnnxEngine:
 
     def layers(self, bundle: Bundle, graph: str) -> dict[str, Layer]:
         named = bundle.manifest.paths_of(graph, "onnx")
-        with onnx_data.opened(bundle.graph_file(graph, "onnx")) as content:
-            return {path: site.layer for path, site in Graph(content).sites(named).items()}
+        with onnx_data.opened_onnx(bundle.graph_file(graph, "onnx")) as content:
+            return {path: site.layer for path, site in LayeredGraph(content).sites(named).items()}
 
     def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> "OnnxGraph":
         return OnnxGraph(bundle, graph, *self._device(how.device, how.threads), how.threads, how.edits)

@@ -24,7 +24,7 @@ LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True)
-class Site:
+class StoredLayer:
     """Where a layer is: its weight as it is stored, what makes it wide, whether it is (in, out), and its bias."""
 
     stored: Weight
@@ -39,7 +39,7 @@ class Site:
         return Layer(shape[::-1] if self.transposed else shape, self.bias is not None)
 
 
-class Graph:
+class LayeredGraph:
     """What is known of the operators and weights of an ONNX file, whose bytes are `data`."""
 
     def __init__(self, data: bytes | Content) -> None:
@@ -52,32 +52,32 @@ class Graph:
             for name in node.inputs:
                 self._readers.setdefault(name, []).append(node)
 
-    def sites(self, named: Mapping[str, str]) -> dict[str, Site]:
+    def sites(self, named: Mapping[str, str]) -> dict[str, StoredLayer]:
         """Layer path -> where it is; `named` are the paths of weights whose layers bundle.json says.
 
         Others are told by the names of weights and operators, as torch's exporter writes them. A path that two weights
         have is left out.
         """
-        found: dict[str, Site] = {}
+        found: dict[str, StoredLayer] = {}
         twice = set()
         for path, site in self._found(named):
             if found.setdefault(path, site).stored.name != site.stored.name:
                 twice.add(path)
         return {path: site for path, site in found.items() if path not in twice}
 
-    def _found(self, named: Mapping[str, str]) -> Iterator[tuple[str, Site]]:
+    def _found(self, named: Mapping[str, str]) -> Iterator[tuple[str, StoredLayer]]:
         for node in self.place.nodes:
             if node.op in WEIGHED and len(node.inputs) > 1:
                 stored, widened = self._stored(node.inputs[1])
                 path = stored and path_of(stored.name, node, named)
                 if path and len(stored.shape) > 1:
                     turned = node.op == "MatMul" or (node.op == "Gemm" and not node.whole.get("transB"))
-                    yield path, Site(stored, widened, turned, self._bias(node))
+                    yield path, StoredLayer(stored, widened, turned, self._bias(node))
         for name, weight in self.weights.items():
             vector = max(weight.shape, default=0) == np.prod(weight.shape)
             if name.endswith(WEIGHT) and vector and weight.kind in FLOATS:
                 bias = self.weights.get(name.removesuffix(WEIGHT) + BIAS)
-                yield plain(name), Site(weight, None, False, bias)
+                yield plain(name), StoredLayer(weight, None, False, bias)
 
     def _stored(self, name: str) -> tuple[Weight | None, Node | None]:
         """The weight that an operator reads, maybe widened."""
@@ -98,7 +98,7 @@ class Graph:
             return None
         return next((self.weights[name] for name in readers[0].inputs if name in self.weights), None)
 
-    def numbers(self, site: Site, file: Path) -> np.ndarray:
+    def numbers(self, site: StoredLayer, file: Path) -> np.ndarray:
         """A weight as its operator reads it, float32."""
         values = site.stored.read(file)
         if site.widened is None or site.widened.op == "Cast":
@@ -140,7 +140,7 @@ def with_weights(
 
     Raises ValueError for bytes that are no ONNX file, KeyError for a layer that it does not have.
     """
-    graph = Graph(content)
+    graph = LayeredGraph(content)
     sites, dropped, fresh = graph.sites(named), [], {}
     for path, change in changes.items():
         site = sites[path]
@@ -157,7 +157,7 @@ def with_weights(
 
 
 def changed_weight(
-    graph: Graph, site: Site, file: Path, change: Change
+    graph: LayeredGraph, site: StoredLayer, file: Path, change: Change
 ) -> tuple[str, np.ndarray, list[tuple[int, int]]]:
     """Under which name a weight stands, what becomes of it, and the fields that go.
 

@@ -21,7 +21,7 @@ MARK = "decompression_0"  # OpenVINO's own mark of what makes a weight as wide a
 
 
 @dataclass
-class Site:
+class WeightPorts:
     """Where a layer is in a model: the inputs that read its weight and its bias.
 
     A weight may be (in, out); that of a norm is a vector, in the shape of what it is multiplied with.
@@ -40,12 +40,12 @@ class Site:
         return Layer(shape, self.bias is not None)
 
 
-def sites(model: ov.Model, named: Mapping[str, str]) -> dict[str, Site]:
+def sites(model: ov.Model, named: Mapping[str, str]) -> dict[str, WeightPorts]:
     """Layer path -> where it is; `named` are the paths of constants whose layers bundle.json says.
 
     Others are told by the names of constants and nodes, as tools write them. A path that two weights have is left out.
     """
-    found: dict[str, Site] = {}
+    found: dict[str, WeightPorts] = {}
     twice: set[str] = set()
     for path, site in found_sites(model, named):
         other = found.get(path)
@@ -58,7 +58,7 @@ def sites(model: ov.Model, named: Mapping[str, str]) -> dict[str, Site]:
     return {path: site for path, site in found.items() if path not in twice}
 
 
-def found_sites(model: ov.Model, named: Mapping[str, str]) -> Iterator[tuple[str, Site]]:
+def found_sites(model: ov.Model, named: Mapping[str, str]) -> Iterator[tuple[str, WeightPorts]]:
     for node in model.get_ordered_ops():
         kind = node.get_type_name()
         if kind in WEIGHED:
@@ -66,16 +66,16 @@ def found_sites(model: ov.Model, named: Mapping[str, str]) -> Iterator[tuple[str
             path = constant and path_of(constant, node, named)
             if path:
                 turned = kind == "MatMul" and not node.get_attributes()["transpose_b"]
-                yield path, Site([node.input(1)], added(node.output(0)), transposed=turned)
+                yield path, WeightPorts([node.input(1)], added(node.output(0)), transposed=turned)
         elif kind == "GroupNormalization":
             constant = source(node.input(1))
             path = constant and path_of(constant, node, named)
             if path:
-                yield path, Site([node.input(1)], node.input(2), vector=True)
+                yield path, WeightPorts([node.input(1)], node.input(2), vector=True)
         elif kind == "MVN":
             path, scaled = traced(node), follower(node.output(0), "Multiply")
             if path and scaled:
-                yield path, Site([scaled], added(scaled.get_node().output(0)), vector=True)
+                yield path, WeightPorts([scaled], added(scaled.get_node().output(0)), vector=True)
 
 
 def source(port: ov.Input) -> ov.Node | None:
@@ -129,7 +129,7 @@ def follower(output: ov.Output, kind: str) -> ov.Input | None:
     return other if source(other) is not None else None
 
 
-def change(site: Site, changed: Change) -> None:
+def change(site: WeightPorts, changed: Change) -> None:
     """Make a layer's weight and bias anew; raises what `changed` raises."""
     if changed.weight is not None:
         stored = numbers(site.readers[0].get_source_output())

@@ -117,4 +117,4 @@ def count_parameters(file: Path) -> int:
 
 def read_header(file: Path) -> Header:
     """The header of a safetensors file, read once; raises ExportError for a file of another kind, or a damaged one."""
-    return safetensors.read_header(file, ExportError, DOWNLOAD)
+    return safetensors.read_safetensors_header(file, ExportError, DOWNLOAD)

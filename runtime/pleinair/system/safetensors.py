@@ -43,7 +43,7 @@ class Stored(NamedTuple):
     raw: np.ndarray | OnDisk
 
 
-def read_header(file: Path, raises: type[PleinairError], remedy: str) -> Header:
+def read_safetensors_header(file: Path, raises: type[PleinairError], remedy: str) -> Header:
     """The header of a safetensors file, read once; `raises` for a file of another kind, or a damaged one."""
     where = shown_path(file)
     try:
