@@ -75,7 +75,7 @@ class LayeredGraph:
                     yield path, StoredLayer(stored, widened, turned, self._bias(node))
         for name, weight in self.weights.items():
             vector = max(weight.shape, default=0) == np.prod(weight.shape)
-            if name.endswith(WEIGHT) and vector and weight.kind in FLOATS:
+            if name.endswith(WEIGHT) and vector and weight.kind in FLOATS and self.uses[name] == 1:
                 bias = self.weights.get(name.removesuffix(WEIGHT) + BIAS)
                 yield plain(name), StoredLayer(weight, None, False, bias)
 
