@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pleinair.adapters.lora_file import open_lora
+from pleinair.adapters.matching import networks_in
 from pleinair.adapters.merging import Applied, Merge, Use, planned
 from pleinair.denoising import Guides, denoiser_shapes, guided, keeping, looked_at
 from pleinair.engines.edits import Edit
@@ -325,7 +326,7 @@ def merge_of(model: Model, request: Request) -> Merge:
     if not uses:
         return Merge()
     return planned(
-        model.bundle.manifest,
+        networks_in(model.bundle.manifest),
         [Use(open_lora(each.file), each.weight, each.text_weight) for each in uses],
         model.graphs.layers,
     )

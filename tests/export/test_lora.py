@@ -14,10 +14,12 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 import original_names
 from loras import added, kohya, write_lora
 from pleinair.adapters.lora_file import open_lora
+from pleinair.adapters.matching import networks_in
 from pleinair.adapters.merging import Use, planned
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.engine import engine_named
 from pleinair.engines.graphs import open_graph
+from pleinair.errors import RequestError
 
 STRENGTH = 0.8
 ENGINES = ("openvino", "onnx")
@@ -40,7 +42,8 @@ def shapes_of(module):
 
 
 def merge(bundle, engine, file):
-    return planned(bundle.manifest, [Use(open_lora(file), STRENGTH, STRENGTH)], partial(layers, bundle, engine))
+    uses = [Use(open_lora(file), STRENGTH, STRENGTH)]
+    return planned(networks_in(bundle.manifest), uses, partial(layers, bundle, engine))
 
 
 def layers(bundle, engine, graph):
@@ -136,7 +139,7 @@ def test_weights_of_8_bits_are_merged_as_they_are_computed_with(tiny_sources, ex
     bundle = open_bundle(exported("sd2", "int8"))
     unet = UNet2DConditionModel.from_pretrained(tiny_sources["sd2"] / "unet")
     small = dequantized(bundle, engine)
-    assert len(small) > 50
+    assert len(small) > 20
     with torch.no_grad():
         for path, weight in small.items():
             unet.get_submodule(path).weight.copy_(
@@ -150,3 +153,57 @@ def test_weights_of_8_bits_are_merged_as_they_are_computed_with(tiny_sources, ex
     given = asked(bundle)
     found = answer(bundle, engine, "unet", given, merged)["out_sample"]
     assert np.abs(found - of_unet(unet, given)).max() < 2e-3
+
+
+def test_an_export_with_a_lora_in_it_is_what_is_painted_with_it(tiny_sources, exporting, tmp_path):
+    """Its text encoder says what the plain one says with the LoRA, and its origin has the file's name."""
+    source, path = tiny_sources["sd1"], "encoder.layers.0.mlp.fc1"
+    text = CLIPTextModel.from_pretrained(source / "text_encoder")
+    prefix = "text_model." if hasattr(text, "text_model") else ""
+    shape = tuple(text.get_submodule(prefix + path).weight.shape)
+    tensors = kohya({path: shape}, "lora_te_text_model_")
+    file = write_lora(tmp_path / "style.safetensors", tensors)
+    steps = exporting(source, tmp_path / "out", ("onnx",), formats=("onnx",), weights="fp32", loras=[(file, STRENGTH)])
+    assert any(step.stage == f"style: 1 of 1 layers at {STRENGTH}" for step in steps)
+    bundle = open_bundle(tmp_path / "out")
+    assert "--lora style.safetensors:0.8" in bundle.manifest.origin.command
+    changed(text, tensors, {prefix + path: "lora_te_text_model_" + path.replace(".", "_")})
+    ids = {"input_ids": np.arange(77, dtype=np.int64)[None] % 50}
+    with torch.no_grad():
+        told = text(torch.from_numpy(ids["input_ids"])).last_hidden_state.numpy()
+    assert np.abs(answer(bundle, "onnx", "text_encoder", ids)["last_hidden_state"] - told).max() < 1e-4
+    other = write_lora(tmp_path / "other.safetensors", kohya({"nowhere": (4, 4)}))
+    with pytest.raises(RequestError, match="LoRA 'other' is not for"):
+        exporting(source, tmp_path / "no", ("onnx",), formats=("onnx",), loras=[other])
+    assert not (tmp_path / "no").exists()
+
+
+NORMS = ("encoder.layers.1.layer_norm2", "final_layer_norm")
+
+
+@engines
+def test_norms_and_biases_change_as_torchs_do(tmp_path, engine):
+    """In storybook's text encoder, whose weights are trained: no two of its norms are the same."""
+    bundle = open_bundle()
+    text = CLIPTextModel.from_pretrained(bundle.path.parent / "source" / "text_encoder").float()
+    path, prefix = "encoder.layers.0.mlp.fc2", "text_model." if hasattr(text, "text_model") else ""
+    rng = np.random.default_rng(2)
+    sizes = {path: ("diff_b",), **dict.fromkeys(NORMS, ("w_norm", "b_norm"))}
+    tensors = {
+        f"lora_te_text_model_{name.replace('.', '_')}.{role}": rng.normal(0, 0.2, 128).astype(np.float32)
+        for name, roles in sizes.items()
+        for role in roles
+    }
+    merged = merge(bundle, engine, write_lora(tmp_path / "style.safetensors", tensors))
+    assert merged.applied[0].left_out == ()
+    with torch.no_grad():
+        for key, array in tensors.items():
+            name = next(each for each in sizes if each.replace(".", "_") in key)
+            layer = text.get_submodule(prefix + name)
+            numbers = layer.weight if key.endswith("w_norm") else layer.bias
+            numbers += STRENGTH * torch.from_numpy(array)
+        ids = {"input_ids": np.arange(77, dtype=np.int64)[None] % 50}
+        told = text.eval()(torch.from_numpy(ids["input_ids"])).last_hidden_state.numpy()
+    plain = answer(bundle, engine, "text_encoder", ids)["last_hidden_state"]
+    found = answer(bundle, engine, "text_encoder", ids, merged)["last_hidden_state"]
+    assert np.abs(plain - told).max() > 0.05 and np.abs(found - told).max() < 2e-3

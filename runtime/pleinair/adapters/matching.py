@@ -24,6 +24,14 @@ SHOWN = 3  # keys that a message names
 GraphLayers = Mapping[str, Layer]  # path -> layer
 
 
+class Networks(NamedTuple):
+    """A model's name, and the graphs whose layers LoRAs change: its denoiser's and its text encoders'."""
+
+    name: str
+    denoiser: str
+    encoders: tuple[str, ...]
+
+
 class Target(NamedTuple):
     """A layer of a model that a name in a file means."""
 
@@ -41,12 +49,18 @@ class Fit(NamedTuple):
     roles: frozenset[str]
 
 
-def targets_of(manifest: Manifest, graphs: Mapping[str, GraphLayers]) -> dict[str, Target]:
+def networks_in(manifest: Manifest) -> Networks:
+    """Those of a bundle."""
+    encoders = tuple(encoder.graph for encoder in manifest.text_encoders)
+    return Networks(name=manifest.name, denoiser=manifest.denoiser.graph, encoders=encoders)
+
+
+def targets_of(networks: Networks, graphs: Mapping[str, GraphLayers]) -> dict[str, Target]:
     """Name in a file -> the layer that it means."""
-    folder, count = manifest.denoiser.graph, len(manifest.text_encoders)
-    tables = {folder: of_denoiser(folder, graphs[folder])}
-    for place, encoder in enumerate(manifest.text_encoders, 1):
-        tables[encoder.graph] = of_text_encoder(number_of(encoder.graph, place), count, graphs[encoder.graph])
+    tables = {networks.denoiser: of_denoiser(networks.denoiser, graphs[networks.denoiser])}
+    for place, encoder in enumerate(networks.encoders, 1):
+        number = number_of(encoder, place)
+        tables[encoder] = of_text_encoder(number, len(networks.encoders), graphs[encoder])
     return {name: Target(graph, *found) for graph, table in tables.items() for name, found in table.items()}
 
 
@@ -94,11 +108,11 @@ def fits(kind: ChangeKind, shapes: Shapes, layer: Layer) -> bool:
         return False
 
 
-def check_family(manifest: Manifest, file: LoraFile, layers: GraphLayers, fits: bool) -> None:
+def check_family(model: str, file: LoraFile, layers: GraphLayers, fits: bool) -> None:
     """Raise RequestError for a LoRA that reads a text of another width than the model's, or of which nothing fits."""
     here = {layer.shape[1] for path, layer in layers.items() if CROSS.fullmatch(path) and len(layer.shape) > 1}
     there = {width for name in file.layers if CROSS.fullmatch(name) for width in widths(file.shapes(name))}
-    who = f"LoRA '{file.name}' is not for '{manifest.name}'"
+    who = f"LoRA '{file.name}' is not for '{model}'"
     if here and there and not here & there:
         raise RequestError(
             f"{who}: its cross-attention reads a text {family(there)} wide, and this model's {family(here)}; choose one"

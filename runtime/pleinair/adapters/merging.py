@@ -9,8 +9,7 @@ import numpy as np
 
 from pleinair.adapters.kinds import ALPHA, scale
 from pleinair.adapters.lora_file import LoraFile, alphas
-from pleinair.adapters.matching import BIAS, NORM, Fit, GraphLayers, check_family, fitting, targets_of
-from pleinair.bundle.manifest import Manifest
+from pleinair.adapters.matching import BIAS, NORM, Fit, GraphLayers, Networks, check_family, fitting, targets_of
 from pleinair.checks import one_line
 from pleinair.engines.edits import Change, NewWeights
 from pleinair.errors import RequestError
@@ -100,19 +99,19 @@ class Merge:
         return (NewWeights(tuple(made_of), {path: change_of(steps) for path, steps in layers.items()}),)
 
 
-def planned(manifest: Manifest, uses: Sequence[Use], layers: Callable[[str], GraphLayers]) -> Merge:
+def planned(networks: Networks, uses: Sequence[Use], layers: Callable[[str], GraphLayers]) -> Merge:
     """Find the layers that LoRAs are for; `layers` says those of a graph.
 
     Raises RequestError for a LoRA that is made for another kind of model, or of which nothing applies.
     """
-    denoiser = manifest.denoiser.graph
-    graphs = {name: layers(name) for name in (denoiser, *(each.graph for each in manifest.text_encoders))}
-    targets = targets_of(manifest, graphs)
+    denoiser = networks.denoiser
+    graphs = {name: layers(name) for name in (denoiser, *networks.encoders)}
+    targets = targets_of(networks, graphs)
     steps: dict[str, dict[str, list[MergeStep]]] = {}
     applied = []
     for use in uses:
         fits = fitting(use.file, targets, graphs, denoiser)
-        check_family(manifest, use.file, graphs[denoiser], bool(fits))
+        check_family(networks.name, use.file, graphs[denoiser], bool(fits))
         for fit in fits:
             strength = use.weight if fit.target.graph == denoiser else use.text_weight
             if strength:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from pleinair.adapters.lora_file import open_lora
+from pleinair.adapters.matching import Networks
 from pleinair.adapters.merging import Use, planned
-from pleinair.bundle.opening import open_bundle
 from pleinair.engines.edits import Layer
 
+MODEL = Networks("storybook", "unet", ("text_encoder",))
 GOLDEN = Path(__file__).parents[2] / "golden"
 
 
@@ -23,7 +24,7 @@ def merged(numbers, file, strength):
     """Case -> what becomes of its weight and bias, of all those that a file has."""
     cases = {name.partition("/")[0] for name in numbers}
     layers = {case: Layer(numbers[f"{case}/weight"].shape, bias=True) for case in cases}
-    merge = planned(open_bundle().manifest, [Use(open_lora(GOLDEN / file), strength, strength)], lambda graph: layers)
+    merge = planned(MODEL, [Use(open_lora(GOLDEN / file), strength, strength)], lambda graph: layers)
     (edit,), (applied,) = merge.edits("unet"), merge.applied
     assert applied.left_out == () and applied.layers == applied.of
     found = {}

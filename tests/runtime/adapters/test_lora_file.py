@@ -5,12 +5,13 @@ import pytest
 
 from loras import kohya, write_lora
 from pleinair.adapters.lora_file import open_lora
+from pleinair.adapters.matching import Networks
 from pleinair.adapters.merging import Use, planned
-from pleinair.bundle.opening import open_bundle
 from pleinair.engines.edits import Layer
 from pleinair.errors import RequestError
 from vectors import framed, safetensors
 
+MODEL = Networks("storybook", "unet", ("text_encoder",))
 CROSS = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
 SHAPES = {CROSS: (16, 768), "conv_in": (16, 4, 3, 3), "mid_block.attentions.0.proj_in": (16, 16, 1, 1)}
 
@@ -19,7 +20,7 @@ def merged(tmp_path, tensors, shapes=SHAPES, name="style.safetensors", metadata=
     """What a file does to a UNet of layers of these shapes."""
     layers = {path: Layer(shape, bias=True) for path, shape in shapes.items()}
     file = open_lora(write_lora(tmp_path / name, tensors, metadata))
-    return planned(open_bundle().manifest, [Use(file, 1.0, 1.0)], lambda graph: layers if graph == "unet" else {})
+    return planned(MODEL, [Use(file, 1.0, 1.0)], lambda graph: layers if graph == "unet" else {})
 
 
 def refusal(call, *given):
@@ -126,7 +127,7 @@ def test_several_add_up(tmp_path):
     uses = [Use(open_lora(file), weight, 0.0) for file, weight in zip(files, (0.5, -1.0), strict=True)]
     old, changes = np.ones((8, 4), np.float32), []
     for some in (uses[:1], uses[1:], uses):
-        (edit,) = planned(open_bundle().manifest, some, lambda graph: layers).edits("unet")
+        (edit,) = planned(MODEL, some, lambda graph: layers).edits("unet")
         changes.append(edit.changes["conv_in"].weight(old) - old)
     np.testing.assert_allclose(changes[0] + changes[1], changes[2], atol=1e-6)
 
@@ -137,7 +138,7 @@ def test_edits_are_told_apart_by_files_and_weights(tmp_path):
 
     def edits(path, weight):
         layers = {"conv_in": Layer((8, 4))}
-        return planned(open_bundle().manifest, [Use(open_lora(path), weight, 1.0)], lambda graph: layers).edits("unet")
+        return planned(MODEL, [Use(open_lora(path), weight, 1.0)], lambda graph: layers).edits("unet")
 
     assert edits(file, 0.5) == edits(file, 0.5) and hash(edits(file, 0.5)) == hash(edits(file, 0.5))
     assert len({edits(file, 0.5), edits(file, 0.6), edits(other, 0.5)}) == 3
