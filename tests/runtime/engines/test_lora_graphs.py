@@ -1,13 +1,16 @@
 """Graphs with LoRAs in them: which variants stay, and that each job has its own, whoever paints beside it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import pleinair
 from loras import kohya, write_lora
-from pleinair.engines.edits import Change, NewWeights
+from pleinair.bundle.opening import open_bundle
+from pleinair.engines.edits import Change, Layer, NewWeights
+from pleinair.engines.engine import engine_named
 from pleinair.engines.fake import FakeEngine
 from pleinair.engines.graphs import Graphs
 
@@ -92,3 +95,14 @@ def test_what_applies_is_in_the_result_and_its_record(sketch, styles, tmp_path):
     assert any("3 keys are not applied" in warning for warning in result.warnings)
     told = result.settings["loras"]["odd"]
     assert told == {**told, "weight": -0.5, "layers": 2, "of": 3} and len(told["sha256"]) == 16
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnx"])
+def test_layers_are_found_where_a_bundle_does_not_say_them(engine):
+    """As in bundles of format 1, and those that other tools have exported: by the names that are in the graph."""
+    bundle = open_bundle()
+    silent = replace(bundle, manifest=replace(bundle.manifest, weights={}))
+    found = [engine_named(engine).layers(each, "text_encoder") for each in (bundle, silent)]
+    assert found[0] == found[1] and len(found[0]) == 17
+    assert found[0]["encoder.layers.1.mlp.fc1"] == Layer((512, 128), bias=True)
+    assert found[0]["final_layer_norm"] == Layer((128,), bias=True)
