@@ -18,7 +18,7 @@ from pleinair.checks import one_line
 from pleinair.errors import RequestError, ResourceError
 from pleinair.network.feeds import fed
 from pleinair.request.lora_types import GivenLora, Loras
-from pleinair.request.loras import located
+from pleinair.request.loras import lora_at
 from pleinair.sources.defaults import own_sampler
 from pleinair.sources.describing import (
     Described,
@@ -74,7 +74,7 @@ def export(
     """
     check_request(formats, weights)
     sampler = None if sampler is None else own_sampler(sampler)
-    given = [each._replace(file=located(each.file)) for each in Loras().read("loras", loras)]
+    given = [each._replace(file=lora_at(each.file)) for each in Loras().read("loras", loras)]
     with tempfile.TemporaryDirectory() as configs:
         try:
             if not Path(source).exists():

@@ -17,7 +17,7 @@ def loras_of(given: Sequence[GivenLora], prompt: str) -> tuple[LoraUse, ...]:
 
     A file of weight 0 only says where one lies that the prompt names.
     """
-    files = [located(each.file) for each in given]
+    files = [lora_at(each.file) for each in given]
     found = [LoraUse(file, each.weight, each.weight) for file, each in zip(files, given, strict=True)]
     folders = dict.fromkeys([*(file.parent for file in files), loras_folder()])
     tags = tags_in(prompt)
@@ -31,7 +31,7 @@ def loras_of(given: Sequence[GivenLora], prompt: str) -> tuple[LoraUse, ...]:
     return tuple(uses)
 
 
-def located(file: Path) -> Path:
+def lora_at(file: Path) -> Path:
     """A file, or the one that is kept under a name."""
     if not file.is_file() and is_name(str(file)):
         return kept(str(file)) or file
