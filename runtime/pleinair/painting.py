@@ -10,9 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pleinair.adapters.lora_file import open_lora
-from pleinair.adapters.matching import networks_in
-from pleinair.adapters.merging import Applied, Merge, Use, planned
 from pleinair.denoising import Guides, denoiser_shapes, guided, keeping, looked_at
 from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Graph
@@ -63,7 +60,7 @@ class Painting:
         self._manifest = loaded.model.bundle.manifest
         self._warnings = Warnings()
         self._started = 0.0
-        self._merge = merge_of(loaded.model, request)
+        self._merge = loaded.model.merge(request.loras)
         for folder in request.upscalers:
             loaded.upscalers.open(folder)
 
@@ -268,7 +265,7 @@ class Painting:
         result = Result(
             images=to_pil(pixels),
             seeds=batch.seeds,
-            settings=with_layers(self._settings(batch.seeds), self._merge.applied),
+            settings=self._merge.counted(self._settings(batch.seeds)),
             timings=self._watches.timings(total=perf_counter() - self._started),
             warnings=tuple(self._warnings),
             pixels=pixels,
@@ -318,26 +315,6 @@ class Painting:
         """Of one picture's latents (C, h, w)."""
         factor = self._manifest.vae.downsample
         return self._manifest.latents.channels, height // factor, width // factor
-
-
-def merge_of(model: Model, request: Request) -> Merge:
-    """What the LoRAs of a request do to a model; raises RequestError for one that is not for it."""
-    uses = [each for each in request.loras if each.weight or each.text_weight]
-    if not uses:
-        return Merge()
-    return planned(
-        networks_in(model.bundle.manifest),
-        [Use(open_lora(each.file), each.weight, each.text_weight) for each in uses],
-        model.graphs.layers,
-    )
-
-
-def with_layers(settings: dict[str, Any], applied: Sequence[Applied]) -> dict[str, Any]:
-    """The settings with how many layers each LoRA has changed, and how many it has."""
-    if not applied:
-        return settings
-    counts = {each.name: {"layers": each.layers, "of": each.of} for each in applied}
-    return settings | {"loras": {name: told | counts.get(name, {}) for name, told in settings["loras"].items()}}
 
 
 def noise_sources(random: Randomness, seeds: tuple[int, ...]) -> list[NoiseSource]:

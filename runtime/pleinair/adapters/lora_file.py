@@ -20,7 +20,7 @@ from pleinair.system.mistaken import check_mistaken
 from pleinair.system.on_disk import FileInUse, OnDisk
 from pleinair.system.safetensors import HEADER, STORED, check_entry, read_safetensors_header, widened
 
-AGAIN = "download it again, as .safetensors"
+AGAIN = "check the path, or download it again, as .safetensors"
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 MOST = 1 << 15  # tensors of a file; LoHa of all layers of SDXL's UNet has some 10,000
 BLOCK = 1 << 20

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -97,6 +97,13 @@ class Merge:
             return ()
         made_of = {(step.use.file.sha256, step.strength): None for steps in layers.values() for step in steps}
         return (NewWeights(tuple(made_of), {path: change_of(steps) for path, steps in layers.items()}),)
+
+    def counted(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings of a job with how many layers each LoRA has changed, and how many it has."""
+        if not self.applied:
+            return settings
+        counts = {each.name: {"layers": each.layers, "of": each.of} for each in self.applied}
+        return settings | {"loras": {name: told | counts.get(name, {}) for name, told in settings["loras"].items()}}
 
 
 def planned(networks: Networks, uses: Sequence[Use], layers: Callable[[str], GraphLayers]) -> Merge:

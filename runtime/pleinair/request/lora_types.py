@@ -36,6 +36,11 @@ class LoraUse:
         """What prompts and records call it."""
         return self.file.stem
 
+    @property
+    def weighs(self) -> bool:
+        """Whether it does anything."""
+        return bool(self.weight or self.text_weight)
+
 
 @dataclass(frozen=True)
 class Loras(ValueType):

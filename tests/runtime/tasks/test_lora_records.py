@@ -85,3 +85,11 @@ def test_lines_of_a_list_have_loras_of_their_own(home, tmp_path, run):
     assert code == 7 and "line 2: the weight of LoRA 'style' nan is out of range" in said
     assert read_record(tmp_path / "a.png").ours["loras"]["style"]["weight"] == 0.5
     assert "loras" not in read_record(tmp_path / "c.png").ours
+
+
+def test_a_morph_has_the_same_loras_all_the_way(home, tmp_path, run):
+    lora(home / "loras", "kept")
+    how = ("--engine", "fake", "--frames", 2, "--steps", 2, "--size", "64x64", "-o", tmp_path / "a.gif")
+    code, _, said = run("morph", "a boat <lora:kept:0.5>", "a dog", *how)
+    assert code == 2 and "the prompts of a morph name other LoRAs; give those of all frames with --lora" in said
+    assert run("morph", "a boat", "a dog", "--lora", "kept:0.5", *how)[0] == 0
