@@ -103,7 +103,7 @@ def fits(kind: ChangeKind, shapes: Shapes, layer: Layer) -> bool:
     """Whether a change is for a layer; a file from anywhere may have arrays of any shape."""
     try:
         plain = prod(shapes.get(ALPHA, ())) == 1
-        return plain and (layer.shape is ANY or (len(layer.shape) > 1 and kind.fits(shapes, layer.shape)))
+        return plain and (layer.shape == ANY or (len(layer.shape) > 1 and kind.fits(shapes, layer.shape)))
     except (IndexError, ValueError):
         return False
 

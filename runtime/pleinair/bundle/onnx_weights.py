@@ -3,8 +3,10 @@
 The field numbers are those of onnx.proto.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from pleinair.bundle.onnx_data import (
     varint_of,
 )
 from pleinair.bundle.onnx_nodes import GRAPH, GraphPlace, placed
+from pleinair.checks import one_line
 
 TENSOR = 5  # of GraphProto
 PLACED, OUTSIDE = 14, 1  # of TensorProto: where its numbers are, and "elsewhere"
@@ -53,6 +56,8 @@ class Weight:
     def read(self, file: Path) -> np.ndarray:
         """Its numbers, those of the ONNX file `file`; raises ValueError where they are not all there, OSError."""
         with (file.parent / self.location if self.location else file).open("rb") as stream:
+            if self.offset + self.count > os.fstat(stream.fileno()).st_size:
+                raise ValueError(f"the numbers of '{one_line(self.name, 60)}' are not all there")
             stream.seek(self.offset)
             content = stream.read(self.count)
         return np.frombuffer(content, self.kind).reshape(self.shape)
@@ -86,7 +91,9 @@ def weight_in(data: bytes | Content, start: int, body: int, end: int, left: list
                 shape.append(value)
     if kind not in KINDS or not (raw or "location" in outside):
         return None
-    count = int(np.prod(shape, dtype=np.int64)) * KINDS[kind].itemsize
+    count = prod(shape) * KINDS[kind].itemsize
+    if raw and raw[1] - raw[0] != count:
+        return None
     location, offset = ("", raw[0]) if raw else (outside["location"], int(outside.get("offset", 0)))
     return Weight(name, KINDS[kind], tuple(shape), start, end, location, offset, count)
 

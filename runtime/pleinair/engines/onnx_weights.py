@@ -7,6 +7,7 @@ declared to lie outside of the file and handed to the session as external.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ class LayeredGraph:
                     turned = node.op == "MatMul" or (node.op == "Gemm" and not node.whole.get("transB"))
                     yield path, StoredLayer(stored, widened, turned, self._bias(node))
         for name, weight in self.weights.items():
-            vector = max(weight.shape, default=0) == np.prod(weight.shape)
+            vector = max(weight.shape, default=0) == prod(weight.shape)
             if name.endswith(WEIGHT) and vector and weight.kind in FLOATS and self.uses[name] == 1:
                 bias = self.weights.get(name.removesuffix(WEIGHT) + BIAS)
                 yield plain(name), StoredLayer(weight, None, False, bias)

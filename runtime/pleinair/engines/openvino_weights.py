@@ -14,6 +14,7 @@ with without_telemetry():
     from openvino import opset13 as ops
 
 PASSED = ("Convert", "Multiply", "Subtract", "Reshape")  # between a stored weight and its reader
+DEEPEST = 8  # of these behind each other
 WEIGHED = ("MatMul", "Convolution")
 LARGEST_HALF = float(np.finfo(np.float16).max)
 TRACED = re.compile(r"__module\.(.+)/aten::.*")  # names of nodes that were traced from torch
@@ -36,7 +37,7 @@ class WeightPorts:
     def layer(self) -> Layer:
         """The layer as torch has it."""
         shape = tuple(self.readers[0].get_shape())
-        shape = (max(shape),) if self.vector else shape[::-1] if self.transposed else shape
+        shape = (max(shape, default=1),) if self.vector else shape[::-1] if self.transposed else shape
         return Layer(shape, self.bias is not None)
 
 
@@ -71,21 +72,23 @@ def found_sites(model: ov.Model, named: Mapping[str, str]) -> Iterator[tuple[str
             constant = source(node.input(1))
             path = constant and path_of(constant, node, named)
             if path:
-                yield path, WeightPorts([node.input(1)], node.input(2), vector=True)
+                bias = node.input(2) if source(node.input(2)) is not None else None
+                yield path, WeightPorts([node.input(1)], bias, vector=True)
         elif kind == "MVN":
             path, scaled = traced(node), follower(node.output(0), "Multiply")
             if path and scaled:
                 yield path, WeightPorts([scaled], added(scaled.get_node().output(0)), vector=True)
 
 
-def source(port: ov.Input) -> ov.Node | None:
+def source(port: ov.Input, left: int = DEEPEST) -> ov.Node | None:
     """The constant that a port reads, maybe widened and scaled; None where it reads anything else."""
     node = port.get_source_output().get_node()
-    while node.get_type_name() in PASSED:
-        if any(source(other) is None for other in node.inputs()[1:]):
-            return None
-        node = node.input_value(0).get_node()
-    return node if node.get_type_name() == "Constant" else None
+    if node.get_type_name() not in PASSED:
+        return node if node.get_type_name() == "Constant" else None
+    first, *others = node.inputs()
+    if not left or any(source(other, left - 1) is None for other in others):
+        return None
+    return source(first, left - 1)
 
 
 def same(one: ov.Node, other: ov.Node) -> bool:
