@@ -3,9 +3,10 @@
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from pleinair.bundle.verifying import list_files
 from pleinair.checks import one_line
 from pleinair.errors import RequestError, ResourceError
 from pleinair.network.feeds import fed
+from pleinair.request.lora_types import GivenLora, Loras
+from pleinair.request.loras import lora_at
 from pleinair.sources.defaults import own_sampler
 from pleinair.sources.describing import (
     Described,
@@ -37,6 +40,7 @@ from pleinair.text.encoders import rows_told
 from pleinair_export import graphs, picture
 from pleinair_export.apart import do
 from pleinair_export.check import Converted
+from pleinair_export.loras import applied_loras
 from pleinair_export.memory import check_memory, memory_needed
 from pleinair_export.origins import origin
 from pleinair_export.parts import convert_graph
@@ -63,17 +67,20 @@ def export(
     weights: str = "fp16",
     sampler: str | None = None,
     prediction: str | None = None,
+    loras: Iterable[Any] = (),
     force: bool = False,
 ) -> Iterator[ExportProgress]:
     """Export a diffusers folder, of a model or a VAE, a model's or an upscaler's file to OUT, yielding before steps.
 
     `sampler` is what the bundle paints with unless told, where the model's own scheduler is not the one; `prediction`
-    what the network of a single file predicts where that is not said. OUT appears when the generator is exhausted;
-    closed, failed or killed earlier, whatever was there is untouched. Raises RequestError, ExportError, ResourceError,
-    or QualityError for a graph or a picture below its fidelity gate.
+    what the network of a single file predicts where that is not said; `loras`, as `generate` takes them, are merged
+    into the weights. OUT appears when the generator is exhausted; closed, failed or killed earlier, whatever was there
+    is untouched. Raises RequestError, ExportError, ResourceError, or QualityError for a graph or a picture below its
+    fidelity gate.
     """
     check_request(formats, weights)
     sampler = None if sampler is None else own_sampler(sampler)
+    given = [each._replace(file=lora_at(each.file)) for each in Loras().read("loras", loras)]
     with tempfile.TemporaryDirectory() as configs:
         try:
             if not Path(source).exists():
@@ -81,7 +88,7 @@ def export(
             source, out = Path(source), Path(out).resolve()
             check_apart(out, source.resolve())
             source = source.absolute() if source.is_file() else source.resolve()  # a link's name has the suffix
-            model = opened(source, sampler, prediction, Path(configs))
+            model = with_loras(opened(source, sampler, prediction, Path(configs)), given)
         except (OSError, ValueError, RuntimeError) as error:  # a NUL in a name; links that go round in circles
             why = getattr(error, "strerror", None) or error
             what = f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their permissions"
@@ -89,8 +96,8 @@ def export(
         check_memory(memory_needed(model.sizes))
         total = count_steps(model, formats)
         with staged(out, force, room_needed(model, formats, weights)) as stage:
-            steering = left_out(model.index) if isinstance(model, Source) else ()
-            for line in (*stage.tidied, *(f"its {name} is left out" for name in steering)):
+            lines = said_of(model) if isinstance(model, Source) else ()
+            for line in (*stage.tidied, *lines):
                 yield ExportProgress("folder", line, 0, total)
             for done, progress in enumerate(build(model, stage.path, formats, weights)):
                 yield dataclasses.replace(progress, done=done, total=total)
@@ -109,6 +116,20 @@ def opened(source: Path, sampler: str | None, prediction: str | None, configs: P
     if sampler is not None:
         raise RequestError("an upscaler or a VAE paints nothing; leave --sampler out")
     return open_lone_vae(source) if lone else open_upscaler(source)
+
+
+def with_loras(model: Source | UpscalerSource, loras: list[GivenLora]) -> Source | UpscalerSource:
+    """The model with LoRAs to be merged into it; RequestError for an upscaler."""
+    if loras and isinstance(model, UpscalerSource):
+        raise RequestError("no LoRA is for an upscaler; leave --lora out")
+    return dataclasses.replace(model, loras=tuple(loras)) if loras else model
+
+
+def said_of(model: Source) -> Iterator[str]:
+    """What is told before anything is loaded; raises RequestError for a LoRA that is not for the model."""
+    yield from (f"its {name} is left out" for name in left_out(model.index))
+    for each in applied_loras(model):
+        yield from (each.words, *each.warnings)
 
 
 def check_request(formats: tuple[str, ...], weights: str) -> None:

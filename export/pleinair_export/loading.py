@@ -10,6 +10,7 @@ from pleinair.sources.families import Component
 from pleinair.sources.folder import STEMS, Source
 from pleinair.sources.lone_vaes import LoneVae
 from pleinair.sources.weight_files import DOWNLOAD, stored_kind
+from pleinair_export.loras import merge_loras
 from pleinair_export.narrow import widen_at_use
 from pleinair_export.quiet import quiet
 from pleinair_export.single_file import KINDS, load_component, network
@@ -38,7 +39,9 @@ def load(model: Source | LoneVae, part: Component) -> torch.nn.Module:
     absent = [key for key in missing if "position_ids" not in key]
     if absent:
         raise ExportError(f"'{component}' of '{name}' lacks {len(absent)} weights ({sorted(absent)[0]}); {DOWNLOAD}")
-    return widen_at_use(module.eval().requires_grad_(False))
+    module = module.eval().requires_grad_(False)
+    merge_loras(module, model, part)
+    return widen_at_use(module)
 
 
 def load_folder(owner: type, model: Source | LoneVae, part: Component) -> tuple[torch.nn.Module, list[str]]:

@@ -30,6 +30,8 @@ def origin(
     command = f"pleinair export {quoted(source)} --format {form} --weights {weights}"
     if isinstance(model, Source) and model.sampler is not None:
         command += f" --sampler {model.sampler}"
+    loras = model.loras if isinstance(model, Source) else ()
+    command += "".join(f" --lora {quoted(f'{each.file.name}:{each.weight:g}')}" for each in loras)
     trigger = model.trigger if isinstance(model, Source) else None
     return Origin(source, pulled.revision if pulled else None, model.licence, command, versions, trigger)
 

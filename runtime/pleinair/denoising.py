@@ -1,10 +1,11 @@
 """One pass through the noise: its model's network, made to listen to the text, for a solver to call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 import numpy as np
 
+from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Shapes
 from pleinair.model import Model
 from pleinair.network import guidance
@@ -22,10 +23,15 @@ from pleinair.sampling.predictions import prediction_type
 Guides = Callable[[int], Guide]  # step -> what the network is told at it
 
 
-def guided(model: Model, request: Request, stage: Pass, guide: Guides, start: Start | None) -> Guided:
-    """The network of a pass, told of the text, of sizes, and of the picture that it is to see behind the latents."""
+def guided(
+    model: Model, request: Request, stage: Pass, guide: Guides, start: Start | None, edits: Sequence[Edit] = ()
+) -> Guided:
+    """The network of a pass, told of the text, of sizes, and of the picture that it is to see behind the latents.
+
+    Its graph is changed by the `edits`.
+    """
     manifest, part = model.bundle.manifest, model.bundle.manifest.denoiser
-    graph = cache(partial(model.graphs.open, part.graph))  # opened at the first call
+    graph = cache(partial(model.graphs.open, part.graph, edits))  # opened at the first call
 
     def network(x: np.ndarray, point: Point, step: int, told: Told) -> np.ndarray:
         request.check()

@@ -1,14 +1,19 @@
 """Models that are open: their bundles, and what stays loaded of them between jobs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 
+from pleinair.adapters.lora_file import open_lora
+from pleinair.adapters.matching import networks_in
+from pleinair.adapters.merging import Merge, Use, planned
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.engines.engine import Engine
 from pleinair.engines.graphs import Graphs
 from pleinair.pictures.other_vaes import Vaes
 from pleinair.pictures.upscale import Upscalers
+from pleinair.request.lora_types import LoraUse
 from pleinair.text.encoders import Encoders
 
 
@@ -19,6 +24,11 @@ class Model:
     bundle: Bundle
     graphs: Graphs
     encoders: Encoders
+
+    def merge(self, loras: Sequence[LoraUse]) -> Merge:
+        """What LoRAs do to its graphs; raises RequestError for one that is damaged, or not for this model."""
+        uses = [Use(open_lora(each.file), each.weight, each.text_weight) for each in loras if each.weighs]
+        return planned(networks_in(self.bundle.manifest), uses, self.graphs.layers) if uses else Merge()
 
     def release(self) -> None:
         """Give the memory back."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pleinair.denoising import Guides, denoiser_shapes, guided, keeping, looked_at
+from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Graph
 from pleinair.engines.failures import check_finite
 from pleinair.engines.graphs import Asking
@@ -60,6 +61,7 @@ class Painting:
         self._manifest = loaded.model.bundle.manifest
         self._warnings = Warnings()
         self._started = 0.0
+        self._merge = loaded.model.merge(request.loras)
         for folder in request.upscalers:
             loaded.upscalers.open(folder)
         self._vae = loaded.vaes.open(request.vae)
@@ -84,6 +86,7 @@ class Painting:
         self._warnings.say(*warnings(loaded.model.bundle, request, self.passes))
         self._warnings.say(*loaded.upscalers.elsewhere(request.upscalers))
         self._warnings.say(*loaded.vaes.elsewhere(filter(None, (request.vae, request.preview_vae))))
+        self._warnings.say(*(warning for each in self._merge.applied for warning in each.warnings))
         early = not sparing and guide is None and start is None and request.canvas is None
         guides = [guide or self._guide(each, early and not number) for number, each in enumerate(self.passes)]
         batches = self._batches(
@@ -154,19 +157,26 @@ class Painting:
         self._warnings.say(*conditioning.warnings)
         return conditioning.at
 
+    def edits(self, model: Model, graph: str) -> tuple[Edit, ...]:
+        """How this job changes a graph between reading and compiling; a refiner's are left as they are."""
+        return self._merge.edits(graph) if model is self._loaded.model else ()
+
     def _compile_ahead(self, stage: Pass, reader: PromptReader, contrast: bool) -> bool:
         """Begin to compile the denoiser for what it will be told, where it may go ahead; whether that was begun."""
         request, model, name = self.request, self._loaded.model, self._manifest.denoiser.graph
-        if not model.graphs.may_go_ahead(name):
+        edits = self.edits(model, name)
+        if not model.graphs.may_go_ahead(name, edits):
             return False
         unasked = reader.read(None, request.prompt, request.negative, stage.whole, contrast=contrast)
         x = np.empty((min(request.batch, len(request.seeds)), *self.shape(stage.width, stage.height)), np.float32)
-        denoise = guided(model, request, stage, unasked.at, None)
-        model.graphs.prepare_ahead(name, denoiser_shapes(model, stage, denoise, x))
+        denoise = guided(model, request, stage, unasked.at, None, edits)
+        model.graphs.prepare_ahead(name, denoiser_shapes(model, stage, denoise, x), edits)
         return True
 
     def _reader(self, model: Model) -> PromptReader:
-        how = {"clip_skip": self.request.clip_skip, "embeddings": self.request.embeddings}
+        encoders = model.bundle.manifest.text_encoders
+        edits = {encoder.graph: self.edits(model, encoder.graph) for encoder in encoders}
+        how = {"clip_skip": self.request.clip_skip, "embeddings": self.request.embeddings, "edits": edits}
         return PromptReader(model.bundle, encoders=model.encoders, **how)
 
     def _begun(self, stage: Pass, batch: Batch) -> Batch:
@@ -216,9 +226,11 @@ class Painting:
     def _denoise(self, stage: Pass, guide: Guides, batch: Batch) -> Generator[Frame, None, Batch]:
         """One way through the noise; returns the batch at its end."""
         request, model = self.request, self._model(stage)
-        denoise = guided(model, request, stage, guide, batch.below)
+        name = model.bundle.manifest.denoiser.graph
+        edits = self.edits(model, name)
+        denoise = guided(model, request, stage, guide, batch.below, edits)
         with self._watches.load:
-            graph = model.graphs.open(model.bundle.manifest.denoiser.graph)
+            graph = model.graphs.open(name, edits)
             graph.prepare(denoiser_shapes(model, stage, denoise, batch.x))
         solver = make_solver(stage.steps.sampler, model.bundle.scheduler_config, **renewal(stage.steps))
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
@@ -260,11 +272,12 @@ class Painting:
         result = Result(
             images=to_pil(pixels),
             seeds=batch.seeds,
-            settings=self._settings(batch.seeds),
+            settings=self._merge.counted(self._settings(batch.seeds)),
             timings=self._watches.timings(total=perf_counter() - self._started),
             warnings=tuple(self._warnings),
             pixels=pixels,
             latents=batch.x,
+            loras=self._merge.applied,
         )
         show = partial(to_pil, pixels)
         return Frame(self.steps, self.steps, batch.seeds, show, show, result)
@@ -310,7 +323,7 @@ class Painting:
 
     def asking(self, model: Model | OpenVae, name: str) -> Graph:
         """A graph that asks before every call whether the caller wants to stop."""
-        return Asking(model.graphs.open(name), self.request.check)
+        return Asking(model.graphs.open(name, self.edits(model, name)), self.request.check)
 
     def shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Of one picture's latents (C, h, w)."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
+from pleinair.adapters.merging import Applied
 from pleinair.files.output import no_room, planned_files, write_pictures
 
 
@@ -68,6 +69,7 @@ class Result:
     warnings: tuple[str, ...]
     pixels: np.ndarray = field(repr=False)  # (N, H, W, 3) float32 in 0..1
     latents: np.ndarray = field(repr=False)  # (N, C, h, w) float32
+    loras: tuple[Applied, ...] = field(default=(), repr=False)  # which keys of LoRA files apply, and which do not
 
     def save(self, path: str | Path, *, overwrite: bool = False, metadata: bool = True) -> list[Path]:
         """Write the pictures with their settings, as the command line does, and return the files.

@@ -9,6 +9,7 @@ from PIL import Image
 
 import pleinair
 from bundles import light_copy, light_upscaler, light_vae
+from loras import kohya, write_lora
 from pleinair.errors import PleinairError, RequestError
 from pleinair.request.options import OPTIONS, PARAMETERS
 from pleinair.request.request import resolve
@@ -27,7 +28,7 @@ def pipe():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Input files by name: two pictures, two masks, an upscaler and an embedding."""
+    """Input files by name: two pictures, two masks, an upscaler, an embedding and a LoRA."""
     folder, random = tmp_path_factory.mktemp("inputs"), np.random.default_rng(1)
     for name in ("image", "other image"):
         Image.fromarray(random.integers(0, 256, (64, 64, 3), np.uint8)).save(folder / f"{name}.png")
@@ -40,6 +41,7 @@ def files(tmp_path_factory):
     light_vae(folder / "brighter", scale=0.5)
     width = pleinair.open_bundle().manifest.graphs["text_encoder"].outputs["last_hidden_state"].shape[-1]
     (folder / "wobbly.safetensors").write_bytes(safetensors({"emb_params": some_vectors(2, width)}))
+    write_lora(folder / "style.safetensors", kohya({"conv_in": (64, 4, 3, 3)}))
     return folder
 
 
@@ -81,7 +83,7 @@ CHANGES = {
     "hires_strength": 0.9, "hires_steps": 3, "hires_sampler": "ddim", "hires_spacing": "karras",
     "hires_eta": 0.3, "hires_s_churn": 2, "hires_s_noise": 1.1,
     "refiner": "@finisher", "refiner_start": 0.4,
-    "enlarger": "lanczos", "upscale": "@twice", "tile": True, "vae_tile": 64,
+    "enlarger": "lanczos", "upscale": "@twice", "tile": True, "vae_tile": 64, "loras": ["@style.safetensors:0.5"],
     "vae": "@brighter", "preview_vae": "@brighter",
 }  # fmt: skip
 PROMPT = "a wobbly boat on the sea"
@@ -121,7 +123,7 @@ def test_what_changes_the_picture_stands_in_its_record(pipe, files, plain, tmp_p
         changed.picture(0).save(tmp_path / f"{company}.png")
         inputs = {name: options[name] for name in ("image", "mask") if options.get(name)}
         given = {"embeddings": options.get("embeddings", ()), "upscaler": options.get("upscale")}
-        given |= {name: options.get(name) for name in ("refiner", "vae")}
+        given |= {name: options.get(name) for name in ("refiner", "vae", "loras")}
         again = rerun(tmp_path / f"{company}.png", **inputs, **given)
         assert again.difference.max_abs == 0, (company, again.warnings)
 

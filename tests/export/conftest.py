@@ -17,6 +17,7 @@ import tiny_transformers
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.sources.families import DENOISERS
 from pleinair_export import convert
+from pleinair_export.loras import planned_merge
 from pleinair_export.progress import ExportProgress
 from pleinair_export.trials import WORK
 from quietly import export_quietly
@@ -125,7 +126,8 @@ def shared(once, do, denoisers):
         denoises = part.folder in DENOISERS
         every, told = denoisers if denoises else BOTH, context.feeds if denoises else {}
         texts = [context.ids[graph] for graph in part.graphs if graph in context.ids]
-        taken = folder_bytes(model.path / part.folder), part, context.size, told, texts, every, weights
+        merged = [edit.made_of for graph in part.graphs for edit in planned_merge(model).edits(graph)]
+        taken = folder_bytes(model.path / part.folder), part, context.size, told, texts, every, weights, merged
         arguments = model, part, context, stage, every, weights
         files, steps, found = keep("convert", taken, stage, *arguments, parameters=parameters)
         others = set(every) - set(formats)

@@ -26,6 +26,9 @@ def sketch(folder):
         raw["files"] = {name: info for name, info in raw["files"].items() if (folder / name).is_file()}
         outputs = raw["graphs"]["text_encoder"]["outputs"]
         raw["graphs"]["text_encoder"]["outputs"] = {"last_hidden_state": outputs["last_hidden_state"]}
+        raw["weights"] = {
+            "unet": {path: {form: {"name": path} for form in ("openvino", "onnx")} for path in ("conv_in", "conv_out")}
+        }
 
     edit_manifest(folder, forget)
     return seal(folder)

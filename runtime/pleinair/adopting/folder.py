@@ -11,8 +11,8 @@ from pleinair.bundle.opening import LARGEST_MANIFEST
 from pleinair.checks import quoted, shown_path
 from pleinair.errors import BundleError, RequestError, ResourceError
 from pleinair.sources.families import DENOISERS, Family
-from pleinair.sources.mistaken import mistaken_for_weights
 from pleinair.system.files import read_json
+from pleinair.system.mistaken import mistaken_for_weights
 
 INDEX = "model_index.json"
 FORMATS = ("openvino", "onnx")  # the first is preferred

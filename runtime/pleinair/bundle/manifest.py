@@ -287,6 +287,11 @@ class Manifest:
         """Whether it is a VAE on its own."""
         return bool(self.vaes) and not (self.denoisers or self.text_encoders or self.defaults or self.scheduler)
 
+    def paths_of(self, graph: str, form: str) -> dict[str, str]:
+        """Name of a weight in a graph -> the path of its layer, as far as `weights` says it."""
+        layers = self.weights.get(graph, {})
+        return {places[form].name: path for path, places in layers.items() if form in places}
+
     def to_json(self) -> str:
         """bundle.json, as `bundle.opening.read_manifest` reads it."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"

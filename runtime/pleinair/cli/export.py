@@ -42,6 +42,10 @@ def export(
             autocompletion=offered(PREDICTIONS),
         ),
     ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(help="LoRA file to merge in, FILE or FILE:WEIGHT; may be repeated.", show_default=False),
+    ] = None,
     revision: Annotated[
         str | None, typer.Option(help="Of a model on the hub: a branch, tag or commit.", show_default="main")
     ] = None,
@@ -59,6 +63,7 @@ def export(
     out = out or usual_out(named.name if named else usual_name(Path(source)))
     folder = fetched(named.id, revision or named.revision, out, weights, force) if named else Path(source)
     how = {"formats": formats, "weights": weights, "sampler": sampler, "prediction": prediction, "force": force}
+    how["loras"] = lora or ()
     for progress in export_model(folder, out, **how):
         found = f"  {progress.fidelity.psnr_db:.1f} dB" if progress.fidelity else ""
         say(f"[{progress.done:2}/{progress.total}] {progress.graph:12} {progress.stage}{found}")

@@ -1,7 +1,7 @@
 """`pleinair generate`: pictures of one prompt; `lists` has those of many."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,7 @@ import typer
 from pleinair.cli.flags import Force, Json, NoMetadata, Output, takes
 from pleinair.cli.given import bundles_at_hand, check_models
 from pleinair.cli.progress import ProgressBar, kept_to_the_end, loaded
-from pleinair.cli.terminal import tell, warn
+from pleinair.cli.terminal import say, tell, warn
 from pleinair.cli.usage import examples
 from pleinair.errors import RequestError
 from pleinair.files.output import ARRAYS, check_distinct, no_room, planned_files, write_pictures
@@ -81,6 +81,8 @@ def generate(
     if metadata:
         lost = no_room([*files, *(file for _, file in films)], result.settings, result.seeds)
         result = replace(result, warnings=(*result.warnings, *lost))
+    for lora in result.loras:
+        say(lora.words)
     warn(*result.warnings)
     facts = summary(result, written, write_s, perf_counter() - started)
     if filming is not None:
@@ -148,6 +150,7 @@ def summary(result: Result, files: list[Path], write_s: float, spent_s: float) -
         },
         "peak_rss_mb": round(machine.peak_rss_mb(), 1),
         "warnings": list(result.warnings),
+        **({"loras": [asdict(lora) for lora in result.loras]} if result.loras else {}),
     }
 
 

@@ -34,10 +34,8 @@ EXAMPLES = {
     "doctor": ("pleinair doctor", "pleinair doctor --try-devices"),
 }
 
-MERGE = "merge it into the model with diffusers (load_lora_weights, fuse_lora, save_pretrained) and export that folder"
 CONTROL = "ControlNets are not supported; start from a picture with --image and --strength"
 OPTIONS = {  # what people look for here and do not find -> what leads on
-    "--lora": f"LoRA files are not supported; {MERGE}",
     "--control": CONTROL,
     "--controlnet": CONTROL,
     "--vae": "another VAE is chosen where a picture is painted (generate), or a bundle is made (pour, adopt)",

@@ -1,19 +1,63 @@
 """Changes to a graph between reading and compiling, which leave its file as it is.
 
-OpenVINO edits the nodes of the model it has read; ONNX Runtime is handed other initializers beside the file.
+OpenVINO edits the nodes of the model it has read; ONNX Runtime is handed other initializers beside the file, and other
+bytes of it for nodes that are new.
 """
 
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+ANY: tuple[int, ...] = ()
+
 
 @dataclass(frozen=True)
-class NewWeight:
-    """Another array in place of a weight, of its shape; `name` is that of the constant or initializer in the graph."""
+class Layer:
+    """A layer of a graph: the shape of its weight as torch has it, (out, in, ...), and whether it has a bias.
 
-    name: str
-    array: np.ndarray = field(repr=False)
+    An engine that has no weights says ANY of it.
+    """
+
+    shape: tuple[int, ...]
+    bias: bool = False
 
 
-Edit = NewWeight
+@dataclass(frozen=True)
+class Change:
+    """What becomes of a layer's weight (out, in, ...) and of its bias (out,), float32; None: it stays as it is."""
+
+    weight: Callable[[np.ndarray], np.ndarray] | None = None
+    bias: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class NewWeights:
+    """Other weights in some layers of a graph, by their paths, made of its own when it is opened, one layer at a time.
+
+    `made_of` tells one such edit from others: graphs are kept by it.
+    """
+
+    made_of: Hashable
+    changes: Mapping[str, Change] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Ports of a UNet that add to its skip connections and to its middle, for what ControlNets say.
+
+    `channels` are those of the skip connections, in the order in which the network makes them, and then those of the
+    middle. `name` is the ControlNet's, for errors.
+    """
+
+    channels: tuple[int, ...]
+    name: str = field(compare=False, default="")
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """The names of its ports, which are those of diffusers' arguments; the one for the middle stands last."""
+        return (*(f"{SKIP}.{place}" for place in range(len(self.channels) - 1)), MIDDLE)
+
+
+Edit = NewWeights | Residuals
+SKIP, MIDDLE = "down_block_additional_residual", "mid_block_additional_residual"

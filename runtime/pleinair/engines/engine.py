@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from pleinair.bundle.opening import Bundle
-from pleinair.engines.edits import Edit
+from pleinair.engines.edits import Edit, Layer
 from pleinair.engines.failures import reason
 from pleinair.errors import EngineError, RequestError
 
@@ -79,6 +79,9 @@ class Engine(Protocol):
 
     def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
         """The precision that "auto" means for a graph."""
+
+    def layers(self, bundle: Bundle, graph: str) -> dict[str, Layer]:
+        """The layers of a graph whose weights can be changed, by their paths as torch has them."""
 
     def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> Graph:
         """A graph, not loaded yet."""

@@ -6,12 +6,14 @@ takes shapes from the bundle's manifest and never reads a weight; a picture take
 every call before it is answered, and may count it, wait, or raise.
 """
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from pleinair.bundle.manifest import LATENTS, Denoiser
 from pleinair.bundle.opening import Bundle
+from pleinair.engines.edits import ANY, Edit, Layer, NewWeights
 from pleinair.engines.engine import Opening, Shapes, engine_version
 from pleinair.engines.precision import F32
 
@@ -39,15 +41,24 @@ class FakeEngine:
     def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
         return F32
 
+    def layers(self, bundle: Bundle, graph: str) -> dict[str, Layer]:
+        return dict.fromkeys(bundle.manifest.weights.get(graph, ()), Layer(ANY))
+
     def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> "FakeGraph":
-        return FakeGraph(bundle, graph, self._on_call)
+        return FakeGraph(bundle, graph, self._on_call, how.edits)
 
 
 class FakeGraph:
-    """A text encoder hashes token ids, the denoiser pulls towards a colour made of its feeds, a VAE is a resize."""
+    """A text encoder hashes token ids, the denoiser pulls towards a colour made of its feeds, a VAE is a resize.
 
-    def __init__(self, bundle: Bundle, graph: str, on_call: Callable[[str, Inputs], None]) -> None:
+    Other weights are a colour of their own.
+    """
+
+    def __init__(
+        self, bundle: Bundle, graph: str, on_call: Callable[[str, Inputs], None], edits: Sequence[Edit] = ()
+    ) -> None:
         manifest = bundle.manifest
+        self._tint = sum(tint_of(edit) for edit in edits if isinstance(edit, NewWeights))
         self._name = graph
         self._info = manifest.graphs[graph]
         self._on_call = on_call
@@ -94,6 +105,7 @@ class FakeGraph:
             raise ValueError(f"'{self._name}' takes {self._info.inputs[port].shape[1]} channels, not {sample.shape[1]}")
         latents = sample[:, : self._channels]
         colour = sum(_mean(array)[:, : self._channels] for name, array in inputs.items() if array.ndim > 1)  # (B, C)
+        colour = colour + self._tint
         out = 0.9 * latents - 0.1 * colour[:, :, None, None]
         return {part.output: out + 0.05 * sample[:, self._channels :].mean(1, keepdims=True) if part.channels else out}
 
@@ -122,6 +134,11 @@ class FakeGraph:
 
     def _upscale(self, image: np.ndarray) -> dict[str, np.ndarray]:
         return {"upscaled": image.repeat(self._scale, 2).repeat(self._scale, 3)}
+
+
+def tint_of(edit: NewWeights) -> float:
+    """A number from 0 to 1 that is the same for the same weights."""
+    return zlib.crc32(repr(edit.made_of).encode()) / (1 << 32)
 
 
 def _mean(array: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from pleinair.bundle.manifest import GraphInfo
 from pleinair.bundle.opening import Bundle
 from pleinair.engines import components
 from pleinair.engines import precision as precisions
-from pleinair.engines.edits import Edit
+from pleinair.engines.edits import Edit, Layer
 from pleinair.engines.engine import Engine, Graph, Opening, Shapes, engine_named
 from pleinair.engines.failures import CPU, overflowed
 from pleinair.engines.moving import Moving, WithinF16
@@ -22,6 +22,7 @@ from pleinair.errors import EngineError
 
 LARGEST_AHEAD = 256 << 20  # bytes of a graph that may be compiled while others are
 MAX_SHAPES = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
+MAX_VARIANTS = 2  # of a graph that are kept: as it is, and as it was edited last
 
 
 class OneAtATime:
@@ -85,9 +86,10 @@ class Graphs:
     """The graphs of one bundle on one engine; threads may share them.
 
     `device` and `precision` are as `placement.parse` and `precision.parse` read them. A graph stays compiled for the
-    last `max_shapes` sets of shapes. `on_load` is told a graph's name before it is opened, which can take long. With
-    `fallback`, what cannot run where it is to goes to the CPU; with `cache`, what is compiled for devices that take
-    long stays on the disk. Raises RequestError for components, devices and precisions that are not here.
+    last `max_shapes` sets of shapes, and of its edited variants the last one is kept, beside the plain one unless
+    `max_shapes` is 1. `on_load` is told a graph's name before it is opened, which can take long. With `fallback`, what
+    cannot run where it is to goes to the CPU; with `cache`, what is compiled for devices that take long stays on the
+    disk. Raises RequestError for components, devices and precisions that are not here.
     """
 
     def __init__(
@@ -111,6 +113,8 @@ class Graphs:
         how = {"device": device, "precision": precision, "threads": threads, "fallback": fallback}
         self._places = Places(bundle, engine, **how)
         self._max_shapes = max_shapes
+        self._max_variants = min(max_shapes, MAX_VARIANTS)
+        self._layers: dict[str, Mapping[str, Layer]] = {}
         self._open: dict[tuple[str, tuple[Edit, ...]], Graph] = {}
         self._ahead: set[tuple[str, tuple[Edit, ...]]] = set()  # those that nobody has asked for yet
         self._turn = RLock()
@@ -125,16 +129,24 @@ class Graphs:
                     self._on_load(name)
             return self._kept(key)
 
-    def may_go_ahead(self, name: str) -> bool:
-        """Whether a graph is not open yet, and small enough to be compiled while others are."""
-        return (name, ()) not in self._open and self.bundle.graph_size(name, self._engine.format) <= LARGEST_AHEAD
+    def layers(self, name: str) -> Mapping[str, Layer]:
+        """The layers of a graph whose weights can be changed, by their paths; its file is read once for that."""
+        with self._turn:
+            if name not in self._layers:
+                self._layers[name] = self._engine.layers(self.bundle, name)
+            return self._layers[name]
 
-    def prepare_ahead(self, name: str, shapes: Shapes) -> None:
+    def may_go_ahead(self, name: str, edits: Sequence[Edit] = ()) -> bool:
+        """Whether a graph is not open yet, and small enough to be compiled while others are."""
+        small = self.bundle.graph_size(name, self._engine.format) <= LARGEST_AHEAD
+        return small and (name, tuple(edits)) not in self._open
+
+    def prepare_ahead(self, name: str, shapes: Shapes, edits: Sequence[Edit] = ()) -> None:
         """Begin to load and compile a graph in a thread of its own; whoever asks for it waits until that is done.
 
         What fails fails again there, where it can be told.
         """
-        key = name, ()
+        key = name, tuple(edits)
         with self._turn:
             graph = self._kept(key)
             self._ahead.add(key)
@@ -143,10 +155,18 @@ class Graphs:
     def _kept(self, key: tuple[str, tuple[Edit, ...]]) -> Graph:
         name, edits = key
         if key not in self._open:
+            for other in self._in_the_way(key):
+                self._open.pop(other)
+                self._ahead.discard(other)
             asked = partial(self._places.asked, name)
             moving = Moving(asked, partial(self._opened, name, edits), partial(self._places.leave, name))
             self._open[key] = OneAtATime(moving)
         return self._open[key]
+
+    def _in_the_way(self, key: tuple[str, tuple[Edit, ...]]) -> list[tuple[str, tuple[Edit, ...]]]:
+        """Other variants of a graph that are let go before one more is opened: all that are edited, or simply all."""
+        name, edits = key
+        return [other for other in self._open if other[0] == name and (self._max_variants == 1 or (edits and other[1]))]
 
     def _opened(self, name: str, edits: Sequence[Edit], place: Placement) -> Graph:
         """A graph in a place, not loaded yet."""

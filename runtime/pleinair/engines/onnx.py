@@ -9,9 +9,20 @@ import numpy as np
 
 from pleinair.bundle import onnx_data
 from pleinair.bundle.opening import Bundle
-from pleinair.engines.edits import Edit
+from pleinair.engines.edits import Edit, Layer, Residuals
 from pleinair.engines.engine import Opening, Shapes, engine_version
-from pleinair.engines.failures import CPU, FALLBACK, absent, failed, no_extra, no_weight, unreadable
+from pleinair.engines.failures import (
+    CPU,
+    FALLBACK,
+    absent,
+    failed,
+    no_extra,
+    no_layer,
+    no_residuals,
+    unreadable,
+)
+from pleinair.engines.onnx_residuals import side_names, with_residuals
+from pleinair.engines.onnx_weights import LayeredGraph, with_weights
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.precision import F32
 from pleinair.engines.telemetry import without_telemetry
@@ -28,7 +39,6 @@ DTYPES = {
     "tensor(int64)": "int64",
     "tensor(int32)": "int32",
 }
-ELEMENTS = {1: np.float32, 10: np.float16}  # TensorProto.DataType
 BESIDE = "session.model_external_initializers_file_folder_path"  # where a model of bytes finds its weights
 LARGE = 1_000_000_000  # bytes of a graph's files, from which its convolutions are not laid out anew
 SILENT = 3  # errors only; they reach the caller as exceptions
@@ -64,6 +74,11 @@ class OnnxEngine:
 
     def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
         return F32
+
+    def layers(self, bundle: Bundle, graph: str) -> dict[str, Layer]:
+        named = bundle.manifest.paths_of(graph, "onnx")
+        with onnx_data.opened_onnx(bundle.graph_file(graph, "onnx")) as content:
+            return {path: site.layer for path, site in LayeredGraph(content).sites(named).items()}
 
     def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> "OnnxGraph":
         return OnnxGraph(bundle, graph, *self._device(how.device, how.threads), how.threads, how.edits)
@@ -114,7 +129,7 @@ class OnnxGraph:
             options.enable_mem_pattern = False  # DirectML refuses both of these otherwise
             options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
             provider = [(PROVIDERS["dml"], {"device_id": self._index}), PROVIDERS["cpu"]]
-            for name, size in free_dimensions(file, shapes).items():
+            for name, size in free_dimensions(file, shapes, self._edits).items():
                 options.add_free_dimension_override_by_name(name, size)
         model = self._edited(file, options) if self._edits else file
         try:
@@ -132,7 +147,9 @@ class OnnxGraph:
             # EXTRA has a default, so that others need not know it
             for ports in (session.get_inputs(), session.get_overridable_initializers(), session.get_outputs())
         )
-        check_opened(self._name, self._bundle.manifest.graphs[self._name], inputs, outputs)
+        added = {port for edit in self._edits if isinstance(edit, Residuals) for port in edit.ports}
+        own = {name: kind for name, kind in inputs.items() if name not in added}
+        check_opened(self._name, self._bundle.manifest.graphs[self._name], own, outputs)
         self._inputs = inputs | {name: kind for name, kind in optional.items() if name == EXTRA}
         self._session = session
         self._shapes = shapes
@@ -153,34 +170,44 @@ class OnnxGraph:
         return failed(self._name, f"{self._device}{number}", error)
 
     def _edited(self, file: Path, options: ort.SessionOptions) -> bytes:
-        """The model with other weights: those that stand in the file are written over, others handed to the session.
-
-        ONNX Runtime's `add_initializer` would do nothing, and say nothing, for weights that it lays out anew.
-        """
-        weights, content = onnx_data.initializers(file), bytearray(file.read_bytes())
-        outside: dict[str, ort.OrtValue] = {}
+        """The model with the ports and the weights that its edits ask for; the weights are handed to the session."""
+        content = self._with_ports(file.read_bytes(), onnx_data.initializers(file))
+        named = self._bundle.manifest.paths_of(self._name, "onnx")
+        outside: dict[str, np.ndarray] = {}
         for edit in self._edits:
-            weight = weights.get(edit.name)
-            if weight is None or weight.shape != edit.array.shape or weight.kind not in ELEMENTS:
-                raise no_weight(self._name, edit.name)
-            array = np.ascontiguousarray(edit.array, ELEMENTS[weight.kind])
-            if weight.span is None:
-                outside[edit.name] = ort.OrtValue.ortvalue_from_numpy(array)
-            elif weight.span[1] - weight.span[0] != array.nbytes:
-                raise no_weight(self._name, edit.name)
-            else:
-                content[slice(*weight.span)] = array.tobytes()
+            if isinstance(edit, Residuals):
+                continue
+            try:
+                content, outside = with_weights(content, file, edit.changes, named)
+            except KeyError as error:
+                raise no_layer(self._name, error.args[0]) from None
+            except (ValueError, IndexError, OSError) as error:
+                raise unreadable(file, error) from None
+        self._replaced = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in outside.items()}
         options.add_session_config_entry(BESIDE, str(file.parent))
-        options.add_external_initializers(list(outside), list(outside.values()))
-        self._replaced = outside  # which the session does not keep alive
-        return bytes(content)
+        options.add_external_initializers(list(self._replaced), list(self._replaced.values()))
+        return content
+
+    def _with_ports(self, content: bytes, weights: dict[str, onnx_data.Initializer]) -> bytes:
+        """The model with the ports that its edits ask for."""
+        for edit in self._edits:
+            if isinstance(edit, Residuals):
+                try:
+                    content, others = with_residuals(content, weights, edit)
+                except (ValueError, IndexError) as error:
+                    raise unreadable(self._bundle.graph_file(self._name, "onnx"), error) from None
+                if others is not None:
+                    raise no_residuals(self._bundle.manifest.name, edit, others)
+        return content
 
 
-def free_dimensions(file: Path, shapes: Shapes) -> dict[str, int]:
+def free_dimensions(file: Path, shapes: Shapes, edits: Sequence[Edit]) -> dict[str, int]:
     """The size that each named dimension of a graph's inputs has in `shapes`.
 
     The names are the file's: bundle.json has names of its own for graphs that other tools have exported.
     """
-    inputs, _ = onnx_data.ports(file)
-    sides = [zip(inputs[name].shape or (), shape, strict=False) for name, shape in shapes.items() if name in inputs]
+    named = {name: port.shape or () for name, port in onnx_data.ports(file)[0].items()}
+    for edit in edits:
+        named |= side_names(edit) if isinstance(edit, Residuals) else {}
+    sides = [zip(named[name], shape, strict=False) for name, shape in shapes.items() if name in named]
     return {side: size for each in sides for side, size in each if isinstance(side, str) and side}

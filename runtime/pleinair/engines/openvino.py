@@ -13,8 +13,11 @@ from pleinair.bundle.manifest import Port
 from pleinair.bundle.opening import Bundle
 from pleinair.engines import openvino_devices as rules
 from pleinair.engines import precision as precisions
+from pleinair.engines.edits import Edit, Layer, Residuals
 from pleinair.engines.engine import Graph, Opening, Shapes, engine_version
-from pleinair.engines.failures import failed, no_extra, no_weight, unreadable
+from pleinair.engines.failures import failed, no_extra, no_layer, no_residuals, unreadable
+from pleinair.engines.openvino_residuals import add_residuals
+from pleinair.engines.openvino_weights import MARK, change, sites
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.rows import RowByRow
 from pleinair.engines.telemetry import without_telemetry
@@ -29,7 +32,6 @@ CAPABILITIES = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
 DTYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32"}
 BF16_SETS = ("BF16", "FP16", "AMX", "ALL", "DEFAULT")  # in the names of instruction sets that have bf16
 XML = b"<?xml"
-MARK = "decompression_0"  # OpenVINO's own mark of what makes a weight as wide as it is computed with
 
 
 class OpenVINOEngine:
@@ -69,6 +71,11 @@ class OpenVINOEngine:
         """Of a device that is made of others, that of the first."""
         first = rules.device_named(device, self.devices()).members[0]
         return precisions.fastest(bundle, graph, rules.kind_of(first), self.offered(first))
+
+    def layers(self, bundle: Bundle, graph: str) -> dict[str, Layer]:
+        model = read_model(ov.Core(), bundle.graph_file(graph, "openvino"))
+        found = sites(model, bundle.manifest.paths_of(graph, "openvino"))
+        return {path: site.layer for path, site in found.items()}
 
     def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> Graph:
         device = rules.device_named(how.device, self.devices(), how.threads)
@@ -148,8 +155,7 @@ class OpenVINOGraph:
             if EXTRA in shapes and not take_extra(model):
                 raise no_extra(self._name)
             for edit in self._edits:
-                if not replace_weight(model, edit.name, edit.array):
-                    raise no_weight(self._name, edit.name)
+                self._change(model, edit)
             # compiling drops operations that these shapes make idle, and gives their names to the port that remains
             self._outputs = list(outputs)
             model.reshape(dict(shapes))
@@ -161,19 +167,17 @@ class OpenVINOGraph:
             compiled.trim()
         return request
 
-
-def replace_weight(model: ov.Model, name: str, array: np.ndarray) -> bool:
-    """Put an array in a constant's place, in the constant's own type; False where there is none of that shape."""
-    for node in model.get_ordered_ops():
-        if node.get_type_name() != "Constant" or node.get_friendly_name() != name:
-            continue
-        if tuple(node.shape) != array.shape:
-            return False
-        fresh = ops.constant(array, node.get_element_type(), name=name)
-        for reader in node.output(0).get_target_inputs():
-            reader.replace_source_output(fresh.output(0))
-        return True
-    return False
+    def _change(self, model: ov.Model, edit: Edit) -> None:
+        if isinstance(edit, Residuals):
+            others = add_residuals(model, edit)
+            if others is not None:
+                raise no_residuals(self._bundle.manifest.name, edit, others)
+            return
+        found = sites(model, self._bundle.manifest.paths_of(self._name, "openvino"))
+        for path, changed in edit.changes.items():
+            if path not in found:
+                raise no_layer(self._name, path)
+            change(found[path], changed)
 
 
 def read_model(core: ov.Core, file: Path) -> ov.Model:

@@ -70,11 +70,23 @@ def of_job(settings: dict[str, Any]) -> dict[str, Any]:
 def infotext(settings: dict[str, Any], seed: int) -> str:
     """The `parameters` text that A1111's web UI writes and that galleries parse; defaults are left out, as there."""
     fields = {name: value for name, value in _fields(_public(settings), seed).items() if value not in (None, "")}
-    lines = [settings["prompt"]]
+    lines = [with_loras(settings)]
     if settings["negative"]:
         lines.append(f"Negative prompt: {settings['negative']}")
     lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in fields.items()))
     return "\n".join(lines)
+
+
+def with_loras(settings: dict[str, Any]) -> str:
+    """The prompt, with the LoRAs that it does not name itself."""
+    loras = settings.get("loras") or {}
+    given = {name: facts["weight"] for name, facts in loras.items() if not facts.get("in_prompt")}
+    return " ".join([settings["prompt"], *(f"<lora:{word_of(name)}:{weight:g}>" for name, weight in given.items())])
+
+
+def word_of(name: str) -> str:
+    """A LoRA's name without what A1111 reads as the end of one."""
+    return re.sub("[:,<>]", "", name)
 
 
 def _fields(settings: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -107,7 +119,10 @@ def _in_a1111(option: Option, value: Any) -> Any:
         name = value.rpartition(",")[2] if option.field == "spacing" else value
         return option.a1111_values.get(name, None if isinstance(option.type, Choice | Flag | Axes) else value)
     if isinstance(value, dict):
-        return ", ".join(f"{word}: {digest}" for word, digest in value.items())
+        return ", ".join(
+            f"{word_of(word)}: {told['autov3']}" if isinstance(told, dict) else f"{word}: {told}"
+            for word, told in value.items()
+        )
     return ", ".join(map(_number, value)) if isinstance(value, list | tuple) else value
 
 

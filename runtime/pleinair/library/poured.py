@@ -19,7 +19,6 @@ from pleinair.engines.engine import usual_format
 from pleinair.errors import PleinairError, RequestError, ResourceError
 from pleinair.library.weights import network_weights
 from pleinair.pouring.checkpoints import Checkpoint
-from pleinair.pouring.on_disk import OnDisk
 from pleinair.pouring.pour import PourProgress, looking, pour
 from pleinair.pouring.vaes import called_as_halves
 from pleinair.sources.families import VAE
@@ -31,6 +30,7 @@ from pleinair.sources.vae_folders import CONFIG_FILE, is_vae_folder
 from pleinair.sources.weight_files import DOWNLOAD, weight_files
 from pleinair.system.files import CONFIG, read_file, read_json
 from pleinair.system.home import HOME, is_name, models_folder
+from pleinair.system.on_disk import OnDisk
 
 MARK = ".poured.json"  # in a bundle among the models: what it was poured of
 STORED = (".safetensors", ".bin")  # files of weights; a single one counts as the first

@@ -1,64 +1,25 @@
 """The tensors of safetensors files and of torch's pickles, which stay on the disk until rows of them are asked for."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
 from itertools import pairwise, repeat
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from pleinair.checks import one_line, shown_path, shown_value
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import ExportError
-from pleinair.pouring.on_disk import FileInUse, OnDisk, Shape, read, row_strides
 from pleinair.pouring.scales import LAYOUT, LAYOUTS, check_layouts, scales_in, spread
 from pleinair.sources.pickled import is_pickle
 from pleinair.sources.torch_files import Tensor, read_torch_file
-from pleinair.sources.weight_files import DOWNLOAD, check_mistaken, read_header
+from pleinair.sources.weight_files import DOWNLOAD, read_header
+from pleinair.system.mistaken import check_mistaken
+from pleinair.system.on_disk import FileInUse, OnDisk, Shape, read, row_strides
+from pleinair.system.safetensors import STORED, Stored, check_entry, widened
 
-STORED: dict[str, np.dtype] = {  # what safetensors calls a kind of number -> what its bytes are read as
-    "F64": np.dtype(np.float64),
-    "F32": np.dtype(np.float32),
-    "F16": np.dtype(np.float16),
-    "BF16": np.dtype(np.uint16),
-    "F8_E4M3": np.dtype(np.uint8),
-    "F8_E5M2": np.dtype(np.uint8),
-}
 NARROW = ("F8_E4M3", "F8_E5M2")  # of so few digits that a picture shows it
-MOST_AXES = 8
 MOST = 1 << 14  # tensors of a file; the largest models have some 3000, with scales for each thrice that
-LONGEST_SIDE = 1 << 48
 LONGEST = 1 << 16  # bytes of what a layer says of itself
-
-
-class Stored(NamedTuple):
-    """A tensor as a file has it: its kind, and its bytes in their shape."""
-
-    kind: str
-    raw: np.ndarray | OnDisk
-
-
-def widened(kind: str, raw: np.ndarray | OnDisk) -> np.ndarray:
-    """Numbers of a kind as float16, where they are that, else as float32."""
-    raw = np.asarray(raw)
-    if kind == "BF16":
-        return (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    if kind == "F8_E5M2":  # the upper half of a float16
-        return (raw.astype(np.uint16) << np.uint16(8)).view(np.float16)
-    if kind == "F8_E4M3":
-        return eighths()[raw]
-    return raw if raw.dtype == np.float16 else raw.astype(np.float32, copy=False)
-
-
-@cache
-def eighths() -> np.ndarray:
-    """The 256 numbers of F8_E4M3: a sign, four bits of exponent, three of fraction, and no infinity."""
-    codes = np.arange(256)
-    exponent, fraction = codes >> 3 & 15, codes & 7
-    size = np.where(exponent, (8 + fraction) * 2.0 ** (exponent - 10), fraction * 2.0**-9)
-    size[codes & 127 == 127] = np.nan
-    return np.where(codes < 128, size, -size).astype(np.float32)
 
 
 class Checkpoint(Mapping[str, Stored]):
@@ -91,7 +52,7 @@ class Checkpoint(Mapping[str, Stored]):
                 " be poured; choose the file of a model"
             )
         try:
-            stream = FileInUse(file)
+            stream = FileInUse(file, ExportError)
         except OSError as error:
             where = shown_path(file)
             raise ExportError(f"cannot read '{where}' ({one_line(error, 80)}); check the file") from None
@@ -113,9 +74,9 @@ class Checkpoint(Mapping[str, Stored]):
         tensors, said, data, size = read_header(file)
         self.metadata |= said
         where = shown_path(file)
-        places = sorted(check_entry(where, name, entry) for name, entry in tensors.items())
+        places = sorted(check_entry(where, name, entry, ExportError, DOWNLOAD) for name, entry in tensors.items())
         if not places or max(last for _, last in places) != data:
-            check_mistaken(file)
+            check_mistaken(file, ExportError)
             raise ExportError(f"'{where}' is damaged or cut short ({size} bytes); {DOWNLOAD}")
         if any(first < last for (_, last), (first, _) in pairwise(places)):
             raise ExportError(f"'{where}' has weights that lie on each other; {DOWNLOAD}")
@@ -160,18 +121,3 @@ class Checkpoint(Mapping[str, Stored]):
 
     def __len__(self) -> int:
         return len(self.shapes)
-
-
-def check_entry(where: str, name: str, entry: Any) -> tuple[int, int]:
-    """Where the bytes of a header's entry begin and end, behind the header; ExportError where they cannot be so."""
-    try:
-        kind, shape, (first, last) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        counts = all(type(side) is int and 0 <= side <= LONGEST_SIDE for side in shape) and len(shape) <= MOST_AXES
-        fits = type(first) is int and type(last) is int and 0 <= first <= last and counts
-        if fits and kind in STORED:
-            fits = last - first == prod(shape) * STORED[kind].itemsize
-    except (TypeError, KeyError, ValueError):
-        fits = False
-    if not fits:
-        raise ExportError(f"'{where}' has an impossible {shown_value(name)} in its header; {DOWNLOAD}")
-    return first, last

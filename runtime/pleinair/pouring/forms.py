@@ -7,7 +7,8 @@ from math import prod
 import numpy as np
 
 from pleinair.errors import ExportError
-from pleinair.pouring.checkpoints import Shape, Stored, widened
+from pleinair.system.on_disk import Shape
+from pleinair.system.safetensors import Stored, widened
 
 EPS = np.finfo(np.float32).eps
 LARGEST_HALF = np.finfo(np.float16).max

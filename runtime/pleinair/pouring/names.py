@@ -10,33 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pleinair.adapters.sgm import ENDS, MIDDLE, RESNET, Pairs
 from pleinair.pouring.checkpoints import Checkpoint, Shape, Stored
 
-Pairs = tuple[tuple[str, str], ...]
-
-RESNET: Pairs = (
-    ("in_layers.0.", "norm1."),
-    ("in_layers.2.", "conv1."),
-    ("emb_layers.1.", "time_emb_proj."),
-    ("out_layers.0.", "norm2."),
-    ("out_layers.3.", "conv2."),
-    ("skip_connection.", "conv_shortcut."),
-)
-ENDS: Pairs = (  # of a UNet
-    ("time_embed.0.", "time_embedding.linear_1."),
-    ("time_embed.2.", "time_embedding.linear_2."),
-    ("time_embed.cond_proj.", "time_embedding.cond_proj."),
-    ("label_emb.0.0.", "add_embedding.linear_1."),
-    ("label_emb.0.2.", "add_embedding.linear_2."),
-    ("input_blocks.0.0.", "conv_in."),
-    ("out.0.", "conv_norm_out."),
-    ("out.2.", "conv_out."),
-)
-MIDDLE = {
-    "middle_block.0": "mid_block.resnets.0",
-    "middle_block.1": "mid_block.attentions.0",
-    "middle_block.2": "mid_block.resnets.1",
-}
 VAE: Pairs = (
     (".mid.block_1.", ".mid_block.resnets.0."),
     (".mid.block_2.", ".mid_block.resnets.1."),

@@ -10,7 +10,7 @@ from typing import Any
 from pleinair.checks import one_line, shown_path
 from pleinair.errors import ExportError, RequestError
 from pleinair.pouring import distilled, names
-from pleinair.pouring.checkpoints import NARROW, STORED, Checkpoint, Shape, widened
+from pleinair.pouring.checkpoints import NARROW, Checkpoint
 from pleinair.pouring.kinds import BASE_SIZE, DDIM, EULER, PNDM, UNET_ALONE, FileKind, kind_of
 from pleinair.pouring.names import Named, Rules
 from pleinair.pouring.scales import WIDER
@@ -24,6 +24,8 @@ from pleinair.sources.families import CLIP_TEXT, PROJECTED_TEXT, UNET, VAE, Comp
 from pleinair.sources.folder import Source
 from pleinair.sources.schedulers import as_walked
 from pleinair.sources.settings import Settings, bundle_name
+from pleinair.system.on_disk import Shape
+from pleinair.system.safetensors import STORED, widened
 
 PARTS = {part.folder: part for part in (CLIP_TEXT, PROJECTED_TEXT, UNET)}
 PLACES: dict[str, tuple[tuple[str, Rules], ...]] = {  # component -> what its names begin with, and what renames them

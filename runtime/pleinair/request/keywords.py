@@ -68,6 +68,7 @@ class Options(TypedDict, total=False):
     upscale: str | Path | None
     vae: str | Path | None
     preview_vae: str | Path | None
+    loras: Sequence[str | Path | tuple[str | Path, float]]
 
 
 def asked(options: Mapping[str, Any], **kinds: ValueType) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pleinair.network import guidance
 from pleinair.network.guidance import Guidance
 from pleinair.pictures.masks import FILLS, MAX_RADIUS
 from pleinair.pictures.vae import SIDES
+from pleinair.request.lora_types import Loras, LoraUse
 from pleinair.request.option import option, options_of
 from pleinair.request.vae_names import VaeName
 from pleinair.request.value_types import (
@@ -359,6 +360,15 @@ class OtherVaes:
     )
 
 
+@dataclass(frozen=True)
+class AddOns:
+    """What changes the model for a job."""
+
+    loras: tuple[LoraUse, ...] = option(
+        (), Loras(), "LoRA file, FILE or FILE:WEIGHT; may be repeated.", flag="--lora", a1111="Lora hashes"
+    )
+
+
 class Place(NamedTuple):
     """Where the command line's help shows a group of options, and where a request has it."""
 
@@ -380,6 +390,7 @@ GROUPS = {
     Refining: Place(panel="Steps", path=("refining",)),
     Finish: Place(panel="Larger pictures", path=()),
     OtherVaes: Place(panel="Model", path=()),
+    AddOns: Place(panel="Add-ons", path=()),
 }
 
 

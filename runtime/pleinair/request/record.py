@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL.Image import Image
 
+from pleinair.adapters.lora_file import digests
 from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
 from pleinair.bundle.verifying import file_info
 from pleinair.pictures.seamless import AXES
+from pleinair.request.lora_types import LoraUse
 from pleinair.request.option import Option
 from pleinair.request.options import BY_SAMPLER, ENLARGERS, FILES, OPTIONS, Steps
 from pleinair.request.request import Request
@@ -20,6 +22,7 @@ from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import resolve_spacing
 
 DIGEST = 16  # hexadecimal digits that tell files apart
+AUTOV3 = 12  # of A1111's digest of a LoRA
 
 
 def asked_for(bundle: Bundle, request: Request, seeds: tuple[int, ...]) -> dict[str, Any]:
@@ -103,6 +106,8 @@ def _files(request: Request) -> dict[str, Any]:
     facts: dict[str, Any] = {f"{name}_sha256": digest_of_pixels(each) for name, each in pictures.items() if each}
     if request.embeddings:
         facts["embeddings"] = of_embeddings(request.embeddings)
+    if request.loras:
+        facts["loras"] = of_loras(request.loras)
     if request.upscale:
         facts["upscale"] = name_of(request.upscale)
     if request.refining:
@@ -119,6 +124,19 @@ def of_embeddings(files: tuple[Path, ...]) -> dict[str, str]:
     stems = [file.stem for file in files]
     names = [stem if stems.count(stem) == 1 else f"{stem} {n}" for n, stem in enumerate(stems, 1)]
     return {name: digest(file) for name, file in zip(names, files, strict=True)}
+
+
+def of_loras(uses: tuple[LoraUse, ...]) -> dict[str, dict[str, Any]]:
+    """Name -> digests of the file, its weight, and whether the prompt names it; in their order, which may matter."""
+    facts = {}
+    for use in uses:
+        sha256, autov3 = digests(use.file)
+        facts[use.name] = {"sha256": sha256[:DIGEST], "autov3": autov3[:AUTOV3], "weight": use.weight}
+        if use.text_weight != use.weight:
+            facts[use.name]["text_weight"] = use.text_weight
+        if use.in_prompt:
+            facts[use.name]["in_prompt"] = True
+    return facts
 
 
 def of_enlarger(enlarger: str) -> str:

@@ -13,10 +13,12 @@ from pleinair.network.guidance import Guidance
 from pleinair.pictures.vae import SIDES
 from pleinair.request.canvas import canvas_of
 from pleinair.request.keywords import asked
+from pleinair.request.loras import loras_of, with_few_steps
 from pleinair.request.options import (
     ENLARGERS,
     OPTIONS,
     PARAMETERS,
+    AddOns,
     Canvas,
     Finish,
     Guiding,
@@ -42,7 +44,7 @@ from pleinair.text.encoders import most_skipped, skips_layers
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request(Picture, Text, Work, Finish, OtherVaes):
+class Request(Picture, Text, Work, Finish, OtherVaes, AddOns):
     """One job: as many pictures as there are seeds."""
 
     steps: Steps
@@ -52,7 +54,7 @@ class Request(Picture, Text, Work, Finish, OtherVaes):
     hires: Hires | None
     refining: Refining | None
     task: str  # text2image, image2image, inpaint or edit: what the bundle must be able to do
-    idle: tuple[str, ...] = field(default=(), compare=False)  # warnings for options without effect
+    idle: tuple[str, ...] = field(default=(), compare=False)  # warnings for options without effect, and for rules
 
     def check(self) -> None:
         """Raise Cancelled where the caller wants to stop."""
@@ -78,7 +80,11 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
     RequestError, BundleError for a task the bundle is not made for.
     """
     skips = Whole(1, most_skipped(bundle))
+    said = {"prompt": prompt, **({} if negative is None else {"negative": negative})}
+    said = {name: OPTIONS[name].type.read(name, text) for name, text in said.items()}
     given = asked(options, clip_skip=skips)
+    loras = loras_of(given.pop("loras", ()), said["prompt"])
+    given, notes = with_few_steps(given, loras)
     canvas = canvas_of(given)
     task = task_of(bundle, canvas)
     if task == "edit":
@@ -86,8 +92,6 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
     bundle.require(task)
     size = size_of(bundle, given, canvas)
     steps, hires = passes(bundle, given, canvas, size)
-    said = {"prompt": prompt, **({} if negative is None else {"negative": negative})}
-    said = {name: OPTIONS[name].type.read(name, text) for name, text in said.items()}
     picture, work, finish = (values(group, given) for group in (Picture, Work, Finish))
     if finish["upscale"]:
         open_bundle(finish["upscale"]).require("upscale")
@@ -97,6 +101,7 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
         **values(Text, given | said | ({} if skips_layers(bundle) else {"clip_skip": 1})),
         **finish,
         **vaes_of(bundle, given, canvas, hires),
+        loras=loras,
         steps=steps,
         random=random_of(given),
         guidance=guidance_of(bundle, given, steps.sampler),
@@ -104,7 +109,7 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
         hires=hires,
         refining=refining_of(bundle, given),
         task=task,
-        idle=(*idle(given), *idle_here(bundle, given, task)),
+        idle=(*notes, *idle(given), *idle_here(bundle, given, task)),
     )
 
 

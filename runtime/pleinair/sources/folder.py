@@ -8,6 +8,7 @@ from typing import Any
 from pleinair.bundle.manifest import MANIFEST, Defaults
 from pleinair.checks import one_line, quoted, shown_path
 from pleinair.errors import ExportError, RequestError
+from pleinair.request.lora_types import GivenLora
 from pleinair.sources.configs import check_configs, check_numbers, text_length
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described
@@ -31,7 +32,7 @@ class Source(Described):
 
     `scheduler` is the config as diffusers walks it; `sampler` is what was named to paint with, if anything was. `file`
     holds the weights of a model that came in one file: its folder then has configs alone. `trigger` are words that it
-    was trained on.
+    was trained on. `loras` are merged into its weights.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Source(Described):
     sampler: str | None = None
     file: Path | None = None
     trigger: str | None = None
+    loras: tuple[GivenLora, ...] = ()
 
     @property
     def name(self) -> str:

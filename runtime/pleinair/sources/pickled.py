@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pleinair.checks import one_line
 from pleinair.errors import ExportError
-from pleinair.sources.mistaken import mistaken_for_weights
+from pleinair.system.mistaken import mistaken_for_weights
 
 SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
 ALLOW = "--allow-pickle"

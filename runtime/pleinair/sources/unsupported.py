@@ -12,11 +12,11 @@ from pleinair.sources.families import DENOISERS, FAMILIES, SUPPORTED, as_plain
 from pleinair.sources.graphs import foreign
 from pleinair.sources.hub_cache import newest_snapshot, snapshot_of
 from pleinair.sources.hub_ids import on_hub
-from pleinair.sources.mistaken import mistaken_for_weights
 from pleinair.sources.origins import read_origin
 from pleinair.sources.vae_folders import is_vae_folder
 from pleinair.system.files import CONFIG, read_json
 from pleinair.system.home import models_folder
+from pleinair.system.mistaken import mistaken_for_weights
 
 SAFE = ".safetensors"
 PICTURES = {".png", ".jpg", ".jpeg", ".webp"}

@@ -1,18 +1,16 @@
 """The files of a component's weights, judged by their headers before gigabytes are read."""
 
-import json
 import math
 import re
-import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from pleinair.checks import one_line, shown_path, shown_value, wholes
+from pleinair.checks import shown_path, shown_value, wholes
 from pleinair.errors import ExportError
-from pleinair.sources.mistaken import HEAD, mistaken_for_weights
 from pleinair.sources.pickled import is_pickle, pickle_refused
+from pleinair.system import safetensors
 from pleinair.system.files import read_json
+from pleinair.system.safetensors import Header
 
 DOWNLOAD = "download the model again"
 COUNTED = ("I64", "I32", "BOOL")  # kinds of position ids and the like
@@ -21,16 +19,7 @@ SAFE, PICKLED = "safetensors", "bin"  # suffixes
 STEMS_PICKLED = {"model": "pytorch_model"}  # stem of safetensors -> that of pickles, where it is another
 VARIANT = r"(?:\.([A-Za-z]\w*))?"
 SHARD = r"-\d+-of-\d+\.safetensors"
-HEADER, INDEX = 1 << 24, 1 << 24  # bytes: the largest header, and index of shards
-
-
-class Header(NamedTuple):
-    """What a safetensors file begins with: tensors by name, what it says of itself; bytes behind that, and of all."""
-
-    tensors: dict[str, dict[str, Any]]
-    metadata: dict[str, str]
-    data: int
-    size: int
+INDEX = 1 << 24  # bytes: the largest index of shards
 
 
 def check_weights(folder: Path, stem: str, pickles: bool = False) -> tuple[str | None, int]:
@@ -131,42 +120,4 @@ def count_parameters(file: Path) -> int:
 
 def read_header(file: Path) -> Header:
     """The header of a safetensors file, read once; raises ExportError for a file of another kind, or a damaged one."""
-    where = shown_path(file)
-    try:
-        facts = file.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            raise ExportError(f"'{where}' is not an ordinary file; {DOWNLOAD}")
-        with file.open("rb") as stream:
-            head = stream.read(HEAD)
-            stream.seek(8)
-            length = int.from_bytes(head[:8], "little")
-            if not length <= min(HEADER, facts.st_size - 8):
-                check_mistaken(file, head)
-                raise ExportError(f"'{where}' is damaged or cut short ({facts.st_size} bytes); {DOWNLOAD}")
-            header = json.loads(stream.read(length), object_pairs_hook=unrepeated)
-    except FileNotFoundError:
-        raise ExportError(f"'{where}' is missing; {DOWNLOAD}") from None
-    except OSError as error:
-        raise ExportError(f"'{where}' cannot be read ({one_line(error.strerror, 80)}); {DOWNLOAD}") from None
-    except (ValueError, RecursionError):
-        header = None
-    if not isinstance(header, dict):
-        check_mistaken(file, head)
-        raise ExportError(f"'{where}' is not a safetensors file (it does not begin with a list of weights); {DOWNLOAD}")
-    said = header.pop("__metadata__", None)
-    said = {key: text for key, text in said.items() if isinstance(text, str)} if isinstance(said, dict) else {}
-    return Header(header, said, facts.st_size - 8 - length, facts.st_size)
-
-
-def check_mistaken(file: Path, head: bytes = b"") -> None:
-    """Raise ExportError for a file that is of another kind by its name, or by its `head`."""
-    if found := mistaken_for_weights(file.name, head):
-        raise ExportError(f"'{shown_path(file)}' is {found.what}; {found.remedy}")
-
-
-def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; ValueError for one that names a thing twice, of which nobody can say which is meant."""
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("named twice")
-    return made
+    return safetensors.read_safetensors_header(file, ExportError, DOWNLOAD)

@@ -23,6 +23,11 @@ def models_folder() -> Path:
     return home() / "models"
 
 
+def loras_folder() -> Path:
+    """Where LoRA files lie that are known by their names."""
+    return home() / "loras"
+
+
 def downloads_folder() -> Path:
     """Where what becomes a model is downloaded to, in a folder for each owner."""
     return home() / "downloads"

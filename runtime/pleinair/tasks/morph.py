@@ -120,6 +120,8 @@ def keyframes(
         if requests:
             given |= {"width": requests[0].width, "height": requests[0].height}
         requests.append(resolve(pipe.bundle, here["prompts"], negative, **given))
+        if requests[-1].loras != requests[0].loras:
+            raise RequestError("the prompts of a morph name other LoRAs; give those of all frames with --lora")
     return requests
 
 

@@ -1,7 +1,7 @@
 """A bundle's text encoders: which of their outputs is used, their tokenizers, and what they said lately."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from threading import Lock
@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from pleinair.bundle.manifest import MASK, TextEncoder
 from pleinair.bundle.opening import RESTORE, Bundle
 from pleinair.checks import one_line, whole
+from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Graph
 from pleinair.errors import BundleError, EngineError
 from pleinair.system.files import CONFIG, parse_json
@@ -58,12 +59,14 @@ class Encoders:
         output: str,
         ids: tuple[int, ...],
         table: np.ndarray | None,
+        edits: Sequence[Edit] = (),
     ) -> Heard:
         """What an encoder says to one chunk of ids (length,), from memory where it was asked the same before.
 
-        `graph` opens it where it must be asked. An id below 0 is row -1 - id of the `table` of embeddings (rows, d).
+        `graph` opens it, with these `edits`, where it must be asked. An id below 0 is row -1 - id of the `table` of
+        embeddings (rows, d).
         """
-        key = encoder.graph, output, ids, None if table is None else table.tobytes()
+        key = encoder.graph, output, ids, None if table is None else table.tobytes(), tuple(edits)
         with self._turn:
             if key in self._heard:
                 self._heard.move_to_end(key)

@@ -1,14 +1,16 @@
 """Prompts -> what the network is told at every step."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from pleinair.bundle.manifest import Joined, TextEncoder
 from pleinair.bundle.opening import Bundle
+from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Graph
 from pleinair.errors import RequestError
 from pleinair.network.feeds import Told, fed
@@ -17,6 +19,7 @@ from pleinair.text.chunks import EMPTY, Chunk, Chunker, rows_used
 from pleinair.text.emphasis import Piece, emphasized, heavier, pieces
 from pleinair.text.encoders import Encoders, Heard, open_norm, rows_told, skipped, text_mask, unasked, width_of
 from pleinair.text.inversion import EncoderRoom, open_embeddings
+from pleinair.text.lora_tags import without_tags
 from pleinair.text.schedule import Version, affordable, versions
 from pleinair.text.syntax import WORD_AND, PromptPart, checked, split_parts
 from pleinair.text.vocabulary import word_warnings
@@ -77,7 +80,8 @@ class PromptReader:
 
     `clip_skip` k takes the k-th hidden state from the end and the final layer norm, as A1111 does and diffusers with
     k - 1. Raises RequestError for a layer or an embedding the encoders do not have, BundleError where the bundle lacks
-    what was asked for. `encoders`, where they are given, remember what earlier readers of the bundle were told.
+    what was asked for. `encoders`, where they are given, remember what earlier readers of the bundle were told; `edits`
+    are those of text encoders, by their graphs, for which they are told of the opened ones.
     """
 
     def __init__(
@@ -87,8 +91,10 @@ class PromptReader:
         clip_skip: int = 1,
         embeddings: Sequence[str | Path] = (),
         encoders: Encoders | None = None,
+        edits: Mapping[str, Sequence[Edit]] = MappingProxyType({}),
     ) -> None:
         self.bundle = bundle
+        self._edits = edits
         self._encoders = encoders or Encoders(bundle)
         encoders_there = bundle.manifest.text_encoders
         rooms = [EncoderRoom(width_of(bundle, encoder), encoder.room) for encoder in encoders_there]
@@ -148,7 +154,7 @@ class PromptReader:
         """The parts of a prompt that AND joins."""
         parts: list[Said] = []
         said = 0
-        for part in split_parts(checked("prompt", prompt), warnings):
+        for part in split_parts(without_tags(checked("prompt", prompt)), warnings):
             parts.append(self._say(part, steps, warnings))
             said = affordable(said + sum(len(version.text) for version in parts[-1].versions))
         return parts
@@ -176,7 +182,8 @@ class PromptReader:
             return unasked(self.bundle, self.chunkers[place].encoder)
         chunker, (output, _) = self.chunkers[place], self.outputs[place]
         name = chunker.encoder.graph
-        return self._encoders.heard(lambda: graph(name), chunker.encoder, output, chunker.ids(chunk), table)
+        edits = self._edits.get(name, ())
+        return self._encoders.heard(lambda: graph(name), chunker.encoder, output, chunker.ids(chunk), table, edits)
 
     def _say(self, part: PromptPart, steps: int, warnings: Warnings) -> Said:
         found = versions(part.text, steps, warnings)

@@ -388,7 +388,6 @@ def test_a_list_in_json_has_an_object_for_each_line(run):
     (["generate", "a", "--smapler", "ddim"], "--sampler"),
     (["generate", "a", "-steps", "4"], "--steps"),
     (["--seed", "4", "generate", "a"], "behind the command"),
-    (["generate", "a", "--lora", "x"], "fuse_lora"),
     (["generate", "a", "--control", "x"], "--image"),
     (["models", "--vae", "x"], "a bundle is made (pour, adopt)"),
     (["generate", "a", "--width", "64"], "--size"),

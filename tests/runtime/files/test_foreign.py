@@ -138,12 +138,12 @@ def test_a1111_image_to_image_and_inpainting(look):
 
 def test_what_is_not_known_is_named_and_left_out(look):
     found = look(
-        parameters="a <lora:style:0.8> b\nSteps: 20, Sampler: DPM adaptive, Schedule type: Turbo, CFG scale: inf, "
+        parameters="a <hypernet:style:0.8> b\nSteps: 20, Sampler: DPM adaptive, Schedule type: Turbo, CFG scale: inf, "
         'Seed: -1, Size: axb, ENSD: 31337, RNG: MPS, ControlNet 0: "model: canny, weight: 1", Version: v1.8.0'
     )
     assert set(found.options()) == {"prompt", "steps"}
     lost = " ".join(found.warnings)
-    for name in ("DPM adaptive", "guidance 'inf'", "seed '-1'", "ENSD, ControlNet 0", "MPS", "<lora:style:0.8>"):
+    for name in ("DPM adaptive", "guidance 'inf'", "seed '-1'", "ENSD, ControlNet 0", "MPS", "<hypernet:style:0.8>"):
         assert name in lost, name
 
 

@@ -186,7 +186,7 @@ def test_every_option_that_a1111_has_a_word_for_is_read_back_from_its_text():
         asked = {name: value for name, value in settings.items() if name in known}
         assert {name: record.options.get(name) for name in asked} == asked
         assert record.warnings == []
-    assert known - set().union(*READ_BACK) == {"embeddings", "vae"}
+    assert known - set().union(*READ_BACK) == {"embeddings", "loras", "vae"}  # files, and what the prompt names
     (lost,) = read_infotext(infotext({**BASE, "embeddings": {"wobbly": "0123456789ab"}}, 5)).warnings
     assert "have to be given again" in lost and "wobbly" in lost
 

@@ -145,7 +145,8 @@ def test_embeddings_are_no_words(tmp_path):
     loaded = {"embeddings": [tmp_path / "dreamlike.safetensors"]}
     assert said("a dreamlike house, <qwer>, (Dreamlike:1.2), <dreamlike>", **loaded) == []
     assert "does not know dreamlike" in said("a dreamlike house")[0]
-    (warning,) = said("a house <lora:qwer:0.8>")
+    assert said("a house <lora:qwer:0.8>") == []
+    (warning,) = said("a house <qwer:0.8>")
     assert "no embedding that is loaded" in warning
 
 

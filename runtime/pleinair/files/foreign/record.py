@@ -262,7 +262,7 @@ def lost_fields(record: ForeignRecord, names: Iterable[str], what: str = "not fo
 
 def check_prompt(record: ForeignRecord) -> None:
     """Name what a prompt asks of networks that are not in a bundle."""
-    if extra := re.findall(r"<(?:lora|hypernet|lyco):[^<>]{1,200}>", record.prompt):
+    if extra := re.findall(r"<hypernet:[^<>]{1,200}>", record.prompt):
         record.lose(
             f"the prompt's networks are not here and are read as words: {', '.join(map(shown, extra[:MAX_LISTED]))}"
         )

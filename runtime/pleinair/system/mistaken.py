@@ -1,7 +1,11 @@
 """Files that are given as weights and are none: told by how they begin or what they are called, with what leads on."""
 
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import NamedTuple
+
+from pleinair.checks import shown_path
+from pleinair.errors import PleinairError
 
 HEAD = 24  # bytes that tell
 
@@ -62,3 +66,9 @@ def mistaken_for_weights(name: str, head: bytes = b"") -> Mistaken | None:
         (row for row in ROWS if any(fnmatchcase(name, each) for each in row.called) or head.startswith(row.begins)),
         None,
     )
+
+
+def check_mistaken(file: Path, raises: type[PleinairError], head: bytes = b"") -> None:
+    """Raise for a file that is of another kind by its name, or by its `head`."""
+    if found := mistaken_for_weights(file.name, head):
+        raise raises(f"'{shown_path(file)}' is {found.what}; {found.remedy}")

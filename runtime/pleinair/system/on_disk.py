@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 
 from pleinair.checks import one_line, shown_path
-from pleinair.errors import ExportError
+from pleinair.errors import PleinairError
 
 Shape = tuple[int, ...]
 
 
 class FileInUse(io.FileIO):
-    """A file that is open for as long as an array of its numbers may be made."""
+    """A file that is open for as long as an array of its numbers may be made; `raises` where that fails."""
+
+    def __init__(self, path: Path, raises: type[PleinairError]) -> None:
+        super().__init__(path)
+        self.raises = raises
 
     def __del__(self) -> None:
         self.close()
@@ -28,8 +32,8 @@ class FileInUse(io.FileIO):
 class OnDisk:
     """Numbers of a file from the byte `start` on; `strides` are bytes, None where rows follow each other.
 
-    Its rows, and its numbers in another shape, are on the disk too. Raises ExportError when an array is made of it
-    where the file has become shorter, or cannot be read.
+    Its rows, and its numbers in another shape, are on the disk too. Raises the file's error when an array is made
+    of it where the file has become shorter, or cannot be read.
     """
 
     file: FileInUse
@@ -81,7 +85,7 @@ def row_strides(shape: Shape, size: int) -> Shape:
 
 
 def read(file: FileInUse, start: int, count: int) -> np.ndarray:
-    """`count` bytes of a file; raises ExportError where they are not there any more."""
+    """`count` bytes of a file; raises its error where they are not there any more."""
     found, done = np.empty(count, np.uint8), 0
     where = shown_path(Path(str(file.name)))
     try:
@@ -90,7 +94,7 @@ def read(file: FileInUse, start: int, count: int) -> np.ndarray:
             done += more
     except OSError as error:
         why = one_line(error.strerror, 80)
-        raise ExportError(f"cannot read '{where}' any more ({why}); check the disk, and try again") from None
+        raise file.raises(f"cannot read '{where}' any more ({why}); check the disk, and try again") from None
     if done < count:
-        raise ExportError(f"'{where}' became shorter while it was read; try again when no other program writes it")
+        raise file.raises(f"'{where}' became shorter while it was read; try again when no other program writes it")
     return found

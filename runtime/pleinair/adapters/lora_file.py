@@ -1,0 +1,194 @@
+"""A LoRA file: its header, and its tensors by layer and role; their numbers stay on the disk until asked for."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pleinair.adapters.kinds import ALPHA, NORMS, ROW_NORMS, Shape
+from pleinair.checks import one_line, shown_path
+from pleinair.errors import RequestError
+from pleinair.system.mistaken import check_mistaken
+from pleinair.system.on_disk import FileInUse, OnDisk
+from pleinair.system.safetensors import HEADER, STORED, check_entry, read_safetensors_header, widened
+
+AGAIN = "check the path, or download it again, as .safetensors"
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+MOST = 1 << 15  # tensors of a file; LoHa of all layers of SDXL's UNet has some 10,000
+BLOCK = 1 << 20
+COUNTED = {"BOOL": np.dtype(np.uint8), "I32": np.dtype(np.int32), "I64": np.dtype(np.int64)}  # of alphas and flags
+EMBEDDED = re.compile(r"emb_params|string_to_param.*|bundle_emb\..*")  # textual inversions inside
+ROLES = {  # how a name ends -> what the tensor is to its layer
+    "lora_down.weight": "down",
+    "lora_up.weight": "up",
+    "lora_mid.weight": "mid",
+    "lora_A.weight": "down",
+    "lora_B.weight": "up",
+    "lora_A.default.weight": "down",
+    "lora_B.default.weight": "up",
+    "lora_B.bias": "up_bias",
+    "lora_B.default.bias": "up_bias",
+    "lora.down.weight": "down",
+    "lora.up.weight": "up",
+    "lora_linear_layer.down.weight": "down",
+    "lora_linear_layer.up.weight": "up",
+    "lora_magnitude_vector": ROW_NORMS,
+    "lora_magnitude_vector.weight": ROW_NORMS,
+    "lora_magnitude_vector.default.weight": ROW_NORMS,
+    "dora_scale": NORMS,
+    "alpha": ALPHA,
+    **{name: name for name in ("diff", "diff_b", "w_norm", "b_norm", "oft_blocks", "rescale", "weight", "on_input")},
+    **{f"hada_{each}": f"hada_{each}" for each in ("w1_a", "w1_b", "w2_a", "w2_b", "t1", "t2")},
+    **{f"lokr_{each}": f"lokr_{each}" for each in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")},
+}
+OLD = re.compile(r"(.*\.to_\w+)_lora\.(?:(down|up)\.weight|alpha)")  # of diffusers' attention processors
+
+
+class LoraTensor(NamedTuple):
+    """Where a tensor lies in a file."""
+
+    kind: str
+    shape: Shape
+    start: int
+
+
+@dataclass(frozen=True, eq=False)
+class LoraFile:
+    """A LoRA's tensors: layer, as the file calls it -> role -> key; raises RequestError for what cannot be read.
+
+    `keys` are all of the file, with those that belong to no layer.
+    """
+
+    path: Path
+    sha256: str
+    autov3: str  # the digest of what follows the header, by which A1111 tells LoRA files apart
+    metadata: Mapping[str, str]
+    keys: tuple[str, ...]
+    layers: Mapping[str, Mapping[str, str]]
+    _tensors: Mapping[str, LoraTensor] = field(repr=False)
+    _file: FileInUse = field(repr=False)
+    _turn: Lock = field(repr=False, default_factory=Lock)  # threads may compile graphs with it
+
+    @property
+    def name(self) -> str:
+        """What prompts and records call it."""
+        return self.path.stem
+
+    def shapes(self, layer: str) -> dict[str, Shape]:
+        """Of a layer's tensors, by role."""
+        return {role: self._tensors[key].shape for role, key in self.layers[layer].items()}
+
+    def parts(self, layer: str, roles: Iterable[str]) -> dict[str, np.ndarray]:
+        """A layer's tensors of some roles, as float32."""
+        return {role: self._read(self.layers[layer][role]) for role in roles}
+
+    def _read(self, key: str) -> np.ndarray:
+        kind, shape, start = self._tensors[key]
+        raw = OnDisk(self._file, {**STORED, **COUNTED}[kind], shape, start)
+        with self._turn:
+            numbers = widened(kind, raw).astype(np.float32)
+        if not np.isfinite(numbers).all():
+            raise RequestError(
+                f"'{shown_path(self.path)}' holds NaN or infinity in {one_line(key, 80)}; choose another file"
+            )
+        return numbers
+
+
+def open_lora(path: Path) -> LoraFile:
+    """Read the header of a LoRA file; raises RequestError for what is none, is damaged, or is a pickle."""
+    where = shown_path(path)
+    if path.suffix.lower() in PICKLES:
+        raise RequestError(
+            f"'{where}' is a PyTorch file, which can run any code when it is opened; take its .safetensors form"
+        )
+    header = read_safetensors_header(path, RequestError, AGAIN)
+    if len(header.tensors) > MOST:
+        raise RequestError(f"'{where}' has {len(header.tensors):,} tensors, more than any LoRA; choose another file")
+    places = sorted(check_entry(where, name, entry, RequestError, AGAIN) for name, entry in header.tensors.items())
+    if not places or max(last for _, last in places) != header.data:
+        check_mistaken(path, RequestError)
+        raise RequestError(f"'{where}' is damaged or cut short ({header.size} bytes); {AGAIN}")
+    if any(first < last for (_, last), (first, _) in pairwise(places)):
+        raise RequestError(f"'{where}' has tensors that lie on each other; {AGAIN}")
+    begin = header.size - header.data
+    tensors = {
+        name: LoraTensor(entry["dtype"], tuple(entry["shape"]), begin + entry["data_offsets"][0])
+        for name, entry in header.tensors.items()
+    }
+    try:
+        file = FileInUse(path, RequestError)
+    except OSError as error:
+        raise RequestError(f"cannot read '{where}' ({one_line(error.strerror, 80)}); check the file") from None
+    usable = {name: tensor for name, tensor in tensors.items() if tensor.kind in (*STORED, *COUNTED)}
+    return LoraFile(path, *digests(path), header.metadata, tuple(tensors), sorted_by_layer(usable), tensors, file)
+
+
+def digests(path: Path) -> tuple[str, str]:
+    """SHA-256 of a file, and of what in it follows the header; raises RequestError where it cannot be read."""
+    try:
+        facts = path.stat()
+        return digests_of(path, facts.st_size, facts.st_mtime_ns)
+    except OSError as error:
+        where = shown_path(path)
+        raise RequestError(f"cannot read '{where}' ({one_line(error.strerror, 80)}); check the file") from None
+
+
+@lru_cache(maxsize=64)
+def digests_of(path: Path, size: int, changed: int) -> tuple[str, str]:
+    """The same of a file that has not `changed` since it was asked for."""
+    every, behind = hashlib.sha256(), hashlib.sha256()
+    with path.open("rb") as stream:
+        head = stream.read(8)
+        every.update(head)
+        every.update(stream.read(min(int.from_bytes(head, "little"), HEADER)))
+        while block := stream.read(BLOCK):
+            every.update(block)
+            behind.update(block)
+    return every.hexdigest(), behind.hexdigest()
+
+
+def sorted_by_layer(keys: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Layer -> role -> key, of those keys that end as a role does."""
+    found: dict[str, dict[str, str]] = {}
+    for key in keys:
+        if EMBEDDED.fullmatch(key):
+            continue
+        layer, role = place_of(key)
+        if layer and role and role not in found.setdefault(layer, {}):
+            found[layer][role] = key
+    return {layer: roles for layer, roles in found.items() if roles}
+
+
+def place_of(key: str) -> tuple[str, str | None]:
+    """The layer and the role of a key; None for a key of no known ending."""
+    if old := OLD.fullmatch(key):
+        return old[1], old[2] or ALPHA
+    return next(((layer, ROLES[end]) for layer, end in endings(key) if end in ROLES), (key, None))
+
+
+def endings(key: str) -> Iterator[tuple[str, str]]:
+    """A name cut at each of its last four dots, the longest ending first."""
+    pieces = key.split(".")
+    for count in range(min(4, len(pieces) - 1), 0, -1):
+        yield ".".join(pieces[:-count]), ".".join(pieces[-count:])
+
+
+def alphas(lora: LoraFile) -> dict[str, Any]:
+    """What PEFT's metadata says of ranks and alphas, by component: {"unet": {"r": 8, "lora_alpha": 16}}."""
+    try:
+        said = json.loads(lora.metadata.get("lora_adapter_metadata", "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    found: dict[str, Any] = {}
+    for name, value in said.items() if isinstance(said, dict) else ():
+        component, _, setting = str(name).partition(".")
+        found.setdefault(component, {})[setting] = value
+    return found

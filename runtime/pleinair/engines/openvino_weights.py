@@ -1,0 +1,174 @@
+"""The layers of an OpenVINO model, found from its constants, and other weights put into them."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pleinair.engines.edits import Change, Layer
+from pleinair.engines.telemetry import without_telemetry
+
+with without_telemetry():
+    import openvino as ov
+    from openvino import opset13 as ops
+
+PASSED = ("Convert", "Multiply", "Subtract", "Reshape")  # between a stored weight and its reader
+DEEPEST = 8  # of these behind each other
+WEIGHED = ("MatMul", "Convolution")
+LARGEST_HALF = float(np.finfo(np.float16).max)
+TRACED = re.compile(r"__module\.(.+)/aten::.*")  # names of nodes that were traced from torch
+MARK = "decompression_0"  # OpenVINO's own mark of what makes a weight as wide as it is computed with
+
+
+@dataclass
+class WeightPorts:
+    """Where a layer is in a model: the inputs that read its weight and its bias.
+
+    A weight may be (in, out); that of a norm is a vector, in the shape of what it is multiplied with.
+    """
+
+    readers: list[ov.Input]
+    bias: ov.Input | None
+    transposed: bool = False
+    vector: bool = False
+
+    @property
+    def layer(self) -> Layer:
+        """The layer as torch has it."""
+        shape = tuple(self.readers[0].get_shape())
+        shape = (max(shape, default=1),) if self.vector else shape[::-1] if self.transposed else shape
+        return Layer(shape, self.bias is not None)
+
+
+def sites(model: ov.Model, named: Mapping[str, str]) -> dict[str, WeightPorts]:
+    """Layer path -> where it is; `named` are the paths of constants whose layers bundle.json says.
+
+    Others are told by the names of constants and nodes, as tools write them. A path that two weights have is left out.
+    """
+    found: dict[str, WeightPorts] = {}
+    twice: set[str] = set()
+    for path, site in found_sites(model, named):
+        other = found.get(path)
+        if other is None:
+            found[path] = site
+        elif source(other.readers[0]) is not None and same(source(other.readers[0]), source(site.readers[0])):
+            other.readers += site.readers
+        else:
+            twice.add(path)
+    return {path: site for path, site in found.items() if path not in twice}
+
+
+def found_sites(model: ov.Model, named: Mapping[str, str]) -> Iterator[tuple[str, WeightPorts]]:
+    for node in model.get_ordered_ops():
+        kind = node.get_type_name()
+        if kind in WEIGHED:
+            constant = source(node.input(1))
+            path = constant and path_of(constant, node, named)
+            if path:
+                turned = kind == "MatMul" and not node.get_attributes()["transpose_b"]
+                yield path, WeightPorts([node.input(1)], added(node.output(0)), transposed=turned)
+        elif kind == "GroupNormalization":
+            constant = source(node.input(1))
+            path = constant and path_of(constant, node, named)
+            if path:
+                bias = node.input(2) if source(node.input(2)) is not None else None
+                yield path, WeightPorts([node.input(1)], bias, vector=True)
+        elif kind == "MVN":
+            path, scaled = traced(node), follower(node.output(0), "Multiply")
+            if path and scaled:
+                yield path, WeightPorts([scaled], added(scaled.get_node().output(0)), vector=True)
+
+
+def source(port: ov.Input, left: int = DEEPEST) -> ov.Node | None:
+    """The constant that a port reads, maybe widened and scaled; None where it reads anything else."""
+    node = port.get_source_output().get_node()
+    if node.get_type_name() not in PASSED:
+        return node if node.get_type_name() == "Constant" else None
+    first, *others = node.inputs()
+    if not left or any(source(other, left - 1) is None for other in others):
+        return None
+    return source(first, left - 1)
+
+
+def same(one: ov.Node, other: ov.Node) -> bool:
+    return one.get_friendly_name() == other.get_friendly_name()
+
+
+def path_of(constant: ov.Node, node: ov.Node, named: Mapping[str, str]) -> str | None:
+    """The path of a layer: as bundle.json has it, or as the name of its weight, or else of its node, says."""
+    name = constant.get_friendly_name()
+    if name in named:
+        return named[name]
+    if name.startswith("self.") and name.endswith(".weight"):
+        return name.removeprefix("self.").removeprefix("model.").removesuffix(".weight")
+    return traced(node) or walked(node.get_friendly_name())
+
+
+def traced(node: ov.Node) -> str | None:
+    """ "__module.model.conv_in/aten::_convolution/Convolution" -> "conv_in"."""
+    match = TRACED.fullmatch(node.get_friendly_name())
+    return match[1].removeprefix("model.") if match else None
+
+
+def walked(name: str) -> str | None:
+    """ "/down_blocks.0/attentions.0/proj_in/Conv", as in ONNX files -> "down_blocks.0.attentions.0.proj_in"."""
+    parts = name.split("/")[1:-1]
+    return ".".join(parts).removeprefix("model.") if name.startswith("/") and parts else None
+
+
+def added(output: ov.Output) -> ov.Input | None:
+    """The constant that is added to a layer's product and to nothing else: its bias."""
+    return follower(output, "Add")
+
+
+def follower(output: ov.Output, kind: str) -> ov.Input | None:
+    """The constant input of the one node of a kind that follows."""
+    readers = list(output.get_target_inputs())
+    if len(readers) != 1 or readers[0].get_node().get_type_name() != kind:
+        return None
+    node = readers[0].get_node()
+    other = node.input(1 - readers[0].get_index())
+    return other if source(other) is not None else None
+
+
+def change(site: WeightPorts, changed: Change) -> None:
+    """Make a layer's weight and bias anew; raises what `changed` raises."""
+    if changed.weight is not None:
+        stored = numbers(site.readers[0].get_source_output())
+        weight = (stored.T if site.transposed else stored).reshape(site.layer.shape)
+        weight = changed.weight(np.ascontiguousarray(weight, np.float32))
+        put(site.readers, (weight.T if site.transposed else weight).reshape(stored.shape))
+    if changed.bias is not None and site.bias is not None:
+        stored = numbers(site.bias.get_source_output())
+        put([site.bias], changed.bias(stored.reshape(-1).astype(np.float32)).reshape(stored.shape))
+
+
+def numbers(output: ov.Output) -> np.ndarray:
+    """What a weight is when it is read: its constant, widened, scaled and shaped."""
+    node = output.get_node()
+    kind = node.get_type_name()
+    if kind == "Constant":
+        return node.get_data(dtype=np.float32)
+    first = numbers(node.input_value(0))
+    if kind == "Convert":
+        return first
+    if kind == "Reshape":
+        return first.reshape(node.get_output_shape(0))
+    second = numbers(node.input_value(1))
+    return first * second if kind == "Multiply" else first - second
+
+
+def put(readers: list[ov.Input], array: np.ndarray) -> None:
+    """Let ports read an array, stored in 16 bits where what they read is in no more, and its range allows that."""
+    old, stored = readers[0].get_source_output(), source(readers[0])
+    narrow = stored.get_element_type().bitwidth <= 16 and np.abs(array).max(initial=0) <= LARGEST_HALF
+    kind = old.get_element_type()
+    fresh = ops.constant(
+        np.ascontiguousarray(array, np.float16 if narrow else np.float32), name=stored.get_friendly_name()
+    )
+    if fresh.get_element_type() != kind:
+        fresh = ops.convert(fresh, kind.get_type_name())
+        fresh.set_rt_info("", MARK)
+    for reader in readers:
+        reader.replace_source_output(fresh.output(0))
