@@ -95,7 +95,7 @@ def locations(path: Path) -> set[str]:
         if not data.holds(LOCATION):  # the key stands in the bytes as it is: most graphs need no walk
             return set()
         spans = _walk(data, 0, len(data), MODEL, [MOST_FIELDS], 0)
-        return {_text(data, a, b) for a, b in spans}
+        return {text_of(data, a, b) for a, b in spans}
 
 
 @dataclass(frozen=True)
@@ -143,12 +143,12 @@ def ports(path: Path) -> tuple[dict[str, Value], dict[str, Value]]:
 def _value(data: Content, start: int, end: int, left: list[int]) -> tuple[str, Value]:
     """Name and facts of a ValueInfoProto; what is no tensor has the kind 0."""
     spans = {place: span for place, *span in _fields(data, start, end, left)}
-    name = _text(data, *spans.get(VALUE_NAME, (start, start)))
+    name = text_of(data, *spans.get(VALUE_NAME, (start, start)))
     kinds = dict((place, span) for place, *span in _fields(data, *spans.get(VALUE_TYPE, (start, start)), left))
     if TENSOR_TYPE not in kinds:
         return name, Value(0, None)
     kind, shape = 0, None
-    for place, wire, a, b in _parts(data, *kinds[TENSOR_TYPE], left):
+    for place, wire, a, b in parts_of(data, *kinds[TENSOR_TYPE], left):
         if (place, wire) == (ELEMENT, NUMBER):
             kind = a
         if (place, wire) == (SHAPE, BYTES):
@@ -158,27 +158,28 @@ def _value(data: Content, start: int, end: int, left: list[int]) -> tuple[str, V
 
 def _side(data: Content, start: int, end: int, left: list[int]) -> int | str:
     """The size of a dimension, or its name."""
-    for place, wire, a, b in _parts(data, start, end, left):
+    for place, wire, a, b in parts_of(data, start, end, left):
         if (place, wire) == (SIZE, NUMBER) and 0 < a < 1 << 31:
             return a
         if (place, wire) == (SIZE_NAME, BYTES):
-            return _text(data, a, b)
+            return text_of(data, a, b)
     return ""
 
 
-def _text(data: Content, start: int, end: int) -> str:
+def text_of(data: Content | bytes, start: int, end: int) -> str:
+    """What is written somewhere, whatever bytes that are."""
     return data[start:end].decode("utf-8", "backslashreplace")
 
 
 def _described(data: Content, start: int, end: int, left: list[int]) -> tuple[str, Initializer]:
     """Name and facts of a TensorProto; its dimensions stand one by one, or packed into one field."""
     name, kind, shape, span = "", 0, [], None
-    for place, wire, a, b in _parts(data, start, end, left):
+    for place, wire, a, b in parts_of(data, start, end, left):
         if wire == NUMBER:
             kind = a if place == DATA_TYPE else kind
             shape += [a] if place == DIMENSIONS else []
         elif place == NAME:
-            name = _text(data, a, b)
+            name = text_of(data, a, b)
         elif place == RAW_DATA:
             span = a, b
         elif place == DIMENSIONS:
@@ -204,10 +205,10 @@ def _walk(data: Content, start: int, end: int, message: int, left: list[int], de
 
 def _fields(data: Content, start: int, end: int, left: list[int]) -> Iterator[tuple[int, int, int]]:
     """(field, start, end) of everything in a message that has a length."""
-    return ((place, a, b) for place, wire, a, b in _parts(data, start, end, left) if wire == BYTES)
+    return ((place, a, b) for place, wire, a, b in parts_of(data, start, end, left) if wire == BYTES)
 
 
-def _parts(data: Content, start: int, end: int, left: list[int]) -> Iterator[tuple[int, int, int, int]]:
+def parts_of(data: Content | bytes, start: int, end: int, left: list[int]) -> Iterator[tuple[int, int, int, int]]:
     """(field, kind, start, end) of everything in a message; of a NUMBER, (field, kind, its value, where it ends)."""
     at = start
     while at < end:
@@ -232,7 +233,7 @@ def _parts(data: Content, start: int, end: int, left: list[int]) -> Iterator[tup
         at += length
 
 
-def _varint(data: Content, at: int, end: int) -> tuple[int, int]:
+def _varint(data: Content | bytes, at: int, end: int) -> tuple[int, int]:
     """A number of at most 10 bytes, and where it ends."""
     value = 0
     for place, byte in enumerate(data[at : min(at + 10, end)]):

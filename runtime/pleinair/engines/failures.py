@@ -1,10 +1,13 @@
 """What an engine's own errors and answers mean to people."""
 
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from pleinair.checks import one_line, shown_path
+from pleinair.engines.edits import Residuals
 from pleinair.errors import BundleError, EngineError, PleinairError, ResourceError
 
 
@@ -34,6 +37,21 @@ def no_extra(graph: str) -> BundleError:
 def no_weight(graph: str, name: str) -> BundleError:
     """The error for an edit of a weight that a graph does not have."""
     return BundleError(f"'{graph}' has no weight '{name}' of that shape; export the model again")
+
+
+def no_residuals(model: str, edit: Residuals, channels: Sequence[int | None]) -> BundleError:
+    """The error for a UNet whose skip connections, of so many `channels`, are not those that a ControlNet adds to."""
+    wanted = listed(edit.channels[:-1])
+    return BundleError(
+        f"the ControlNet '{edit.name}' is not for '{model}': it adds to {len(edit.channels) - 1} skip connections"
+        f" ({wanted}), and that has {len(channels)} ({listed(channels)}); give a --control that was made for the model"
+    )
+
+
+def listed(channels: Sequence[int | None]) -> str:
+    """Widths of skip connections, equal ones that follow each other together: 320 x 4, 640 x 3."""
+    runs = [(width, len([*same])) for width, same in groupby(channels)]
+    return ", ".join(f"{width or 'any'} x {count}" for width, count in runs[:8]) or "none"
 
 
 def check_finite(numbers: np.ndarray, when: str) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 
 from pleinair.bundle import onnx_data
 from pleinair.bundle.opening import Bundle
-from pleinair.engines.edits import Edit
+from pleinair.engines.edits import Edit, Residuals
 from pleinair.engines.engine import Opening, Shapes, engine_version
-from pleinair.engines.failures import failed, no_extra, no_weight, unreadable
+from pleinair.engines.failures import failed, no_extra, no_residuals, no_weight, unreadable
+from pleinair.engines.onnx_residuals import side_names, with_residuals
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.precision import F32
 from pleinair.engines.telemetry import without_telemetry
@@ -124,7 +125,9 @@ class OnnxGraph:
             # EXTRA has a default, so that others need not know it
             for ports in (session.get_inputs(), session.get_overridable_initializers(), session.get_outputs())
         )
-        check_opened(self._name, self._bundle.manifest.graphs[self._name], inputs, outputs)
+        added = {port for edit in self._edits if isinstance(edit, Residuals) for port in edit.ports}
+        own = {name: kind for name, kind in inputs.items() if name not in added}
+        check_opened(self._name, self._bundle.manifest.graphs[self._name], own, outputs)
         self._inputs = inputs | {name: kind for name, kind in optional.items() if name == EXTRA}
         self._session = session
         self._shapes = shapes
@@ -148,6 +151,8 @@ class OnnxGraph:
         weights, content = onnx_data.initializers(file), bytearray(file.read_bytes())
         outside: dict[str, ort.OrtValue] = {}
         for edit in self._edits:
+            if isinstance(edit, Residuals):
+                continue
             weight = weights.get(edit.name)
             if weight is None or weight.shape != edit.array.shape or weight.kind not in ELEMENTS:
                 raise no_weight(self._name, edit.name)
@@ -161,15 +166,29 @@ class OnnxGraph:
         options.add_session_config_entry(BESIDE, str(file.parent))
         options.add_external_initializers(list(outside), list(outside.values()))
         self._replaced = outside  # which the session does not keep alive
-        return bytes(content)
+        return self._with_ports(bytes(content), weights)
+
+    def _with_ports(self, content: bytes, weights: dict[str, onnx_data.Initializer]) -> bytes:
+        """The model with the ports that its edits ask for."""
+        for edit in self._edits:
+            if isinstance(edit, Residuals):
+                try:
+                    content, others = with_residuals(content, weights, edit)
+                except (ValueError, IndexError) as error:
+                    raise unreadable(self._bundle.graph_file(self._name, "onnx"), error) from None
+                if others is not None:
+                    raise no_residuals(self._bundle.manifest.name, edit, others)
+        return content
 
     def _free_dimensions(self, shapes: Shapes) -> dict[str, int]:
         """The size that each named dimension of the graph's inputs has in `shapes`."""
-        ports = self._bundle.manifest.graphs[self._name].inputs
+        sides = {name: port.shape for name, port in self._bundle.manifest.graphs[self._name].inputs.items()}
+        for edit in self._edits:
+            sides |= side_names(edit) if isinstance(edit, Residuals) else {}
         return {
             dimension: size
             for name, shape in shapes.items()
-            if name in ports
-            for dimension, size in zip(ports[name].shape, shape, strict=True)
+            if name in sides
+            for dimension, size in zip(sides[name], shape, strict=True)
             if isinstance(dimension, str)
         }

@@ -11,9 +11,10 @@ import numpy as np
 from pleinair.bundle.manifest import Port
 from pleinair.bundle.opening import Bundle
 from pleinair.engines import precision as precisions
-from pleinair.engines.edits import Edit
+from pleinair.engines.edits import Edit, Residuals
 from pleinair.engines.engine import Opening, Shapes, engine_version
-from pleinair.engines.failures import failed, no_extra, no_weight, unreadable
+from pleinair.engines.failures import failed, no_extra, no_residuals, no_weight, unreadable
+from pleinair.engines.openvino_residuals import add_residuals
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError, RequestError
@@ -129,14 +130,21 @@ class OpenVINOGraph:
             if EXTRA in shapes and not take_extra(model):
                 raise no_extra(self._name)
             for edit in self._edits:
-                if not replace_weight(model, edit.name, edit.array):
-                    raise no_weight(self._name, edit.name)
+                self._change(model, edit)
             # compiling drops operations that these shapes make idle, and gives their names to the port that remains
             self._outputs = list(outputs)
             model.reshape(dict(shapes))
             return core.compile_model(model, self._device, self._settings).create_infer_request()
         except RuntimeError as error:
             raise failed(self._name, self._device, error) from None
+
+    def _change(self, model: ov.Model, edit: Edit) -> None:
+        if isinstance(edit, Residuals):
+            others = add_residuals(model, edit)
+            if others is not None:
+                raise no_residuals(self._bundle.manifest.name, edit, others)
+        elif not replace_weight(model, edit.name, edit.array):
+            raise no_weight(self._name, edit.name)
 
 
 def replace_weight(model: ov.Model, name: str, array: np.ndarray) -> bool:
