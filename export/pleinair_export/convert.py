@@ -16,6 +16,8 @@ from pleinair.bundle.verifying import list_files
 from pleinair.checks import one_line
 from pleinair.errors import RequestError, ResourceError
 from pleinair.network.feeds import fed
+from pleinair.pouring.controlnets import ControlSource, holds_control, open_control
+from pleinair.sources.controlnets import GRAPH, control_manifest
 from pleinair.sources.defaults import own_sampler
 from pleinair.sources.describing import (
     Described,
@@ -29,11 +31,12 @@ from pleinair.sources.describing import (
 )
 from pleinair.sources.families import Component, left_out
 from pleinair.sources.folder import Source, absent, open_source
-from pleinair.sources.small_files import write_configs
+from pleinair.sources.small_files import write_configs, write_json
 from pleinair.text.encoders import rows_told
 from pleinair_export import graphs, picture
 from pleinair_export.apart import do
 from pleinair_export.check import Converted
+from pleinair_export.controlnets import controlnet, load_control
 from pleinair_export.memory import check_memory, memory_needed
 from pleinair_export.origins import origin
 from pleinair_export.parts import convert_graph
@@ -91,17 +94,21 @@ def export(
     yield ExportProgress("bundle", "done", total, total)
 
 
-def opened(source: Path, sampler: str | None, prediction: str | None, configs: Path) -> Source | UpscalerSource:
-    """What is exported: a folder, a model in one file, whose configs are written to a folder, or an upscaler's file."""
+Exported = Source | UpscalerSource | ControlSource
+
+
+def opened(source: Path, sampler: str | None, prediction: str | None, configs: Path) -> Exported:
+    """What is exported: a folder, a model in one file, whose configs are written to a folder, or what helps models."""
     if source.is_file() and is_model(source):
         return open_single_file(source, prediction, sampler, configs)
     if prediction is not None:
         raise RequestError("--prediction is for a model in one file; leave it out")
-    if source.is_dir():
+    control = holds_control(source)
+    if source.is_dir() and not control:
         return open_source(source, sampler)
     if sampler is not None:
-        raise RequestError("an upscaler paints nothing; leave --sampler out")
-    return open_upscaler(source)
+        raise RequestError(f"{'a ControlNet' if control else 'an upscaler'} paints nothing; leave --sampler out")
+    return open_control(source) if control else open_upscaler(source)
 
 
 def check_request(formats: tuple[str, ...], weights: str) -> None:
@@ -114,28 +121,25 @@ def check_request(formats: tuple[str, ...], weights: str) -> None:
         raise RequestError(f"unknown weights '{weights}'; choose from: {', '.join(BYTES)}")
 
 
-def room_needed(model: Source | UpscalerSource, formats: tuple[str, ...], weights: str) -> int:
+def room_needed(model: Exported, formats: tuple[str, ...], weights: str) -> int:
     """Bytes of disk: every graph in every format, and torch's answers."""
     parameters = sum(model.sizes.values())
     return parameters * BYTES[weights] * len(formats) + min(4 * parameters, ANSWERS) + 10_000_000
 
 
-def count_steps(model: Source | UpscalerSource, formats: tuple[str, ...]) -> int:
+def count_steps(model: Exported, formats: tuple[str, ...]) -> int:
     """How many times `build` yields: three times for every graph and format; the bundle; and for a folder of models
     the tokenizers, the preview, each load, torch's picture, and two times for that of each format."""
-    if isinstance(model, UpscalerSource):
+    if not isinstance(model, Source):
         return 1 + 3 * len(formats)
     parts = model.family.parts
     once = 3 + len(model.family.readers) + len(parts)
     return once + len(formats) * (2 + 3 * sum(len(part.graphs) for part in parts))
 
 
-def build(
-    model: Source | UpscalerSource, stage: Path, formats: tuple[str, ...], weights: str
-) -> Iterator[ExportProgress]:
+def build(model: Exported, stage: Path, formats: tuple[str, ...], weights: str) -> Iterator[ExportProgress]:
     """Fill `stage` with a whole bundle, and read it back: what cannot be opened, or paint, is not put in place."""
-    make = build_upscaler if isinstance(model, UpscalerSource) else build_painter
-    manifest = yield from make(model, stage, formats, weights)
+    manifest = yield from BUILD[type(model)](model, stage, formats, weights)
     (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     open_bundle(stage)
     if isinstance(model, Source):
@@ -190,6 +194,19 @@ def build_painter(
     )
 
 
+def build_control(
+    model: ControlSource, stage: Path, formats: tuple[str, ...], weights: str
+) -> Generator[ExportProgress, None, Manifest]:
+    """The one graph of a ControlNet; returns what its bundle.json is to say."""
+    made = yield from convert_graph(controlnet(load_control(model)), stage, formats, weights)
+    info = yield from check_graph(stage, GRAPH, made, weights, model.sizes[GRAPH])
+    yield ExportProgress("bundle", "write")
+    write_json(stage / GRAPH / "config.json", model.config)
+    whence = origin(model, info, ("diffusers",), weights)
+    return control_manifest(model.name, model.config, info, list_files(stage), whence, made.weights)
+
+
+BUILD = {Source: build_painter, UpscalerSource: build_upscaler, ControlSource: build_control}
 WeightPlaces = dict[str, dict[str, dict[str, Placed]]]
 
 

@@ -6,12 +6,15 @@ import platform
 import pleinair
 from pleinair.bundle.manifest import GraphInfo, Origin
 from pleinair.checks import one_line, quoted
+from pleinair.pouring.controlnets import ControlSource
 from pleinair.sources.folder import Source
 from pleinair.sources.origins import read_origin
 from pleinair_export.upscaler import UpscalerSource
 
 
-def origin(model: Source | UpscalerSource, graph: GraphInfo, libraries: tuple[str, ...], weights: str) -> Origin:
+def origin(
+    model: Source | UpscalerSource | ControlSource, graph: GraphInfo, libraries: tuple[str, ...], weights: str
+) -> Origin:
     """Where the bundle came from: names, versions, and the commit of what was fetched from a hub; no paths."""
     formats = tuple(graph.files)
     form = "both" if len(formats) > 1 else formats[0]

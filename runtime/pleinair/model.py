@@ -25,8 +25,8 @@ class Model:
         self.encoders.forget()
 
 
-class Refiners:
-    """The models that finish what others began, opened once for all jobs of a pipeline, on its engine.
+class Companions:
+    """The refiners and ControlNets that jobs of one pipeline name, opened once, on its engine.
 
     `how` is what else `Graphs` takes.
     """
@@ -58,11 +58,11 @@ class Loaded:
     """What stays loaded between the jobs of a pipeline."""
 
     model: Model
-    refiners: Refiners
+    companions: Companions
     upscalers: Upscalers
 
     def release(self) -> None:
         """Give the memory of graphs and texts back."""
         self.model.release()
-        self.refiners.release()
+        self.companions.release()
         self.upscalers.release()

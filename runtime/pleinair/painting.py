@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from pleinair.denoising import Guides, denoiser_shapes, guided, keeping, looked_at
+from pleinair.controlling import ControlPlan
+from pleinair.denoising import Guides, denoiser_shapes, first_call, guided, keeping, looked_at
+from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Graph
 from pleinair.engines.failures import check_finite
 from pleinair.engines.graphs import Asking
@@ -51,7 +53,7 @@ class Painting:
 
     def __init__(self, loaded: Loaded, request: Request, settings: Callable[[tuple[int, ...]], dict[str, Any]]) -> None:
         self.request = request
-        self._refiner = loaded.refiners.open(request.refining.bundle) if request.refining else None
+        self._refiner = loaded.companions.open(request.refining.bundle) if request.refining else None
         self.passes = planned_passes(loaded.model.bundle, request, self._refiner and self._refiner.bundle)
         self._watches = Stopwatches()
         self._loaded = loaded
@@ -59,6 +61,7 @@ class Painting:
         self._manifest = loaded.model.bundle.manifest
         self._warnings = Warnings()
         self._started = 0.0
+        self._control = ControlPlan(request, self.passes, loaded.companions, self.asking)
         for folder in request.upscalers:
             loaded.upscalers.open(folder)
 
@@ -79,7 +82,7 @@ class Painting:
         self._started = perf_counter()
         request, loaded = self.request, self._loaded
         self._warnings.say(*warnings(loaded.model.bundle, request, self.passes))
-        self._warnings.say(*loaded.upscalers.elsewhere(request.upscalers))
+        self._warnings.say(*loaded.upscalers.elsewhere(request.upscalers), *self._control.warnings)
         early = not sparing and guide is None and start is None and request.canvas is None
         guides = [guide or self._guide(each, early and not number) for number, each in enumerate(self.passes)]
         batches = self._batches(
@@ -148,15 +151,22 @@ class Painting:
         self._warnings.say(*conditioning.warnings)
         return conditioning.at
 
+    def edits(self, model: Model, graph: str) -> tuple[Edit, ...]:
+        """How this job changes a graph between reading and compiling."""
+        own = model is self._loaded.model and graph == self._manifest.denoiser.graph
+        return self._control.edits if own else ()
+
     def _compile_ahead(self, stage: Pass, reader: PromptReader, contrast: bool) -> bool:
         """Begin to compile the denoiser for what it will be told, where it may go ahead; whether that was begun."""
         request, model, name = self.request, self._loaded.model, self._manifest.denoiser.graph
-        if not model.graphs.may_go_ahead(name):
+        edits = self.edits(model, name)
+        if not model.graphs.may_go_ahead(name, edits):
             return False
         unasked = reader.read(None, request.prompt, request.negative, stage.whole, contrast=contrast)
         x = np.empty((min(request.batch, len(request.seeds)), *self.shape(stage.width, stage.height)), np.float32)
-        denoise = guided(model, request, stage, unasked.at, None)
-        model.graphs.prepare_ahead(name, denoiser_shapes(model, stage, denoise, x))
+        controls = self._control.of(stage, self._ground)
+        denoise = guided(model, request, stage, unasked.at, None, controls, edits)
+        model.graphs.prepare_ahead(name, denoiser_shapes(model, stage, denoise, x, controls), edits)
         return True
 
     def _reader(self, model: Model) -> PromptReader:
@@ -210,10 +220,14 @@ class Painting:
     def _denoise(self, stage: Pass, guide: Guides, batch: Batch) -> Generator[Frame, None, Batch]:
         """One way through the noise; returns the batch at its end."""
         request, model = self.request, self._model(stage)
-        denoise = guided(model, request, stage, guide, batch.below)
+        name, controls = model.bundle.manifest.denoiser.graph, self._control.of(stage, self._ground)
+        edits = self.edits(model, name)
+        denoise = guided(model, request, stage, guide, batch.below, controls, edits)
         with self._watches.load:
-            graph = model.graphs.open(model.bundle.manifest.denoiser.graph)
-            graph.prepare(denoiser_shapes(model, stage, denoise, batch.x))
+            graph = model.graphs.open(name, edits)
+            graph.prepare(denoiser_shapes(model, stage, denoise, batch.x, controls))
+            if controls:
+                controls.prepare(*first_call(stage, denoise, batch.x))
         solver = make_solver(stage.steps.sampler, model.bundle.scheduler_config, **renewal(stage.steps))
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
         seen, keep = looked_at(denoise, stage, request.tile), keeping(batch.below, stage.until)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from pleinair.bundle.control_checks import control_values, lost_parts
 from pleinair.bundle.manifest import (
     BEHIND,
     EMPHASIS,
@@ -75,6 +76,9 @@ def _lost(manifest: Manifest) -> Iterator[str]:
         if not manifest.scale:
             yield "scale"
         named = []
+    elif manifest.control:
+        yield from lost_parts(manifest, manifest.control)
+        named = []
     else:
         for name in ("latents", "defaults", "text_encoders", "denoisers", "vaes", "scheduler"):
             if not getattr(manifest, name):
@@ -113,8 +117,14 @@ def _wrong(manifest: Manifest) -> Iterator[str]:
             yield "graphs: files"
     if not is_vocabulary(manifest.vocabulary):
         yield "vocabulary"
-    values = _upscaler_values(manifest) if UPSCALER in manifest.graphs else _painter_values(manifest)
-    yield from (place for place, fine in values.items() if not fine)
+    yield from (place for place, fine in _values(manifest).items() if not fine)
+
+
+def _values(manifest: Manifest) -> dict[str, bool]:
+    """Place in bundle.json -> whether a bundle of this kind can have that."""
+    if UPSCALER in manifest.graphs:
+        return _upscaler_values(manifest)
+    return control_values(manifest, manifest.control) if manifest.control else _painter_values(manifest)
 
 
 def sound_files(form: str, files: tuple[str, ...]) -> bool:
@@ -268,6 +278,8 @@ def _unused(manifest: Manifest) -> Iterator[str]:
     """Parts, graphs and ports that nothing here feeds or reads: a picture made without them would be wrong."""
     if UPSCALER in manifest.graphs:
         wanted = {UPSCALER: {"image"}}
+    elif manifest.control:
+        wanted = {manifest.control.graph: set(manifest.control.feeds)}
     else:
         fed = {name for feed in manifest.conditioning.values() for name in feed.all}
         yield from (f"text encoder '{each.graph}'" for each in manifest.text_encoders if each.graph not in fed)

@@ -48,6 +48,7 @@ class Bundle:
             return
         remedy = {
             ("upscale",): "give it to --upscale, and a model that paints to --model",
+            ("control",): "give it to --control with a picture, and a model that paints to --model",
             ("edit",): "give it a picture and no mask (--image), or choose another --model",
             ("image2image", "inpaint"): "give it a picture (--image), or give it to --refiner and another to --model",
             ("inpaint",): "give it a picture and a mask (--image, --mask), or choose another --model",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pleinair.cli.flags import Force, Json, NoMetadata, Output, takes
-from pleinair.cli.given import check_models, refiner_at_hand
+from pleinair.cli.given import check_models, models_at_hand
 from pleinair.cli.progress import ProgressBar, loaded
 from pleinair.cli.terminal import tell, warn
 from pleinair.cli.usage import examples
@@ -54,7 +54,7 @@ def generate(
 
     def check() -> None:
         seeds = check_alone(options).seeds
-        check_models(loading, options.get("refiner"))
+        check_models(loading, options)
         if prompt is not None:
             planned_files(output, prompt, seeds, force)
         elif str(prompts) != "-":
@@ -65,7 +65,7 @@ def generate(
     pipe = loaded(progress, check=check, **loading)
     if context.obj is not None:
         context.obj.append(pipe)
-    options = refiner_at_hand(options, pipe.engine)
+    options = models_at_hand(options, pipe.engine)
     if prompts is not None:
         from pleinair.cli.lists import paint_list
 

@@ -8,7 +8,7 @@ from typing import Any
 from pleinair.bundle.opening import open_bundle
 from pleinair.checks import shown_path
 from pleinair.cli.terminal import say
-from pleinair.library.given import made_ready, ready
+from pleinair.library.given import made_ready, ready, with_models
 from pleinair.request.loading import LOADING
 from pleinair.sources.unsupported import source_of
 from pleinair.system.home import models_folder
@@ -35,16 +35,21 @@ def at_hand(
                 said = True
 
 
-def refiner_at_hand(options: dict[str, Any], engine: str) -> dict[str, Any]:
-    """Options of a job whose refiner, if they name one, is a bundle."""
-    refiner = options.get("refiner")
-    return options if refiner is None else options | {"refiner": at_hand(refiner, engine)}
+def models_at_hand(options: dict[str, Any], engine: str) -> dict[str, Any]:
+    """Options of a job whose refiner and ControlNets, if they name any, are bundles."""
+    return with_models(options, engine, at_hand)
 
 
-def check_models(loading: dict[str, Any], refiner: str | Path | None = None) -> None:
-    """Raise what opening a model raises for values that no model can be opened with, and for a refiner that is none."""
+def check_models(loading: dict[str, Any], options: dict[str, Any]) -> None:
+    """Raise what opening a model raises for values that no model can be opened with, and for others that are none."""
     for name, value in loading.items():
         if value is not None:
             LOADING[name].type.read(name, value)
-    if refiner is not None and source_of(refiner) is None:
-        open_bundle(made_ready(refiner), verify=False)
+    with_models(options, None, opened)
+
+
+def opened(model: str | Path, engine: str | None) -> str | Path:
+    """The folder of a bundle, which is opened, or a model that is made into one later."""
+    if source_of(model) is None:
+        open_bundle(made_ready(model), verify=False)
+    return model

@@ -67,8 +67,8 @@ def trial_facts(trial: sandboxes.SandboxTrial) -> dict[str, Any]:
 
 def tried_on_every_engine(bundle: Bundle) -> list[sandboxes.SandboxTrial]:
     """The bundle painted from within limits, on every installed engine that it has graphs for."""
-    if bundle.upscales:
-        raise RequestError("an upscaler is tried with the picture it is to enlarge; leave --sandbox out")
+    if not bundle.manifest.paints:
+        raise RequestError(f"'{bundle.manifest.name}' paints nothing by itself; leave --sandbox out")
     memory_mb = int(machine.memory_bytes() * sandboxes.MEMORY_SHARE / sandboxes.MB)
     engines = [name for name, info in ENGINES.items() if info.format in bundle.formats and installed(name)]
     return [sandboxes.tried(bundle.path, engine, memory_mb=memory_mb) for engine in engines]
@@ -94,10 +94,24 @@ def description(bundle: Bundle) -> dict[str, Any]:
         "family": manifest.family,
         "tasks": list(bundle.manifest.tasks),
         "formats": list(bundle.formats),
-        **({"scale": manifest.scale} if bundle.upscales else painter_facts(bundle)),
+        **facts_of_kind(bundle),
         "graphs": graphs,
         "origin": asdict(manifest.origin),
     }
+
+
+def facts_of_kind(bundle: Bundle) -> dict[str, Any]:
+    """The facts that only bundles of its kind have."""
+    if bundle.upscales:
+        return {"scale": bundle.manifest.scale}
+    return control_facts(bundle) if bundle.manifest.control else painter_facts(bundle)
+
+
+def control_facts(bundle: Bundle) -> dict[str, Any]:
+    """What a ControlNet is for: the width of the text that it reads, and what it adds to."""
+    part = bundle.manifest.control
+    outputs = bundle.manifest.graphs[part.graph].outputs
+    return {"residuals": [outputs[port].shape[1] for port in part.residuals], "pooled": part.pooled}
 
 
 def painter_facts(bundle: Bundle) -> dict[str, Any]:

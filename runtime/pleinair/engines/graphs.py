@@ -119,16 +119,18 @@ class Graphs:
                     self._on_load(name)
             return self._kept(key)
 
-    def may_go_ahead(self, name: str) -> bool:
+    def may_go_ahead(self, name: str, edits: Sequence[Edit] = ()) -> bool:
         """Whether a graph is not open yet, and small enough to be compiled while others are."""
-        return (name, ()) not in self._open and self.bundle.graph_size(name, self._engine.format) <= LARGEST_AHEAD
+        return (name, tuple(edits)) not in self._open and self.bundle.graph_size(
+            name, self._engine.format
+        ) <= LARGEST_AHEAD
 
-    def prepare_ahead(self, name: str, shapes: Shapes) -> None:
+    def prepare_ahead(self, name: str, shapes: Shapes, edits: Sequence[Edit] = ()) -> None:
         """Begin to load and compile a graph in a thread of its own; whoever asks for it waits until that is done.
 
         What fails fails again there, where it can be told.
         """
-        key = name, ()
+        key = name, tuple(edits)
         with self._turn:
             graph = self._kept(key)
             self._ahead.add(key)

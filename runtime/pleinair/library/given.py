@@ -1,9 +1,11 @@
 """What is given as a model, in any of its forms, as the bundle that paints: one rule for all that takes a model."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pleinair.request.options import OPTIONS
 from pleinair.sources.unsupported import pulled_as, refuse_model, source_of
 
 if TYPE_CHECKING:
@@ -27,10 +29,22 @@ def ready(model: str | Path | None, engine: str | None = None) -> Generator["Pou
     return kept or model
 
 
-def with_refiner(options: dict[str, Any], engine: str | None = None) -> dict[str, Any]:
-    """Options of a job whose refiner, if they name one, is a bundle."""
-    refiner = options.get("refiner")
-    return options | {"refiner": made_ready(refiner, engine)} if isinstance(refiner, str | Path) else options
+def with_models(
+    options: dict[str, Any],
+    engine: str | None = None,
+    ready: Callable[[str | Path, str | None], str | Path] | None = None,
+) -> dict[str, Any]:
+    """Options of a job whose refiner and ControlNets, if they name any, are bundles, as `ready` makes them."""
+    make, found = ready or made_ready, dict(options)
+    if isinstance(found.get("refiner"), str | Path):
+        found["refiner"] = make(found["refiner"], engine)
+    if found.get("controls"):
+        named = OPTIONS["controls"].type.read("controls", found["controls"])
+        found["controls"] = tuple(
+            control if control.model is None else replace(control, model=make(control.model, engine))
+            for control in named
+        )
+    return found
 
 
 def made_ready(model: str | Path | None, engine: str | None = None) -> str | Path | None:

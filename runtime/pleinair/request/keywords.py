@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 from pleinair.checks import one_of
 from pleinair.errors import RequestError
 from pleinair.pictures.reading import PictureSource
+from pleinair.request.controls import Control
 from pleinair.request.options import OPTIONS, PARAMETERS
 from pleinair.request.value_types import ValueType
 
@@ -66,6 +67,7 @@ class Options(TypedDict, total=False):
     refiner: str | Path | None
     refiner_start: float
     upscale: str | Path | None
+    controls: Sequence[Control | Mapping[str, Any] | str]
 
 
 def asked(options: Mapping[str, Any], **kinds: ValueType) -> dict[str, Any]:

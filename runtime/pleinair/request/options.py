@@ -17,6 +17,7 @@ from pleinair.network import guidance
 from pleinair.network.guidance import Guidance
 from pleinair.pictures.masks import FILLS, MAX_RADIUS
 from pleinair.pictures.vae import SIDES
+from pleinair.request.controls import Control, ControlList
 from pleinair.request.option import option, options_of
 from pleinair.request.value_types import (
     MAX_COUNT,
@@ -342,6 +343,15 @@ class Finish:
     upscale: Path | None = option(None, Folder(), "Upscaler bundle for the finished picture.")
 
 
+@dataclass(frozen=True)
+class Controlling:
+    """ControlNets, which hold a picture to the lines of another."""
+
+    controls: tuple[Control, ...] = option(
+        (), ControlList(), "ControlNets: BUNDLE:IMAGE[:STRENGTH[:START:END]][:canny][:guess].", flag="--control"
+    )
+
+
 class Place(NamedTuple):
     """Where the command line's help shows a group of options, and where a request has it."""
 
@@ -362,6 +372,7 @@ GROUPS = {
     SecondPass: Place(panel="Larger pictures", path=("hires", "steps")),
     Refining: Place(panel="Steps", path=("refining",)),
     Finish: Place(panel="Larger pictures", path=()),
+    Controlling: Place(panel="ControlNet", path=()),
 }
 
 

@@ -11,6 +11,7 @@ from PIL.Image import Image
 from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
 from pleinair.bundle.verifying import file_info
 from pleinair.pictures.seamless import AXES
+from pleinair.request.controls import Control
 from pleinair.request.option import Option
 from pleinair.request.options import BY_SAMPLER, ENLARGERS, FILES, OPTIONS, Steps
 from pleinair.request.request import Request
@@ -105,6 +106,8 @@ def _files(request: Request) -> dict[str, Any]:
         facts["embeddings"] = of_embeddings(request.embeddings)
     if request.upscale:
         facts["upscale"] = name_of(request.upscale)
+    if request.controls:
+        facts["controls"] = [of_control(control) for control in request.controls]
     if request.refining:
         refiner = bundle_identity(open_bundle(request.refining.bundle))
         facts |= {"refiner": refiner["name"], "refiner_sha256": refiner["sha256"][:DIGEST]}
@@ -116,6 +119,20 @@ def of_embeddings(files: tuple[Path, ...]) -> dict[str, str]:
     stems = [file.stem for file in files]
     names = [stem if stems.count(stem) == 1 else f"{stem} {n}" for n, stem in enumerate(stems, 1)]
     return {name: digest(file) for name, file in zip(names, files, strict=True)}
+
+
+def of_control(control: Control) -> dict[str, Any]:
+    """A ControlNet and its picture by their digests, and the numbers by which it is followed."""
+    bundle = bundle_identity(open_bundle(control.model))
+    how = {"strength": control.strength, "start": control.start, "end": control.end}
+    return {
+        "model": bundle["name"],
+        "sha256": bundle["sha256"][:DIGEST],
+        "image_sha256": digest_of_pixels(control.image),
+        **how,
+        **({"guess": True} if control.guess else {}),
+        **({"prepare": control.prepare} if control.prepare else {}),
+    }
 
 
 def of_enlarger(enlarger: str) -> str:

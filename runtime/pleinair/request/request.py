@@ -12,12 +12,14 @@ from pleinair.errors import Cancelled, RequestError
 from pleinair.network.guidance import Guidance
 from pleinair.pictures.vae import SIDES
 from pleinair.request.canvas import canvas_of
+from pleinair.request.controls import controls_of
 from pleinair.request.keywords import asked
 from pleinair.request.options import (
     ENLARGERS,
     OPTIONS,
     PARAMETERS,
     Canvas,
+    Controlling,
     Finish,
     Guiding,
     Hires,
@@ -40,7 +42,7 @@ from pleinair.text.encoders import most_skipped, skips_layers
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request(Picture, Text, Work, Finish):
+class Request(Picture, Text, Work, Finish, Controlling):
     """One job: as many pictures as there are seeds."""
 
     steps: Steps
@@ -94,6 +96,7 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
         **work | {"vae_tile": vae_tile_of(work["vae_tile"])},
         **values(Text, given | said | ({} if skips_layers(bundle) else {"clip_skip": 1})),
         **finish,
+        controls=controls_of(bundle, given),
         steps=steps,
         random=random_of(given),
         guidance=guidance_of(bundle, given, steps.sampler),

@@ -14,7 +14,7 @@ from pleinair.checks import one_of, shown_path
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files.foreign.record import shown
 from pleinair.files.metadata import FILMED, FoundRecord, read_record
-from pleinair.library.given import with_refiner
+from pleinair.library.given import with_models
 from pleinair.pipeline import Pipeline
 from pleinair.request.loading import LOADING
 from pleinair.request.options import ENLARGERS, FILES, OPTIONS
@@ -130,7 +130,7 @@ def plan_rerun(
         warnings.append("the record has no seed; another picture of the same words is made")
     options |= {name: value for name, value in files.items() if value is not None}
     options |= {name: str(upscaler) for name in enlarged}
-    options = with_refiner(options, pipe.engine)
+    options = with_models(options, pipe.engine)
     request = resolve(pipe.bundle, **options)  # what makes no sense is refused before anything is loaded
     return Remake(pipe, found, options, open_pixels(Path(file)), tuple(warnings), _much(pipe.bundle, request))
 
