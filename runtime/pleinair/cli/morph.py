@@ -9,7 +9,7 @@ import typer
 from PIL.Image import Image
 
 from pleinair.cli.flags import PAINTING, Force, Json, NoMetadata, offered, takes
-from pleinair.cli.given import check_models
+from pleinair.cli.given import check_models, models_at_hand
 from pleinair.cli.progress import ProgressBar, loaded
 from pleinair.cli.terminal import tell, warn
 from pleinair.cli.usage import examples
@@ -57,9 +57,10 @@ def morph(
 
     def check() -> None:
         check_alone(options)
-        check_models(loading)
+        check_models(loading, options)
 
     pipe = loaded(progress, check=check, **loading)
+    options = models_at_hand(options, pipe.engine)
     keys = parts(seeds) if seeds else None
     requests = keyframes(pipe, prompts, options.pop("negative", None), keys, image or (), options)
     steps_and_pictures = between(pipe, requests, frames=frames, ease=ease, loop=loop)

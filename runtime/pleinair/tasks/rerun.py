@@ -22,6 +22,7 @@ from pleinair.request.request import Request, resolve
 from pleinair.request.value_types import MAX_COUNT, Folder, InputPicture
 from pleinair.results import Frame, Result
 from pleinair.tasks.comparing import Difference, difference, open_pixels
+from pleinair.tasks.controls import recalled
 from pleinair.text.syntax import WORD_AND
 
 INPUTS = tuple(name for name in FILES if name != "upscale")  # `upscaler` is whatever enlarged a picture
@@ -114,7 +115,8 @@ def plan_rerun(
     recorded = found.ours or {}
     enlarged = [name for name in ("enlarger", "upscale") if recorded.get(name) not in (None, *ENLARGERS)]
     _check_inputs(file, found, {name: files[name] for name in INPUTS if name in PICTURES})
-    _check_models(file, found, {name: files[name] for name in INPUTS if name not in PICTURES})
+    _check_models(file, found, {name: files[name] for name in INPUTS if name not in (*PICTURES, "controls")})
+    files["controls"] = recalled(file, recorded.get("controls"), files["controls"])
     if enlarged and upscaler is None:
         name = shown(recorded[enlarged[0]])
         raise RequestError(
