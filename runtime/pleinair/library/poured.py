@@ -20,6 +20,7 @@ from pleinair.errors import PleinairError, RequestError
 from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.on_disk import OnDisk
 from pleinair.pouring.pour import PourProgress, looking, pour
+from pleinair.sources.controlnets import CONTROLNET, is_control
 from pleinair.sources.folder import LARGEST_TOKENIZER, STEMS, known_family, read_index
 from pleinair.sources.hub_cache import snapshot_of, usual_name
 from pleinair.sources.pickled import check_pickle
@@ -72,7 +73,8 @@ def found_or_poured(source: Path, formats: set[str]) -> Generator[PourProgress, 
         if before.asked or formats <= set(there.formats):
             return before.bundle
         formats |= set(there.formats)
-        how = {"weights": there.manifest.graphs[there.manifest.denoiser.graph].weights}
+        main = there.manifest.control or there.manifest.denoiser
+        how = {"weights": there.manifest.graphs[main.graph].weights}
     with looking():
         bundle = before.bundle if before and not before.asked else new_place(source)
     yield from pour(source, bundle, formats=tuple(sorted(formats)), force=True, **how)
@@ -156,6 +158,9 @@ def files_of(source: Path) -> dict[str, Path]:
     """The files that a source is poured of, by name."""
     if source.is_file():
         return {STORED[0]: source}
+    if is_control(source):
+        weights = weight_files(source, STEMS[CONTROLNET.library], pickles=True)[1]
+        return {file.name: file for file in sorted([source / "config.json", *weights])}
     family = known_family(source, read_index(source / "model_index.json"))
     folders = {"scheduler", *(part.folder for part in family.parts), *(part.tokenizer for part in family.readers)}
     files = [source / "model_index.json", source / SETTINGS]

@@ -1,54 +1,42 @@
 """Pouring, top to bottom: open what is poured, find the graphs that it fits, and write them, one after the other."""
 
 import contextlib
-import platform
 import shutil
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pleinair.bundle.manifest import MANIFEST, GraphInfo, Origin, Placed
+from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.bundle.staging import check_apart, staged
-from pleinair.bundle.verifying import FileInfo, file_info
-from pleinair.checks import one_line, one_of, quoted
+from pleinair.checks import one_line, one_of
 from pleinair.engines.engine import choose_engine
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import EngineError, RequestError, ResourceError
 from pleinair.pictures.colours import Rgb, fit_rgb
 from pleinair.pictures.vae import encode
+from pleinair.pouring.controlnets import ControlSource, fill_control, holds_control, open_control
+from pleinair.pouring.filling import PourProgress, Written, files_of, fill_graphs, origin
 from pleinair.pouring.forms import formed
 from pleinair.pouring.names import Named
 from pleinair.pouring.opened import Opened, opened
 from pleinair.pouring.told import PourSettings
 from pleinair.pouring.topologies import find, plain
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
-from pleinair.pouring.writing import EmptyGraph, places, pour_graph
+from pleinair.pouring.writing import EmptyGraph
 from pleinair.sources.defaults import own_sampler
 from pleinair.sources.describing import Made, Tokens, painter_manifest
 from pleinair.sources.folder import absent, read_config
-from pleinair.sources.origins import read_origin
 from pleinair.sources.small_files import write_configs, write_json
 from pleinair.text.encoders import NORM
-from pleinair.version import __version__
 
 FORMATS = ("openvino", "onnx")
 WEIGHTS = ("fp32", "fp16", "int8")
 ROOM = 10_000_000  # bytes of disk for what lies beside the graphs
 NORMS = ("final_layer_norm.weight", "final_layer_norm.bias")
-
-
-@dataclass(frozen=True)
-class PourProgress:
-    """What is done next, and how many bytes of `total` are written; `note` where it is something to know."""
-
-    words: str
-    done: int
-    total: int
-    note: bool = False
 
 
 def pour(
@@ -89,17 +77,28 @@ def pour(
         settings = PourSettings(
             prediction=prediction, sampler=sampler, timestep_spacing=timestep_spacing, defaults=defaults or {}
         )
-        found = opened(source, vae, settings, unet, allow_pickle)
-        empty_graphs = graphs_for(found, formats, weights)
+        control = holds_control(source, allow_pickle)
+        if control:
+            found = alone(source, settings, vae, unet, allow_pickle)
+            empty_graphs = found.graphs_for(formats, weights)
+        else:
+            found = opened(source, vae, settings, unet, allow_pickle)
+            empty_graphs = graphs_for(found, formats, weights)
         total = sum(empty.size for empty in empty_graphs)
     with staged(out, force, total + ROOM) as stage:
         for line in stage.tidied:
             yield PourProgress(line, 0, total, note=True)
-        for line in (*found.notes, *left_over(found, empty_graphs)):
+        for line in found.notes if control else (*found.notes, *left_over(found, empty_graphs)):
             yield PourProgress(line, 0, total, note=True)
-        written = yield from fill(found, empty_graphs, stage.path, weights)
-        finish(found, empty_graphs, stage.path, weights, written)
+        yield from (fill_control if control else fill)(found, empty_graphs, stage.path, weights)
     yield PourProgress("done", total, total)
+
+
+def alone(source: Path, told: PourSettings, vae: Path | None, unet: Path | None, pickles: bool) -> ControlSource:
+    """A ControlNet, which has none of what models are told; raises RequestError and ExportError."""
+    if told != PourSettings() or vae is not None or unet is not None:
+        raise RequestError("a ControlNet is poured as it is; leave out what is about models that paint")
+    return open_control(source, pickles)
 
 
 @contextlib.contextmanager
@@ -138,41 +137,11 @@ def left_over(found: Opened, empty_graphs: list[EmptyGraph]) -> list[str]:
     return [f"not used: {', '.join(one_line(name, 80) for name in names[:3])}{more}"]
 
 
-@dataclass
-class Written:
-    """What is on the disk so far: graphs, where the weights lie in these, the files with their hashes, tokenizers."""
-
-    graphs: dict[str, GraphInfo] = field(default_factory=dict)
-    weights: dict[str, dict[str, dict[str, Placed]]] = field(default_factory=dict)
-    files: dict[str, FileInfo] = field(default_factory=dict)
-    tokens: dict[str, Tokens] = field(default_factory=dict)
-
-    def enter(self, empty: EmptyGraph, weights: str) -> None:
-        """Note a graph that is written."""
-        topology, graph = empty.topology, empty.graph
-        before = self.graphs[graph].files if graph in self.graphs else {}
-        files = before | {empty.form: tuple(f"{graph}/{name}" for name in topology.files)}
-        self.graphs[graph] = GraphInfo(
-            files, weights, "fp32", dict(topology.inputs), dict(topology.outputs), fidelity={}
-        )
-        for path, place in places(empty).items():
-            self.weights.setdefault(graph, {}).setdefault(path, {})[empty.form] = place
-
-
-def fill(
-    found: Opened, empty_graphs: list[EmptyGraph], stage: Path, weights: str
-) -> Generator[PourProgress, None, Written]:
-    """Fill `stage` with all that a bundle holds but bundle.json."""
-    written = Written()
-    done, total = 0, sum(empty.size for empty in empty_graphs)
-    for empty in empty_graphs:
-        yield PourProgress(f"{empty.graph} {empty.form}", done, total)
-        for size in pour_graph(empty, found.weights[empty.part.folder], stage / empty.graph, written.files):
-            done += size
-            yield PourProgress(f"{empty.graph} {empty.form}", done, total)
-        written.enter(empty, weights)
+def fill(found: Opened, empty_graphs: list[EmptyGraph], stage: Path, weights: str) -> Iterator[PourProgress]:
+    """Fill `stage` with all that a bundle holds."""
+    written = yield from fill_graphs(found.weights, empty_graphs, stage, weights)
     written.tokens |= write_small(found, stage, "openvino" in {empty.form for empty in empty_graphs})
-    return written
+    finish(found, empty_graphs, stage, weights, written)
 
 
 def finish(found: Opened, empty_graphs: list[EmptyGraph], stage: Path, weights: str, written: Written) -> None:
@@ -184,7 +153,7 @@ def finish(found: Opened, empty_graphs: list[EmptyGraph], stage: Path, weights: 
             name=model.name,
             graphs=written.graphs,
             files=files_of(stage, written.files),
-            origin=origin(found, empty_graphs, weights),
+            origin=origin(model.path, model.licence, model.trigger, empty_graphs, weights),
             defaults=model.defaults,
             tokens=written.tokens,
             vocabulary=model.settings.vocabulary,
@@ -235,28 +204,3 @@ def write_small(found: Opened, stage: Path, openvino: bool = False) -> dict[str,
 def final_norm(weights: Named) -> np.ndarray:
     """Weight and bias (2, D) float32."""
     return np.concatenate([next(formed(weights[key], "f32")) for key in NORMS])
-
-
-def files_of(stage: Path, written: Mapping[str, FileInfo]) -> dict[str, FileInfo]:
-    """Every file of a bundle; those that were written here are not read again."""
-    names = (path.relative_to(stage).as_posix() for path in sorted(stage.rglob("*")) if path.is_file())
-    return {name: written.get(name) or file_info(stage / name) for name in names}
-
-
-def origin(found: Opened, empty_graphs: list[EmptyGraph], weights: str) -> Origin:
-    """Where the bundle came from: names and versions, no paths."""
-    model, formats = found.model, {empty.form for empty in empty_graphs}
-    form = "both" if len(formats) > 1 else formats.pop()
-    path = model.path
-    pulled = read_origin(path if path.is_dir() else path.parent)
-    source = pulled.id if pulled else one_line(path.name, 200)
-    made = {"python": platform.python_version(), "pleinair": __version__, "numpy": np.__version__}
-    tools = {name: version for empty in empty_graphs for name, version in empty.topology.tools.items()}
-    return Origin(
-        source,
-        pulled.revision if pulled else None,
-        model.licence,
-        f"pleinair pour {quoted(PurePosixPath(source))} --format {form} --weights {weights}",
-        made | tools,
-        model.trigger,
-    )

@@ -41,10 +41,13 @@ UNLIKE_NAMES = {  # how the name of a tensor begins in a file -> what it is
 
 
 def kind_in(folder: Path) -> str | None:
-    """The class that the config.json of a component's folder names; None for other folders."""
+    """The class that the config.json of a component's folder names; None for other folders, and for damage."""
     if not (folder / "config.json").is_file() or (folder / "model_index.json").exists():
         return None
-    kind = read_json(folder / "config.json", CONFIG, ExportError, DOWNLOAD).get("_class_name")
+    try:
+        kind = read_json(folder / "config.json", CONFIG, ExportError, DOWNLOAD).get("_class_name")
+    except ExportError:
+        return None
     return kind if isinstance(kind, str) else None
 
 
