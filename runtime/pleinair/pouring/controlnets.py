@@ -22,7 +22,7 @@ from pleinair.sources.controlnets import (
     CONTROLNET,
     GRAPH,
     PLAIN,
-    check_config,
+    check_control_config,
     check_unlike,
     control_manifest,
     is_control,
@@ -94,7 +94,7 @@ def open_control(source: Path, pickles: bool = False) -> ControlSource:
     if source.is_dir():
         config = read_config(source / "config.json")
         check_numbers(source, GRAPH, config)
-        check_config(config, shown)
+        check_control_config(config, shown)
         _, files = weight_files(source, STEMS[CONTROLNET.library], pickles)
         weights = Named(Checkpoint(files))
         return ControlSource(source, bundle_name(source.name), config, weights, licence(source / "README.md"))

@@ -67,7 +67,7 @@ def check_unlike(names: Iterable[str], shown: str) -> None:
             raise ExportError(f"'{shown}' is {found}, which is not supported; {PLAIN}")
 
 
-def check_config(config: Config, shown: str) -> None:
+def check_control_config(config: Config, shown: str) -> None:
     """Raise ExportError for a config of numbers that no ControlNet has, or with ports that no bundle feeds."""
     widths, seen = levels(config), config.get("conditioning_embedding_out_channels", SEEN_WIDTHS)
     told = [config.get("in_channels", 4), config.get("cross_attention_dim", 1280), config.get("layers_per_block", 2)]
