@@ -74,6 +74,12 @@ class ControlPlan:
             )
         return self._made[key]
 
+    def release(self) -> None:
+        """Give the memory of the ControlNets back; the next pass loads them again."""
+        self._made.clear()
+        for _, model in self._used:
+            model.release()
+
     def _pass(self, number: int, stage: Pass, ground: Ground | None) -> ControlPass:
         control, model = self._used[number]
         part = model.bundle.manifest.control

@@ -105,6 +105,8 @@ class Painting:
                     together.append((yield from self._denoise(stage, told, batch)))
                 model = self._model(stage)
                 let_go(model, model.bundle.manifest.denoiser.graph)
+                if sparing:
+                    self._control.release()
             for batch in together:
                 yield self._finished(batch)
             let_go(loaded.model, vae.decoder)

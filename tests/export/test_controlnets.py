@@ -27,6 +27,7 @@ from tiny_control import write_tiny_control
 TOLERANCE = 2e-3
 STEPS, SIDE = 4, 64
 ENGINES = ("openvino", "onnx")
+FORMATS = {"sd1": ENGINES, "sd1-inpaint": ("onnx",), "sdxl": ("openvino",)}
 PLAIN, REPAINTS, INPAINTS = (f"StableDiffusionControlNet{kind}Pipeline" for kind in ("", "Img2Img", "Inpaint"))
 XL = "StableDiffusionXLControlNetPipeline"
 torch.set_num_threads(1)
@@ -34,47 +35,42 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def control_sources(tiny_sources, once):
-    """`control_sources(family, seed)`: the folder of a ControlNet for a tiny model."""
+    """`control_sources(family)`: the folder of a ControlNet for a tiny model."""
 
-    def folder(family, seed=0):
-        return once(
-            f"sources/control-{family}-{seed}", lambda made: write_tiny_control(tiny_sources[family], made, seed)
-        )
+    def folder(family):
+        return once(f"sources/control-{family}", lambda made: write_tiny_control(tiny_sources[family], made))
 
     return folder
 
 
 @pytest.fixture(scope="session")
 def control_bundles(control_sources, once):
-    """`control_bundles(family, seed)`: its bundle, for both engines."""
+    """`control_bundles(family)`: its bundle, in the formats of FORMATS."""
 
-    def bundle(family, seed=0):
+    def bundle(family):
         def make(out):
-            list(convert.export(control_sources(family, seed), out, formats=ENGINES, weights="fp32"))
+            list(convert.export(control_sources(family), out, formats=FORMATS[family], weights="fp32"))
 
-        return once(f"bundles/control-{family}-{seed}", make)
+        return once(f"bundles/control-{family}", make)
 
     return bundle
 
 
 @pytest.fixture(scope="module")
 def theirs(tiny_sources, control_sources):
-    """`theirs(kind, family, seeds)`: a diffusers pipeline with the ControlNets of these seeds.
+    """`theirs(kind, family, nets)`: a diffusers pipeline with the model's ControlNet, so many times.
 
     Its sampler asks the network once in a step: diffusers counts questions, and a ControlNet's share here is of steps.
     """
-    opened = {}
 
-    def pipeline(kind, family, seeds=(0,)):
-        key = kind, family, seeds
-        if key not in opened:
-            nets = [diffusers.ControlNetModel.from_pretrained(control_sources(family, seed)) for seed in seeds]
-            nets = nets if len(nets) > 1 else nets[0]
-            opened[key] = getattr(diffusers, kind).from_pretrained(tiny_sources[family], controlnet=nets)
-            opened[key].set_progress_bar_config(disable=True)
-            config = {**opened[key].scheduler.config, "clip_sample": False, "set_alpha_to_one": False}
-            opened[key].scheduler = diffusers.DDIMScheduler.from_config(config)
-        return opened[key]
+    def pipeline(kind, family, nets=1):
+        net = diffusers.ControlNetModel.from_pretrained(control_sources(family))
+        pipe = getattr(diffusers, kind).from_pretrained(
+            tiny_sources[family], controlnet=net if nets == 1 else [net] * nets
+        )
+        pipe.set_progress_bar_config(disable=True)
+        pipe.scheduler = diffusers.DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False)
+        return pipe
 
     return pipeline
 
@@ -122,7 +118,7 @@ def painted(pipe, seeds=(5,), negative="and on", **asked):
 def expected(pipe, seeds=(5,), negative="and on", **asked):
     texts = {"prompt": ["the red one"] * len(seeds), "negative_prompt": [negative] * len(seeds)}
     how = {"num_inference_steps": STEPS, "guidance_scale": 5.0, "generator": drawn(*seeds), "output_type": "np"}
-    return pipe(**texts, **how, **asked)
+    return pipe(**texts, **how, **{"controlnet_conditioning_scale": 1.0, **asked})
 
 
 SIZE = {"width": SIDE, "height": SIDE}
@@ -160,12 +156,12 @@ def test_several_controlnets_are_summed(ours, theirs, control_bundles):
         ours("sd1", "onnx"),
         controls=[
             {"model": control_bundles("sd1"), "image": first, "strength": 0.8},
-            {"model": control_bundles("sd1", 1), "image": second, "strength": 0.5, "end": 0.5},
+            {"model": control_bundles("sd1"), "image": second, "strength": 0.5, "end": 0.5},
         ],
     )
     how = {"controlnet_conditioning_scale": [0.8, 0.5], "control_guidance_start": [0.0, 0.0]}
     how["control_guidance_end"] = [1.0, 0.5]
-    assert far(made, expected(theirs(PLAIN, "sd1", (0, 1)), image=[first, second], **SIZE, **how)) < TOLERANCE
+    assert far(made, expected(theirs(PLAIN, "sd1", 2), image=[first, second], **SIZE, **how)) < TOLERANCE
 
 
 def test_a_controlnet_over_a_picture_and_through_a_mask(ours, theirs, control_bundles):
