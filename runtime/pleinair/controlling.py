@@ -33,11 +33,9 @@ class ControlPlan:
         own = [stage for stage in passes if not stage.refines]
         self._request = request
         self._asking = asking
-        self._used = [
-            (control, companions.open(control.model))
-            for control in request.controls
-            if any(control.on(step, stage.whole) for stage in own for step in range(stage.whole))
-        ]
+        counting = [control for control in request.controls if any(is_heard(control, stage.whole) for stage in own)]
+        self._used = [(control, companions.open(control.model)) for control in counting]
+        self._idle = len(request.controls) - len(counting)
         self._made: dict[tuple[int, int, int], Controls] = {}
 
     @cached_property
@@ -49,10 +47,11 @@ class ControlPlan:
 
     @property
     def warnings(self) -> list[str]:
-        """What is said of pictures that are not of the size that is painted."""
+        """What is said of ControlNets that never count, and of pictures that are not of the size that is painted."""
         request = self._request
         size = request.width, request.height
-        return [
+        idle = [f"{self._idle} of the ControlNets count in no step; let them start earlier or end later"]
+        return idle * bool(self._idle) + [
             f"the picture for the ControlNet '{model.bundle.manifest.name}' is {control.image.width}x"
             f"{control.image.height} and is stretched to {size[0]}x{size[1]}; give one of that size to see all of it"
             for control, model in self._used
@@ -95,6 +94,11 @@ class ControlPlan:
     @cached_property
     def _prepared(self) -> list[Image.Image]:
         return [prepared(control) for control, _ in self._used]
+
+
+def is_heard(control: Control, steps: int) -> bool:
+    """Whether a ControlNet counts in any of so many steps."""
+    return any(control.on(step, steps) for step in range(steps))
 
 
 def prepared(control: Control) -> Image.Image:

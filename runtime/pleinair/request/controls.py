@@ -134,7 +134,7 @@ def parsed(text: str) -> Control:
 def divided(text: str) -> tuple[str, str]:
     """A bundle and a picture on both sides of a colon that belongs to neither; the bundle may be absent."""
     places = [place for place, letter in enumerate(text) if letter == ":" and not of_drive(text, place)]
-    there = [place for place in places if Path(text[place + 1 :]).is_file()]
+    there = [place for place in places if is_file(text[place + 1 :])]
     if not places:
         return "", text
     place = (there or places)[0]
@@ -147,6 +147,14 @@ def of_drive(text: str, place: int) -> bool:
     return place > 0 and text[place - 1].isalpha() and before == ":" and text[place + 1 : place + 2] in ("\\", "/")
 
 
+def is_file(name: str) -> bool:
+    """Whether there is a file of a name, which may be too long for one."""
+    try:
+        return Path(name).is_file()
+    except OSError:
+        return False
+
+
 def is_number(text: str) -> bool:
     """NaN is one, too, so that it is refused as such."""
     try:
@@ -154,6 +162,12 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def check_pictures(given: Mapping[str, Any]) -> None:
+    """Raise RequestError for a ControlNet's picture that is none."""
+    for control in given.get("controls", ()):
+        open_picture(control.image)
 
 
 def controls_of(bundle: Bundle, given: Mapping[str, Any]) -> tuple[Control, ...]:

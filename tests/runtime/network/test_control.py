@@ -76,6 +76,8 @@ def test_a_controlnet_is_asked_in_its_steps_alone(watched, canny):
     sizes = [abs(each).max() for each in residuals_of(calls)]
     assert [step for step, size in enumerate(sizes) if size] == [2, 3, 4, 5]
     assert rows_told(calls) == [2] * 4
+    never = pipe.generate(**JOB, controls=[Control(canny, gray(255), start=0.01, end=0.09)])
+    assert "1 of the ControlNets count in no step" in " ".join(never.warnings) and rows_told(calls) == [2] * 4
 
 
 def test_guess_mode_leaves_the_negative_prompt_alone(watched, canny):
