@@ -62,7 +62,7 @@ def export(
     prediction: str | None = None,
     force: bool = False,
 ) -> Iterator[ExportProgress]:
-    """Export a diffusers folder, a model in one file, or an upscaler's file to the bundle OUT, yielding before steps.
+    """Export a diffusers folder, a model in one file, a ControlNet or an upscaler to the bundle OUT, yielding steps.
 
     `sampler` is what the bundle paints with unless told, where the model's own scheduler is not the one; `prediction`
     what the network of a single file predicts where that is not said. OUT appears when the generator is exhausted;
