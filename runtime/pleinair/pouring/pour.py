@@ -54,7 +54,7 @@ def pour(
     force: bool = False,
     allow_pickle: bool = False,
 ) -> Iterator[PourProgress]:
-    """Pour a single file of weights, a diffusers folder or a ControlNet into the bundle OUT, yielding before every step.
+    """Pour a single file of weights, a diffusers folder or a ControlNet into the bundle OUT, yielding before each step.
 
     `vae` and `unet` are files whose VAE and UNet take the place of the model's, `prediction` and `timestep_spacing`
     what its scheduler config is to say, `sampler` and `defaults` what it is painted with unless told, as in
