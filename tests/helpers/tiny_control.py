@@ -17,6 +17,9 @@ def write_tiny_control(source: Path, folder: Path, seed: int = 0, **config) -> N
         made = ControlNetModel.from_config({**made.config, "in_channels": 4})
     made.register_to_config(**config)
     own = (made.controlnet_down_blocks, made.controlnet_mid_block, made.controlnet_cond_embedding)
-    for parameter in (each for part in own for each in part.parameters()):
-        torch.nn.init.normal_(parameter, std=0.2)
+    with torch.no_grad():
+        for parameter in (each for part in own for each in part.parameters()):
+            torch.nn.init.normal_(parameter, std=0.2)
+        for parameter in made.parameters():  # none is at the value that it is made with, as trained ones are
+            parameter += 0.05 * torch.randn(parameter.shape)
     made.save_pretrained(folder)

@@ -204,7 +204,7 @@ def test_a_weight_that_is_replaced_when_a_graph_is_opened(sketch, engine):
 def test_what_an_edit_changes_and_a_graph_has_not_is_refused(sketch, engine):
     edits = {
         "'unet' has no weight 'nowhere'": NewWeight("nowhere", np.zeros((1,), np.float32)),
-        "the ControlNet 'canny' is not for '.*': .* of 8 x 3, .* that model's are none": Residuals((8, 8, 8), "canny"),
+        "the ControlNet 'canny' is not for '.*': .* of 8 x 3 channels, .* are none": Residuals((8, 8, 8), "canny"),
     }
     for words, edit in edits.items():
         with pytest.raises(BundleError, match=words):
