@@ -18,6 +18,7 @@ from pleinair.engines.edits import Residuals
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import BundleError, ExportError, RequestError
 from pleinair.library.given import made_ready
+from pleinair.library.poured import mark
 from pleinair.pouring import controlnets, topologies
 from pleinair.pouring.pour import pour
 from pleinair_export import convert
@@ -234,8 +235,11 @@ def test_a_controlnet_is_exported_and_poured_alike(control_sources, control_bund
         assert (made.control, made.weights) == (expected.control, expected.weights)
     assert made.name == "my canny" and "it is a ControlNet" in " ".join(notes)
     monkeypatch.setenv("PLEINAIR_HOME", str(tmp_path / "home"))
-    found = made_ready(source, "onnx")
-    assert open_bundle(found).manifest.control == expected.control and made_ready(source, "onnx") == found
+    with pytest.raises(ExportError, match="pour it with --format onnx --weights fp32: pleinair pour"):
+        made_ready(source, "onnx")
+    shutil.copytree(tmp_path / "poured0", tmp_path / "home" / "models" / "canny")
+    mark(tmp_path / "home" / "models" / "canny", source)
+    assert made_ready(source, "onnx") == tmp_path / "home" / "models" / "canny"
     with pytest.raises(RequestError, match="a ControlNet is poured as it is"):
         list(pour(source, tmp_path / "out", prediction="epsilon"))
 
