@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import pleinair
-from bundles import light_copy, light_upscaler
+from bundles import light_control, light_copy, light_upscaler
 from pleinair.errors import PleinairError, RequestError
 from pleinair.request.options import OPTIONS, PARAMETERS
 from pleinair.request.request import resolve
@@ -27,7 +27,7 @@ def pipe():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Input files by name: two pictures, two masks, an upscaler and an embedding."""
+    """Input files by name: two pictures, two masks, an upscaler, a ControlNet and an embedding."""
     folder, random = tmp_path_factory.mktemp("inputs"), np.random.default_rng(1)
     for name in ("image", "other image"):
         Image.fromarray(random.integers(0, 256, (64, 64, 3), np.uint8)).save(folder / f"{name}.png")
@@ -37,6 +37,7 @@ def files(tmp_path_factory):
         mask.save(folder / f"{name}.png")
     light_upscaler(folder / "twice")
     light_copy(folder / "finisher")
+    light_control(folder / "wire")
     width = pleinair.open_bundle().manifest.graphs["text_encoder"].outputs["last_hidden_state"].shape[-1]
     (folder / "wobbly.safetensors").write_bytes(safetensors({"emb_params": some_vectors(2, width)}))
     return folder
@@ -46,6 +47,8 @@ def named(values, files):
     """Options in which words beginning with @ stand for input files."""
 
     def of(value):
+        if isinstance(value, dict):
+            return {part: of(each) for part, each in value.items()}
         return str(files / value[1:]) if isinstance(value, str) and value.startswith("@") else value
 
     return {name: list(map(of, value)) if isinstance(value, list) else of(value) for name, value in values.items()}
@@ -81,6 +84,7 @@ CHANGES = {
     "hires_eta": 0.3, "hires_s_churn": 2, "hires_s_noise": 1.1,
     "refiner": "@finisher", "refiner_start": 0.4,
     "enlarger": "lanczos", "upscale": "@twice", "tile": True, "vae_tile": 64,
+    "controls": [{"model": "@wire", "image": "@other image.png", "strength": 0.8}],
 }  # fmt: skip
 PROMPT = "a wobbly boat on the sea"
 
@@ -119,7 +123,7 @@ def test_what_changes_the_picture_stands_in_its_record(pipe, files, plain, tmp_p
         changed.picture(0).save(tmp_path / f"{company}.png")
         inputs = {name: options[name] for name in ("image", "mask") if options.get(name)}
         given = {"embeddings": options.get("embeddings", ()), "upscaler": options.get("upscale")}
-        given["refiner"] = options.get("refiner")
+        given |= {name: options.get(name) for name in ("refiner", "controls")}
         again = rerun(tmp_path / f"{company}.png", **inputs, **given)
         assert again.difference.max_abs == 0, (company, again.warnings)
 
