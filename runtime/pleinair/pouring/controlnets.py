@@ -28,10 +28,9 @@ from pleinair.sources.controlnets import (
     is_control,
 )
 from pleinair.sources.folder import STEMS, licence, read_config
-from pleinair.sources.pickled import check_pickle
+from pleinair.sources.pickled import check_pickle, is_pickle
 from pleinair.sources.settings import bundle_name
 from pleinair.sources.small_files import write_json
-from pleinair.sources.unsupported import CHECKPOINTS
 from pleinair.sources.weight_files import read_header, weight_files
 
 ORIGINAL = "control_model."  # begins the original names
@@ -78,10 +77,10 @@ def holds_control(source: Path, pickles: bool = False) -> bool:
     """
     if source.is_dir():
         return is_control(source)
-    if source.suffix.lower() == ".safetensors":
+    if is_pickle(source):
+        tensors = Checkpoint([source]).shapes if pickles else {}
+    elif source.suffix.lower() == ".safetensors":
         tensors = read_header(source).tensors
-    elif pickles and source.suffix.lower() in CHECKPOINTS:
-        tensors = Checkpoint([source]).shapes
     else:
         return False
     check_unlike(tensors, one_line(source.name, 80))
