@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from pleinair.sources.architectures import Config
+from pleinair.sources.controlnets import CONTROLNET
 from pleinair.sources.families import CLIP_TEXT, PROJECTED
 
 GROUPS = 32  # of a norm, which divide every width
@@ -74,6 +75,7 @@ def narrow_text(config: Config) -> Narrow:
 
 NARROW = {  # class -> how its models are made narrow; models of other classes are small enough
     "UNet2DConditionModel": narrow_unet,
+    CONTROLNET.kind: narrow_unet,
     CLIP_TEXT.kind: narrow_text,
     PROJECTED: narrow_text,
 }

@@ -30,18 +30,20 @@ from pleinair.pouring import topologies
 from pleinair.pouring.checkpoints import Shape, Stored
 from pleinair.pouring.forms import formed
 from pleinair.pouring.topologies import KEY, Hole, Topology, as_json, file_of, open_topologies, pack
-from pleinair.sources.architectures import Config, components_of, family
+from pleinair.sources.architectures import CONTROLNETS, Config, components_of, family
+from pleinair.sources.controlnets import CONTROLNET, GRAPH
 from pleinair.sources.describing import Described
 from pleinair.sources.families import STABLE_DIFFUSION, Component, Family
 from pleinair.sources.unets import POOLED, TEXT
 from pleinair_bench.recognise import STORED, Parameters, Recogniser, recognised, used
+from pleinair_export.controlnets import controlnet
 from pleinair_export.graphs import Spec
 from pleinair_export.kinds import KINDS
 from pleinair_export.tracing import FORMATS, STORE, TRACE
 from pleinair_export.trials import Context
 from widening import Widening, widened
 
-MODELS = {  # of ARCHITECTURES and LONE_VAES -> its graphs, but for those that are another's too
+MODELS = {  # of ARCHITECTURES, LONE_VAES and CONTROLNETS -> its graphs, but for those that are another's too
     "sd15": ("text_encoder", "unet", "vae_encoder", "vae_decoder"),
     "sd21": ("text_encoder", "unet"),
     "sdxl": ("text_encoder_2", "unet"),
@@ -61,6 +63,7 @@ MODELS = {  # of ARCHITECTURES and LONE_VAES -> its graphs, but for those that a
     "bk-sdm-tiny": ("unet",),
     "sdxs": ("unet", "vae_encoder", "vae_decoder"),
     "taesd3": ("vae_encoder", "vae_decoder"),
+    **dict.fromkeys(CONTROLNETS, (GRAPH,)),
 }
 WEIGHTS = ("fp16", "int8", "fp32")
 TOKENS = 77
@@ -75,6 +78,8 @@ IDLE = (  # values of a config that are no part of a graph; a computation in flo
     "force_upcast",
     "upcast_attention",
     "dropout",
+    "global_pool_conditions",
+    "controlnet_conditioning_channel_order",
 )
 ModelRow = dict[str, Any]
 TELLING = ("hidden_act", "layer_norm_eps", "num_attention_heads")  # of a text encoder's config; shapes tell the rest
@@ -109,12 +114,12 @@ def groups(asked: argparse.Namespace) -> list[list[str]]:
 
 def narrowed(name: str, graph: str) -> Narrow | None:
     part = part_of(name, graph)
-    return NARROW[part.kind](components_of(name)[part.folder]) if part.kind in NARROW else None
+    return NARROW[part.kind](configs_of(name)[part.folder]) if part.kind in NARROW else None
 
 
 def made(names: list[str], graph: str, asked: argparse.Namespace) -> Iterator[tuple[ModelRow, str]]:
     """Write the topologies of a graph of these models in each format and kind of weights."""
-    part, model, narrow = part_of(names[0], graph), components_of(names[0]), narrowed(names[0], graph)
+    part, model, narrow = part_of(names[0], graph), configs_of(names[0]), narrowed(names[0], graph)
     configs = narrow.configs if narrow else [model[part.folder]] * 2
     with tempfile.TemporaryDirectory(dir=asked.scratch) as folder:
         specs = [
@@ -123,7 +128,7 @@ def made(names: list[str], graph: str, asked: argparse.Namespace) -> Iterator[tu
                 part,
                 model | {part.folder: config},
                 sparse(part, config, Path(folder) / f"{n}", n),
-                family(names[0]),
+                row_of(names[0]),
             )
             for n, config in enumerate(configs, 1)
         ]
@@ -146,13 +151,25 @@ def made(names: list[str], graph: str, asked: argparse.Namespace) -> Iterator[tu
 
 
 def part_of(name: str, graph: str) -> Component:
-    return next(part for part in family(name).parts if graph in part.graphs)
+    return next(part for part in (CONTROLNET, *row_of(name).parts) if graph in part.graphs)
+
+
+def configs_of(name: str) -> dict[str, Config]:
+    """Component folder -> its config."""
+    return {GRAPH: CONTROLNETS[name]} if name in CONTROLNETS else components_of(name)
+
+
+def row_of(name: str) -> Family:
+    """The row of a model; a ControlNet, which is no model, stands in the first."""
+    return STABLE_DIFFUSION if name in CONTROLNETS else family(name)
 
 
 def specified(
     graph: str, part: Component, model: dict[str, Config], module: nn.Module, row: Family = STABLE_DIFFUSION
 ) -> Spec:
     """The Spec of a graph of a component, tried on texts of nothing."""
+    if part == CONTROLNET:
+        return controlnet(module)
     if not row.readers:
         return KINDS[part.graphs[graph]].spec(graph, module, Context(ALONE))
     described = Described(row, {}, model)
@@ -185,8 +202,8 @@ def stored(specs: list[Spec], traced: list[Any], weights: str, form: str, folder
 @cache
 def empty(name: str, graph: str) -> Spec:
     """The Spec of a graph without numbers."""
-    part, model = part_of(name, graph), components_of(name)
-    return specified(graph, part, model, unfilled(part, model[part.folder]), family(name))
+    part, model = part_of(name, graph), configs_of(name)
+    return specified(graph, part, model, unfilled(part, model[part.folder]), row_of(name))
 
 
 def topology_of(spec: Spec, files: dict[str, tuple[topologies.Segment, ...]]) -> Topology:
@@ -196,9 +213,9 @@ def topology_of(spec: Spec, files: dict[str, tuple[topologies.Segment, ...]]) ->
 def compared(names: list[str], graph: str, asked: argparse.Namespace) -> Iterator[tuple[ModelRow, str]]:
     """Export a graph of real size and hold what ships against it; raises ValueError for the first byte that differs."""
     name, rows = names[0], topologies.read_topologies()["topologies"]
-    part, model = part_of(name, graph), components_of(name)
+    part, model = part_of(name, graph), configs_of(name)
     with tempfile.TemporaryDirectory(dir=asked.scratch) as folder:
-        spec = specified(graph, part, model, sparse(part, model[part.folder], Path(folder) / "real", 1), family(name))
+        spec = specified(graph, part, model, sparse(part, model[part.folder], Path(folder) / "real", 1), row_of(name))
         for form in asked.format:
             traced = TRACE[form](spec)
             for weights in asked.weights:

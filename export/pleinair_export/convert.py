@@ -17,8 +17,10 @@ from pleinair.bundle.verifying import list_files
 from pleinair.checks import one_line
 from pleinair.errors import RequestError, ResourceError
 from pleinair.network.feeds import fed
+from pleinair.pouring.controlnets import ControlSource, holds_control, open_control
 from pleinair.request.lora_types import GivenLora, Loras
 from pleinair.request.loras import lora_at
+from pleinair.sources.controlnets import GRAPH, control_manifest
 from pleinair.sources.defaults import own_sampler
 from pleinair.sources.describing import (
     Described,
@@ -34,12 +36,13 @@ from pleinair.sources.families import Component, left_out
 from pleinair.sources.folder import Source, absent, open_source
 from pleinair.sources.hub_cache import snapshot_of
 from pleinair.sources.lone_vaes import LoneVae, as_model, open_lone_vae, vae_manifest
-from pleinair.sources.small_files import write_configs
+from pleinair.sources.small_files import write_configs, write_json
 from pleinair.sources.vae_folders import is_vae_folder
 from pleinair.text.encoders import rows_told
 from pleinair_export import graphs, picture
 from pleinair_export.apart import do
 from pleinair_export.check import Converted
+from pleinair_export.controlnets import controlnet, load_control
 from pleinair_export.loras import applied_loras
 from pleinair_export.memory import check_memory, memory_needed
 from pleinair_export.origins import origin
@@ -70,7 +73,7 @@ def export(
     loras: Iterable[Any] = (),
     force: bool = False,
 ) -> Iterator[ExportProgress]:
-    """Export a diffusers folder, of a model or a VAE, a model's or an upscaler's file to OUT, yielding before steps.
+    """Export a diffusers folder, the file of a model, a VAE, a ControlNet or an upscaler to OUT, yielding before steps.
 
     `sampler` is what the bundle paints with unless told, where the model's own scheduler is not the one; `prediction`
     what the network of a single file predicts where that is not said; `loras`, as `generate` takes them, are merged
@@ -105,23 +108,26 @@ def export(
 
 
 def opened(source: Path, sampler: str | None, prediction: str | None, configs: Path) -> Exported:
-    """What is exported: a folder, a model in one file, whose configs are written to a folder, or an upscaler's file."""
+    """What is exported: a folder, a model in one file, whose configs are written to a folder, or what helps models."""
     if source.is_file() and is_model(source):
         return open_single_file(source, prediction, sampler, configs)
     if prediction is not None:
         raise RequestError("--prediction is for a model in one file; leave it out")
-    lone = source.is_dir() and is_vae_folder(snapshot_of(source))
-    if source.is_dir() and not lone:
+    control = holds_control(source)
+    lone = not control and source.is_dir() and is_vae_folder(snapshot_of(source))
+    if source.is_dir() and not (control or lone):
         return open_source(source, sampler)
     if sampler is not None:
-        raise RequestError("an upscaler or a VAE paints nothing; leave --sampler out")
+        raise RequestError("an upscaler, a VAE or a ControlNet paints nothing; leave --sampler out")
+    if control:
+        return open_control(source)
     return open_lone_vae(source) if lone else open_upscaler(source)
 
 
-def with_loras(model: Source | UpscalerSource, loras: list[GivenLora]) -> Source | UpscalerSource:
-    """The model with LoRAs to be merged into it; RequestError for an upscaler."""
-    if loras and isinstance(model, UpscalerSource):
-        raise RequestError("no LoRA is for an upscaler; leave --lora out")
+def with_loras(model: Exported, loras: list[GivenLora]) -> Exported:
+    """The model with LoRAs to be merged into it; RequestError for what no LoRA is for."""
+    if loras and not isinstance(model, Source):
+        raise RequestError("LoRAs are for models that paint; leave --lora out")
     return dataclasses.replace(model, loras=tuple(loras)) if loras else model
 
 
@@ -152,7 +158,7 @@ def count_steps(model: Exported, formats: tuple[str, ...]) -> int:
     """How many times `build` yields: three times for every graph and format; the bundle; and for a folder of models
     the tokenizers, the preview, each load, torch's picture, and two times for that of each format; a VAE on its own is
     loaded and has a preview."""
-    if isinstance(model, UpscalerSource):
+    if not isinstance(model, Source | LoneVae):
         return 1 + 3 * len(formats)
     if isinstance(model, LoneVae):
         return 3 + 3 * len(formats) * len(model.part.graphs)
@@ -237,7 +243,24 @@ def build_painter(
     )
 
 
-BUILDERS = {UpscalerSource: build_upscaler, LoneVae: build_vae, Source: build_painter}
+def build_control(
+    model: ControlSource, stage: Path, formats: tuple[str, ...], weights: str
+) -> Generator[ExportProgress, None, Manifest]:
+    """The one graph of a ControlNet; returns what its bundle.json is to say."""
+    made = yield from convert_graph(controlnet(load_control(model)), stage, formats, weights)
+    info = yield from check_graph(stage, GRAPH, made, weights, model.sizes[GRAPH])
+    yield ExportProgress("bundle", "write")
+    write_json(stage / GRAPH / "config.json", model.config)
+    whence = origin(model, info, ("diffusers",), weights)
+    return control_manifest(model.name, model.config, info, list_files(stage), whence, made.weights)
+
+
+BUILDERS = {
+    UpscalerSource: build_upscaler,
+    LoneVae: build_vae,
+    ControlSource: build_control,
+    Source: build_painter,
+}
 WeightPlaces = dict[str, dict[str, dict[str, Placed]]]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pleinair
 from pleinair.bundle.manifest import GraphInfo, Origin
 from pleinair.checks import one_line, quoted
+from pleinair.pouring.controlnets import ControlSource
 from pleinair.sources.folder import Source
 from pleinair.sources.lone_vaes import LoneVae
 from pleinair.sources.origins import read_origin
@@ -14,7 +15,10 @@ from pleinair_export.upscaler import UpscalerSource
 
 
 def origin(
-    model: Source | UpscalerSource | LoneVae, graph: GraphInfo, libraries: tuple[str, ...], weights: str
+    model: Source | UpscalerSource | LoneVae | ControlSource,
+    graph: GraphInfo,
+    libraries: tuple[str, ...],
+    weights: str,
 ) -> Origin:
     """Where the bundle came from: names, versions, and the commit of what was fetched from a hub; no paths."""
     formats = tuple(graph.files)

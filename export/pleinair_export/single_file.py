@@ -50,8 +50,7 @@ def load_component(owner: type, model: Source, part: Component) -> tuple[torch.n
     from diffusers.loaders import single_file_utils
 
     stored = named(model.file, part.folder)
-    kinds = {stored.checkpoint.kinds[stored.source(key)] for key in stored}
-    dtype = KINDS.get(kinds.pop(), torch.float32) if len(kinds) == 1 else torch.float32
+    dtype = stored_type(stored)
     if stored.prefix == f"{part.folder}." or stored.checkpoint.scaled:
         module = filled(network(owner, model.configs[part.folder]), stored).to(dtype)
         return module, [name for name, _ in module.named_parameters() if plain(name) not in stored]
@@ -62,6 +61,12 @@ def load_component(owner: type, model: Source, part: Component) -> tuple[torch.n
     else:
         module = owner.from_single_file(checkpoint, **how)
     return module, [name for name, _ in module.named_parameters() if plain(name) not in stored]
+
+
+def stored_type(stored: Named) -> torch.dtype:
+    """What a component's weights are kept in."""
+    kinds = {stored.checkpoint.kinds[stored.source(key)] for key in stored}
+    return KINDS.get(kinds.pop(), torch.float32) if len(kinds) == 1 else torch.float32
 
 
 def network(owner: type, config: dict[str, Any]) -> torch.nn.Module:

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     )
     from pleinair.pictures.upscale import Upscaler, load_upscaler
     from pleinair.pipeline import Pipeline, load
+    from pleinair.request.controls import Control
     from pleinair.results import Frame, Result, Timings
 
 __all__ = [
     "Bundle",
     "BundleError",
     "Cancelled",
+    "Control",
     "EngineError",
     "ExportError",
     "FakeEngine",
@@ -45,7 +47,16 @@ __all__ = [
     "load_upscaler",
     "open_bundle",
 ]
-HOMES = ("errors", "bundle.opening", "results", "pipeline", "pictures.upscale", "engines.fake", "adopting.adopt")
+HOMES = (
+    "errors",
+    "bundle.opening",
+    "results",
+    "pipeline",
+    "pictures.upscale",
+    "engines.fake",
+    "adopting.adopt",
+    "request.controls",
+)
 
 
 def __getattr__(name: str) -> object:

@@ -9,6 +9,7 @@ from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Shapes
 from pleinair.model import Model
 from pleinair.network import guidance
+from pleinair.network.control import WANTED, Controls
 from pleinair.network.denoiser import answer, denoiser_inputs, known_feeds
 from pleinair.network.feeds import CHANNELS, Known, Told
 from pleinair.network.guidance import Guide, Guided
@@ -24,36 +25,52 @@ Guides = Callable[[int], Guide]  # step -> what the network is told at it
 
 
 def guided(
-    model: Model, request: Request, stage: Pass, guide: Guides, start: Start | None, edits: Sequence[Edit] = ()
+    model: Model,
+    request: Request,
+    stage: Pass,
+    guide: Guides,
+    start: Start | None,
+    controls: Controls | None = None,
+    edits: Sequence[Edit] = (),
 ) -> Guided:
     """The network of a pass, told of the text, of sizes, and of the picture that it is to see behind the latents.
 
-    Its graph is changed by the `edits`.
+    Its graph is changed by `edits`, which have the ports that `controls` are for.
     """
     manifest, part = model.bundle.manifest, model.bundle.manifest.denoiser
     graph = cache(partial(model.graphs.open, part.graph, edits))  # opened at the first call
 
     def network(x: np.ndarray, point: Point, step: int, told: Told) -> np.ndarray:
         request.check()
-        return answer(part, graph()(**denoiser_inputs(part, x, point.t, told)), x)
+        added = controls.residuals(x, point, step, told) if controls else {}
+        return answer(part, graph()(**denoiser_inputs(part, x, point.t, told), **added), x)
 
     behind = {} if start is None or start.behind is None else {CHANNELS: start.behind}
 
     def more(wanted: bool) -> Told:
         known = Known(stage.width, stage.height, request.guidance.scale, wanted)
-        return known_feeds(part, manifest.graphs[part.graph], known) | behind
+        marked = {WANTED: np.array([wanted])} if controls else {}
+        return known_feeds(part, manifest.graphs[part.graph], known) | behind | marked
 
     told = guidance.with_feeds(guide, more(wanted=True), more(wanted=False))
     prediction = prediction_type(model.bundle.scheduler_config)
     return Guided(network, told, request.guidance, prediction, stage.whole, manifest.guidance)
 
 
-def denoiser_shapes(model: Model, stage: Pass, denoise: Guided, x: np.ndarray) -> Shapes:
+def denoiser_shapes(
+    model: Model, stage: Pass, denoise: Guided, x: np.ndarray, controls: Controls | None = None
+) -> Shapes:
     """Shapes of the denoiser's inputs in the first call of a pass, with latents like x."""
-    part, told = model.bundle.manifest.denoiser, denoise.calls(stage.before, len(x))[0]
+    part, (blank, told) = model.bundle.manifest.denoiser, first_call(stage, denoise, x)
+    shapes = {port: array.shape for port, array in denoiser_inputs(part, blank, 0.0, told).items()}
+    return shapes | (controls.shapes(len(blank), *x.shape[2:]) if controls else {})
+
+
+def first_call(stage: Pass, denoise: Guided, x: np.ndarray) -> tuple[np.ndarray, Told]:
+    """Latents like x, without numbers, and feeds as the network is called with first in a pass."""
+    told = denoise.calls(stage.before, len(x))[0]
     rows = len(next(iter(told.values())))
-    inputs = denoiser_inputs(part, np.empty((rows, *x.shape[1:]), np.float32), 0.0, told)
-    return {port: array.shape for port, array in inputs.items()}
+    return np.empty((rows, *x.shape[1:]), np.float32), told
 
 
 def looked_at(denoise: Denoise, stage: Pass, axes: str | None) -> Denoise:

@@ -36,8 +36,8 @@ class Model:
         self.encoders.forget()
 
 
-class Refiners:
-    """The models that finish what others began, opened once for all jobs of a pipeline, on its engine.
+class Companions:
+    """The refiners and ControlNets that jobs of one pipeline name, opened once, on its engine.
 
     `how` is what else `Graphs` takes.
     """
@@ -75,18 +75,18 @@ class Loaded:
     """What stays loaded between the jobs of a pipeline."""
 
     model: Model
-    refiners: Refiners
+    companions: Companions
     upscalers: Upscalers
     vaes: Vaes
 
     @property
     def news(self) -> tuple[str, ...]:
         """Lines about what runs otherwise than was asked for."""
-        return *self.model.graphs.news, *self.refiners.news, *self.upscalers.news, *self.vaes.news
+        return *self.model.graphs.news, *self.companions.news, *self.upscalers.news, *self.vaes.news
 
     def release(self) -> None:
         """Give the memory of graphs and texts back."""
         self.model.release()
-        self.refiners.release()
+        self.companions.release()
         self.upscalers.release()
         self.vaes.release()

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from pleinair.denoising import Guides, denoiser_shapes, guided, keeping, looked_at
+from pleinair.controlling import ControlPlan
+from pleinair.denoising import Guides, denoiser_shapes, first_call, guided, keeping, looked_at
 from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Graph
 from pleinair.engines.failures import check_finite
@@ -53,7 +54,7 @@ class Painting:
 
     def __init__(self, loaded: Loaded, request: Request, settings: Callable[[tuple[int, ...]], dict[str, Any]]) -> None:
         self.request = request
-        self._refiner = loaded.refiners.open(request.refining.bundle) if request.refining else None
+        self._refiner = loaded.companions.open(request.refining.bundle) if request.refining else None
         self.passes = planned_passes(loaded.model.bundle, request, self._refiner and self._refiner.bundle)
         self._watches = Stopwatches()
         self._loaded = loaded
@@ -62,6 +63,7 @@ class Painting:
         self._warnings = Warnings()
         self._started = 0.0
         self._merge = loaded.model.merge(request.loras)
+        self._control = ControlPlan(request, self.passes, loaded.companions, self.asking)
         for folder in request.upscalers:
             loaded.upscalers.open(folder)
         self._vae = loaded.vaes.open(request.vae)
@@ -84,7 +86,7 @@ class Painting:
         self._started = perf_counter()
         request, loaded = self.request, self._loaded
         self._warnings.say(*warnings(loaded.model.bundle, request, self.passes))
-        self._warnings.say(*loaded.upscalers.elsewhere(request.upscalers))
+        self._warnings.say(*loaded.upscalers.elsewhere(request.upscalers), *self._control.warnings)
         self._warnings.say(*loaded.vaes.elsewhere(filter(None, (request.vae, request.preview_vae))))
         self._warnings.say(*(warning for each in self._merge.applied for warning in each.warnings))
         early = not sparing and guide is None and start is None and request.canvas is None
@@ -109,6 +111,8 @@ class Painting:
                     together.append((yield from self._denoise(stage, told, batch)))
                 model = self._model(stage)
                 let_go(model, model.bundle.manifest.denoiser.graph)
+                if sparing:
+                    self._control.release()
             if self._preview_vae is not self._vae:
                 let_go(self._preview_vae, self._preview_vae.vae.decoder)
             for batch in together:
@@ -159,7 +163,10 @@ class Painting:
 
     def edits(self, model: Model, graph: str) -> tuple[Edit, ...]:
         """How this job changes a graph between reading and compiling; a refiner's are left as they are."""
-        return self._merge.edits(graph) if model is self._loaded.model else ()
+        if model is not self._loaded.model:
+            return ()
+        ports = self._control.edits if graph == self._manifest.denoiser.graph else ()
+        return *self._merge.edits(graph), *ports
 
     def _compile_ahead(self, stage: Pass, reader: PromptReader, contrast: bool) -> bool:
         """Begin to compile the denoiser for what it will be told, where it may go ahead; whether that was begun."""
@@ -169,8 +176,9 @@ class Painting:
             return False
         unasked = reader.read(None, request.prompt, request.negative, stage.whole, contrast=contrast)
         x = np.empty((min(request.batch, len(request.seeds)), *self.shape(stage.width, stage.height)), np.float32)
-        denoise = guided(model, request, stage, unasked.at, None, edits)
-        model.graphs.prepare_ahead(name, denoiser_shapes(model, stage, denoise, x), edits)
+        controls = self._control.of(stage, self._ground)
+        denoise = guided(model, request, stage, unasked.at, None, controls, edits)
+        model.graphs.prepare_ahead(name, denoiser_shapes(model, stage, denoise, x, controls), edits)
         return True
 
     def _reader(self, model: Model) -> PromptReader:
@@ -226,12 +234,14 @@ class Painting:
     def _denoise(self, stage: Pass, guide: Guides, batch: Batch) -> Generator[Frame, None, Batch]:
         """One way through the noise; returns the batch at its end."""
         request, model = self.request, self._model(stage)
-        name = model.bundle.manifest.denoiser.graph
+        name, controls = model.bundle.manifest.denoiser.graph, self._control.of(stage, self._ground)
         edits = self.edits(model, name)
-        denoise = guided(model, request, stage, guide, batch.below, edits)
+        denoise = guided(model, request, stage, guide, batch.below, controls, edits)
         with self._watches.load:
             graph = model.graphs.open(name, edits)
-            graph.prepare(denoiser_shapes(model, stage, denoise, batch.x))
+            graph.prepare(denoiser_shapes(model, stage, denoise, batch.x, controls))
+            if controls:
+                controls.prepare(*first_call(stage, denoise, batch.x))
         solver = make_solver(stage.steps.sampler, model.bundle.scheduler_config, **renewal(stage.steps))
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
         seen, keep = looked_at(denoise, stage, request.tile), keeping(batch.below, stage.until)

@@ -11,8 +11,8 @@ from pleinair.denoising import Guides
 from pleinair.engines import precision as precisions
 from pleinair.engines.engine import Engine, choose_engine
 from pleinair.engines.graphs import MAX_SHAPES, Graphs
-from pleinair.library.given import made_ready, with_bundles
-from pleinair.model import Loaded, Model, Refiners
+from pleinair.library.given import made_ready, with_models
+from pleinair.model import Companions, Loaded, Model
 from pleinair.painting import Painting, noise_sources
 from pleinair.pictures.other_vaes import Vaes
 from pleinair.pictures.upscale import Upscalers
@@ -52,9 +52,9 @@ class Pipeline:
         max_shapes = 1 if memory == "low" else MAX_SHAPES
         self.graphs = Graphs(bundle, engine, max_shapes=max_shapes, **how)
         upscalers = Upscalers(bundle, engine, **how)
-        refiners = Refiners(engine, bundle.files.hashed, max_shapes=max_shapes, **how)
+        companions = Companions(engine, bundle.files.hashed, max_shapes=max_shapes, **how)
         vaes = Vaes(self.graphs, engine, max_shapes=max_shapes, **how)
-        self._loaded = Loaded(Model(bundle, self.graphs, Encoders(bundle)), refiners, upscalers, vaes)
+        self._loaded = Loaded(Model(bundle, self.graphs, Encoders(bundle)), companions, upscalers, vaes)
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +92,7 @@ class Pipeline:
 
         Raises RequestError for what makes no sense before anything is loaded, and in the loop what `generate` raises.
         """
-        return self.walk(resolve(self.bundle, prompt, negative, **with_bundles(options, self.engine)))
+        return self.walk(resolve(self.bundle, prompt, negative, **with_models(options, self.engine)))
 
     def walk(
         self,
@@ -172,7 +172,7 @@ def load(
     where there is no room for a model that is made.
     """
     bundle = open_bundle(made_ready(model, engine if isinstance(engine, str) else None), verify=verify)
-    if not bundle.paints:
+    if not bundle.manifest.paints:
         bundle.require("text2image")
     chosen = choose_engine(bundle, engine)
     if threads is not None:

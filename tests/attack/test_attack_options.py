@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import pleinair
-from bundles import light_copy, light_upscaler, light_vae
+from bundles import light_control, light_copy, light_upscaler, light_vae
 from loras import kohya, write_lora
 from pleinair.errors import PleinairError, RequestError
 from pleinair.request.options import OPTIONS, PARAMETERS
@@ -28,7 +28,7 @@ def pipe():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Input files by name: two pictures, two masks, an upscaler, an embedding and a LoRA."""
+    """Input files by name: two pictures, two masks, an upscaler, a ControlNet, a VAE, an embedding and a LoRA."""
     folder, random = tmp_path_factory.mktemp("inputs"), np.random.default_rng(1)
     for name in ("image", "other image"):
         Image.fromarray(random.integers(0, 256, (64, 64, 3), np.uint8)).save(folder / f"{name}.png")
@@ -39,6 +39,7 @@ def files(tmp_path_factory):
     light_upscaler(folder / "twice")
     light_copy(folder / "finisher")
     light_vae(folder / "brighter", scale=0.5)
+    light_control(folder / "wire")
     width = pleinair.open_bundle().manifest.graphs["text_encoder"].outputs["last_hidden_state"].shape[-1]
     (folder / "wobbly.safetensors").write_bytes(safetensors({"emb_params": some_vectors(2, width)}))
     write_lora(folder / "style.safetensors", kohya({"conv_in": (64, 4, 3, 3)}))
@@ -49,6 +50,8 @@ def named(values, files):
     """Options in which words beginning with @ stand for input files."""
 
     def of(value):
+        if isinstance(value, dict):
+            return {part: of(each) for part, each in value.items()}
         return str(files / value[1:]) if isinstance(value, str) and value.startswith("@") else value
 
     return {name: list(map(of, value)) if isinstance(value, list) else of(value) for name, value in values.items()}
@@ -85,6 +88,7 @@ CHANGES = {
     "refiner": "@finisher", "refiner_start": 0.4,
     "enlarger": "lanczos", "upscale": "@twice", "tile": True, "vae_tile": 64, "loras": ["@style.safetensors:0.5"],
     "vae": "@brighter", "preview_vae": "@brighter",
+    "controls": [{"model": "@wire", "image": "@other image.png", "strength": 0.8}],
 }  # fmt: skip
 PROMPT = "a wobbly boat on the sea"
 
@@ -123,7 +127,7 @@ def test_what_changes_the_picture_stands_in_its_record(pipe, files, plain, tmp_p
         changed.picture(0).save(tmp_path / f"{company}.png")
         inputs = {name: options[name] for name in ("image", "mask") if options.get(name)}
         given = {"embeddings": options.get("embeddings", ()), "upscaler": options.get("upscale")}
-        given |= {name: options.get(name) for name in ("refiner", "vae", "loras")}
+        given |= {name: options.get(name) for name in ("refiner", "vae", "loras", "controls")}
         again = rerun(tmp_path / f"{company}.png", **inputs, **given)
         assert again.difference.max_abs == 0, (company, again.warnings)
 

@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bench_records import outcome, worker
-from bundles import light_copy
+from bundles import light_control, light_copy
 from hub_server import Hub, Repo, diffusers_files, is_the_hub
 from pleinair.engines.fake import FakeEngine
 from pleinair.engines.openvino import OpenVINOEngine
@@ -32,6 +33,10 @@ def folder(tmp_path, monkeypatch):
     """Where a page's commands run: with the files they speak of, and what earlier commands wrote."""
     (tmp_path / "docs").symlink_to(REPOSITORY / "docs", target_is_directory=True)
     monkeypatch.setenv("PLEINAIR_HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "models").mkdir(parents=True)
+    light_control(tmp_path / "home" / "models" / "canny")
+    for name in ("photo.png", "edges.png"):
+        Image.new("RGB", (256, 256)).save(tmp_path / name)
     (tmp_path / "watercolour.safetensors").write_bytes(safetensors({"<watercolour>": some_vectors(2, 128)}))
     monkeypatch.chdir(tmp_path)
 

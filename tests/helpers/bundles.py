@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pleinair.bundle.manifest import FORMAT, MANIFEST, GraphInfo, Manifest, Origin, Port
 from pleinair.bundle.manifest_checks import UPSCALER
-from pleinair.bundle.opening import default_path
+from pleinair.bundle.opening import default_path, read_manifest
 from pleinair.bundle.verifying import file_info
+from pleinair.sources.controlnets import control_manifest, control_ports
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -196,4 +197,24 @@ def light_upscaler(folder, scale=2):
     )
     folder.mkdir()
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    return folder
+
+
+def light_control(folder, **config):
+    """A ControlNet's bundle.json for storybook without weights: all that the fake engine needs."""
+    manifest = read_manifest(default_path())
+    (text,) = (port for port, feed in manifest.denoiser.feeds.items() if feed == "text")
+    config = {
+        "in_channels": manifest.latents.channels,
+        "cross_attention_dim": manifest.graphs[manifest.denoiser.graph].inputs[text].shape[-1],
+        "block_out_channels": (8, 16),
+        "layers_per_block": 1,
+        "conditioning_embedding_out_channels": (8,) * manifest.vae.downsample.bit_length(),
+        **config,
+    }
+    graph = GraphInfo({}, "fp32", "fp32", *control_ports(config), {})
+    origin = Origin("made up", None, None, "none", {})
+    folder.mkdir()
+    made = control_manifest(folder.name, config, graph, {}, origin, {})
+    (folder / MANIFEST).write_text(made.to_json(), encoding="utf-8")
     return folder

@@ -16,6 +16,8 @@ KNOWN_FEEDS = {  # made of the request alone: numbers in a row, None for any
     "guidance_embedding": None,
 }
 SCALE = "guidance"  # a feed: how strictly to follow the prompt, a number for each row
+CONDITION = "condition"  # a feed of ControlNets: the picture that they see
+ORDERS = ("rgb", "bgr")  # see ControlNet
 PLACES = ("image_ids", "text_ids")  # feeds: where each patch of the latents lies, and each token of the text
 EMPHASIS = ("mean", "plain")  # see TextEncoder
 MAX_SIDE = 4096  # pixels of a picture
@@ -190,6 +192,24 @@ class Autoencoder:
 
 
 @dataclass(frozen=True)
+class ControlNet:
+    """A network that sees a picture and tells a denoiser, between its halves, what to paint (Zhang et al. 2023).
+
+    Its input ports take the `feeds` of the denoiser, and CONDITION, the picture (B, 3, H, W) in 0..1 of `downsample`
+    pixels for each latent, its colours in the `order` "rgb" or "bgr". `residuals` are its output ports, (B, C, h, w)
+    each, in the order of the denoiser's skip connections and then its middle, with how many latents one of their
+    numbers stands for along a side. Of one that is `pooled` their means over the picture count, and as in guess mode.
+    """
+
+    graph: str
+    feeds: dict[str, str]
+    residuals: dict[str, int]
+    downsample: int = 8
+    pooled: bool = False
+    order: str = "rgb"
+
+
+@dataclass(frozen=True)
 class Latents:
     """What the loop denoises; the sides of a picture are multiples of `multiple` pixels, and `longest` at most.
 
@@ -243,9 +263,9 @@ class Origin:
 class Manifest:
     """The whole of `bundle.json`.
 
-    An upscaler has a `scale`, how many times wider its pictures become, and the graph "upscaler", and nothing of what
-    paints. A VAE on its own has latents and the VAE "default", and nothing of what paints. All other bundles have
-    latents, defaults, text encoders, a denoiser, the VAE "default" and a scheduler.
+    An upscaler has a `scale`, how many times wider its pictures become, and the graph "upscaler"; a ControlNet has
+    `control`; a VAE on its own has latents and the VAE "default"; and none of these has anything of what paints. All
+    other bundles have latents, defaults, text encoders, a denoiser, the VAE "default" and a scheduler.
 
     `family` is for people. `guidance`, one of GUIDANCE, is how the text steers. `vocabulary` holds all the words that a
     model knows, in lower case and the telling ones first; where it is empty there is no telling, and likewise without
@@ -260,6 +280,7 @@ class Manifest:
     files: dict[str, FileInfo]
     origin: Origin
     scale: int | None = None
+    control: ControlNet | None = None
     latents: Latents | None = None
     defaults: Defaults | None = None
     text_encoders: tuple[TextEncoder, ...] = ()
@@ -276,6 +297,11 @@ class Manifest:
     def denoiser(self) -> Denoiser:
         """The network of the loop."""
         return self.denoisers[0]
+
+    @property
+    def paints(self) -> bool:
+        """Whether it is a whole model, and no upscaler, ControlNet or VAE."""
+        return bool(self.denoisers)
 
     @property
     def vae(self) -> Autoencoder:

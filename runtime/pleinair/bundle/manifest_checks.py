@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from pleinair.bundle.control_checks import control_values, lost_parts
 from pleinair.bundle.manifest import (
     BEHIND,
     EMPHASIS,
@@ -77,6 +78,9 @@ def _lost(manifest: Manifest) -> Iterator[str]:
         if not manifest.scale:
             yield "scale"
         named = []
+    elif manifest.control:
+        yield from lost_parts(manifest, manifest.control)
+        named = []
     else:
         yield from (name for name in (OF_VAE if manifest.is_vae else OF_PAINTER) if not getattr(manifest, name))
         if "default" not in manifest.vaes:
@@ -117,9 +121,11 @@ def _wrong(manifest: Manifest) -> Iterator[str]:
 
 
 def _values(manifest: Manifest) -> dict[str, bool]:
-    """Its places, and whether what stands there is possible."""
+    """Place in bundle.json -> whether a bundle of this kind can have that."""
     if UPSCALER in manifest.graphs:
         return _upscaler_values(manifest)
+    if manifest.control:
+        return control_values(manifest, manifest.control)
     return vae_values(manifest) if manifest.is_vae else _painter_values(manifest)
 
 
@@ -255,6 +261,8 @@ def _unused(manifest: Manifest) -> Iterator[str]:
     """Parts, graphs and ports that nothing here feeds or reads: a picture made without them would be wrong."""
     if UPSCALER in manifest.graphs:
         wanted = {UPSCALER: {"image"}}
+    elif manifest.control:
+        wanted = {manifest.control.graph: set(manifest.control.feeds)}
     else:
         fed = {name for feed in manifest.conditioning.values() for name in feed.all}
         yield from (f"text encoder '{each.graph}'" for each in manifest.text_encoders if each.graph not in fed)

@@ -42,11 +42,6 @@ class Bundle:
         """Enlarges pictures, and cannot paint any."""
         return UPSCALER in self.manifest.graphs
 
-    @property
-    def paints(self) -> bool:
-        """Makes pictures of prompts; an upscaler and a VAE on its own do not."""
-        return bool(self.manifest.denoisers)
-
     def require(self, task: str) -> None:
         """Raise BundleError, with where to use this bundle instead, unless `task` is among its tasks."""
         if task in self.manifest.tasks:
@@ -55,6 +50,7 @@ class Bundle:
             ("upscale",): "give it to --upscale, and a model that paints to --model",
             ("decode",): "give it to --vae, and a model that paints to --model",
             ("decode", "encode"): "give it to --vae, and a model that paints to --model",
+            ("control",): "give it to --control with a picture, and a model that paints to --model",
             ("edit",): "give it a picture and no mask (--image), or choose another --model",
             ("image2image", "inpaint"): "give it a picture (--image), or give it to --refiner and another to --model",
             ("inpaint",): "give it a picture and a mask (--image, --mask), or choose another --model",

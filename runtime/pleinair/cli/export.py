@@ -26,7 +26,7 @@ def export(
     source: Annotated[
         str,
         typer.Argument(
-            help="A diffusers folder (a model or a VAE), a model's or an upscaler's file, or a name on the hub.",
+            help="A diffusers folder, the file of a model, ControlNet or upscaler, or a name on the hub.",
             show_default=False,
         ),
     ],
@@ -52,7 +52,7 @@ def export(
     force: Replace = False,
     as_json: Json = False,
 ) -> None:
-    """Turn a diffusers model, a VAE or an ESRGAN upscaler into a bundle; needs the `export` extra."""
+    """Turn a diffusers model, a VAE, a ControlNet or an ESRGAN upscaler into a bundle; needs the `export` extra."""
     formats = formats_of(form)
     install.need("model export")
     from pleinair_export import export as export_model

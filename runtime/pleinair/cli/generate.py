@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pleinair.cli.flags import Force, Json, NoMetadata, Output, takes
-from pleinair.cli.given import bundles_at_hand, check_models
+from pleinair.cli.given import check_models, models_at_hand
 from pleinair.cli.progress import ProgressBar, kept_to_the_end, loaded
 from pleinair.cli.terminal import say, tell, warn
 from pleinair.cli.usage import examples
@@ -63,7 +63,7 @@ def generate(
             open_list(prompts)
 
     pipe = kept_to_the_end(context, loaded(progress, check=check, **loading))
-    options = bundles_at_hand(options, pipe.engine)
+    options = models_at_hand(options, pipe.engine)
     if prompts is not None:
         from pleinair.cli.lists import paint_list
 

@@ -8,7 +8,7 @@ from typing import Any
 from pleinair.bundle.opening import open_bundle
 from pleinair.checks import shown_path
 from pleinair.cli.terminal import say
-from pleinair.library.given import made_ready, named_models, ready
+from pleinair.library.given import made_ready, named_models, ready, with_models
 from pleinair.request.loading import LOADING
 from pleinair.request.vaes import open_vae_bundle
 from pleinair.sources.unsupported import source_of
@@ -38,9 +38,9 @@ def at_hand(
                 said = True
 
 
-def bundles_at_hand(options: dict[str, Any], engine: str) -> dict[str, Any]:
-    """Options of a job in which each model that they name, a refiner or a VAE, is a bundle."""
-    return options | {name: at_hand(options[name], engine) for name in named_models(options)}
+def models_at_hand(options: dict[str, Any], engine: str) -> dict[str, Any]:
+    """Options of a job in which each model that they name, a refiner, a VAE or a ControlNet, is a bundle."""
+    return with_models(options, engine, at_hand)
 
 
 def check_models(loading: dict[str, Any], options: Mapping[str, Any]) -> None:
@@ -51,3 +51,11 @@ def check_models(loading: dict[str, Any], options: Mapping[str, Any]) -> None:
     for name in named_models(options):
         if source_of(options[name]) is None:
             CHECKS.get(name, open_bundle)(made_ready(options[name]))
+    with_models({"controls": options.get("controls")}, None, opened)
+
+
+def opened(model: str | Path, engine: str | None) -> str | Path:
+    """The folder of a bundle, which is opened, or a model that is made into one later."""
+    if source_of(model) is None:
+        open_bundle(made_ready(model), verify=False)
+    return model

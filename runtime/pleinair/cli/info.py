@@ -67,8 +67,8 @@ def trial_facts(trial: sandboxes.SandboxTrial) -> dict[str, Any]:
 
 def tried_on_every_engine(bundle: Bundle) -> list[sandboxes.SandboxTrial]:
     """The bundle painted from within limits, on every installed engine that it has graphs for."""
-    if not bundle.paints:
-        raise RequestError("an upscaler or a VAE is tried with a picture of your own; leave --sandbox out")
+    if not bundle.manifest.paints:
+        raise RequestError(f"'{bundle.manifest.name}' paints nothing by itself; leave --sandbox out")
     memory_mb = int(machine.memory_bytes() * sandboxes.MEMORY_SHARE / sandboxes.MB)
     engines = [name for name, info in ENGINES.items() if info.format in bundle.formats and installed(name)]
     return [sandboxes.tried(bundle.path, engine, memory_mb=memory_mb) for engine in engines]
@@ -94,17 +94,19 @@ def description(bundle: Bundle) -> dict[str, Any]:
         "family": manifest.family,
         "tasks": list(bundle.manifest.tasks),
         "formats": list(bundle.formats),
-        **own_facts(bundle),
+        **facts_of_kind(bundle),
         "graphs": graphs,
         "origin": asdict(manifest.origin),
     }
 
 
-def own_facts(bundle: Bundle) -> dict[str, Any]:
+def facts_of_kind(bundle: Bundle) -> dict[str, Any]:
     """The facts that only bundles of its kind have."""
     if bundle.upscales:
         return {"scale": bundle.manifest.scale}
-    return painter_facts(bundle) if bundle.paints else vae_facts(bundle)
+    if bundle.manifest.control:
+        return control_facts(bundle)
+    return painter_facts(bundle) if bundle.manifest.paints else vae_facts(bundle)
 
 
 def vae_facts(bundle: Bundle) -> dict[str, Any]:
@@ -112,6 +114,13 @@ def vae_facts(bundle: Bundle) -> dict[str, Any]:
     vae = bundle.manifest.vae
     numbers = {"downsample": vae.downsample, "scale": vae.scale, "shift": vae.shift, "kind": vae.kind}
     return {"channels": bundle.manifest.latents.channels, **numbers}
+
+
+def control_facts(bundle: Bundle) -> dict[str, Any]:
+    """What a ControlNet is for: the width of the text that it reads, and what it adds to."""
+    part = bundle.manifest.control
+    outputs = bundle.manifest.graphs[part.graph].outputs
+    return {"residuals": [outputs[port].shape[1] for port in part.residuals], "pooled": part.pooled}
 
 
 def painter_facts(bundle: Bundle) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import typer
 from PIL.Image import Image
 
 from pleinair.cli.flags import PAINTING, Force, Json, NoMetadata, offered, takes
-from pleinair.cli.given import bundles_at_hand, check_models
+from pleinair.cli.given import check_models, models_at_hand
 from pleinair.cli.progress import ProgressBar, kept_to_the_end, loaded
 from pleinair.cli.terminal import tell, warn
 from pleinair.cli.usage import examples
@@ -60,7 +60,7 @@ def morph(
         check_models(loading, options)
 
     pipe = kept_to_the_end(context, loaded(progress, check=check, **loading))
-    options = bundles_at_hand(options, pipe.engine)
+    options = models_at_hand(options, pipe.engine)
     keys = parts(seeds) if seeds else None
     requests = keyframes(pipe, prompts, options.pop("negative", None), keys, image or (), options)
     steps_and_pictures = between(pipe, requests, frames=frames, ease=ease, loop=loop)

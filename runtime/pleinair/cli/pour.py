@@ -78,7 +78,7 @@ def pour(
     loading: dict[str, Any],
     options: dict[str, Any],
 ) -> None:
-    """Turn a Stable Diffusion checkpoint into a bundle, without PyTorch."""
+    """Turn a Stable Diffusion checkpoint or a ControlNet into a bundle, without PyTorch."""
     formats = formats_of(form)
     out = out or usual_out(usual_name(source))
     defaults = {name: OPTIONS[name].type.read(name, value) for name, value in options.items()}

@@ -27,7 +27,7 @@ def show_prompt(
 ) -> None:
     """Show how a prompt is read: chunks, tokens, weights, steps, parts and embeddings."""
     bundle = open_bundle(at_hand(loading["model"]))
-    if not bundle.paints:
+    if not bundle.manifest.paints:
         bundle.require("text2image")
     request = resolve(bundle, text, **options)
     reader = PromptReader(bundle, clip_skip=request.clip_skip, embeddings=request.embeddings)

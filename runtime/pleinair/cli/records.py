@@ -52,7 +52,11 @@ def record_lines(found: FoundRecord) -> list[str]:
 @takes(
     INPUTS,
     usual=dict.fromkeys(AS_RECORDED, "the recorded one"),
-    help={"image": "The picture that it was started from.", "mask": "The mask that it was painted with."},
+    help={
+        "image": "The picture that it was started from.",
+        "mask": "The mask that it was painted with.",
+        "controls": "[BUNDLE:]IMAGE, once for each of its ControlNets.",
+    },
 )
 def rerun(
     context: typer.Context,

@@ -12,6 +12,7 @@ EXAMPLES = {
         'pleinair generate "a red house on a hill at night" --seed 7 -o house.png',
         'pleinair generate "a yellow castle" --seed 3 --count 4 --steps 12',
         'pleinair generate "a red house by day" --image house.png --seed 1 -o day.png',
+        'pleinair generate "a red house" --control my-canny:photo.png:0.8:canny',
     ),
     "morph": ('pleinair morph "a red house" "a blue boat" --seeds 7,3 --frames 6 -o a.webp',),
     "export": (
@@ -26,6 +27,7 @@ EXAMPLES = {
         "pleinair pour v2.safetensors my-model --prediction v_prediction",
         "pleinair pour turbo.safetensors my-turbo --timestep-spacing trailing",
     ),
+    "prepare": ("pleinair prepare canny photo.png edges.png",),
     "info": ("pleinair info", "pleinair info my-bundle --verify"),
     "prompt": ('pleinair prompt "a (red:1.3) house BREAK night" --negative "snow"',),
     "metadata": ("pleinair metadata house.png", "pleinair metadata house.png --json"),
@@ -34,10 +36,8 @@ EXAMPLES = {
     "doctor": ("pleinair doctor", "pleinair doctor --try-devices"),
 }
 
-CONTROL = "ControlNets are not supported; start from a picture with --image and --strength"
 OPTIONS = {  # what people look for here and do not find -> what leads on
-    "--control": CONTROL,
-    "--controlnet": CONTROL,
+    "--controlnet": "the option is --control; write for example --control canny:edges.png:0.8",
     "--vae": "another VAE is chosen where a picture is painted (generate), or a bundle is made (pour, adopt)",
     "--ip-adapter": "IP-Adapters are not supported; start from a picture with --image and --strength",
     "--width": "a picture's size is one option; write for example --size 512x768",

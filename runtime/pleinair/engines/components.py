@@ -8,14 +8,14 @@ from pleinair.bundle.opening import Bundle
 from pleinair.checks import one_of, shown_value
 from pleinair.errors import RequestError
 
-COMPONENTS = ("text", "unet", "vae", "upscaler")  # "unet" is the network of the loop, whatever it is
+COMPONENTS = ("text", "unet", "vae", "upscaler")  # "unet" is the network of the loop, whatever it is; ControlNets too
 
 
 def component_of(bundle: Bundle, graph: str) -> str:
     """Which of COMPONENTS a graph of the bundle is part of."""
     if graph in (encoder.graph for encoder in bundle.manifest.text_encoders):
         return "text"
-    if graph in (part.graph for part in bundle.manifest.denoisers):
+    if graph in (part.graph for part in bundle.manifest.denoisers) or bundle.manifest.control:
         return "unet"
     return "vae" if any(graph in (vae.decoder, vae.encoder) for vae in bundle.manifest.vaes.values()) else "upscaler"
 

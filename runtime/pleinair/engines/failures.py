@@ -96,11 +96,10 @@ def no_layer(graph: str, path: str) -> BundleError:
 
 
 def no_residuals(model: str, edit: Residuals, channels: Sequence[int | None]) -> BundleError:
-    """The error for a UNet whose skip connections, of so many `channels`, are not those that a ControlNet adds to."""
-    wanted = listed(edit.channels[:-1])
+    """The error for a UNet whose skip connections and middle, of so many `channels`, are not a ControlNet's."""
     return BundleError(
-        f"the ControlNet '{edit.name}' is not for '{model}': it adds to {len(edit.channels) - 1} skip connections"
-        f" ({wanted}), and that has {len(channels)} ({listed(channels)}); give a --control that was made for the model"
+        f"the ControlNet '{edit.name}' is not for '{model}': it adds to skip connections of {listed(edit.channels)}"
+        f" channels, and that model's are {listed(channels)}; give a --control that was made for the model"
     )
 
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pleinair.bundle.manifest import LATENTS, Denoiser
+from pleinair.bundle.manifest import CONDITION, LATENTS, Denoiser
 from pleinair.bundle.opening import Bundle
-from pleinair.engines.edits import ANY, Edit, Layer, NewWeights
+from pleinair.engines.edits import ANY, Edit, Layer, NewWeights, Residuals
 from pleinair.engines.engine import Opening, Shapes, engine_version
 from pleinair.engines.precision import F32
 
@@ -51,7 +51,8 @@ class FakeEngine:
 class FakeGraph:
     """A text encoder hashes token ids, the denoiser pulls towards a colour made of its feeds, a VAE is a resize.
 
-    Other weights are a colour of their own.
+    A ControlNet says how light its picture is; the mean of what it says is in the denoiser's colour, and so
+    are weights that are changed.
     """
 
     def __init__(
@@ -62,11 +63,15 @@ class FakeGraph:
         self._name = graph
         self._info = manifest.graphs[graph]
         self._on_call = on_call
+        self._added = [port for edit in edits if isinstance(edit, Residuals) for port in edit.ports]
         networks: dict[str, Callable[..., Inputs]] = {encoder.graph: self._text for encoder in manifest.text_encoders}
         networks |= {part.graph: self._denoiser for part in manifest.denoisers}
         for vae in manifest.vaes.values():
             networks |= {vae.decoder: self._decode, vae.encoder: self._encode}
+        if manifest.control:
+            networks[manifest.control.graph] = self._control
         self._run = networks.get(graph, self._upscale)
+        self._control_part = manifest.control
         self._denoisers: dict[str, Denoiser] = {part.graph: part for part in manifest.denoisers}
         self._vaes = {name: vae for vae in manifest.vaes.values() for name in (vae.decoder, vae.encoder)}
         self._channels = manifest.latents.channels if manifest.latents else 0
@@ -97,6 +102,7 @@ class FakeGraph:
 
     def _denoiser(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         part = self._denoisers[self._name]
+        added = [inputs.pop(port) for port in self._added]
         (port,) = (port for port, feed in part.feeds.items() if feed == LATENTS)
         sample = inputs.pop(port)
         if part.patch > 1:
@@ -107,6 +113,8 @@ class FakeGraph:
         colour = sum(_mean(array)[:, : self._channels] for name, array in inputs.items() if array.ndim > 1)  # (B, C)
         colour = colour + self._tint
         out = 0.9 * latents - 0.1 * colour[:, :, None, None]
+        if added:
+            out = out - 0.1 * sum(each.mean((1, 2, 3), keepdims=True) for each in added) / len(added)
         return {part.output: out + 0.05 * sample[:, self._channels :].mean(1, keepdims=True) if part.channels else out}
 
     def _of_tokens(self, part: Denoiser, tokens: np.ndarray, told: Inputs) -> np.ndarray:
@@ -115,6 +123,18 @@ class FakeGraph:
         rows = [array for array in told.values() if array.ndim > 1 and len(array) == count]
         colour = sum(_mean(array)[:, : self._channels] for array in rows)  # (B, C)
         return 0.9 * tokens - 0.1 * np.repeat(colour, part.patch**2, 1)[:, None]
+
+    def _control(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        part = self._control_part
+        told = {feed: inputs[port] for port, feed in part.feeds.items()}
+        height, width = told[LATENTS].shape[2:]
+        text = sum(array.mean((1, 2)) for array in inputs.values() if array.ndim == 3)
+        light = told[CONDITION].mean((1, 2, 3)) + 0.01 * text
+        return {
+            port: np.zeros((1, self._info.outputs[port].shape[1], -(-height // coarse), -(-width // coarse)))
+            + light[:, None, None, None]
+            for port, coarse in part.residuals.items()
+        }
 
     def _encode(self, sample: np.ndarray) -> dict[str, np.ndarray]:
         """What `_decode` makes this picture of; the channels that it ignores are 0, and no picture is in doubt."""

@@ -63,7 +63,7 @@ class Arrays:
 
 def with_residuals(
     content: bytes, weights: Mapping[str, Initializer], edit: Residuals
-) -> tuple[bytes, list[int | None] | None]:
+) -> tuple[bytes, list[int] | None]:
     """A file's bytes with the ports of `edit`; where its skip connections are others, their channels, and no change.
 
     Raises ValueError for bytes that are no ONNX file.
@@ -75,7 +75,7 @@ def with_residuals(
     found = [arrays.kind(node.inputs[1]) for node in joints]
     found += [arrays.kind(joints[-1].inputs[0]) or found[-1]] if joints else []
     if tuple(each.channels for each in found) != edit.channels:
-        return content, [each.channels for each in found[:-1]]
+        return content, [each.channels for each in found]
     return _rewritten(content, place, joints, edit, [each.numbers for each in found]), None
 
 

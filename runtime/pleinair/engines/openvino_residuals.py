@@ -47,7 +47,7 @@ def add_residuals(model: ov.Model, edit: Residuals) -> list[int | None] | None:
     if len(found) != len(edit.channels) or any(
         side not in (None, wanted) for side, wanted in zip(found, edit.channels, strict=True)
     ):
-        return found[:-1]
+        return found
     places = [*(joint.input(1) for joint in joints), joints[-1].input(0)]
     model.add_parameters(
         [_added(place, name, width) for place, name, width in zip(places, edit.ports, edit.channels, strict=True)]

@@ -20,6 +20,7 @@ from typing import Any
 from pleinair.checks import shown_path
 from pleinair.errors import RequestError
 from pleinair.files import embedded, exif, foreign, xmp
+from pleinair.files.controlnets import control_fields
 from pleinair.files.foreign.record import parsed, shown, whole_or_none
 from pleinair.files.xmp import MAX_SEGMENT
 from pleinair.request.option import Option
@@ -107,7 +108,7 @@ def _fields(settings: dict[str, Any], seed: int) -> dict[str, Any]:
             field = "Eta DDIM" if name == "eta" and settings["sampler"] == "ddim" else option.a1111
             if fields.get(field) is None and (option.recorded or value != option.default):
                 fields[field] = _in_a1111(option, value)
-    return {**fields, "Version": f"pleinair {settings['pleinair']}"}
+    return {**fields, **control_fields(settings), "Version": f"pleinair {settings['pleinair']}"}
 
 
 def _in_a1111(option: Option, value: Any) -> Any:

@@ -1,9 +1,11 @@
 """What is given as a model, in any of its forms, as the bundle that paints: one rule for all that takes a model."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pleinair.request.options import OPTIONS
 from pleinair.request.vae_names import OWN
 from pleinair.sources.unsupported import pulled_as, refuse_model, source_of
 
@@ -30,13 +32,28 @@ def ready(model: str | Path | None, engine: str | None = None) -> Generator["Pou
     return kept or model
 
 
-def with_bundles(options: dict[str, Any], engine: str | None = None) -> dict[str, Any]:
-    """Options of a job in which each model that they name, a refiner or a VAE, is a bundle."""
-    return options | {name: made_ready(options[name], engine) for name in named_models(options)}
+def with_models(
+    options: dict[str, Any],
+    engine: str | None = None,
+    ready: Callable[[str | Path, str | None], str | Path] | None = None,
+) -> dict[str, Any]:
+    """Options of a job in which each model that they name, a refiner, a VAE or a ControlNet, is a bundle.
+
+    `ready` makes them, in place of `made_ready`.
+    """
+    make = ready or made_ready
+    found = options | {name: make(options[name], engine) for name in named_models(options)}
+    if found.get("controls"):
+        named = OPTIONS["controls"].type.read("controls", found["controls"])
+        found["controls"] = tuple(
+            control if control.model is None else replace(control, model=make(control.model, engine))
+            for control in named
+        )
+    return found
 
 
 def named_models(options: Mapping[str, Any]) -> list[str]:
-    """The options that name a model beside the one that paints."""
+    """The options that name one model beside the one that paints."""
     return [name for name in BESIDE if isinstance(options.get(name), str | Path) and options[name] != OWN]
 
 

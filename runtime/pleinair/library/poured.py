@@ -21,6 +21,7 @@ from pleinair.library.weights import network_weights
 from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.pouring.pour import PourProgress, looking, pour
 from pleinair.pouring.vaes import called_as_halves
+from pleinair.sources.controlnets import CONTROLNET, is_control
 from pleinair.sources.families import VAE
 from pleinair.sources.folder import LARGEST_TOKENIZER, STEMS, known_family, read_index
 from pleinair.sources.hub_cache import snapshot_of, usual_name
@@ -172,6 +173,9 @@ def files_of(source: Path) -> dict[str, Path]:
     if source.is_file():
         files = [source, *(each for each in called_as_halves(source) if each != source)]
         return {f"{n or ''}{STORED[0]}": each for n, each in enumerate(files) if each.is_file()}
+    if is_control(source):
+        weights = weight_files(source, STEMS[CONTROLNET.library], pickles=True)[1]
+        return {file.name: file for file in sorted([source / "config.json", *weights])}
     if is_vae_folder(source):
         config, weights = source / CONFIG_FILE, weight_files(source, STEMS[VAE.library], pickles=True)[1]
         return {each.name: each for each in (config, *weights)}

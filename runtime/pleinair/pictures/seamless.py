@@ -25,13 +25,18 @@ def wrapped(denoise: Denoise, axes: str) -> Denoise:
     one_of("axes", axes, AXES)
 
     def around(x: np.ndarray, point: Point, step: int) -> np.ndarray:
-        generator = np.random.RandomState(int(point.t * 1024) & 0xFFFFFFFF)
-        down, across = (int(generator.randint(size)) for size in x.shape[2:])
-        shift = (down if "y" in axes else 0, across if "x" in axes else 0)
+        shift = shift_at(point, *x.shape[2:], axes)
         x0 = denoise(np.roll(x, shift, (2, 3)), point, step)
         return np.roll(x0, (-shift[0], -shift[1]), (2, 3))
 
     return around
+
+
+def shift_at(point: Point, height: int, width: int, axes: str) -> tuple[int, int]:
+    """By how many rows and columns latents of a size are shifted at a noise level; none where `axes` is empty."""
+    generator = np.random.RandomState(int(point.t * 1024) & 0xFFFFFFFF)
+    down, across = (int(generator.randint(size)) for size in (height, width))
+    return down if "y" in axes else 0, across if "x" in axes else 0
 
 
 def seamless_decode(

@@ -89,6 +89,7 @@ OTHER = f"choose a model of {SUPPORTED}"
 FOLDER = "export its diffusers folder with PyTorch: pleinair export FOLDER OUT"
 OF_MODEL = "give the model that it was made for"
 WHOLE = "choose a file of the whole model"
+BESIDE = "pour it by itself, and paint with it, with --control of generate"
 AS_WORD = "paint with it, with --embedding of generate"
 UNET_ALONE = "give it to the model that it was made for: pleinair pour MODEL OUT --unet FILE"
 INPAINT, EDIT = "StableDiffusionInpaintPipeline", "StableDiffusionInstructPix2PixPipeline"
@@ -124,7 +125,7 @@ def xl(name: str, *marks: Mark, model: str = "sdxl", pipeline: str = XL_PIPELINE
 KINDS = (  # the first whose marks are all seen: what is more particular stands before what it could be taken for
     *(FileKind("an adapter (LoRA), not a model", (Mark(name), PAINTS_NOT), remedy=OF_MODEL) for name in ADAPTERS),
     *(
-        FileKind("a ControlNet", (Mark(name),), remedy=OF_MODEL)
+        FileKind("a ControlNet, not a model", (Mark(name),), remedy=BESIDE)
         for name in ("control_model.*", "controlnet_cond_embedding.*")
     ),
     *(

@@ -43,6 +43,10 @@ OPEN_CLIP: Pairs = (
     ("ln_final.", "final_layer_norm."),
     ("token_embedding.", "embeddings.token_embedding."),
 )
+CONTROL: Pairs = (("middle_block_out.0.", "controlnet_mid_block."),)
+SEEN = re.compile(r"^input_hint_block\.(\d{1,4})\.")
+SEEN_LAST = 7  # of the convolutions that see a ControlNet's picture
+SKIPS = re.compile(r"^zero_convs\.(\d{1,4})\.0\.")
 TINY = re.compile(r"^(encoder|decoder)\.(\d{1,4})\.")
 IN_PROJ = re.compile(r"(.*)\.attn\.in_proj_(weight|bias)")
 
@@ -134,6 +138,21 @@ def members(names: Iterable[str], side: str) -> dict[int, set[str]]:
         if match := re.match(rf"{side}\.(\d{{1,4}})\.(\d+\.\w+)", name):
             found.setdefault(int(match[1]), set()).add(match[2])
     return dict(sorted(found.items()))
+
+
+def control(names: Iterable[str]) -> Found:
+    """A ControlNet's, without "control_model.": a UNet's way down, and what is its own."""
+    found = {}
+    for name, taken in unet(names).items():
+        new = SEEN.sub(seen_layer, name)
+        found[SKIPS.sub(r"controlnet_down_blocks.\1.", begun_as(new, CONTROL))] = taken
+    return found
+
+
+def seen_layer(match: re.Match) -> str:
+    """A convolution that sees the picture: the first, the last, and those between, each of which has one function."""
+    number = int(match[1]) // 2
+    return "controlnet_cond_embedding." + {0: "conv_in.", SEEN_LAST: "conv_out."}.get(number, f"blocks.{number - 1}.")
 
 
 def vae(names: Iterable[str]) -> Found:

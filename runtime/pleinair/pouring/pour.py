@@ -1,25 +1,25 @@
 """Pouring, top to bottom: open what is poured, find the graphs that it fits, and write them, one after the other."""
 
 import contextlib
-import platform
 import shutil
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pleinair.bundle.manifest import MANIFEST, GraphInfo, Origin, Placed
+from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.bundle.staging import check_apart, staged
-from pleinair.bundle.verifying import FileInfo, file_info
-from pleinair.checks import one_line, one_of, quoted
+from pleinair.checks import one_line, one_of
 from pleinair.engines.engine import choose_engine
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import EngineError, RequestError, ResourceError
 from pleinair.pictures.colours import Rgb, fit_rgb
 from pleinair.pictures.vae import encode
+from pleinair.pouring.controlnets import ControlSource, fill_control, holds_control, open_control
+from pleinair.pouring.filling import PourProgress, Written, files_of, fill_graphs, origin
 from pleinair.pouring.forms import formed
 from pleinair.pouring.lone_vaes import OPTION, OpenedVae, opened_vae
 from pleinair.pouring.names import Named
@@ -27,30 +27,18 @@ from pleinair.pouring.opened import Opened, opened
 from pleinair.pouring.told import PourSettings
 from pleinair.pouring.topologies import find, plain
 from pleinair.pouring.vocabulary import EOS, write_tokenizer
-from pleinair.pouring.writing import EmptyGraph, places, pour_graph
+from pleinair.pouring.writing import EmptyGraph
 from pleinair.sources.defaults import own_sampler
 from pleinair.sources.describing import Made, Tokens, painter_manifest
 from pleinair.sources.folder import absent, read_config
-from pleinair.sources.origins import read_origin
 from pleinair.sources.small_files import write_configs, write_json
 from pleinair.text.encoders import NORM
-from pleinair.version import __version__
 
 FORMATS = ("openvino", "onnx")
 WEIGHTS = ("fp32", "fp16", "int8")
 ROOM = 10_000_000  # bytes of disk for what lies beside the graphs
 PAINTERS = "--vae, --unet and all that a model is painted with"
 NORMS = ("final_layer_norm.weight", "final_layer_norm.bias")
-
-
-@dataclass(frozen=True)
-class PourProgress:
-    """What is done next, and how many bytes of `total` are written; `note` where it is something to know."""
-
-    words: str
-    done: int
-    total: int
-    note: bool = False
 
 
 def pour(
@@ -69,7 +57,7 @@ def pour(
     force: bool = False,
     allow_pickle: bool = False,
 ) -> Iterator[PourProgress]:
-    """Pour a single file of weights or a diffusers folder, of a model or a VAE, into OUT, yielding before every step.
+    """Pour a single file of weights or a diffusers folder, of a model, a VAE or a ControlNet, into OUT, yielding steps.
 
     `vae` and `unet` are files whose VAE and UNet take the place of the model's, `prediction` and `timestep_spacing`
     what its scheduler config is to say, `sampler` and `defaults` what it is painted with unless told, as in
@@ -93,26 +81,43 @@ def pour(
         settings = PourSettings(
             prediction=prediction, sampler=sampler, timestep_spacing=timestep_spacing, defaults=defaults or {}
         )
-        found = opened_vae(source, scaling_factor, allow_pickle)
-        if found is None:
-            check_factor(source, scaling_factor)
-            found = opened(source, vae, settings, unet, allow_pickle)
-        elif vae is not None or unet is not None or settings != PourSettings():
-            raise RequestError(f"'{one_line(source.name, 80)}' is a VAE, which paints nothing; leave {PAINTERS} out")
-        empty_graphs = graphs_for(found, formats, weights)
+        found = opened_as_what_it_is(source, settings, vae, unet, scaling_factor, allow_pickle)
+        control = isinstance(found, ControlSource)
+        empty_graphs = found.graphs_for(formats, weights) if control else graphs_for(found, formats, weights)
         total = sum(empty.size for empty in empty_graphs)
     with staged(out, force, total + ROOM) as stage:
         for line in stage.tidied:
             yield PourProgress(line, 0, total, note=True)
-        for line in (*found.notes, *left_over(found, empty_graphs)):
+        for line in found.notes if control else (*found.notes, *left_over(found, empty_graphs)):
             yield PourProgress(line, 0, total, note=True)
-        written = yield from fill(found, empty_graphs, stage.path, weights)
-        finish(found, empty_graphs, stage.path, weights, written)
+        yield from (fill_control if control else fill)(found, empty_graphs, stage.path, weights)
     yield PourProgress("done", total, total)
 
 
+def opened_as_what_it_is(
+    source: Path,
+    settings: PourSettings,
+    vae: Path | None,
+    unet: Path | None,
+    scaling_factor: float | None,
+    pickles: bool,
+) -> Opened | OpenedVae | ControlSource:
+    """A ControlNet, a VAE or a model; RequestError for what only others of these are told."""
+    control = holds_control(source, pickles)
+    if control:
+        check_factor(source, scaling_factor)
+    found = open_control(source, pickles) if control else opened_vae(source, scaling_factor, pickles)
+    if found is None:
+        check_factor(source, scaling_factor)
+        return opened(source, vae, settings, unet, pickles)
+    if vae is not None or unet is not None or settings != PourSettings():
+        what = "ControlNet" if control else "VAE"
+        raise RequestError(f"'{one_line(source.name, 80)}' is a {what}, which paints nothing; leave {PAINTERS} out")
+    return found
+
+
 def check_factor(source: Path, scaling_factor: float | None) -> None:
-    """Raise RequestError for a scaling factor of a model, whose config has its own."""
+    """Raise RequestError for a scaling factor of what is no VAE on its own: a model's config has its own."""
     if scaling_factor is not None:
         raise RequestError(
             f"'{one_line(source.name, 80)}' is no VAE on its own, and a model says how it scales latents; leave"
@@ -156,44 +161,16 @@ def left_over(found: Opened | OpenedVae, empty_graphs: list[EmptyGraph]) -> list
     return [f"not used: {', '.join(one_line(name, 80) for name in names[:3])}{more}"]
 
 
-@dataclass
-class Written:
-    """What is on the disk so far: graphs, where the weights lie in these, the files with their hashes, tokenizers."""
-
-    graphs: dict[str, GraphInfo] = field(default_factory=dict)
-    weights: dict[str, dict[str, dict[str, Placed]]] = field(default_factory=dict)
-    files: dict[str, FileInfo] = field(default_factory=dict)
-    tokens: dict[str, Tokens] = field(default_factory=dict)
-
-    def enter(self, empty: EmptyGraph, weights: str) -> None:
-        """Note a graph that is written."""
-        topology, graph = empty.topology, empty.graph
-        before = self.graphs[graph].files if graph in self.graphs else {}
-        files = before | {empty.form: tuple(f"{graph}/{name}" for name in topology.files)}
-        self.graphs[graph] = GraphInfo(
-            files, weights, "fp32", dict(topology.inputs), dict(topology.outputs), fidelity={}
-        )
-        for path, place in places(empty).items():
-            self.weights.setdefault(graph, {}).setdefault(path, {})[empty.form] = place
-
-
 def fill(
     found: Opened | OpenedVae, empty_graphs: list[EmptyGraph], stage: Path, weights: str
-) -> Generator[PourProgress, None, Written]:
-    """Fill `stage` with all that a bundle holds but bundle.json."""
-    written = Written()
-    done, total = 0, sum(empty.size for empty in empty_graphs)
-    for empty in empty_graphs:
-        yield PourProgress(f"{empty.graph} {empty.form}", done, total)
-        for size in pour_graph(empty, found.weights[empty.part.folder], stage / empty.graph, written.files):
-            done += size
-            yield PourProgress(f"{empty.graph} {empty.form}", done, total)
-        written.enter(empty, weights)
+) -> Iterator[PourProgress]:
+    """Fill `stage` with all that a bundle holds."""
+    written = yield from fill_graphs(found.weights, empty_graphs, stage, weights)
     if isinstance(found, OpenedVae):
         found.write_configs(stage)
     else:
         written.tokens |= write_small(found, stage, "openvino" in {empty.form for empty in empty_graphs})
-    return written
+    finish(found, empty_graphs, stage, weights, written)
 
 
 def finish(
@@ -264,29 +241,3 @@ def write_small(found: Opened, stage: Path, openvino: bool = False) -> dict[str,
 def final_norm(weights: Named) -> np.ndarray:
     """Weight and bias (2, D) float32."""
     return np.concatenate([next(formed(weights[key], "f32")) for key in NORMS])
-
-
-def files_of(stage: Path, written: Mapping[str, FileInfo]) -> dict[str, FileInfo]:
-    """Every file of a bundle; those that were written here are not read again."""
-    names = (path.relative_to(stage).as_posix() for path in sorted(stage.rglob("*")) if path.is_file())
-    return {name: written.get(name) or file_info(stage / name) for name in names}
-
-
-def origin(
-    path: Path, licence: str | None, trigger: str | None, empty_graphs: list[EmptyGraph], weights: str
-) -> Origin:
-    """Where the bundle came from: names and versions, no paths."""
-    formats = {empty.form for empty in empty_graphs}
-    form = "both" if len(formats) > 1 else formats.pop()
-    pulled = read_origin(path if path.is_dir() else path.parent)
-    source = pulled.id if pulled else one_line(path.name, 200)
-    made = {"python": platform.python_version(), "pleinair": __version__, "numpy": np.__version__}
-    tools = {name: version for empty in empty_graphs for name, version in empty.topology.tools.items()}
-    return Origin(
-        source,
-        pulled.revision if pulled else None,
-        licence,
-        f"pleinair pour {quoted(PurePosixPath(source))} --format {form} --weights {weights}",
-        made | tools,
-        trigger,
-    )

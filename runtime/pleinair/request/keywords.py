@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 from pleinair.checks import one_of
 from pleinair.errors import RequestError
 from pleinair.pictures.reading import PictureSource
+from pleinair.request.controls import Control
 from pleinair.request.options import OPTIONS, PARAMETERS
 from pleinair.request.value_types import ValueType
 
@@ -69,6 +70,7 @@ class Options(TypedDict, total=False):
     vae: str | Path | None
     preview_vae: str | Path | None
     loras: Sequence[str | Path | tuple[str | Path, float]]
+    controls: Sequence[Control | Mapping[str, Any] | str]
 
 
 def asked(options: Mapping[str, Any], **kinds: ValueType) -> dict[str, Any]:

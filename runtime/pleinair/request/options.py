@@ -17,6 +17,7 @@ from pleinair.network import guidance
 from pleinair.network.guidance import Guidance
 from pleinair.pictures.masks import FILLS, MAX_RADIUS
 from pleinair.pictures.vae import SIDES
+from pleinair.request.controls import Control, ControlList
 from pleinair.request.lora_types import Loras, LoraUse
 from pleinair.request.option import option, options_of
 from pleinair.request.vae_names import VaeName
@@ -362,10 +363,13 @@ class OtherVaes:
 
 @dataclass(frozen=True)
 class AddOns:
-    """What changes the model for a job."""
+    """What changes the model for a job: LoRAs its weights, ControlNets, which hold to another picture, its answers."""
 
     loras: tuple[LoraUse, ...] = option(
         (), Loras(), "LoRA file, FILE or FILE:WEIGHT; may be repeated.", flag="--lora", a1111="Lora hashes"
+    )
+    controls: tuple[Control, ...] = option(
+        (), ControlList(), "ControlNets: BUNDLE:IMAGE[:STRENGTH[:START:END]][:canny][:guess].", flag="--control"
     )
 
 

@@ -12,6 +12,7 @@ from pleinair.adapters.lora_file import digests
 from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
 from pleinair.bundle.verifying import file_info
 from pleinair.pictures.seamless import AXES
+from pleinair.request.controls import Control
 from pleinair.request.lora_types import LoraUse
 from pleinair.request.option import Option
 from pleinair.request.options import BY_SAMPLER, ENLARGERS, FILES, OPTIONS, Steps
@@ -110,6 +111,8 @@ def _files(request: Request) -> dict[str, Any]:
         facts["loras"] = of_loras(request.loras)
     if request.upscale:
         facts["upscale"] = name_of(request.upscale)
+    if request.controls:
+        facts["controls"] = [of_control(control) for control in request.controls]
     if request.refining:
         refiner = bundle_identity(open_bundle(request.refining.bundle))
         facts |= {"refiner": refiner["name"], "refiner_sha256": refiner["sha256"][:DIGEST]}
@@ -124,6 +127,20 @@ def of_embeddings(files: tuple[Path, ...]) -> dict[str, str]:
     stems = [file.stem for file in files]
     names = [stem if stems.count(stem) == 1 else f"{stem} {n}" for n, stem in enumerate(stems, 1)]
     return {name: digest(file) for name, file in zip(names, files, strict=True)}
+
+
+def of_control(control: Control) -> dict[str, Any]:
+    """A ControlNet and its picture by their digests, and the numbers by which it is followed."""
+    bundle = bundle_identity(open_bundle(control.model))
+    how = {"strength": control.strength, "start": control.start, "end": control.end}
+    return {
+        "model": bundle["name"],
+        "sha256": bundle["sha256"][:DIGEST],
+        "image_sha256": digest_of_pixels(control.image),
+        **how,
+        **({"guess": True} if control.guess else {}),
+        **({"prepare": control.prepare} if control.prepare else {}),
+    }
 
 
 def of_loras(uses: tuple[LoraUse, ...]) -> dict[str, dict[str, Any]]:

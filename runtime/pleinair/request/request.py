@@ -12,6 +12,7 @@ from pleinair.errors import Cancelled, RequestError
 from pleinair.network.guidance import Guidance
 from pleinair.pictures.vae import SIDES
 from pleinair.request.canvas import canvas_of
+from pleinair.request.controls import check_pictures, controls_of
 from pleinair.request.keywords import asked
 from pleinair.request.loras import loras_of, with_few_steps
 from pleinair.request.options import (
@@ -102,6 +103,7 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
         **finish,
         **vaes_of(bundle, given, canvas, hires),
         loras=loras,
+        controls=controls_of(bundle, given),
         steps=steps,
         random=random_of(given),
         guidance=guidance_of(bundle, given, steps.sampler),
@@ -117,6 +119,7 @@ def check_alone(options: Mapping[str, Any]) -> Randomness:
     """What is random in a request; raises RequestError for options that no model can paint with."""
     given = asked({name: value for name, value in options.items() if name not in PARAMETERS})
     canvas_of(given)
+    check_pictures(given)
     for name in {"sampler", "hires_sampler"} & set(given):
         sampler_named(given[name])
     return random_of(given)

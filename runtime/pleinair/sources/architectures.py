@@ -121,6 +121,12 @@ ARCHITECTURES: dict[str, dict[str, Config]] = {  # model -> component folder -> 
     "vega": SDXL | {"unet": UNET_VEGA},
 }
 LONE_VAES: dict[str, Config] = {"taesd3": TAESD | {"latent_channels": 16}}  # taef1 is of the same sizes
+UNET_ALONE = ("sample_size", "up_block_types")  # of a UNet's config, what a ControlNet's has not
+CONTROLNETS: dict[str, Config] = {  # of a model's UNet -> its config
+    "sd15-control": {key: value for key, value in UNET_SD15.items() if key not in UNET_ALONE},
+    "sd21-control": {key: value for key, value in UNET_SD21.items() if key not in UNET_ALONE},
+    "sdxl-control": {key: value for key, value in UNET_SDXL.items() if key not in UNET_ALONE},
+}
 STAND_INS = {"sdxs": {"vae": "AutoencoderTiny"}}  # model -> component folder -> a class other than its family's
 SAID = {  # model -> what its model_index.json says besides its components
     "sdxl-refiner": {"requires_aesthetics_score": True, "force_zeros_for_empty_prompt": False}

@@ -8,6 +8,7 @@ from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import located
 from pleinair.checks import one_line, quoted, shown_path
 from pleinair.errors import BundleError
+from pleinair.sources.controlnets import CONTROLNET, UNLIKE, kind_in
 from pleinair.sources.families import DENOISERS, FAMILIES, SUPPORTED, as_plain
 from pleinair.sources.graphs import foreign
 from pleinair.sources.hub_cache import newest_snapshot, snapshot_of
@@ -36,6 +37,8 @@ def source_of(model: str | Path) -> Path | None:
         if is_vae_folder(path):
             return path
         if not (path / "model_index.json").is_file():
+            if kind_in(path) in (CONTROLNET.kind, *UNLIKE):
+                return path
             files = checkpoints(path)
             return files[0] if len(files) == 1 else None
         return path if class_of(path) in FAMILIES else None

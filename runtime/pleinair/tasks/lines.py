@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from pleinair.bundle.opening import Bundle
 from pleinair.checks import one_line, one_of
 from pleinair.errors import PleinairError, RequestError, ResourceError
-from pleinair.library.given import with_bundles
+from pleinair.library.given import with_models
 from pleinair.request.keywords import asked
 from pleinair.request.options import OPTIONS, PARAMETERS
 from pleinair.request.request import resolve
@@ -114,7 +114,7 @@ def _line(text: str, number: int, bundle: Bundle, common: dict[str, Any]) -> Lin
     if not (prompt or "").strip():
         raise RequestError('the line has no prompt; write {"prompt": "a boat"}')
     usual = {name: value for name, value in common.items() if name not in PARAMETERS}
-    options = with_bundles(asked(usual) | asked(given))
+    options = with_models(asked(usual) | asked(given))
     negative = common.get("negative") if negative is None else negative
     seeds = resolve(bundle, prompt, negative, **options).seeds
     return Line(number, prompt, negative, options, _output(output), seeds)

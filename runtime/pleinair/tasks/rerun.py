@@ -14,7 +14,7 @@ from pleinair.checks import one_of, shown_path
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files.foreign.record import shown
 from pleinair.files.metadata import FILMED, FoundRecord, read_record
-from pleinair.library.given import with_bundles
+from pleinair.library.given import with_models
 from pleinair.library.listing import model_called
 from pleinair.pipeline import Pipeline
 from pleinair.request.loading import LOADING
@@ -26,6 +26,7 @@ from pleinair.request.value_types import MAX_COUNT, Folder, InputPicture
 from pleinair.results import Frame, Result
 from pleinair.system.home import is_name
 from pleinair.tasks.comparing import Difference, difference, open_pixels
+from pleinair.tasks.controls import recalled
 from pleinair.text.syntax import WORD_AND
 
 PICTURES = tuple(name for name in INPUTS if isinstance(OPTIONS[name].type, InputPicture))
@@ -119,7 +120,9 @@ def plan_rerun(
     enlarged = [name for name in ("enlarger", "upscale") if recorded.get(name) not in (None, *ENLARGERS)]
     _check_inputs(file, found, {name: files[name] for name in INPUTS if name in PICTURES})
     files["loras"] = recorded_loras(file, found, files["loras"] or ())
-    _check_models(file, found, {name: files[name] for name in INPUTS if name not in (*PICTURES, "loras")})
+    apart = (*PICTURES, "loras", "controls")
+    _check_models(file, found, {name: files[name] for name in INPUTS if name not in apart})
+    files["controls"] = recalled(file, recorded.get("controls"), files["controls"])
     if enlarged and upscaler is None:
         name = shown(recorded[enlarged[0]])
         raise RequestError(
@@ -135,7 +138,7 @@ def plan_rerun(
         warnings.append("the record has no seed; another picture of the same words is made")
     options |= {name: value for name, value in files.items() if value is not None}
     options |= {name: str(upscaler) for name in enlarged}
-    options = with_bundles(options, pipe.engine)
+    options = with_models(options, pipe.engine)
     request = resolve(pipe.bundle, **options)  # what makes no sense is refused before anything is loaded
     return Remake(pipe, found, options, open_pixels(Path(file)), tuple(warnings), _much(pipe.bundle, request))
 

@@ -388,7 +388,7 @@ def test_a_list_in_json_has_an_object_for_each_line(run):
     (["generate", "a", "--smapler", "ddim"], "--sampler"),
     (["generate", "a", "-steps", "4"], "--steps"),
     (["--seed", "4", "generate", "a"], "behind the command"),
-    (["generate", "a", "--control", "x"], "--image"),
+    (["generate", "a", "--control", "x"], "write BUNDLE:IMAGE"),
     (["models", "--vae", "x"], "a bundle is made (pour, adopt)"),
     (["generate", "a", "--width", "64"], "--size"),
     (["generate", "a", "--negative-prompt", "b"], "--negative"),

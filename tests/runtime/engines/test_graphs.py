@@ -12,7 +12,7 @@ from PIL import Image
 import pleinair
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines import openvino
-from pleinair.engines.edits import Change, NewWeights
+from pleinair.engines.edits import Change, NewWeights, Residuals
 from pleinair.engines.engine import engine_named
 from pleinair.engines.fake import FakeEngine
 from pleinair.engines.graphs import Graphs, open_graph
@@ -190,12 +190,16 @@ def test_a_weight_that_is_made_anew_when_a_graph_is_opened(sketch, engine):
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnx"])
-def test_a_layer_that_is_not_there_is_refused(sketch, engine):
-    edit = NewWeights("test", {"nowhere": Change()})
-    with pytest.raises(BundleError, match="'unet' has no layer 'nowhere'"):
-        open_graph(open_bundle(sketch), "unet", engine, edits=[edit]).prepare(
-            {"sample": (1, 4, 8, 8), "timestep": (1,), "encoder_hidden_states": (1, 77, 128)}
-        )
+def test_what_an_edit_changes_and_a_graph_has_not_is_refused(sketch, engine):
+    edits = {
+        "'unet' has no layer 'nowhere'": NewWeights("test", {"nowhere": Change()}),
+        "the ControlNet 'canny' is not for '.*': .* of 8 x 3 channels, .* are none": Residuals((8, 8, 8), "canny"),
+    }
+    for words, edit in edits.items():
+        with pytest.raises(BundleError, match=words):
+            open_graph(open_bundle(sketch), "unet", engine, edits=[edit]).prepare(
+                {"sample": (1, 4, 8, 8), "timestep": (1,), "encoder_hidden_states": (1, 77, 128)}
+            )
 
 
 class LateEngine(FakeEngine):

@@ -133,7 +133,7 @@ def test_ctrl_c_while_pouring_keeps_the_download(story, run, facts, home, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pleinair.pouring.pour.pour_graph", interrupted)
+        patch.setattr("pleinair.pouring.filling.pour_graph", interrupted)
         code, out, err = run("pull", ID, "--json")
     assert code == 130 and json.loads(out)["error"]["kind"] == "Cancelled" and "goes on from there" in err
     assert (home / "downloads" / "org" / "story").is_dir() and not any((home / "models").glob("*"))

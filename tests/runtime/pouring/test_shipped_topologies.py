@@ -9,7 +9,7 @@ import pytest
 from pleinair.pouring import topologies
 from pleinair.pouring.forms import FORMS
 from pleinair.pouring.topologies import INDEX, KEY, Hole, agrees, file_of, find, open_topologies, plain, read_topologies
-from pleinair.sources.architectures import components_of, family
+from pleinair.sources.architectures import CONTROLNETS, components_of, family
 
 
 def key_of(row):
@@ -35,6 +35,8 @@ def test_topologies_fit_the_models_that_they_are_of(monkeypatch, key):
 
 @cache
 def config_of(model, graph):
+    if model in CONTROLNETS:
+        return CONTROLNETS[model]
     part = next(part for part in family(model).parts if graph in part.graphs)
     return components_of(model)[part.folder]
 
