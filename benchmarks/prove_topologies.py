@@ -66,6 +66,7 @@ MODELS = {  # of ARCHITECTURES, LONE_VAES and CONTROLNETS -> its graphs, but for
     **dict.fromkeys(CONTROLNETS, (GRAPH,)),
 }
 WEIGHTS = ("fp16", "int8", "fp32")
+PACKED_WITH = {"sd15-lcm": "sd15", "sdxl-lcm": "sdxl"}  # models that are like another: one file takes less room
 TOKENS = 77
 ALONE = (64, 64)  # latents that a VAE on its own is tried on
 TOOLS = ("torch", "diffusers", "transformers", "openvino", "nncf", "onnx")
@@ -274,13 +275,20 @@ def telling(module: nn.Module) -> dict[str, dict[str, Any]]:
 
 
 def enter(found: dict[str, Topology], graph: str, weights: str, form: str) -> tuple[ModelRow, str]:
-    """Write topologies by model as one file, and put it into the index with the versions of the tools that made it."""
+    """Write topologies by model as one file, and put it into the index with the versions of the tools that made it.
+
+    Those of other models that the file has already are kept.
+    """
     key = dict(zip(KEY, (graph, weights, form), strict=True))
     tools = {tool: importlib.metadata.version(tool) for tool in TOOLS}
-    row = {"models": list(found), **key, "tools": tools}
-    file_of(row).write_bytes(pack(found))
     index = topologies.TOPOLOGIES / topologies.INDEX
     rows = topologies.read_topologies()["topologies"] if index.exists() else []
+    first = next(iter(found))
+    place = file_of({"models": [PACKED_WITH.get(first, first)], **key})
+    before = next((each for each in rows if file_of(each) == place), None)
+    together = (open_topologies(before) if before else {}) | found
+    row = {"models": list(together), **key, "tools": tools}
+    file_of(row).write_bytes(pack(together))
     rows = sorted([*(each for each in rows if file_of(each) != file_of(row)), row], key=lambda each: file_of(each).name)
     index.write_text(json.dumps({"topologies": rows}, indent=1) + "\n", encoding="utf-8")
     return row, f"{file_of(row).stat().st_size / 1e3:.0f} kB"
