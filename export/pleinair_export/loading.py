@@ -40,7 +40,8 @@ def load(model: Source | LoneVae, part: Component) -> torch.nn.Module:
     if absent:
         raise ExportError(f"'{component}' of '{name}' lacks {len(absent)} weights ({sorted(absent)[0]}); {DOWNLOAD}")
     module = module.eval().requires_grad_(False)
-    merge_loras(module, model, part)
+    if isinstance(model, Source):
+        merge_loras(module, model, part)
     return widen_at_use(module)
 
 

@@ -240,7 +240,7 @@ def test_a_controlnet_is_exported_and_poured_alike(control_sources, control_bund
     shutil.copytree(tmp_path / "poured0", tmp_path / "home" / "models" / "canny")
     mark(tmp_path / "home" / "models" / "canny", source)
     assert made_ready(source, "onnx") == tmp_path / "home" / "models" / "canny"
-    with pytest.raises(RequestError, match="a ControlNet is poured as it is"):
+    with pytest.raises(RequestError, match="is a ControlNet, which paints nothing; leave"):
         list(pour(source, tmp_path / "out", prediction="epsilon"))
 
 
