@@ -14,8 +14,10 @@ import pytest
 import torch
 
 import tiny_transformers
+from pleinair.adapters.merging import Merge
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.sources.families import DENOISERS
+from pleinair.sources.folder import Source
 from pleinair_export import convert
 from pleinair_export.loras import planned_merge
 from pleinair_export.progress import ExportProgress
@@ -126,7 +128,8 @@ def shared(once, do, denoisers):
         denoises = part.folder in DENOISERS
         every, told = denoisers if denoises else BOTH, context.feeds if denoises else {}
         texts = [context.ids[graph] for graph in part.graphs if graph in context.ids]
-        merged = [edit.made_of for graph in part.graphs for edit in planned_merge(model).edits(graph)]
+        merge = planned_merge(model) if isinstance(model, Source) else Merge()
+        merged = [edit.made_of for graph in part.graphs for edit in merge.edits(graph)]
         taken = folder_bytes(model.path / part.folder), part, context.size, told, texts, every, weights, merged
         arguments = model, part, context, stage, every, weights
         files, steps, found = keep("convert", taken, stage, *arguments, parameters=parameters)
