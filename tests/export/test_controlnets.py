@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import original_names
 import pleinair
 from pleinair.bundle.opening import open_bundle
-from pleinair.engines.edits import Residuals
+from pleinair.engines.edits import Change, NewWeights, Residuals
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import BundleError, ExportError, RequestError
 from pleinair.library.given import made_ready
@@ -282,10 +282,17 @@ def test_what_is_like_a_controlnet_is_refused_by_name(tmp_path, control_sources)
     assert not (tmp_path / "out").exists()
 
 
+def twice(weight):
+    return 2 * weight
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_ports_for_residuals_are_those_of_torch(exported, tiny_sources, engine):
-    """At an odd size, for a batch; zeros change nothing; and skip connections that are others are told with both."""
+    """At an odd size, for a batch, beside other weights; zeros change nothing; other skip connections are told."""
     unet = diffusers.UNet2DConditionModel.from_pretrained(tiny_sources["sd1"] / "unet").eval()
+    doubled = {path: Change(weight=twice) for path in ("conv_in", "time_embedding.linear_1")}
+    for path in doubled:
+        unet.get_submodule(path).weight.data *= 2
     rng = np.random.default_rng(0)
     given = {"sample": rng.standard_normal((2, 4, 9, 7), np.float32), "timestep": np.array([500], np.float32)}
     given["encoder_hidden_states"] = rng.standard_normal((2, 77, 32), np.float32)
@@ -299,7 +306,7 @@ def test_ports_for_residuals_are_those_of_torch(exported, tiny_sources, engine):
         how = {"down_block_additional_residuals": skips, "mid_block_additional_residual": middle}
         wanted, bare = (unet(*plain, **more)[0].numpy() for more in (how, {}))
     bundle = open_bundle(exported("sd1", "fp32"))
-    graph = open_graph(bundle, "unet", engine, threads=1, edits=[edit])
+    graph = open_graph(bundle, "unet", engine, threads=1, edits=[edit, NewWeights("twice", doubled)])
     assert np.abs(wanted - bare).max() > 0.5
     for factor, expected in ((1, wanted), (0, bare)):
         ports = {port: factor * each for port, each in zip(edit.ports, added, strict=True)}

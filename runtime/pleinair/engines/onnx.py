@@ -39,6 +39,7 @@ DTYPES = {
     "tensor(int64)": "int64",
     "tensor(int32)": "int32",
 }
+ELEMENTS = {"float32": 1, "float16": 10}  # TensorProto.DataType
 BESIDE = "session.model_external_initializers_file_folder_path"  # where a model of bytes finds its weights
 LARGE = 1_000_000_000  # bytes of a graph's files, from which its convolutions are not laid out anew
 SILENT = 3  # errors only; they reach the caller as exceptions
@@ -170,9 +171,11 @@ class OnnxGraph:
         return failed(self._name, f"{self._device}{number}", error)
 
     def _edited(self, file: Path, options: ort.SessionOptions) -> bytes:
-        """The model with the ports and the weights that its edits ask for; the weights are handed to the session."""
-        content = self._with_ports(file.read_bytes(), onnx_data.initializers(file))
-        named = self._bundle.manifest.paths_of(self._name, "onnx")
+        """The model with the weights and the ports that its edits ask for; the weights are handed to the session.
+
+        Ports come last: where weights lie is known of the file as it is.
+        """
+        content, named = file.read_bytes(), self._bundle.manifest.paths_of(self._name, "onnx")
         outside: dict[str, np.ndarray] = {}
         for edit in self._edits:
             if isinstance(edit, Residuals):
@@ -186,7 +189,11 @@ class OnnxGraph:
         self._replaced = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in outside.items()}
         options.add_session_config_entry(BESIDE, str(file.parent))
         options.add_external_initializers(list(self._replaced), list(self._replaced.values()))
-        return content
+        fresh = {
+            name: onnx_data.Initializer(ELEMENTS[array.dtype.name], array.shape, None)
+            for name, array in outside.items()
+        }
+        return self._with_ports(content, onnx_data.initializers(file) | fresh)
 
     def _with_ports(self, content: bytes, weights: dict[str, onnx_data.Initializer]) -> bytes:
         """The model with the ports that its edits ask for."""
