@@ -171,9 +171,20 @@ def text_of(data: Content | bytes, start: int, end: int) -> str:
     return data[start:end].decode("utf-8", "backslashreplace")
 
 
-def _described(data: Content, start: int, end: int, left: list[int]) -> tuple[str, Initializer]:
-    """Name and facts of a TensorProto; its dimensions stand one by one, or packed into one field."""
-    name, kind, shape, span = "", 0, [], None
+@dataclass(frozen=True)
+class TensorFacts:
+    """What a TensorProto says: its DataType, where its bytes stand in the file, if they do, or what says where else."""
+
+    name: str
+    kind: int
+    shape: tuple[int, ...]
+    raw: tuple[int, int] | None
+    outside: dict[str, str]
+
+
+def tensor_facts(data: Content | bytes, start: int, end: int, left: list[int]) -> TensorFacts:
+    """Those of one; its dimensions stand one by one, or packed into one field."""
+    name, kind, shape, raw, outside = "", 0, [], None, {}
     for place, wire, a, b in parts_of(data, start, end, left):
         if wire == NUMBER:
             kind = a if place == DATA_TYPE else kind
@@ -181,12 +192,21 @@ def _described(data: Content, start: int, end: int, left: list[int]) -> tuple[st
         elif place == NAME:
             name = text_of(data, a, b)
         elif place == RAW_DATA:
-            span = a, b
+            raw = a, b
+        elif place == EXTERNAL_DATA:
+            pair = {key: text_of(data, c, d) for key, wire, c, d in parts_of(data, a, b, left) if wire == BYTES}
+            outside[pair.get(KEY, "")] = pair.get(VALUE, "")
         elif place == DIMENSIONS:
             while a < b:
                 value, a = varint_of(data, a, b)
                 shape.append(value)
-    return name, Initializer(kind, tuple(shape), span)
+    return TensorFacts(name, kind, tuple(shape), raw, outside)
+
+
+def _described(data: Content, start: int, end: int, left: list[int]) -> tuple[str, Initializer]:
+    """Name and facts of a TensorProto."""
+    facts = tensor_facts(data, start, end, left)
+    return facts.name, Initializer(facts.kind, facts.shape, facts.raw)
 
 
 def _walk(data: Content, start: int, end: int, message: int, left: list[int], depth: int) -> Iterator[tuple[int, int]]:

@@ -20,12 +20,9 @@ from pleinair.bundle.onnx_data import (
     MOST_FIELDS,
     NAME,
     NUMBER,
-    RAW_DATA,
     VALUE,
     Content,
-    parts_of,
-    text_of,
-    varint_of,
+    tensor_facts,
 )
 from pleinair.bundle.onnx_nodes import GRAPH, GraphPlace, placed
 from pleinair.checks import one_line
@@ -73,29 +70,16 @@ def weights_in(data: bytes | Content, graph: GraphPlace) -> dict[str, Weight]:
 
 def weight_in(data: bytes | Content, start: int, body: int, end: int, left: list[int]) -> Weight | None:
     """One of them; None for another kind, and for numbers that are stored otherwise."""
-    name, kind, shape, raw, outside = "", 0, [], None, {}
-    for place, wire, a, b in parts_of(data, body, end, left):
-        if wire == NUMBER:
-            kind = a if place == DATA_TYPE else kind
-            shape += [a] if place == DIMENSIONS else []
-        elif place == NAME:
-            name = text_of(data, a, b)
-        elif place == RAW_DATA:
-            raw = a, b
-        elif place == EXTERNAL_DATA:
-            pair = {key: text_of(data, c, d) for key, wire, c, d in parts_of(data, a, b, left) if wire == BYTES}
-            outside[pair.get(KEY, "")] = pair.get(VALUE, "")
-        elif place == DIMENSIONS:
-            while a < b:
-                value, a = varint_of(data, a, b)
-                shape.append(value)
-    if kind not in KINDS or not (raw or "location" in outside):
+    facts = tensor_facts(data, body, end, left)
+    if facts.kind not in KINDS or not (facts.raw or "location" in facts.outside):
         return None
-    count = prod(shape) * KINDS[kind].itemsize
-    if raw and raw[1] - raw[0] != count:
+    kind = KINDS[facts.kind]
+    count = prod(facts.shape) * kind.itemsize
+    if facts.raw and facts.raw[1] - facts.raw[0] != count:
         return None
-    location, offset = ("", raw[0]) if raw else (outside["location"], int(outside.get("offset", 0)))
-    return Weight(name, KINDS[kind], tuple(shape), start, end, location, offset, count)
+    location = "" if facts.raw else facts.outside["location"]
+    offset = facts.raw[0] if facts.raw else int(facts.outside.get("offset", 0))
+    return Weight(facts.name, kind, facts.shape, start, end, location, offset, count)
 
 
 def replaced(
