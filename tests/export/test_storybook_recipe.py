@@ -12,7 +12,7 @@ from torch import nn
 
 STORYBOOK = Path(__file__).parents[2] / "models" / "storybook"
 TRAININGS = ("text", "render", "classifier", "vae", "latents", "decoder", "unet")
-ADDONS = ("style", "few-steps", "tiny-vae")
+ADDONS = ("style", "few-steps", "edges", "tiny-vae")
 
 
 @pytest.fixture
