@@ -5,9 +5,10 @@ say either by name (A1111, extensions-builtin/Lora/extra_networks_lora.py). With
 """
 
 import re
+from math import nan
 from typing import NamedTuple
 
-from pleinair.checks import number
+from pleinair.checks import SHOWN, one_line, scalar, shown_value
 from pleinair.errors import RequestError
 from pleinair.text.syntax import shown
 
@@ -55,5 +56,11 @@ def tag_of(said: str) -> Tag:
 
 def weight_of(name: str, said: object) -> float:
     """The weight of a LoRA; RequestError for what is none, or out of range."""
-    plain = said.strip() if isinstance(said, str) else said
-    return number(f"the weight of LoRA '{shown(name)}'", plain, -MOST, MOST, USUAL)
+    try:
+        weight = float(scalar(said))
+    except (TypeError, ValueError, OverflowError):
+        weight = nan
+    if -MOST <= weight <= MOST:
+        return weight
+    given = one_line(said, SHOWN) if isinstance(said, str) and said.strip() else shown_value(said)
+    raise RequestError(f"LoRA '{shown(name)}' cannot have the weight {given}; choose {-MOST:g} to {MOST:g} ({USUAL})")

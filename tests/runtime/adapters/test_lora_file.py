@@ -34,7 +34,8 @@ def refusal(call, *given):
 NUMBERS = safetensors({"lora_unet_conv_in.diff": np.zeros((2, 2), np.float32)})
 FILES = {
     "pickle": ("a.pt", b"\x80\x02}", "can run any code when it is opened"),
-    "named otherwise": ("a.safetensors", b"PK\x03\x04" + bytes(60), "is damaged or cut short|not a safetensors file"),
+    "pickle by another name": ("a.safetensors", b"\x80\x02}q\x00" + bytes(60), "can run any code when it is opened"),
+    "archive by another name": ("a.safetensors", b"PK\x03\x04" + bytes(60), "can run any code when it is opened"),
     "4 GB of header": ("a.safetensors", (4 << 30).to_bytes(8, "little") + b"{" + bytes(99), "damaged or cut short"),
     "cut short": ("a.safetensors", NUMBERS[:-4], "is damaged or cut short"),
     "empty": ("a.safetensors", b"", "is damaged or cut short"),
