@@ -17,14 +17,6 @@ TEXT = re.compile(r"(base_model\.model\.)?(lora_te|lycoris_te|oft_te|text_encode
 TRANSFORMER = re.compile(r".*(double|single|joint|transformer)_blocks[._]\d+[._](?!.*attn2).*")
 UNET = re.compile(r".*((down|up|input|output)_blocks[._]\d|mid_block[._]|middle_block[._])")
 JOINT = ".attn.add_k_proj"  # of transformers that read the text beside the picture
-UNMERGED = {  # how a key ends -> a kind that cannot be put into a weight, or is not known here
-    ".a1.weight": "GLoRA",
-    ".lambda_layer": "T-LoRA",
-    ".boft_R": "BOFT",
-    ".oft_R": "peft's OFT",
-    ".oft_R.weight": "peft's OFT",
-    ".vera_lambda_b": "VeRA",
-}
 SHOWN = 3  # keys that a message names
 KIND = "choose one that was made for this kind of model"
 
@@ -58,14 +50,12 @@ def check_family(
         raise RequestError(f"{who}: it is for a transformer such as FLUX or SD 3, and this is a UNet; {KIND}")
     if joint and any(map(UNET.match, names)):
         raise RequestError(f"{who}: it is for a UNet, as SD 1, 2 and XL have, and this is a transformer; {KIND}")
-    if kind := next((UNMERGED[end] for key in file.keys for end in UNMERGED if key.endswith(end)), None):
-        raise RequestError(f"LoRA '{one_line(file.name, 80)}' is of a kind that is not merged, {kind}; choose another")
+    if any(len(file.shapes(name).get("oft_blocks", ())) == 4 for name in names):
+        raise RequestError(f"LoRA '{one_line(file.name, 80)}' is a BOFT, which is not supported; choose another")
     if sizes := other_sizes(file, graphs, targets):
         raise RequestError(f"{who}: {sizes}; {KIND}")
     some = ", ".join(one_line(name, 60) for name in names[:SHOWN])
-    raise RequestError(
-        f"{who}: none of its {len(names)} layers ({some or 'it has none'}) has name and shape of one here; {KIND}"
-    )
+    raise RequestError(f"{who}: no layer here has the name and the shape of one of its own ({some}); {KIND}")
 
 
 def widths_here(layers: GraphLayers) -> set[int]:

@@ -45,9 +45,10 @@ def low_rank(parts: Parts, weight: np.ndarray) -> np.ndarray:
 
 def fits_low_rank(shapes: Shapes, layer: Shape) -> bool:
     up, down = shapes["up"], shapes["down"]
-    rank, mid = down[0], shapes.get("mid", ())
-    whole = up[0] * prod(down[1:]) * prod(mid[2:])
-    return up[0] == layer[0] and prod(up[1:]) == rank and whole == prod(layer) and mid[:2] in ((), (rank, rank))
+    rank, mid = down[0], shapes.get("mid")
+    whole = up[0] * prod(down[1:]) * prod(mid[2:] if mid else ())
+    core = mid is None or mid[:2] == (rank, rank)
+    return core and up[0] == layer[0] and prod(up[1:]) == rank and whole == prod(layer)
 
 
 def hadamard(parts: Parts, weight: np.ndarray) -> np.ndarray:
@@ -59,7 +60,8 @@ def hadamard(parts: Parts, weight: np.ndarray) -> np.ndarray:
 def hadamard_half(parts: Parts, number: int) -> np.ndarray:
     a, b = (parts[f"hada_w{number}_{side}"] for side in "ab")
     core = parts.get(f"hada_t{number}")
-    return a @ b.reshape(len(b), -1) if core is None else tucker(core, a, b)
+    whole = a @ b.reshape(len(b), -1) if core is None else tucker(core, a, b)
+    return whole.reshape(len(whole), -1)
 
 
 def fits_hadamard(shapes: Shapes, layer: Shape) -> bool:

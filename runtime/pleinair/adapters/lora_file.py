@@ -97,7 +97,7 @@ class LoraFile:
     def _read(self, key: str) -> np.ndarray:
         kind, shape, start = self._tensors[key]
         raw = OnDisk(self._file, {**STORED, **COUNTED}[kind], shape, start)
-        with self._turn:
+        with self._turn, np.errstate(over="ignore"):
             numbers = widened(kind, raw).astype(np.float32)
         if not np.isfinite(numbers).all():
             raise RequestError(
@@ -160,8 +160,9 @@ def open_lora(path: Path) -> LoraFile:
 def place_in(where: str, name: str, entry: Any) -> tuple[int, int]:
     """Where the bytes of a header's entry begin and end; raises RequestError where they cannot be so."""
     first, last = check_entry(where, name, entry, RequestError, AGAIN)
-    counted = COUNTED.get(entry["dtype"])
-    if counted is not None and last - first != prod(entry["shape"]) * counted.itemsize:
+    kind = entry["dtype"]
+    lies = kind in COUNTED and last - first != prod(entry["shape"]) * COUNTED[kind].itemsize
+    if lies or not isinstance(kind, str):
         raise RequestError(f"'{where}' has an impossible {shown_value(name)} in its header; {AGAIN}")
     return first, last
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from pleinair.adapters.kinds import ALPHA, ChangeKind, Shapes, kind_of, row_by_row
 from pleinair.adapters.lora_file import LoraFile
-from pleinair.adapters.names import Named, of_denoiser, of_text_encoder
+from pleinair.adapters.names import DIFFUSERS, MAKERS, Named, of_denoiser, of_text_encoder
 from pleinair.bundle.manifest import Manifest
 from pleinair.engines.edits import ANY, Layer
 
@@ -49,7 +49,7 @@ class Target(NamedTuple):
 
     graph: str
     path: str
-    original: bool
+    spelling: str
     rows: Rows | None
 
 
@@ -101,7 +101,7 @@ def targets(graph: str, named: Named, layers: GraphLayers) -> Iterator[Target]:
         if ends:
             places = np.arange(ends[place] - shapes[place][0], ends[place])
             rows = Rows(ends[-1], np.roll(places, len(places) // 2) if named.swapped else places)
-        yield Target(graph, path, named.original, rows)
+        yield Target(graph, path, named.spelling, rows)
 
 
 def number_of(graph: str, place: int) -> int:
@@ -122,11 +122,11 @@ def fitting(
     are there too.
     """
     named = {name: targets[name] for name in file.layers if name in targets}
-    spellings = {each.original for several in named.values() for each in several if each.graph == denoiser}
+    spellings = {each.spelling for several in named.values() for each in several if each.graph == denoiser}
     found: list[Fit] = []
     taken: set[tuple[str, str, str]] = set()
     for name, several in named.items():
-        if len(spellings) > 1 and any(each.original for each in several):
+        if spellings >= {DIFFUSERS, MAKERS} and any(each.spelling == MAKERS for each in several):
             continue
         fits = [fit_of(file, name, each, graphs[each.graph][each.path]) for each in several]
         places = {place for fit in fits for place in changed(fit)}

@@ -151,17 +151,27 @@ def change_of(steps: Sequence[MergeStep]) -> Change:
 
 
 def new_weight(steps: Sequence[MergeStep], weight: np.ndarray) -> np.ndarray:
-    for step in steps:
-        kind, rows = step.fit.kind, step.fit.target.rows
-        if kind is not None:
-            parts = step.parts(kind.needs | kind.may)
-            change = kind.change(parts, weight) if rows is None else change_of_rows(kind, parts, weight, rows)
-        elif NORM in step.fit.roles:
-            change = step.parts((NORM,))[NORM]
-        else:
-            continue
-        weight = finite(step, weight + np.float32(step.strength) * change.reshape(weight.shape))
+    with np.errstate(over="ignore", invalid="ignore"):  # told by `finite`
+        for step in steps:
+            if step.fit.weighs:
+                change = change_of_weight(step, weight).reshape(weight.shape)
+                weight = finite(step, weight + np.float32(step.strength) * change)
     return weight
+
+
+def change_of_weight(step: MergeStep, weight: np.ndarray) -> np.ndarray:
+    """What a step adds to a weight at a strength of 1; RequestError for arrays that cannot be computed with."""
+    kind, rows = step.fit.kind, step.fit.target.rows
+    if kind is None:
+        return step.parts((NORM,))[NORM]
+    parts = step.parts(kind.needs | kind.may)
+    try:
+        return kind.change(parts, weight) if rows is None else change_of_rows(kind, parts, weight, rows)
+    except (ValueError, np.linalg.LinAlgError):
+        raise RequestError(
+            f"LoRA '{one_line(step.use.file.name, 80)}' has arrays for {one_line(step.fit.target.path, 80)} that do"
+            " not fit each other; choose another file"
+        ) from None
 
 
 def change_of_rows(kind: ChangeKind, parts: Parts, weight: np.ndarray, rows: Rows) -> np.ndarray:
@@ -179,7 +189,9 @@ def new_bias(steps: Sequence[MergeStep], bias: np.ndarray) -> np.ndarray:
             if role in parts:
                 share = step.strength * (factor if role == "up_bias" else 1.0)
                 change = parts[role].reshape(-1) if rows is None else rows.of(parts[role].reshape(-1))
-                bias = finite(step, bias + np.float32(share) * change)
+                with np.errstate(over="ignore", invalid="ignore"):  # told by `finite`
+                    shifted = bias + np.float32(share) * change
+                bias = finite(step, shifted)
     return bias
 
 

@@ -18,14 +18,17 @@ T5, T5_LAYER = "t5xxl", ".SelfAttention."
 T5_NUMBER = 3  # kohya's, also where it is a model's second encoder
 
 
+DIFFUSERS, MAKERS, EITHER = "diffusers'", "makers'", "either's"
+
+
 class Named(NamedTuple):
     """The layer of a model that a name in a file means, or several that are one there, row below row.
 
-    `original`: the name is the maker's and not diffusers'. `swapped`: the halves of its rows lie the other way round.
+    `spelling`: whose name it is. `swapped`: the halves of its rows lie the other way round.
     """
 
     paths: tuple[str, ...]
-    original: bool = False
+    spelling: str = DIFFUSERS
     swapped: bool = False
 
 
@@ -36,11 +39,11 @@ def of_denoiser(folder: str, paths: Iterable[str]) -> dict[str, Named]:
     for path in paths:
         for name in denoiser_names(folder, path):
             found.setdefault(name, Named((path,)))
-    originals = {name: Named((path,), original=True) for path, name in original_names(paths).items()}
-    originals |= {name: Named(each.paths, True, each.swapped) for name, each in original_layers(paths).items()}
+    originals = {name: Named((path,), MAKERS) for path, name in original_names(paths).items()}
+    originals |= {name: Named(each.paths, MAKERS, each.swapped) for name, each in original_layers(paths).items()}
     for name, meant in originals.items():
         for each in (*(f"{prefix}{name}" for prefix in ORIGINAL), f"lora_unet_{flat(name)}", f"oft_unet_{flat(name)}"):
-            found.setdefault(each, meant)
+            found[each] = found[each]._replace(spelling=EITHER) if each in found else meant
     return found
 
 

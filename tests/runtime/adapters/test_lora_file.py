@@ -74,7 +74,7 @@ def test_a_lora_of_another_family_names_both(tmp_path, width, words):
 
 def test_a_lora_of_which_nothing_applies(tmp_path):
     line = refusal(merged, tmp_path, kohya({"elsewhere": (4, 4)}))
-    assert "none of its 1 layers (lora_unet_elsewhere) has name and shape of one here" in line
+    assert "no layer here has the name and the shape of one of its own (lora_unet_elsewhere)" in line
     line = refusal(merged, tmp_path, kohya({"double_blocks_0_img_attn_proj": (4, 4)}))
     assert "for a transformer such as FLUX or SD 3" in line
 

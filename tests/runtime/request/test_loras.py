@@ -115,7 +115,12 @@ def test_loras_for_few_steps_say_how_they_are_to_be_used(tmp_path, name, metadat
     steps = request.steps
     assert (steps.sampler, steps.spacing, steps.count, request.guidance.scale) == asked
     (note,) = request.idle
-    assert f"'{name}' is a" in note and "-LoRA: painted with sampler" in note and f"steps {asked[2]}" in note and note.count("; ") == 1
+    assert (
+        f"'{name}' is a" in note
+        and "-LoRA: painted with sampler" in note
+        and f"steps {asked[2]}" in note
+        and note.count("; ") == 1
+    )
 
 
 def test_what_the_caller_says_holds_before_a_lora(tmp_path):
