@@ -113,6 +113,8 @@ def lora_header(path: Path) -> Header:
             f"'{shown_path(path)}' is a PyTorch file, which can run any code when it is opened; take its .safetensors"
             " form"
         )
+    if path.is_dir():
+        raise RequestError(f"'{shown_path(path)}' is a folder; give the LoRA file in it")
     return read_safetensors_header(path, RequestError, AGAIN)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from pleinair.adapters.kinds import ALPHA, ChangeKind, Shapes, kind_of, row_by_row
 from pleinair.adapters.lora_file import LoraFile
-from pleinair.adapters.names import DIFFUSERS, MAKERS, Named, of_denoiser, of_text_encoder
+from pleinair.adapters.names import DIFFUSERS, MAKERS, Meant, of_denoiser, of_text_encoder
 from pleinair.bundle.manifest import Manifest
 from pleinair.engines.edits import ANY, Layer
 
@@ -91,7 +91,7 @@ def targets_of(networks: Networks, graphs: Mapping[str, GraphLayers]) -> dict[st
     }
 
 
-def targets(graph: str, named: Named, layers: GraphLayers) -> Iterator[Target]:
+def targets(graph: str, named: Meant, layers: GraphLayers) -> Iterator[Target]:
     """The layers of a graph that are one in a file, each with its rows there."""
     shapes = [layers[path].shape for path in named.paths]
     plain = len(shapes) == 1 and not named.swapped

@@ -21,7 +21,7 @@ T5_NUMBER = 3  # kohya's, also where it is a model's second encoder
 DIFFUSERS, MAKERS, EITHER = "diffusers'", "makers'", "either's"
 
 
-class Named(NamedTuple):
+class Meant(NamedTuple):
     """The layer of a model that a name in a file means, or several that are one there, row below row.
 
     `spelling`: whose name it is. `swapped`: the halves of its rows lie the other way round.
@@ -32,15 +32,15 @@ class Named(NamedTuple):
     swapped: bool = False
 
 
-def of_denoiser(folder: str, paths: Iterable[str]) -> dict[str, Named]:
+def of_denoiser(folder: str, paths: Iterable[str]) -> dict[str, Meant]:
     """What each name in a file means among the layers of the denoiser ("unet", "transformer")."""
     paths = list(paths)
-    found: dict[str, Named] = {}
+    found: dict[str, Meant] = {}
     for path in paths:
         for name in denoiser_names(folder, path):
-            found.setdefault(name, Named((path,)))
-    originals = {name: Named((path,), MAKERS) for path, name in original_names(paths).items()}
-    originals |= {name: Named(each.paths, MAKERS, each.swapped) for name, each in original_layers(paths).items()}
+            found.setdefault(name, Meant((path,)))
+    originals = {name: Meant((path,), MAKERS) for path, name in original_names(paths).items()}
+    originals |= {name: Meant(each.paths, MAKERS, each.swapped) for name, each in original_layers(paths).items()}
     for name, meant in originals.items():
         for each in (*(f"{prefix}{name}" for prefix in ORIGINAL), f"lora_unet_{flat(name)}", f"oft_unet_{flat(name)}"):
             found[each] = found[each]._replace(spelling=EITHER) if each in found else meant
@@ -59,7 +59,7 @@ def denoiser_names(folder: str, path: str) -> Iterator[str]:
         yield f"{prefix}{flat(path)}"
 
 
-def of_text_encoder(number: int, count: int, paths: Iterable[str]) -> dict[str, Named]:
+def of_text_encoder(number: int, count: int, paths: Iterable[str]) -> dict[str, Meant]:
     """The same of the `number`-th of `count` text encoders, which counts from 1."""
     paths = list(paths)
     folder = "text_encoder" if number == 1 else f"text_encoder_{number}"
@@ -68,7 +68,7 @@ def of_text_encoder(number: int, count: int, paths: Iterable[str]) -> dict[str, 
     first = count == 1 or (number == 1 and not t5)
     flattened = [*(f"lora_te{each}_" for each in numbers), *(["lora_te_"] if first else [])]
     comfy = f"text_encoders.{T5 if t5 else COMFY.get(number)}.transformer."
-    found: dict[str, Named] = {}
+    found: dict[str, Meant] = {}
     for path in paths:
         inner = path.removeprefix("text_model.")
         old = inner
@@ -76,8 +76,8 @@ def of_text_encoder(number: int, count: int, paths: Iterable[str]) -> dict[str, 
             old = old.replace(f".self_attn.{ours}", f".self_attn.{theirs}")
         for model in ("text_model.", ""):
             for prefix in (f"{folder}.", f"{folder}.{PEFT}", f"{PEFT}{folder}.", comfy):
-                found |= dict.fromkeys((f"{prefix}{model}{inner}", f"{prefix}{model}{old}"), Named((path,)))
-            found |= {f"{prefix}{flat(model + inner)}": Named((path,)) for prefix in flattened}
+                found |= dict.fromkeys((f"{prefix}{model}{inner}", f"{prefix}{model}{old}"), Meant((path,)))
+            found |= {f"{prefix}{flat(model + inner)}": Meant((path,)) for prefix in flattened}
     return found
 
 

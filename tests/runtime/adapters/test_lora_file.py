@@ -59,7 +59,8 @@ def test_what_is_no_lora_is_told(tmp_path, name, content, line):
 
 def test_a_file_that_is_not_there(tmp_path):
     assert "is missing" in refusal(open_lora, tmp_path / "none.safetensors")
-    assert "not an ordinary file" in refusal(open_lora, tmp_path)
+    assert "is a folder; give the LoRA file in it" in refusal(open_lora, tmp_path)
+    assert "not a safetensors file" in refusal(open_lora, tmp_path / "a\0b")
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,9 @@ def test_weights_that_are_none(said):
         Loras().read("loras", [said])
 
 
-@pytest.mark.parametrize("said", ["style.safetensors", [7], [("a", 1, 2)], 3, ["a"] * 33])
+@pytest.mark.parametrize(
+    "said", ["style.safetensors", [7], [("a", 1, 2)], 3, ["a"] * 33, ["https://example.org/a.safetensors"]]
+)
 def test_lists_that_are_none(said):
     with pytest.raises(RequestError):
         Loras().read("loras", said)
@@ -79,6 +81,8 @@ def test_names_in_prompts_have_the_text_encoders_weight_first():
         ("<lora:a:high>", "cannot have the weight high; "),
         ("<lora::1>", "names no LoRA"),
         ("<lora:a:1> <lora:a:0.5>", "names the LoRA 'a' twice"),
+        ("<lora:a:1:1:8>", "LoRA 'a' has more than two numbers; write <lora:NAME:TEXT:UNET>"),
+        ("<lora:a:1:lbw=OUTS>", "LoRA 'a' has the setting 'lbw', which is not supported; leave it out"),
         ("<lora:nowhere:1>", "no LoRA 'nowhere', which the prompt names; put nowhere.safetensors into"),
         ("<lora:../../a:1>", "no LoRA '../../a'"),
     ],
