@@ -17,10 +17,12 @@ from pleinair.files.metadata import FILMED, FoundRecord, read_record
 from pleinair.library.given import with_models
 from pleinair.library.listing import model_called
 from pleinair.pipeline import Pipeline
+from pleinair.request.file_types import Folder, InputPicture
 from pleinair.request.loading import LOADING
-from pleinair.request.options import ENLARGERS, INPUTS, OPTIONS
+from pleinair.request.options import INPUTS, OPTIONS
+from pleinair.request.pass_options import ENLARGERS
 from pleinair.request.request import Request, resolve
-from pleinair.request.value_types import MAX_COUNT, Folder, InputPicture
+from pleinair.request.value_types import MAX_COUNT
 from pleinair.results import Frame, Result
 from pleinair.tasks.comparing import Difference, difference, open_pixels
 from pleinair.tasks.controls import recalled
