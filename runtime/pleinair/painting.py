@@ -23,7 +23,8 @@ from pleinair.pictures.decoding import Decoding
 from pleinair.pictures.other_vaes import OpenVae
 from pleinair.pictures.vae import resized_latents, rough, to_pil
 from pleinair.request.canvas import ground_of
-from pleinair.request.options import ENLARGERS, Randomness, renewal
+from pleinair.request.options import Randomness, renewal
+from pleinair.request.pass_options import ENLARGERS
 from pleinair.request.planning import Pass, planned_passes, warnings
 from pleinair.request.request import Request
 from pleinair.results import Frame, Result, Stopwatches

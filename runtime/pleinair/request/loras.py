@@ -72,5 +72,5 @@ def with_few_steps(given: dict[str, Any], loras: Sequence[LoraUse]) -> tuple[dic
     if not fresh:
         return given, []
     how = ", ".join(f"{option} {value}" for option, value in fresh.items())
-    note = f"'{one_line(name, 80)}' is a {few.kind}: painted with {how}; give these options to paint otherwise"
+    note = f"'{one_line(name, 80)}' is {few.kind}: painted with {how}; give these options to paint otherwise"
     return {**given, **fresh}, [note]

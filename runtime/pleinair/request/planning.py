@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pleinair.bundle.manifest import TIMESTEP
 from pleinair.bundle.opening import Bundle
 from pleinair.errors import BundleError, RequestError
-from pleinair.request.options import Steps, renewal
+from pleinair.request.options import renewal
+from pleinair.request.pass_options import Steps
 from pleinair.request.request import Request
 from pleinair.sampling.configured import make_solver
 from pleinair.sampling.grids import unfollowed

@@ -11,29 +11,24 @@ from pleinair.checks import whole
 from pleinair.errors import Cancelled, RequestError
 from pleinair.network.guidance import Guidance
 from pleinair.pictures.vae import SIDES
+from pleinair.request.add_ons import AddOns, Finish, OtherVaes, Refining
 from pleinair.request.canvas import canvas_of
 from pleinair.request.controls import check_pictures, controls_of
 from pleinair.request.keywords import asked
 from pleinair.request.loras import loras_of, with_few_steps
 from pleinair.request.options import (
-    ENLARGERS,
     OPTIONS,
     PARAMETERS,
-    AddOns,
     Canvas,
-    Finish,
     Guiding,
-    Hires,
-    OtherVaes,
     Picture,
     Randomness,
-    Refining,
     Shorthand,
-    Steps,
     Text,
     Work,
     values,
 )
+from pleinair.request.pass_options import ENLARGERS, Hires, Steps
 from pleinair.request.passes import passes, refining_of
 from pleinair.request.sizes import size_of
 from pleinair.request.vaes import vaes_of
