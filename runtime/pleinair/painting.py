@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pleinair.controlling import ControlPlan
-from pleinair.denoising import Guides, denoiser_shapes, first_call, guided, keeping, looked_at
+from pleinair.denoising import Guides, denoiser_shapes, first_call, forecasting, guided, keeping, looked_at
 from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Graph
 from pleinair.engines.failures import check_finite
@@ -245,7 +245,8 @@ class Painting:
                 controls.prepare(*first_call(stage, denoise, batch.x))
         solver = make_solver(stage.steps.sampler, model.bundle.scheduler_config, **renewal(stage.steps))
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
-        seen, keep = looked_at(denoise, stage, request.tile), keeping(batch.below, stage.until)
+        seen = forecasting(looked_at(denoise, stage, request.tile), request.reuse, stage, denoise, controls)
+        keep = keeping(batch.below, stage.until)
         states = solver(seen, batch.x, stage.path, draw, keep)
         x, mark = batch.x, perf_counter()
         for done, state in enumerate(states, batch.steps + 1):

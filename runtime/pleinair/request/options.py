@@ -22,7 +22,7 @@ from pleinair.pictures.vae import SIDES
 from pleinair.request.add_ons import AddOns, Finish, OtherVaes, Refining
 from pleinair.request.file_types import FileList, InputPicture
 from pleinair.request.option import MODELS, option, options_of
-from pleinair.request.pass_options import Hires, SecondPass, Steps
+from pleinair.request.pass_options import Hires, Saving, SecondPass, Steps
 from pleinair.request.value_types import (
     MAX_COUNT,
     SEED_LIMIT,
@@ -229,6 +229,7 @@ GROUPS = {
     Work: Place(panel="Picture", path=()),
     Steps: Place(panel="Steps", path=("steps",)),
     Text: Place(panel="Text", path=()),
+    Saving: Place(panel="Steps", path=()),
     Guiding: Place(panel="Guidance", path=("guidance",)),
     Canvas: Place(panel="Start from a picture", path=("canvas",)),
     Hires: Place(panel="Larger pictures", path=("hires",)),

@@ -11,6 +11,7 @@ from pleinair.sampling.samplers import OFF, RANGES, SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
 
 MAX_HIRES = 8.0
+MOST_REUSED = 4
 ENLARGERS = ("latent", "lanczos")
 
 PASS, SAMPLER, SPACING = Whole(1, MAX_STEPS), Words(tuple(SAMPLERS)), Words(SPACINGS)
@@ -112,4 +113,13 @@ class SecondPass:
     )
     s_noise: float = option(
         None, S_NOISE, "s_noise of the second pass.", usual=FIRST, name="hires_s_noise", needs=SECOND, by_sampler=True
+    )
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How calls of the network are saved, at some cost in likeness to the picture that all of them make."""
+
+    reuse: int = option(
+        1, Whole(1, MOST_REUSED), "Ask the network in every Nth step, and forecast its answers between."
     )

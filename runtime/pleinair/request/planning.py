@@ -59,7 +59,19 @@ def planned_passes(bundle: Bundle, request: Request, refiner: Bundle | None = No
         width, height = (round(side * hires.factor / multiple) * multiple for side in (request.width, request.height))
         path = _path(bundle, hires.steps, width, height).after(hires.strength, "hires_strength")
         passes.append(Pass(hires.steps, path, width, height))
+    if request.reuse > 1:
+        check_forecast(passes)
     return passes
+
+
+def check_forecast(passes: list[Pass]) -> None:
+    """Raise RequestError for a sampler that renews the noise, which cannot be forecast then."""
+    for steps in (stage.steps for stage in passes):
+        if SAMPLERS[steps.sampler].stochastic and steps.eta != 0 or steps.eta or steps.s_churn:
+            raise RequestError(
+                f"the sampler {steps.sampler} adds new noise, which cannot be forecast; leave --reuse out, or take a"
+                " sampler such as dpmpp_2m"
+            )
 
 
 def shared(whole: Pass, bundle: Bundle, refiner: Bundle, start: float) -> list[Pass]:
