@@ -235,8 +235,11 @@ def test_a_controlnet_is_recorded_and_painted_with_again(model, tmp_path, monkey
     with Image.open("a.png") as made:
         text = made.text["parameters"]
         assert "disc" not in str(made.text)
-    assert f'ControlNet 0: "Module: canny, Model: canny [{told[0]["sha256"][:8]}], Weight: 0.8' in text
-    assert "Guidance End: 0.5, Control Mode: ControlNet is more important" in text
+    assert (
+        f'ControlNet 0: "Module: canny, Model: canny [{told[0]["sha256"][:8]}], Weight: 0.8, Resize Mode: Just Resize,'
+        " Processor Res: -1, Threshold A: 100.0, Threshold B: 200.0, Guidance Start: 0.0, Guidance End: 0.5,"
+        ' Pixel Perfect: True, Control Mode: ControlNet is more important"'
+    ) in text
     again = rerun("a.png", model, controls=["disc one.png"])
     assert (again.difference.max_abs, again.warnings) == (0, ())
     gray(255).save("other.png")
