@@ -49,7 +49,9 @@ class Control:
             )
         if self.model is not None:
             if not isinstance(self.model, str | Path):
-                raise RequestError(f"a ControlNet must be the folder of a bundle, not {shown_value(self.model)}")
+                raise RequestError(
+                    f"a ControlNet must be the folder of a bundle, not {shown_value(self.model)}; {FITTING}"
+                )
             object.__setattr__(self, "model", Path(self.model))
 
     def on(self, step: int, steps: int) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import pleinair
-from bundles import edit_manifest, light_control, light_copy
+from bundles import edit_manifest, light_control, light_copy, light_upscaler, light_vae
 from every import every
 from pleinair.cli.app import run
 from pleinair.engines.fake import FakeEngine
@@ -174,7 +174,11 @@ def test_what_is_refused(watched, canny, tmp_path, model):
         "SDXL's": ([Control(xl, picture)], "'xl' is not for 'storybook': it is told 'pooled'"),
         "another size of latents": ([Control(coarse, picture)], "'coarse' is not for 'storybook'"),
         "two of different models": ([Control(canny, picture), Control(deep, picture)], "different models"),
-        "a model": ([Control(model, picture)], "and not control"),
+        "a model": ([Control(model, picture)], "and not control; choose another --control"),
+        "a VAE": ([Control(light_vae(tmp_path / "vae"), picture)], "does decode, encode and not control; give it to"),
+        "an upscaler": ([Control(light_upscaler(tmp_path / "x2"), picture)], "does upscale and not control"),
+        "a folder of bundles": ([Control(tmp_path, picture)], "but holds one; give "),
+        "a number": ([{"model": 5, "image": picture}], "must be the folder of a bundle, not 5"),
         "nothing": ([Control(tmp_path / "absent", picture)], "no model folder"),
         "no picture there": ([Control(canny, tmp_path / "absent.png")], "absent.png"),
         "a broken picture": ([Control(canny, tmp_path / "broken.png")], "broken.png"),
