@@ -54,7 +54,8 @@ class Companions:
         with self._turn:
             if folder not in self._open:
                 bundle = open_bundle(folder, verify=self._verify)
-                choose_engine(bundle, self._engine)
+                if bundle.formats:
+                    choose_engine(bundle, self._engine)
                 graphs = Graphs(bundle, self._engine, **self._how)
                 self._open[folder] = Model(bundle, graphs, Encoders(bundle))
             return self._open[folder]
