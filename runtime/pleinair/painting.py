@@ -113,8 +113,8 @@ class Painting:
                 let_go(model, model.bundle.manifest.denoiser.graph)
                 if sparing:
                     self._control.release()
-            if self._preview_vae is not self._vae:
-                let_go(self._preview_vae, self._preview_vae.vae.decoder)
+                if self._preview_vae is not self._vae:
+                    let_go(self._preview_vae, self._preview_vae.vae.decoder)
             for batch in together:
                 yield self._finished(batch)
             let_go(self._vae, vae.decoder)

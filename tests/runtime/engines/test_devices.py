@@ -21,6 +21,7 @@ from pleinair.engines.failures import failed
 from pleinair.engines.fake import FakeEngine
 from pleinair.engines.graphs import Graphs
 from pleinair.engines.openvino import ov, read_model
+from pleinair.engines.rows import RowByRow
 from pleinair.errors import EngineError, RequestError, ResourceError
 from pleinair.system import compiled
 from pleinair.tasks.rerun import rerun
@@ -107,6 +108,27 @@ def test_a_batch_on_the_npu_is_as_many_calls(sketch, monkeypatch):
     np.testing.assert_allclose(result.pixels, expected.pixels, atol=1e-5)
     assert [shapes for device, shapes in machine.calls if device == "NPU"] == [ONE] * 6
     assert len(machine.told(UNET)) == 1
+
+
+def test_ports_of_an_edit_have_a_row_for_each_call_too():
+    """What ControlNets say goes to an NPU row by row, as latents do."""
+    info = open_bundle().manifest.graphs["unet"]
+    calls, said = [], []
+
+    class Graph:
+        def prepare(self, shapes):
+            calls.append(shapes)
+
+        def __call__(self, **inputs):
+            calls.append({name: array.shape for name, array in inputs.items()})
+            return {"out_sample": inputs["sample"] + inputs["added"].mean()}
+
+    rows = RowByRow(Graph(), "unet", info, "npu", said.append, ["added"])
+    rows.prepare(BATCH | {"added": (2, 8, 4, 4)})
+    given = {name: np.zeros(shape, np.float32) for name, shape in BATCH.items()}
+    answer = rows(**given, added=np.arange(2, dtype=np.float32).reshape(2, 1, 1, 1) * np.ones((2, 8, 4, 4)))
+    assert calls == [ONE | {"added": (1, 8, 4, 4)}] * 3 and len(said) == 1
+    assert answer["out_sample"].mean((1, 2, 3)).tolist() == [0, 1]
 
 
 def test_an_older_npu_is_not_told_what_it_does_not_know(sketch, monkeypatch):
