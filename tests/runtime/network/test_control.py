@@ -181,8 +181,9 @@ def test_a_controlnet_without_graphs_for_the_engine_is_told_before_anything_is_l
     engine.format = "onnx"
 
     def for_openvino(raw):
-        raw["graphs"]["controlnet"]["files"] = {"openvino": ["controlnet.xml"]}
-        raw["files"]["controlnet.xml"] = {"size": 9, "sha256": "0" * 64}
+        files = [f"controlnet/openvino_model.{end}" for end in ("xml", "bin")]
+        raw["graphs"]["controlnet"]["files"] = {"openvino": files}
+        raw["files"] |= dict.fromkeys(files, {"size": 9, "sha256": "0" * 64})
 
     edit_manifest(canny, for_openvino)
     pipe = pleinair.load(model, engine=engine)
