@@ -6,6 +6,7 @@ from typing import Any, Self, Unpack
 
 import numpy as np
 
+from pleinair.batches import noise_sources
 from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
 from pleinair.denoising import Guides
 from pleinair.engines import precision as precisions
@@ -13,7 +14,7 @@ from pleinair.engines.engine import Engine, choose_engine
 from pleinair.engines.graphs import MAX_SHAPES, Graphs
 from pleinair.library.given import made_ready, with_models
 from pleinair.model import Companions, Loaded, Model
-from pleinair.painting import Painting, noise_sources
+from pleinair.painting import Painting
 from pleinair.pictures.other_vaes import Vaes
 from pleinair.pictures.upscale import Upscalers
 from pleinair.request.help import lists_options
