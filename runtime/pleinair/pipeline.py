@@ -6,6 +6,7 @@ from typing import Any, Self, Unpack
 
 import numpy as np
 
+from pleinair.batches import noise_sources
 from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
 from pleinair.denoising import Guides
 from pleinair.engines import precision as precisions
@@ -13,7 +14,7 @@ from pleinair.engines.engine import Engine, choose_engine
 from pleinair.engines.graphs import MAX_SHAPES, Graphs
 from pleinair.library.given import made_ready, with_models
 from pleinair.model import Companions, Loaded, Model
-from pleinair.painting import Painting, noise_sources
+from pleinair.painting import Painting
 from pleinair.pictures.other_vaes import Vaes
 from pleinair.pictures.upscale import Upscalers
 from pleinair.request.help import lists_options
@@ -43,12 +44,13 @@ class Pipeline:
         on_load: Callable[[str], None] | None = None,
         fallback: bool = False,
         cache: bool = True,
+        on_news: Callable[[str], None] | None = None,
     ) -> None:
         self.bundle = bundle
         self.threads = threads
         self.memory = memory
         how = {"device": device, "threads": threads, "precision": precision, "on_load": on_load}
-        how |= {"fallback": fallback, "cache": cache}
+        how |= {"fallback": fallback, "cache": cache, "on_news": on_news}
         max_shapes = 1 if memory == "low" else MAX_SHAPES
         self.graphs = Graphs(bundle, engine, max_shapes=max_shapes, **how)
         upscalers = Upscalers(bundle, engine, **how)
@@ -155,6 +157,7 @@ def load(
     fallback: bool = False,
     cache: bool = True,
     on_load: Callable[[str], None] | None = None,
+    on_news: Callable[[str], None] | None = None,
 ) -> Pipeline:
     """Open a model (storybook, the one that ships with pleinair, where it is None) on an engine and a device.
 
@@ -168,7 +171,8 @@ def load(
     done for all its pictures and then leaves memory: slower from one job to the next, and the same pictures. `verify`
     False does not compare the bundle's files with their SHA-256; `cache` False keeps nothing on the disk of what is
     compiled for GPUs. Graphs are loaded when first needed; `on_load` is told
-    the name of each before, as that can take long. Raises BundleError, EngineError, RequestError, or ResourceError
+    the name of each before, as that can take long, and `on_news`, at once, a line about all that then runs otherwise
+    than was asked for, such as what goes on on the CPU. Raises BundleError, EngineError, RequestError, or ResourceError
     where there is no room for a model that is made.
     """
     bundle = open_bundle(made_ready(model, engine if isinstance(engine, str) else None), verify=verify)
@@ -180,7 +184,7 @@ def load(
     memory = LOADING["memory"].default if memory is None else LOADING["memory"].type.read("memory", memory)
     how = {"device": device, "threads": threads, "precision": precision, "memory": memory}
     how |= {"fallback": bool(fallback), "cache": cache}
-    pipe = Pipeline(bundle, chosen, **how, on_load=on_load)
+    pipe = Pipeline(bundle, chosen, **how, on_load=on_load, on_news=on_news)
     if precision not in (None, precisions.AUTO):
         for graph in bundle.manifest.graphs:
             pipe.graphs.precision_of(graph)

@@ -16,6 +16,7 @@ import pleinair
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.edits import Change, NewWeights, Residuals
 from pleinair.engines.graphs import open_graph
+from pleinair.engines.onnx import free_dimensions
 from pleinair.errors import BundleError, ExportError, RequestError
 from pleinair.library.given import made_ready
 from pleinair.library.poured import mark
@@ -324,6 +325,8 @@ def test_ports_for_residuals_are_those_of_torch(exported, tiny_sources, engine):
         how = {"down_block_additional_residuals": skips, "mid_block_additional_residual": middle}
         wanted, bare = (unet(*plain, **more)[0].numpy() for more in (how, {}))
     bundle = open_bundle(exported("sd1", "fp32"))
+    sizes = free_dimensions(bundle.graph_file("unet", "onnx"), dict(zip(edit.ports, shapes, strict=True)), [edit])
+    assert len(sizes) == 15 and set(sizes.values()) == {2, 9, 7, 5, 4}  # which DirectML is told: all but the channels
     graph = open_graph(bundle, "unet", engine, threads=1, edits=[edit, NewWeights("twice", doubled)])
     assert np.abs(wanted - bare).max() > 0.5
     for factor, expected in ((1, wanted), (0, bare)):

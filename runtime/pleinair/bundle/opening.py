@@ -19,6 +19,7 @@ from pleinair.system.home import is_name, models_folder
 
 LARGEST_MANIFEST = 8 << 20  # bytes; one file for each tensor of a large model makes about one million
 RESTORE = "restore the file or export the model again"
+GIVEN_TO = {"upscale": "--upscale", "control": "--control", "decode": "--vae"}  # task -> where it is asked for
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Bundle:
             ("image2image", "inpaint"): "give it a picture (--image), or give it to --refiner and another to --model",
             ("inpaint",): "give it a picture and a mask (--image, --mask), or choose another --model",
         }.get(self.manifest.tasks, "choose another --model")
+        if self.manifest.paints and task in GIVEN_TO:
+            remedy = f"choose another {GIVEN_TO[task]}"
         raise BundleError(
             f"bundle '{self.manifest.name}' does {', '.join(self.manifest.tasks)} and not {task}; {remedy}"
         )

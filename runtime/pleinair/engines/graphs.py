@@ -87,7 +87,8 @@ class Graphs:
 
     `device` and `precision` are as `placement.parse` and `precision.parse` read them. A graph stays compiled for the
     last `max_shapes` sets of shapes, and of its edited variants the last one is kept, beside the plain one unless
-    `max_shapes` is 1. `on_load` is told a graph's name before it is opened, which can take long. With `fallback`, what
+    `max_shapes` is 1. `on_load` is told a graph's name before it is opened, which can take long, `on_news` each line
+    about what runs otherwise than was asked for, as that happens. With `fallback`, what
     cannot run where it is to goes to the CPU; with `cache`, what is compiled for devices that take long stays on the
     disk. Raises RequestError for components, devices and precisions that are not here.
     """
@@ -104,13 +105,14 @@ class Graphs:
         on_load: Callable[[str], None] | None = None,
         fallback: bool = False,
         cache: bool = True,
+        on_news: Callable[[str], None] | None = None,
     ) -> None:
         self.bundle = bundle
         self._engine = engine
         self.threads = threads
         self._on_load = on_load
         self._cache = cache
-        how = {"device": device, "precision": precision, "threads": threads, "fallback": fallback}
+        how = {"device": device, "precision": precision, "threads": threads, "fallback": fallback, "on_news": on_news}
         self._places = Places(bundle, engine, **how)
         self._max_shapes = max_shapes
         self._max_variants = min(max_shapes, MAX_VARIANTS)

@@ -86,7 +86,8 @@ class OpenVINOEngine:
         opened = OpenVINOGraph(bundle, graph, device, settings, how, partial(rules.ran_on, device, precision))
         if not device.rules.one_row:
             return opened
-        return RowByRow(opened, graph, bundle.manifest.graphs[graph], device.spelled, how.say)
+        added = (port for edit in how.edits if isinstance(edit, Residuals) for port in edit.ports)
+        return RowByRow(opened, graph, bundle.manifest.graphs[graph], device.spelled, how.say, added)
 
     def _precision(self, bundle: Bundle, graph: str, member: str, asked: str) -> str:
         """What one of the devices that make one up computes in: what is asked for, where it has that."""

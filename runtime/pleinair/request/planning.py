@@ -1,9 +1,10 @@
 """The passes of a request, settled and checked before anything is loaded, and what of it is not followed."""
 
 from dataclasses import dataclass, replace
+from math import isclose
 
 from pleinair.bundle.manifest import TIMESTEP
-from pleinair.bundle.opening import Bundle
+from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.errors import BundleError, RequestError
 from pleinair.request.options import renewal
 from pleinair.request.pass_options import Steps
@@ -17,6 +18,8 @@ from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.scheduler_config import trained_as
 from pleinair.sampling.trained import train_steps
 from pleinair.text.vocabulary import size_warnings
+
+NEAR = 1e-4  # of numbers that latents are scaled by, which configs round
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,26 @@ def warnings(bundle: Bundle, request: Request, passes: list[Pass]) -> list[str]:
         *size_warnings(bundle.manifest, sizes, request.tile or ""),
         *(warning for grid in grids for warning in unfollowed(config, grid)),
         *whole_timesteps(bundle, passes),
+        *other_scales(bundle, request),
+    ]
+
+
+def other_scales(bundle: Bundle, request: Request) -> list[str]:
+    """A warning where a VAE scales latents otherwise than the model's own.
+
+    Those that take the loop's latents as they are, like TAESD, say nothing of whose they are.
+    """
+    if request.vae is None:
+        return []
+    other, own = open_bundle(request.vae).manifest, bundle.manifest
+    same = isclose(other.vae.scale, own.vae.scale, abs_tol=NEAR) and isclose(
+        other.vae.shift, own.vae.shift, abs_tol=NEAR
+    )
+    if same or other.vae.kind != own.vae.kind:
+        return []
+    return [
+        f"the VAE '{other.name}' scales latents by {other.vae.scale:g}, and that of '{own.name}' by"
+        f" {own.vae.scale:g}: it was made for another kind of model, and colours may be off"
     ]
 
 

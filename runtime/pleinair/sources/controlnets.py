@@ -55,9 +55,14 @@ def kind_in(folder: Path) -> str | None:
 def is_control(folder: Path) -> bool:
     """Whether a folder holds a ControlNet; raises ExportError, with what leads on, for what is only like one."""
     kind = kind_in(folder)
-    if kind in UNLIKE:
-        raise ExportError(f"'{one_line(folder.name, 80)}' is {UNLIKE[kind]}, which is not supported; {PLAIN}")
+    check_kind(kind, one_line(folder.name, 80))
     return kind == CONTROLNET.kind
+
+
+def check_kind(kind: Any, shown: str) -> None:
+    """Raise ExportError for a class of diffusers that is like a ControlNet and is none."""
+    if isinstance(kind, str) and kind in UNLIKE:
+        raise ExportError(f"'{shown}' is {UNLIKE[kind]}, which is not supported; {PLAIN}")
 
 
 def check_unlike(names: Iterable[str], shown: str) -> None:
