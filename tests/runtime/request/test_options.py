@@ -36,9 +36,9 @@ def test_editors_are_told_every_option():
 
 
 def test_load_takes_what_its_table_says():
-    """Beside what only Python can give: a function."""
+    """Beside what only Python can give: functions."""
     parameters = inspect.signature(pleinair.load).parameters
-    assert [name for name in parameters if name != "on_load"] == [*LOADING]
+    assert [name for name in parameters if name not in ("on_load", "on_news")] == [*LOADING]
     assert parameters["verify"].default is LOADING["verify"].default
     for name, wrong in {"threads": 0, "memory": "little"}.items():
         with pytest.raises(RequestError, match=name):
