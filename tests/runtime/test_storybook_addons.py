@@ -52,6 +52,8 @@ def test_chalk_turns_a_sunny_day_into_pale_lines_on_a_dark_board(pipe, plain):
     assert board.max() < 0.45 and board.argmax() > 0
     colourful = [(each.max(-1) - each.min(-1)).mean() for each in (before, after)]
     assert colourful[1] < 0.6 * colourful[0]
-    lines = [each.mean(-1)[edges(made.images[0])].mean() / each.mean() for each, made in ((before, plain), (after, drawn))]
+    lines = [
+        each.mean(-1)[edges(made.images[0])].mean() / each.mean() for each, made in ((before, plain), (after, drawn))
+    ]
     assert lines[1] > 1.15 * lines[0]
     assert [(lora.name, lora.left_out) for lora in drawn.loras] == [("storybook-chalk", ())]

@@ -44,6 +44,11 @@ def kept(name: str) -> Path | None:
     return within(loras_folder(), name) or within(addons_folder(), name)
 
 
+def lora_names() -> list[str]:
+    """The names of all that are kept or ship."""
+    return sorted({file.stem for folder in (loras_folder(), addons_folder()) for file in folder.glob(f"*{SAFE}")})
+
+
 def within(folder: Path, name: str) -> Path | None:
     places = (folder / f"{name}{SAFE}", folder / name)
     return next((place for place in places if place.suffix == SAFE and place.is_file()), None)
