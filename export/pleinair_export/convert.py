@@ -43,7 +43,7 @@ from pleinair_export import graphs, picture
 from pleinair_export.apart import do
 from pleinair_export.check import Converted
 from pleinair_export.controlnets import controlnet, load_control
-from pleinair_export.loras import applied_loras
+from pleinair_export.loras import said_of_loras, with_loras
 from pleinair_export.memory import check_memory, memory_needed
 from pleinair_export.origins import origin
 from pleinair_export.parts import convert_graph
@@ -91,7 +91,7 @@ def export(
             source, out = Path(source), Path(out).resolve()
             check_apart(out, source.resolve())
             source = source.absolute() if source.is_file() else source.resolve()  # a link's name has the suffix
-            model = with_loras(opened(source, sampler, prediction, Path(configs)), given)
+            model = merged_with(opened(source, sampler, prediction, Path(configs)), given)
         except (OSError, ValueError, RuntimeError) as error:  # a NUL in a name; links that go round in circles
             why = getattr(error, "strerror", None) or error
             what = f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their permissions"
@@ -124,18 +124,17 @@ def opened(source: Path, sampler: str | None, prediction: str | None, configs: P
     return open_lone_vae(source) if lone else open_upscaler(source)
 
 
-def with_loras(model: Exported, loras: list[GivenLora]) -> Exported:
+def merged_with(model: Exported, loras: list[GivenLora]) -> Exported:
     """The model with LoRAs to be merged into it; RequestError for what no LoRA is for."""
     if loras and not isinstance(model, Source):
         raise RequestError("LoRAs are for models that paint; leave --lora out")
-    return dataclasses.replace(model, loras=tuple(loras)) if loras else model
+    return with_loras(model, loras) if loras else model
 
 
 def said_of(model: Source) -> Iterator[str]:
     """What is told before anything is loaded; raises RequestError for a LoRA that is not for the model."""
     yield from (f"its {name} is left out" for name in left_out(model.index))
-    for each in applied_loras(model):
-        yield from (each.words, *each.warnings)
+    yield from said_of_loras(model)
 
 
 def check_request(formats: tuple[str, ...], weights: str) -> None:
