@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pleinair.bundle.manifest import CONDITION, FORMAT, ControlNet, GraphInfo, Manifest, Origin, Placed, Port
+from pleinair.bundle.lone_parts import CONDITION, ControlNet
+from pleinair.bundle.manifest import FORMAT, GraphInfo, Manifest, Origin, Placed, Port
 from pleinair.bundle.verifying import FileInfo
 from pleinair.checks import one_line, shown_value, wholes
 from pleinair.errors import ExportError
