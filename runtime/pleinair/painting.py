@@ -12,7 +12,7 @@ import numpy as np
 
 from pleinair.addons import OpenAddOns
 from pleinair.batches import Batch, batched, encoding, noise_sources
-from pleinair.denoising import Guides, denoiser_shapes, first_call, guided, keeping, looked_at
+from pleinair.denoising import Guides, denoiser_shapes, first_call, forecasting, guided, keeping, looked_at
 from pleinair.engines.failures import check_finite
 from pleinair.model import Loaded, Model
 from pleinair.network import guidance
@@ -20,7 +20,8 @@ from pleinair.pictures import start as starts
 from pleinair.pictures.other_vaes import OpenVae
 from pleinair.pictures.vae import resized_latents, rough, to_pil
 from pleinair.request.canvas import ground_of
-from pleinair.request.options import ENLARGERS, renewal
+from pleinair.request.options import renewal
+from pleinair.request.pass_options import ENLARGERS
 from pleinair.request.planning import Pass, planned_passes, warnings
 from pleinair.request.request import Request
 from pleinair.results import Frame, Result, Stopwatches
@@ -205,7 +206,8 @@ class Painting:
                 controls.prepare(*first_call(stage, denoise, batch.x))
         solver = make_solver(stage.steps.sampler, model.bundle.scheduler_config, **renewal(stage.steps))
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
-        seen, keep = looked_at(denoise, stage, request.tile), keeping(batch.below, stage.until)
+        seen = forecasting(looked_at(denoise, stage, request.tile), request.reuse, stage, denoise, controls)
+        keep = keeping(batch.below, stage.until)
         states = solver(seen, batch.x, stage.path, draw, keep)
         x, mark = batch.x, perf_counter()
         for done, state in enumerate(states, batch.steps + 1):

@@ -209,6 +209,24 @@ def test_a_controlnet_of_sdxl_equals_diffusers(ours, theirs, control_bundles):
     assert far(made, expected(theirs(XL, "sdxl"), **how)) < TOLERANCE
 
 
+def test_a_controlnet_that_reads_no_text_equals_diffusers(ours, theirs, tmp_path):
+    """Without attention to a text, which a tracer would drop as an input that nothing uses."""
+    pipe = theirs(PLAIN, "sd1")
+    own = pipe.controlnet.config
+    plain = {"down_block_types": ["DownBlock2D"] * len(own.block_out_channels), "mid_block_type": "UNetMidBlock2D"}
+    torch.manual_seed(3)
+    pipe.controlnet = diffusers.ControlNetModel.from_config({**own, **plain}).eval()
+    for layer in (*pipe.controlnet.controlnet_down_blocks, pipe.controlnet.controlnet_mid_block):
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    pipe.controlnet.save_pretrained(tmp_path / "edges")
+    list(convert.export(tmp_path / "edges", tmp_path / "bundle", formats=ENGINES, weights="fp32"))
+    seen = picture()
+    wanted = expected(pipe, image=seen, **SIZE)
+    for engine in ENGINES:
+        made = painted(ours("sd1", engine), controls=[{"model": tmp_path / "bundle", "image": seen}])
+        assert far(made, wanted) < TOLERANCE
+
+
 def original(weights):
     """A ControlNet's weights under their original names."""
     own, seen = {}, "controlnet_cond_embedding."

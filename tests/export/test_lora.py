@@ -14,6 +14,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 import original_names
 from bundles import edit_manifest, seal
+from denoisers import asked, of_unet
 from loras import added, kohya, write_lora
 from pleinair.adapters.lora_file import open_lora
 from pleinair.adapters.matching import networks_in
@@ -65,23 +66,6 @@ def changed(module, tensors, names):
             layer = module.get_submodule(path)
             layer.weight += STRENGTH * torch.from_numpy(added(tensors, name)).reshape(layer.weight.shape)
     return module.eval()
-
-
-def asked(bundle):
-    rng = np.random.default_rng(1)
-    sizes = {"batch": 1, "height": 8, "width": 8, "tokens": 77}
-    ports = bundle.manifest.graphs["unet"].inputs
-    shapes = {name: [sizes.get(side, side) for side in port.shape] for name, port in ports.items()}
-    return {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()} | {
-        "timestep": np.array([500], np.float32)
-    }
-
-
-def of_unet(unet, given):
-    sample, timestep, text, *more = (torch.from_numpy(array) for array in given.values())
-    conditions = dict(zip(("text_embeds", "time_ids"), more, strict=False))
-    with torch.no_grad():
-        return unet(sample, timestep, text, added_cond_kwargs=conditions)[0].numpy()
 
 
 @engines

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pleinair.bundle.opening import STORYBOOK, open_bundle
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.shipped import shipped_bundle
 from pleinair.checks import one_line, one_of
 from pleinair.cli.flags import WEIGHTS, FormatFlag, Json, OwnSampler, Replace, WeightsFlag, formats_of, offered
 from pleinair.cli.info import description
@@ -85,8 +86,8 @@ def only_there(source: str) -> OnHub | None:
 
 def usual_out(name: str) -> Path:
     """The model of a source's name; raises RequestError for a name that no other model can have."""
-    if name == STORYBOOK:
-        raise RequestError(f"'{name}' is the model that ships with pleinair; say where to write this one: SOURCE OUT")
+    if shipped_bundle(name):
+        raise RequestError(f"'{name}' is what ships with pleinair; say where to write this one: SOURCE OUT")
     if not is_name(name):
         raise RequestError(f"no model can be called '{one_line(name, 80)}'; say where to write it: SOURCE OUT")
     return models_folder() / name

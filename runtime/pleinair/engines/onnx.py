@@ -3,6 +3,7 @@
 import platform
 import sys
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -175,17 +176,18 @@ class OnnxGraph:
 
         Ports come last: where weights lie is known of the file as it is.
         """
-        content, named = file.read_bytes(), self._bundle.manifest.paths_of(self._name, "onnx")
-        outside: dict[str, np.ndarray] = {}
-        for edit in self._edits:
-            if isinstance(edit, Residuals):
-                continue
+        named = self._bundle.manifest.paths_of(self._name, "onnx")
+        changes = [edit.changes for edit in self._edits if not isinstance(edit, Residuals)]
+        content, outside = None, {}
+        for each in changes:
             try:
-                content, outside = with_weights(content, file, edit.changes, named)
+                with FileIO(file) as stream:
+                    content, outside = with_weights(content or onnx_data.Content(stream), file, each, named)
             except KeyError as error:
                 raise no_layer(self._name, error.args[0]) from None
             except (ValueError, IndexError, OSError) as error:
                 raise unreadable(file, error) from None
+        content = file.read_bytes() if content is None else content
         self._replaced = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in outside.items()}
         options.add_session_config_entry(BESIDE, str(file.parent))
         options.add_external_initializers(list(self._replaced), list(self._replaced.values()))

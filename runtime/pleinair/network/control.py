@@ -95,6 +95,10 @@ class Controls:
                 inputs = each.inputs(x[rows], 0.0, chosen(told, rows), (0, 0))
                 each.graph().prepare({port: array.shape for port, array in inputs.items()})
 
+    def turns(self, step: int) -> bool:
+        """Whether a ControlNet begins or ends at a step."""
+        return step == 0 or any(each.on(step) != each.on(step - 1) for each in self.passes)
+
     def residuals(self, x: np.ndarray, point: Point, step: int, told: Told) -> dict[str, np.ndarray]:
         """What goes into the ports at a step; zeros where no ControlNet counts."""
         height, width = x.shape[2:]

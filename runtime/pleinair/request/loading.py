@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from pleinair.engines.engine import ENGINES
 from pleinair.engines.precision import AUTO, PRECISIONS
+from pleinair.request.file_types import Folder
 from pleinair.request.option import option, options_of
-from pleinair.request.value_types import Choice, Flag, Folder, Whole, Words
+from pleinair.request.value_types import Choice, Flag, Whole, Words
 
 DEVICES = ("cpu", "gpu", "npu", "dml", "auto")
 WITH_GRAPHS = tuple(name for name, info in ENGINES.items() if info.format)

@@ -6,7 +6,8 @@ from math import isclose
 from pleinair.bundle.manifest import TIMESTEP
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.errors import BundleError, RequestError
-from pleinair.request.options import Steps, renewal
+from pleinair.request.options import renewal
+from pleinair.request.pass_options import Steps
 from pleinair.request.request import Request
 from pleinair.sampling.configured import make_solver
 from pleinair.sampling.grids import unfollowed
@@ -61,7 +62,19 @@ def planned_passes(bundle: Bundle, request: Request, refiner: Bundle | None = No
         width, height = (round(side * hires.factor / multiple) * multiple for side in (request.width, request.height))
         path = _path(bundle, hires.steps, width, height).after(hires.strength, "hires_strength")
         passes.append(Pass(hires.steps, path, width, height))
+    if request.reuse > 1:
+        check_forecast(passes)
     return passes
+
+
+def check_forecast(passes: list[Pass]) -> None:
+    """Raise RequestError for a sampler that renews the noise, which cannot be forecast then."""
+    for steps in (stage.steps for stage in passes):
+        if SAMPLERS[steps.sampler].stochastic and steps.eta != 0 or steps.eta or steps.s_churn:
+            raise RequestError(
+                f"the sampler {steps.sampler} adds new noise, which cannot be forecast; leave --reuse out, or take a"
+                " sampler such as dpmpp_2m"
+            )
 
 
 def shared(whole: Pass, bundle: Bundle, refiner: Bundle, start: float) -> list[Pass]:

@@ -23,6 +23,7 @@ CONTROLNET = Component(GRAPH, "diffusers", "ControlNetModel", {GRAPH: GRAPH})
 SKIP, MIDDLE = "down_block_res_sample", "mid_block_res_sample"  # output ports, as diffusers calls what they are
 WIDTHS = (320, 640, 1280, 1280)  # of the levels, where a config does not say
 SEEN_WIDTHS = (16, 32, 96, 256)  # of the convolutions that make latents of the picture, where a config does not say
+ATTENDING = "CrossAttn"  # in the names of blocks that attend to a text
 PLAIN = "take a plain ControlNet of Stable Diffusion 1, 2 or XL"
 UNLIKE = {  # class of diffusers -> what it is called
     "ControlNetUnionModel": "a ControlNet Union",
@@ -125,7 +126,14 @@ def residuals(config: Config) -> dict[str, tuple[int, int]]:
 def control_feeds(config: Config) -> dict[str, str]:
     """Input port -> the feed that it takes."""
     sample, timestep, text, *more = unet_feeds(config, pooled_width(config)).items()
-    return dict((sample, timestep, text, ("controlnet_cond", CONDITION), *more))
+    told = (text,) if reads_text(config) else ()
+    return dict((sample, timestep, *told, ("controlnet_cond", CONDITION), *more))
+
+
+def reads_text(config: Config) -> bool:
+    """Whether any of its blocks attends to a text; one that is made for edges alone may have none that does."""
+    blocks = *config.get("down_block_types", (ATTENDING,)), config.get("mid_block_type", ATTENDING)
+    return any(ATTENDING in str(block) for block in blocks)
 
 
 def control_ports(config: Config) -> tuple[dict[str, Port], dict[str, Port]]:

@@ -11,7 +11,8 @@ from every import every
 from foreign import as_optimum, edit_json
 from hub_server import COMMIT, Repo
 from pickled import torch_archive
-from pleinair.bundle.opening import default_path, open_bundle
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.shipped import default_path
 from pleinair.pouring import topologies
 from pleinair.pouring.checkpoints import Checkpoint
 from pleinair.sources import architectures

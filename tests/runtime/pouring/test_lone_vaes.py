@@ -18,7 +18,7 @@ from pleinair.pouring.topologies import shipped
 from pleinair.sources.architectures import PLAIN_VAE
 from vectors import safetensors
 
-SOURCE = pleinair.bundle.opening.default_path().parent / "source"
+SOURCE = pleinair.bundle.shipped.default_path().parent / "source"
 KL = {"decoder.conv_in.weight": (512, 4, 3, 3), "decoder.mid_block.resnets.0.norm1.weight": (512,)}
 
 
