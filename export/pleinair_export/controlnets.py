@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pleinair.bundle.manifest import CONDITION, LATENTS, TIMESTEP, Port
+from pleinair.bundle.lone_parts import CONDITION
+from pleinair.bundle.manifest import LATENTS, TIMESTEP, Port
 from pleinair.errors import ExportError
 from pleinair.network.feeds import MAKERS
 from pleinair.pouring.controlnets import ControlSource

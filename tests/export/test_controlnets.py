@@ -10,9 +10,11 @@ import torch
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from test_lora import dequantized
 
 import original_names
 import pleinair
+from foreign import as_optimum
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.edits import Change, NewWeights, Residuals
 from pleinair.engines.graphs import open_graph
@@ -23,6 +25,7 @@ from pleinair.library.poured import mark
 from pleinair.pouring import controlnets, topologies
 from pleinair.pouring.pour import pour
 from pleinair_export import convert
+from pleinair_export.quantize import is_weight
 from shelves import write_control_shelf
 from tiny_control import write_tiny_control
 
@@ -150,6 +153,17 @@ def test_a_controlnet_equals_diffusers(ours, theirs, control_bundles, how):
     )
     assert far(made, expected(pipe, (3, 8), image=seen, **SIZE, **their)) < TOLERANCE
     assert "is 80x48 and is stretched to 64x64" in " ".join(made.warnings)
+
+
+def test_an_adopted_unet_gets_ports_too(theirs, control_bundles, exported, tmp_path):
+    """Of other tools' folders, in each format."""
+    seen = picture()
+    wanted = expected(theirs(PLAIN, "sd1"), image=seen, **SIZE)
+    for engine in ENGINES:
+        folder = as_optimum(exported("sd1", "fp32"), tmp_path / engine / "model", engine)
+        pipe = pleinair.load(pleinair.adopt(folder).path, engine=engine, threads=1, precision="f32")
+        made = painted(pipe, controls=[{"model": control_bundles("sd1"), "image": seen}])
+        assert far(made, wanted) < TOLERANCE, engine
 
 
 def test_several_controlnets_are_summed(ours, theirs, control_bundles):
@@ -299,6 +313,38 @@ def test_what_is_like_a_controlnet_is_refused_by_name(tmp_path, control_sources)
         with pytest.raises(ExportError, match=words):
             list(convert.export(odd, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("weights", "near"), [("fp16", 1e-5), ("int8", 5e-3)])
+def test_small_weights_are_those_that_torch_is_given(control_sources, tmp_path, weights, near):
+    """Exported in both formats; engines round what they multiply with weights of 8 bits, too. Shares of the largest."""
+    out = tmp_path / "small"
+    list(convert.export(control_sources("sd1"), out, formats=ENGINES, weights=weights))
+    bundle = open_bundle(out)
+    assert bundle.manifest.graphs["controlnet"].weights == weights
+    rng = np.random.default_rng(3)
+    given = {"sample": rng.standard_normal((2, 4, 9, 7), np.float32), "timestep": np.array([500], np.float32)}
+    given["encoder_hidden_states"] = rng.standard_normal((2, 77, 32), np.float32)
+    given["controlnet_cond"] = rng.random((2, 3, 72, 56), np.float32)
+    for engine in ENGINES:
+        net = diffusers.ControlNetModel.from_pretrained(control_sources("sd1")).eval()
+        with torch.no_grad():
+            if weights == "fp16":
+                for parameter in net.parameters():
+                    if is_weight(parameter.shape):
+                        parameter.copy_(parameter.half())
+            else:
+                small = dequantized(bundle, engine, "controlnet")
+                assert len(small) > 20
+                for path, weight in small.items():
+                    layer = net.get_submodule(path)
+                    layer.weight.copy_(torch.from_numpy(weight.copy()).reshape(layer.weight.shape))
+            skips, middle = net(*map(torch.from_numpy, given.values()), return_dict=False)
+        answers = open_graph(bundle, "controlnet", engine, threads=1)(**given)
+        expected = dict(zip(bundle.manifest.control.residuals, (*skips, middle), strict=True))
+        far = {port: np.abs(answers[port] - each.numpy()).max() for port, each in expected.items()}
+        size = max(each.abs().max().item() for each in expected.values())
+        assert max(far.values()) < near * size, engine
 
 
 def twice(weight):

@@ -99,14 +99,14 @@ def test_a_network_with_a_lora_says_what_torch_says(tiny_sources, exported, tmp_
     assert np.abs(answer(bundle, engine, encoder, ids, merged)["last_hidden_state"] - told).max() < 1e-4
 
 
-def dequantized(bundle, engine):
+def dequantized(bundle, engine, graph="unet"):
     """Path -> weight as the engine computes with it, found with the makers' own tools."""
-    file, found = bundle.graph_file("unet", engine), {}
+    file, found = bundle.graph_file(graph, engine), {}
     if engine == "onnx":
-        graph = onnx.load(file).graph
-        arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-        wide = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
-        turned = {node.input[1] for node in graph.node if node.op_type == "MatMul"}
+        made = onnx.load(file).graph
+        arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.initializer}
+        wide = {node.output[0]: node for node in made.node if node.op_type == "DequantizeLinear"}
+        turned = {node.input[1] for node in made.node if node.op_type == "MatMul"}
         for name, node in wide.items():
             stored, axis = arrays[node.input[0]], node.attribute[0].i
             shape = [-1 if each == axis else 1 for each in range(stored.ndim)]
@@ -117,7 +117,7 @@ def dequantized(bundle, engine):
     for node in model.get_ordered_ops():
         if node.get_type_name() in ("MatMul", "Convolution") and "aten::" in node.get_friendly_name():
             path = node.get_friendly_name().removeprefix("__module.model.").partition("/aten::")[0]
-            if path in bundle.manifest.weights["unet"]:
+            if path in bundle.manifest.weights[graph]:
                 ends[path] = node.input_value(1)
     answers = openvino.compile_model(openvino.Model(list(ends.values()), []), "CPU")([]).values()
     return dict(zip(ends, (np.array(each) for each in answers), strict=True))

@@ -21,6 +21,8 @@ OTHERS = (  # what is more particular stands before what it could be taken for
     OtherFile(re.compile(r"lora_controlnet"), "a Control-LoRA, which is not supported"),
     OtherFile(re.compile(r"lllite_.*"), "a ControlNet-LLLite of kohya's, which is not supported"),
     OtherFile(re.compile(r"(ip_adapter|image_proj)\..*"), "an IP-Adapter, which is not supported"),
+    OtherFile(re.compile(r"(.*\.)?(control_type_proj|task_embedding).*"), "a ControlNet Union, which is not supported"),
+    OtherFile(re.compile(r"(adapter\.)?body\.\d+\..*"), "a T2I-Adapter, which is not supported"),
     OtherFile(re.compile(r".*motion_modules\..*"), "a motion module of AnimateDiff, which is not supported"),
     OtherFile(re.compile(r".*\.[ab][12]\.weight"), "a GLoRA, which is not supported"),
     OtherFile(re.compile(r".*\.lambda_layer"), "a T-LoRA, whose changes depend on the step, which is not supported"),

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pleinair.bundle.manifest import CONDITION, LATENTS, TIMESTEP, ControlNet
+from pleinair.bundle.lone_parts import CONDITION, ControlNet
+from pleinair.bundle.manifest import LATENTS, TIMESTEP
 from pleinair.engines.edits import Residuals
 from pleinair.engines.engine import Graph, Shapes
 from pleinair.network.feeds import Told

@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pleinair.bundle.manifest import CONDITION, LATENTS
+from pleinair.bundle.lone_parts import CONDITION
+from pleinair.bundle.manifest import LATENTS
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import flag, items, number, one_line, one_of, shown_value
 from pleinair.errors import BundleError, RequestError

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pleinair.bundle.manifest import CONDITION, FORMAT, ControlNet, GraphInfo, Manifest, Origin, Placed, Port
+from pleinair.bundle.lone_parts import CONDITION, ControlNet
+from pleinair.bundle.manifest import FORMAT, GraphInfo, Manifest, Origin, Placed, Port
 from pleinair.bundle.verifying import FileInfo
 from pleinair.checks import one_line, shown_value, wholes
 from pleinair.errors import ExportError
@@ -38,6 +39,10 @@ UNLIKE_NAMES = {  # how the name of a tensor begins in a file -> what it is
     r"lllite_": "a ControlNet-LLLite of kohya's",
     r"(.*\.)?(control_type_proj|task_embedding|control_add_embedding|spatial_ch_projs)": "a ControlNet Union",
     r"(adapter\.)?body\.\d+\.(resnets\.|block1|in_conv)": "a T2I-Adapter",
+    r"lora_controlnet$": "a Control-LoRA",
+    r"(ip_adapter|image_proj)\.": "an IP-Adapter",
+    r"controlnet_(blocks|single_blocks|x_embedder)\.": "a ControlNet of FLUX or Stable Diffusion 3",
+    r"(.*\.)?(ctrl_to_base|base_to_ctrl|ctrl_conv_in)": "a ControlNet-XS",
 }
 
 
