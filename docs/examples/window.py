@@ -28,13 +28,13 @@ class Window(tk.Tk):
         self.stop = threading.Event()
         self.prompt = tk.StringVar(value="a red house on a snowy hill at night")
         self.said = tk.StringVar()
-        self.picture: ImageTk.PhotoImage | None = None
         ttk.Entry(self, textvariable=self.prompt).pack(fill="x")
         self.paint = ttk.Button(self, text="Paint", command=self.begin)
         self.cancel = ttk.Button(self, text="Cancel", command=self.stop.set, state="disabled")
-        self.shown = ttk.Label(self, width=SIZE)
+        self.shown = ttk.Label(self)
         for part in (self.paint, self.cancel, self.shown, ttk.Label(self, textvariable=self.said)):
             part.pack()
+        self.show(Image.new("RGB", (SIZE, SIZE), "lightgrey"))
         self.protocol("WM_DELETE_WINDOW", self.leave)
         self.after(LOOK_MS, self.look)
 
@@ -62,11 +62,15 @@ class Window(tk.Tk):
             words, picture, last = self.events.get()
             self.said.set(words)
             if picture:
-                self.picture = ImageTk.PhotoImage(picture.resize((SIZE, SIZE)))
-                self.shown.configure(image=self.picture)
+                self.show(picture.resize((SIZE, SIZE)))
             if last:
                 self.busy(False)
         self.after(LOOK_MS, self.look)
+
+    def show(self, picture: Image.Image) -> None:
+        """Show a picture; Tk forgets one that nobody else holds."""
+        self.picture = ImageTk.PhotoImage(picture)
+        self.shown.configure(image=self.picture)
 
     def busy(self, busy: bool) -> None:
         """Which of the buttons can be pressed."""

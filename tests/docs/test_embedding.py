@@ -3,7 +3,9 @@
 import importlib.util
 import json
 import os
+import platform
 import queue
+import re
 import runpy
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ import sys
 import threading
 import tomllib
 from concurrent.futures import CancelledError
+from importlib.metadata import distribution
 from pathlib import Path
 from time import monotonic, sleep
 from types import SimpleNamespace
@@ -20,7 +23,7 @@ import pytest
 import pleinair
 from pleinair.cli import app as cli
 from pleinair.embedding import hook_folders
-from pleinair.embedding.parts import needed
+from pleinair.embedding.parts import OTHER_DEVICES, matches, needed
 from pleinair.engines.engine import ENGINES
 from pleinair.engines.fake import FakeEngine
 
@@ -50,11 +53,16 @@ print(json.dumps({
 def test_a_folder_of_what_is_needed_paints_without_any_other_package(tmp_path, capsys, engine):
     """In a Python that sees nothing but its standard library and that folder; to the byte as all of pleinair does."""
     out = tmp_path / "painting"
-    assert cli.run(["embed", str(out), "--engine", engine, "--json"]) == 0
+    assert cli.run(["embed", str(out), "--engine", engine, "--cpu-only", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     files = {file.relative_to(out).as_posix(): file.stat().st_size for file in out.rglob("*") if file.is_file()}
-    assert sum(files.values()) == told["bytes"] < LARGEST[engine]
     package = ENGINES[engine].requires
+    devices = [file for file in distribution(package).files if matches(file.as_posix(), OTHER_DEVICES.get(package, ()))]
+    whole = told["bytes"] + sum(file.locate().stat().st_size for file in devices)
+    assert sum(files.values()) == told["bytes"] and whole < LARGEST[engine]
+    if sys.platform == "linux" and platform.machine() == "x86_64":
+        assert sizes("`pleinair embed`", engine) == pytest.approx(whole / MB, rel=0.05)
+        assert sizes("`pleinair embed --cpu-only`", engine) == pytest.approx(told["bytes"] / MB, rel=0.05)
     names = ["numpy", "pillow", "platformdirs", "tokenizers", package, "pleinair", "storybook"]
     assert {part["name"]: bool(part["licence"]) for part in told["parts"]} == dict.fromkeys(names, True)
     assert licences(files) >= {"numpy", "pillow", "platformdirs", "pleinair"}
@@ -70,13 +78,21 @@ def test_a_folder_of_what_is_needed_paints_without_any_other_package(tmp_path, c
     shutil.rmtree(out)
 
 
+def sizes(row, engine):
+    """MB, as docs/embedding.md has them."""
+    page = (REPOSITORY / "docs" / "embedding.md").read_text()
+    onnx, openvino = re.search(rf"\| {re.escape(row)} \| (\d+) MB \| (\d+) MB \|", page).groups()
+    return float({"onnx": onnx, "openvino": openvino}[engine])
+
+
 def licences(files):
     """The packages of which a folder has the text of a licence, as pip keeps it."""
     kept = [name.partition("-")[0] for name in files if ".dist-info/" in name and not name.endswith("METADATA")]
     return set(kept)
 
 
-def test_another_model_lies_beside_the_packages(sketch, tmp_path, capsys):
+def test_another_model_lies_beside_the_packages(sketch, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("pleinair.embedding.gathering.LIBRARIES", ("platformdirs",))  # others take time to copy
     out = tmp_path / "painting"
     assert cli.run(["embed", str(out), "--engine", "onnx", "--model", str(sketch), "--json"]) == 0
     place = out / json.loads(capsys.readouterr().out)["model"]
