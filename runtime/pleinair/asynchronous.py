@@ -17,7 +17,7 @@ class Painter(Protocol):
     def generate(self, prompt: str, negative: str | None = None, **options: Any) -> Result:
         """Make pictures."""
 
-    def stream(self, prompt: str, negative: str | None = None, **options: Any) -> Generator[Frame]:
+    def stream(self, prompt: str, negative: str | None = None, **options: Any) -> Generator[Frame, None, None]:
         """Make pictures step by step."""
 
 

@@ -66,6 +66,7 @@ def test_a_folder_of_what_is_needed_paints_without_any_other_package(tmp_path, c
     names = ["numpy", "pillow", "platformdirs", "tokenizers", package, "pleinair", "storybook"]
     assert {part["name"]: bool(part["licence"]) for part in told["parts"]} == dict.fromkeys(names, True)
     assert licences(files) >= {"numpy", "pillow", "platformdirs", "pleinair"}
+    assert "openvino" in licences(files) or "onnxruntime/ThirdPartyNotices.txt" in files
     assert not [name for name in files if name.endswith(("RECORD", "direct_url.json"))]  # which name this machine
 
     command = [sys.executable, "-I", "-S", "-B", "-c", PAINT, str(out)]
@@ -181,6 +182,7 @@ def test_a_frozen_program_has_storybook_for_its_engine_and_all_notices(hooks):
     storybook = "pleinair/models/storybook"
     assert {f"{storybook}/bundle.json", f"{storybook}/unet/model.onnx"} < frozen.data
     assert f"{storybook}/unet/openvino_model.bin" not in frozen.data
+    assert "onnxruntime/ThirdPartyNotices.txt" in frozen.data
     assert any(name.startswith("onnxruntime-") for name in frozen.data)
     both = Freezing()
     hook["hook"](both)
@@ -265,6 +267,13 @@ def test_a_worker_tells_each_job_of_a_model_that_cannot_be_opened(tmp_path):
     for job in jobs:
         with pytest.raises(pleinair.BundleError):
             job.result(0)
+
+
+def test_a_worker_alone_paints_what_was_not_cancelled(tmp_path, monkeypatch):
+    monkeypatch.setattr(pleinair, "load", lambda: pleinair.pipeline.load(engine="fake"))
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / "worker.py"), run_name="__main__")
+    assert {"house-1.png", "house-3.png"} <= {file.name for file in tmp_path.iterdir()}
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ UNUSED = {
         *(f"openvino/libs/*openvino_{name}_frontend*" for name in FRONTENDS),
         *(f"openvino/frontend/{name}/*" for name in FRONTENDS),
     ),
-    "pleinair": ("*.pyi", "pleinair/__main__.py", "pleinair/cli/*", "pleinair/embedding/*", "pleinair/models/*"),
+    "pleinair": ("pleinair/__main__.py", "pleinair/cli/*", "pleinair/embedding/*", "pleinair/models/*"),
     "tokenizers": ("*.pyi",),
 }
 OTHER_DEVICES = {

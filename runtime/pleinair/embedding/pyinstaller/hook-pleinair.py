@@ -15,6 +15,7 @@ from pleinair.embedding.parts import LIBRARIES, graphs_of_other_engines, needed
 from pleinair.engines.engine import ENGINES, installed
 
 COMMANDS = ("pleinair.cli", "pleinair.embedding", "pleinair.__main__")
+TEXTS = ("LICENSE", "ThirdPartyNotices")  # which ONNX Runtime has in its package
 hiddenimports = collect_submodules("pleinair", filter=lambda name: not name.startswith(COMMANDS))
 excludedimports = ["pleinair_export", "pleinair_bench", "typer", "rich", "huggingface_hub", "httpx2", "av"]
 datas = collect_data_files("pleinair", excludes=["models", "cli", "embedding"])
@@ -23,7 +24,8 @@ datas = collect_data_files("pleinair", excludes=["models", "cli", "embedding"])
 def notices(package):
     """Versions and licences, without what pip notes of the machine that it ran on."""
     found = distribution(package)
-    kept = (file for file in found.files or () if ".dist-info/" in file.as_posix() and needed(package, file.as_posix()))
+    said = (file for file in found.files or () if needed(package, file.as_posix()))
+    kept = (file for file in said if ".dist-info/" in file.as_posix() or file.name.startswith(TEXTS))
     return [(str(found.locate_file(file)), str(file.parent)) for file in kept]
 
 
