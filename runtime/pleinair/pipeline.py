@@ -1,6 +1,6 @@
 """Where a program begins: a bundle opened on an engine, and the jobs that it is given."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -95,6 +95,20 @@ class Pipeline:
         Raises RequestError for what makes no sense before anything is loaded, and in the loop what `generate` raises.
         """
         return self.walk(resolve(self.bundle, prompt, negative, **with_models(options, self.engine)))
+
+    async def agenerate(self, prompt: str, negative: str | None = None, **options: Unpack[Options]) -> Result:
+        """`generate` for asyncio, with the same options: see `pleinair.agenerate`."""
+        from pleinair.asynchronous import agenerate  # asyncio brings ssl and sockets, which few need
+
+        return await agenerate(self, prompt, negative, **options)
+
+    def astream(
+        self, prompt: str, negative: str | None = None, **options: Unpack[Options]
+    ) -> AsyncGenerator[Frame, None]:
+        """`stream` for asyncio, with the same options: see `pleinair.astream`."""
+        from pleinair.asynchronous import astream
+
+        return astream(self, prompt, negative, **options)
 
     def walk(
         self,

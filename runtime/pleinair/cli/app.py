@@ -31,6 +31,7 @@ COMMANDS = {  # command -> the module of this folder that has it
     "samplers": "doctor",
     "bench": "bench",
     "doctor": "doctor",
+    "embed": "embed",
 }
 
 

@@ -34,6 +34,7 @@ EXAMPLES = {
     "rerun": ("pleinair rerun house.png", "pleinair rerun house.png -o again.png"),
     "samplers": ("pleinair samplers", "pleinair samplers --json"),
     "doctor": ("pleinair doctor", "pleinair doctor --try-devices"),
+    "embed": ("pleinair embed painting --engine onnx", "pleinair embed painting --model my-model --cpu-only"),
 }
 
 OPTIONS = {  # what people look for here and do not find -> what leads on

@@ -20,8 +20,8 @@ def loras_of(given: Sequence[GivenLora], prompt: str) -> tuple[LoraUse, ...]:
     """
     files = [lora_at(each.file) for each in given]
     found = [LoraUse(file, each.weight, each.weight) for file, each in zip(files, given, strict=True)]
-    folders = dict.fromkeys([*(file.parent for file in files), loras_folder(), addons_folder()])
     tags = tags_in(prompt)
+    folders = dict.fromkeys([*(file.parent for file in files), loras_folder(), addons_folder()]) if tags else {}
     named = [LoraUse(named_file(tag.name, folders), tag.weight, tag.text_weight, in_prompt=True) for tag in tags]
     told = {use.name for use in named}
     uses = [*(use for use in found if use.weight or use.name not in told), *named]

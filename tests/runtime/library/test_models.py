@@ -186,3 +186,16 @@ def test_ctrl_c_while_removing_leaves_nothing_under_the_name(castle, run, facts,
     assert [each["name"] for each in facts("models")["models"]] == [*SHIPPED, "other"]
     facts("models", "rm", "other", "--yes")
     assert [*(home / "models").iterdir()] == [], "what was left is removed with the next one"
+
+
+def test_a_user_without_a_home_folder_paints_and_is_told_where_models_could_be(monkeypatch, tmp_path):
+    """As services and containers have them."""
+
+    def homeless(*_, **__):
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.delenv("PLEINAIR_HOME")
+    monkeypatch.setattr("platformdirs.user_data_path", homeless)
+    assert pleinair.load(engine="fake").generate("a house", seed=1, steps=1).images
+    with pytest.raises(pleinair.ResourceError, match="set PLEINAIR_HOME"):
+        pleinair.load("a-name")
