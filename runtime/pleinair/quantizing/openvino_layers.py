@@ -94,7 +94,7 @@ def behind(node: ov.Node, paths: Mapping[str, str], of_first: bool = False) -> t
             found.add(paths[name])
         elif each.get_type_name() == "Parameter":
             ports |= each.output(0).get_names()
-        else:
+        elif each.get_type_name() != "ShapeOf":  # which passes on no numbers
             waiting += [value.get_node() for value in each.input_values()]
     return found, ports
 

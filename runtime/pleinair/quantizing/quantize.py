@@ -61,9 +61,9 @@ def quantize(
     The model paints `pictures` of the lines of the file `prompts` (general ones, or its own vocabulary, without it), of
     its usual size or of `size`, in float32 on OpenVINO, which notes the ranges of activations. Layers whose rounding
     shows most stay as they are, up to a share `wide` of the multiplications. `command` is what the bundle says made it.
-    OUT appears when the generator is exhausted; an interrupted run goes on where it was when it is started again. Raises BundleError for a model that
-    cannot be quantized, EngineError for packages that are not here, QualityError below the fidelity gate, RequestError
-    or ResourceError.
+    OUT appears when the generator is exhausted; an interrupted run goes on where it was when it is started again.
+    Raises BundleError for a model that cannot be quantized, EngineError for packages that are not here, QualityError
+    below the fidelity gate, RequestError or ResourceError.
     """
     pictures = whole("pictures", pictures, 1, 1000)
     wide = number("wide", wide, 0.0, 1.0)
