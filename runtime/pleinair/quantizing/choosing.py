@@ -19,7 +19,7 @@ NUMBER = re.compile(r"(?:^|\.)\d+(?=\.|$)")
 
 
 @dataclass(frozen=True)
-class Choice:
+class WideChoice:
     """The layers that stay wide, and their share of all the multiplications of a graph's large layers."""
 
     wide: tuple[str, ...]
@@ -83,7 +83,7 @@ def missed(call: Call, answers: Sequence[np.ndarray]) -> float:
     return sum(float(np.mean((own - new) ** 2)) for own, new in zip(call.outputs.values(), answers, strict=False))
 
 
-def chosen(costs: Mapping[str, int], found: Mapping[str, float], always: set[str], budget: float) -> Choice:
+def chosen(costs: Mapping[str, int], found: Mapping[str, float], always: set[str], budget: float) -> WideChoice:
     """Greedily the layers with the largest error for their cost, as long as the wide ones are at most a `budget`.
 
     Those of `always` are wide in any case; the budget is a share of all multiplications.
@@ -94,4 +94,4 @@ def chosen(costs: Mapping[str, int], found: Mapping[str, float], always: set[str
         if path not in wide and spent + costs[path] <= budget * total:
             wide.add(path)
             spent += costs[path]
-    return Choice(tuple(path for path in costs if path in wide), spent / total)
+    return WideChoice(tuple(path for path in costs if path in wide), spent / total)

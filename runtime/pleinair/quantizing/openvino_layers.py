@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from pleinair.engines.openvino_weights import WeightPorts, numbers, sites, source
+from pleinair.engines.openvino_weights import WeightPorts, sites
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.quantizing.ranges import LEVELS, Grid, Ranges, int8_weight
 
@@ -40,11 +40,6 @@ class QuantizableLayer:
         """Multiplications of a call; the model must have static shapes."""
         weight, out = self.node.input_value(1).get_shape(), self.node.output(0).get_shape()
         return prod(weight) * prod(out) // self.ports.layer.shape[0]
-
-    def weight(self) -> np.ndarray:
-        """(out, in, ...), float32."""
-        stored = numbers(self.node.input_value(1))
-        return np.ascontiguousarray(stored.T if self.ports.transposed else stored, np.float32)
 
     def as_stored(self, array: np.ndarray) -> np.ndarray:
         """An array (out, in, ...) in the order in which the graph has the weight."""
@@ -142,9 +137,8 @@ def quantize_layers(layers: Mapping[str, QuantizableLayer], ranges: Ranges) -> N
         key = tensor.get_node().get_name(), tensor.get_index()
         if key not in read:
             read[key] = fake_quantize(tensor, ranges.grid_in(path))
-        stored = source(node.input(1))
-        whole, scale = int8_weight(layer.weight())
-        constant = ops.constant(layer.as_stored(whole), name=stored.get_friendly_name())
+        whole, scale = int8_weight(layer.ports.weight())
+        constant = ops.constant(layer.as_stored(whole), name=layer.ports.stored.get_friendly_name())
         scaled = ops.multiply(ops.convert(constant, "f32"), ops.constant(layer.as_stored(scale)))
         node.input(0).replace_source_output(read[key].output(0))
         node.input(1).replace_source_output(scaled.output(0))

@@ -121,7 +121,7 @@ def check(bundle: Bundle) -> None:
 
 
 def choose(
-    bundle: Bundle, graph: str, notes: Notes, budget: float, choices: dict[str, choosing.Choice]
+    bundle: Bundle, graph: str, notes: Notes, budget: float, choices: dict[str, choosing.WideChoice]
 ) -> Iterator[str]:
     """Put the choice for a graph into `choices`, or take up what an earlier run has found; yields what is tried."""
     file = notes.folder / "errors.json"
@@ -158,7 +158,7 @@ def copy_others(bundle: Bundle, stage: Path, graphs: Iterable[str]) -> None:
 
 
 def written(
-    bundle: Bundle, manifest: Manifest, stage: Path, graph: str, notes: Notes, choice: choosing.Choice
+    bundle: Bundle, manifest: Manifest, stage: Path, graph: str, notes: Notes, choice: choosing.WideChoice
 ) -> Manifest:
     """Write a graph in every format that the bundle has and measure it; returns the manifest with it."""
     old = manifest.graphs[graph]
@@ -214,7 +214,7 @@ def room(bundle: Bundle) -> int:
 
 
 def write_openvino(
-    bundle: Bundle, graph: str, notes: Notes, choice: choosing.Choice, folder: Path
+    bundle: Bundle, graph: str, notes: Notes, choice: choosing.WideChoice, folder: Path
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """The IR with int8 layers; its weights have the names that they had."""
     import openvino as ov
@@ -229,7 +229,7 @@ def write_openvino(
 
 
 def write_onnx(
-    bundle: Bundle, graph: str, notes: Notes, choice: choosing.Choice, folder: Path
+    bundle: Bundle, graph: str, notes: Notes, choice: choosing.WideChoice, folder: Path
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """The ONNX file with int8 layers, and the new names of their weights."""
     named = bundle.manifest.paths_of(graph, "onnx")
