@@ -23,6 +23,7 @@ COMMANDS = {  # command -> the module of this folder that has it
     "models": "models",
     "adopt": "adopt",
     "pour": "pour",
+    "quantize": "quantize",
     "prepare": "preparing",
     "info": "info",
     "prompt": "prompt",

@@ -27,6 +27,10 @@ EXAMPLES = {
         "pleinair pour v2.safetensors my-model --prediction v_prediction",
         "pleinair pour turbo.safetensors my-turbo --timestep-spacing trailing",
     ),
+    "quantize": (
+        "pleinair quantize my-bundle my-fast-bundle",
+        "pleinair quantize my-bundle my-fast-bundle --prompts prompts.txt --pictures 16",
+    ),
     "prepare": ("pleinair prepare canny photo.png edges.png",),
     "info": ("pleinair info", "pleinair info my-bundle --verify"),
     "prompt": ('pleinair prompt "a (red:1.3) house BREAK night" --negative "snow"',),

@@ -40,6 +40,16 @@ class WeightPorts:
         shape = (max(shape, default=1),) if self.vector else shape[::-1] if self.transposed else shape
         return Layer(shape, self.bias is not None)
 
+    @property
+    def stored(self) -> ov.Node:
+        """The constant that has the weight."""
+        return source(self.readers[0])
+
+    def weight(self) -> np.ndarray:
+        """The weight as torch has it, float32."""
+        found = numbers(self.readers[0].get_source_output())
+        return np.ascontiguousarray((found.T if self.transposed else found).reshape(self.layer.shape), np.float32)
+
 
 def sites(model: ov.Model, named: Mapping[str, str]) -> dict[str, WeightPorts]:
     """Layer path -> where it is; `named` are the paths of constants whose layers bundle.json says.
@@ -135,10 +145,8 @@ def follower(output: ov.Output, kind: str) -> ov.Input | None:
 def change(site: WeightPorts, changed: Change) -> None:
     """Make a layer's weight and bias anew; raises what `changed` raises."""
     if changed.weight is not None:
-        stored = numbers(site.readers[0].get_source_output())
-        weight = (stored.T if site.transposed else stored).reshape(site.layer.shape)
-        weight = changed.weight(np.ascontiguousarray(weight, np.float32))
-        put(site.readers, (weight.T if site.transposed else weight).reshape(stored.shape))
+        weight, shape = changed.weight(site.weight()), tuple(site.readers[0].get_shape())
+        put(site.readers, (weight.T if site.transposed else weight).reshape(shape))
     if changed.bias is not None and site.bias is not None:
         stored = numbers(site.bias.get_source_output())
         put([site.bias], changed.bias(stored.reshape(-1).astype(np.float32)).reshape(stored.shape))
