@@ -17,6 +17,7 @@ from pleinair.model import Companions, Loaded, Model
 from pleinair.painting import Painting
 from pleinair.pictures.other_vaes import Vaes
 from pleinair.pictures.upscale import Upscalers
+from pleinair.preflight import Preflight
 from pleinair.request.help import lists_options
 from pleinair.request.keywords import Options
 from pleinair.request.loading import LOADING
@@ -24,6 +25,7 @@ from pleinair.request.record import asked_for
 from pleinair.request.request import Request, resolve
 from pleinair.results import Frame, Result, merged
 from pleinair.sampling.noise import NoiseSource
+from pleinair.system.limits import room_left
 from pleinair.text.encoders import Encoders
 from pleinair.text.reader import Conditioning
 from pleinair.version import __version__
@@ -41,6 +43,7 @@ class Pipeline:
         threads: int | None = None,
         precision: str | Mapping[str, str] | None = None,
         memory: str = "high",
+        preflight: bool = True,
         on_load: Callable[[str], None] | None = None,
         fallback: bool = False,
         cache: bool = True,
@@ -49,6 +52,7 @@ class Pipeline:
         self.bundle = bundle
         self.threads = threads
         self.memory = memory
+        self._preflight = preflight
         how = {"device": device, "threads": threads, "precision": precision, "on_load": on_load}
         how |= {"fallback": fallback, "cache": cache, "on_news": on_news}
         max_shapes = 1 if memory == "low" else MAX_SHAPES
@@ -123,7 +127,27 @@ class Pipeline:
         `generators` is one source of all the noise of each picture; those given with `start` have encoded it already.
         """
         painting = self._painting(request)
-        return painting.run(generators=generators, guide=guide, start=start, sparing=self.memory == "low")
+        sparing = self._sparing(painting)
+        return painting.run(generators=generators, guide=guide, start=start, sparing=sparing)
+
+    def memory_needed(self, request: Request) -> int:
+        """Bytes that this process is predicted to hold at most when it paints a request.
+
+        Pages of mapped files are not among them, for the system can take those back; nor is what engines take that
+        pleinair does not ship.
+        """
+        painting = self._painting(request)
+        need = Preflight(self._loaded, request, painting.passes).need(sparing=self.memory == "low")
+        return int(need.memory)
+
+    def _sparing(self, painting: Painting) -> bool:
+        """Whether a job is painted one stage at a time; raises ResourceError where memory will not suffice."""
+        if not self._preflight:
+            return self.memory == "low"
+        sparing = Preflight(self._loaded, painting.request, painting.passes).sparing(self.memory, room_left())
+        if sparing and self.memory != "low":
+            painting.say("memory is short: each stage is loaded in turn, as with --memory low")
+        return sparing
 
     def read(self, request: Request) -> Conditioning:
         """What the network is told of a request's prompts over the steps of its first pass."""
@@ -167,6 +191,7 @@ def load(
     threads: int | None = None,
     precision: str | Mapping[str, str] | None = None,
     memory: str | None = None,
+    preflight: bool = True,
     verify: bool = True,
     fallback: bool = False,
     cache: bool = True,
@@ -182,7 +207,9 @@ def load(
     CPU goes on where it is not here or fails, and each result's warnings and settings say so. `precision` is what
     the networks compute in: "auto" (the default) takes the fastest that the device has and a picture survives, "f32",
     "bf16" and "f16" are what they say; components can be named here too. With `memory` "low", each stage of a job is
-    done for all its pictures and then leaves memory: slower from one job to the next, and the same pictures. `verify`
+    done for all its pictures and then leaves memory: slower from one job to the next, and the same pictures; "auto"
+    (the default) does so where memory is short, "high" never. A job that memory will not suffice for is refused before
+    anything is loaded; with `preflight` False it is not. `verify`
     False does not compare the bundle's files with their SHA-256; `cache` False keeps nothing on the disk of what is
     compiled for GPUs. Graphs are loaded when first needed; `on_load` is told
     the name of each before, as that can take long, and `on_news`, at once, a line about all that then runs otherwise
@@ -197,7 +224,7 @@ def load(
         threads = LOADING["threads"].type.read("threads", threads)
     memory = LOADING["memory"].default if memory is None else LOADING["memory"].type.read("memory", memory)
     how = {"device": device, "threads": threads, "precision": precision, "memory": memory}
-    how |= {"fallback": bool(fallback), "cache": cache}
+    how |= {"preflight": bool(preflight), "fallback": bool(fallback), "cache": cache}
     pipe = Pipeline(bundle, chosen, **how, on_load=on_load, on_news=on_news)
     if precision not in (None, precisions.AUTO):
         for graph in bundle.manifest.graphs:

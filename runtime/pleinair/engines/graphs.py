@@ -19,6 +19,7 @@ from pleinair.engines.moving import Moving, WithinF16
 from pleinair.engines.places import Placement, Places
 from pleinair.engines.ports import check_answer, check_sizes, inputs_of_ports, real_numbers
 from pleinair.errors import EngineError
+from pleinair.system.giving_back import trim_heap
 
 LARGEST_AHEAD = 256 << 20  # bytes of a graph that may be compiled while others are
 MAX_SHAPES = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
@@ -131,6 +132,11 @@ class Graphs:
                     self._on_load(name)
             return self._kept(key)
 
+    def is_open(self, name: str) -> bool:
+        """Whether a graph was opened and not let go."""
+        with self._turn:
+            return any(key[0] == name for key in self._open)
+
     def layers(self, name: str) -> Mapping[str, Layer]:
         """The layers of a graph whose weights can be changed, by their paths; its file is read once for that."""
         with self._turn:
@@ -200,6 +206,7 @@ class Graphs:
         with self._turn:
             for key in [key for key in self._open if not names or key[0] in names]:
                 self._open.pop(key)
+            trim_heap()
 
     def device_of(self, name: str) -> str:
         """The device that a graph runs on, as far as is known: where it went, and what the engine has chosen."""

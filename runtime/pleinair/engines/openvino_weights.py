@@ -180,3 +180,29 @@ def put(readers: list[ov.Input], array: np.ndarray) -> None:
         fresh.set_rt_info("", MARK)
     for reader in readers:
         reader.replace_source_output(fresh.output(0))
+
+
+def mark_stored_small(model: ov.Model) -> None:
+    """Tell OpenVINO which conversions make 16-bit weights float32.
+
+    Without the mark the CPU folds each into a wide constant, which it keeps beside the one that its kernels read.
+    """
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Convert" and node.get_output_element_type(0) == ov.Type.f32:
+            stored = node.input_value(0).get_node()
+            if stored.get_type_name() == "Constant" and stored.get_output_element_type(0) == ov.Type.f16:
+                node.set_rt_info("", MARK)
+
+
+def widen_convolutions(model: ov.Model) -> None:
+    """Make the 8-bit weights of convolutions 16-bit ones, unless they are computed with in 8 bits.
+
+    The CPU has no kernel that reads them, and would keep float32 ones beside what its kernels read.
+    """
+    nodes = model.get_ordered_ops()
+    if any(node.get_type_name() == "FakeQuantize" for node in nodes):
+        return
+    for node in nodes:
+        stored = source(node.input(1)) if node.get_type_name() == "Convolution" else None
+        if stored is not None and stored.get_element_type().bitwidth <= 8:
+            put([node.input(1)], numbers(node.input_value(1)))
