@@ -18,6 +18,7 @@ DEEPEST = 8  # of these behind each other
 WEIGHED = ("MatMul", "Convolution")
 LARGEST_HALF = float(np.finfo(np.float16).max)
 TRACED = re.compile(r"__module\.(.+)/aten::.*")  # names of nodes that were traced from torch
+SMOOTHED = "/nncf_smooth_quant"  # ends the name of a Multiply that makes activations even, for int8
 MARK = "decompression_0"  # OpenVINO's own mark of what makes a weight as wide as it is computed with
 
 
@@ -25,13 +26,15 @@ MARK = "decompression_0"  # OpenVINO's own mark of what makes a weight as wide a
 class WeightPorts:
     """Where a layer is in a model: the inputs that read its weight and its bias.
 
-    A weight may be (in, out); that of a norm is a vector, in the shape of what it is multiplied with.
+    A weight may be (in, out); that of a norm is a vector, in the shape of what it is multiplied with. Its input
+    channels may be divided by `smoothing` (in,), by which NNCF has multiplied those of the activations.
     """
 
     readers: list[ov.Input]
     bias: ov.Input | None
     transposed: bool = False
     vector: bool = False
+    smoothing: np.ndarray | None = None
 
     @property
     def layer(self) -> Layer:
@@ -67,7 +70,9 @@ def found_sites(model: ov.Model, named: Mapping[str, str]) -> Iterator[tuple[str
             path = constant and path_of(constant, node, named)
             if path:
                 turned = kind == "MatMul" and not node.get_attributes()["transpose_b"]
-                yield path, WeightPorts([node.input(1)], added(node.output(0)), transposed=turned)
+                ports = WeightPorts([node.input(1)], added(node.output(0)), transposed=turned)
+                ports.smoothing = smoothing_of(node.input(0), ports.layer.shape)
+                yield path, ports
         elif kind == "GroupNormalization":
             constant = source(node.input(1))
             path = constant and path_of(constant, node, named)
@@ -76,7 +81,7 @@ def found_sites(model: ov.Model, named: Mapping[str, str]) -> Iterator[tuple[str
                 yield path, WeightPorts([node.input(1)], bias, vector=True)
         elif kind == "MVN":
             path, scaled = traced(node), follower(node.output(0), "Multiply")
-            if path and scaled:
+            if path and scaled and not scaled.get_node().get_friendly_name().endswith(SMOOTHED):
                 yield path, WeightPorts([scaled], added(scaled.get_node().output(0)), vector=True)
 
 
@@ -132,12 +137,24 @@ def follower(output: ov.Output, kind: str) -> ov.Input | None:
     return other if source(other) is not None else None
 
 
+def smoothing_of(activation: ov.Input, shape: tuple[int, ...]) -> np.ndarray | None:
+    """What a layer's input channels are multiplied by before they are quantized; None where they are not."""
+    node = activation.get_source_output().get_node()
+    if node.get_type_name() == "FakeQuantize":
+        node = node.input_value(0).get_node()
+    if not node.get_friendly_name().endswith(SMOOTHED) or source(node.input(1)) is None:
+        return None
+    scale = numbers(node.input_value(1)).reshape(-1)
+    return scale if len(shape) > 1 and scale.size == shape[1] else None
+
+
 def change(site: WeightPorts, changed: Change) -> None:
     """Make a layer's weight and bias anew; raises what `changed` raises."""
     if changed.weight is not None:
         stored = numbers(site.readers[0].get_source_output())
         weight = (stored.T if site.transposed else stored).reshape(site.layer.shape)
-        weight = changed.weight(np.ascontiguousarray(weight, np.float32))
+        even = 1 if site.smoothing is None else site.smoothing.reshape(-1, *[1] * (weight.ndim - 2))
+        weight = changed.weight(np.ascontiguousarray(weight * even, np.float32)) / even
         put(site.readers, (weight.T if site.transposed else weight).reshape(stored.shape))
     if changed.bias is not None and site.bias is not None:
         stored = numbers(site.bias.get_source_output())
