@@ -12,6 +12,7 @@ from pleinair.denoising import Guides
 from pleinair.engines import precision as precisions
 from pleinair.engines.engine import Engine, choose_engine
 from pleinair.engines.graphs import MAX_SHAPES, Graphs
+from pleinair.engines.int8.forms import AUTO
 from pleinair.library.given import made_ready, with_models
 from pleinair.model import Companions, Loaded, Model
 from pleinair.painting import Painting
@@ -48,13 +49,14 @@ class Pipeline:
         fallback: bool = False,
         cache: bool = True,
         on_news: Callable[[str], None] | None = None,
+        int8: str = AUTO,
     ) -> None:
         self.bundle = bundle
         self.threads = threads
         self.memory = memory
         self._preflight = preflight
         how = {"device": device, "threads": threads, "precision": precision, "on_load": on_load}
-        how |= {"fallback": fallback, "cache": cache, "on_news": on_news}
+        how |= {"fallback": fallback, "cache": cache, "int8": int8, "on_news": on_news}
         max_shapes = 1 if memory == "low" else MAX_SHAPES
         self.graphs = Graphs(bundle, engine, max_shapes=max_shapes, **how)
         upscalers = Upscalers(bundle, engine, **how)
@@ -175,8 +177,14 @@ class Pipeline:
             "device": self.device,
             "threads": self.threads,
             "precision": self.precision,
+            **self._int8_taken(),
             "pleinair": __version__,
         }
+
+    def _int8_taken(self) -> dict[str, Any]:
+        """What became of the graphs in int8, by their names; nothing where there are none."""
+        taken = {name: each.record for name, each in self.graphs.formed.items()}
+        return {"int8": taken} if taken else {}
 
     def unload(self) -> None:
         """Give the memory of graphs and texts back; the next job loads them again."""
@@ -195,6 +203,7 @@ def load(
     verify: bool = True,
     fallback: bool = False,
     cache: bool = True,
+    int8: str | None = None,
     on_load: Callable[[str], None] | None = None,
     on_news: Callable[[str], None] | None = None,
 ) -> Pipeline:
@@ -211,7 +220,8 @@ def load(
     (the default) does so where memory is short, "high" never. A job that memory will not suffice for is refused before
     anything is loaded; with `preflight` False it is not. `verify`
     False does not compare the bundle's files with their SHA-256; `cache` False keeps nothing on the disk of what is
-    compiled for GPUs. Graphs are loaded when first needed; `on_load` is told
+    compiled for GPUs. `int8` is the form that OpenVINO's CPU computes W8A8 graphs in (docs/performance.md): "auto"
+    takes what suits the CPU, "stored" none but the graph's own. Graphs are loaded when first needed; `on_load` is told
     the name of each before, as that can take long, and `on_news`, at once, a line about all that then runs otherwise
     than was asked for, such as what goes on on the CPU. Raises BundleError, EngineError, RequestError, or ResourceError
     where there is no room for a model that is made.
@@ -224,7 +234,8 @@ def load(
         threads = LOADING["threads"].type.read("threads", threads)
     memory = LOADING["memory"].default if memory is None else LOADING["memory"].type.read("memory", memory)
     how = {"device": device, "threads": threads, "precision": precision, "memory": memory}
-    how |= {"preflight": bool(preflight), "fallback": bool(fallback), "cache": cache}
+    int8 = LOADING["int8"].default if int8 is None else LOADING["int8"].type.read("int8", int8)
+    how |= {"preflight": bool(preflight), "fallback": bool(fallback), "cache": cache, "int8": int8}
     pipe = Pipeline(bundle, chosen, **how, on_load=on_load, on_news=on_news)
     if precision not in (None, precisions.AUTO):
         for graph in bundle.manifest.graphs:

@@ -16,8 +16,11 @@ from pleinair.engines import precision as precisions
 from pleinair.engines.components import once_a_picture
 from pleinair.engines.edits import Edit, Layer, Residuals
 from pleinair.engines.engine import Graph, Opening, Shapes, engine_version
-from pleinair.engines.failures import failed, no_extra, no_layer, no_residuals, unreadable
-from pleinair.engines.openvino_residuals import add_residuals
+from pleinair.engines.failures import failed, int8_in_part, no_extra, no_layer, no_residuals, unreadable
+from pleinair.engines.int8.cpu import form_here
+from pleinair.engines.int8.rewriting import is_w8a8, put_in_form
+from pleinair.engines.openvino_extra import table_rows, take_extra
+from pleinair.engines.openvino_residuals import add_residuals, skip_joints
 from pleinair.engines.openvino_weights import change, mark_stored_small, sites, widen_convolutions
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.rows import RowByRow
@@ -28,7 +31,6 @@ from pleinair.system.giving_back import given_back
 
 with without_telemetry():
     import openvino as ov
-    from openvino import opset13 as ops
 
 CAPABILITIES = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
 DTYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32"}
@@ -170,6 +172,7 @@ class OpenVINOGraph:
             self._outputs = list(outputs)
             model.reshape(dict(shapes))
             rules.check_takes(self._device, self._name, shapes, open_sizes=model.is_dynamic())
+            self._take_form(model)
             with given_back(file.with_suffix(".bin")):
                 request = core.compile_model(model, self._device.name, self._settings).create_infer_request()
         except RuntimeError as error:
@@ -177,6 +180,15 @@ class OpenVINOGraph:
         if "CACHE_DIR" in self._settings:
             compiled.trim()
         return request
+
+    def _take_form(self, model: ov.Model) -> None:
+        """Give a graph in int8 the form that the CPU computes well; other devices take it as it is stored."""
+        if self._device.members != ("CPU",) or not is_w8a8(model):
+            return
+        taken = put_in_form(model, form_here(self._how.int8))
+        if taken.unknown or (taken.left and skip_joints(model)):  # of what is no UNet, no linear layer is expected
+            self._how.say(int8_in_part(self._name, taken))
+        self._how.formed(taken)
 
     def _change(self, model: ov.Model, edit: Edit) -> None:
         if isinstance(edit, Residuals):
@@ -217,59 +229,6 @@ def ports_of(ports: list[ov.Output], described: dict[str, Port]) -> dict[str, st
         kind = port.get_element_type().get_type_name()
         found[next((name for name in names if name in described), names[0])] = DTYPES.get(kind, kind)
     return found
-
-
-def table_rows(model: ov.Model) -> int | None:
-    """How many tokens a text encoder's table has; None for other graphs."""
-    ids = next((port for port in model.inputs if "input_ids" in port.get_names()), None)
-    table = ids and table_of(ids)
-    if table is None:
-        return None
-    rows = table.input_value(0).get_partial_shape()[0]
-    return rows.get_length() if rows.is_static else None
-
-
-def take_extra(model: ov.Model) -> bool:
-    """Give a text encoder the input EXTRA, (rows, d): where an id is below 0, row -1 - id is its embedding.
-
-    Done here and not on disk, where openvino.genai would meet an input it does not know. False where the graph has no
-    table of embeddings that `input_ids` chooses from.
-    """
-    ids = next((port for port in model.inputs if "input_ids" in port.get_names()), None)
-    table = ids and table_of(ids)
-    if table is None:
-        return False
-    consumers = ids.get_target_inputs()
-    width = table.input_value(0).get_partial_shape()[1].get_length()
-    rows = ops.parameter([-1, width], np.float32, EXTRA)
-    rows.output(0).get_tensor().set_names({EXTRA})
-    none = ops.constant(0, ids.get_element_type())
-    chosen = ops.less(ids, none)
-    plain = ops.select(chosen, none, ids)
-    for consumer in consumers:  # all of them: the pooled output searches the ids for the end of the text
-        consumer.replace_source_output(plain.output(0))
-    places = ops.select(chosen, ops.subtract(ops.constant(-1, ids.get_element_type()), ids), none)
-    vectors = ops.gather(rows, places, ops.constant(0, np.int64))
-    readers = table.output(0).get_target_inputs()
-    mixed = ops.select(ops.unsqueeze(chosen, ops.constant(-1, np.int64)), vectors, table)
-    for reader in readers:
-        reader.replace_source_output(mixed.output(0))
-    model.add_parameters([rows])
-    model.validate_nodes_and_infer_types()
-    return True
-
-
-def table_of(ids: ov.Output) -> ov.Node | None:
-    """The Gather by which ids choose rows of a table (V, d)."""
-    for consumer in ids.get_target_inputs():
-        node = consumer.get_node()
-        if node.get_type_name() == "Gather" and consumer.get_index() == 1:
-            return node if node.input_value(0).get_partial_shape().rank.get_length() == 2 else None
-        if node.get_type_name() in ("Convert", "Reshape") and consumer.get_index() == 0:
-            found = table_of(node.output(0))
-            if found is not None:
-                return found
-    return None
 
 
 def widen_ports(model: ov.Model) -> ov.Model:
