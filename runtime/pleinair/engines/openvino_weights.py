@@ -145,8 +145,10 @@ def follower(output: ov.Output, kind: str) -> ov.Input | None:
 def change(site: WeightPorts, changed: Change) -> None:
     """Make a layer's weight and bias anew; raises what `changed` raises."""
     if changed.weight is not None:
-        weight, shape = changed.weight(site.weight()), tuple(site.readers[0].get_shape())
-        put(site.readers, (weight.T if site.transposed else weight).reshape(shape))
+        stored = numbers(site.readers[0].get_source_output())
+        weight = (stored.T if site.transposed else stored).reshape(site.layer.shape)
+        weight = changed.weight(np.ascontiguousarray(weight, np.float32))
+        put(site.readers, (weight.T if site.transposed else weight).reshape(stored.shape))
     if changed.bias is not None and site.bias is not None:
         stored = numbers(site.bias.get_source_output())
         put([site.bias], changed.bias(stored.reshape(-1).astype(np.float32)).reshape(stored.shape))
