@@ -57,3 +57,44 @@ def test_chalk_turns_a_sunny_day_into_pale_lines_on_a_dark_board(pipe, plain):
     ]
     assert lines[1] > 1.15 * lines[0]
     assert [(lora.name, lora.left_out) for lora in drawn.loras] == [("storybook-chalk", ())]
+
+
+def test_four_steps_paint_what_the_prompt_says(pipe):
+    """Half as many calls a step as with guidance, and a third of the steps."""
+    asked = {"prompt": "a red house on a snowy hill at night", "seed": 3, **SIZE}
+    quick = pipe.generate(**asked, loras=["storybook-lcm"])
+    told = {name: quick.settings[name] for name in ("sampler", "steps", "guidance")}
+    assert told == {"sampler": "lcm", "steps": 4, "guidance": 1.0} and "LCM-LoRA" in " ".join(quick.warnings)
+    slow = pipe.generate(**asked).pixels[0]
+    made = quick.pixels[0]
+    sky, snow = made[:24].mean((0, 1)), made[104:].mean((0, 1))
+    assert sky.max() < 0.45 and sky.argmax() == 2 and snow.mean() > 1.3 * sky.mean()
+    reds = [((each[..., 0] > 0.45) & (each[..., 0] > 1.8 * each[..., 1])).mean() for each in (made, slow)]
+    assert reds[0] > 0.02 and reds[1] > 0.02, reds
+
+
+def test_the_small_vae_shows_the_same_picture_a_little_softer(pipe, plain):
+    small = pipe.generate(**CAT, vae="storybook-tiny")
+    error = np.square(small.pixels - plain.pixels).mean()
+    assert 1e-5 < error < 3e-3, error
+    assert small.settings["vae"] != plain.settings.get("vae")
+    # The other way: a picture through both halves comes back.
+    back = pipe.generate(**CAT, image=plain.images[0], strength=0.1, steps=10, vae="storybook-tiny")
+    assert np.square(back.pixels - plain.pixels).mean() < 6e-3
+
+
+def test_a_picture_follows_the_edges_that_it_is_shown(pipe, tmp_path):
+    """Another house than the prompt alone paints: its lines lie where those of the sketch do."""
+    asked = {"prompt": "a red house in a meadow on a sunny day", "seed": 3, **SIZE}
+    sketch = sketched()
+    lines = np.asarray(sketch)[..., 0] > 0
+
+    def followed(picture):
+        return lines[near(edges(picture), by=2)].sum() / lines.sum()
+
+    free = pipe.generate(**asked)
+    held = pipe.generate(**asked, controls=[{"model": "storybook-edges", "image": sketch}])
+    half = pipe.generate(**asked, controls=[{"model": "storybook-edges", "image": sketch, "end": 0.4}])
+    assert followed(held.images[0]) > 0.75 > followed(free.images[0]) + 0.15
+    assert followed(free.images[0]) < followed(half.images[0])
+    assert np.abs(half.pixels - held.pixels).max() > 0.05
