@@ -16,6 +16,7 @@ with without_telemetry():
 PASSED = ("Convert", "Multiply", "Subtract", "Reshape")  # between a stored weight and its reader
 DEEPEST = 8  # of these behind each other
 WEIGHED = ("MatMul", "Convolution")
+PLAIN = ("f32", "f16", "i8", "u8")  # numbers that NumPy has, too
 LARGEST_HALF = float(np.finfo(np.float16).max)
 TRACED = re.compile(r"__module\.(.+)/aten::.*")  # names of nodes that were traced from torch
 SMOOTHED = "/nncf_smooth_quant"  # ends the name of a Multiply that makes activations even, for int8
@@ -179,7 +180,8 @@ def numbers(output: ov.Output) -> np.ndarray:
     node = output.get_node()
     kind = node.get_type_name()
     if kind == "Constant":
-        return node.get_data(dtype=np.float32)
+        plain = node.get_element_type().get_type_name() in PLAIN  # which NumPy widens three times as fast
+        return node.data.astype(np.float32) if plain else node.get_data(dtype=np.float32)
     first = numbers(node.input_value(0))
     if kind == "Convert":
         return first
