@@ -194,6 +194,17 @@ def test_a_controlnet_over_a_picture_and_through_a_mask(ours, theirs, control_bu
     assert far(made, inpainted) < TOLERANCE
 
 
+def test_what_a_mask_hides_an_inpaint_controlnet_is_not_shown(ours, theirs, control_bundles):
+    """Its hidden pixels are -1, as `make_inpaint_condition` of diffusers' documentation makes them."""
+    over = {"image": picture(phase=1.0), "strength": 1.0}
+    shown = np.asarray(over["image"], np.float32) / 255
+    shown[np.asarray(hole()) / 255 > 0.5] = -1
+    how = {"control_image": torch.from_numpy(shown.transpose(2, 0, 1)[None]), "mask_image": hole(), **SIZE, **over}
+    control = pleinair.Control(control_bundles("sd1"), over["image"], prepare="inpaint")
+    made = painted(ours("sd1", "openvino"), **over, mask=hole(), mask_blur=0, restore=False, controls=[control])
+    assert far(made, expected(theirs(INPAINTS, "sd1"), **how)) < TOLERANCE
+
+
 def test_a_model_of_nine_channels_shows_its_controlnet_four(ours, theirs, control_bundles):
     over = {"image": picture(phase=1.0), "strength": 1.0}
     controls = [{"model": control_bundles("sd1-inpaint"), "image": picture()}]
