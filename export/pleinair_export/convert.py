@@ -42,7 +42,7 @@ from pleinair_export.apart import do
 from pleinair_export.check import Converted
 from pleinair_export.controlnets import controlnet, load_control
 from pleinair_export.memory import check_memory, memory_needed
-from pleinair_export.opening import Exported, opened, said_of, with_loras
+from pleinair_export.opening import Exported, merged_with, opened, said_of
 from pleinair_export.origins import origin
 from pleinair_export.parts import convert_graph
 from pleinair_export.preview import read_rgb
@@ -86,7 +86,7 @@ def export(
             source, out = Path(source), Path(out).resolve()
             check_apart(out, source.resolve())
             source = source.absolute() if source.is_file() else source.resolve()  # a link's name has the suffix
-            model = with_loras(opened(source, sampler, prediction, Path(configs)), given)
+            model = merged_with(opened(source, sampler, prediction, Path(configs)), given)
         except (OSError, ValueError, RuntimeError) as error:  # a NUL in a name; links that go round in circles
             why = getattr(error, "strerror", None) or error
             what = f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their permissions"

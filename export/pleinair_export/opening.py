@@ -1,6 +1,5 @@
 """What is exported, opened: a folder, a model in one file, or what helps models."""
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from pleinair.sources.folder import Source, open_source
 from pleinair.sources.hub_cache import snapshot_of
 from pleinair.sources.lone_vaes import LoneVae, open_lone_vae
 from pleinair.sources.vae_folders import is_vae_folder
-from pleinair_export.loras import applied_loras
+from pleinair_export.loras import said_of_loras, with_loras
 from pleinair_export.single_file import is_model, open_single_file
 from pleinair_export.upscaler import UpscalerSource, open_upscaler
 
@@ -36,15 +35,14 @@ def opened(source: Path, sampler: str | None, prediction: str | None, configs: P
     return open_lone_vae(source) if lone else open_upscaler(source)
 
 
-def with_loras(model: Exported, loras: list[GivenLora]) -> Exported:
+def merged_with(model: Exported, loras: list[GivenLora]) -> Exported:
     """The model with LoRAs to be merged into it; RequestError for what no LoRA is for."""
     if loras and not isinstance(model, Source):
         raise RequestError("LoRAs are for models that paint; leave --lora out")
-    return dataclasses.replace(model, loras=tuple(loras)) if loras else model
+    return with_loras(model, loras) if loras else model
 
 
 def said_of(model: Source) -> Iterator[str]:
     """What is told before anything is loaded; raises RequestError for a LoRA that is not for the model."""
     yield from (f"its {name} is left out" for name in left_out(model.index))
-    for each in applied_loras(model):
-        yield from (each.words, *each.warnings)
+    yield from said_of_loras(model)

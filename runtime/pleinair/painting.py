@@ -55,6 +55,10 @@ class Painting:
         """Steps of one batch, over all passes."""
         return sum(len(each.path) for each in self.passes)
 
+    def say(self, line: str) -> None:
+        """Add to the warnings of its results."""
+        self._warnings.say(line)
+
     def run(
         self,
         *,

@@ -23,7 +23,10 @@ from pleinair.bundle.opening import open_bundle
 from pleinair.engines.engine import engine_named
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import RequestError
+from pleinair.request.lora_types import Loras
+from pleinair.sources.folder import open_source
 from pleinair_export import convert
+from pleinair_export.loras import said_of_loras, with_loras
 
 STRENGTH = 0.8
 ENGINES = ("openvino", "onnx")
@@ -190,6 +193,29 @@ def test_an_export_with_a_lora_in_it_is_what_is_painted_with_it(tiny_sources, ex
     with pytest.raises(RequestError, match="LoRA 'other' is not for"):
         exporting(source, tmp_path / "no", ("onnx",), formats=("onnx",), loras=[other])
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "sampler", "asked", "spacing"),
+    [
+        ("lcm-lora", None, ("lcm", 4, 1.0), "leading"),
+        ("sdxl_lightning_8step", None, ("euler", 8, 1.0), "trailing"),
+        ("lcm-lora", "dpmpp_2m", ("dpmpp_2m", 4, 1.0), "leading"),
+        ("calm", None, None, "leading"),
+    ],
+)
+def test_what_a_bundle_paints_with_follows_a_lora_for_few_steps(tiny_sources, tmp_path, name, sampler, asked, spacing):
+    """But for a sampler that is asked for."""
+    plain = open_source(tiny_sources["sd1"], sampler)
+    file = write_lora(tmp_path / f"{name}.safetensors", kohya({"conv_in": (32, 4, 3, 3)}))
+    model = with_loras(plain, Loras().read("loras", [file]))
+    usual = plain.defaults
+    found = model.defaults
+    assert (found.sampler, found.steps, found.guidance) == (asked or (usual.sampler, usual.steps, usual.guidance))
+    assert (found.width, found.height) == (usual.width, usual.height)
+    assert model.scheduler.get("timestep_spacing", "leading") == spacing
+    said = list(said_of_loras(model))
+    assert said[0] == f"{name}: 1 of 1 layers at 1" and len(said) == 1 + bool(asked)
 
 
 def no_pictures(*what):

@@ -1,7 +1,6 @@
 """A LoRA file: its header, and its tensors by layer and role; their numbers stay on the disk until asked for."""
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -222,16 +221,3 @@ def endings(key: str) -> Iterator[tuple[str, str]]:
     pieces = key.split(".")
     for count in range(min(4, len(pieces) - 1), 0, -1):
         yield ".".join(pieces[:-count]), ".".join(pieces[-count:])
-
-
-def alphas(lora: LoraFile) -> dict[str, Any]:
-    """What PEFT's metadata says of ranks and alphas, by component: {"unet": {"r": 8, "lora_alpha": 16}}."""
-    try:
-        said = json.loads(lora.metadata.get("lora_adapter_metadata", "{}"))
-    except (ValueError, RecursionError):
-        return {}
-    found: dict[str, Any] = {}
-    for name, value in said.items() if isinstance(said, dict) else ():
-        component, _, setting = str(name).partition(".")
-        found.setdefault(component, {})[setting] = value
-    return found

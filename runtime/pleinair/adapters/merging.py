@@ -9,13 +9,13 @@ import numpy as np
 
 from pleinair.adapters.families import check_family
 from pleinair.adapters.kinds import ALPHA, ChangeKind, Parts, scale
-from pleinair.adapters.lora_file import LoraFile, alphas
+from pleinair.adapters.lora_file import LoraFile
 from pleinair.adapters.matching import BIAS, NORM, Fit, GraphLayers, Networks, Rows, fitting, targets_of
-from pleinair.checks import is_number, one_line
+from pleinair.adapters.peft_alphas import alpha_of, settings_of
+from pleinair.checks import one_line
 from pleinair.engines.edits import Change, NewWeights
 from pleinair.errors import RequestError
 
-LARGEST_ALPHA = 1e9  # of metadata that anybody may write
 SHOWN = 3  # keys that a message names
 
 
@@ -112,34 +112,14 @@ def planned(networks: Networks, uses: Sequence[Use], layers: Callable[[str], Gra
     for use in uses:
         fits = fitting(use.file, targets, graphs, denoiser)
         check_family(networks, use.file, graphs, targets, fits)
-        said = alphas(use.file)
+        said = settings_of(use.file)
         for fit in fits:
             strength = use.weight if fit.target.graph == denoiser else use.text_weight
             if strength:
-                step = MergeStep(use, fit, strength, alpha_of(use.file, fit, said.get(fit.target.graph, {})))
+                step = MergeStep(use, fit, strength, alpha_of(use.file, fit, said))
                 steps.setdefault(fit.target.graph, {}).setdefault(fit.target.path, []).append(step)
         applied.append(report(use, fits))
     return Merge(steps, tuple(applied))
-
-
-def alpha_of(file: LoraFile, fit: Fit, said: Mapping[str, Any]) -> float | None:
-    """What PEFT's metadata says of a layer, as an alpha that its rank divides; None where it says nothing."""
-    patterns = said.get("alpha_pattern")
-    own = [value for key, value in patterns.items() if ends(fit.target.path, key)] if isinstance(patterns, dict) else []
-    alpha = next((value for value in (*own, said.get("lora_alpha")) if is_alpha(value)), None)
-    if alpha is None or fit.kind is None or "down" not in fit.roles:
-        return None
-    rank = file.shapes(fit.name)["down"][0]
-    return float(alpha) * (rank**0.5 if said.get("use_rslora") is True else 1)
-
-
-def is_alpha(value: Any) -> bool:
-    return is_number(value) and abs(value) < LARGEST_ALPHA
-
-
-def ends(path: str, key: str) -> bool:
-    """Whether a key of peft's patterns, which is the end of a path, is meant."""
-    return path == key or path.endswith(f".{key}")
 
 
 def change_of(steps: Sequence[MergeStep]) -> Change:

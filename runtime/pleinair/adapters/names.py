@@ -66,7 +66,9 @@ def of_text_encoder(number: int, count: int, paths: Iterable[str]) -> dict[str, 
     t5 = any(T5_LAYER in path for path in paths)
     numbers = dict.fromkeys([T5_NUMBER, number] if t5 else [number])
     first = count == 1 or (number == 1 and not t5)
-    flattened = [*(f"lora_te{each}_" for each in numbers), *(["lora_te_"] if first else [])]
+    flattened = [f"lora_te{each}_" for each in numbers]
+    flattened += ["lora_te_"] if first else []
+    flattened += ["lycoris_"] if count == 1 else []
     comfy = f"text_encoders.{T5 if t5 else COMFY.get(number)}.transformer."
     found: dict[str, Meant] = {}
     for path in paths:

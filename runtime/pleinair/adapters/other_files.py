@@ -28,6 +28,7 @@ OTHERS = (  # what is more particular stands before what it could be taken for
     OtherFile(re.compile(r".*\.lambda_layer"), "a T-LoRA, whose changes depend on the step, which is not supported"),
     OtherFile(re.compile(r".*\.boft_R"), "a BOFT, which is not supported"),
     OtherFile(re.compile(r".*\.oft_R(\.weight)?"), "an OFT as peft writes it, which is not supported"),
+    OtherFile(re.compile(r".*\.ia3_l"), "an IA3 as peft writes it, which is not supported"),
     OtherFile(re.compile(r".*\.vera_lambda_b"), "a VeRA, which is not supported"),
     OtherFile(
         re.compile(r"(.*\.)?(control_model|controlnet_\w+|input_hint_block|zero_convs)\..*"),

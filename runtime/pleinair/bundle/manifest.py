@@ -47,8 +47,20 @@ class Fidelity:
 
 
 @dataclass(frozen=True)
+class WideLayers:
+    """The layers of a quantized graph, by path, that compute as before, and their share of the multiplications."""
+
+    layers: tuple[str, ...]
+    share: float
+
+
+@dataclass(frozen=True)
 class GraphInfo:
-    """One network of the bundle: its files by format ("openvino", "onnx"), the first being the graph itself."""
+    """One network of the bundle: its files by format ("openvino", "onnx"), the first being the graph itself.
+
+    One whose `activations` are "int8" computes in int8, but for its `wide` layers; its fidelity is to what it was made
+    of.
+    """
 
     files: dict[str, tuple[str, ...]]
     weights: str
@@ -56,6 +68,12 @@ class GraphInfo:
     inputs: dict[str, Port]
     outputs: dict[str, Port]
     fidelity: dict[str, Fidelity]
+    wide: WideLayers | None = None
+
+    @property
+    def form(self) -> str:
+        """How its numbers are stored and computed with, in a word: "w8a8", or what its weights are stored as."""
+        return "w8a8" if self.activations == "int8" else self.weights
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import platform
 from typing import Any
 
 from pleinair.engines.engine import Engine, engine_named, installed
+from pleinair.engines.int8.cpu import form_here
+from pleinair.engines.int8.forms import WORDS
 from pleinair.engines.precision import F32, FASTEST
 from pleinair.errors import EngineError
 from pleinair.system import install
@@ -37,12 +39,25 @@ def diagnosis() -> dict[str, Any]:
 
 
 def computing(engine: Engine) -> dict[str, str]:
-    """What `--precision auto` means for an engine on the CPU, and why."""
+    """What `--precision auto` and `--int8 auto` mean for an engine on the CPU, and why."""
+    return {"precision": precision_here(engine), "int8": int8_here(engine)}
+
+
+def int8_here(engine: Engine) -> str:
+    """How an engine computes W8A8 graphs on this CPU, and why."""
+    if engine.name != "openvino":
+        return "W8A8 graphs as they are stored"
+    form, why = form_here()
+    return f"W8A8 graphs {WORDS[form]}: {why}"
+
+
+def precision_here(engine: Engine) -> str:
+    """What an engine computes in on the CPU, and why."""
     offered = engine.offered(None)
     row = next((row for (device, kind), row in FASTEST.items() if device == "CPU" and kind in offered), {})
     if engine.name == "openvino" and row:
         parts = ", ".join(f"{part} in {kind}" for part, kind in row.items())
-        return {"precision": f"{parts}, text in {F32}: this CPU computes in {' and '.join(offered)}"}
+        return f"{parts}, text in {F32}: this CPU computes in {' and '.join(offered)}"
     faster = [kind for kind in offered if kind != F32]
     why = f"nobody has measured {' and '.join(faster)} yet" if faster else "it is all that is offered here"
-    return {"precision": f"{F32}: {why}"}
+    return f"{F32}: {why}"

@@ -11,6 +11,7 @@ import numpy as np
 from pleinair.bundle.opening import Bundle
 from pleinair.engines.edits import Edit, Layer
 from pleinair.engines.failures import reason
+from pleinair.engines.int8.forms import AUTO, TakenForm
 from pleinair.errors import EngineError, RequestError
 
 Shapes = dict[str, tuple[int, ...]]
@@ -30,7 +31,7 @@ class Graph(Protocol):
         """Run once; prepares itself for new shapes. The arrays returned belong to the caller."""
 
 
-def unheard(*words: str) -> None:
+def unheard(*told: object) -> None:
     """Nobody listens."""
 
 
@@ -41,7 +42,8 @@ class Opening:
     It is changed by the `edits` between reading and compiling, and stays compiled for the last `max_shapes` sets of
     input shapes, where it is compiled for shapes at all; with `cache`, on the disk too, for devices that compile long.
     `say` is told in a line what a user does not expect of how it runs, `ran` the device that an engine has chosen by
-    itself, and what it computes in there.
+    itself, and what it computes in there. A graph in int8 takes the form `int8`, one of `forms.FORMS` or "auto", and
+    `formed` is told what became of it.
     """
 
     device: str | None
@@ -52,6 +54,8 @@ class Opening:
     cache: bool = False
     say: Callable[[str], None] = unheard
     ran: Callable[[str, str], None] = unheard
+    int8: str = AUTO
+    formed: Callable[[TakenForm], None] = unheard
 
 
 class Engine(Protocol):

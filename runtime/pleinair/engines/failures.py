@@ -9,6 +9,7 @@ import numpy as np
 
 from pleinair.checks import one_line, shown_path
 from pleinair.engines.edits import Residuals
+from pleinair.engines.int8.forms import TakenForm
 from pleinair.errors import BundleError, EngineError, PleinairError, RequestError, ResourceError
 
 CPU = "cpu"
@@ -100,6 +101,20 @@ def no_residuals(model: str, edit: Residuals, channels: Sequence[int | None]) ->
     return BundleError(
         f"the ControlNet '{edit.name}' is not for '{model}': it adds to skip connections of {listed(edit.channels)}"
         f" channels, and that model's are {listed(channels)}; give a --control that was made for the model"
+    )
+
+
+def int8_in_part(graph: str, taken: TakenForm) -> str:
+    """A line for people about a graph in int8 of which not all could be given the form that suits this CPU."""
+    if taken.left:
+        every = taken.left + taken.linear
+        return (
+            f"'{graph}' is int8, and {taken.left} of its {every} linear layers have to stay as they are, which is no"
+            " faster than f32 here; export the model again"
+        )
+    return (
+        f"'{graph}' is int8, and {taken.unknown} of its weights are stored in a way that is not known, so that sums may"
+        " overflow here; export the model again"
     )
 
 

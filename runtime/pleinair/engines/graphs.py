@@ -15,10 +15,12 @@ from pleinair.engines import precision as precisions
 from pleinair.engines.edits import Edit, Layer
 from pleinair.engines.engine import Engine, Graph, Opening, Shapes, engine_named
 from pleinair.engines.failures import CPU, overflowed
+from pleinair.engines.int8.forms import AUTO, TakenForm
 from pleinair.engines.moving import Moving, WithinF16
 from pleinair.engines.places import Placement, Places
 from pleinair.engines.ports import check_answer, check_sizes, inputs_of_ports, real_numbers
 from pleinair.errors import EngineError
+from pleinair.system.giving_back import trim_heap
 
 LARGEST_AHEAD = 256 << 20  # bytes of a graph that may be compiled while others are
 MAX_SHAPES = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
@@ -90,7 +92,8 @@ class Graphs:
     `max_shapes` is 1. `on_load` is told a graph's name before it is opened, which can take long, `on_news` each line
     about what runs otherwise than was asked for, as that happens. With `fallback`, what
     cannot run where it is to goes to the CPU; with `cache`, what is compiled for devices that take long stays on the
-    disk. Raises RequestError for components, devices and precisions that are not here.
+    disk. `int8` is the form that W8A8 graphs take. Raises RequestError for components, devices and precisions that are
+    not here.
     """
 
     def __init__(
@@ -106,12 +109,15 @@ class Graphs:
         fallback: bool = False,
         cache: bool = True,
         on_news: Callable[[str], None] | None = None,
+        int8: str = AUTO,
     ) -> None:
         self.bundle = bundle
         self._engine = engine
         self.threads = threads
         self._on_load = on_load
         self._cache = cache
+        self._int8 = int8
+        self._formed: dict[str, TakenForm] = {}
         how = {"device": device, "precision": precision, "threads": threads, "fallback": fallback, "on_news": on_news}
         self._places = Places(bundle, engine, **how)
         self._max_shapes = max_shapes
@@ -130,6 +136,11 @@ class Graphs:
                 if self._on_load is not None:
                     self._on_load(name)
             return self._kept(key)
+
+    def is_open(self, name: str) -> bool:
+        """Whether a graph was opened and not let go."""
+        with self._turn:
+            return any(key[0] == name for key in self._open)
 
     def layers(self, name: str) -> Mapping[str, Layer]:
         """The layers of a graph whose weights can be changed, by their paths; its file is read once for that."""
@@ -183,6 +194,8 @@ class Graphs:
             cache=self._cache,
             say=self._places.say,
             ran=partial(self._places.ran, name),
+            int8=self._int8,
+            formed=partial(self._formed.__setitem__, name),
         )
         opened = checked(bundle, name, self._engine, how)
         if kind != "f16":
@@ -200,6 +213,7 @@ class Graphs:
         with self._turn:
             for key in [key for key in self._open if not names or key[0] in names]:
                 self._open.pop(key)
+            trim_heap()
 
     def device_of(self, name: str) -> str:
         """The device that a graph runs on, as far as is known: where it went, and what the engine has chosen."""
@@ -208,6 +222,11 @@ class Graphs:
     def precision_of(self, name: str) -> str:
         """What a graph computes in; RequestError where its device does not have what was asked for."""
         return compute_precision(self.bundle, name, self._engine, *self._places.of(name))
+
+    @property
+    def formed(self) -> dict[str, TakenForm]:
+        """What became of the graphs in int8 that are or were open."""
+        return {**self._formed}
 
     @property
     def news(self) -> tuple[str, ...]:

@@ -125,6 +125,7 @@ def plain(stored: str) -> str:
 
 
 def without_form(stored: str) -> str:
+    """ "conv_in.weight_fp16" -> "conv_in.weight"."""
     return next((stored.removesuffix(end) for end in SMALL if stored.endswith(end)), stored)
 
 

@@ -13,20 +13,24 @@ from pleinair.bundle.manifest import Port
 from pleinair.bundle.opening import Bundle
 from pleinair.engines import openvino_devices as rules
 from pleinair.engines import precision as precisions
+from pleinair.engines.components import once_a_picture
 from pleinair.engines.edits import Edit, Layer, Residuals
 from pleinair.engines.engine import Graph, Opening, Shapes, engine_version
-from pleinair.engines.failures import failed, no_extra, no_layer, no_residuals, unreadable
-from pleinair.engines.openvino_residuals import add_residuals
-from pleinair.engines.openvino_weights import MARK, change, sites
+from pleinair.engines.failures import failed, int8_in_part, no_extra, no_layer, no_residuals, unreadable
+from pleinair.engines.int8.cpu import form_here
+from pleinair.engines.int8.rewriting import is_w8a8, put_in_form
+from pleinair.engines.openvino_extra import table_rows, take_extra
+from pleinair.engines.openvino_residuals import add_residuals, skip_joints
+from pleinair.engines.openvino_weights import change, mark_stored_small, sites, widen_convolutions
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.rows import RowByRow
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError
 from pleinair.system import compiled
+from pleinair.system.giving_back import given_back
 
 with without_telemetry():
     import openvino as ov
-    from openvino import opset13 as ops
 
 CAPABILITIES = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
 DTYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32"}
@@ -113,6 +117,7 @@ class OpenVINOGraph:
         self._edits = how.edits
         self._how = how
         self._ran_on = ran_on
+        self._rests = once_a_picture(bundle, graph) and device.members == ("CPU",)
         self._outputs: list[str] = []
         self._tokens: int | None = None  # rows of the table that input_ids choose from
         self._requests: OrderedDict[tuple, ov.InferRequest] = OrderedDict()  # by shapes, those used last at the end
@@ -133,7 +138,10 @@ class OpenVINOGraph:
         if self._device.chooses:
             (chosen, *_) = request.get_compiled_model().get_property("EXECUTION_DEVICES")
             self._how.ran(*self._ran_on(chosen))
-        return {name: np.array(array) for name, array in zip(self._outputs, results.values(), strict=True)}
+        answers = {name: np.array(array) for name, array in zip(self._outputs, results.values(), strict=True)}
+        if self._rests:
+            request.get_compiled_model().release_memory()
+        return answers
 
     def _request(self, shapes: Shapes) -> ov.InferRequest:
         """The graph compiled for these shapes; the memory of the oldest is given back before another is made."""
@@ -147,7 +155,8 @@ class OpenVINOGraph:
 
     def _compiled(self, shapes: Shapes) -> ov.InferRequest:
         core = ov.Core()
-        model = read_model(core, self._bundle.graph_file(self._name, "openvino"))
+        file = self._bundle.graph_file(self._name, "openvino")
+        model = read_model(core, file)
         info = self._bundle.manifest.graphs[self._name]
         try:
             inputs, outputs = ports_of(model.inputs, info.inputs), ports_of(model.outputs, info.outputs)
@@ -157,16 +166,29 @@ class OpenVINOGraph:
                 raise no_extra(self._name)
             for edit in self._edits:
                 self._change(model, edit)
+            if self._device.members == ("CPU",) and self._how.precision == "bf16":  # which hides the rounding to f16
+                widen_convolutions(model)
             # compiling drops operations that these shapes make idle, and gives their names to the port that remains
             self._outputs = list(outputs)
             model.reshape(dict(shapes))
             rules.check_takes(self._device, self._name, shapes, open_sizes=model.is_dynamic())
-            request = core.compile_model(model, self._device.name, self._settings).create_infer_request()
+            self._take_form(model)
+            with given_back(file.with_suffix(".bin")):
+                request = core.compile_model(model, self._device.name, self._settings).create_infer_request()
         except RuntimeError as error:
             raise failed(self._name, self._device.spelled, error) from None
         if "CACHE_DIR" in self._settings:
             compiled.trim()
         return request
+
+    def _take_form(self, model: ov.Model) -> None:
+        """Give a graph in int8 the form that the CPU computes well; other devices take it as it is stored."""
+        if self._device.members != ("CPU",) or not is_w8a8(model):
+            return
+        taken = put_in_form(model, form_here(self._how.int8))
+        if taken.unknown or (taken.left and skip_joints(model)):  # of what is no UNet, no linear layer is expected
+            self._how.say(int8_in_part(self._name, taken))
+        self._how.formed(taken)
 
     def _change(self, model: ov.Model, edit: Edit) -> None:
         if isinstance(edit, Residuals):
@@ -207,71 +229,6 @@ def ports_of(ports: list[ov.Output], described: dict[str, Port]) -> dict[str, st
         kind = port.get_element_type().get_type_name()
         found[next((name for name in names if name in described), names[0])] = DTYPES.get(kind, kind)
     return found
-
-
-def table_rows(model: ov.Model) -> int | None:
-    """How many tokens a text encoder's table has; None for other graphs."""
-    ids = next((port for port in model.inputs if "input_ids" in port.get_names()), None)
-    table = ids and table_of(ids)
-    if table is None:
-        return None
-    rows = table.input_value(0).get_partial_shape()[0]
-    return rows.get_length() if rows.is_static else None
-
-
-def take_extra(model: ov.Model) -> bool:
-    """Give a text encoder the input EXTRA, (rows, d): where an id is below 0, row -1 - id is its embedding.
-
-    Done here and not on disk, where openvino.genai would meet an input it does not know. False where the graph has no
-    table of embeddings that `input_ids` chooses from.
-    """
-    ids = next((port for port in model.inputs if "input_ids" in port.get_names()), None)
-    table = ids and table_of(ids)
-    if table is None:
-        return False
-    consumers = ids.get_target_inputs()
-    width = table.input_value(0).get_partial_shape()[1].get_length()
-    rows = ops.parameter([-1, width], np.float32, EXTRA)
-    rows.output(0).get_tensor().set_names({EXTRA})
-    none = ops.constant(0, ids.get_element_type())
-    chosen = ops.less(ids, none)
-    plain = ops.select(chosen, none, ids)
-    for consumer in consumers:  # all of them: the pooled output searches the ids for the end of the text
-        consumer.replace_source_output(plain.output(0))
-    places = ops.select(chosen, ops.subtract(ops.constant(-1, ids.get_element_type()), ids), none)
-    vectors = ops.gather(rows, places, ops.constant(0, np.int64))
-    readers = table.output(0).get_target_inputs()
-    mixed = ops.select(ops.unsqueeze(chosen, ops.constant(-1, np.int64)), vectors, table)
-    for reader in readers:
-        reader.replace_source_output(mixed.output(0))
-    model.add_parameters([rows])
-    model.validate_nodes_and_infer_types()
-    return True
-
-
-def table_of(ids: ov.Output) -> ov.Node | None:
-    """The Gather by which ids choose rows of a table (V, d)."""
-    for consumer in ids.get_target_inputs():
-        node = consumer.get_node()
-        if node.get_type_name() == "Gather" and consumer.get_index() == 1:
-            return node if node.input_value(0).get_partial_shape().rank.get_length() == 2 else None
-        if node.get_type_name() in ("Convert", "Reshape") and consumer.get_index() == 0:
-            found = table_of(node.output(0))
-            if found is not None:
-                return found
-    return None
-
-
-def mark_stored_small(model: ov.Model) -> None:
-    """Tell OpenVINO which conversions make 16-bit weights float32.
-
-    Without the mark the CPU folds each into a wide constant, which it keeps beside the one that its kernels read.
-    """
-    for node in model.get_ordered_ops():
-        if node.get_type_name() == "Convert" and node.get_output_element_type(0) == ov.Type.f32:
-            stored = node.input_value(0).get_node()
-            if stored.get_type_name() == "Constant" and stored.get_output_element_type(0) == ov.Type.f16:
-                node.set_rt_info("", MARK)
 
 
 def widen_ports(model: ov.Model) -> ov.Model:

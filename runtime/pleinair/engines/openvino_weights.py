@@ -18,6 +18,7 @@ DEEPEST = 8  # of these behind each other
 WEIGHED = ("MatMul", "Convolution")
 LARGEST_HALF = float(np.finfo(np.float16).max)
 TRACED = re.compile(r"__module\.(.+)/aten::.*")  # names of nodes that were traced from torch
+SMOOTHED = "/nncf_smooth_quant"  # ends the name of a Multiply that makes activations even, for int8
 MARK = "decompression_0"  # OpenVINO's own mark of what makes a weight as wide as it is computed with
 
 
@@ -25,13 +26,15 @@ MARK = "decompression_0"  # OpenVINO's own mark of what makes a weight as wide a
 class WeightPorts:
     """Where a layer is in a model: the inputs that read its weight and its bias.
 
-    A weight may be (in, out); that of a norm is a vector, in the shape of what it is multiplied with.
+    A weight may be (in, out); that of a norm is a vector, in the shape of what it is multiplied with. Its input
+    channels may be divided by `smoothing` (in,), by which NNCF has multiplied those of the activations.
     """
 
     readers: list[ov.Input]
     bias: ov.Input | None
     transposed: bool = False
     vector: bool = False
+    smoothing: np.ndarray | None = None
 
     @property
     def layer(self) -> Layer:
@@ -39,6 +42,22 @@ class WeightPorts:
         shape = tuple(self.readers[0].get_shape())
         shape = (max(shape, default=1),) if self.vector else shape[::-1] if self.transposed else shape
         return Layer(shape, self.bias is not None)
+
+    @property
+    def stored(self) -> ov.Node:
+        """The constant that has the weight."""
+        return source(self.readers[0])
+
+    @property
+    def even(self) -> np.ndarray | float:
+        """What its input channels are divided by, in the shape of its weight but for the first axis."""
+        return 1.0 if self.smoothing is None else self.smoothing.reshape(-1, *[1] * (len(self.layer.shape) - 2))
+
+    def weight(self) -> np.ndarray:
+        """The weight as torch has it, float32."""
+        found = numbers(self.readers[0].get_source_output())
+        shaped = (found.T if self.transposed else found).reshape(self.layer.shape)
+        return np.ascontiguousarray(shaped * self.even, np.float32)
 
 
 def sites(model: ov.Model, named: Mapping[str, str]) -> dict[str, WeightPorts]:
@@ -67,7 +86,9 @@ def found_sites(model: ov.Model, named: Mapping[str, str]) -> Iterator[tuple[str
             path = constant and path_of(constant, node, named)
             if path:
                 turned = kind == "MatMul" and not node.get_attributes()["transpose_b"]
-                yield path, WeightPorts([node.input(1)], added(node.output(0)), transposed=turned)
+                ports = WeightPorts([node.input(1)], added(node.output(0)), transposed=turned)
+                ports.smoothing = smoothing_of(node.input(0), ports.layer.shape)
+                yield path, ports
         elif kind == "GroupNormalization":
             constant = source(node.input(1))
             path = constant and path_of(constant, node, named)
@@ -76,7 +97,7 @@ def found_sites(model: ov.Model, named: Mapping[str, str]) -> Iterator[tuple[str
                 yield path, WeightPorts([node.input(1)], bias, vector=True)
         elif kind == "MVN":
             path, scaled = traced(node), follower(node.output(0), "Multiply")
-            if path and scaled:
+            if path and scaled and not scaled.get_node().get_friendly_name().endswith(SMOOTHED):
                 yield path, WeightPorts([scaled], added(scaled.get_node().output(0)), vector=True)
 
 
@@ -132,13 +153,22 @@ def follower(output: ov.Output, kind: str) -> ov.Input | None:
     return other if source(other) is not None else None
 
 
+def smoothing_of(activation: ov.Input, shape: tuple[int, ...]) -> np.ndarray | None:
+    """What a layer's input channels are multiplied by before they are quantized; None where they are not."""
+    node = activation.get_source_output().get_node()
+    if node.get_type_name() == "FakeQuantize":
+        node = node.input_value(0).get_node()
+    if not node.get_friendly_name().endswith(SMOOTHED) or source(node.input(1)) is None:
+        return None
+    scale = numbers(node.input_value(1)).reshape(-1)
+    return scale if len(shape) > 1 and scale.size == shape[1] else None
+
+
 def change(site: WeightPorts, changed: Change) -> None:
     """Make a layer's weight and bias anew; raises what `changed` raises."""
     if changed.weight is not None:
-        stored = numbers(site.readers[0].get_source_output())
-        weight = (stored.T if site.transposed else stored).reshape(site.layer.shape)
-        weight = changed.weight(np.ascontiguousarray(weight, np.float32))
-        put(site.readers, (weight.T if site.transposed else weight).reshape(stored.shape))
+        weight, shape = changed.weight(site.weight()) / site.even, tuple(site.readers[0].get_shape())
+        put(site.readers, (weight.T if site.transposed else weight).reshape(shape))
     if changed.bias is not None and site.bias is not None:
         stored = numbers(site.bias.get_source_output())
         put([site.bias], changed.bias(stored.reshape(-1).astype(np.float32)).reshape(stored.shape))
@@ -172,3 +202,29 @@ def put(readers: list[ov.Input], array: np.ndarray) -> None:
         fresh.set_rt_info("", MARK)
     for reader in readers:
         reader.replace_source_output(fresh.output(0))
+
+
+def mark_stored_small(model: ov.Model) -> None:
+    """Tell OpenVINO which conversions make 16-bit weights float32.
+
+    Without the mark the CPU folds each into a wide constant, which it keeps beside the one that its kernels read.
+    """
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Convert" and node.get_output_element_type(0) == ov.Type.f32:
+            stored = node.input_value(0).get_node()
+            if stored.get_type_name() == "Constant" and stored.get_output_element_type(0) == ov.Type.f16:
+                node.set_rt_info("", MARK)
+
+
+def widen_convolutions(model: ov.Model) -> None:
+    """Make the 8-bit weights of convolutions 16-bit ones, unless they are computed with in 8 bits.
+
+    The CPU has no kernel that reads them, and would keep float32 ones beside what its kernels read.
+    """
+    nodes = model.get_ordered_ops()
+    if any(node.get_type_name() == "FakeQuantize" for node in nodes):
+        return
+    for node in nodes:
+        stored = source(node.input(1)) if node.get_type_name() == "Convolution" else None
+        if stored is not None and stored.get_element_type().bitwidth <= 8:
+            put([node.input(1)], numbers(node.input_value(1)))

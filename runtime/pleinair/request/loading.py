@@ -6,6 +6,8 @@ It is of the same rows as the table of options, and docs/options.md has both.
 from dataclasses import dataclass
 
 from pleinair.engines.engine import ENGINES
+from pleinair.engines.int8.forms import AUTO as FORM_AUTO
+from pleinair.engines.int8.forms import FORMS
 from pleinair.engines.precision import AUTO, PRECISIONS
 from pleinair.request.file_types import Folder
 from pleinair.request.option import option, options_of
@@ -13,7 +15,7 @@ from pleinair.request.value_types import Choice, Flag, Whole, Words
 
 DEVICES = ("cpu", "gpu", "npu", "dml", "auto")
 WITH_GRAPHS = tuple(name for name, info in ENGINES.items() if info.format)
-MEMORY = ("high", "low")
+MEMORY = ("auto", "high", "low")
 MAX_THREADS = 1024
 
 
@@ -42,10 +44,20 @@ class Loading:
         "Number format to compute in: auto, f32, bf16, f16; by component: unet=bf16,vae=f32.",
         usual="auto",
     )
-    memory: str = option(MEMORY[0], Choice(MEMORY), "low: finish each stage for all pictures, then free its memory.")
+    memory: str = option(
+        MEMORY[0],
+        Choice(MEMORY),
+        "low: finish each stage for all pictures, then free its memory; auto: where memory is short.",
+    )
+    preflight: bool = option(True, Flag(), "Refuse, before loading, what memory will not suffice for.")
     verify: bool = option(True, Flag(), "Compare the model's files with their SHA-256.")
     fallback: bool = option(False, Flag(), "Go on with the CPU where a device is not here or fails; it is said.")
     cache: bool = option(True, Flag(), "Keep on the disk what is compiled for GPUs.")
+    int8: str = option(
+        FORM_AUTO,
+        Choice((FORM_AUTO, *FORMS)),
+        "Form of W8A8 graphs on the CPU (OpenVINO): auto takes what suits it, stored the graph as it is.",
+    )
 
 
 LOADING = {each.name: each for each in options_of(Loading, "Model")}

@@ -20,8 +20,8 @@ def loras_of(given: Sequence[GivenLora], prompt: str) -> tuple[LoraUse, ...]:
     """
     files = [lora_at(each.file) for each in given]
     found = [LoraUse(file, each.weight, each.weight) for file, each in zip(files, given, strict=True)]
-    folders = dict.fromkeys([*(file.parent for file in files), loras_folder(), addons_folder()])
     tags = tags_in(prompt)
+    folders = dict.fromkeys([*(file.parent for file in files), loras_folder(), addons_folder()]) if tags else {}
     named = [LoraUse(named_file(tag.name, folders), tag.weight, tag.text_weight, in_prompt=True) for tag in tags]
     told = {use.name for use in named}
     uses = [*(use for use in found if use.weight or use.name not in told), *named]
@@ -42,6 +42,11 @@ def lora_at(file: Path) -> Path:
 def kept(name: str) -> Path | None:
     """The LoRA that is kept, or ships, under this name."""
     return within(loras_folder(), name) or within(addons_folder(), name)
+
+
+def lora_names() -> list[str]:
+    """The names of all that are kept or ship."""
+    return sorted({file.stem for folder in (loras_folder(), addons_folder()) for file in folder.glob(f"*{SAFE}")})
 
 
 def within(folder: Path, name: str) -> Path | None:

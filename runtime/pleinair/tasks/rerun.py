@@ -11,6 +11,7 @@ import numpy as np
 from pleinair import pipeline
 from pleinair.bundle.opening import Bundle, bundle_identity
 from pleinair.checks import one_of, shown_path
+from pleinair.engines.int8.forms import form_again
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files.foreign.record import shown
 from pleinair.files.metadata import FILMED, FoundRecord, read_record
@@ -228,6 +229,8 @@ def _load(
     was = {name: recorded.get(name) for name in ("engine", "device") if isinstance(recorded.get(name), str)}
     if recorded:  # records from before the option hold none, and were all made in f32 on the CPU
         was["precision"] = recorded.get("precision", "f32" if recorded.get("device", "cpu") == "cpu" else None)
+    if form := form_again(recorded.get("int8")):
+        was["int8"] = form
     threads = recorded.get("threads")
     was["threads"] = threads if isinstance(threads, int) and not isinstance(threads, bool) else None
     if engine is not None and engine != was.get("engine"):

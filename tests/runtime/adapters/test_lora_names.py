@@ -89,3 +89,15 @@ def test_keys_of_all_tools_mean_their_layers(tmp_path):
         if found != meant or not np.allclose(change, up @ down, atol=1e-6):
             wrong[keys] = found
     assert wrong == {}
+
+
+def test_the_one_text_encoder_of_a_model_needs_no_number(tmp_path):
+    rest, wrong = "text_model_encoder_layers_0_self_attn_q_proj", []
+    for prefix in ("lora_te_", "lora_te1_", "lycoris_"):
+        file = write_lora(tmp_path / "a.safetensors", {f"{prefix}{rest}.diff": np.ones((4, 4), np.float32)})
+        layers = {"unet": {"conv_in": Layer((4, 4))}, "text_encoder": {CLIP: Layer((4, 4))}}
+        merge = planned(
+            Networks("storybook", "unet", ("text_encoder",)), [Use(open_lora(file), 1.0, 1.0)], layers.__getitem__
+        )
+        wrong += [prefix] if [*merge.steps] != ["text_encoder"] else []
+    assert wrong == []

@@ -178,6 +178,21 @@ def test_what_peft_says_of_alphas_is_left_where_it_makes_no_sense(tmp_path, said
     np.testing.assert_array_equal(*changes)
 
 
+def test_alphas_that_peft_writes_beside_its_file_count(tmp_path):
+    """peft's own folders have no metadata; a file by another name takes no notice of what lies beside it."""
+    (tmp_path / "adapter_config.json").write_text('{"lora_alpha": 8, "alpha_pattern": {}, "use_rslora": false}')
+    old, changes = np.zeros((16, 4, 3, 3), np.float32), {}
+    for name in ("adapter_model", "other"):
+        (tmp_path / f"{name}.safetensors").write_bytes(safetensors(PEFT))
+        use = Use(open_lora(tmp_path / f"{name}.safetensors"), 1.0, 1.0)
+        merge = planned(MODEL, [use], lambda graph: {"conv_in": Layer((16, 4, 3, 3))})
+        changes[name] = merge.edits("unet")[0].changes["conv_in"].weight(old)
+    np.testing.assert_allclose(changes["adapter_model"], 2 * changes["other"], rtol=1e-6)  # alpha 8 of rank 4
+    (tmp_path / "adapter_config.json").write_text("[")
+    with pytest.raises(RequestError, match="adapter_config.json' is malformed"):
+        effect(tmp_path / "adapter_model.safetensors")
+
+
 def test_files_of_any_name_are_opened(tmp_path):
     """What decides is in them."""
     for name in ("ein Bild – ä 絵.safetensors", "STYLE.SAFETENSORS", "plain", "a.b.safetensors"):

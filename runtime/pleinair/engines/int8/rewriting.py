@@ -1,0 +1,44 @@
+"""A W8A8 graph that OpenVINO has read, given the form in which it is computed well here."""
+
+from pleinair.engines.int8.attention import widen_attention
+from pleinair.engines.int8.channels_first import channels_first
+from pleinair.engines.int8.forms import CHANNELS_FIRST, STORED, ChosenForm, TakenForm
+from pleinair.engines.int8.nodes import Place, place_of
+from pleinair.engines.int8.saturation import int8_constant, pair_weights
+from pleinair.engines.int8.shapes import freeze_shapes
+from pleinair.engines.telemetry import without_telemetry
+
+with without_telemetry():
+    import openvino as ov
+
+
+def is_w8a8(model: ov.Model) -> bool:
+    """Whether any activation is quantized."""
+    return any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
+
+
+def put_in_form(model: ov.Model, chosen: ChosenForm) -> TakenForm:
+    """Edit a W8A8 model in place; one whose shapes are not static keeps its layout."""
+    if chosen.form == STORED:
+        return TakenForm(*chosen)
+    linear = left = attention = 0
+    if chosen.form == CHANNELS_FIRST and not model.is_dynamic():
+        freeze_shapes(model)
+        attention = widen_attention(model)
+        linear = channels_first(model)
+    if chosen.form == CHANNELS_FIRST:
+        left = len(linear_over_images(model))
+    return TakenForm(*chosen, linear, left, attention, *pair_weights(model))
+
+
+def linear_over_images(model: ov.Model) -> list[ov.Node]:
+    """The linear layers in int8 whose activations come out of a convolution: not those of the text and of the time."""
+    of_images: set[Place] = set()
+    found = []
+    for node in model.get_ordered_ops():
+        inputs = [place_of(source) in of_images for source in node.input_values()]
+        if any(inputs) or node.get_type_name() == "Convolution":
+            of_images |= {place_of(output) for output in node.outputs()}
+        if node.get_type_name() == "MatMul" and inputs[0] and int8_constant(node.input_value(1)) is not None:
+            found.append(node)
+    return found
