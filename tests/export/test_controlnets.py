@@ -393,3 +393,27 @@ def test_ports_for_residuals_are_those_of_torch(exported, tiny_sources, engine):
         with pytest.raises(BundleError, match=r"'canny' is not for '.*': .* and that model's are 32 x 3, 48 x 2; give"):
             wrong = open_graph(bundle, "unet", engine, edits=[Residuals(other, "canny")])
             wrong.prepare({port: each.shape for port, each in given.items()})
+
+
+def test_a_unet_without_a_middle_has_a_place_for_it(exported, tiny_sources):
+    """As those of SDXS and BK-SDM are, where torch adds it to what goes up."""
+    unet = diffusers.UNet2DConditionModel.from_pretrained(tiny_sources["sdxs"] / "unet").eval()
+    assert unet.mid_block is None
+    bundle = open_bundle(exported("sdxs", "fp32"))
+    rng = np.random.default_rng(0)
+    sides = {"batch": 2, "height": 8, "width": 6, "tokens": 77}
+    given = {
+        port: rng.standard_normal([sides.get(side, side) for side in info.shape], np.float32)
+        for port, info in bundle.manifest.graphs["unet"].inputs.items()
+    } | {"timestep": np.array([500], np.float32)}
+    edit = Residuals((32, 32, 32), "canny")
+    added = [rng.standard_normal((2, 32, 8, 6), np.float32) for _ in edit.ports]
+    plain = [torch.from_numpy(given[port]) for port in ("sample", "timestep", "encoder_hidden_states")]
+    *skips, middle = map(torch.from_numpy, added)
+    how = {"down_block_additional_residuals": skips, "mid_block_additional_residual": middle}
+    with torch.no_grad():
+        wanted = unet(*plain, **how)[0].numpy()
+    for engine in ENGINES:
+        graph = open_graph(bundle, "unet", engine, threads=1, edits=[edit])
+        found = graph(**given, **dict(zip(edit.ports, added, strict=True)))["out_sample"]
+        assert np.abs(found - wanted).max() < 1e-4, engine
