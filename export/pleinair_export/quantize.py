@@ -92,7 +92,7 @@ def mark() -> tuple["openvino.OVAny", str]:
     from openvino._offline_transformations import compress_model_transformation
     from openvino.opset1 import constant, matmul, parameter
 
-    from pleinair.engines.openvino import MARK
+    from pleinair.engines.openvino_weights import MARK
 
     taken = parameter([1, 32], np.float32)
     model = Model([matmul(taken, constant(np.ones((32, 32), np.float32)), False, False)], [taken])

@@ -10,7 +10,7 @@ from pleinair.engines.edits import Residuals
 from pleinair.engines.engine import Graph
 from pleinair.model import Companions, Model
 from pleinair.network.control import ControlPass, Controls, strengths
-from pleinair.pictures.preparing import PREPARERS
+from pleinair.pictures.preparing import INPAINT, PREPARERS, hidden
 from pleinair.pictures.reading import fitted
 from pleinair.pictures.seamless import shift_at
 from pleinair.pictures.start import Ground
@@ -81,10 +81,11 @@ class ControlPlan:
     def _pass(self, number: int, stage: Pass, ground: Ground | None) -> ControlPass:
         control, model = self._used[number]
         part = model.bundle.manifest.control
+        picture = laid(self._prepared[number], stage, ground)
         return ControlPass(
             part=part,
             graph=cache(partial(self._asking, model, part.graph)),
-            picture=laid(self._prepared[number], stage, ground),
+            picture=hidden(picture, ground.mask) if control.prepare == INPAINT else picture,
             strengths=strengths(part, control.strength, control.guess),
             on=partial(control.on, steps=stage.whole),
             wanted_alone=control.guess or part.pooled,
@@ -101,8 +102,8 @@ def is_heard(control: Control, steps: int) -> bool:
 
 
 def prepared(control: Control) -> Image.Image:
-    """The picture of a ControlNet, made ready in the way that is asked for."""
-    return PREPARERS[control.prepare](control.image) if control.prepare else control.image
+    """The picture of a ControlNet, made ready in the way that is asked for, as far as that is its own."""
+    return PREPARERS[control.prepare](control.image) if control.prepare in PREPARERS else control.image
 
 
 def whole_size(request: Request) -> tuple[int, int]:

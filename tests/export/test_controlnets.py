@@ -194,6 +194,17 @@ def test_a_controlnet_over_a_picture_and_through_a_mask(ours, theirs, control_bu
     assert far(made, inpainted) < TOLERANCE
 
 
+def test_what_a_mask_hides_an_inpaint_controlnet_is_not_shown(ours, theirs, control_bundles):
+    """Its hidden pixels are -1, as `make_inpaint_condition` of diffusers' documentation makes them."""
+    over = {"image": picture(phase=1.0), "strength": 1.0}
+    shown = np.asarray(over["image"], np.float32) / 255
+    shown[np.asarray(hole()) / 255 > 0.5] = -1
+    how = {"control_image": torch.from_numpy(shown.transpose(2, 0, 1)[None]), "mask_image": hole(), **SIZE, **over}
+    control = pleinair.Control(control_bundles("sd1"), over["image"], prepare="inpaint")
+    made = painted(ours("sd1", "openvino"), **over, mask=hole(), mask_blur=0, restore=False, controls=[control])
+    assert far(made, expected(theirs(INPAINTS, "sd1"), **how)) < TOLERANCE
+
+
 def test_a_model_of_nine_channels_shows_its_controlnet_four(ours, theirs, control_bundles):
     over = {"image": picture(phase=1.0), "strength": 1.0}
     controls = [{"model": control_bundles("sd1-inpaint"), "image": picture()}]
@@ -382,3 +393,27 @@ def test_ports_for_residuals_are_those_of_torch(exported, tiny_sources, engine):
         with pytest.raises(BundleError, match=r"'canny' is not for '.*': .* and that model's are 32 x 3, 48 x 2; give"):
             wrong = open_graph(bundle, "unet", engine, edits=[Residuals(other, "canny")])
             wrong.prepare({port: each.shape for port, each in given.items()})
+
+
+def test_a_unet_without_a_middle_has_a_place_for_it(exported, tiny_sources):
+    """As those of SDXS and BK-SDM are, where torch adds it to what goes up."""
+    unet = diffusers.UNet2DConditionModel.from_pretrained(tiny_sources["sdxs"] / "unet").eval()
+    assert unet.mid_block is None
+    bundle = open_bundle(exported("sdxs", "fp32"))
+    rng = np.random.default_rng(0)
+    sides = {"batch": 2, "height": 8, "width": 6, "tokens": 77}
+    given = {
+        port: rng.standard_normal([sides.get(side, side) for side in info.shape], np.float32)
+        for port, info in bundle.manifest.graphs["unet"].inputs.items()
+    } | {"timestep": np.array([500], np.float32)}
+    edit = Residuals((32, 32, 32), "canny")
+    added = [rng.standard_normal((2, 32, 8, 6), np.float32) for _ in edit.ports]
+    plain = [torch.from_numpy(given[port]) for port in ("sample", "timestep", "encoder_hidden_states")]
+    *skips, middle = map(torch.from_numpy, added)
+    how = {"down_block_additional_residuals": skips, "mid_block_additional_residual": middle}
+    with torch.no_grad():
+        wanted = unet(*plain, **how)[0].numpy()
+    for engine in ENGINES:
+        graph = open_graph(bundle, "unet", engine, threads=1, edits=[edit])
+        found = graph(**given, **dict(zip(edit.ports, added, strict=True)))["out_sample"]
+        assert np.abs(found - wanted).max() < 1e-4, engine

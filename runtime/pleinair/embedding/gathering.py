@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pleinair
 from pleinair.bundle.manifest import MANIFEST
-from pleinair.bundle.opening import STORYBOOK, Bundle, default_path
+from pleinair.bundle.opening import Bundle
+from pleinair.bundle.shipped import STORYBOOK, default_path
 from pleinair.bundle.staging import staged
 from pleinair.embedding.parts import LIBRARIES, graphs_of_other_engines, needed
 from pleinair.engines.engine import ENGINES

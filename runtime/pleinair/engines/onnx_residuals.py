@@ -119,8 +119,8 @@ def _port(name: str, channels: int, numbers: int) -> bytes:
 
 
 def side_names(edit: Residuals) -> dict[str, tuple[str, ...]]:
-    """What the sides of its ports are called in the file: port -> (batch, channels, height, width)."""
-    return {name: tuple(f"{name}/{axis}" for axis in range(4)) for name in edit.ports}
+    """What the sides of its ports are called in the file, "" for channels, which are a number there."""
+    return {name: (f"{name}/0", "", f"{name}/2", f"{name}/3") for name in edit.ports}
 
 
 def _field(number: int, content: bytes) -> bytes:

@@ -106,8 +106,8 @@ def _found(device: str, available: list[str]) -> OpenVINODevice:
 
 
 def _check_here(name: str, device: str, available: list[str]) -> None:
-    names = {*available, *map(kind_of, available), *(f"{each}.0" for each in available if "." not in each)}
-    if name not in names:
+    alone = {f"{each}.0" for each in available if "." not in each and each != "CPU"}  # which has no number
+    if name not in {*available, *map(kind_of, available), *alone}:
         raise absent("OpenVINO", device, available)
 
 

@@ -7,7 +7,7 @@ this order, with numbers as Python prints floats.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pleinair.pictures.preparing import HALF, HIGH, LOW, SOFT
+from pleinair.pictures.preparing import HALF, HIGH, INPAINT, LOW, SOFT
 
 UNUSED = -1  # what a number is there that says nothing
 HASH = 8  # digits that tell a model there
@@ -26,6 +26,7 @@ MODULES = {
     "invert": Module("invert (from white bg & black line)"),
     "threshold": Module("threshold", float(HALF - 1)),  # white is what is above it there
     "blur": Module("blur_gaussian", SOFT),
+    INPAINT: Module("inpaint_global_harmonious"),
 }
 
 

@@ -25,8 +25,8 @@ FAINTEST = 0.1  # of the finest residual in guess mode, 1 being that of the midd
 class ControlPass:
     """A ControlNet in one pass through the noise: its graph, the picture it sees, and how far it is followed.
 
-    `picture` is (1, 3, H, W) in 0..1, `strengths` has a factor for each residual, and `on(step)` says in which steps it
-    counts.
+    `picture` is (1, 3, H, W) in 0..1, and -1 where it is hidden; `strengths` has a factor for each residual, and
+    `on(step)` says in which steps it counts.
     """
 
     part: ControlNet

@@ -90,3 +90,14 @@ PREPARERS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "threshold": black_and_white,
     "blur": softened,
 }
+INPAINT = "inpaint"  # a way that depends on the job: what is repainted is hidden
+WAYS = (*PREPARERS, INPAINT)
+HIDDEN = -1.0  # a hidden pixel, as inpaint ControlNets were trained with it
+
+
+def hidden(pixels: np.ndarray, mask: Image.Image) -> np.ndarray:
+    """Pixels (1, 3, H, W) in 0..1 with -1 where a mask of their size is white.
+
+    It is `make_inpaint_condition` of diffusers' documentation.
+    """
+    return np.where(np.asarray(mask.convert("L")) >= HALF, np.float32(HIDDEN), pixels)

@@ -10,7 +10,7 @@ from pleinair.bundle.manifest import LATENTS
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import flag, items, number, one_line, one_of, shown_value
 from pleinair.errors import BundleError, RequestError
-from pleinair.pictures.preparing import PREPARERS
+from pleinair.pictures.preparing import INPAINT, WAYS
 from pleinair.pictures.reading import PictureSource, opaque, open_picture
 from pleinair.request.value_types import ValueType
 
@@ -25,7 +25,7 @@ FITTING = "give a --control that was made for the model"
 class Control:
     """A ControlNet in a job: its bundle, the picture that it sees, how strongly it counts, and in which steps.
 
-    `start` and `end` are shares of the steps. The picture is prepared in one of the ways of `pictures/preparing.py`, or
+    `start` and `end` are shares of the steps. The picture is prepared in one of the WAYS of `pictures/preparing.py`, or
     shown as it is. With `guess` the negative prompt is left alone, and fine residuals count less (diffusers'
     `guess_mode`).
     """
@@ -43,7 +43,7 @@ class Control:
             object.__setattr__(self, name, number(f"control {name}", getattr(self, name), 0, high))
         object.__setattr__(self, "guess", flag("control guess", self.guess))
         if self.prepare is not None:
-            one_of("way to prepare a picture", self.prepare, PREPARERS)
+            one_of("way to prepare a picture", self.prepare, WAYS)
         if self.start >= self.end:
             raise RequestError(
                 f"a ControlNet from {self.start:g} to {self.end:g} of the steps is never on; let the start be smaller"
@@ -88,7 +88,7 @@ class ControlList(ValueType):
                 "start": share,
                 "end": share,
                 "guess": {"type": "boolean"},
-                "prepare": {"enum": [*PREPARERS]},
+                "prepare": {"enum": [*WAYS]},
             },
             "required": ["model", "image"],
             "additionalProperties": False,
@@ -118,8 +118,8 @@ def parsed(text: str) -> Control:
     The colon of a drive (C:\\edges.png) is none between two parts. Without BUNDLE, it is left open.
     """
     parts, numbers, words = text.split(":"), [], []
-    while len(parts) > 1 and (parts[-1] in (*PREPARERS, GUESS) or (not numbers and is_number(parts[-1]))):
-        if parts[-1] in (*PREPARERS, GUESS):
+    while len(parts) > 1 and (parts[-1] in (*WAYS, GUESS) or (not numbers and is_number(parts[-1]))):
+        if parts[-1] in (*WAYS, GUESS):
             words.append(parts.pop())
             continue
         while len(parts) > 1 and len(numbers) < 3 and is_number(parts[-1]):
@@ -182,6 +182,8 @@ def controls_of(bundle: Bundle, given: Mapping[str, Any]) -> tuple[Control, ...]
     for control in given.get("controls", ()):
         if control.model is None:
             raise RequestError(f"a ControlNet needs a bundle and a picture; write {FORM}")
+        if control.prepare == INPAINT and "mask" not in given:
+            raise RequestError("a ControlNet for inpainting hides what a mask does; add --image and --mask")
         image = opaque(open_picture(control.image))
         found = open_bundle(control.model)
         found.require("control")

@@ -124,7 +124,10 @@ def check_kind(path: Path) -> None:
     if not path.is_dir():
         raise ExportError(f"'{where}' is neither a folder nor an ordinary file; give a diffusers folder")
     if (path / MANIFEST).is_file():
-        raise ExportError(f"'{where}' is a bundle already; give its folder to --model, or an upscaler's to --upscale")
+        raise ExportError(
+            f"'{where}' is a bundle already; give its folder to --model, or to --vae, --control or --upscale where it"
+            " is one of these"
+        )
     if foreign(path):
         raise ExportError(
             f"'{where}' holds OpenVINO or ONNX graphs of another tool (no {MANIFEST}); adopt them: pleinair adopt"

@@ -387,6 +387,8 @@ def test_how_devices_are_written(asked, unet, vae):
         ("gpu:1", "openvino", "no device 'gpu:1' here; choose from cpu, gpu, npu$"),
         ("gpu.9", "openvino", "no device 'gpu.9' here; choose from cpu, gpu, npu, or add --fallback"),
         ("auto:gpu,tpu", "openvino", r"no device 'auto:gpu\+tpu' here; choose from cpu, gpu, npu$"),
+        ("cpu.0", "openvino", "no device 'cpu.0' here; choose from cpu, gpu, npu$"),
+        ("auto:cpu.0", "openvino", "no device 'auto:cpu.0' here"),
         ("dml:x", "onnx", "no device 'dml:x' here; choose from cpu, dml$"),
         ("dml:", "onnx", "no device 'dml:' here"),
         ("gpu", "onnx", "no device 'gpu' here; choose from cpu, dml, or try --engine openvino$"),

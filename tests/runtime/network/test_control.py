@@ -141,6 +141,21 @@ def test_a_region_that_is_painted_alone_is_what_the_controlnet_sees(watched, can
     assert "is 64x64 and is stretched to 80x64" in " ".join(made.warnings)
 
 
+def test_an_inpaint_controlnet_is_not_shown_what_is_repainted(watched, canny):
+    """The whole picture, or the region of it that is painted alone."""
+    pipe, calls = watched
+    mask = Image.new("L", SIZE)
+    mask.paste(255, (16, 16, 48, 48))
+    over = {"image": gray(90), "mask": mask, "controls": [Control(canny, gray(255), prepare="inpaint")]}
+    for how, share in (({}, 0.25), ({"only_masked": True, "padding": 0}, 1.0)):
+        calls.clear()
+        made = pipe.generate(**JOB, **over, **how)
+        (shown, *_) = [inputs["controlnet_cond"] for graph, inputs in calls if graph == "controlnet"]
+        assert set(np.unique(shown)) <= {-1, 1} and (shown[0, 0] < 0).mean() == share
+        assert shown[0, :, 32, 32].tolist() == [-1] * 3
+        assert made.settings["controls"][0]["prepare"] == "inpaint"
+
+
 class Loaded(FakeEngine):
     """An engine that keeps, at each call of a graph, the names of all that are loaded."""
 
@@ -204,6 +219,7 @@ def test_what_is_said_of_a_controlnet(monkeypatch, tmp_path):
         "C:\\models\\canny:D:\\x.png:1": ("C:\\models\\canny", "D:\\x.png", 1.0, 0.0, 1.0, False, None),
         "C:/x.png": (None, "C:/x.png", 1.0, 0.0, 1.0, False, None),
         "canny:C:/x.png:blur": ("canny", "C:/x.png", 1.0, 0.0, 1.0, False, "blur"),
+        "inpaint:x.png:inpaint:0.5": ("inpaint", "x.png", 0.5, 0.0, 1.0, False, "inpaint"),
         "canny:a:b.png": ("canny", "a:b.png", 1.0, 0.0, 1.0, False, None),
     }
 
@@ -219,6 +235,7 @@ def test_what_is_refused(watched, canny, tmp_path, model):
     """Each in one line that says what leads on, before anything is loaded."""
     pipe, calls = watched
     picture = gray(9)
+    picture.save(tmp_path / "seen.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing more")
     wide = light_control(tmp_path / "wide", cross_attention_dim=1024)
     told = {"addition_time_embed_dim": 8, "projection_class_embeddings_input_dim": 80}
@@ -246,6 +263,7 @@ def test_what_is_refused(watched, canny, tmp_path, model):
         "no picture": ([{"model": canny}], "add its image"),
         "another part": ([{"model": canny, "image": picture, "weight": 1}], "unknown part of a ControlNet 'weight'"),
         "no list": (5, "controls must be a list"),
+        "inpainting without a mask": ([f"{canny}:{tmp_path / 'seen.png'}:inpaint"], "add --image and --mask"),
         "too many": ([Control(canny, picture)] * 9, "more than 8"),
     }
 
