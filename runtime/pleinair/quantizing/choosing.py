@@ -39,21 +39,18 @@ def errors(
     ranges: Ranges,
     calls: Sequence[Call],
     seconds: float,
-    answers: bool,
 ) -> Generator[str, None, dict[str, float]]:
     """Try layers with rounded inputs and the others exact; returns their errors.
 
-    An error is the mean square of what a layer, alone, changes in the answers to `calls`; with `answers` what
-    convolutions answer is rounded too, as ONNX Runtime needs it. Where all cannot be tried in
+    An error is the mean square of what a layer, alone, changes in the answers to `calls`. Where all cannot be tried in
     about so many `seconds`, those of a kind are tried together, and each has its share of the error by its cost; then
     each kind is yielded before it is tried.
     """
     costs = {path: layer.cost for path, layer in layers.items()}
     places = {path: place for place, path in enumerate(layers)}
     grids = [ranges.grid_in(path) for path in layers]
-    after = [ranges.grid_out(path) if answers and layer.is_convolution else None for path, layer in layers.items()]
     shapes = {port: array.shape for port, array in calls[0].inputs.items()} | {GATES: (len(layers),)}
-    request = compiled(name, gated(model, list(layers.values()), grids, after), shapes)
+    request = compiled(name, gated(model, list(layers.values()), grids), shapes)
 
     def tried(group: Sequence[str]) -> float:
         gates = np.zeros(len(layers), np.float32)

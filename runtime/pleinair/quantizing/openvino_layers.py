@@ -104,33 +104,21 @@ def watched(model: ov.Model, layers: Iterable[QuantizableLayer]) -> ov.Model:
     return ov.Model([*model.outputs, *(node.output(0) for node in more)], model.get_parameters())
 
 
-def gated(
-    model: ov.Model, layers: Sequence[QuantizableLayer], grids: Sequence[Grid], answers: Sequence[Grid | None]
-) -> ov.Model:
+def gated(model: ov.Model, layers: Sequence[QuantizableLayer], grids: Sequence[Grid]) -> ov.Model:
     """The model with a port GATES, (layers,): at 1 a layer reads rounded numbers, at 0 what it reads as it is.
-
-    What it answers is rounded with that, where there is a grid for it.
 
     Any subset can so be tried without compiling again, and for the cost of a call. Weights stay exact: with a scale for
     each output channel they add little.
     """
     gates = ops.parameter([len(layers)], np.float32, name=GATES)
     gates.output(0).set_names({GATES})
-    for place, (layer, cover, after) in enumerate(zip(layers, grids, answers, strict=True)):
+    for place, (layer, cover) in enumerate(zip(layers, grids, strict=True)):
         gate = ops.gather(gates, ops.constant(np.int64(place)), ops.constant(np.int64(0)))
-        layer.node.input(0).replace_source_output(mixed(layer.node.input_value(0), cover, gate))
-        if after is not None:
-            readers = list(layer.answer.get_target_inputs())
-            rounded = mixed(layer.answer, after, gate)
-            for reader in readers:
-                reader.replace_source_output(rounded)
+        tensor = layer.node.input_value(0)
+        error = ops.subtract(fake_quantize(tensor, cover), tensor)
+        mixed = ops.add(tensor, ops.multiply(error, gate))
+        layer.node.input(0).replace_source_output(mixed.output(0))
     return ov.Model(model.outputs, [*model.get_parameters(), gates])
-
-
-def mixed(tensor: ov.Output, cover: Grid, gate: ov.Node) -> ov.Output:
-    """A tensor that is rounded as far as a gate says."""
-    error = ops.subtract(fake_quantize(tensor, cover), tensor)
-    return ops.add(tensor, ops.multiply(error, gate)).output(0)
 
 
 def fake_quantize(tensor: ov.Output, cover: Grid) -> ov.Node:

@@ -168,8 +168,7 @@ def choose(
     if file.exists():
         found = json.loads(file.read_text(encoding="utf-8"))
     else:
-        answers = "onnx" in bundle.manifest.graphs[graph].files
-        found = yield from choosing.errors(graph, model, layers, notes.ranges, calls, SECONDS, answers)
+        found = yield from choosing.errors(graph, model, layers, notes.ranges, calls, SECONDS)
         file.write_text(json.dumps(found), encoding="utf-8")
     choices[graph] = choosing.chosen(costs, found, ends, budget)
 

@@ -92,17 +92,14 @@ def test_quantized_layers_answer_nearly_alike_with_weights_in_int8():
 
 
 def test_gates_let_layers_round_what_they_read_one_by_one():
-    def opened(gates, answers=False):
+    def opened(gates):
         made = model()
         layers = quantizable(made, {})
         grids = [ranges.grid_in(path) for path in layers]
-        after = [ranges.grid_out(path) if answers and layer.is_convolution else None for path, layer in layers.items()]
-        return answer(gated(made, list(layers.values()), grids, after), **{GATES: np.array(gates, np.float32)})
+        return answer(gated(made, list(layers.values()), grids), **{GATES: np.array(gates, np.float32)})
 
     ranges, wide = ranges_of(quantizable(model(), {})), answer(model())
     np.testing.assert_allclose(opened([0, 0, 0]), wide, atol=1e-4)
     alone = [np.abs(opened(np.eye(3)[place]) - wide).mean() for place in range(3)]
     assert min(alone) > 1e-4
-    assert np.abs(opened([0, 0, 1], answers=True) - wide).mean() > 1.1 * alone[2]
-    np.testing.assert_allclose(opened([0, 0, 0], answers=True), wide, atol=1e-4)
     assert np.abs(opened([1, 1, 1]) - wide).mean() > max(alone)
