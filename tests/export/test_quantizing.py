@@ -102,6 +102,8 @@ def test_what_cannot_be_quantized_is_refused_before_anything_is_written(made, wi
         next(quantize(wide, wide / "inside"))
     with pytest.raises(ResourceError, match="exists"):
         next(quantize(wide, made))
+    with pytest.raises(RequestError, match="size"):
+        next(quantize(wide, tmp_path / "out", size="never"))
     (tmp_path / "empty.txt").write_text("# nothing\n", encoding="utf-8")
     with pytest.raises(RequestError, match="no prompts|is empty"):
         next(quantize(wide, tmp_path / "out", prompts=tmp_path / "empty.txt"))

@@ -9,9 +9,9 @@ from typing import Any
 
 from pleinair.bundle.manifest import LATENTS, MANIFEST, Fidelity, GraphInfo, Manifest, Origin, WideLayers
 from pleinair.bundle.opening import Bundle, open_bundle
-from pleinair.bundle.staging import beside, check_apart, check_target, staged
+from pleinair.bundle.staging import beside, check_apart, check_target, staged, unwritable
 from pleinair.bundle.verifying import BundleFiles, FileInfo, list_files
-from pleinair.checks import number, one_line, quoted, whole
+from pleinair.checks import number, one_line, quoted, shown_path, whole
 from pleinair.engines.engine import ENGINES, engine_version, installed
 from pleinair.errors import BundleError, EngineError
 from pleinair.quantizing import choosing
@@ -21,7 +21,9 @@ from pleinair.quantizing.onnx_layers import write_quantized
 from pleinair.quantizing.openvino_layers import outermost, quantizable, quantize_layers
 from pleinair.quantizing.prompts import read_prompts
 from pleinair.quantizing.watching import Notes, read_layers
+from pleinair.request.request import resolve
 from pleinair.system import install
+from pleinair.system.locks import only_one
 from pleinair.version import __version__
 
 WORK = "quantizing"  # a hidden folder beside OUT
@@ -76,27 +78,55 @@ def quantize(
     steps = min(bundle.manifest.defaults.steps, STEPS)
     options: dict[str, Any] = {} if bundle.manifest.defaults.timesteps else {"steps": steps}
     options |= {"size": size} if size else {}
-    job = {"prompts": listed, "pictures": pictures, "options": options}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = beside(out, WORK)
-    notes, done = opened_notes(work, bundle, steps, job)
+    for prompt in listed[:pictures]:
+        resolve(bundle, prompt, None, **options)
+    busy = f"another process is quantizing into '{shown_path(out)}'; wait for it, or choose another OUT"
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with only_one(beside(out, f"{WORK}.lock"), busy):
+            job = QuantizeJob(bundle, out, listed, pictures, steps, options, wide, force, command)
+            yield from progress_of(job)
+    except OSError as error:
+        raise unwritable(out, error) from error
+
+
+@dataclass(frozen=True)
+class QuantizeJob:
+    """What is to be done, as `quantize` takes it; `options` are those of each picture."""
+
+    bundle: Bundle
+    out: Path
+    prompts: tuple[str, ...]
+    pictures: int
+    steps: int
+    options: dict[str, Any]
+    wide: float
+    force: bool
+    command: str | None
+
+
+def progress_of(job: QuantizeJob) -> Iterator[QuantizeProgress]:
+    """Do a job whose OUT no other process writes."""
+    bundle, pictures, work = job.bundle, job.pictures, beside(job.out, WORK)
+    same = {"prompts": job.prompts, "pictures": pictures, "options": job.options}
+    notes, done = opened_notes(work, bundle, job.steps, same)
     graphs = list(notes)
     total = pictures + 2 * len(graphs)
-    for place in paint(work, bundle, notes, listed, range(done, pictures), options):
+    for place in paint(work, bundle, notes, job.prompts, range(done, pictures), job.options):
         yield QuantizeProgress(f"paint {place + 1} of {pictures}", place, total)
-    choices = {}
+    choices: dict[str, choosing.WideChoice] = {}
     for place, graph in enumerate(graphs):
         told = f"{graph}: choose what stays wide"
         yield QuantizeProgress(told, pictures + place, total)
-        for kind in choose(bundle, graph, notes[graph], wide, choices):
+        for kind in choose(bundle, graph, notes[graph], job.wide, choices):
             yield QuantizeProgress(f"{told} ({kind})", pictures + place, total)
-    with staged(out, force, room(bundle)) as stage:
+    with staged(job.out, job.force, room(bundle)) as stage:
         copy_others(bundle, stage.path, graphs)
         manifest = bundle.manifest
         for place, graph in enumerate(graphs):
             yield QuantizeProgress(f"{graph}: write and measure", pictures + len(graphs) + place, total)
             manifest = written(bundle, manifest, stage.path, graph, notes[graph], choices[graph])
-        manifest = replace(manifest, files=list_files(stage.path), origin=origin(bundle, command))
+        manifest = replace(manifest, files=list_files(stage.path), origin=origin(bundle, job.command))
         (stage.path / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         open_bundle(stage.path)
     shutil.rmtree(work, ignore_errors=True)
