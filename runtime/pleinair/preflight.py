@@ -22,7 +22,7 @@ from pleinair.request.request import Request
 from pleinair.system.limits import Room
 
 BASE = 65e6  # bytes: Python, NumPy, an engine
-RESERVED = 1.5e9  # bytes of address space that engines and their threads reserve and do not use
+RESERVED = 0.5e9  # bytes of address space that engines and their threads reserve and do not use
 STEP, LEAST_SIDE = 64, 128  # pixels: sides that are proposed are multiples of the one, and not below the other
 UPSCALED = 256 * 256  # pixels that an upscaler is given at a time
 ANYWAY = "--no-preflight"

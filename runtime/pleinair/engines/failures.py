@@ -133,11 +133,12 @@ def check_finite(numbers: np.ndarray, when: str) -> None:
         )
 
 
+OUT_OF_MEMORY = ("bad_alloc", "bad alloc", "can't alloc", "out of memory", "failed to allocate", "cannot allocate")
+
+
 def out_of_memory(error: Exception) -> bool:
     """Whether an engine's error says that memory has ended; each has its own words for it."""
-    return isinstance(error, MemoryError) or any(
-        sign in str(error).lower() for sign in ("bad_alloc", "bad alloc", "out of memory", "failed to allocate")
-    )
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in OUT_OF_MEMORY)
 
 
 def reason(error: Exception) -> str:
