@@ -30,7 +30,7 @@ from pleinair.pouring import topologies
 from pleinair.pouring.checkpoints import Shape, Stored
 from pleinair.pouring.forms import formed
 from pleinair.pouring.topologies import KEY, Hole, Topology, as_json, file_of, open_topologies, pack
-from pleinair.sources.architectures import CONTROLNETS, Config, components_of, family
+from pleinair.sources.architectures import CONTROLNETS, LONE_VAES, Config, components_of, family
 from pleinair.sources.controlnets import CONTROLNET, GRAPH
 from pleinair.sources.describing import Described
 from pleinair.sources.families import STABLE_DIFFUSION, Component, Family
@@ -62,11 +62,15 @@ MODELS = {  # of ARCHITECTURES, LONE_VAES and CONTROLNETS -> its graphs, but for
     "bk-sdm-small": ("unet",),
     "bk-sdm-tiny": ("unet",),
     "sdxs": ("unet", "vae_encoder", "vae_decoder"),
-    "taesd3": ("vae_encoder", "vae_decoder"),
+    **dict.fromkeys(LONE_VAES, ("vae_encoder", "vae_decoder")),
     **dict.fromkeys(CONTROLNETS, (GRAPH,)),
 }
 WEIGHTS = ("fp16", "int8", "fp32")
-PACKED_WITH = {"sd15-lcm": "sd15", "sdxl-lcm": "sdxl"}  # models that are like another: one file takes less room
+PACKED_WITH = {
+    "sd15-lcm": "sd15",
+    "sdxl-lcm": "sdxl",
+    "flux-vae": "sd15",
+}  # models that are like another: one file takes less room
 TOKENS = 77
 ALONE = (64, 64)  # latents that a VAE on its own is tried on
 TOOLS = ("torch", "diffusers", "transformers", "openvino", "nncf", "onnx")

@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from bundles import silent_copy
-from pleinair.bundle.opening import default_path
+from pleinair.bundle.shipped import default_path
 from shelves import write_shelf
 
 HEAVY = ("torch", "diffusers", "transformers", "openvino_tokenizers", "nncf", "onnx")
@@ -72,7 +72,7 @@ def silent_storybook(tmp_path_factory):
     """Where no model is named, a storybook that takes any words and sizes without a warning."""
     folder = silent_copy(tmp_path_factory.mktemp("models") / "storybook")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pleinair.bundle.opening.default_path", lambda: folder)
+        patch.setattr("pleinair.bundle.shipped.default_path", lambda: folder)
         yield folder
 
 
@@ -87,7 +87,7 @@ def sketch(tmp_path_factory):
 @pytest.fixture
 def sketched(sketch, monkeypatch):
     """The sketch, where no model is named."""
-    monkeypatch.setattr("pleinair.bundle.opening.default_path", lambda: sketch)
+    monkeypatch.setattr("pleinair.bundle.shipped.default_path", lambda: sketch)
 
 
 tried: Counter[str] = Counter()  # hostile inputs by kind: each test of a test_attack_*.py is one

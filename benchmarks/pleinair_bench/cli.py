@@ -46,7 +46,7 @@ def run(
     model: listed("storybook, sd15, ... (real sizes are filled with random weights)") = None,
     work: listed(f"Of {', '.join(cases.WORKS)}") = None,
     engine: listed("openvino, onnx") = None,
-    device: listed("cpu, gpu, npu (OpenVINO); cpu, dml (ONNX Runtime)") = None,
+    device: listed("cpu, gpu, npu, auto, hetero:gpu+cpu (OpenVINO); cpu, dml (ONNX Runtime)") = None,
     weights: listed("How they are stored: fp32, fp16, int8") = None,
     precision: listed("What to compute in: f32, bf16, f16; auto: pleinair's choice") = None,
     threads: listed("CPU threads; auto: the engine's choice") = None,

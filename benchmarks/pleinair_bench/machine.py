@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pleinair.system.machine import cpu_name, instruction_sets, memory_bytes, memory_left, usable_cores
+from pleinair.system.limits import memory_left
+from pleinair.system.machine import cpu_name, instruction_sets, memory_bytes, usable_cores
 
 CPUS = "/sys/devices/system/cpu"
 RAM_KINDS = {0x18: "DDR3", 0x1A: "DDR4", 0x1E: "LPDDR4", 0x22: "DDR5", 0x23: "LPDDR5"}  # SMBIOS, table 17

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pleinair.checks import one_line, one_of
+from pleinair.engines import placement
 from pleinair.errors import RequestError
 from pleinair.pouring.pour import WEIGHTS
 from pleinair.request.value_types import parse_size
@@ -14,7 +15,7 @@ from pleinair_bench.cases import PRECISIONS, TAKEN_BY, WORKS, Case, takes, value
 
 MatrixOptions = dict[str, list[Any]]
 LONGEST = 40  # characters of one value
-DEVICES = ("cpu", "gpu", "npu", "dml")
+DEVICES = ("cpu", "gpu", "npu", "dml", *placement.FEWEST)
 
 
 def options(texts: dict[str, str | None]) -> MatrixOptions:
@@ -106,9 +107,9 @@ def engine(text: str) -> str:
 
 
 def device(text: str) -> str:
-    """cpu, gpu, gpu.1, dml:1 ..."""
-    one_of("device", re.split("[.:]", text.lower())[0], DEVICES)
-    return text.lower()
+    """cpu, gpu, gpu.1, dml:1, auto, hetero:gpu+cpu ..., for commas are between several."""
+    one_of("device", re.split("[.:]", text.strip().lower())[0], DEVICES)
+    return placement.parse(text)["unet"]
 
 
 def precision(text: str) -> str:

@@ -75,19 +75,20 @@ def _openvino(device: str, threads: int | None) -> dict[str, Any]:
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
+    name = device.upper().replace("+", ",")  # of several, HETERO:GPU,CPU
     found: dict[str, Any] = {}
     isa: dict[str, str] = {}
     narrow: list[str] = []
     with suppress(RuntimeError):  # no such device, of which the models will tell
-        able = ov.Core().get_property(device.upper(), "OPTIMIZATION_CAPABILITIES")
-        narrow = [hint for name, hint in NARROW.items() if name in able]
+        able = ov.Core().get_property(name, "OPTIMIZATION_CAPABILITIES")
+        narrow = [hint for kind, hint in NARROW.items() if kind in able]
     for kind in (*KINDS, *(f"{shape}_{hint}" for hint in narrow for shape in ("gemm", "conv"))):
         hint = kind.partition("_")[2] if kind not in KINDS else "f32"
         make, work = (gemm, GEMM_GFLOP) if kind.startswith("gemm") else (conv, CONV_GFLOP)
         start, end = make(kind.endswith("int8"))
         try:
             named = settings | {"INFERENCE_PRECISION_HINT": hint}
-            compiled = ov.Core().compile_model(ov.Model([end], [start], kind), device.upper(), named)
+            compiled = ov.Core().compile_model(ov.Model([end], [start], kind), name, named)
             request = compiled.create_infer_request()
             given = np.random.default_rng(1).standard_normal(tuple(start.get_output_shape(0)), np.float32)
             found[kind] = best_rate(
@@ -96,7 +97,7 @@ def _openvino(device: str, threads: int | None) -> dict[str, Any]:
             isa[kind] = _kernel(compiled)
         except RuntimeError:  # a device may lack one of them
             found[kind] = None
-    return found | {"isa": {kind: name for kind, name in isa.items() if name} or None}
+    return found | {"isa": {kind: kernel for kind, kernel in isa.items() if kernel} or None}
 
 
 def _kernel(compiled: Any) -> str | None:

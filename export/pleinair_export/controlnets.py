@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pleinair.bundle.manifest import CONDITION, LATENTS, TIMESTEP, Port
+from pleinair.bundle.lone_parts import CONDITION
+from pleinair.bundle.manifest import LATENTS, TIMESTEP, Port
 from pleinair.errors import ExportError
 from pleinair.network.feeds import MAKERS
 from pleinair.pouring.controlnets import ControlSource
@@ -29,7 +30,8 @@ class Unscaled:
 
 
 class ControlNetGraph(Wrapped):
-    """sample (B, C, h, w), timestep, encoder_hidden_states, controlnet_cond (B, 3, H, W) and others -> residuals.
+    """sample (B, C, h, w), timestep, encoder_hidden_states (where it reads a text), controlnet_cond (B, 3, H, W) and
+    others -> residuals.
 
     The order of colours and means over the picture are the runtime's, so that one graph serves all.
     """
@@ -37,23 +39,17 @@ class ControlNetGraph(Wrapped):
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         model.register_to_config(global_pool_conditions=False, controlnet_conditioning_channel_order="rgb")
-        self.more = tuple(control_feeds(model.config))[4:]
+        self.ports = tuple(control_feeds(model.config))
 
-    def forward(
-        self,
-        sample: torch.Tensor,
-        timestep: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
-        controlnet_cond: torch.Tensor,
-        *more: torch.Tensor,
-    ) -> tuple[torch.Tensor, ...]:
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        given = dict(zip(self.ports, inputs, strict=True))
         skips, middle = self.model(
-            sample,
-            timestep,
-            encoder_hidden_states,
-            controlnet_cond,
+            given.pop("sample"),
+            given.pop("timestep"),
+            given.pop("encoder_hidden_states", None),
+            given.pop("controlnet_cond"),
             Unscaled(),
-            added_cond_kwargs=dict(zip(self.more, more, strict=True)) or None,
+            added_cond_kwargs=given or None,
             return_dict=False,
         )
         return (*skips, middle)

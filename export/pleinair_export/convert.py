@@ -17,8 +17,8 @@ from pleinair.bundle.verifying import list_files
 from pleinair.checks import one_line
 from pleinair.errors import RequestError, ResourceError
 from pleinair.network.feeds import fed
-from pleinair.pouring.controlnets import ControlSource, holds_control, open_control
-from pleinair.request.lora_types import GivenLora, Loras
+from pleinair.pouring.controlnets import ControlSource
+from pleinair.request.lora_types import Loras
 from pleinair.request.loras import lora_at
 from pleinair.sources.controlnets import GRAPH, control_manifest
 from pleinair.sources.defaults import own_sampler
@@ -32,34 +32,29 @@ from pleinair.sources.describing import (
     text_encoders,
     upscaler_manifest,
 )
-from pleinair.sources.families import Component, left_out
-from pleinair.sources.folder import Source, absent, open_source
-from pleinair.sources.hub_cache import snapshot_of
-from pleinair.sources.lone_vaes import LoneVae, as_model, open_lone_vae, vae_manifest
+from pleinair.sources.families import Component
+from pleinair.sources.folder import Source, absent
+from pleinair.sources.lone_vaes import LoneVae, as_model, vae_manifest
 from pleinair.sources.small_files import write_configs, write_json
-from pleinair.sources.vae_folders import is_vae_folder
 from pleinair.text.encoders import rows_told
 from pleinair_export import graphs, picture
 from pleinair_export.apart import do
 from pleinair_export.check import Converted
 from pleinair_export.controlnets import controlnet, load_control
-from pleinair_export.loras import applied_loras
 from pleinair_export.memory import check_memory, memory_needed
+from pleinair_export.opening import Exported, merged_with, opened, said_of
 from pleinair_export.origins import origin
 from pleinair_export.parts import convert_graph
 from pleinair_export.preview import read_rgb
 from pleinair_export.progress import ExportProgress
 from pleinair_export.quantize import BYTES
-from pleinair_export.single_file import is_model, open_single_file
 from pleinair_export.tokenizer import write_tokenizer
 from pleinair_export.tracing import FORMATS
 from pleinair_export.trials import WORK, Arrays, Context, read_trial, steady_size, trial_file, tried
-from pleinair_export.upscaler import UpscalerSource, open_upscaler
+from pleinair_export.upscaler import UpscalerSource
 
 ANSWERS = 100_000_000  # bytes of what torch says to the trials of large models
 VAE_SIZE = (64, 64)  # latents that a VAE on its own is tried on
-
-Exported = Source | UpscalerSource | LoneVae
 
 
 def export(
@@ -91,7 +86,7 @@ def export(
             source, out = Path(source), Path(out).resolve()
             check_apart(out, source.resolve())
             source = source.absolute() if source.is_file() else source.resolve()  # a link's name has the suffix
-            model = with_loras(opened(source, sampler, prediction, Path(configs)), given)
+            model = merged_with(opened(source, sampler, prediction, Path(configs)), given)
         except (OSError, ValueError, RuntimeError) as error:  # a NUL in a name; links that go round in circles
             why = getattr(error, "strerror", None) or error
             what = f"cannot look at SOURCE or OUT ({one_line(why, 120)}); check their permissions"
@@ -105,37 +100,6 @@ def export(
             for done, progress in enumerate(build(model, stage.path, formats, weights)):
                 yield dataclasses.replace(progress, done=done, total=total)
     yield ExportProgress("bundle", "done", total, total)
-
-
-def opened(source: Path, sampler: str | None, prediction: str | None, configs: Path) -> Exported:
-    """What is exported: a folder, a model in one file, whose configs are written to a folder, or what helps models."""
-    if source.is_file() and is_model(source):
-        return open_single_file(source, prediction, sampler, configs)
-    if prediction is not None:
-        raise RequestError("--prediction is for a model in one file; leave it out")
-    control = holds_control(source)
-    lone = not control and source.is_dir() and is_vae_folder(snapshot_of(source))
-    if source.is_dir() and not (control or lone):
-        return open_source(source, sampler)
-    if sampler is not None:
-        raise RequestError("an upscaler, a VAE or a ControlNet paints nothing; leave --sampler out")
-    if control:
-        return open_control(source)
-    return open_lone_vae(source) if lone else open_upscaler(source)
-
-
-def with_loras(model: Exported, loras: list[GivenLora]) -> Exported:
-    """The model with LoRAs to be merged into it; RequestError for what no LoRA is for."""
-    if loras and not isinstance(model, Source):
-        raise RequestError("LoRAs are for models that paint; leave --lora out")
-    return dataclasses.replace(model, loras=tuple(loras)) if loras else model
-
-
-def said_of(model: Source) -> Iterator[str]:
-    """What is told before anything is loaded; raises RequestError for a LoRA that is not for the model."""
-    yield from (f"its {name} is left out" for name in left_out(model.index))
-    for each in applied_loras(model):
-        yield from (each.words, *each.warnings)
 
 
 def check_request(formats: tuple[str, ...], weights: str) -> None:

@@ -1,5 +1,7 @@
 """LoRA files merged into a model's torch modules, before these are traced."""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 
@@ -7,19 +9,51 @@ import numpy as np
 import torch
 from torch import nn
 
+from pleinair.adapters.few_steps import Suggested, suggested
 from pleinair.adapters.lora_file import open_lora
 from pleinair.adapters.matching import Networks
-from pleinair.adapters.merging import Applied, Merge, Use, planned
+from pleinair.adapters.merging import Merge, Use, planned
 from pleinair.engines.edits import Change, Layer
+from pleinair.request.lora_types import GivenLora
 from pleinair.sources.describing import denoiser
 from pleinair.sources.families import Component
 from pleinair.sources.folder import Source
 from pleinair_export.single_file import network
 
 
-def applied_loras(model: Source) -> tuple[Applied, ...]:
-    """Which layers a model's LoRAs are for, before its weights are loaded; RequestError for one that is not for it."""
-    return planned_merge(model).applied
+def with_loras(model: Source, loras: Iterable[GivenLora]) -> Source:
+    """The model with LoRAs to be merged into it; one for a few steps says what its bundle paints with unless told.
+
+    A sampler that is asked for, and what the model's own pleinair.json says, hold before that.
+    """
+    model = replace(model, loras=tuple(loras))
+    few = few_steps_of(model)
+    if few is None:
+        return model
+    asked = dict(few.options) | model.settings.defaults
+    if spacing := asked.pop("spacing", None):
+        model = replace(model, scheduler=model.scheduler | {"timestep_spacing": spacing})
+    if model.sampler is not None:
+        asked["sampler"] = model.sampler
+    steps = {name: asked[name] for name in ("sampler", "steps", "guidance") if name in asked}
+    return replace(model, defaults=replace(model.defaults, timesteps=None, **steps))
+
+
+def few_steps_of(model: Source) -> Suggested | None:
+    """What the first of a model's LoRAs that is for a few steps asks for."""
+    return next(filter(None, (suggested(each.file) for each in model.loras if each.weight)), None)
+
+
+def said_of_loras(model: Source) -> Iterator[str]:
+    """What of a model's LoRAs applies, before its weights are loaded; RequestError for one that is not for it."""
+    for each in planned_merge(model).applied:
+        yield from (each.words, *each.warnings)
+    if few := few_steps_of(model):
+        usual = model.defaults
+        yield (
+            f"with {few.kind} in it, it paints in {usual.steps} steps of {usual.sampler} at guidance"
+            f" {usual.guidance:g} unless told"
+        )
 
 
 def merge_loras(module: nn.Module, model: Source, part: Component) -> None:

@@ -1,7 +1,7 @@
 """Whether an export fits into memory, asked before anything large is read."""
 
 from pleinair.errors import ResourceError
-from pleinair.system.machine import memory_left
+from pleinair.system.limits import memory_left
 from pleinair_export.apart import MEMORY, SMALL
 
 EACH = 6  # bytes for each parameter of the largest component: float32 on an engine, and 16 bits as they are read

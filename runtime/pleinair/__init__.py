@@ -5,6 +5,7 @@ from pleinair.version import __version__
 TYPE_CHECKING = False  # what type checkers take for True; importing typing costs milliseconds
 if TYPE_CHECKING:
     from pleinair.adopting.adopt import adopt
+    from pleinair.asynchronous import agenerate, astream
     from pleinair.bundle.opening import Bundle, open_bundle
     from pleinair.engines.fake import FakeEngine
     from pleinair.errors import (
@@ -43,6 +44,8 @@ __all__ = [
     "Upscaler",
     "__version__",
     "adopt",
+    "agenerate",
+    "astream",
     "load",
     "load_upscaler",
     "open_bundle",
@@ -56,6 +59,7 @@ HOMES = (
     "engines.fake",
     "adopting.adopt",
     "request.controls",
+    "asynchronous",
 )
 
 

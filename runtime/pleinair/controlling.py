@@ -48,14 +48,13 @@ class ControlPlan:
     @property
     def warnings(self) -> list[str]:
         """What is said of ControlNets that never count, and of pictures that are not of the size that is painted."""
-        request = self._request
-        size = request.width, request.height
+        size = whole_size(self._request)
         idle = [f"{self._idle} of the ControlNets count in no step; let them start earlier or end later"]
         return idle * bool(self._idle) + [
             f"the picture for the ControlNet '{model.bundle.manifest.name}' is {control.image.width}x"
             f"{control.image.height} and is stretched to {size[0]}x{size[1]}; give one of that size to see all of it"
             for control, model in self._used
-            if control.image.size != size and not fits_whole(control.image, request)
+            if control.image.size != size
         ]
 
     def of(self, stage: Pass, ground: Ground | None) -> Controls | None:
@@ -106,10 +105,10 @@ def prepared(control: Control) -> Image.Image:
     return PREPARERS[control.prepare](control.image) if control.prepare else control.image
 
 
-def fits_whole(picture: Image.Image, request: Request) -> bool:
-    """Whether a picture lies on one that is painted over in part."""
+def whole_size(request: Request) -> tuple[int, int]:
+    """Width and height of what a ControlNet's picture lies on: what is painted, or of what a part is painted over."""
     canvas = request.canvas
-    return bool(canvas and canvas.only_masked and picture.size == canvas.image.size)
+    return canvas.image.size if canvas and canvas.only_masked else (request.width, request.height)
 
 
 def laid(picture: Image.Image, stage: Pass, ground: Ground | None) -> np.ndarray:

@@ -18,6 +18,7 @@ from pleinair.pictures.start import Start
 from pleinair.request.planning import Pass
 from pleinair.request.request import Request
 from pleinair.sampling.coordinates import Denoise, Keep, untouched
+from pleinair.sampling.forecast import Forecast, asked_steps
 from pleinair.sampling.path import Point
 from pleinair.sampling.predictions import prediction_type
 
@@ -77,6 +78,16 @@ def looked_at(denoise: Denoise, stage: Pass, axes: str | None) -> Denoise:
     """The network as a pass's solver asks it: from its own first step on, and with borders that meet along `axes`."""
     denoise = going_on(denoise, stage.before) if stage.before else denoise
     return wrapped(denoise, axes) if axes else denoise
+
+
+def forecasting(denoise: Denoise, every: int, stage: Pass, guided: Guided, controls: Controls | None) -> Denoise:
+    """`denoise`, asked in every `every`-th step of a pass and where what it is told changes."""
+
+    def turns(step: int) -> bool:
+        whole = stage.before + step
+        return guided.turns(whole) or bool(controls and controls.turns(whole))
+
+    return Forecast(denoise, asked_steps(len(stage.path), every, turns)) if every > 1 else denoise
 
 
 def going_on(denoise: Denoise, before: int) -> Denoise:

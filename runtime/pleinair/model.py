@@ -9,7 +9,7 @@ from pleinair.adapters.lora_file import open_lora
 from pleinair.adapters.matching import networks_in
 from pleinair.adapters.merging import Merge, Use, planned
 from pleinair.bundle.opening import Bundle, open_bundle
-from pleinair.engines.engine import Engine
+from pleinair.engines.engine import Engine, choose_engine
 from pleinair.engines.graphs import Graphs
 from pleinair.pictures.other_vaes import Vaes
 from pleinair.pictures.upscale import Upscalers
@@ -50,10 +50,12 @@ class Companions:
         self._turn = RLock()
 
     def open(self, folder: Path) -> Model:
-        """Raises BundleError for a folder that is no bundle."""
+        """Raises BundleError for a folder that is no bundle, EngineError for one that has no graphs for the engine."""
         with self._turn:
             if folder not in self._open:
                 bundle = open_bundle(folder, verify=self._verify)
+                if bundle.formats:
+                    choose_engine(bundle, self._engine)
                 graphs = Graphs(bundle, self._engine, **self._how)
                 self._open[folder] = Model(bundle, graphs, Encoders(bundle))
             return self._open[folder]

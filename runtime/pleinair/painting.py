@@ -1,7 +1,7 @@
 """The flow of one job, top to bottom: text -> path -> noise -> loop -> picture."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from math import isclose
 from pathlib import Path
@@ -10,39 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from pleinair.controlling import ControlPlan
-from pleinair.denoising import Guides, denoiser_shapes, first_call, guided, keeping, looked_at
-from pleinair.engines.edits import Edit
-from pleinair.engines.engine import Graph
+from pleinair.addons import OpenAddOns
+from pleinair.batches import Batch, batched, encoding, noise_sources
+from pleinair.denoising import Guides, denoiser_shapes, first_call, forecasting, guided, keeping, looked_at
 from pleinair.engines.failures import check_finite
-from pleinair.engines.graphs import Asking
 from pleinair.model import Loaded, Model
 from pleinair.network import guidance
 from pleinair.pictures import start as starts
-from pleinair.pictures.decoding import Decoding
 from pleinair.pictures.other_vaes import OpenVae
 from pleinair.pictures.vae import resized_latents, rough, to_pil
 from pleinair.request.canvas import ground_of
-from pleinair.request.options import ENLARGERS, Randomness, renewal
+from pleinair.request.options import renewal
+from pleinair.request.pass_options import ENLARGERS
 from pleinair.request.planning import Pass, planned_passes, warnings
 from pleinair.request.request import Request
 from pleinair.results import Frame, Result, Stopwatches
 from pleinair.sampling.configured import make_solver
-from pleinair.sampling.noise import NoiseSource, source, stacked
+from pleinair.sampling.noise import NoiseSource, stacked
 from pleinair.text.reader import Conditioning, PromptReader
 from pleinair.text.warned import Warnings
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Pictures that share the network's calls, on their way from noise."""
-
-    seeds: tuple[int, ...]
-    generators: list[NoiseSource]
-    clean: np.ndarray | None  # start latents (B, C, h, w) of the caller's own
-    x: np.ndarray = field(default_factory=lambda: np.empty(0))  # (B, C, h, w)
-    below: starts.Start | None = None  # the picture that the pass goes over, if there is one
-    steps: int = 0  # done
 
 
 class Painting:
@@ -62,17 +48,16 @@ class Painting:
         self._manifest = loaded.model.bundle.manifest
         self._warnings = Warnings()
         self._started = 0.0
-        self._merge = loaded.model.merge(request.loras)
-        self._control = ControlPlan(request, self.passes, loaded.companions, self.asking)
-        for folder in request.upscalers:
-            loaded.upscalers.open(folder)
-        self._vae = loaded.vaes.open(request.vae)
-        self._preview_vae = loaded.vaes.open(request.preview_vae) if request.preview_vae else self._vae
+        self._addons = OpenAddOns(loaded, request, self.passes)
 
     @property
     def steps(self) -> int:
         """Steps of one batch, over all passes."""
         return sum(len(each.path) for each in self.passes)
+
+    def say(self, line: str) -> None:
+        """Add to the warnings of its results."""
+        self._warnings.say(line)
 
     def run(
         self,
@@ -85,47 +70,35 @@ class Painting:
         """Paint; `sparing` does each stage for all batches, and then lets it leave memory."""
         self._started = perf_counter()
         request, loaded = self.request, self._loaded
-        self._warnings.say(*warnings(loaded.model.bundle, request, self.passes))
-        self._warnings.say(*loaded.upscalers.elsewhere(request.upscalers), *self._control.warnings)
-        self._warnings.say(*loaded.vaes.elsewhere(filter(None, (request.vae, request.preview_vae))))
-        self._warnings.say(*(warning for each in self._merge.applied for warning in each.warnings))
+        addons, vae = self._addons, self._addons.vae.vae
+        self._warnings.say(*warnings(loaded.model.bundle, request, self.passes), *addons.warnings)
         early = not sparing and guide is None and start is None and request.canvas is None
         guides = [guide or self._guide(each, early and not number) for number, each in enumerate(self.passes)]
-        batches = self._batches(
-            noise_sources(request.random, request.seeds) if generators is None else generators, start
-        )
+        sources = noise_sources(request.random, request.seeds) if generators is None else generators
+        batches = batched(request.seeds, sources, start, request.batch)
 
         def let_go(model: Model | OpenVae, *graphs: str | None) -> None:
             if sparing:
                 model.graphs.release(*filter(None, graphs))
 
-        vae = self._vae.vae
         for model in filter(None, (loaded.model, self._refiner)):
             let_go(model, *(encoder.graph for encoder in model.bundle.manifest.text_encoders))
         for together in [batches] if sparing else [[each] for each in batches]:
             for stage, told in zip(self.passes, guides, strict=True):
                 begun = [self._begun(stage, each) for each in together]
-                let_go(self._vae, vae.encoder, vae.decoder)
+                let_go(addons.vae, vae.encoder, vae.decoder)
                 together = []
                 for batch in begun:
                     together.append((yield from self._denoise(stage, told, batch)))
                 model = self._model(stage)
                 let_go(model, model.bundle.manifest.denoiser.graph)
                 if sparing:
-                    self._control.release()
-            if self._preview_vae is not self._vae:
-                let_go(self._preview_vae, self._preview_vae.vae.decoder)
+                    addons.control.release()
+                if addons.preview_vae is not addons.vae:
+                    let_go(addons.preview_vae, addons.preview_vae.vae.decoder)
             for batch in together:
                 yield self._finished(batch)
-            let_go(self._vae, vae.decoder)
-
-    def _batches(self, generators: Sequence[NoiseSource], clean: np.ndarray | None) -> list[Batch]:
-        size, seeds = self.request.batch, self.request.seeds
-        batches = []
-        for first in range(0, len(seeds), size):
-            these = slice(first, first + size)
-            batches.append(Batch(seeds[these], list(generators[these]), None if clean is None else clean[these]))
-        return batches
+            let_go(addons.vae, vae.decoder)
 
     def _model(self, stage: Pass) -> Model:
         """The one that does a pass."""
@@ -134,7 +107,7 @@ class Painting:
     def read(self) -> Conditioning:
         """What the network is told of the prompts over the steps of the first pass."""
         model, request, steps = self._loaded.model, self.request, self.passes[0].whole
-        return self._reader(model).read(partial(self.asking, model), request.prompt, request.negative, steps)
+        return self._reader(model).read(partial(self._addons.asking, model), request.prompt, request.negative, steps)
 
     def _guide(self, stage: Pass, early: bool) -> Guides:
         """What the network of a pass is told of the prompts, as far as guidance makes use of it.
@@ -143,14 +116,14 @@ class Painting:
         """
         request, model = self.request, self._model(stage)
         request.check()
-        asking = partial(self.asking, model)
+        asking = partial(self._addons.asking, model)
         scale = guidance.METHODS[model.bundle.manifest.guidance].scale(request.guidance)
         with self._watches.load:
             reader = self._reader(model)
             compiling = early and self._compile_ahead(stage, reader, contrast=scale > 1)
             reader.prepare(asking)
             if compiling:
-                self._decoding.prepare((1, *self.shape(self.passes[-1].width, self.passes[-1].height)))
+                self._addons.decoding.prepare((1, *self.shape(self.passes[-1].width, self.passes[-1].height)))
         with self._watches.text:
             read = partial(reader.read, asking, request.prompt, request.negative, stage.whole)
             conditioning = read(contrast=scale > 1)
@@ -161,29 +134,22 @@ class Painting:
         self._warnings.say(*conditioning.warnings)
         return conditioning.at
 
-    def edits(self, model: Model, graph: str) -> tuple[Edit, ...]:
-        """How this job changes a graph between reading and compiling; a refiner's are left as they are."""
-        if model is not self._loaded.model:
-            return ()
-        ports = self._control.edits if graph == self._manifest.denoiser.graph else ()
-        return *self._merge.edits(graph), *ports
-
     def _compile_ahead(self, stage: Pass, reader: PromptReader, contrast: bool) -> bool:
         """Begin to compile the denoiser for what it will be told, where it may go ahead; whether that was begun."""
         request, model, name = self.request, self._loaded.model, self._manifest.denoiser.graph
-        edits = self.edits(model, name)
+        edits = self._addons.edits(model, name)
         if not model.graphs.may_go_ahead(name, edits):
             return False
         unasked = reader.read(None, request.prompt, request.negative, stage.whole, contrast=contrast)
         x = np.empty((min(request.batch, len(request.seeds)), *self.shape(stage.width, stage.height)), np.float32)
-        controls = self._control.of(stage, self._ground)
+        controls = self._addons.control.of(stage, self._ground)
         denoise = guided(model, request, stage, unasked.at, None, controls, edits)
         model.graphs.prepare_ahead(name, denoiser_shapes(model, stage, denoise, x, controls), edits)
         return True
 
     def _reader(self, model: Model) -> PromptReader:
         encoders = model.bundle.manifest.text_encoders
-        edits = {encoder.graph: self.edits(model, encoder.graph) for encoder in encoders}
+        edits = {encoder.graph: self._addons.edits(model, encoder.graph) for encoder in encoders}
         how = {"clip_skip": self.request.clip_skip, "embeddings": self.request.embeddings, "edits": edits}
         return PromptReader(model.bundle, encoders=model.encoders, **how)
 
@@ -211,11 +177,11 @@ class Painting:
             return starts.Start(batch.clean, stacked(batch.generators, batch.clean.shape[1:]))
         request.check()
         with self._watches.load:
-            self._encoder.prepare(*self._ground.picture.shape[1:3])
+            self._addons.encoder.prepare(*self._ground.picture.shape[1:3])
         with self._watches.encode:
             return starts.start(
                 self._ground,
-                self._encoder,
+                self._addons.encoder,
                 self.shape(request.width, request.height),
                 batch.generators,
                 encoding(request.random, batch.seeds, batch.generators),
@@ -234,8 +200,8 @@ class Painting:
     def _denoise(self, stage: Pass, guide: Guides, batch: Batch) -> Generator[Frame, None, Batch]:
         """One way through the noise; returns the batch at its end."""
         request, model = self.request, self._model(stage)
-        name, controls = model.bundle.manifest.denoiser.graph, self._control.of(stage, self._ground)
-        edits = self.edits(model, name)
+        name, controls = model.bundle.manifest.denoiser.graph, self._addons.control.of(stage, self._ground)
+        edits = self._addons.edits(model, name)
         denoise = guided(model, request, stage, guide, batch.below, controls, edits)
         with self._watches.load:
             graph = model.graphs.open(name, edits)
@@ -244,13 +210,14 @@ class Painting:
                 controls.prepare(*first_call(stage, denoise, batch.x))
         solver = make_solver(stage.steps.sampler, model.bundle.scheduler_config, **renewal(stage.steps))
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
-        seen, keep = looked_at(denoise, stage, request.tile), keeping(batch.below, stage.until)
+        seen = forecasting(looked_at(denoise, stage, request.tile), request.reuse, stage, denoise, controls)
+        keep = keeping(batch.below, stage.until)
         states = solver(seen, batch.x, stage.path, draw, keep)
         x, mark = batch.x, perf_counter()
         for done, state in enumerate(states, batch.steps + 1):
             check_finite(state.x, f"at step {done} of {self.steps}")
             self._watches.steps.append(perf_counter() - mark)
-            show = partial(self._previewing.preview, state.x0)
+            show = partial(self._addons.previewing.preview, state.x0)
             show_rough = partial(rough, state.x0, self._manifest.latents.rgb, self._manifest.vae.downsample)
             yield Frame(done, self.steps, batch.seeds, show, show_rough)
             request.check()
@@ -264,12 +231,12 @@ class Painting:
             return resized_latents(x, *self.shape(stage.width, stage.height)[1:])
         pixels = self._decoded(x)
         if enlarger not in ENLARGERS:
-            pixels = self._larger(Path(enlarger), pixels)
+            pixels = self._addons.larger(Path(enlarger), pixels)
         with self._watches.load:
-            self._decoding.prepare_again(stage.width, stage.height)
+            self._addons.decoding.prepare_again(stage.width, stage.height)
         self.request.check()
         with self._watches.encode:
-            return self._decoding.again(pixels, stage.width, stage.height)
+            return self._addons.decoding.again(pixels, stage.width, stage.height)
 
     def _finished(self, batch: Batch) -> Frame:
         """A batch's pictures, with everything that made them."""
@@ -277,75 +244,41 @@ class Painting:
         if self._ground:
             pixels = self._ground.finished(pixels)
         if self.request.upscale:
-            pixels = self._larger(self.request.upscale, pixels)
+            pixels = self._addons.larger(self.request.upscale, pixels)
         self._warnings.say(*self._loaded.news)
         result = Result(
             images=to_pil(pixels),
             seeds=batch.seeds,
-            settings=self._merge.counted(self._settings(batch.seeds)),
+            settings=self._addons.merge.counted(self._settings(batch.seeds)),
             timings=self._watches.timings(total=perf_counter() - self._started),
             warnings=tuple(self._warnings),
             pixels=pixels,
             latents=batch.x,
-            loras=self._merge.applied,
+            loras=self._addons.merge.applied,
         )
         show = partial(to_pil, pixels)
         return Frame(self.steps, self.steps, batch.seeds, show, show, result)
 
     def _decoded(self, x: np.ndarray) -> np.ndarray:
         with self._watches.load:
-            self._decoding.prepare(x.shape)
+            self._addons.decoding.prepare(x.shape)
         self.request.check()
         with self._watches.decode:
-            return self._decoding.pixels(x)
-
-    def _larger(self, folder: Path, pixels: np.ndarray) -> np.ndarray:
-        return self._loaded.upscalers.open(folder)(pixels, self.request.tile or "", self.request.check)
+            return self._addons.decoding.pixels(x)
 
     def encoded(self, generators: Sequence[NoiseSource]) -> np.ndarray | None:
         """The clean latents (B, C, h, w) of the picture that is painted over, if there is one."""
         if self._ground is None:
             return None
         drawn_from = encoding(self.request.random, self.request.seeds, list(generators))
-        return self._encoder.latents(self._ground.picture, drawn_from)
+        return self._addons.encoder.latents(self._ground.picture, drawn_from)
 
     @cached_property
     def _ground(self) -> starts.Ground | None:
         request = self.request
         return ground_of(request.canvas, request.width, request.height) if request.canvas else None
 
-    @cached_property
-    def _encoder(self) -> starts.EncodedOnce:
-        vae = self._vae.vae
-        return starts.EncodedOnce(partial(self.asking, self._vae, vae.encoder), vae, self.request.vae_tile)
-
-    @cached_property
-    def _decoding(self) -> Decoding:
-        return self._decoding_by(self._vae)
-
-    @cached_property
-    def _previewing(self) -> Decoding:
-        return self._decoding if self._preview_vae is self._vae else self._decoding_by(self._preview_vae)
-
-    def _decoding_by(self, by: OpenVae) -> Decoding:
-        request = self.request
-        return Decoding(by.graphs.open, by.vae, request.tile or "", request.vae_tile, request.check)
-
-    def asking(self, model: Model | OpenVae, name: str) -> Graph:
-        """A graph that asks before every call whether the caller wants to stop."""
-        return Asking(model.graphs.open(name, self.edits(model, name)), self.request.check)
-
     def shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Of one picture's latents (C, h, w)."""
         factor = self._manifest.vae.downsample
         return self._manifest.latents.channels, height // factor, width // factor
-
-
-def noise_sources(random: Randomness, seeds: tuple[int, ...]) -> list[NoiseSource]:
-    """The source of each picture's noise, not used yet."""
-    return [source(seed, random.noise, random.subseed, random.subseed_strength) for seed in seeds]
-
-
-def encoding(random: Randomness, seeds: tuple[int, ...], generators: list[NoiseSource]) -> list[NoiseSource]:
-    """What the VAE draws from: a subseed is mixed into the first draw, which must be the noise of the loop."""
-    return generators if random.subseed is None else [source(seed, random.noise) for seed in seeds]

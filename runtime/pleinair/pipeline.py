@@ -1,11 +1,12 @@
 """Where a program begins: a bundle opened on an engine, and the jobs that it is given."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, Unpack
 
 import numpy as np
 
+from pleinair.batches import noise_sources
 from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
 from pleinair.denoising import Guides
 from pleinair.engines import precision as precisions
@@ -14,9 +15,10 @@ from pleinair.engines.graphs import MAX_SHAPES, Graphs
 from pleinair.engines.int8.forms import AUTO
 from pleinair.library.given import made_ready, with_models
 from pleinair.model import Companions, Loaded, Model
-from pleinair.painting import Painting, noise_sources
+from pleinair.painting import Painting
 from pleinair.pictures.other_vaes import Vaes
 from pleinair.pictures.upscale import Upscalers
+from pleinair.preflight import Preflight
 from pleinair.request.help import lists_options
 from pleinair.request.keywords import Options
 from pleinair.request.loading import LOADING
@@ -24,6 +26,7 @@ from pleinair.request.record import asked_for
 from pleinair.request.request import Request, resolve
 from pleinair.results import Frame, Result, merged
 from pleinair.sampling.noise import NoiseSource
+from pleinair.system.limits import room_left
 from pleinair.text.encoders import Encoders
 from pleinair.text.reader import Conditioning
 from pleinair.version import __version__
@@ -41,16 +44,19 @@ class Pipeline:
         threads: int | None = None,
         precision: str | Mapping[str, str] | None = None,
         memory: str = "high",
+        preflight: bool = True,
         on_load: Callable[[str], None] | None = None,
         fallback: bool = False,
         cache: bool = True,
+        on_news: Callable[[str], None] | None = None,
         int8: str = AUTO,
     ) -> None:
         self.bundle = bundle
         self.threads = threads
         self.memory = memory
+        self._preflight = preflight
         how = {"device": device, "threads": threads, "precision": precision, "on_load": on_load}
-        how |= {"fallback": fallback, "cache": cache, "int8": int8}
+        how |= {"fallback": fallback, "cache": cache, "int8": int8, "on_news": on_news}
         max_shapes = 1 if memory == "low" else MAX_SHAPES
         self.graphs = Graphs(bundle, engine, max_shapes=max_shapes, **how)
         upscalers = Upscalers(bundle, engine, **how)
@@ -96,6 +102,20 @@ class Pipeline:
         """
         return self.walk(resolve(self.bundle, prompt, negative, **with_models(options, self.engine)))
 
+    async def agenerate(self, prompt: str, negative: str | None = None, **options: Unpack[Options]) -> Result:
+        """`generate` for asyncio, with the same options: see `pleinair.agenerate`."""
+        from pleinair.asynchronous import agenerate  # asyncio brings ssl and sockets, which few need
+
+        return await agenerate(self, prompt, negative, **options)
+
+    def astream(
+        self, prompt: str, negative: str | None = None, **options: Unpack[Options]
+    ) -> AsyncGenerator[Frame, None]:
+        """`stream` for asyncio, with the same options: see `pleinair.astream`."""
+        from pleinair.asynchronous import astream
+
+        return astream(self, prompt, negative, **options)
+
     def walk(
         self,
         request: Request,
@@ -109,7 +129,27 @@ class Pipeline:
         `generators` is one source of all the noise of each picture; those given with `start` have encoded it already.
         """
         painting = self._painting(request)
-        return painting.run(generators=generators, guide=guide, start=start, sparing=self.memory == "low")
+        sparing = self._sparing(painting)
+        return painting.run(generators=generators, guide=guide, start=start, sparing=sparing)
+
+    def memory_needed(self, request: Request) -> int:
+        """Bytes that this process is predicted to hold at most when it paints a request.
+
+        Pages of mapped files are not among them, for the system can take those back; nor is what engines take that
+        pleinair does not ship.
+        """
+        painting = self._painting(request)
+        need = Preflight(self._loaded, request, painting.passes).need(sparing=self.memory == "low")
+        return int(need.memory)
+
+    def _sparing(self, painting: Painting) -> bool:
+        """Whether a job is painted one stage at a time; raises ResourceError where memory will not suffice."""
+        if not self._preflight:
+            return self.memory == "low"
+        sparing = Preflight(self._loaded, painting.request, painting.passes).sparing(self.memory, room_left())
+        if sparing and self.memory != "low":
+            painting.say("memory is short: each stage is loaded in turn, as with --memory low")
+        return sparing
 
     def read(self, request: Request) -> Conditioning:
         """What the network is told of a request's prompts over the steps of its first pass."""
@@ -159,11 +199,13 @@ def load(
     threads: int | None = None,
     precision: str | Mapping[str, str] | None = None,
     memory: str | None = None,
+    preflight: bool = True,
     verify: bool = True,
     fallback: bool = False,
     cache: bool = True,
     int8: str | None = None,
     on_load: Callable[[str], None] | None = None,
+    on_news: Callable[[str], None] | None = None,
 ) -> Pipeline:
     """Open a model (storybook, the one that ships with pleinair, where it is None) on an engine and a device.
 
@@ -174,11 +216,14 @@ def load(
     CPU goes on where it is not here or fails, and each result's warnings and settings say so. `precision` is what
     the networks compute in: "auto" (the default) takes the fastest that the device has and a picture survives, "f32",
     "bf16" and "f16" are what they say; components can be named here too. With `memory` "low", each stage of a job is
-    done for all its pictures and then leaves memory: slower from one job to the next, and the same pictures. `verify`
+    done for all its pictures and then leaves memory: slower from one job to the next, and the same pictures; "auto"
+    (the default) does so where memory is short, "high" never. A job that memory will not suffice for is refused before
+    anything is loaded; with `preflight` False it is not. `verify`
     False does not compare the bundle's files with their SHA-256; `cache` False keeps nothing on the disk of what is
     compiled for GPUs. `int8` is the form that OpenVINO's CPU computes W8A8 graphs in (docs/performance.md): "auto"
     takes what suits the CPU, "stored" none but the graph's own. Graphs are loaded when first needed; `on_load` is told
-    the name of each before, as that can take long. Raises BundleError, EngineError, RequestError, or ResourceError
+    the name of each before, as that can take long, and `on_news`, at once, a line about all that then runs otherwise
+    than was asked for, such as what goes on on the CPU. Raises BundleError, EngineError, RequestError, or ResourceError
     where there is no room for a model that is made.
     """
     bundle = open_bundle(made_ready(model, engine if isinstance(engine, str) else None), verify=verify)
@@ -190,8 +235,8 @@ def load(
     memory = LOADING["memory"].default if memory is None else LOADING["memory"].type.read("memory", memory)
     how = {"device": device, "threads": threads, "precision": precision, "memory": memory}
     int8 = LOADING["int8"].default if int8 is None else LOADING["int8"].type.read("int8", int8)
-    how |= {"fallback": bool(fallback), "cache": cache, "int8": int8}
-    pipe = Pipeline(bundle, chosen, **how, on_load=on_load)
+    how |= {"preflight": bool(preflight), "fallback": bool(fallback), "cache": cache, "int8": int8}
+    pipe = Pipeline(bundle, chosen, **how, on_load=on_load, on_news=on_news)
     if precision not in (None, precisions.AUTO):
         for graph in bundle.manifest.graphs:
             pipe.graphs.precision_of(graph)

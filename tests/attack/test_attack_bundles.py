@@ -15,7 +15,8 @@ from hostile import external, listing, onnx_model, operator, run, with_graph
 from odd_files import circle, dangling, directory, outside, pipe, sparse, zeros
 from pairwise import all_pairs
 from pleinair.bundle.manifest import MANIFEST
-from pleinair.bundle.opening import default_path, open_bundle
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.shipped import default_path
 from pleinair.cli import app as cli
 from pleinair.cli.sandbox import tried
 from pleinair.engines.engine import ENGINES

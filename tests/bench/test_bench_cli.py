@@ -134,6 +134,14 @@ def test_options_are_understood_as_elsewhere(run, quick, options, field, expecte
     assert len({str(each) for each in found}) == len(found)
 
 
+def test_devices_that_are_made_of_others(run):
+    """As they are spelled everywhere, but for commas, which stand between two devices."""
+    outcome = run("run", *PLAN, *STORY, "--work", "unet", "--device", "Auto, hetero:GPU+cpu,auto:gpu.1")
+    assert {each["device"] for each in planned(outcome)} == {"auto", "hetero:gpu+cpu", "auto:gpu.1"}
+    refused(run("run", *PLAN, "--device", "hetero"), 2, "must name each device that it is made of once")
+    refused(run("run", *PLAN, "--device", "heter:gpu+cpu"), 2, "did you mean 'hetero'")
+
+
 def test_quick_names_what_it_has(run):
     refused(run("run", *PLAN, "--quick", "--size", "128x128"), 2, "--quick has no case with size 128x128, only 256x256")
     refused(run("run", *PLAN, "--quick", "--threads", "2"), 2, "threads 2, only auto; choose")

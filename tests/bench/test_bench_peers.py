@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pleinair.bundle.opening import default_path, open_bundle
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.shipped import default_path
 from pleinair.cli import app as cli
 from pleinair.errors import EngineError, RequestError
 from pleinair_bench import peers, stored

@@ -12,7 +12,8 @@ import pytest
 
 import pleinair
 from pleinair.bundle.manifest import MANIFEST
-from pleinair.bundle.opening import default_path, open_bundle
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.shipped import default_path
 from pleinair.bundle.verifying import file_info
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import BundleError, RequestError, ResourceError

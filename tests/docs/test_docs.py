@@ -69,7 +69,7 @@ def hub(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(vars(pleinair_export), "export", exported)  # which is imported when it is asked for
     monkeypatch.setattr(preparing, "pour", exported)
     monkeypatch.setattr(preparing, "mark", unmarked)
-    monkeypatch.setattr(pulling, "pourable_files", all_files)
+    monkeypatch.setitem(pulling.POURABLE, choosing.FOLDER, all_files)
     yield
     server.close()
 

@@ -10,18 +10,22 @@ import torch
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from test_lora import dequantized
 
 import original_names
 import pleinair
+from foreign import as_optimum
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.edits import Change, NewWeights, Residuals
 from pleinair.engines.graphs import open_graph
+from pleinair.engines.onnx import free_dimensions
 from pleinair.errors import BundleError, ExportError, RequestError
 from pleinair.library.given import made_ready
 from pleinair.library.poured import mark
 from pleinair.pouring import controlnets, topologies
 from pleinair.pouring.pour import pour
 from pleinair_export import convert
+from pleinair_export.quantize import is_weight
 from shelves import write_control_shelf
 from tiny_control import write_tiny_control
 
@@ -151,6 +155,17 @@ def test_a_controlnet_equals_diffusers(ours, theirs, control_bundles, how):
     assert "is 80x48 and is stretched to 64x64" in " ".join(made.warnings)
 
 
+def test_an_adopted_unet_gets_ports_too(theirs, control_bundles, exported, tmp_path):
+    """Of other tools' folders, in each format."""
+    seen = picture()
+    wanted = expected(theirs(PLAIN, "sd1"), image=seen, **SIZE)
+    for engine in ENGINES:
+        folder = as_optimum(exported("sd1", "fp32"), tmp_path / engine / "model", engine)
+        pipe = pleinair.load(pleinair.adopt(folder).path, engine=engine, threads=1, precision="f32")
+        made = painted(pipe, controls=[{"model": control_bundles("sd1"), "image": seen}])
+        assert far(made, wanted) < TOLERANCE, engine
+
+
 def test_several_controlnets_are_summed(ours, theirs, control_bundles):
     first, second = picture(), picture(phase=2.0)
     made = painted(
@@ -192,6 +207,24 @@ def test_a_controlnet_of_sdxl_equals_diffusers(ours, theirs, control_bundles):
     made = painted(ours("sdxl", "openvino"), controls=controls)
     how = {"image": picture(), "controlnet_conditioning_scale": 0.9, **SIZE}
     assert far(made, expected(theirs(XL, "sdxl"), **how)) < TOLERANCE
+
+
+def test_a_controlnet_that_reads_no_text_equals_diffusers(ours, theirs, tmp_path):
+    """Without attention to a text, which a tracer would drop as an input that nothing uses."""
+    pipe = theirs(PLAIN, "sd1")
+    own = pipe.controlnet.config
+    plain = {"down_block_types": ["DownBlock2D"] * len(own.block_out_channels), "mid_block_type": "UNetMidBlock2D"}
+    torch.manual_seed(3)
+    pipe.controlnet = diffusers.ControlNetModel.from_config({**own, **plain}).eval()
+    for layer in (*pipe.controlnet.controlnet_down_blocks, pipe.controlnet.controlnet_mid_block):
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    pipe.controlnet.save_pretrained(tmp_path / "edges")
+    list(convert.export(tmp_path / "edges", tmp_path / "bundle", formats=ENGINES, weights="fp32"))
+    seen = picture()
+    wanted = expected(pipe, image=seen, **SIZE)
+    for engine in ENGINES:
+        made = painted(ours("sd1", engine), controls=[{"model": tmp_path / "bundle", "image": seen}])
+        assert far(made, wanted) < TOLERANCE
 
 
 def original(weights):
@@ -282,6 +315,38 @@ def test_what_is_like_a_controlnet_is_refused_by_name(tmp_path, control_sources)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("weights", "near"), [("fp16", 1e-5), ("int8", 5e-3)])
+def test_small_weights_are_those_that_torch_is_given(control_sources, tmp_path, weights, near):
+    """Exported in both formats; engines round what they multiply with weights of 8 bits, too. Shares of the largest."""
+    out = tmp_path / "small"
+    list(convert.export(control_sources("sd1"), out, formats=ENGINES, weights=weights))
+    bundle = open_bundle(out)
+    assert bundle.manifest.graphs["controlnet"].weights == weights
+    rng = np.random.default_rng(3)
+    given = {"sample": rng.standard_normal((2, 4, 9, 7), np.float32), "timestep": np.array([500], np.float32)}
+    given["encoder_hidden_states"] = rng.standard_normal((2, 77, 32), np.float32)
+    given["controlnet_cond"] = rng.random((2, 3, 72, 56), np.float32)
+    for engine in ENGINES:
+        net = diffusers.ControlNetModel.from_pretrained(control_sources("sd1")).eval()
+        with torch.no_grad():
+            if weights == "fp16":
+                for parameter in net.parameters():
+                    if is_weight(parameter.shape):
+                        parameter.copy_(parameter.half())
+            else:
+                small = dequantized(bundle, engine, "controlnet")
+                assert len(small) > 20
+                for path, weight in small.items():
+                    layer = net.get_submodule(path)
+                    layer.weight.copy_(torch.from_numpy(weight.copy()).reshape(layer.weight.shape))
+            skips, middle = net(*map(torch.from_numpy, given.values()), return_dict=False)
+        answers = open_graph(bundle, "controlnet", engine, threads=1)(**given)
+        expected = dict(zip(bundle.manifest.control.residuals, (*skips, middle), strict=True))
+        far = {port: np.abs(answers[port] - each.numpy()).max() for port, each in expected.items()}
+        size = max(each.abs().max().item() for each in expected.values())
+        assert max(far.values()) < near * size, engine
+
+
 def twice(weight):
     return 2 * weight
 
@@ -306,6 +371,8 @@ def test_ports_for_residuals_are_those_of_torch(exported, tiny_sources, engine):
         how = {"down_block_additional_residuals": skips, "mid_block_additional_residual": middle}
         wanted, bare = (unet(*plain, **more)[0].numpy() for more in (how, {}))
     bundle = open_bundle(exported("sd1", "fp32"))
+    sizes = free_dimensions(bundle.graph_file("unet", "onnx"), dict(zip(edit.ports, shapes, strict=True)), [edit])
+    assert len(sizes) == 15 and set(sizes.values()) == {2, 9, 7, 5, 4}  # which DirectML is told: all but the channels
     graph = open_graph(bundle, "unet", engine, threads=1, edits=[edit, NewWeights("twice", doubled)])
     assert np.abs(wanted - bare).max() > 0.5
     for factor, expected in ((1, wanted), (0, bare)):

@@ -18,7 +18,8 @@ from onnx import TensorProto
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import pleinair
-from pleinair.bundle.manifest import Autoencoder, GraphInfo, Sizes
+from pleinair.bundle.lone_parts import Autoencoder
+from pleinair.bundle.manifest import GraphInfo, Sizes
 from pleinair.bundle.opening import open_bundle
 from pleinair.errors import BundleError, QualityError
 from pleinair.sampling.names import CLASSES, default_sampler

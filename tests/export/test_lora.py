@@ -14,6 +14,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 import original_names
 from bundles import edit_manifest, seal
+from denoisers import asked, of_unet
 from loras import added, kohya, write_lora
 from pleinair.adapters.lora_file import open_lora
 from pleinair.adapters.matching import networks_in
@@ -22,7 +23,10 @@ from pleinair.bundle.opening import open_bundle
 from pleinair.engines.engine import engine_named
 from pleinair.engines.graphs import open_graph
 from pleinair.errors import RequestError
+from pleinair.request.lora_types import Loras
+from pleinair.sources.folder import open_source
 from pleinair_export import convert
+from pleinair_export.loras import said_of_loras, with_loras
 
 STRENGTH = 0.8
 ENGINES = ("openvino", "onnx")
@@ -67,23 +71,6 @@ def changed(module, tensors, names):
     return module.eval()
 
 
-def asked(bundle):
-    rng = np.random.default_rng(1)
-    sizes = {"batch": 1, "height": 8, "width": 8, "tokens": 77}
-    ports = bundle.manifest.graphs["unet"].inputs
-    shapes = {name: [sizes.get(side, side) for side in port.shape] for name, port in ports.items()}
-    return {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()} | {
-        "timestep": np.array([500], np.float32)
-    }
-
-
-def of_unet(unet, given):
-    sample, timestep, text, *more = (torch.from_numpy(array) for array in given.values())
-    conditions = dict(zip(("text_embeds", "time_ids"), more, strict=False))
-    with torch.no_grad():
-        return unet(sample, timestep, text, added_cond_kwargs=conditions)[0].numpy()
-
-
 @engines
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])
 def test_a_network_with_a_lora_says_what_torch_says(tiny_sources, exported, tmp_path, family, engine):
@@ -112,14 +99,14 @@ def test_a_network_with_a_lora_says_what_torch_says(tiny_sources, exported, tmp_
     assert np.abs(answer(bundle, engine, encoder, ids, merged)["last_hidden_state"] - told).max() < 1e-4
 
 
-def dequantized(bundle, engine):
+def dequantized(bundle, engine, graph="unet"):
     """Path -> weight as the engine computes with it, found with the makers' own tools."""
-    file, found = bundle.graph_file("unet", engine), {}
+    file, found = bundle.graph_file(graph, engine), {}
     if engine == "onnx":
-        graph = onnx.load(file).graph
-        arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-        wide = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
-        turned = {node.input[1] for node in graph.node if node.op_type == "MatMul"}
+        made = onnx.load(file).graph
+        arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.initializer}
+        wide = {node.output[0]: node for node in made.node if node.op_type == "DequantizeLinear"}
+        turned = {node.input[1] for node in made.node if node.op_type == "MatMul"}
         for name, node in wide.items():
             stored, axis = arrays[node.input[0]], node.attribute[0].i
             shape = [-1 if each == axis else 1 for each in range(stored.ndim)]
@@ -130,7 +117,7 @@ def dequantized(bundle, engine):
     for node in model.get_ordered_ops():
         if node.get_type_name() in ("MatMul", "Convolution") and "aten::" in node.get_friendly_name():
             path = node.get_friendly_name().removeprefix("__module.model.").partition("/aten::")[0]
-            if path in bundle.manifest.weights["unet"]:
+            if path in bundle.manifest.weights[graph]:
                 ends[path] = node.input_value(1)
     answers = openvino.compile_model(openvino.Model(list(ends.values()), []), "CPU")([]).values()
     return dict(zip(ends, (np.array(each) for each in answers), strict=True))
@@ -206,6 +193,29 @@ def test_an_export_with_a_lora_in_it_is_what_is_painted_with_it(tiny_sources, ex
     with pytest.raises(RequestError, match="LoRA 'other' is not for"):
         exporting(source, tmp_path / "no", ("onnx",), formats=("onnx",), loras=[other])
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "sampler", "asked", "spacing"),
+    [
+        ("lcm-lora", None, ("lcm", 4, 1.0), "leading"),
+        ("sdxl_lightning_8step", None, ("euler", 8, 1.0), "trailing"),
+        ("lcm-lora", "dpmpp_2m", ("dpmpp_2m", 4, 1.0), "leading"),
+        ("calm", None, None, "leading"),
+    ],
+)
+def test_what_a_bundle_paints_with_follows_a_lora_for_few_steps(tiny_sources, tmp_path, name, sampler, asked, spacing):
+    """But for a sampler that is asked for."""
+    plain = open_source(tiny_sources["sd1"], sampler)
+    file = write_lora(tmp_path / f"{name}.safetensors", kohya({"conv_in": (32, 4, 3, 3)}))
+    model = with_loras(plain, Loras().read("loras", [file]))
+    usual = plain.defaults
+    found = model.defaults
+    assert (found.sampler, found.steps, found.guidance) == (asked or (usual.sampler, usual.steps, usual.guidance))
+    assert (found.width, found.height) == (usual.width, usual.height)
+    assert model.scheduler.get("timestep_spacing", "leading") == spacing
+    said = list(said_of_loras(model))
+    assert said[0] == f"{name}: 1 of 1 layers at 1" and len(said) == 1 + bool(asked)
 
 
 def no_pictures(*what):

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderTiny, StableDiffusionPipeline
+from diffusers import AutoencoderTiny, ControlNetModel, StableDiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
 STORYBOOK = Path(__file__).parents[2] / "models" / "storybook"
 TRAININGS = ("text", "render", "classifier", "vae", "latents", "decoder", "unet")
-ADDONS = ("style", "few-steps", "tiny-vae")
+ADDONS = ("style", "few-steps", "edges", "tiny-vae")
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def run(monkeypatch, tmp_path):
     from recipe.__main__ import main
 
     places = ["--work", tmp_path / "work", "--source", tmp_path / "source", "--report", tmp_path / "report.json"]
-    places += ["--addons", tmp_path / "addons"]
+    places += ["--addons", tmp_path / "addons", "--addons-source", tmp_path / "source-addons"]
     return lambda command, *more: main([command, "--preset", "trial", *map(str, (*places, *more))])
 
 
@@ -39,12 +39,14 @@ def test_every_part_trains_and_goes_on_where_it_stopped(run, tmp_path, capsys):
     for command in ADDONS:
         run(command)
     layers = {name for name, layer in made.unet.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
-    for file in ("chalk.safetensors", "lcm.safetensors"):
+    for file in ("storybook-chalk.safetensors", "storybook-lcm.safetensors"):
         trained = load_file(tmp_path / "addons" / file)
         assert {name.removeprefix("unet.").partition(".lora_")[0] for name in trained} == layers
         assert all(weight.isfinite().all() for weight in trained.values())
-    tiny = AutoencoderTiny.from_pretrained(tmp_path / "addons" / "tiny-vae", torch_dtype=torch.float32)
+    tiny = AutoencoderTiny.from_pretrained(tmp_path / "source-addons" / "storybook-tiny", torch_dtype=torch.float32)
     assert tiny.decode(torch.zeros(1, 4, 8, 8)).sample.shape == (1, 3, 64, 64)
+    edges = ControlNetModel.from_pretrained(tmp_path / "source-addons" / "storybook-edges")
+    assert not edges.attn_processors
     run("evaluate", "--prompts", 1, "--steps", 2)
     report = json.loads((tmp_path / "report.json").read_text())
     assert "two objects" in report["groups"] and sum(report["hour left open"].values()) == pytest.approx(1)

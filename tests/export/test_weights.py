@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from onnx import numpy_helper
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
+from denoisers import asked, of_unet
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.edits import Change, NewWeights
 from pleinair.engines.graphs import open_graph
@@ -66,22 +67,6 @@ def test_named_weights_hold_the_layers(bundle, source, graph, engine):
         assert np.array_equal(arrays[place.name], weight.T if place.transposed else weight), path
 
 
-def asked(bundle):
-    rng = np.random.default_rng(1)
-    sizes = {"batch": 2, "height": 8, "width": 8, "tokens": 77}
-    ports = bundle.manifest.graphs["unet"].inputs
-    shapes = {name: [sizes.get(side, side) for side in port.shape] for name, port in ports.items()}
-    return {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()} | {
-        "timestep": np.array([500], np.float32)
-    }
-
-
-def answer(unet, given):
-    sample, timestep, text, pooled, ids = (torch.from_numpy(array) for array in given.values())
-    with torch.no_grad():
-        return unet(sample, timestep, text, added_cond_kwargs={"text_embeds": pooled, "time_ids": ids})[0].numpy()
-
-
 def given_instead(array, weight):
     assert weight.shape == array.shape
     return array
@@ -90,14 +75,14 @@ def given_instead(array, weight):
 @engines
 def test_other_weights_change_what_torch_changes(bundle, source, engine):
     """All kinds of layers at once: a product of tokens, of vectors, a kernel."""
-    unet, given = component(source, "unet"), asked(bundle)
-    before, changes = answer(unet, given), {}
+    unet, given = component(source, "unet"), asked(bundle, batch=2)
+    before, changes = of_unet(unet, given), {}
     for path in LAYERS:
         weight = unet.get_submodule(path).weight
         with torch.no_grad():
             weight += 0.3 * weight.std() * torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(path)))
         changes[path] = Change(partial(given_instead, weight.detach().numpy()))
-    expected = answer(unet, given)
+    expected = of_unet(unet, given)
     assert np.abs(expected - before).max() > 0.05
     edited = open_graph(bundle, "unet", engine, None, 1, edits=[NewWeights("test", changes)])(**given)["out_sample"]
     plain = open_graph(bundle, "unet", engine, None, 1)(**given)["out_sample"]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pleinair.bundle.manifest import FORMAT, MANIFEST, GraphInfo, Manifest, Origin, Port
 from pleinair.bundle.manifest_checks import UPSCALER
-from pleinair.bundle.opening import default_path, read_manifest
+from pleinair.bundle.opening import read_manifest
+from pleinair.bundle.shipped import default_path
 from pleinair.bundle.verifying import file_info
 from pleinair.sources.controlnets import control_manifest, control_ports
 

@@ -75,6 +75,9 @@ class Compiled:
     def get_compiled_model(self):
         return self
 
+    def release_memory(self):
+        self._real.release_memory()
+
     def get_property(self, name):
         return {"EXECUTION_DEVICES": self._machine.chosen}[name]
 
@@ -84,7 +87,10 @@ class DirectML:
 
     def __init__(self, monkeypatch, refuses=False):
         self.told, self._refuses, self.real = [], refuses, onnx.ort
-        parts = {name: getattr(onnx.ort, name) for name in ("ExecutionMode", "GraphOptimizationLevel", "OrtValue")}
+        parts = {
+            name: getattr(onnx.ort, name)
+            for name in ("ExecutionMode", "GraphOptimizationLevel", "OrtValue", "RunOptions")
+        }
         fake = SimpleNamespace(
             **parts,
             SessionOptions=lambda: Options(self.real.SessionOptions()),

@@ -23,6 +23,13 @@ assert min(ImageStat.Stat(picture.convert("RGB")).stddev) > 10, "the picture is 
 print("painted", picture.size, "in", report["timings"]["total_s"], "s")
 PYTHON
 "$bin/pleinair" models
+# what a program of somebody's own needs, in a Python that sees no other package
+"$bin/pleinair" embed painting --json >embedded.json
+env -i unshare --net --map-root-user "$bin/python" -I -S -c '
+import sys
+sys.path.append("painting")
+import pleinair
+print("painted", pleinair.load().generate("a red house", seed=7, steps=1).images[0].size, "with the folder alone")'
 unshare --net --map-root-user "$bin/pleinair" bench run --model storybook --work vae_decoder,cold --rounds 1 -o json >bench.json
 "$bin/python" - <<'PYTHON'
 import json

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import pleinair
-from bundles import light_upscaler
+from bundles import light_control, light_copy, light_upscaler, light_vae
 from pleinair.engines.fake import FakeEngine
 from pleinair.engines.graphs import OneAtATime
 from pleinair.errors import Cancelled
@@ -58,6 +58,21 @@ def test_threads_that_share_a_pipeline_paint_what_they_paint_alone(sketch, engin
     pipe = pleinair.load(sketch, engine=engine, threads=1)  # whose graphs the threads open, too
     for found, expected in zip(at_once([lambda job=job: painted(pipe, job) for job in JOBS]), alone, strict=True):
         assert np.array_equal(found, expected)
+
+
+def test_threads_with_controlnets_and_vaes_of_their_own_paint_what_they_paint_alone(tmp_path):
+    """Each switches what stands beside the model while the others paint."""
+    model, vae = light_copy(tmp_path / "model"), light_vae(tmp_path / "vae", scale=0.3)
+    nets = [light_control(tmp_path / "wide"), light_control(tmp_path / "deep", block_out_channels=(8, 8, 16))]
+    white = Image.new("RGB", (64, 64), "white")
+    beside = [{}, {"vae": vae}, *({"controls": [{"model": net, "image": white}]} for net in nets)]
+    jobs = [{**JOBS[0], "seed": seed, **each} for seed in (1, 2) for each in beside]
+    pipe = pleinair.load(model, engine=FakeEngine())
+    expected = [painted(pipe, job) for job in jobs]
+    assert len({pixels.tobytes() for pixels in expected}) == len(jobs)
+    pipe = pleinair.load(model, engine=FakeEngine())
+    for found, alone in zip(at_once([lambda job=job: painted(pipe, job) for job in jobs]), expected, strict=True):
+        assert np.array_equal(found, alone)
 
 
 def test_pipelines_side_by_side_paint_what_they_paint_alone(sketch, engine, alone):

@@ -13,6 +13,7 @@ sys.path.insert(0, str(HERE.parent))
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pleinair
+from recipe.addons.bundles import EDGES, TINY, WEIGHTS, export_addons
 from recipe.addons.data import lessons
 from recipe.addons.edges import train_edges
 from recipe.addons.few_steps import train_few_steps
@@ -48,6 +49,7 @@ COMMANDS = {
     "few-steps": "train a LoRA that paints in four steps, on the finished model",
     "edges": "train a ControlNet that paints along edges, on the finished model",
     "tiny-vae": "train a small autoencoder for the finished model's latents",
+    "addons": "export these two as the bundles that ship",
     "evaluate": "measure a diffusers folder",
     "beside": "paint 24 prompts with another edition (--other FOLDER) and with this one",
     "precision": "measure what int8 weights do to the pictures",
@@ -57,11 +59,11 @@ COMMANDS = {
     "all": "all of these in turn",
 }
 
-ADDONS_TRAINED = {  # command -> how it is trained, and what it is called in the folder of add-ons
-    "style": (train_style, "chalk.safetensors"),
-    "few-steps": (train_few_steps, "lcm.safetensors"),
-    "edges": (train_edges, "edges"),
-    "tiny-vae": (train_tiny, "tiny-vae"),
+ADDONS_TRAINED = {  # command -> how it is trained, and what it is called
+    "style": (train_style, "storybook-chalk.safetensors"),
+    "few-steps": (train_few_steps, "storybook-lcm.safetensors"),
+    "edges": (train_edges, EDGES),
+    "tiny-vae": (train_tiny, TINY),
 }
 BESIDE = 8  # pictures of each of the three groups
 
@@ -79,7 +81,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=HERE.parent / "work")
     parser.add_argument("--source", type=Path, default=HERE.parent / "source", help="the diffusers folder")
     parser.add_argument("--bundle", type=Path, default=HERE.parent / "bundle")
-    parser.add_argument("--addons", type=Path, default=HERE.parent / "addons", help="the folder of add-ons")
+    parser.add_argument("--addons", type=Path, default=HERE.parent / "addons", help="the folder of add-ons that ship")
+    folders = HERE.parent / "source-addons"
+    parser.add_argument("--addons-source", type=Path, default=folders, help="where their diffusers folders lie")
     parser.add_argument("--report", type=Path, default=HERE.parent / "evaluation.json")
     parser.add_argument("--other", type=Path, help="the diffusers folder of the edition to stand beside")
     parser.add_argument("--prompts", type=int, default=64, help="prompts to measure in each group")
@@ -113,8 +117,10 @@ def run(command: str, options: argparse.Namespace, settings: Settings) -> None:
         export_bundle(options.source, options.bundle)
     elif command in ADDONS_TRAINED:
         train_addon, made = ADDONS_TRAINED[command]
-        addons = ADDONS[options.preset]
-        train_addon(work, options.addons / made, lessons(work, options.source, settings, addons), settings, addons)
+        addons, folder = ADDONS[options.preset], options.addons_source if made in WEIGHTS else options.addons
+        train_addon(work, folder / made, lessons(work, options.source, settings, addons), settings, addons)
+    elif command == "addons":
+        export_addons(options.addons_source, options.addons)
     elif command == "precision":
         compare_weights(options.source, HERE.parent / "precision.json")
     elif command == "card":

@@ -5,6 +5,10 @@ from pathlib import Path
 
 BEGIN, END = "<!-- measured, by: recipe card -->", "<!-- end of measured -->"
 COLUMNS = ("hour", "ground", "hills", "kind", "colour", "side", "size")
+TOLD = {
+    "int8 against fp32": "Weights stored as int8",
+    "w8a8 against fp32": "Weights and activations in int8 (`pleinair quantize`)",
+}
 ROWS = ("renders", "reconstructions (ceiling)", "generated", "shuffled prompts (floor)")
 
 
@@ -23,15 +27,22 @@ def measured(evaluation: dict, precision: dict) -> str:
     hours = ", ".join(f"{hour} {share:.0%}" for hour, share in evaluation.get("hour left open", {}).items())
     lines += ["", f"Painted where the prompt leaves the hour open: {hours}."] * bool(hours)
     lines += ["", f"Reconstruction of held-out renders: {evaluation['reconstruction psnr']:.2f} dB."]
-    lines += ["", f"Weights stored as int8 against fp32, {precision['prompts']} prompts, the same seeds:", ""]
+    for form, words in TOLD.items():
+        lines += table_of(words, precision["prompts"], precision[form]) if form in precision else []
+    return "\n".join(lines)
+
+
+def table_of(words: str, prompts: int, found: dict) -> list[str]:
+    """Markdown: how near pictures are to those of fp32, by engine."""
+    lines = ["", f"{words} against fp32, {prompts} prompts, the same seeds:", ""]
     lines += ["| engine | PSNR dB: min, median, max | SSIM: min, median, max |", "|---|---|---|"]
-    for engine, found in precision["int8 against fp32"].items():
-        psnr, ssim = found["psnr"], found["ssim"]
+    for engine, each in found.items():
+        psnr, ssim = each["psnr"], each["ssim"]
         lines.append(
             f"| {engine} | {psnr['min']:.1f}, {psnr['median']:.1f}, {psnr['max']:.1f}"
             f" | {ssim['min']:.4f}, {ssim['median']:.4f}, {ssim['max']:.4f} |"
         )
-    return "\n".join(lines)
+    return lines
 
 
 def with_measured(card: str, folder: Path) -> str:

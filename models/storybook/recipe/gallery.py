@@ -20,6 +20,8 @@ HOUSE = "a red house on a snowy hill at night"
 DAY = "a red house in a meadow on a sunny day"
 CASTLE = "a yellow castle in a meadow on a sunny day"
 TREE = "a green tree in the snow at night"
+CAT = "a yellow cat in a meadow on a sunny day"
+NIGHT = "a purple house on a snowy hill at night"
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 
 
@@ -29,6 +31,7 @@ def paint_documentation(folder: Path) -> None:
     images = [pipe.generate(prompt, seed=seed).images[0] for prompt, seed in GALLERY.items()]
     write_sheet(images, list(GALLERY), folder / "storybook.webp")
     paint_tasks(pipe, folder / "tasks.webp")
+    paint_addons(pipe, folder / "addons.webp")
 
 
 def draw_sketch() -> Image.Image:
@@ -68,6 +71,21 @@ def paint_tasks(pipe: pleinair.Pipeline, file: Path) -> None:
     }
     side = house.width
     write_sheet([within(image, side) for image in shown.values()], list(shown), file)
+
+
+def paint_addons(pipe: pleinair.Pipeline, file: Path) -> None:
+    """What storybook's add-ons do to one picture and to one sketch."""
+    edges = f"storybook-edges:{EXAMPLES / 'sketch.png'}:canny"
+    asked = {
+        CAT: {"prompt": CAT},
+        "--lora storybook-chalk": {"prompt": CAT, "loras": ["storybook-chalk"]},
+        "--lora storybook-lcm: four steps": {"prompt": CAT, "loras": ["storybook-lcm"]},
+        "--vae storybook-tiny": {"prompt": CAT, "vae": "storybook-tiny"},
+        f"--control storybook-edges:sketch.png:canny, {NIGHT}": {"prompt": NIGHT, "controls": [edges]},
+        "and --lora storybook-chalk": {"prompt": NIGHT, "controls": [edges], "loras": ["storybook-chalk"]},
+    }
+    images = [pipe.generate(seed=3, **how).images[0] for how in asked.values()]
+    write_sheet(images, list(asked), file)
 
 
 def within(image: Image.Image, side: int) -> Image.Image:

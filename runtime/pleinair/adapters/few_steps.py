@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pleinair.adapters.lora_file import AGAIN
-from pleinair.errors import RequestError
-from pleinair.system.safetensors import read_safetensors_header
+from pleinair.adapters.lora_file import lora_header
 
 TITLES = ("ss_output_name", "modelspec.title")  # in metadata
 STEPS = re.compile(r"(\d{1,2})[ _-]?steps?")
@@ -31,16 +29,16 @@ class FewSteps:
 
 
 ROWS = (
-    FewSteps("LCM-LoRA", frozenset({"lcm"}), False, {"sampler": "lcm", "steps": 4, "guidance": 1.0}),
-    FewSteps("TCD-LoRA", frozenset({"tcd"}), False, {"sampler": "tcd", "steps": 4, "guidance": 1.0}),
+    FewSteps("an LCM-LoRA", frozenset({"lcm"}), False, {"sampler": "lcm", "steps": 4, "guidance": 1.0}),
+    FewSteps("a TCD-LoRA", frozenset({"tcd"}), False, {"sampler": "tcd", "steps": 4, "guidance": 1.0}),
     FewSteps(
-        "Lightning-LoRA",
+        "a Lightning-LoRA",
         frozenset({"lightning"}),
         True,
         {"sampler": "euler", "spacing": "trailing", "steps": 4, "guidance": 1.0},
     ),
     FewSteps(
-        "Hyper-LoRA",
+        "a Hyper-LoRA",
         frozenset({"hyper"}),
         True,
         {"sampler": "ddim", "spacing": "trailing", "steps": 4, "guidance": 1.0},
@@ -58,7 +56,7 @@ class Suggested:
 
 def suggested(file: Path) -> Suggested | None:
     """What a file asks for, where it is a LoRA for a few steps; RequestError for what is no LoRA file."""
-    metadata = read_safetensors_header(file, RequestError, AGAIN).metadata
+    metadata = lora_header(file).metadata
     for title in (file.stem, *(metadata[key] for key in TITLES if key in metadata)):
         words, count = set(WORD.findall(title.lower())), STEPS.search(title.lower())
         for row in ROWS:

@@ -45,9 +45,10 @@ def low_rank(parts: Parts, weight: np.ndarray) -> np.ndarray:
 
 def fits_low_rank(shapes: Shapes, layer: Shape) -> bool:
     up, down = shapes["up"], shapes["down"]
-    rank, mid = down[0], shapes.get("mid", ())
-    whole = up[0] * prod(down[1:]) * prod(mid[2:])
-    return up[0] == layer[0] and prod(up[1:]) == rank and whole == prod(layer) and mid[:2] in ((), (rank, rank))
+    rank, mid = down[0], shapes.get("mid")
+    whole = up[0] * prod(down[1:]) * prod(mid[2:] if mid else ())
+    core = mid is None or mid[:2] == (rank, rank)
+    return core and up[0] == layer[0] and prod(up[1:]) == rank and whole == prod(layer)
 
 
 def hadamard(parts: Parts, weight: np.ndarray) -> np.ndarray:
@@ -59,7 +60,8 @@ def hadamard(parts: Parts, weight: np.ndarray) -> np.ndarray:
 def hadamard_half(parts: Parts, number: int) -> np.ndarray:
     a, b = (parts[f"hada_w{number}_{side}"] for side in "ab")
     core = parts.get(f"hada_t{number}")
-    return a @ b.reshape(len(b), -1) if core is None else tucker(core, a, b)
+    whole = a @ b.reshape(len(b), -1) if core is None else tucker(core, a, b)
+    return whole.reshape(len(whole), -1)
 
 
 def fits_hadamard(shapes: Shapes, layer: Shape) -> bool:
@@ -133,7 +135,7 @@ def on_input(parts: Parts) -> bool:
 
 
 def fits_activation_scale(shapes: Shapes, layer: Shape) -> bool:
-    return len(layer) > 1 and prod(shapes["weight"]) in layer[:2]
+    return len(layer) > 1 and prod(shapes["weight"]) in layer[:2] and prod(shapes["on_input"]) == 1
 
 
 def rotation(parts: Parts, weight: np.ndarray) -> np.ndarray:
@@ -146,7 +148,7 @@ def rotation(parts: Parts, weight: np.ndarray) -> np.ndarray:
     one = np.eye(blocks.shape[1], dtype=np.float32)
     turn = (one + skewed) @ np.linalg.inv(one - skewed) - one
     rows = weight.reshape(*blocks.shape[:2], -1)  # (n, b, ...)
-    change = np.einsum("knm,knj->kmj", turn, rows).reshape(len(weight), -1)
+    change = (turn.transpose(0, 2, 1) @ rows).reshape(len(weight), -1)
     if "rescale" in parts:
         factor = parts["rescale"].reshape(-1, 1)
         change = factor * change + (factor - 1) * weight.reshape(len(weight), -1)
@@ -161,7 +163,7 @@ def fits_rotation(shapes: Shapes, layer: Shape) -> bool:
 
 def tucker(core: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """core (r, q, ...), a (r, out), b (q, in) -> (out, in, ...)."""
-    return np.einsum("ij...,ip,jq->pq...", core, a, b)
+    return np.einsum("ij...,ip,jq->pq...", core, a, b, optimize=True)  # as two products, not as one sum over all axes
 
 
 def alpha_in(parts: Parts) -> float:
@@ -197,6 +199,11 @@ def axis_of(magnitude: Shape, layer: Shape) -> int:
 def fits_decomposed(kind: ChangeKind, shapes: Shapes, layer: Shape) -> bool:
     count = prod(shapes.get(NORMS, shapes.get(ROW_NORMS, ())))
     return kind.fits(shapes, layer) and count in (layer[:2] if NORMS in shapes else layer[:1])
+
+
+def row_by_row(shapes: Shapes, layer: Shape) -> bool:
+    """Whether what becomes of a row of a weight depends on no other row."""
+    return "oft_blocks" not in shapes and (NORMS not in shapes or axis_of(shapes[NORMS], layer) == 0)
 
 
 def named(*names: str) -> frozenset[str]:

@@ -1,12 +1,12 @@
 """A LoRA file: its header, and its tensors by layer and role; their numbers stay on the disk until asked for."""
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -14,13 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pleinair.adapters.kinds import ALPHA, NORMS, ROW_NORMS, Shape
-from pleinair.checks import one_line, shown_path
+from pleinair.adapters.other_files import told_otherwise
+from pleinair.checks import one_line, shown_path, shown_value
 from pleinair.errors import RequestError
 from pleinair.system.mistaken import check_mistaken
 from pleinair.system.on_disk import FileInUse, OnDisk
-from pleinair.system.safetensors import HEADER, STORED, check_entry, read_safetensors_header, widened
+from pleinair.system.safetensors import HEADER, STORED, Header, check_entry, read_safetensors_header, widened
 
 AGAIN = "check the path, or download it again, as .safetensors"
+BEGINS = (b"PK\x03\x04", *(b"\x80%c" % protocol for protocol in range(2, 6)))  # of pickles, in archives and plain
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 MOST = 1 << 15  # tensors of a file; LoHa of all layers of SDXL's UNet has some 10,000
 BLOCK = 1 << 20
@@ -50,6 +52,7 @@ ROLES = {  # how a name ends -> what the tensor is to its layer
     **{f"lokr_{each}": f"lokr_{each}" for each in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")},
 }
 OLD = re.compile(r"(.*\.to_\w+)_lora\.(?:(down|up)\.weight|alpha)")  # of diffusers' attention processors
+XLABS = re.compile(r"(.*\.processor\.(?:qkv|proj)_lora[12]?)\.(down|up)\.weight")
 
 
 class LoraTensor(NamedTuple):
@@ -93,7 +96,7 @@ class LoraFile:
     def _read(self, key: str) -> np.ndarray:
         kind, shape, start = self._tensors[key]
         raw = OnDisk(self._file, {**STORED, **COUNTED}[kind], shape, start)
-        with self._turn:
+        with self._turn, np.errstate(over="ignore"):
             numbers = widened(kind, raw).astype(np.float32)
         if not np.isfinite(numbers).all():
             raise RequestError(
@@ -102,17 +105,35 @@ class LoraFile:
         return numbers
 
 
+def lora_header(path: Path) -> Header:
+    """What a LoRA file begins with; raises RequestError for a file of another kind, a damaged one, and a pickle."""
+    if path.suffix.lower() in PICKLES or is_pickle(path):
+        raise RequestError(
+            f"'{shown_path(path)}' is a PyTorch file, which can run any code when it is opened; take its .safetensors"
+            " form"
+        )
+    if path.is_dir():
+        raise RequestError(f"'{shown_path(path)}' is a folder; give the LoRA file in it")
+    return read_safetensors_header(path, RequestError, AGAIN)
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file begins as torch writes them; as the size of a safetensors header these are too large."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            return stream.read(8).startswith(BEGINS)
+    except OSError:  # told by whoever reads it
+        return False
+
+
 def open_lora(path: Path) -> LoraFile:
     """Read the header of a LoRA file; raises RequestError for what is none, is damaged, or is a pickle."""
-    where = shown_path(path)
-    if path.suffix.lower() in PICKLES:
-        raise RequestError(
-            f"'{where}' is a PyTorch file, which can run any code when it is opened; take its .safetensors form"
-        )
-    header = read_safetensors_header(path, RequestError, AGAIN)
+    where, header = shown_path(path), lora_header(path)
     if len(header.tensors) > MOST:
         raise RequestError(f"'{where}' has {len(header.tensors):,} tensors, more than any LoRA; choose another file")
-    places = sorted(check_entry(where, name, entry, RequestError, AGAIN) for name, entry in header.tensors.items())
+    places = sorted(place_in(where, name, entry) for name, entry in header.tensors.items())
     if not places or max(last for _, last in places) != header.data:
         check_mistaken(path, RequestError)
         raise RequestError(f"'{where}' is damaged or cut short ({header.size} bytes); {AGAIN}")
@@ -123,12 +144,33 @@ def open_lora(path: Path) -> LoraFile:
         name: LoraTensor(entry["dtype"], tuple(entry["shape"]), begin + entry["data_offsets"][0])
         for name, entry in header.tensors.items()
     }
+    layers = sorted_by_layer({name: each for name, each in tensors.items() if each.kind in (*STORED, *COUNTED)})
+    if not changes_anything(layers):
+        other = sorted({each.kind for each in tensors.values()} - {*STORED, *COUNTED})
+        if other and changes_anything(sorted_by_layer(tensors)):
+            kinds = one_line(", ".join(other), 60)
+            raise RequestError(f"'{where}' has numbers of a kind that is not read, {kinds}; take one in F16 or BF16")
+        raise RequestError(f"'{where}' {told_otherwise(tensors)}")
     try:
         file = FileInUse(path, RequestError)
     except OSError as error:
         raise RequestError(f"cannot read '{where}' ({one_line(error.strerror, 80)}); check the file") from None
-    usable = {name: tensor for name, tensor in tensors.items() if tensor.kind in (*STORED, *COUNTED)}
-    return LoraFile(path, *digests(path), header.metadata, tuple(tensors), sorted_by_layer(usable), tensors, file)
+    return LoraFile(path, *digests(path), header.metadata, tuple(tensors), layers, tensors, file)
+
+
+def place_in(where: str, name: str, entry: Any) -> tuple[int, int]:
+    """Where the bytes of a header's entry begin and end; raises RequestError where they cannot be so."""
+    first, last = check_entry(where, name, entry, RequestError, AGAIN)
+    kind = entry["dtype"]
+    lies = kind in COUNTED and last - first != prod(entry["shape"]) * COUNTED[kind].itemsize
+    if lies or not isinstance(kind, str):
+        raise RequestError(f"'{where}' has an impossible {shown_value(name)} in its header; {AGAIN}")
+    return first, last
+
+
+def changes_anything(layers: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether any of these layers may be a LoRA's; weights alone are a model's own."""
+    return any(set(roles) - {"weight", ALPHA} for roles in layers.values())
 
 
 def digests(path: Path) -> tuple[str, str]:
@@ -169,7 +211,7 @@ def sorted_by_layer(keys: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 def place_of(key: str) -> tuple[str, str | None]:
     """The layer and the role of a key; None for a key of no known ending."""
-    if old := OLD.fullmatch(key):
+    if old := OLD.fullmatch(key) or XLABS.fullmatch(key):
         return old[1], old[2] or ALPHA
     return next(((layer, ROLES[end]) for layer, end in endings(key) if end in ROLES), (key, None))
 
@@ -179,16 +221,3 @@ def endings(key: str) -> Iterator[tuple[str, str]]:
     pieces = key.split(".")
     for count in range(min(4, len(pieces) - 1), 0, -1):
         yield ".".join(pieces[:-count]), ".".join(pieces[-count:])
-
-
-def alphas(lora: LoraFile) -> dict[str, Any]:
-    """What PEFT's metadata says of ranks and alphas, by component: {"unet": {"r": 8, "lora_alpha": 16}}."""
-    try:
-        said = json.loads(lora.metadata.get("lora_adapter_metadata", "{}"))
-    except (ValueError, RecursionError):
-        return {}
-    found: dict[str, Any] = {}
-    for name, value in said.items() if isinstance(said, dict) else ():
-        component, _, setting = str(name).partition(".")
-        found.setdefault(component, {})[setting] = value
-    return found

@@ -1,25 +1,21 @@
-"""Which layers of a model the layers of a LoRA file are for, and whether it is for this kind of model at all."""
+"""Which layers of a model the layers of a LoRA file are for."""
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from math import prod
 from typing import NamedTuple
 
-from pleinair.adapters.kinds import ALPHA, ChangeKind, Shapes, kind_of
+import numpy as np
+
+from pleinair.adapters.kinds import ALPHA, ChangeKind, Shapes, kind_of, row_by_row
 from pleinair.adapters.lora_file import LoraFile
-from pleinair.adapters.names import SGM, of_denoiser, of_text_encoder
+from pleinair.adapters.names import DIFFUSERS, MAKERS, Meant, of_denoiser, of_text_encoder
 from pleinair.bundle.manifest import Manifest
-from pleinair.checks import one_line
 from pleinair.engines.edits import ANY, Layer
-from pleinair.errors import RequestError
 
 BIAS = ("diff_b", "up_bias", "b_norm")  # roles that change a layer's bias
 NORM = "w_norm"
 APART = (*BIAS, NORM)
-CROSS = re.compile(r".*attn2[._](?:processor\.)?to_k")  # the layer that reads the text
-FAMILIES = {768: "SD 1.x", 1024: "SD 2.x", 1280: "SDXL's refiner", 2048: "SDXL"}  # by the width of the text
-TRANSFORMERS = ("double_blocks", "joint_blocks", "single_transformer_blocks")  # in names of FLUX's layers and SD 3's
-SHOWN = 3  # keys that a message names
 
 GraphLayers = Mapping[str, Layer]  # path -> layer
 
@@ -32,12 +28,29 @@ class Networks(NamedTuple):
     encoders: tuple[str, ...]
 
 
+class Rows(NamedTuple):
+    """Which rows of a layer in a file are those of a layer of the model, in that one's order; it has `total`."""
+
+    total: int
+    places: np.ndarray
+
+    def of(self, every: np.ndarray) -> np.ndarray:
+        return every[self.places]
+
+    def among(self, some: np.ndarray) -> np.ndarray:
+        """These rows in their places, and zeros elsewhere."""
+        every = np.zeros((self.total, *some.shape[1:]), some.dtype)
+        every[self.places] = some
+        return every
+
+
 class Target(NamedTuple):
-    """A layer of a model that a name in a file means."""
+    """A layer of a model that a name in a file means; `rows` where the file's layer is not that one as it is."""
 
     graph: str
     path: str
     spelling: str
+    rows: Rows | None
 
 
 class Fit(NamedTuple):
@@ -48,6 +61,16 @@ class Fit(NamedTuple):
     kind: ChangeKind | None
     roles: frozenset[str]
 
+    @property
+    def weighs(self) -> bool:
+        """Whether it changes the layer's weight."""
+        return self.kind is not None or NORM in self.roles
+
+    @property
+    def shifts(self) -> bool:
+        """Whether it changes the layer's bias."""
+        return not self.roles.isdisjoint(BIAS)
+
 
 def networks_in(manifest: Manifest) -> Networks:
     """Those of a bundle."""
@@ -55,13 +78,30 @@ def networks_in(manifest: Manifest) -> Networks:
     return Networks(name=manifest.name, denoiser=manifest.denoiser.graph, encoders=encoders)
 
 
-def targets_of(networks: Networks, graphs: Mapping[str, GraphLayers]) -> dict[str, Target]:
-    """Name in a file -> the layer that it means."""
+def targets_of(networks: Networks, graphs: Mapping[str, GraphLayers]) -> dict[str, tuple[Target, ...]]:
+    """Name in a file -> the layers that it means."""
     tables = {networks.denoiser: of_denoiser(networks.denoiser, graphs[networks.denoiser])}
     for place, encoder in enumerate(networks.encoders, 1):
         number = number_of(encoder, place)
         tables[encoder] = of_text_encoder(number, len(networks.encoders), graphs[encoder])
-    return {name: Target(graph, *found) for graph, table in tables.items() for name, found in table.items()}
+    return {
+        name: tuple(targets(graph, named, graphs[graph]))
+        for graph, table in tables.items()
+        for name, named in table.items()
+    }
+
+
+def targets(graph: str, named: Meant, layers: GraphLayers) -> Iterator[Target]:
+    """The layers of a graph that are one in a file, each with its rows there."""
+    shapes = [layers[path].shape for path in named.paths]
+    plain = len(shapes) == 1 and not named.swapped
+    ends = list(accumulate(shape[0] for shape in shapes)) if not plain and ANY not in shapes else []
+    for place, path in enumerate(named.paths):
+        rows = None
+        if ends:
+            places = np.arange(ends[place] - shapes[place][0], ends[place])
+            rows = Rows(ends[-1], np.roll(places, len(places) // 2) if named.swapped else places)
+        yield Target(graph, path, named.spelling, rows)
 
 
 def number_of(graph: str, place: int) -> int:
@@ -71,30 +111,52 @@ def number_of(graph: str, place: int) -> int:
 
 
 def fitting(
-    file: LoraFile, targets: Mapping[str, Target], graphs: Mapping[str, GraphLayers], denoiser: str
+    file: LoraFile,
+    targets: Mapping[str, tuple[Target, ...]],
+    graphs: Mapping[str, GraphLayers],
+    denoiser: str,
 ) -> list[Fit]:
-    """The layers of a file that are for layers of the model; Stability's spelling is left where diffusers' is there."""
+    """The layers of a file that are for layers of the model.
+
+    Of two names for one layer the first counts, and the makers' names of a denoiser's layers do not where diffusers'
+    are there too.
+    """
     named = {name: targets[name] for name in file.layers if name in targets}
-    both = {"", SGM} <= {target.spelling for target in named.values() if target.graph == denoiser}
-    found = (
-        fit_of(file, name, target, graphs[target.graph][target.path])
-        for name, target in named.items()
-        if not (both and target.spelling == SGM)
-    )
-    return [fit for fit in found if fit.roles]
+    spellings = {each.spelling for several in named.values() for each in several if each.graph == denoiser}
+    found: list[Fit] = []
+    taken: set[tuple[str, str, str]] = set()
+    for name, several in named.items():
+        if spellings >= {DIFFUSERS, MAKERS} and any(each.spelling == MAKERS for each in several):
+            continue
+        fits = [fit_of(file, name, each, graphs[each.graph][each.path]) for each in several]
+        places = {place for fit in fits for place in changed(fit)}
+        if places and taken.isdisjoint(places) and all(fit.roles for fit in fits):
+            taken |= places
+            found += fits
+    return found
+
+
+def changed(fit: Fit) -> Iterator[tuple[str, str, str]]:
+    """The arrays of a model that a layer of a file changes."""
+    if fit.weighs:
+        yield fit.target.graph, fit.target.path, "weight"
+    if fit.shifts:
+        yield fit.target.graph, fit.target.path, "bias"
 
 
 def fit_of(file: LoraFile, name: str, target: Target, layer: Layer) -> Fit:
     """Which roles of a layer in a file apply to a layer of the model."""
-    shapes = file.shapes(name)
+    shapes, rows = file.shapes(name), target.rows
+    if rows is not None:
+        layer = Layer((rows.total, *layer.shape[1:]), layer.bias)
     own = {role: shape for role, shape in shapes.items() if role not in APART}
     kind = kind_of(own)
-    if kind is not None and not fits(kind, own, layer):
+    if kind is not None and not (fits(kind, own, layer) and (rows is None or row_by_row(own, layer.shape))):
         kind = None
     roles = {role for role in BIAS if role in shapes and layer.bias and prod(shapes[role]) == layer.shape[0]}
-    if kind is None:
+    if kind is None or "down" not in own:
         roles.discard("up_bias")
-    if NORM in shapes and shapes[NORM] == layer.shape:
+    if NORM in shapes and rows is None and shapes[NORM] == layer.shape:
         roles.add(NORM)
     return Fit(name, target, kind, frozenset(roles if kind is None else roles | set(own)))
 
@@ -102,41 +164,7 @@ def fit_of(file: LoraFile, name: str, target: Target, layer: Layer) -> Fit:
 def fits(kind: ChangeKind, shapes: Shapes, layer: Layer) -> bool:
     """Whether a change is for a layer; a file from anywhere may have arrays of any shape."""
     try:
-        plain = prod(shapes.get(ALPHA, ())) == 1
+        plain = prod(shapes.get(ALPHA, ())) == 1 and all(map(prod, shapes.values()))
         return plain and (layer.shape == ANY or (len(layer.shape) > 1 and kind.fits(shapes, layer.shape)))
     except (IndexError, ValueError):
         return False
-
-
-def check_family(model: str, file: LoraFile, layers: GraphLayers, fits: bool) -> None:
-    """Raise RequestError for a LoRA that reads a text of another width than the model's, or of which nothing fits."""
-    here = {layer.shape[1] for path, layer in layers.items() if CROSS.fullmatch(path) and len(layer.shape) > 1}
-    there = {width for name in file.layers if CROSS.fullmatch(name) for width in widths(file.shapes(name))}
-    who = f"LoRA '{file.name}' is not for '{model}'"
-    if here and there and not here & there:
-        raise RequestError(
-            f"{who}: its cross-attention reads a text {family(there)} wide, and this model's {family(here)}; choose one"
-            " that was made for this kind of model"
-        )
-    if fits:
-        return
-    some = ", ".join(one_line(name, 60) for name in list(file.layers)[:SHOWN])
-    if any(word in name for name in file.layers for word in TRANSFORMERS) and here:
-        raise RequestError(
-            f"{who}: it is for a transformer such as FLUX or SD 3, and this is a UNet; choose another one"
-        )
-    raise RequestError(
-        f"{who}: none of its {len(file.layers)} layers ({some or 'it has none'}) has name and shape of one here; choose"
-        " one that was made for this kind of model"
-    )
-
-
-def widths(shapes: Shapes) -> list[int]:
-    """The inputs of a layer, as far as a file shows them."""
-    found = [shapes[role][1] for role in ("down", "hada_w1_b", "diff") if len(shapes.get(role, ())) > 1]
-    return found if "hada_t1" not in shapes else []
-
-
-def family(found: Iterable[int]) -> str:
-    """ "768 (SD 1.x)"."""
-    return " or ".join(f"{width}{f' ({FAMILIES[width]})' if width in FAMILIES else ''}" for width in sorted(found))

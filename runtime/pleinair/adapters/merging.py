@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pleinair.adapters.kinds import ALPHA, scale
-from pleinair.adapters.lora_file import LoraFile, alphas
-from pleinair.adapters.matching import BIAS, NORM, Fit, GraphLayers, Networks, check_family, fitting, targets_of
+from pleinair.adapters.families import check_family
+from pleinair.adapters.kinds import ALPHA, ChangeKind, Parts, scale
+from pleinair.adapters.lora_file import LoraFile
+from pleinair.adapters.matching import BIAS, NORM, Fit, GraphLayers, Networks, Rows, fitting, targets_of
+from pleinair.adapters.peft_alphas import alpha_of, settings_of
 from pleinair.checks import one_line
 from pleinair.engines.edits import Change, NewWeights
 from pleinair.errors import RequestError
@@ -37,7 +39,7 @@ class Applied:
         weights = f"{self.weight:g}"
         if self.text_weight != self.weight:
             weights += f", in text encoders at {self.text_weight:g}"
-        return f"{self.name}: {self.layers} of {self.of} layers at {weights}"
+        return f"{one_line(self.name, 80)}: {self.layers} of {self.of} layers at {weights}"
 
     @property
     def warnings(self) -> list[str]:
@@ -46,7 +48,8 @@ class Applied:
             return []
         some = ", ".join(one_line(key, 80) for key in self.left_out[:SHOWN])
         more = f" and {len(self.left_out) - SHOWN} more" if len(self.left_out) > SHOWN else ""
-        return [f"LoRA '{self.name}': {len(self.left_out)} keys are not applied: {some}{more}"]
+        count = "one key is" if len(self.left_out) == 1 else f"{len(self.left_out)} keys are"
+        return [f"LoRA '{one_line(self.name, 80)}': {count} not applied: {some}{more}"]
 
 
 class Use(NamedTuple):
@@ -64,16 +67,6 @@ class MergeStep(NamedTuple):
     fit: Fit
     strength: float
     alpha: float | None
-
-    @property
-    def weighs(self) -> bool:
-        """Whether it changes the layer's weight."""
-        return self.fit.kind is not None or NORM in self.fit.roles
-
-    @property
-    def shifts(self) -> bool:
-        """Whether it changes the layer's bias."""
-        return not self.fit.roles.isdisjoint(BIAS)
 
     def parts(self, roles: Iterable[str]) -> dict[str, np.ndarray]:
         """The layer's tensors of these roles, as far as they apply."""
@@ -118,61 +111,67 @@ def planned(networks: Networks, uses: Sequence[Use], layers: Callable[[str], Gra
     applied = []
     for use in uses:
         fits = fitting(use.file, targets, graphs, denoiser)
-        check_family(networks.name, use.file, graphs[denoiser], bool(fits))
+        check_family(networks, use.file, graphs, targets, fits)
+        said = settings_of(use.file)
         for fit in fits:
             strength = use.weight if fit.target.graph == denoiser else use.text_weight
             if strength:
-                step = MergeStep(use, fit, strength, alpha_of(use.file, fit))
+                step = MergeStep(use, fit, strength, alpha_of(use.file, fit, said))
                 steps.setdefault(fit.target.graph, {}).setdefault(fit.target.path, []).append(step)
         applied.append(report(use, fits))
     return Merge(steps, tuple(applied))
 
 
-def alpha_of(file: LoraFile, fit: Fit) -> float | None:
-    """What PEFT's metadata says of a layer, as an alpha that its rank divides; None where it says nothing."""
-    said = alphas(file).get(fit.target.graph, {})
-    if fit.kind is None or "down" not in fit.roles or not isinstance(said.get("lora_alpha"), int | float):
-        return None
-    rank, patterns = file.shapes(fit.name)["down"][0], said.get("alpha_pattern")
-    own = [value for key, value in patterns.items() if ends(fit.target.path, key)] if isinstance(patterns, dict) else []
-    alpha = next((value for value in own if isinstance(value, int | float)), said["lora_alpha"])
-    return float(alpha) * (rank**0.5 if said.get("use_rslora") is True else 1)
-
-
-def ends(path: str, key: str) -> bool:
-    """Whether a key of peft's patterns, which is the end of a path, is meant."""
-    return path == key or path.endswith(f".{key}")
-
-
 def change_of(steps: Sequence[MergeStep]) -> Change:
     """What all LoRAs do to a layer, one after the other."""
     return Change(
-        weight=partial(new_weight, steps) if any(step.weighs for step in steps) else None,
-        bias=partial(new_bias, steps) if any(step.shifts for step in steps) else None,
+        weight=partial(new_weight, steps) if any(step.fit.weighs for step in steps) else None,
+        bias=partial(new_bias, steps) if any(step.fit.shifts for step in steps) else None,
     )
 
 
 def new_weight(steps: Sequence[MergeStep], weight: np.ndarray) -> np.ndarray:
-    for step in steps:
-        kind = step.fit.kind
-        if kind is not None:
-            change = kind.change(step.parts(kind.needs | kind.may), weight)
-        elif NORM in step.fit.roles:
-            change = step.parts((NORM,))[NORM]
-        else:
-            continue
-        weight = finite(step, weight + np.float32(step.strength) * change.reshape(weight.shape))
+    with np.errstate(over="ignore", invalid="ignore"):  # told by `finite`
+        for step in steps:
+            if step.fit.weighs:
+                change = change_of_weight(step, weight).reshape(weight.shape)
+                weight = finite(step, weight + np.float32(step.strength) * change)
     return weight
+
+
+def change_of_weight(step: MergeStep, weight: np.ndarray) -> np.ndarray:
+    """What a step adds to a weight at a strength of 1; RequestError for arrays that cannot be computed with."""
+    kind, rows = step.fit.kind, step.fit.target.rows
+    if kind is None:
+        return step.parts((NORM,))[NORM]
+    parts = step.parts(kind.needs | kind.may)
+    try:
+        return kind.change(parts, weight) if rows is None else change_of_rows(kind, parts, weight, rows)
+    except (ValueError, np.linalg.LinAlgError):
+        raise RequestError(
+            f"LoRA '{one_line(step.use.file.name, 80)}' has arrays for {one_line(step.fit.target.path, 80)} that do"
+            " not fit each other; choose another file"
+        ) from None
+
+
+def change_of_rows(kind: ChangeKind, parts: Parts, weight: np.ndarray, rows: Rows) -> np.ndarray:
+    """What a change of a layer that is several here does to one of these."""
+    every = rows.among(weight)
+    return rows.of(kind.change(parts, every).reshape(every.shape))
 
 
 def new_bias(steps: Sequence[MergeStep], bias: np.ndarray) -> np.ndarray:
     for step in steps:
         parts = step.parts((*BIAS, ALPHA))
         factor = scale(parts, step.use.file.shapes(step.fit.name)["down"][0]) if "up_bias" in parts else 1.0
+        rows = step.fit.target.rows
         for role in BIAS:
             if role in parts:
                 share = step.strength * (factor if role == "up_bias" else 1.0)
-                bias = finite(step, bias + np.float32(share) * parts[role].reshape(bias.shape))
+                change = parts[role].reshape(-1) if rows is None else rows.of(parts[role].reshape(-1))
+                with np.errstate(over="ignore", invalid="ignore"):  # told by `finite`
+                    shifted = bias + np.float32(share) * change
+                bias = finite(step, shifted)
     return bias
 
 
@@ -180,8 +179,8 @@ def finite(step: MergeStep, numbers: np.ndarray) -> np.ndarray:
     """The numbers, or RequestError where they have no end."""
     if not np.isfinite(numbers).all():
         raise RequestError(
-            f"LoRA '{step.use.file.name}' makes numbers without end of {one_line(step.fit.target.path, 80)}; choose"
-            " another file, or a weight nearer to 0"
+            f"LoRA '{one_line(step.use.file.name, 80)}' makes infinite numbers of the weights of"
+            f" {one_line(step.fit.target.path, 80)}; choose another file, or a weight nearer to 0"
         )
     return numbers
 
@@ -197,6 +196,6 @@ def report(use: Use, found: Sequence[Fit]) -> Applied:
         autov3=use.file.autov3,
         applied=tuple(key for key in use.file.keys if key in applied),
         left_out=tuple(key for key in use.file.keys if key not in applied),
-        layers=len(found),
+        layers=len({fit.name for fit in found}),
         of=len(use.file.layers),
     )

@@ -10,6 +10,7 @@ from pleinair.bundle.manifest import MANIFEST
 from pleinair.bundle.opening import LARGEST_MANIFEST
 from pleinair.checks import quoted, shown_path
 from pleinair.errors import BundleError, RequestError, ResourceError
+from pleinair.sources.controlnets import is_control
 from pleinair.sources.families import DENOISERS, Family
 from pleinair.system.files import read_json
 from pleinair.system.mistaken import mistaken_for_weights
@@ -35,6 +36,11 @@ def check_folder(root: Path, vae: Path | None, force: bool) -> None:
         raise RequestError(f"no folder '{shown_path(absent)}'; check the path")
     if vae is not None and not (vae / DECODER).is_dir():
         raise RequestError(f"'{shown_path(vae)}' holds no {DECODER}; give --vae the folder that that lies in")
+    if is_control(root):
+        raise RequestError(
+            f"'{shown_path(root)}' holds a ControlNet's weights and no graphs; make a bundle of it with: {POUR}"
+            f" {quoted(root)}"
+        )
     if has(root, MANIFEST):
         check_adopted(root, force)
     elif has(root, NPU_MARK) or any(root.glob(f"*/{NPU_MARK}")):

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from pleinair.bundle.manifest import CONDITION, LATENTS, ORDERS, TIMESTEP, ControlNet, Manifest
+from pleinair.bundle.lone_parts import CONDITION, ORDERS, ControlNet
+from pleinair.bundle.manifest import LATENTS, TIMESTEP, Manifest
 from pleinair.bundle.ports import fits
 
 MOST_RESIDUALS = 64

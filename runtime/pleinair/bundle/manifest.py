@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 
+from pleinair.bundle.lone_parts import Autoencoder, ControlNet
 from pleinair.bundle.verifying import FileInfo
 
 FORMAT = 2
@@ -16,8 +17,6 @@ KNOWN_FEEDS = {  # made of the request alone: numbers in a row, None for any
     "guidance_embedding": None,
 }
 SCALE = "guidance"  # a feed: how strictly to follow the prompt, a number for each row
-CONDITION = "condition"  # a feed of ControlNets: the picture that they see
-ORDERS = ("rgb", "bgr")  # see ControlNet
 PLACES = ("image_ids", "text_ids")  # feeds: where each patch of the latents lies, and each token of the text
 EMPHASIS = ("mean", "plain")  # see TextEncoder
 MAX_SIDE = 4096  # pixels of a picture
@@ -48,8 +47,20 @@ class Fidelity:
 
 
 @dataclass(frozen=True)
+class WideLayers:
+    """The layers of a quantized graph, by path, that compute as before, and their share of the multiplications."""
+
+    layers: tuple[str, ...]
+    share: float
+
+
+@dataclass(frozen=True)
 class GraphInfo:
-    """One network of the bundle: its files by format ("openvino", "onnx"), the first being the graph itself."""
+    """One network of the bundle: its files by format ("openvino", "onnx"), the first being the graph itself.
+
+    One whose `activations` are "int8" computes in int8, but for its `wide` layers; its fidelity is to what it was made
+    of.
+    """
 
     files: dict[str, tuple[str, ...]]
     weights: str
@@ -57,6 +68,12 @@ class GraphInfo:
     inputs: dict[str, Port]
     outputs: dict[str, Port]
     fidelity: dict[str, Fidelity]
+    wide: WideLayers | None = None
+
+    @property
+    def form(self) -> str:
+        """How its numbers are stored and computed with, in a word: "w8a8", or what its weights are stored as."""
+        return "w8a8" if self.activations == "int8" else self.weights
 
 
 @dataclass(frozen=True)
@@ -167,46 +184,6 @@ class Denoiser:
     def edits(self) -> bool:
         """Whether it is shown a picture to edit."""
         return any(name in EDITED for name in self.channels)
-
-
-@dataclass(frozen=True)
-class Autoencoder:
-    """Graphs between pictures and latents: picture = decode(latents / scale + shift).
-
-    Latents that have a `mean` and a `std` of their own, a number for each channel, are decoded from
-    latents * std / scale + mean. The encoder answers, at its port `answer`, with a mean and a log variance
-    ("gaussian"), or with the latents ("plain"). One latent covers `downsample` x `downsample` pixels. What has more
-    than `tile` x `tile` pixels is decoded in tiles; None where nothing is known of the memory that it takes.
-    """
-
-    decoder: str
-    encoder: str | None
-    downsample: int
-    scale: float = 1.0
-    shift: float = 0.0
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    kind: str = "gaussian"
-    answer: str = "latent_parameters"
-    tile: int | None = None
-
-
-@dataclass(frozen=True)
-class ControlNet:
-    """A network that sees a picture and tells a denoiser, between its halves, what to paint (Zhang et al. 2023).
-
-    Its input ports take the `feeds` of the denoiser, and CONDITION, the picture (B, 3, H, W) in 0..1 of `downsample`
-    pixels for each latent, its colours in the `order` "rgb" or "bgr". `residuals` are its output ports, (B, C, h, w)
-    each, in the order of the denoiser's skip connections and then its middle, with how many latents one of their
-    numbers stands for along a side. Of one that is `pooled` their means over the picture count, and as in guess mode.
-    """
-
-    graph: str
-    feeds: dict[str, str]
-    residuals: dict[str, int]
-    downsample: int = 8
-    pooled: bool = False
-    order: str = "rgb"
 
 
 @dataclass(frozen=True)

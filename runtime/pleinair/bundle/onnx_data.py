@@ -65,8 +65,12 @@ class Content:
         step = BLOCK - len(word) + 1  # blocks overlap, for the word may stand where one ends
         return any(word in self._read(start) for start in range(0, self._size, step))
 
-    def _read(self, start: int) -> bytes:
-        count = min(BLOCK, self._size - start)
+    def piece(self, start: int, end: int) -> bytes:
+        """A part that is longer than a block may be, of which nothing is kept."""
+        return self._read(start, end - start)
+
+    def _read(self, start: int, most: int = BLOCK) -> bytes:
+        count = min(most, self._size - start)
         self._file.seek(start)
         block = self._file.read(count)
         if len(block) < count:

@@ -6,6 +6,7 @@ The field numbers are those of onnx.proto.
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from math import prod
 from pathlib import Path
 
@@ -83,17 +84,28 @@ def weight_in(data: bytes | Content, start: int, body: int, end: int, left: list
 
 
 def replaced(
-    content: bytes, graph: GraphPlace, dropped: Iterable[tuple[int, int]], fresh: Mapping[str, np.ndarray]
+    content: bytes | Content, graph: GraphPlace, dropped: Iterable[tuple[int, int]], fresh: Mapping[str, np.ndarray]
 ) -> bytes:
-    """A file without some fields of its graph, and with weights whose numbers a session is to be handed."""
+    """A file without some fields of its graph, and with weights whose numbers a session is to be handed.
+
+    What of a file on the disk goes is not read.
+    """
     kept, at = [], graph.body
     for start, end in sorted(set(dropped)):
-        kept.append(memoryview(content)[at:start])
+        kept.append((at, start))
         at = end
-    kept.append(memoryview(content)[at : graph.end])
-    kept += [delimited(TENSOR, declared(name, array)) for name, array in fresh.items()]
-    head = varint(GRAPH << 3 | BYTES) + varint(sum(map(len, kept)))
-    return b"".join([memoryview(content)[: graph.start], head, *kept, memoryview(content)[graph.end :]])
+    kept.append((at, graph.end))
+    added = b"".join(delimited(TENSOR, declared(name, array)) for name, array in fresh.items())
+    head = varint(GRAPH << 3 | BYTES) + varint(sum(end - start for start, end in kept) + len(added))
+    written = BytesIO()  # which gives its bytes away without another copy of them
+    for part in ((0, graph.start), head, *kept, added, (graph.end, len(content))):
+        written.write(part if isinstance(part, bytes) else piece(content, *part))
+    return written.getvalue()
+
+
+def piece(content: bytes | Content, start: int, end: int) -> bytes | memoryview:
+    """A part of a file, however long it is."""
+    return content.piece(start, end) if isinstance(content, Content) else memoryview(content)[start:end]
 
 
 def declared(name: str, array: np.ndarray) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pleinair.bundle import format_1, onnx_data, typed
+from pleinair.bundle import format_1, onnx_data, shipped, typed
 from pleinair.bundle.manifest import FORMAT, MANIFEST, Manifest
 from pleinair.bundle.manifest_checks import UPSCALER, check_manifest
 from pleinair.bundle.verifying import BundleFiles, check_references
@@ -17,9 +17,9 @@ from pleinair.sampling.scheduler_config import check_config
 from pleinair.system.files import CONFIG, parse_json, read_json
 from pleinair.system.home import is_name, models_folder
 
-STORYBOOK = "storybook"
 LARGEST_MANIFEST = 8 << 20  # bytes; one file for each tensor of a large model makes about one million
 RESTORE = "restore the file or export the model again"
+GIVEN_TO = {"upscale": "--upscale", "control": "--control", "decode": "--vae"}  # task -> where it is asked for
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Bundle:
             ("image2image", "inpaint"): "give it a picture (--image), or give it to --refiner and another to --model",
             ("inpaint",): "give it a picture and a mask (--image, --mask), or choose another --model",
         }.get(self.manifest.tasks, "choose another --model")
+        if self.manifest.paints and task in GIVEN_TO:
+            remedy = f"choose another {GIVEN_TO[task]}"
         raise BundleError(
             f"bundle '{self.manifest.name}' does {', '.join(self.manifest.tasks)} and not {task}; {remedy}"
         )
@@ -96,32 +98,20 @@ class Bundle:
         return problems
 
 
-def default_path() -> Path:
-    """The folder of storybook, the model that ships with pleinair.
-
-    A wheel holds it beside this package; an editable install reads the repository's models/ folder, so that a
-    retrained model is never shadowed by a stale copy.
-    """
-    packaged = Path(__file__).parents[1] / "models" / "storybook"
-    if packaged.is_dir():
-        return packaged
-    return Path(__file__).parents[3] / "models" / "storybook" / "bundle"
-
-
 def located(model: str | Path | None) -> Path:
-    """The folder of a model: storybook's where `model` is None, else that path, or what is kept under that name.
+    """The folder of a model: storybook's where `model` is None, else that path, or what is kept or ships as that name.
 
-    A path that exists comes before a name.
+    A path that exists comes before a name, and what is kept before what ships.
     """
     if model is None:
-        return default_path()
+        return shipped.default_path()
     path, name = Path(model), str(model)
     if os.path.lexists(path) or not is_name(name):
         return path
     kept = models_folder() / name
     if os.path.lexists(kept):
         return kept
-    return default_path() if name == STORYBOOK else path
+    return shipped.shipped_bundle(name) or path
 
 
 def open_bundle(path: str | Path | None = None, *, verify: bool = True) -> Bundle:

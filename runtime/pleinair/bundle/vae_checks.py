@@ -2,7 +2,8 @@
 
 import math
 
-from pleinair.bundle.manifest import Autoencoder, Manifest
+from pleinair.bundle.lone_parts import Autoencoder
+from pleinair.bundle.manifest import Manifest
 from pleinair.bundle.ports import ANSWERS, has_ports, painter_ports
 
 MOST_CHANNELS = 256

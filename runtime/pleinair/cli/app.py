@@ -23,6 +23,7 @@ COMMANDS = {  # command -> the module of this folder that has it
     "models": "models",
     "adopt": "adopt",
     "pour": "pour",
+    "quantize": "quantize",
     "prepare": "preparing",
     "info": "info",
     "prompt": "prompt",
@@ -31,6 +32,7 @@ COMMANDS = {  # command -> the module of this folder that has it
     "samplers": "doctor",
     "bench": "bench",
     "doctor": "doctor",
+    "embed": "embed",
 }
 
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pleinair.bundle.opening import STORYBOOK, open_bundle
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.shipped import shipped_bundle
 from pleinair.checks import one_line, one_of
 from pleinair.cli.flags import WEIGHTS, FormatFlag, Json, OwnSampler, Replace, WeightsFlag, formats_of, offered
 from pleinair.cli.info import description
@@ -18,6 +19,7 @@ from pleinair.sources.hub_ids import OnHub, on_hub
 from pleinair.system import install
 from pleinair.system.home import is_name, models_folder
 
+ACTIVATIONS = ("fp32", "int8")
 app = typer.Typer(add_completion=False)
 
 
@@ -33,6 +35,20 @@ def export(
     out: Annotated[Path | None, typer.Argument(help="The bundle to write.", show_default="among the models")] = None,
     form: FormatFlag = "openvino",
     weights: WeightsFlag = "fp16",
+    activations: Annotated[
+        str,
+        typer.Option(
+            help="fp32, or int8: large layers compute in int8 too (W8A8), with --weights int8.",
+            autocompletion=offered(ACTIVATIONS),
+        ),
+    ] = "fp32",
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --activations int8: what it paints to learn ranges, a prompt a line.",
+            show_default="general prompts",
+        ),
+    ] = None,
     sampler: OwnSampler = None,
     prediction: Annotated[
         str | None,
@@ -56,7 +72,9 @@ def export(
     formats = formats_of(form)
     install.need("model export")
     from pleinair_export import export as export_model
+    from pleinair_export.quantized import check_activations, export_quantized
 
+    check_activations(activations, weights, formats)
     named = only_there(source)
     if named is None and revision is not None:
         raise RequestError("--revision is of a model on the hub, and SOURCE is on this disk; leave it out")
@@ -64,7 +82,12 @@ def export(
     folder = fetched(named.id, revision or named.revision, out, weights, force) if named else Path(source)
     how = {"formats": formats, "weights": weights, "sampler": sampler, "prediction": prediction, "force": force}
     how["loras"] = lora or ()
-    for progress in export_model(folder, out, **how):
+    if activations == "int8":
+        how.pop("weights")
+        steps = export_quantized(folder, out, prompts=prompts, **how)
+    else:
+        steps = export_model(folder, out, **how)
+    for progress in steps:
         found = f"  {progress.fidelity.psnr_db:.1f} dB" if progress.fidelity else ""
         say(f"[{progress.done:2}/{progress.total}] {progress.graph:12} {progress.stage}{found}")
     tell(description(open_bundle(out)), out, as_json=as_json)
@@ -85,8 +108,8 @@ def only_there(source: str) -> OnHub | None:
 
 def usual_out(name: str) -> Path:
     """The model of a source's name; raises RequestError for a name that no other model can have."""
-    if name == STORYBOOK:
-        raise RequestError(f"'{name}' is the model that ships with pleinair; say where to write this one: SOURCE OUT")
+    if shipped_bundle(name):
+        raise RequestError(f"'{name}' is what ships with pleinair; say where to write this one: SOURCE OUT")
     if not is_name(name):
         raise RequestError(f"no model can be called '{one_line(name, 80)}'; say where to write it: SOURCE OUT")
     return models_folder() / name

@@ -83,7 +83,7 @@ def generate(
         result = replace(result, warnings=(*result.warnings, *lost))
     for lora in result.loras:
         say(lora.words)
-    warn(*result.warnings)
+    warn(*progress.untold(result.warnings))
     facts = summary(result, written, write_s, perf_counter() - started)
     if filming is not None:
         facts["films"] = [{"path": str(file), "seed": seed} for seed, file in films]

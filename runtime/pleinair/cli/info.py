@@ -80,7 +80,7 @@ def description(bundle: Bundle) -> dict[str, Any]:
     graphs = {
         name: {
             "formats": sorted(graph.files),
-            "weights": graph.weights,
+            "weights": graph.form,
             "fidelity_db": {form: round(found.psnr_db, 1) for form, found in graph.fidelity.items()},
             "mb": {
                 form: round(sum(manifest.files[file].size for file in files) / 1e6, 1)

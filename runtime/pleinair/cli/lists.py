@@ -48,7 +48,7 @@ def paint_list(
         elif report.result is None:
             before += 1
         else:
-            new = dict.fromkeys(f"line {report.line}: {warning}" for warning in report.result.warnings)
+            new = dict.fromkeys(f"line {report.line}: {warning}" for warning in progress.untold(report.result.warnings))
             warn(*(each for each in new if each not in warned))
             warned |= set(new)
         if as_json:

@@ -18,8 +18,9 @@ from pleinair.library.listing import Download, LocalModel, downloads, local_mode
 from pleinair.library.memory import memory_needed
 from pleinair.library.removing import removable, removable_download, remove
 from pleinair.library.speed import Speed
+from pleinair.request.loras import lora_names
 from pleinair.sources.origins import read_origin
-from pleinair.system.home import models_folder
+from pleinair.system.home import loras_folder, models_folder
 
 GB = 1e9  # bytes
 HEAD = ("name", "on disk", "family", "tasks", "memory", "last picture")
@@ -38,14 +39,16 @@ def every(context: typer.Context, as_json: Json = False) -> None:
 @models.command("list")
 def list_models(as_json: Json = False) -> None:
     """List the models with what they take: disk, memory, seconds."""
-    found, unmade = local_models(), downloads()
+    found, unmade, loras = local_models(), downloads(), lora_names()
     facts = {
         "folder": str(models_folder()),
         "models": [facts_of(each) for each in found],
         "downloads": [download_facts(each) for each in unmade],
+        "loras": loras,
     }
     tell(facts, *table([HEAD, *map(row, found)]), *map(download_line, unmade), as_json=as_json)
     say(f"models are in {models_folder()}")
+    say(f"LoRAs: {', '.join(map(printable, loras)) or 'none'}; their folder is {loras_folder()}")
 
 
 @models.command("info")

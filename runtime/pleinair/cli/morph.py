@@ -80,7 +80,7 @@ def morph(
     file = films.save(shown, output, max(lasts / total, films.SHORTEST), overwrite=force, settings=settings)
     warnings = [*dict.fromkeys(warning for result in results for warning in result.warnings)]
     warnings += longer_than_asked(lasts, seconds)
-    warn(*warnings)
+    warn(*progress.untold(warnings))
     facts = {"path": str(file), "frames": total, "seconds": lasts, "ease": ease, "loop": loop}
     facts["settings"] = [dict(result.settings) for result in (results[0], results[-1])]
     facts |= {"total_s": round(perf_counter() - started, 4), "warnings": warnings}

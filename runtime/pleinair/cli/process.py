@@ -10,6 +10,7 @@ from time import monotonic
 from types import FrameType
 
 import pleinair.cli.terminal as terminal  # `from pleinair` would import all that it shows
+from pleinair.errors import EngineError
 
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # those that this system has
 PATIENCE_S = 1.0  # a second Ctrl-C this soon is a nervous finger; later it is somebody who does not want to wait
@@ -39,6 +40,11 @@ def run() -> None:
             prepare(arguments)
         watch(unwind)
         code = command(arguments, kept)
+    except ModuleNotFoundError as error:  # in an environment that a program paints in
+        if error.name not in ("typer", "rich"):
+            raise
+        words = f"the command line needs {error.name}, not installed; install with: pip install typer rich"
+        code = terminal.complain(words, EngineError.exit_code, EngineError.__name__, "--json" in arguments)
     except KeyboardInterrupt:
         code = terminal.complain(terminal.INTERRUPTED, 128 + received[0], "Cancelled", "--json" in arguments)
     watch(signal.SIG_IGN)  # the work is done, and Python's own end is no place for exceptions

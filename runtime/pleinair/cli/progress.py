@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from pleinair.cli.given import at_hand
-from pleinair.cli.terminal import printable
+from pleinair.cli.terminal import printable, warn
 from pleinair.pipeline import Pipeline, load
 from pleinair.results import Frame
 
@@ -27,6 +27,7 @@ class ProgressBar:
     def __init__(self, things: str = "picture") -> None:
         self.things = things
         self.done = 0
+        self._told: set[str] = set()
         self._bar: Any = None
         self._task: Any = None
 
@@ -41,6 +42,17 @@ class ProgressBar:
     def loading(self, what: str) -> None:
         """Say that something is being loaded."""
         self.show(f"loading {what} ...", None, None)
+
+    def news(self, line: str) -> None:
+        """Say in a line of its own, once, what runs otherwise than was asked for."""
+        if line not in self._told:
+            self._told.add(line)
+            self.hide()
+            warn(line)
+
+    def untold(self, warnings: Iterable[str]) -> list[str]:
+        """Those that have not been said yet."""
+        return [each for each in warnings if each not in self._told]
 
     def frames(self, frames: Iterable[Frame], count: int | None = None) -> Iterator[Frame]:
         """The same frames; `count` is how many pictures they become, where that is known."""
@@ -94,7 +106,7 @@ def loaded(progress: ProgressBar, model: Path | None, check: Callable[[], None],
     """An open model that says what it is loading, and what has to be made first, after a `check` of all else."""
     model = at_hand(model, options.get("engine"), check)
     progress.loading("the model")
-    return load(model, **options, on_load=progress.loading)
+    return load(model, **options, on_load=progress.loading, on_news=progress.news)
 
 
 def kept_to_the_end(context: typer.Context, pipe: Pipeline) -> Pipeline:

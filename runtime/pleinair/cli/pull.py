@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pleinair.bundle.opening import open_bundle
 from pleinair.checks import one_of, quoted, shown_path
 from pleinair.cli.flags import FORMATS, WEIGHTS, Json, formats_of, offered
 from pleinair.cli.progress import ProgressBar, clock
@@ -60,7 +61,8 @@ def pull(
 ) -> None:
     """Download a model and make it ready to paint, without PyTorch; needs the `hub` extra.
 
-    Bundles come as they are, OpenVINO and ONNX graphs are adopted, safetensors are poured.
+    Bundles come as they are, OpenVINO and ONNX graphs are adopted, safetensors are poured: of models, VAEs and
+    ControlNets.
     """
     install.need("downloads from the hub")
     formats = None if form is None else formats_of(form)
@@ -170,17 +172,26 @@ def megabytes(size: int) -> str:
 
 def next_command(found: "Brought", file: str | None) -> str:
     """What to type to get from what was fetched to a picture."""
+    if found.kind == "bundle":
+        return paint_command(found)
     return {
-        "bundle": paint_command(found),
         "openvino": f"pleinair adopt {quoted(found.folder)}",
         "onnx": f"pleinair adopt {quoted(found.folder)}",
         "diffusers": f"pleinair export {quoted(found.folder)}",
+        "component": f"pleinair pour {quoted(found.folder)}",
         "file": f"pleinair pour {quoted(found.folder / (file or ''))} {quoted(found.model)}",
     }[found.kind]
 
 
 def paint_command(found: "Brought") -> str:
-    return f'pleinair generate "a red house" --model {name_or_folder(found.model)}'
+    """Where a model is given, or what helps models."""
+    bundle, name = open_bundle(found.model, verify=False), name_or_folder(found.model)
+    given = f"--model {name}"
+    if bundle.manifest.control:
+        given = f"--control {name}:edges.png"
+    elif bundle.manifest.is_vae:
+        given = f"--vae {name}"
+    return f'pleinair generate "a red house" {given}'
 
 
 def download_name(found: "Brought") -> str:

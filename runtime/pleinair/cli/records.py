@@ -11,8 +11,9 @@ from pleinair.cli.flags import Force, Json, Output, takes
 from pleinair.cli.progress import ProgressBar, kept_to_the_end
 from pleinair.cli.terminal import aligned, say, tell, warn
 from pleinair.cli.usage import examples
-from pleinair.files.metadata import MAX_LINES, FoundRecord, brief, read_record, record_facts
+from pleinair.files.metadata import FoundRecord, read_record
 from pleinair.files.output import no_room, planned_files, write_pictures
+from pleinair.files.shown_records import MAX_LINES, brief, record_facts
 from pleinair.request.options import INPUTS
 from pleinair.results import merged
 from pleinair.text.syntax import MAX_PROMPT

@@ -185,7 +185,7 @@ def trial(path: str, name: str, device: str, part: str) -> dict[str, Any]:
         pipe = load(path, engine=alone, device={part: device}, cache=False)
         graph = next(each for each in pipe.bundle.manifest.graphs if component_of(pipe.bundle, each) == part)
         facts["precision"] = pipe.graphs.precision_of(graph)
-        pipe.generate("a red house", negative="fog", seed=1, steps=1, **given(pipe.bundle))
+        pipe.generate("a red house", negative="fog", seed=1, steps=1, **given(pipe.bundle, encodes=part == "vae"))
         facts |= {"seconds": perf_counter() - start, "precision": pipe.graphs.precision_of(next(iter(alone.asked)))}
         pipe.unload()
         found = []
@@ -201,14 +201,16 @@ def trial(path: str, name: str, device: str, part: str) -> dict[str, Any]:
     return facts | {"seconds": facts.get("seconds", perf_counter() - start)}
 
 
-def given(bundle: Bundle) -> dict[str, Any]:
-    """What a model that only repaints is given beside a prompt."""
+def given(bundle: Bundle, encodes: bool) -> dict[str, Any]:
+    """What is given beside a prompt: a picture where the VAE's encoder is tried too, or a model only repaints."""
     from PIL import Image
 
     tasks, gray = bundle.manifest.tasks, Image.new("RGB", (64, 64), "gray")
-    if "text2image" in tasks:
+    if "text2image" not in tasks:
+        return {"image": gray} | ({"mask": gray} if "inpaint" in tasks else {})
+    if not encodes or "image2image" not in tasks or bundle.manifest.vae.encoder is None:
         return {}
-    return {"image": gray} | ({"mask": gray} if "inpaint" in tasks else {})
+    return {"image": gray, "strength": 1.0}
 
 
 if __name__ == "__main__":

@@ -27,6 +27,10 @@ EXAMPLES = {
         "pleinair pour v2.safetensors my-model --prediction v_prediction",
         "pleinair pour turbo.safetensors my-turbo --timestep-spacing trailing",
     ),
+    "quantize": (
+        "pleinair quantize my-bundle my-fast-bundle",
+        "pleinair quantize my-bundle my-fast-bundle --prompts prompts.txt --pictures 16",
+    ),
     "prepare": ("pleinair prepare canny photo.png edges.png",),
     "info": ("pleinair info", "pleinair info my-bundle --verify"),
     "prompt": ('pleinair prompt "a (red:1.3) house BREAK night" --negative "snow"',),
@@ -34,6 +38,7 @@ EXAMPLES = {
     "rerun": ("pleinair rerun house.png", "pleinair rerun house.png -o again.png"),
     "samplers": ("pleinair samplers", "pleinair samplers --json"),
     "doctor": ("pleinair doctor", "pleinair doctor --try-devices"),
+    "embed": ("pleinair embed painting --engine onnx", "pleinair embed painting --model my-model --cpu-only"),
 }
 
 OPTIONS = {  # what people look for here and do not find -> what leads on

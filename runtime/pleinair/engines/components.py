@@ -20,6 +20,11 @@ def component_of(bundle: Bundle, graph: str) -> str:
     return "vae" if any(graph in (vae.decoder, vae.encoder) for vae in bundle.manifest.vaes.values()) else "upscaler"
 
 
+def once_a_picture(bundle: Bundle, graph: str) -> bool:
+    """Whether a graph runs once or so for a picture, so that what it works with is not held for the next one."""
+    return component_of(bundle, graph) != "unet"
+
+
 def by_component(
     name: str, value: str | Mapping[str, Any], usual: str, known: Callable[[Any], str], example: str
 ) -> dict[str, str]:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pleinair.bundle.manifest import CONDITION, LATENTS, Denoiser
+from pleinair.bundle.lone_parts import CONDITION
+from pleinair.bundle.manifest import LATENTS, Denoiser
 from pleinair.bundle.opening import Bundle
 from pleinair.engines.edits import ANY, Edit, Layer, NewWeights, Residuals
 from pleinair.engines.engine import Opening, Shapes, engine_version

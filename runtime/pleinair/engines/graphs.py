@@ -20,6 +20,7 @@ from pleinair.engines.moving import Moving, WithinF16
 from pleinair.engines.places import Placement, Places
 from pleinair.engines.ports import check_answer, check_sizes, inputs_of_ports, real_numbers
 from pleinair.errors import EngineError
+from pleinair.system.giving_back import trim_heap
 
 LARGEST_AHEAD = 256 << 20  # bytes of a graph that may be compiled while others are
 MAX_SHAPES = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
@@ -88,7 +89,8 @@ class Graphs:
 
     `device` and `precision` are as `placement.parse` and `precision.parse` read them. A graph stays compiled for the
     last `max_shapes` sets of shapes, and of its edited variants the last one is kept, beside the plain one unless
-    `max_shapes` is 1. `on_load` is told a graph's name before it is opened, which can take long. With `fallback`, what
+    `max_shapes` is 1. `on_load` is told a graph's name before it is opened, which can take long, `on_news` each line
+    about what runs otherwise than was asked for, as that happens. With `fallback`, what
     cannot run where it is to goes to the CPU; with `cache`, what is compiled for devices that take long stays on the
     disk. `int8` is the form that W8A8 graphs take. Raises RequestError for components, devices and precisions that are
     not here.
@@ -106,6 +108,7 @@ class Graphs:
         on_load: Callable[[str], None] | None = None,
         fallback: bool = False,
         cache: bool = True,
+        on_news: Callable[[str], None] | None = None,
         int8: str = AUTO,
     ) -> None:
         self.bundle = bundle
@@ -115,7 +118,7 @@ class Graphs:
         self._cache = cache
         self._int8 = int8
         self._formed: dict[str, TakenForm] = {}
-        how = {"device": device, "precision": precision, "threads": threads, "fallback": fallback}
+        how = {"device": device, "precision": precision, "threads": threads, "fallback": fallback, "on_news": on_news}
         self._places = Places(bundle, engine, **how)
         self._max_shapes = max_shapes
         self._max_variants = min(max_shapes, MAX_VARIANTS)
@@ -133,6 +136,11 @@ class Graphs:
                 if self._on_load is not None:
                     self._on_load(name)
             return self._kept(key)
+
+    def is_open(self, name: str) -> bool:
+        """Whether a graph was opened and not let go."""
+        with self._turn:
+            return any(key[0] == name for key in self._open)
 
     def layers(self, name: str) -> Mapping[str, Layer]:
         """The layers of a graph whose weights can be changed, by their paths; its file is read once for that."""
@@ -205,6 +213,7 @@ class Graphs:
         with self._turn:
             for key in [key for key in self._open if not names or key[0] in names]:
                 self._open.pop(key)
+            trim_heap()
 
     def device_of(self, name: str) -> str:
         """The device that a graph runs on, as far as is known: where it went, and what the engine has chosen."""

@@ -3,12 +3,14 @@
 import platform
 import sys
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
 
 from pleinair.bundle import onnx_data
 from pleinair.bundle.opening import Bundle
+from pleinair.engines.components import once_a_picture
 from pleinair.engines.edits import Edit, Layer, Residuals
 from pleinair.engines.engine import Opening, Shapes, engine_version
 from pleinair.engines.failures import (
@@ -27,6 +29,7 @@ from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.precision import F32
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import EngineError, PleinairError, RequestError
+from pleinair.system.giving_back import trim_heap
 
 with without_telemetry():
     import onnxruntime as ort
@@ -42,6 +45,7 @@ DTYPES = {
 ELEMENTS = {"float32": 1, "float16": 10}  # TensorProto.DataType
 BESIDE = "session.model_external_initializers_file_folder_path"  # where a model of bytes finds its weights
 LARGE = 1_000_000_000  # bytes of a graph's files, from which its convolutions are not laid out anew
+SHRINK = "memory.enable_memory_arena_shrinkage"  # of a run: what it took goes back at its end
 SILENT = 3  # errors only; they reach the caller as exceptions
 OLDEST = (1, 24)  # earlier ones read weights from anywhere on the disk
 INTEL_MAC = (sys.platform, platform.machine()) == ("darwin", "x86_64")  # has none later than 1.23
@@ -111,6 +115,10 @@ class OnnxGraph:
         self._inputs: dict[str, str] = {}
         self._session: ort.InferenceSession | None = None
         self._replaced: dict[str, ort.OrtValue] = {}
+        self._run_options: ort.RunOptions | None = None
+        if device == CPU and once_a_picture(bundle, graph):
+            self._run_options = ort.RunOptions()
+            self._run_options.add_run_config_entry(SHRINK, "cpu:0")
 
     def prepare(self, shapes: Shapes) -> None:
         stale = self._device == "dml" and shapes != self._shapes  # its free dimensions are fixed at load
@@ -119,6 +127,7 @@ class OnnxGraph:
         self._session = None  # gives the memory back before another is made
         options = ort.SessionOptions()
         options.log_severity_level = SILENT
+        options.enable_mem_pattern = False  # the second run would get a block for all it needs beside the first run's
         if self._threads:
             options.intra_op_num_threads = self._threads
         if self._bundle.graph_size(self._name, "onnx") >= LARGE:
@@ -127,7 +136,6 @@ class OnnxGraph:
         file = self._bundle.graph_file(self._name, "onnx")
         provider: list = [PROVIDERS[self._device]]
         if self._device == "dml":
-            options.enable_mem_pattern = False  # DirectML refuses both of these otherwise
             options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
             provider = [(PROVIDERS["dml"], {"device_id": self._index}), PROVIDERS["cpu"]]
             for name, size in free_dimensions(file, shapes, self._edits).items():
@@ -154,6 +162,7 @@ class OnnxGraph:
         self._inputs = inputs | {name: kind for name, kind in optional.items() if name == EXTRA}
         self._session = session
         self._shapes = shapes
+        trim_heap()  # of a graph with its weights in it, half of what it took to open it was freed in pieces
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         self.prepare({name: array.shape for name, array in inputs.items()})
@@ -162,7 +171,7 @@ class OnnxGraph:
         feed = {name: np.asarray(array, self._inputs[name]) for name, array in inputs.items()}
         names = [port.name for port in self._session.get_outputs()]
         try:
-            return dict(zip(names, self._session.run(names, feed), strict=True))
+            return dict(zip(names, self._session.run(names, feed, self._run_options), strict=True))
         except Exception as error:
             raise self._failed(error) from None
 
@@ -175,17 +184,18 @@ class OnnxGraph:
 
         Ports come last: where weights lie is known of the file as it is.
         """
-        content, named = file.read_bytes(), self._bundle.manifest.paths_of(self._name, "onnx")
-        outside: dict[str, np.ndarray] = {}
-        for edit in self._edits:
-            if isinstance(edit, Residuals):
-                continue
+        named = self._bundle.manifest.paths_of(self._name, "onnx")
+        changes = [edit.changes for edit in self._edits if not isinstance(edit, Residuals)]
+        content, outside = None, {}
+        for each in changes:
             try:
-                content, outside = with_weights(content, file, edit.changes, named)
+                with FileIO(file) as stream:
+                    content, outside = with_weights(content or onnx_data.Content(stream), file, each, named)
             except KeyError as error:
                 raise no_layer(self._name, error.args[0]) from None
             except (ValueError, IndexError, OSError) as error:
                 raise unreadable(file, error) from None
+        content = file.read_bytes() if content is None else content
         self._replaced = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in outside.items()}
         options.add_session_config_entry(BESIDE, str(file.parent))
         options.add_external_initializers(list(self._replaced), list(self._replaced.values()))

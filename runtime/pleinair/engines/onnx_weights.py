@@ -125,6 +125,7 @@ def plain(stored: str) -> str:
 
 
 def without_form(stored: str) -> str:
+    """ "conv_in.weight_fp16" -> "conv_in.weight"."""
     return next((stored.removesuffix(end) for end in SMALL if stored.endswith(end)), stored)
 
 
@@ -135,7 +136,7 @@ def walked(operator: str) -> str | None:
 
 
 def with_weights(
-    content: bytes, file: Path, changes: Mapping[str, Change], named: Mapping[str, str]
+    content: bytes | Content, file: Path, changes: Mapping[str, Change], named: Mapping[str, str]
 ) -> tuple[bytes, dict[str, np.ndarray]]:
     """A file's bytes without the weights that change, and these by name; `file` is where all numbers are read from.
 

@@ -13,6 +13,7 @@ from pleinair.bundle.manifest import Port
 from pleinair.bundle.opening import Bundle
 from pleinair.engines import openvino_devices as rules
 from pleinair.engines import precision as precisions
+from pleinair.engines.components import once_a_picture
 from pleinair.engines.edits import Edit, Layer, Residuals
 from pleinair.engines.engine import Graph, Opening, Shapes, engine_version
 from pleinair.engines.failures import failed, int8_in_part, no_extra, no_layer, no_residuals, unreadable
@@ -20,12 +21,13 @@ from pleinair.engines.int8.cpu import form_here
 from pleinair.engines.int8.rewriting import is_w8a8, put_in_form
 from pleinair.engines.openvino_extra import table_rows, take_extra
 from pleinair.engines.openvino_residuals import add_residuals, skip_joints
-from pleinair.engines.openvino_weights import MARK, change, sites
+from pleinair.engines.openvino_weights import change, mark_stored_small, sites, widen_convolutions
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.rows import RowByRow
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError
 from pleinair.system import compiled
+from pleinair.system.giving_back import given_back
 
 with without_telemetry():
     import openvino as ov
@@ -88,7 +90,8 @@ class OpenVINOEngine:
         opened = OpenVINOGraph(bundle, graph, device, settings, how, partial(rules.ran_on, device, precision))
         if not device.rules.one_row:
             return opened
-        return RowByRow(opened, graph, bundle.manifest.graphs[graph], device.spelled, how.say)
+        added = (port for edit in how.edits if isinstance(edit, Residuals) for port in edit.ports)
+        return RowByRow(opened, graph, bundle.manifest.graphs[graph], device.spelled, how.say, added)
 
     def _precision(self, bundle: Bundle, graph: str, member: str, asked: str) -> str:
         """What one of the devices that make one up computes in: what is asked for, where it has that."""
@@ -114,6 +117,7 @@ class OpenVINOGraph:
         self._edits = how.edits
         self._how = how
         self._ran_on = ran_on
+        self._rests = once_a_picture(bundle, graph) and device.members == ("CPU",)
         self._outputs: list[str] = []
         self._tokens: int | None = None  # rows of the table that input_ids choose from
         self._requests: OrderedDict[tuple, ov.InferRequest] = OrderedDict()  # by shapes, those used last at the end
@@ -134,7 +138,10 @@ class OpenVINOGraph:
         if self._device.chooses:
             (chosen, *_) = request.get_compiled_model().get_property("EXECUTION_DEVICES")
             self._how.ran(*self._ran_on(chosen))
-        return {name: np.array(array) for name, array in zip(self._outputs, results.values(), strict=True)}
+        answers = {name: np.array(array) for name, array in zip(self._outputs, results.values(), strict=True)}
+        if self._rests:
+            request.get_compiled_model().release_memory()
+        return answers
 
     def _request(self, shapes: Shapes) -> ov.InferRequest:
         """The graph compiled for these shapes; the memory of the oldest is given back before another is made."""
@@ -148,7 +155,8 @@ class OpenVINOGraph:
 
     def _compiled(self, shapes: Shapes) -> ov.InferRequest:
         core = ov.Core()
-        model = read_model(core, self._bundle.graph_file(self._name, "openvino"))
+        file = self._bundle.graph_file(self._name, "openvino")
+        model = read_model(core, file)
         info = self._bundle.manifest.graphs[self._name]
         try:
             inputs, outputs = ports_of(model.inputs, info.inputs), ports_of(model.outputs, info.outputs)
@@ -158,12 +166,15 @@ class OpenVINOGraph:
                 raise no_extra(self._name)
             for edit in self._edits:
                 self._change(model, edit)
+            if self._device.members == ("CPU",) and self._how.precision == "bf16":  # which hides the rounding to f16
+                widen_convolutions(model)
             # compiling drops operations that these shapes make idle, and gives their names to the port that remains
             self._outputs = list(outputs)
             model.reshape(dict(shapes))
             rules.check_takes(self._device, self._name, shapes, open_sizes=model.is_dynamic())
             self._take_form(model)
-            request = core.compile_model(model, self._device.name, self._settings).create_infer_request()
+            with given_back(file.with_suffix(".bin")):
+                request = core.compile_model(model, self._device.name, self._settings).create_infer_request()
         except RuntimeError as error:
             raise failed(self._name, self._device.spelled, error) from None
         if "CACHE_DIR" in self._settings:
@@ -218,18 +229,6 @@ def ports_of(ports: list[ov.Output], described: dict[str, Port]) -> dict[str, st
         kind = port.get_element_type().get_type_name()
         found[next((name for name in names if name in described), names[0])] = DTYPES.get(kind, kind)
     return found
-
-
-def mark_stored_small(model: ov.Model) -> None:
-    """Tell OpenVINO which conversions make 16-bit weights float32.
-
-    Without the mark the CPU folds each into a wide constant, which it keeps beside the one that its kernels read.
-    """
-    for node in model.get_ordered_ops():
-        if node.get_type_name() == "Convert" and node.get_output_element_type(0) == ov.Type.f32:
-            stored = node.input_value(0).get_node()
-            if stored.get_type_name() == "Constant" and stored.get_output_element_type(0) == ov.Type.f16:
-                node.set_rt_info("", MARK)
 
 
 def widen_ports(model: ov.Model) -> ov.Model:

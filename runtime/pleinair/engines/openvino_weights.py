@@ -43,6 +43,22 @@ class WeightPorts:
         shape = (max(shape, default=1),) if self.vector else shape[::-1] if self.transposed else shape
         return Layer(shape, self.bias is not None)
 
+    @property
+    def stored(self) -> ov.Node:
+        """The constant that has the weight."""
+        return source(self.readers[0])
+
+    @property
+    def even(self) -> np.ndarray | float:
+        """What its input channels are divided by, in the shape of its weight but for the first axis."""
+        return 1.0 if self.smoothing is None else self.smoothing.reshape(-1, *[1] * (len(self.layer.shape) - 2))
+
+    def weight(self) -> np.ndarray:
+        """The weight as torch has it, float32."""
+        found = numbers(self.readers[0].get_source_output())
+        shaped = (found.T if self.transposed else found).reshape(self.layer.shape)
+        return np.ascontiguousarray(shaped * self.even, np.float32)
+
 
 def sites(model: ov.Model, named: Mapping[str, str]) -> dict[str, WeightPorts]:
     """Layer path -> where it is; `named` are the paths of constants whose layers bundle.json says.
@@ -151,11 +167,8 @@ def smoothing_of(activation: ov.Input, shape: tuple[int, ...]) -> np.ndarray | N
 def change(site: WeightPorts, changed: Change) -> None:
     """Make a layer's weight and bias anew; raises what `changed` raises."""
     if changed.weight is not None:
-        stored = numbers(site.readers[0].get_source_output())
-        weight = (stored.T if site.transposed else stored).reshape(site.layer.shape)
-        even = 1 if site.smoothing is None else site.smoothing.reshape(-1, *[1] * (weight.ndim - 2))
-        weight = changed.weight(np.ascontiguousarray(weight * even, np.float32)) / even
-        put(site.readers, (weight.T if site.transposed else weight).reshape(stored.shape))
+        weight, shape = changed.weight(site.weight()) / site.even, tuple(site.readers[0].get_shape())
+        put(site.readers, (weight.T if site.transposed else weight).reshape(shape))
     if changed.bias is not None and site.bias is not None:
         stored = numbers(site.bias.get_source_output())
         put([site.bias], changed.bias(stored.reshape(-1).astype(np.float32)).reshape(stored.shape))
@@ -189,3 +202,29 @@ def put(readers: list[ov.Input], array: np.ndarray) -> None:
         fresh.set_rt_info("", MARK)
     for reader in readers:
         reader.replace_source_output(fresh.output(0))
+
+
+def mark_stored_small(model: ov.Model) -> None:
+    """Tell OpenVINO which conversions make 16-bit weights float32.
+
+    Without the mark the CPU folds each into a wide constant, which it keeps beside the one that its kernels read.
+    """
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Convert" and node.get_output_element_type(0) == ov.Type.f32:
+            stored = node.input_value(0).get_node()
+            if stored.get_type_name() == "Constant" and stored.get_output_element_type(0) == ov.Type.f16:
+                node.set_rt_info("", MARK)
+
+
+def widen_convolutions(model: ov.Model) -> None:
+    """Make the 8-bit weights of convolutions 16-bit ones, unless they are computed with in 8 bits.
+
+    The CPU has no kernel that reads them, and would keep float32 ones beside what its kernels read.
+    """
+    nodes = model.get_ordered_ops()
+    if any(node.get_type_name() == "FakeQuantize" for node in nodes):
+        return
+    for node in nodes:
+        stored = source(node.input(1)) if node.get_type_name() == "Convolution" else None
+        if stored is not None and stored.get_element_type().bitwidth <= 8:
+            put([node.input(1)], numbers(node.input_value(1)))

@@ -1,6 +1,6 @@
 """Where the components of a bundle run and what they compute in: as it was asked for, and then as it turned out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from pleinair.bundle.opening import Bundle
@@ -23,7 +23,8 @@ class Places:
     """The places of a bundle's components; one with a graph that cannot stay leaves its place for good.
 
     With `fallback`, what a device is not here for or fails at goes to the CPU. `news` are lines about all that runs
-    otherwise than was asked for. Raises RequestError for components and devices that are not here.
+    otherwise than was asked for, each of which `on_news` is told at once. Raises RequestError for components and
+    devices that are not here.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class Places:
         precision: str | Mapping[str, str] | None,
         threads: int | None,
         fallback: bool,
+        on_news: Callable[[str], None] | None = None,
     ) -> None:
         self.news: dict[str, None] = {}
+        self._on_news = on_news
         self._bundle = bundle
         self._engine = engine
         self._fallback = fallback
@@ -76,7 +79,10 @@ class Places:
 
     def say(self, line: str) -> None:
         """Add to the news, once."""
-        self.news[line] = None
+        if line not in self.news:
+            self.news[line] = None
+            if self._on_news is not None:
+                self._on_news(line)
 
     def _check(self, device: str, threads: int | None) -> None:
         try:

@@ -1,6 +1,6 @@
 """Graphs for devices that take one row of a batch at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
@@ -12,10 +12,18 @@ from pleinair.engines.engine import Graph, Shapes
 class RowByRow:
     """A graph that is called once for each row of a batch; what it answers is put together again.
 
-    `say` is told where more than one call became of one.
+    `say` is told where more than one call became of one. `added` are ports beside those of `info`, a row for each.
     """
 
-    def __init__(self, graph: Graph, name: str, info: GraphInfo, device: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        info: GraphInfo,
+        device: str,
+        say: Callable[[str], None],
+        added: Iterable[str] = (),
+    ) -> None:
         self._graph = graph
         self._say = partial(
             say, f"{device} takes one row at a time: '{name}' is asked as with --batch 1 and --two-calls"
@@ -24,6 +32,7 @@ class RowByRow:
         self._inputs, self._outputs = (
             {name for name, port in ports.items() if begins_with(port, batch)} for ports in (info.inputs, info.outputs)
         )
+        self._inputs |= {*added}
 
     def prepare(self, shapes: Shapes) -> None:
         self._graph.prepare(

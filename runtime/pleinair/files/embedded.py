@@ -9,52 +9,20 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from pleinair.checks import shown_path
 from pleinair.errors import RequestError
-from pleinair.files import exif, xmp
+from pleinair.files import xmp
 from pleinair.files.exif import EXIF_HEADER, decoded
+from pleinair.files.found_texts import MAX_TEXT, Embedded, read_exif, read_xmp
 
-MAX_TEXT = 1 << 22  # bytes of one text, unpacked; the largest ComfyUI workflows have some hundred kilobytes
-MAX_TEXTS = 1 << 24  # of all texts of a file
-OVERHEAD = 64  # what keeping one costs besides, so that a million empty ones are too many
 MAX_CHUNKS = 200_000  # or segments, blocks and boxes; 1.6 GB of a PNG in the usual chunks of 8 kB
-MAX_SKIPPED = 16
 MAX_FILL = 1 << 16  # fill bytes in all of a JPEG
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 REST = f"what follows the first {MAX_CHUNKS:,} chunks"
-
-
-@dataclass
-class Embedded:
-    """The texts of a picture file by their names, and what was left unread."""
-
-    kind: str  # PNG, JPEG, WEBP, GIF or MP4
-    texts: dict[str, str] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
-    size: tuple[int, int] | None = None  # width and height in pixels, where the header says so
-    room: int = MAX_TEXTS
-
-    def add(self, name: str, text: str) -> None:
-        """Keep the first text of each name."""
-        self.texts.setdefault(name, text)
-
-    def fits(self, size: int, what: str) -> bool:
-        """Whether there is room for a text of `size` bytes, which is then taken."""
-        if size > min(MAX_TEXT, self.room):
-            self.skip(f"{what} of more than {min(MAX_TEXT, self.room) >> 10} KiB")
-            return False
-        self.room = max(0, self.room - size - OVERHEAD)
-        return True
-
-    def skip(self, what: str) -> None:
-        """Name what is left unread, once, as far as there is room for names."""
-        if what not in self.skipped and len(self.skipped) < MAX_SKIPPED:
-            self.skipped.append(what)
 
 
 def read_texts(file: Path) -> Embedded:
@@ -108,7 +76,7 @@ def _read_png(stream: BinaryIO, found: Embedded) -> None:
         if len(data) < size or zlib.crc32(kind + data).to_bytes(4, "big") != checksum:
             found.skip(f"{what} that is damaged")
         elif kind == b"eXIf":
-            _read_exif(data, found)
+            read_exif(data, found)
         else:
             _read_png_text(kind, data, found)
     found.skip(REST)
@@ -128,7 +96,7 @@ def _read_png_text(kind: bytes, data: bytes, found: Embedded) -> None:
         return
     key, text = name.decode("latin-1"), decoded(value, encoding)
     if key == "XML:com.adobe.xmp":
-        _read_xmp(text, found)
+        read_xmp(text, found)
     else:
         found.add(key, text)
 
@@ -179,9 +147,9 @@ def _read_jpeg(stream: BinaryIO, found: Embedded) -> None:
             name, _, text = data.partition(b"\x00")  # stable-diffusion.cpp writes "parameters", NUL, text
             found.add("parameters" if name == b"parameters" else "comment", decoded(text or name, "latin-1"))
         elif data.startswith(EXIF_HEADER):
-            _read_exif(data, found)
+            read_exif(data, found)
         elif data.startswith(xmp.JPEG_HEADER):
-            _read_xmp(decoded(data[len(xmp.JPEG_HEADER) :]), found)
+            read_xmp(decoded(data[len(xmp.JPEG_HEADER) :]), found)
         elif data.startswith(xmp.JPEG_MORE_HEADER):
             piece = data[len(xmp.JPEG_MORE_HEADER) :]
             pieces.setdefault(piece[:32], []).append(piece[36:])
@@ -195,7 +163,7 @@ def _read_extended_xmp(pieces: dict[bytes, list[bytes]], found: Embedded) -> Non
     for digest, ours in sorted(pieces.items()):
         packet = b"".join(piece[4:] for piece in sorted(ours, key=lambda piece: piece[:4]))
         if hashlib.md5(packet, usedforsecurity=False).hexdigest().upper().encode() == digest:
-            _read_xmp(decoded(packet), found)
+            read_xmp(decoded(packet), found)
         else:
             found.skip("extended XMP that is damaged")
 
@@ -219,9 +187,9 @@ def _read_webp(stream: BinaryIO, found: Embedded) -> None:
         if len(data) < size:
             found.skip("a WebP chunk that is cut off")
         elif kind == b"EXIF":
-            _read_exif(data, found)
+            read_exif(data, found)
         else:
-            _read_xmp(decoded(data), found)
+            read_xmp(decoded(data), found)
     found.skip(REST)
 
 
@@ -252,7 +220,7 @@ def _read_gif(stream: BinaryIO, found: Embedded) -> None:
             if not end:
                 found.skip("XMP that is too large or cut off")
             elif found.fits(len(packet), "XMP"):
-                _read_xmp(decoded(packet), found)
+                read_xmp(decoded(packet), found)
             return
         inside = size > 0
     found.skip(REST)
@@ -275,7 +243,7 @@ def _read_mp4(stream: BinaryIO, found: Embedded) -> None:
             if length >= 0 and found.fits(length, "a uuid box"):
                 packet = stream.read(length)
                 if len(packet) == length:
-                    _read_xmp(decoded(packet), found)
+                    read_xmp(decoded(packet), found)
                 else:
                     found.skip("a uuid box that is cut off")
         if size < start:  # 0: up to the end
@@ -291,18 +259,3 @@ READERS: dict[str, Callable[[BinaryIO, Embedded], None]] = {
     "GIF": _read_gif,
     "MP4": _read_mp4,
 }
-
-
-def _read_exif(data: bytes, found: Embedded) -> None:
-    try:
-        texts = exif.read(data)
-    except ValueError:
-        found.skip("EXIF that is damaged")
-        return
-    for name, text in texts.items():
-        found.add(name, text)
-
-
-def _read_xmp(packet: str, found: Embedded) -> None:
-    for name, text in xmp.read(packet).items():
-        found.add(name, text)

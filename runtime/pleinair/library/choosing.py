@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pleinair.bundle.manifest import MANIFEST
@@ -11,20 +12,29 @@ from pleinair.checks import one_line, quoted
 from pleinair.errors import BundleError
 from pleinair.library.repository import Repository
 from pleinair.pouring.vaes import called_as_halves
+from pleinair.sources.controlnets import CONTROLNET, check_kind
 from pleinair.sources.families import DENOISERS, Component
-from pleinair.sources.folder import STEMS, known_family, read_index
+from pleinair.sources.folder import STEMS, known_family, read_config, read_index
 from pleinair.sources.pickled import ALLOW, SUFFIXES
 from pleinair.sources.settings import SETTINGS
+from pleinair.sources.vae_folders import CONFIG_FILE, PARTS
 from pleinair.sources.weight_files import VARIANTS, first_of, is_index, pickled_sets_of, sets_of, shards
 
 BUNDLE, OPENVINO, ONNX, FOLDER, FILE = "bundle", "openvino", "onnx", "diffusers", "file"
-KINDS = (BUNDLE, OPENVINO, ONNX, FOLDER)  # in the order in which they are preferred
-SOURCES = (FOLDER, FILE)  # of which a model is to be made
+COMPONENT = "component"  # a VAE or a ControlNet alone, as diffusers saves one
+KINDS = (BUNDLE, OPENVINO, ONNX, FOLDER, COMPONENT)  # in the order in which they are preferred
+SOURCES = (FOLDER, COMPONENT, FILE)  # of which a model is to be made
 INDEX = "model_index.json"
 CARD = "README.md"  # says the licence
 GRAPHS = {OPENVINO: "openvino_model.xml", ONNX: "model.onnx"}
-LANDMARKS = {BUNDLE: MANIFEST, FOLDER: INDEX, **{form: f"*/{graph}" for form, graph in GRAPHS.items()}}
-DECODER = "vae_decoder"
+LANDMARKS = {
+    BUNDLE: MANIFEST,
+    FOLDER: INDEX,
+    COMPONENT: CONFIG_FILE,
+    **{form: f"*/{graph}" for form, graph in GRAPHS.items()},
+}
+DECODER, ENCODER = "vae_decoder", "vae_encoder"
+PARTS_ALONE = {**PARTS, CONTROLNET.kind: CONTROLNET}  # by class of diffusers
 SHOWN = 5  # files that are named
 APART = re.compile(r"lora|lycoris|vae|unet|control|embedding|adapter|encoder", re.I)  # in names of what is no model
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
@@ -37,15 +47,21 @@ Read = Callable[[str], Path]  # the name of a small file -> where it has been fe
 
 def kind_of(repository: Repository, kinds: Iterable[str]) -> str:
     """The first of `kinds` that a repository is; BundleError, with what leads on, where it is none of them."""
+    found = next((kind for kind in kinds if kind in kinds_of(repository)), None)
+    if found is None:
+        raise BundleError(f"'{repository.id}' {held(repository)}")
+    return found
+
+
+def kinds_of(repository: Repository) -> list[str]:
+    """All of KINDS that a repository is."""
     has = {
         BUNDLE: MANIFEST in repository.files,
         **{form: is_export(repository, form) for form in GRAPHS},
         FOLDER: INDEX in repository.files,
+        COMPONENT: is_component(repository),
     }
-    found = next((kind for kind in kinds if has[kind]), None)
-    if found is None:
-        raise BundleError(f"'{repository.id}' {held(repository)}")
-    return found
+    return [kind for kind in KINDS if has[kind]]
 
 
 def held(repository: Repository) -> str:
@@ -84,6 +100,10 @@ def files_of(
     """
     if kind == BUNDLE:
         return of_bundle(repository, read)
+    if kind == COMPONENT:
+        part = part_alone(repository, read)
+        weights_there = weights_of(repository, replace(part, folder=""), read, weights, pickles)
+        return [CONFIG_FILE, *weights_there, *repository.optional(CARD)]
     return of_export(repository, kind) if kind in GRAPHS else of_folder(repository, read, weights, pickles)
 
 
@@ -111,7 +131,7 @@ def of_bundle(repository: Repository, read: Read) -> list[str]:
 def of_export(repository: Repository, form: str) -> list[str]:
     """Another tool's graphs in one format, with the configs and tokenizers beside them."""
     graphs = graph_folders(repository, form)
-    chosen = repository.optional(INDEX, CARD, "openvino_config.json")
+    chosen = repository.optional(INDEX, CARD, "openvino_config.json", CONFIG_FILE)
     for name in repository.files:
         folder, leaf = parted(name)
         texts = folder.startswith(("tokenizer", "scheduler")) and "/" not in folder
@@ -123,10 +143,34 @@ def of_export(repository: Repository, form: str) -> list[str]:
 
 
 def is_export(repository: Repository, form: str) -> bool:
-    """Whether a repository has the graphs of a whole model in a format: of every text encoder, the network, the VAE."""
+    """Whether a repository has the graphs of a whole model in a format (of every text encoder, the network, the VAE),
+    or of a VAE and nothing else."""
     graphs, folders = graph_folders(repository, form), {folder for folder, _ in map(parted, repository.files)}
     texts = {folder for folder in folders if folder.startswith("text_encoder") and "/" not in folder}
-    return bool(texts) and texts <= graphs and DECODER in graphs and not graphs.isdisjoint(DENOISERS)
+    if DECODER not in graphs:
+        return False
+    alone = graphs <= {DECODER, ENCODER} and not texts and folders.isdisjoint(DENOISERS)
+    return alone or (bool(texts) and texts <= graphs and not graphs.isdisjoint(DENOISERS))
+
+
+def is_component(repository: Repository) -> bool:
+    """Whether a repository has a config and weights in no folder, as those of one network of diffusers lie."""
+    stem, beside = STEMS[CONTROLNET.library], [name for name in repository.files if "/" not in name]
+    there = sets_of(stem, beside) or pickled_sets_of(stem, beside)
+    return CONFIG_FILE in repository.files and bool(there)
+
+
+def part_alone(repository: Repository, read: Read) -> Component:
+    """The VAE or ControlNet that a repository is; raises ExportError for what is only like one, and damage."""
+    config = read_config(read(CONFIG_FILE))
+    kind = config.get("_class_name")
+    check_kind(kind, repository.id)
+    if not isinstance(kind, str) or kind not in PARTS_ALONE:
+        raise BundleError(
+            f"'{repository.id}' is {one_line(kind, 60)} alone, which is neither a model nor a VAE nor a ControlNet;"
+            " choose another repository"
+        )
+    return PARTS_ALONE[kind]
 
 
 def graph_folders(repository: Repository, form: str) -> set[str]:
@@ -155,20 +199,24 @@ def of_folder(repository: Repository, read: Read, weights: str | None, pickles: 
 
 
 def weights_of(repository: Repository, part: Component, read: Read, weights: str | None, pickles: bool) -> list[str]:
-    """A component's weights, once: a file, or an index and its shards; 16-bit ones first, unless `weights` are fp32."""
+    """A component's weights, once: a file, or an index and its shards; 16-bit ones first, unless `weights` are fp32.
+
+    One without a folder lies in none.
+    """
+    where = f"in '{part.folder}'" if part.folder else "for its config.json"
     beside = [leaf for folder, leaf in map(parted, repository.files) if folder == part.folder]
     there = sets_of(STEMS[part.library], beside)
     if not there:
         there = pickled_sets_of(STEMS[part.library], beside)
         if there and not pickles:
-            raise refused(f"'{repository.id}' has no safetensors in '{part.folder}' but a pickle")
+            raise refused(f"'{repository.id}' has no safetensors {where} but a pickle")
     if not there:
-        where = f"'{repository.id}' has no safetensors in '{part.folder}'"
-        raise BundleError(f"{where}; choose another --revision or repository")
-    name = f"{part.folder}/{there[first_of(there, VARIANTS if weights == 'fp32' else HALF_FIRST)]}"
+        raise BundleError(f"'{repository.id}' has no safetensors {where}; choose another --revision or repository")
+    inside = PurePosixPath(part.folder)
+    name = (inside / there[first_of(there, VARIANTS if weights == "fp32" else HALF_FIRST)]).as_posix()
     if not is_index(name):
         return [name]
-    return [name, *repository.require(*(f"{part.folder}/{each}" for each in sorted(shards(read(name)))))]
+    return [name, *repository.require(*((inside / each).as_posix() for each in sorted(shards(read(name)))))]
 
 
 def refused(what: str) -> BundleError:

@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pleinair.bundle.opening import STORYBOOK, Bundle, bundle_identity, default_path, open_bundle
+from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
+from pleinair.bundle.shipped import shipped_bundle, shipped_bundles
 from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError, PleinairError, RequestError
 from pleinair.library.speed import Speed, remembered
@@ -43,9 +44,10 @@ class Download:
 
 
 def local_models() -> list[LocalModel]:
-    """Storybook, and all that lies in the models folder."""
+    """What ships with pleinair, and all that lies in the models folder."""
     folders = [folder for folder in inside(models_folder()) if not folder.name.startswith(".")]
-    return [inspected(STORYBOOK, default_path()), *(inspected(folder.name, folder) for folder in folders)]
+    found = [*shipped_bundles().items(), *((folder.name, folder) for folder in folders)]
+    return [inspected(name, folder) for name, folder in found]
 
 
 def local_model(name: str) -> LocalModel:
@@ -53,8 +55,8 @@ def local_model(name: str) -> LocalModel:
     folder = checked_folder(name)
     if os.path.lexists(folder):
         return inspected(name, folder)
-    if name == STORYBOOK:
-        return inspected(name, default_path())
+    if ships := shipped_bundle(name):
+        return inspected(name, ships)
     raise BundleError(f"no model '{name}' in '{shown_path(models_folder())}'; see what is there with: pleinair models")
 
 

@@ -1,15 +1,17 @@
-"""Whether a diffusers folder can be poured, told by its configs before its weights are fetched."""
+"""Whether what diffusers saves can be poured, told by its configs before its weights are fetched."""
 
 from pathlib import Path
 
 from pleinair.errors import ExportError
-from pleinair.library.choosing import FOLDER, INDEX, Read, files_of
+from pleinair.library.choosing import COMPONENT, CONFIG_FILE, FOLDER, INDEX, Read, files_of, part_alone
 from pleinair.library.repository import Repository
 from pleinair.pouring.topologies import agrees, shipped
-from pleinair.sources.configs import check_configs
+from pleinair.sources.configs import check_configs, check_numbers
+from pleinair.sources.controlnets import CONTROLNET, check_control_config
 from pleinair.sources.describing import Config, Described
-from pleinair.sources.families import class_in
+from pleinair.sources.families import Component, class_in
 from pleinair.sources.folder import check_class, known_family, read_config, read_index
+from pleinair.sources.lone_vaes import checked_config
 
 WEIGHTS = "fp16"  # of what is poured, unless told
 
@@ -29,14 +31,36 @@ def pourable_files(
     configs = {part.folder: read_config(read(f"{part.folder}/config.json")) for part in family.parts}
     check_configs(name, Described(family, index, configs))
     for part in family.parts:
-        for form in formats:
-            if not all(ships(graph, weights, form, configs[part.folder]) for graph in part.graphs):
-                raise ExportError(
-                    f"no graph for {form} in {weights} ships for the {part.folder} of '{repository.id}', so that it"
-                    f" cannot be made ready without PyTorch, and nothing was fetched; with PyTorch: pleinair export"
-                    f" {repository.id}"
-                )
+        check_ships(repository, part, formats, weights, configs[part.folder])
     return files
+
+
+def pourable_component(
+    repository: Repository, formats: tuple[str, ...], weights: str, read: Read, pickles: bool = False
+) -> list[str]:
+    """The same of a VAE or a ControlNet alone."""
+    files, part = files_of(repository, COMPONENT, read, weights, pickles), part_alone(repository, read)
+    if part == CONTROLNET:
+        config = read_config(read(CONFIG_FILE))
+        check_numbers(Path(repository.id), part.folder, config)
+        check_control_config(config, repository.id)
+    else:
+        config = checked_config(read(CONFIG_FILE).parent)
+    check_ships(repository, part, formats, weights, config)
+    return files
+
+
+def check_ships(
+    repository: Repository, part: Component, formats: tuple[str, ...], weights: str, config: Config
+) -> None:
+    """Raise ExportError for a component of which some graph does not ship."""
+    for form in formats:
+        if not all(ships(graph, weights, form, config) for graph in part.graphs):
+            raise ExportError(
+                f"no graph for {form} in {weights} ships for the {part.folder} of '{repository.id}', so that it"
+                f" cannot be made ready without PyTorch, and nothing was fetched; with PyTorch: pleinair export"
+                f" {repository.id}"
+            )
 
 
 def ships(graph: str, weights: str, form: str, config: Config) -> bool:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from pleinair.bundle.manifest import MANIFEST
-from pleinair.bundle.opening import STORYBOOK, open_bundle
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.shipped import shipped_bundle
 from pleinair.bundle.typed import build
 from pleinair.checks import one_line, quoted, shown_path
 from pleinair.engines.engine import usual_format
@@ -163,7 +164,7 @@ def new_place(source: Path) -> Path:
             f"no model can be called '{one_line(name, 80)}'; say where it is to be: {command(source)} OUT"
         )
     usual = models_folder() / name
-    if name != STORYBOOK and not os.path.lexists(usual):
+    if shipped_bundle(name) is None and not os.path.lexists(usual):
         return usual
     return models_folder() / f"{name[:LONGEST]}-{content_of(source)[:8]}"
 

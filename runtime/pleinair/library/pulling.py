@@ -20,7 +20,7 @@ from pleinair.errors import BundleError, NetworkError, RequestError, ResourceErr
 from pleinair.library import choosing, hub
 from pleinair.library.fetching import PARTS, bring, brought, tidy, unwritable
 from pleinair.library.listing import UNFINISHED, size_on_disk
-from pleinair.library.pourable import WEIGHTS, pourable_files
+from pleinair.library.pourable import WEIGHTS, pourable_component, pourable_files
 from pleinair.library.repository import Repository, leads_down, present
 from pleinair.sources.hub_ids import hub_id
 from pleinair.sources.origins import ORIGIN, Pulled, read_origin, write_origin
@@ -28,6 +28,8 @@ from pleinair.system.home import downloads_folder, models_folder
 from pleinair.system.locks import only_one
 
 SPARE = 10_000_000  # bytes beside the files
+POURABLE = {choosing.FOLDER: pourable_files, choosing.COMPONENT: pourable_component}
+LISTED = (MANIFEST, choosing.INDEX, choosing.CONFIG_FILE)  # one of these is in a repository
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def pull(
 
     `to` is the folder of the model, by default one among the models; safetensors, of which a model is to be made there,
     come to the downloads, or with `only_download` to `to` itself. `revision` is a branch, tag or commit; `file` one
-    .safetensors file, instead of a model of one of `kinds`. A diffusers folder that cannot be poured into `formats`
+    .safetensors file, instead of a model of one of `kinds`. What diffusers saves that cannot be poured into `formats`
     with `weights` is refused before these come, unless with `only_download`; weights that are pickles, unless with
     `allow_pickle`. Raises RequestError, NetworkError,
     ResourceError, and BundleError or ExportError for a repository that holds no such model.
@@ -107,7 +109,7 @@ def pull(
 def looked_up(id: str, revision: str | None, file: str | None) -> Repository:
     """A repository as the hub lists it, or offline as its cache on this machine has it."""
     if hub.offline():
-        return hub.cached(id, revision, *([file] if file else [MANIFEST, choosing.INDEX]))
+        return hub.cached(id, revision, *([file] if file else LISTED))
     return hub.listed(id, revision)
 
 
@@ -127,24 +129,25 @@ def suiting(repository: Repository, kinds: list[str], wanted: Wanted) -> str:
     Those are often of 32 bits, and what they can do is told only when they are here.
     """
     usual = choosing.kind_of(repository, kinds)
-    if usual not in choosing.GRAPHS or choosing.FOLDER not in kinds or choosing.INDEX not in repository.files:
+    beside = next((kind for kind in choosing.kinds_of(repository) if kind in POURABLE and kind in kinds), None)
+    if usual not in choosing.GRAPHS or beside is None:
         return usual
     with TemporaryDirectory() as folder:
         stage = Path(folder)
         (stage / PARTS).mkdir()
         try:
-            chosen(repository, choosing.FOLDER, wanted, False, partial(brought, repository, stage))
+            chosen(repository, beside, wanted, False, partial(brought, repository, stage))
         except (BundleError, NetworkError):
             return usual
-    return choosing.FOLDER
+    return beside
 
 
 def chosen(repository: Repository, kind: str, wanted: Wanted, only_download: bool, read: choosing.Read) -> list[str]:
     """The files that a model needs; what is to be poured must have graphs that ship."""
     if wanted.file:
         return choosing.of_file(repository, wanted.file, wanted.pickles)
-    if kind == choosing.FOLDER and not only_download:
-        return pourable_files(repository, wanted.formats, wanted.weights or WEIGHTS, read, wanted.pickles)
+    if kind in POURABLE and not only_download:
+        return POURABLE[kind](repository, wanted.formats, wanted.weights or WEIGHTS, read, wanted.pickles)
     return choosing.files_of(repository, kind, read, wanted.weights, wanted.pickles)
 
 

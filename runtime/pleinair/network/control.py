@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pleinair.bundle.manifest import CONDITION, LATENTS, TIMESTEP, ControlNet
+from pleinair.bundle.lone_parts import CONDITION, ControlNet
+from pleinair.bundle.manifest import LATENTS, TIMESTEP
 from pleinair.engines.edits import Residuals
 from pleinair.engines.engine import Graph, Shapes
 from pleinair.network.feeds import Told
@@ -93,6 +94,10 @@ class Controls:
             if len(rows):
                 inputs = each.inputs(x[rows], 0.0, chosen(told, rows), (0, 0))
                 each.graph().prepare({port: array.shape for port, array in inputs.items()})
+
+    def turns(self, step: int) -> bool:
+        """Whether a ControlNet begins or ends at a step."""
+        return step == 0 or any(each.on(step) != each.on(step - 1) for each in self.passes)
 
     def residuals(self, x: np.ndarray, point: Point, step: int, told: Told) -> dict[str, np.ndarray]:
         """What goes into the ports at a step; zeros where no ControlNet counts."""

@@ -215,6 +215,13 @@ class Guided:
             x0 = x0 - (1 - guidance.parallel) * along(x0 - plain, plain)
         return self._held(x0)
 
+    def turns(self, step: int) -> bool:
+        """Whether the network is told something else at a step than in the one before."""
+        if not step:
+            return True
+        same = self._guide(step) is self._guide(step - 1)
+        return not same or self._contrasts(step) != self._contrasts(step - 1)
+
     def calls(self, step: int, pictures: int) -> list[Told]:
         """The feeds of each network call of a step, rows for every picture; made once for as long as they hold."""
         guide, contrast = self._guide(step), self._contrasts(step)

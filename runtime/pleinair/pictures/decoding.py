@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL.Image import Image
 
-from pleinair.bundle.manifest import Autoencoder
+from pleinair.bundle.lone_parts import Autoencoder
 from pleinair.engines.engine import Graph
 from pleinair.engines.graphs import Asking
 from pleinair.pictures.reading import fitted

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pleinair.bundle.manifest import Autoencoder
+from pleinair.bundle.lone_parts import Autoencoder
 from pleinair.bundle.opening import Bundle
 from pleinair.engines.beside import GraphsBeside
 from pleinair.engines.engine import Engine

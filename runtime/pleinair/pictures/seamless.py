@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from pleinair.bundle.manifest import Autoencoder
+from pleinair.bundle.lone_parts import Autoencoder
 from pleinair.checks import one_of
 from pleinair.engines.engine import Graph
 from pleinair.pictures.vae import decode

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pleinair.bundle.manifest import Autoencoder
+from pleinair.bundle.lone_parts import Autoencoder
 from pleinair.engines.engine import Graph
 from pleinair.pictures import masks
 from pleinair.pictures.reading import fitted

@@ -21,12 +21,12 @@ class Upscaler:
     def __init__(self, graphs: Graphs) -> None:
         self.bundle = graphs.bundle
         self.engine = graphs.engine
-        self._graphs = graphs
+        self.graphs = graphs
 
     @property
     def news(self) -> tuple[str, ...]:
         """Lines about what runs otherwise than was asked for."""
-        return self._graphs.news
+        return self.graphs.news
 
     @property
     def scale(self) -> int:
@@ -38,7 +38,7 @@ class Upscaler:
 
         `check` is called before every run of the network, and may raise.
         """
-        graph = Asking(self._graphs.open(UPSCALER), check)
+        graph = Asking(self.graphs.open(UPSCALER), check)
         down, across = (MARGIN if axis in axes else 0 for axis in "yx")
         wide = np.pad(pixels, ((0, 0), (down, down), (across, across), (0, 0)), mode="wrap")
         larger = np.stack([upscale_tiled(graph, one, self.scale) for one in wide])

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from pleinair.bundle.manifest import Autoencoder
+from pleinair.bundle.lone_parts import Autoencoder
 from pleinair.checks import whole
 from pleinair.engines.engine import Graph
 from pleinair.engines.failures import check_finite

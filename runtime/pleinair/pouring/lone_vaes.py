@@ -14,6 +14,7 @@ from pleinair.pouring.names import Named
 from pleinair.pouring.opened import notes_on_pickles
 from pleinair.pouring.single_file import PLACES
 from pleinair.pouring.vaes import HALVES, PREFIXES, SCALE, USUAL, Vae, find_vae, open_vae
+from pleinair.sources.architectures import PLAIN_VAE
 from pleinair.sources.describing import Described, autoencoder_of
 from pleinair.sources.families import TINY_VAE, VAE
 from pleinair.sources.folder import licence
@@ -109,7 +110,13 @@ def config_of_vae(source: Path, vae: Vae, scaling_factor: float | None) -> dict[
         found = checked_config(home)
         if found["_class_name"] == kind:
             return found if scaling_factor is None else found | {SCALE: asked_factor(scaling_factor)}
-    config = {"_class_name": kind, **USUAL[kind], "latent_channels": vae.weights.shapes[FIRST[kind]][1]}
+    channels = vae.weights.shapes[FIRST[kind]][1]
+    if kind == VAE.kind and channels == PLAIN_VAE["latent_channels"]:
+        raise RequestError(
+            f"'{one_line(source.name, 80)}' does not say how its latents are scaled and shifted, which differs between"
+            " those of FLUX.1 and Stable Diffusion 3; put its config.json beside it"
+        )
+    config = {"_class_name": kind, **USUAL[kind], "latent_channels": channels}
     if kind == TINY_VAE.kind and scaling_factor is None:
         return config | {SCALE: 1.0}
     return config | {SCALE: factor_of(source, vae.weights.checkpoint.metadata, scaling_factor)}

@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from pleinair.bundle.manifest import MAX_SIDE
 from pleinair.checks import one_line, shown_path
 from pleinair.errors import ExportError, RequestError
 from pleinair.pouring import distilled, names
@@ -16,7 +17,6 @@ from pleinair.pouring.names import Named, Rules
 from pleinair.pouring.scales import WIDER
 from pleinair.pouring.told import PourSettings
 from pleinair.pouring.vaes import Vae, config_of, find_vae
-from pleinair.request.options import MAX_SIDE
 from pleinair.sources.architectures import ARCHITECTURES, CLIP, SAID
 from pleinair.sources.defaults import settled
 from pleinair.sources.describing import Described

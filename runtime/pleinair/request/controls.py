@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pleinair.bundle.manifest import CONDITION, LATENTS
+from pleinair.bundle.lone_parts import CONDITION
+from pleinair.bundle.manifest import LATENTS
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import flag, items, number, one_line, one_of, shown_value
 from pleinair.errors import BundleError, RequestError
@@ -49,7 +50,9 @@ class Control:
             )
         if self.model is not None:
             if not isinstance(self.model, str | Path):
-                raise RequestError(f"a ControlNet must be the folder of a bundle, not {shown_value(self.model)}")
+                raise RequestError(
+                    f"a ControlNet must be the folder of a bundle, not {shown_value(self.model)}; {FITTING}"
+                )
             object.__setattr__(self, "model", Path(self.model))
 
     def on(self, step: int, steps: int) -> bool:
@@ -208,7 +211,10 @@ def misfits(control: Bundle, model: Bundle) -> Iterator[str]:
     for port, feed in part.feeds.items():
         if feed == CONDITION:
             continue
-        if feed not in ports or denoiser.patch > 1:
+        if denoiser.patch > 1:
+            yield "that model's network reads patches, and has no skip connections"
+            return
+        if feed not in ports:
             yield f"it is told '{feed}', which that model does not know"
             return
         here = inputs[port].shape[1] if feed == LATENTS else inputs[port].shape[-1:]

@@ -38,6 +38,7 @@ class Options(TypedDict, total=False):
     s_noise: float
     clip_skip: int
     embeddings: Sequence[str | Path]
+    reuse: int
     guidance: float | None
     rescale: float
     guidance_start: float

@@ -9,12 +9,13 @@ from pleinair.engines.engine import ENGINES
 from pleinair.engines.int8.forms import AUTO as FORM_AUTO
 from pleinair.engines.int8.forms import FORMS
 from pleinair.engines.precision import AUTO, PRECISIONS
+from pleinair.request.file_types import Folder
 from pleinair.request.option import option, options_of
-from pleinair.request.value_types import Choice, Flag, Folder, Whole, Words
+from pleinair.request.value_types import Choice, Flag, Whole, Words
 
 DEVICES = ("cpu", "gpu", "npu", "dml", "auto")
 WITH_GRAPHS = tuple(name for name, info in ENGINES.items() if info.format)
-MEMORY = ("high", "low")
+MEMORY = ("auto", "high", "low")
 MAX_THREADS = 1024
 
 
@@ -43,7 +44,12 @@ class Loading:
         "Number format to compute in: auto, f32, bf16, f16; by component: unet=bf16,vae=f32.",
         usual="auto",
     )
-    memory: str = option(MEMORY[0], Choice(MEMORY), "low: finish each stage for all pictures, then free its memory.")
+    memory: str = option(
+        MEMORY[0],
+        Choice(MEMORY),
+        "low: finish each stage for all pictures, then free its memory; auto: where memory is short.",
+    )
+    preflight: bool = option(True, Flag(), "Refuse, before loading, what memory will not suffice for.")
     verify: bool = option(True, Flag(), "Compare the model's files with their SHA-256.")
     fallback: bool = option(False, Flag(), "Go on with the CPU where a device is not here or fails; it is said.")
     cache: bool = option(True, Flag(), "Keep on the disk what is compiled for GPUs.")

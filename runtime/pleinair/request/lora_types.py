@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from pleinair.checks import items, shown_value
+from pleinair.checks import items, shown_path, shown_value
 from pleinair.errors import RequestError
 from pleinair.request.value_types import ValueType, text
 from pleinair.text.lora_tags import MOST, weight_of
@@ -13,6 +13,7 @@ from pleinair.text.lora_tags import MOST, weight_of
 MAX_LORAS = 32
 WEIGHT = re.compile(r"(.+):([^:/\\]*)", re.DOTALL)  # no path of a drive, whose colon a separator follows
 SAFE = ".safetensors"
+ADDRESS = re.compile("https?:/")
 
 
 class GivenLora(NamedTuple):
@@ -92,6 +93,8 @@ def given_lora(name: str, value: Any) -> GivenLora:
 def split_weight(name: str, value: str | Path) -> GivenLora:
     """ "C:/loras/style.safetensors:0.8" -> the file and 0.8; without a weight it is 1."""
     said = text(name, str(value))
+    if ADDRESS.match(said):
+        raise RequestError(f"LoRA '{shown_path(said)}' is an address; download the file, and give its path")
     match = WEIGHT.fullmatch(said)
     if match is None or isinstance(value, Path) or (len(match[1]) == 1 and match[1].isalpha()):
         return GivenLora(Path(said), 1.0)

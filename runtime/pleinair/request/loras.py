@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pleinair.adapters.few_steps import suggested
+from pleinair.bundle.shipped import addons_folder
 from pleinair.checks import one_line, shown_path
 from pleinair.errors import RequestError
 from pleinair.request.lora_types import SAFE, GivenLora, LoraUse
@@ -19,8 +20,8 @@ def loras_of(given: Sequence[GivenLora], prompt: str) -> tuple[LoraUse, ...]:
     """
     files = [lora_at(each.file) for each in given]
     found = [LoraUse(file, each.weight, each.weight) for file, each in zip(files, given, strict=True)]
-    folders = dict.fromkeys([*(file.parent for file in files), loras_folder()])
     tags = tags_in(prompt)
+    folders = dict.fromkeys([*(file.parent for file in files), loras_folder(), addons_folder()]) if tags else {}
     named = [LoraUse(named_file(tag.name, folders), tag.weight, tag.text_weight, in_prompt=True) for tag in tags]
     told = {use.name for use in named}
     uses = [*(use for use in found if use.weight or use.name not in told), *named]
@@ -39,8 +40,13 @@ def lora_at(file: Path) -> Path:
 
 
 def kept(name: str) -> Path | None:
-    """The LoRA of this name among those of the models."""
-    return within(loras_folder(), name)
+    """The LoRA that is kept, or ships, under this name."""
+    return within(loras_folder(), name) or within(addons_folder(), name)
+
+
+def lora_names() -> list[str]:
+    """The names of all that are kept or ship."""
+    return sorted({file.stem for folder in (loras_folder(), addons_folder()) for file in folder.glob(f"*{SAFE}")})
 
 
 def within(folder: Path, name: str) -> Path | None:
@@ -71,5 +77,5 @@ def with_few_steps(given: dict[str, Any], loras: Sequence[LoraUse]) -> tuple[dic
     if not fresh:
         return given, []
     how = ", ".join(f"{option} {value}" for option, value in fresh.items())
-    note = f"'{one_line(name, 80)}' is a {few.kind}: painted with {how}; give these options to paint otherwise"
+    note = f"'{one_line(name, 80)}' is {few.kind}: painted with {how}; give these options to paint otherwise"
     return {**given, **fresh}, [note]

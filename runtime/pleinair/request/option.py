@@ -6,6 +6,8 @@ from typing import Any
 
 from pleinair.request.value_types import ValueType
 
+MODELS = "the model's"  # what is usual where nothing else is said
+
 
 @dataclass(frozen=True)
 class Option:

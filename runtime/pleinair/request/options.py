@@ -1,64 +1,52 @@
 """The table of options: everything that a caller may ask for, each in one line of one group.
 
 The command line, Python's keyword arguments, the lines of lists, the checks, the record in a picture, A1111's text,
-`rerun`, docs/options.md and the JSON schema are made of it. A new option is one line here and the place that uses it:
-the field of its group is a field of the request. `keywords.py` repeats the names for editors; a test compares the two.
+`rerun`, docs/options.md and the JSON schema are made of it. A new option is one line in a group, and the place that
+uses it: the field of its group is a field of the request. The groups of passes stand in `pass_options.py`, those of
+models and files beside the model in `add_ons.py`, all others here. `keywords.py` repeats the names for editors; a test
+compares the two.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL.Image import Image
 
-from pleinair.bundle.manifest import MAX_SIDE, MAX_STEPS
+from pleinair.bundle.manifest import MAX_SIDE
 from pleinair.network import guidance
 from pleinair.network.guidance import Guidance
 from pleinair.pictures.masks import FILLS, MAX_RADIUS
 from pleinair.pictures.vae import SIDES
-from pleinair.request.controls import Control, ControlList
-from pleinair.request.lora_types import Loras, LoraUse
-from pleinair.request.option import option, options_of
-from pleinair.request.vae_names import VaeName
+from pleinair.request.add_ons import AddOns, Finish, OtherVaes, Refining
+from pleinair.request.file_types import FileList, InputPicture
+from pleinair.request.option import MODELS, option, options_of
+from pleinair.request.pass_options import Hires, Saving, SecondPass, Steps
 from pleinair.request.value_types import (
     MAX_COUNT,
     SEED_LIMIT,
+    SHARE,
     Axes,
     Choice,
-    Enlarger,
-    Factor,
-    Falling,
-    FileList,
     Flag,
-    Folder,
     Function,
-    InputPicture,
     Prompt,
     Real,
     Seeds,
     Sides,
     Size,
     Whole,
-    Words,
 )
-from pleinair.sampling.names import LABELS, SCHEDULE_TYPES
 from pleinair.sampling.noise import NOISES
-from pleinair.sampling.samplers import OFF, RANGES, SAMPLERS
-from pleinair.sampling.spacings import SPACINGS
 
 MIN_SIDE = 8
-MAX_HIRES = 8.0
 MAX_SKIP = 100
-ENLARGERS = ("latent", "lanczos")
 STRENGTH = 0.75  # how much of a picture is repainted where the caller does not say
 
-SIDE, PASS, SHARE = Whole(MIN_SIDE, MAX_SIDE), Whole(1, MAX_STEPS), Real(0, 1)
-SAMPLER, SPACING = Words(tuple(SAMPLERS)), Words(SPACINGS)
-ETA, S_CHURN, S_NOISE = (Real(*RANGES[name]) for name in ("eta", "s_churn", "s_noise"))
+SIDE = Whole(MIN_SIDE, MAX_SIDE)
 GUIDING = {name: Real(*limits) for name, limits in guidance.RANGES.items()}
-MODELS, FIRST = "the model's", "the first pass's"
-MASKED, SECOND = ("mask", "outpaint"), ("hires",)
+MASKED = ("mask", "outpaint")
 
 
 @dataclass(frozen=True)
@@ -117,36 +105,6 @@ class Work:
     stop: Callable[[], bool] | None = option(
         None, Function(), "A function that is asked before every network call; True cancels.", flag=None, compare=False
     )
-
-
-@dataclass(frozen=True)
-class Steps:
-    """How one pass goes through the noise."""
-
-    sampler: str = option(
-        None,
-        SAMPLER,
-        f"One of: {', '.join(SAMPLERS)}; or A1111's name for it.",
-        usual=MODELS,
-        a1111="Sampler",
-        a1111_values=LABELS,
-    )
-    spacing: str | None = option(
-        None,
-        SPACING,
-        f"Any of: {', '.join(SPACINGS)}; comma-separated.",
-        usual=MODELS,
-        a1111="Schedule type",
-        a1111_values=SCHEDULE_TYPES,
-    )
-    count: int = option(None, PASS, "Denoising steps.", usual=MODELS, name="steps", a1111="Steps")
-    sigmas: tuple[float, ...] | None = option(None, Falling(), "Noise levels instead: 14.6,3.2,0.7.", a1111="Sigmas")
-    timesteps: tuple[float, ...] | None = option(None, Falling(), "Timesteps instead: 999,600,200.", a1111="Timesteps")
-    eta: float | None = option(
-        OFF["eta"], ETA, "Share of the noise that is renewed.", usual="the sampler's", a1111="Eta", by_sampler=True
-    )
-    s_churn: float = option(OFF["s_churn"], S_CHURN, "Noise added before a step.", a1111="Sigma churn", by_sampler=True)
-    s_noise: float = option(OFF["s_noise"], S_NOISE, "Scale of renewed noise.", a1111="Sigma noise", by_sampler=True)
 
 
 @dataclass(frozen=True)
@@ -257,122 +215,6 @@ class Canvas:
     )
 
 
-@dataclass(frozen=True)
-class Hires:
-    """A second pass at `factor` times the size."""
-
-    factor: float = option(
-        None, Factor(1, MAX_HIRES), "Paint again at a multiple of the size: 2x.", name="hires", a1111="Hires upscale"
-    )
-    strength: float = option(
-        0.5,
-        SHARE,
-        "How much the second pass repaints.",
-        name="hires_strength",
-        needs=SECOND,
-        a1111="Denoising strength",
-        recorded=True,
-    )
-    enlarger: str = option(
-        ENLARGERS[0],
-        Enlarger(ENLARGERS),
-        f"{', '.join(ENLARGERS)} or an upscaler bundle.",
-        needs=SECOND,
-        a1111="Hires upscaler",
-        a1111_values={"latent": "Latent", "lanczos": "Lanczos"},
-        recorded=True,
-    )
-    steps: Steps = field(kw_only=True)
-
-
-@dataclass(frozen=True)
-class SecondPass:
-    """What the steps of a second pass have of their own."""
-
-    count: int = option(
-        None, PASS, "Steps of the second pass.", usual=FIRST, name="hires_steps", needs=SECOND, a1111="Hires steps"
-    )
-    sampler: str = option(
-        None,
-        SAMPLER,
-        "Sampler of the second pass.",
-        usual=FIRST,
-        name="hires_sampler",
-        needs=SECOND,
-        a1111="Hires sampler",
-        a1111_values=LABELS,
-    )
-    spacing: str = option(
-        None,
-        SPACING,
-        "Spacing of the second pass.",
-        usual=FIRST,
-        name="hires_spacing",
-        needs=SECOND,
-        a1111="Hires schedule type",
-        a1111_values=SCHEDULE_TYPES,
-    )
-    eta: float = option(
-        None, ETA, "eta of the second pass.", usual=FIRST, name="hires_eta", needs=SECOND, by_sampler=True
-    )
-    s_churn: float = option(
-        None, S_CHURN, "s_churn of the second pass.", usual=FIRST, name="hires_s_churn", needs=SECOND, by_sampler=True
-    )
-    s_noise: float = option(
-        None, S_NOISE, "s_noise of the second pass.", usual=FIRST, name="hires_s_noise", needs=SECOND, by_sampler=True
-    )
-
-
-@dataclass(frozen=True)
-class Refining:
-    """A second model that takes over where little noise is left."""
-
-    bundle: Path = option(None, Folder(), "Bundle that paints the last steps, as SDXL's refiner.", name="refiner")
-    start: float = option(
-        0.8,
-        SHARE,
-        "Share of the timesteps before it takes over.",
-        name="refiner_start",
-        needs=("refiner",),
-        recorded=True,
-    )
-
-
-@dataclass(frozen=True)
-class Finish:
-    """What becomes of finished pictures."""
-
-    upscale: Path | None = option(None, Folder(), "Upscaler bundle for the finished picture.")
-
-
-@dataclass(frozen=True)
-class OtherVaes:
-    """VAEs that are not the model's own: what its latents are scaled by comes with them."""
-
-    vae: Path | None = option(
-        None,
-        VaeName(),
-        "VAE to decode and encode with: a bundle, its name, or a file; default is the model's.",
-        usual=MODELS,
-        a1111="VAE",
-    )
-    preview_vae: Path | None = option(
-        None, VaeName(), "VAE that shows steps, as a small one does quickly.", usual="that of the picture"
-    )
-
-
-@dataclass(frozen=True)
-class AddOns:
-    """What changes the model for a job: LoRAs its weights, ControlNets, which hold to another picture, its answers."""
-
-    loras: tuple[LoraUse, ...] = option(
-        (), Loras(), "LoRA file, FILE or FILE:WEIGHT; may be repeated.", flag="--lora", a1111="Lora hashes"
-    )
-    controls: tuple[Control, ...] = option(
-        (), ControlList(), "ControlNets: BUNDLE:IMAGE[:STRENGTH[:START:END]][:canny][:guess].", flag="--control"
-    )
-
-
 class Place(NamedTuple):
     """Where the command line's help shows a group of options, and where a request has it."""
 
@@ -387,6 +229,7 @@ GROUPS = {
     Work: Place(panel="Picture", path=()),
     Steps: Place(panel="Steps", path=("steps",)),
     Text: Place(panel="Text", path=()),
+    Saving: Place(panel="Steps", path=()),
     Guiding: Place(panel="Guidance", path=("guidance",)),
     Canvas: Place(panel="Start from a picture", path=("canvas",)),
     Hires: Place(panel="Larger pictures", path=("hires",)),

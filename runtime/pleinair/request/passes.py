@@ -9,16 +9,9 @@ from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.checks import whole
 from pleinair.errors import BundleError, RequestError
 from pleinair.pictures.other_vaes import latents_of
-from pleinair.request.options import (
-    BY_SAMPLER,
-    ENLARGERS,
-    Canvas,
-    Hires,
-    Refining,
-    SecondPass,
-    Steps,
-    values,
-)
+from pleinair.request.add_ons import Refining
+from pleinair.request.options import BY_SAMPLER, Canvas, values
+from pleinair.request.pass_options import ENLARGERS, Hires, SecondPass, Steps
 from pleinair.request.sizes import side_of
 from pleinair.sampling.names import sampler_named
 from pleinair.sampling.samplers import SAMPLERS

@@ -1,11 +1,13 @@
 """The passes of a request, settled and checked before anything is loaded, and what of it is not followed."""
 
 from dataclasses import dataclass, replace
+from math import isclose
 
 from pleinair.bundle.manifest import TIMESTEP
-from pleinair.bundle.opening import Bundle
+from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.errors import BundleError, RequestError
-from pleinair.request.options import Steps, renewal
+from pleinair.request.options import renewal
+from pleinair.request.pass_options import Steps
 from pleinair.request.request import Request
 from pleinair.sampling.configured import make_solver
 from pleinair.sampling.grids import unfollowed
@@ -16,6 +18,8 @@ from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.scheduler_config import trained_as
 from pleinair.sampling.trained import train_steps
 from pleinair.text.vocabulary import size_warnings
+
+NEAR = 1e-4  # of numbers that latents are scaled by, which configs round
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,19 @@ def planned_passes(bundle: Bundle, request: Request, refiner: Bundle | None = No
         width, height = (round(side * hires.factor / multiple) * multiple for side in (request.width, request.height))
         path = _path(bundle, hires.steps, width, height).after(hires.strength, "hires_strength")
         passes.append(Pass(hires.steps, path, width, height))
+    if request.reuse > 1:
+        check_forecast(passes)
     return passes
+
+
+def check_forecast(passes: list[Pass]) -> None:
+    """Raise RequestError for a sampler that renews the noise, which cannot be forecast then."""
+    for steps in (stage.steps for stage in passes):
+        if SAMPLERS[steps.sampler].stochastic and steps.eta != 0 or steps.eta or steps.s_churn:
+            raise RequestError(
+                f"the sampler {steps.sampler} adds new noise, which cannot be forecast; leave --reuse out, or take a"
+                " sampler such as dpmpp_2m"
+            )
 
 
 def shared(whole: Pass, bundle: Bundle, refiner: Bundle, start: float) -> list[Pass]:
@@ -100,6 +116,26 @@ def warnings(bundle: Bundle, request: Request, passes: list[Pass]) -> list[str]:
         *size_warnings(bundle.manifest, sizes, request.tile or ""),
         *(warning for grid in grids for warning in unfollowed(config, grid)),
         *whole_timesteps(bundle, passes),
+        *other_scales(bundle, request),
+    ]
+
+
+def other_scales(bundle: Bundle, request: Request) -> list[str]:
+    """A warning where a VAE scales latents otherwise than the model's own.
+
+    Those that take the loop's latents as they are, like TAESD, say nothing of whose they are.
+    """
+    if request.vae is None:
+        return []
+    other, own = open_bundle(request.vae).manifest, bundle.manifest
+    same = isclose(other.vae.scale, own.vae.scale, abs_tol=NEAR) and isclose(
+        other.vae.shift, own.vae.shift, abs_tol=NEAR
+    )
+    if same or other.vae.kind != own.vae.kind:
+        return []
+    return [
+        f"the VAE '{other.name}' scales latents by {other.vae.scale:g}, and that of '{own.name}' by"
+        f" {own.vae.scale:g}: it was made for another kind of model, and colours may be off"
     ]
 
 

@@ -13,11 +13,12 @@ from pleinair.bundle.opening import Bundle, bundle_identity, open_bundle
 from pleinair.bundle.verifying import file_info
 from pleinair.pictures.seamless import AXES
 from pleinair.request.controls import Control
+from pleinair.request.file_types import InputPicture
 from pleinair.request.lora_types import LoraUse
 from pleinair.request.option import Option
-from pleinair.request.options import BY_SAMPLER, ENLARGERS, FILES, OPTIONS, Steps
+from pleinair.request.options import BY_SAMPLER, FILES, OPTIONS
+from pleinair.request.pass_options import ENLARGERS, Steps
 from pleinair.request.request import Request
-from pleinair.request.value_types import InputPicture
 from pleinair.sampling.grids import FEW_STEPS
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import resolve_spacing

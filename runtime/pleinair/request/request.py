@@ -11,29 +11,24 @@ from pleinair.checks import whole
 from pleinair.errors import Cancelled, RequestError
 from pleinair.network.guidance import Guidance
 from pleinair.pictures.vae import SIDES
+from pleinair.request.add_ons import AddOns, Finish, OtherVaes, Refining
 from pleinair.request.canvas import canvas_of
 from pleinair.request.controls import check_pictures, controls_of
 from pleinair.request.keywords import asked
 from pleinair.request.loras import loras_of, with_few_steps
 from pleinair.request.options import (
-    ENLARGERS,
     OPTIONS,
     PARAMETERS,
-    AddOns,
     Canvas,
-    Finish,
     Guiding,
-    Hires,
-    OtherVaes,
     Picture,
     Randomness,
-    Refining,
     Shorthand,
-    Steps,
     Text,
     Work,
     values,
 )
+from pleinair.request.pass_options import ENLARGERS, Hires, Saving, Steps
 from pleinair.request.passes import passes, refining_of
 from pleinair.request.sizes import size_of
 from pleinair.request.vaes import vaes_of
@@ -45,7 +40,7 @@ from pleinair.text.encoders import most_skipped, skips_layers
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request(Picture, Text, Work, Finish, OtherVaes, AddOns):
+class Request(Picture, Text, Work, Saving, Finish, OtherVaes, AddOns):
     """One job: as many pictures as there are seeds."""
 
     steps: Steps
@@ -98,6 +93,7 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
         open_bundle(finish["upscale"]).require("upscale")
     return Request(
         **picture | {"width": size[0], "height": size[1]},
+        **values(Saving, given),
         **work | {"vae_tile": vae_tile_of(work["vae_tile"])},
         **values(Text, given | said | ({} if skips_layers(bundle) else {"clip_skip": 1})),
         **finish,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pleinair.request.value_types import Folder
+from pleinair.request.file_types import Folder
 
 OWN = "default"  # A1111 says "Automatic"
 

@@ -9,7 +9,9 @@ from pleinair.bundle.opening import Bundle, located, open_bundle
 from pleinair.checks import shown_path
 from pleinair.errors import BundleError
 from pleinair.pictures.other_vaes import latents_of
-from pleinair.request.options import ENLARGERS, OPTIONS, Canvas, Hires, OtherVaes, values
+from pleinair.request.add_ons import OtherVaes
+from pleinair.request.options import OPTIONS, Canvas, values
+from pleinair.request.pass_options import ENLARGERS, Hires
 
 
 def vaes_of(bundle: Bundle, given: Mapping[str, Any], canvas: Canvas | None, hires: Hires | None) -> dict[str, Any]:

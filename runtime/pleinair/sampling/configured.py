@@ -10,7 +10,8 @@ from pleinair.errors import RequestError
 from pleinair.sampling.coordinates import Denoise, Draw, Keep, Solver, State, untouched
 from pleinair.sampling.names import meant
 from pleinair.sampling.path import Path
-from pleinair.sampling.samplers import OFF, RANGES, SAMPLERS, Wish
+from pleinair.sampling.samplers import OFF, RANGES, SAMPLERS
+from pleinair.sampling.wishes import Wish
 
 OF_ITS_CLASS = (  # what a config says about a solver counts for the sampler it means; another one is what its name says
     "solver_order",

@@ -5,10 +5,9 @@ A builder is named after its sampler. Adding a sampler is a builder and a row, a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from math import floor, sqrt
-from typing import Any
 
 from pleinair.checks import Range
 from pleinair.errors import BundleError
@@ -18,40 +17,12 @@ from pleinair.sampling.path import Point
 from pleinair.sampling.predictions import prediction_type
 from pleinair.sampling.scheduler_config import is_flow_match
 from pleinair.sampling.trained import DISTILLED_BETAS, training
+from pleinair.sampling.wishes import Wish
 
 OFF = {"eta": None, "s_churn": 0.0, "s_noise": 1.0}  # what a sampler's options are where nothing is asked for
 RANGES = {"eta": Range(0.0, 1.0), "s_churn": Range(0.0, 1e3), "s_noise": Range(0.0, 10.0)}
 CHURN = ("s_churn", "s_noise")
 FRESH = ("eta", "s_noise")
-
-
-@dataclass(frozen=True)
-class Wish:
-    """How a sampler is to be set up: what its scheduler config says and what the caller asked for."""
-
-    config: dict[str, Any] = field(default_factory=dict)
-    eta: float | None = None
-    churn: float = 0.0
-
-    def order(self, default: int) -> int:
-        """solver_order, 1 to 3; BundleError for others."""
-        order = self.config.get("solver_order", default)
-        if order not in (1, 2, 3):
-            raise BundleError(f"the scheduler config's solver_order is {order!r}, not 1, 2 or 3; choose a --sampler")
-        return order
-
-    def share(self, default: float) -> float:
-        """How much noise is renewed, where nothing was asked for: `default`."""
-        return default if self.eta is None else self.eta
-
-    @property
-    def midpoint(self) -> bool:
-        return self.config.get("solver_type") != "heun"
-
-    @property
-    def on_noise(self) -> bool:
-        """Whether DPM-Solver is to extrapolate eps, as its first version did, rather than x0."""
-        return self.config.get("algorithm_type") in ("dpmsolver", "sde-dpmsolver")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ Topologies, random models and single files are made of these.
 
 from typing import Any
 
+from pleinair.sources import families
 from pleinair.sources.families import ROWS, TINY_VAE, Family, family_of
 
 Config = dict[str, Any]
@@ -120,7 +121,11 @@ ARCHITECTURES: dict[str, dict[str, Config]] = {  # model -> component folder -> 
     "ssd-1b": SDXL | {"unet": UNET_SSD_1B},
     "vega": SDXL | {"unet": UNET_VEGA},
 }
-LONE_VAES: dict[str, Config] = {"taesd3": TAESD | {"latent_channels": 16}}  # taef1 is of the same sizes
+PLAIN_VAE = VAE | {"latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
+LONE_VAES: dict[str, Config] = {  # those of Stable Diffusion 3 are of the same sizes as FLUX's
+    "taesd3": TAESD | {"latent_channels": 16},
+    "flux-vae": PLAIN_VAE,
+}
 UNET_ALONE = ("sample_size", "up_block_types")  # of a UNet's config, what a ControlNet's has not
 CONTROLNETS: dict[str, Config] = {  # of a model's UNet -> its config
     "sd15-control": {key: value for key, value in UNET_SD15.items() if key not in UNET_ALONE},
@@ -136,7 +141,7 @@ SAID = {  # model -> what its model_index.json says besides its components
 def family(model: str) -> Family:
     """The row of families whose components a model has; of LONE_VAES, one of a VAE alone."""
     if model in LONE_VAES:
-        return Family(pipelines=(), parts=(TINY_VAE,))
+        return Family(pipelines=(), parts=(families.VAE if "down_block_types" in LONE_VAES[model] else TINY_VAE,))
     folders = set(ARCHITECTURES[model])
     row = next(row for row in ROWS if {part.folder for part in row.parts} == folders)
     classes = {part.folder: part.kind for part in row.parts} | STAND_INS.get(model, {})

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pleinair.bundle.manifest import CONDITION, FORMAT, ControlNet, GraphInfo, Manifest, Origin, Placed, Port
+from pleinair.bundle.lone_parts import CONDITION, ControlNet
+from pleinair.bundle.manifest import FORMAT, GraphInfo, Manifest, Origin, Placed, Port
 from pleinair.bundle.verifying import FileInfo
 from pleinair.checks import one_line, shown_value, wholes
 from pleinair.errors import ExportError
@@ -22,6 +23,7 @@ CONTROLNET = Component(GRAPH, "diffusers", "ControlNetModel", {GRAPH: GRAPH})
 SKIP, MIDDLE = "down_block_res_sample", "mid_block_res_sample"  # output ports, as diffusers calls what they are
 WIDTHS = (320, 640, 1280, 1280)  # of the levels, where a config does not say
 SEEN_WIDTHS = (16, 32, 96, 256)  # of the convolutions that make latents of the picture, where a config does not say
+ATTENDING = "CrossAttn"  # in the names of blocks that attend to a text
 PLAIN = "take a plain ControlNet of Stable Diffusion 1, 2 or XL"
 UNLIKE = {  # class of diffusers -> what it is called
     "ControlNetUnionModel": "a ControlNet Union",
@@ -37,6 +39,10 @@ UNLIKE_NAMES = {  # how the name of a tensor begins in a file -> what it is
     r"lllite_": "a ControlNet-LLLite of kohya's",
     r"(.*\.)?(control_type_proj|task_embedding|control_add_embedding|spatial_ch_projs)": "a ControlNet Union",
     r"(adapter\.)?body\.\d+\.(resnets\.|block1|in_conv)": "a T2I-Adapter",
+    r"lora_controlnet$": "a Control-LoRA",
+    r"(ip_adapter|image_proj)\.": "an IP-Adapter",
+    r"controlnet_(blocks|single_blocks|x_embedder)\.": "a ControlNet of FLUX or Stable Diffusion 3",
+    r"(.*\.)?(ctrl_to_base|base_to_ctrl|ctrl_conv_in)": "a ControlNet-XS",
 }
 
 
@@ -54,9 +60,14 @@ def kind_in(folder: Path) -> str | None:
 def is_control(folder: Path) -> bool:
     """Whether a folder holds a ControlNet; raises ExportError, with what leads on, for what is only like one."""
     kind = kind_in(folder)
-    if kind in UNLIKE:
-        raise ExportError(f"'{one_line(folder.name, 80)}' is {UNLIKE[kind]}, which is not supported; {PLAIN}")
+    check_kind(kind, one_line(folder.name, 80))
     return kind == CONTROLNET.kind
+
+
+def check_kind(kind: Any, shown: str) -> None:
+    """Raise ExportError for a class of diffusers that is like a ControlNet and is none."""
+    if isinstance(kind, str) and kind in UNLIKE:
+        raise ExportError(f"'{shown}' is {UNLIKE[kind]}, which is not supported; {PLAIN}")
 
 
 def check_unlike(names: Iterable[str], shown: str) -> None:
@@ -119,7 +130,14 @@ def residuals(config: Config) -> dict[str, tuple[int, int]]:
 def control_feeds(config: Config) -> dict[str, str]:
     """Input port -> the feed that it takes."""
     sample, timestep, text, *more = unet_feeds(config, pooled_width(config)).items()
-    return dict((sample, timestep, text, ("controlnet_cond", CONDITION), *more))
+    told = (text,) if reads_text(config) else ()
+    return dict((sample, timestep, *told, ("controlnet_cond", CONDITION), *more))
+
+
+def reads_text(config: Config) -> bool:
+    """Whether any of its blocks attends to a text; one that is made for edges alone may have none that does."""
+    blocks = *config.get("down_block_types", (ATTENDING,)), config.get("mid_block_type", ATTENDING)
+    return any(ATTENDING in str(block) for block in blocks)
 
 
 def control_ports(config: Config) -> tuple[dict[str, Port], dict[str, Port]]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pleinair.bundle.manifest import FORMAT, Autoencoder, GraphInfo, Latents, Manifest, Origin, Placed
+from pleinair.bundle.lone_parts import Autoencoder
+from pleinair.bundle.manifest import FORMAT, GraphInfo, Latents, Manifest, Origin, Placed
 from pleinair.bundle.verifying import FileInfo
 from pleinair.checks import one_line
 from pleinair.errors import ExportError

@@ -90,7 +90,7 @@ def _of_folder(path: Path) -> str | None:
     where = shown_path(path)
     inside = sorted(each.parent.name for each in path.glob(f"*/{MANIFEST}"))
     if inside:
-        return f"'{where}' is not a bundle, but holds one; give --model {quoted(path / inside[0])}"
+        return f"'{where}' is not a bundle, but holds one; give {quoted(path / inside[0])}"
     if newest := newest_snapshot(path):
         return f"'{where}' is a hub's cache of a model; give one of its snapshots, the newest: {quoted(newest)}"
     if kind := foreign(path):
@@ -104,9 +104,7 @@ def _of_folder(path: Path) -> str | None:
         return f"'{where}' has no model_index.json, which says what model it is; download it with all its small files"
     files = checkpoints(path)
     if len(files) > 1:
-        return (
-            f"'{where}' holds {len(files)} files of weights and no model; name one of them: --model {quoted(files[0])}"
-        )
+        return f"'{where}' holds {len(files)} files of weights and no model; name one of them: {quoted(files[0])}"
     return _of_file(files[0]) if files else None
 
 
@@ -142,7 +140,7 @@ def pulled_as(model: str | Path) -> str | None:
 def _of_name(model: str) -> str | None:
     named, where = on_hub(model), shown_path(model)
     if named is None and ADDRESS.match(model):
-        return f"'{where}' is an address; download the file with a browser, then give --model its path"
+        return f"'{where}' is an address; download the file with a browser, then give its path"
     if named is None:
         return None
     return f"no model folder '{where}'; if it is a name on the Hugging Face hub, fetch it with: {named.command}"

@@ -15,4 +15,5 @@ def is_vae_folder(path: Path) -> bool:
     """Whether a diffusers folder is that of a VAE alone; ExportError for a config.json that cannot be read."""
     if (path / "model_index.json").exists() or not (path / CONFIG_FILE).is_file():
         return False
-    return read_json(path / CONFIG_FILE, CONFIG, ExportError, DOWNLOAD).get("_class_name") in PARTS
+    kind = read_json(path / CONFIG_FILE, CONFIG, ExportError, DOWNLOAD).get("_class_name")
+    return isinstance(kind, str) and kind in PARTS

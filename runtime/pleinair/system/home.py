@@ -4,6 +4,8 @@ import os
 import re
 from pathlib import Path
 
+from pleinair.errors import ResourceError
+
 HOME = "PLEINAIR_HOME"
 # no separators, no drive letters, nothing hidden, no `..`, and nothing that Windows would drop from the end
 NAME = re.compile(r'(?!\.)[^\x00-\x1f\x7f/\\:*?"<>|]{1,200}(?<![. ])')
@@ -15,7 +17,10 @@ def home() -> Path:
         return Path(given).expanduser().absolute()
     from platformdirs import user_data_path  # of no use to those who name a model by its path
 
-    return user_data_path("pleinair", appauthor=False)
+    try:
+        return user_data_path("pleinair", appauthor=False)
+    except RuntimeError:  # a user of a service or a container, of whom the system knows nothing
+        raise ResourceError(f"the user has no home folder; set {HOME} to the folder that models are kept in") from None
 
 
 def models_folder() -> Path:

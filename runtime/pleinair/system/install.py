@@ -33,6 +33,7 @@ PARTS = {  # what for -> (the modules it needs, the line that installs them)
     "OpenVINO engine": (("openvino",), "pip install openvino"),
     "ONNX Runtime engine": (("onnxruntime",), "pip install onnxruntime"),
     "model export": (EXPORT, line("export")),
+    "quantizing of ONNX graphs": (("onnx", "onnxruntime"), line("quantize")),
     "MP4 films": (("av",), "pip install av"),
     "downloads from the hub": (("huggingface_hub", "httpx2"), line("hub")),
 }

@@ -62,22 +62,6 @@ def memory_bytes() -> int:
         return 0
 
 
-def memory_left() -> int | None:
-    """Bytes that this process can still have without swapping; None where the system does not say."""
-    if sys.platform == "win32":
-        import ctypes
-
-        numbers = (ctypes.c_ulonglong * 8)()
-        ctypes.cast(numbers, ctypes.POINTER(ctypes.c_ulong))[0] = ctypes.sizeof(numbers)
-        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(numbers))
-        return numbers[2]
-    free = [int(kb) * 1024 for kb in re.findall(r"^MemAvailable:\s*(\d+) kB", _read("/proc/meminfo"), re.M)]
-    limit, used = _read("/sys/fs/cgroup/memory.max").strip(), _read("/sys/fs/cgroup/memory.current").strip()
-    if limit.isdigit() and used.isdigit():
-        free.append(int(limit) - int(used))
-    return min(free, default=None)
-
-
 def _windows_peak() -> int:
     import ctypes
     from ctypes import wintypes

@@ -45,7 +45,7 @@ class Stored(NamedTuple):
 
 def read_safetensors_header(file: Path, raises: type[PleinairError], remedy: str) -> Header:
     """The header of a safetensors file, read once; `raises` for a file of another kind, or a damaged one."""
-    where = shown_path(file)
+    where, head = shown_path(file), b""
     try:
         facts = file.stat()
         if not stat.S_ISREG(facts.st_mode):

@@ -1,6 +1,6 @@
 """A picture made again from what its file says, and how far the two are apart."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,16 +18,16 @@ from pleinair.files.metadata import FILMED, FoundRecord, read_record
 from pleinair.library.given import with_models
 from pleinair.library.listing import model_called
 from pleinair.pipeline import Pipeline
+from pleinair.request.file_types import Folder, InputPicture
 from pleinair.request.loading import LOADING
-from pleinair.request.lora_types import MAX_LORAS, Loras
-from pleinair.request.loras import kept
-from pleinair.request.options import ENLARGERS, INPUTS, OPTIONS
+from pleinair.request.options import INPUTS, OPTIONS
+from pleinair.request.pass_options import ENLARGERS
 from pleinair.request.request import Request, resolve
-from pleinair.request.value_types import MAX_COUNT, Folder, InputPicture
+from pleinair.request.value_types import MAX_COUNT
 from pleinair.results import Frame, Result
-from pleinair.system.home import is_name
 from pleinair.tasks.comparing import Difference, difference, open_pixels
 from pleinair.tasks.controls import recalled
+from pleinair.tasks.loras import recalled_loras
 from pleinair.text.syntax import WORD_AND
 
 PICTURES = tuple(name for name in INPUTS if isinstance(OPTIONS[name].type, InputPicture))
@@ -120,7 +120,8 @@ def plan_rerun(
     files |= found_again(recorded, files)
     enlarged = [name for name in ("enlarger", "upscale") if recorded.get(name) not in (None, *ENLARGERS)]
     _check_inputs(file, found, {name: files[name] for name in INPUTS if name in PICTURES})
-    files["loras"] = recorded_loras(file, found, files["loras"] or ())
+    loras = recalled_loras(file, found, files["loras"] or ())
+    files["loras"] = loras.loras or None
     apart = (*PICTURES, "loras", "controls")
     _check_models(file, found, {name: files[name] for name in INPUTS if name not in apart})
     files["controls"] = recalled(file, recorded.get("controls"), files["controls"])
@@ -131,8 +132,8 @@ def plan_rerun(
         )
     asked = {name: value for name, value in given.items() if name in LOADING and value is not None}
     pipe, otherwise = _load(model, recorded, asked, on_load)
-    warnings = [*found.warnings, *otherwise, *_other_model(pipe, found)]
-    options, unknown = _accepted(found.options(), found)
+    warnings = [*found.warnings, *loras.warnings, *otherwise, *_other_model(pipe, found)]
+    options, unknown = _accepted(found.options() | {"prompt": loras.prompt}, found)
     if unknown:
         warnings.append(f"not followed, for this version has no such option: {', '.join(map(shown, unknown[:8]))}")
     if "seed" not in options:
@@ -164,36 +165,6 @@ def _check_inputs(file: str | Path, found: FoundRecord, inputs: dict[str, Path |
         raise RequestError(
             f"'{shown_path(file)}' was made of no {'other picture' if unused[0] == 'image' else 'mask'}; leave it out"
         )
-
-
-def recorded_loras(file: str | Path, found: FoundRecord, given: Sequence[Any]) -> list[Any] | None:
-    """The LoRAs of a record with its weights, those that are given or kept; None where it has none and none is given.
-
-    Of those that the prompt names, what is given only says where they lie. Raises RequestError for one that is neither
-    given nor kept, and for one that is given and not recorded.
-    """
-    loras = (found.ours or {}).get("loras")
-    if found.ours is None:
-        return list(given) or None
-    told = loras if isinstance(loras, dict) else {}
-    given = Loras().read("loras", given)
-    files = {each.file.stem: each.file for each in given}
-    unknown = [name for name in files if name not in told]
-    if unknown:
-        raise RequestError(f"'{shown_path(file)}' was made without the LoRA '{shown(unknown[0])}'; leave it out")
-    wanted: list[Any] = []
-    for name, facts in islice(told.items(), MAX_LORAS):
-        facts = facts if isinstance(facts, dict) else {}
-        where = files.get(name) or (kept(name) if is_name(name) else None)
-        if facts.get("in_prompt"):
-            wanted += [(where, 0)] if where else []
-        elif where is None:
-            raise RequestError(
-                f"'{shown_path(file)}' was made with the LoRA '{shown(name)}', which no record holds; give --lora FILE"
-            )
-        else:
-            wanted.append((where, facts.get("weight", 1)))
-    return wanted or None
 
 
 def _check_models(file: str | Path, found: FoundRecord, models: dict[str, Any]) -> None:

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pleinair.checks import one_line, shown_value
 from pleinair.errors import RequestError
 from pleinair.text.tensor_file import read_safetensors
 
+LONGEST = 200  # characters of a word
+LORAS = re.compile(r".*(lora_|\.hada_|\.lokr_).*")  # names of arrays
 LOUDEST = 1e4  # the vectors of words are about 0.01 to 1
 UNNAMED = ("emb_params", "string_to_param.*", "string_to_param", "*")  # A1111's tensors, called like their file
 SDXL = ("clip_l", "clip_g")  # for the first text encoder and for the second
@@ -48,7 +51,7 @@ class Embeddings:
         for each, rows in self.placed():
             for word in each.words:
                 if rows_of.setdefault(word.lower(), (each, rows))[0] is not each:
-                    raise RequestError(f"two embeddings are called {word!r}; load one of them at a time")
+                    raise RequestError(f"two embeddings are called {shown_value(word)}; load one of them at a time")
         longest_first = sorted(rows_of, key=len, reverse=True)
         self._named = [rows_of[word] for word in longest_first]
         patterns = "|".join(f"({_pattern(word)})" for word in longest_first)
@@ -109,8 +112,13 @@ def open_embedding(file: Path, encoders: Sequence[EncoderRoom]) -> list[tuple[Em
             for name, parts in inside.items()
         ]
     key = next(iter(tensors), "")
-    names = (file.stem,) if key in (*UNNAMED, *SDXL) else (key, file.stem)
+    names = (key, file.stem) if is_word(key) else (file.stem,)
     return [_checked(file, file.stem, names, tensors, encoders)]
+
+
+def is_word(key: str) -> bool:
+    """Whether the name of an array is one that somebody would write in a prompt."""
+    return key not in (*UNNAMED, *SDXL) and len(key) <= LONGEST and key.isprintable()
 
 
 def embeddings_inside(keys: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -213,7 +221,9 @@ def _width(vectors: np.ndarray) -> int:
 
 
 def _no_inversion(file: Path, tensors: Mapping[str, np.ndarray]) -> RequestError:
-    some = str(list(tensors)[:4])[:80]
+    if any(map(LORAS.match, tensors)):
+        return RequestError(f"'{file.name}' is a LoRA and no textual inversion; give it with --lora")
+    some = one_line(list(tensors)[:4], 80)
     return RequestError(
         f"'{file.name}' is no textual inversion: it holds {len(tensors)} arrays {some}; choose another file"
     )

@@ -5,9 +5,10 @@ say either by name (A1111, extensions-builtin/Lora/extra_networks_lora.py). With
 """
 
 import re
+from math import nan
 from typing import NamedTuple
 
-from pleinair.checks import number
+from pleinair.checks import SHOWN, one_line, scalar, shown_value
 from pleinair.errors import RequestError
 from pleinair.text.syntax import shown
 
@@ -40,20 +41,36 @@ def tags_in(prompt: str) -> list[Tag]:
     return found
 
 
+def name_in(said: str) -> str:
+    """The name in what stands in a tag."""
+    return said.partition(":")[0].strip()
+
+
 def tag_of(said: str) -> Tag:
-    name, *rest = said.split(":")
-    if not name.strip():
+    name, rest = name_in(said), said.split(":")[1:]
+    if not name:
         raise RequestError(f"'<lora:{shown(said)}>' names no LoRA; write <lora:NAME:0.8>")
     plain = [each for each in rest if "=" not in each]
     weights = [weight_of(name, each) for each in (plain or ["1"])[:2]]
     weights = weights * 2 if len(weights) == 1 else weights
+    if len(plain) > 2:
+        raise RequestError(f"LoRA '{shown(name)}' has more than two numbers; write <lora:NAME:TEXT:UNET>")
     for key, _, value in (each.partition("=") for each in rest if "=" in each):
-        if key.strip() in NAMED:
-            weights[NAMED[key.strip()]] = weight_of(name, value)
-    return Tag(name.strip(), *weights)
+        if key.strip() not in NAMED:
+            odd = shown(key.strip())
+            raise RequestError(f"LoRA '{shown(name)}' has the setting '{odd}', which is not supported; leave it out")
+        weights[NAMED[key.strip()]] = weight_of(name, value)
+    return Tag(name, *weights)
 
 
 def weight_of(name: str, said: object) -> float:
     """The weight of a LoRA; RequestError for what is none, or out of range."""
-    plain = said.strip() if isinstance(said, str) else said
-    return number(f"the weight of LoRA '{shown(name)}'", plain, -MOST, MOST, USUAL)
+    try:
+        weight = float(scalar(said))
+    except (TypeError, ValueError, OverflowError):
+        weight = nan
+    if -MOST <= weight <= MOST:
+        return weight
+    given = one_line(said, SHOWN) if isinstance(said, str) and said.strip() else shown_value(said)
+    what = "so large a weight" if given == "that" else f"the weight {given}"
+    raise RequestError(f"LoRA '{shown(name)}' cannot have {what}; choose {-MOST:g} to {MOST:g} ({USUAL})")

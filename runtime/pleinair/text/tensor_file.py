@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pleinair.checks import shown_path
+from pleinair.checks import one_line, shown_path
 from pleinair.errors import RequestError
 from pleinair.system.files import read_part, regular_file
 
@@ -47,6 +47,12 @@ def read_safetensors(file: Path, chosen: Chosen = every) -> dict[str, np.ndarray
             wanted = chosen(entries)
             if sum(_bytes(entries[name]) for name in wanted) > LARGEST:
                 raise RequestError(f"'{shown_path(file)}' is too large to be a textual inversion; {CHECK}")
+            other = sorted({entries[name]["dtype"] for name in wanted} - {*KINDS})
+            if other:
+                kinds = one_line(", ".join(other), 60)
+                raise RequestError(
+                    f"'{file.name}' has numbers of a kind that is not read, {kinds}; download it again, in F16 or F32"
+                )
             return {name: _array(descriptor, start, entries[name]) for name in wanted}
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise RequestError(
@@ -85,8 +91,6 @@ def _bytes(entry: Entries) -> int:
 
 def _array(descriptor: int, start: int, entry: Entries) -> np.ndarray:
     kind, (first, _) = entry["dtype"], entry["data_offsets"]
-    if kind not in KINDS:
-        raise ValueError(f"numbers of type {kind[:10]}")
     numbers = np.frombuffer(read_part(descriptor, start + first, _bytes(entry)), KINDS[kind]).reshape(entry["shape"])
     return (numbers.astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else numbers
 

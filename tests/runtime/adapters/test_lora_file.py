@@ -34,7 +34,8 @@ def refusal(call, *given):
 NUMBERS = safetensors({"lora_unet_conv_in.diff": np.zeros((2, 2), np.float32)})
 FILES = {
     "pickle": ("a.pt", b"\x80\x02}", "can run any code when it is opened"),
-    "named otherwise": ("a.safetensors", b"PK\x03\x04" + bytes(60), "is damaged or cut short|not a safetensors file"),
+    "pickle by another name": ("a.safetensors", b"\x80\x02}q\x00" + bytes(60), "can run any code when it is opened"),
+    "archive by another name": ("a.safetensors", b"PK\x03\x04" + bytes(60), "can run any code when it is opened"),
     "4 GB of header": ("a.safetensors", (4 << 30).to_bytes(8, "little") + b"{" + bytes(99), "damaged or cut short"),
     "cut short": ("a.safetensors", NUMBERS[:-4], "is damaged or cut short"),
     "empty": ("a.safetensors", b"", "is damaged or cut short"),
@@ -58,7 +59,8 @@ def test_what_is_no_lora_is_told(tmp_path, name, content, line):
 
 def test_a_file_that_is_not_there(tmp_path):
     assert "is missing" in refusal(open_lora, tmp_path / "none.safetensors")
-    assert "not an ordinary file" in refusal(open_lora, tmp_path)
+    assert "is a folder; give the LoRA file in it" in refusal(open_lora, tmp_path)
+    assert "not a safetensors file" in refusal(open_lora, tmp_path / "a\0b")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,7 @@ def test_a_lora_of_another_family_names_both(tmp_path, width, words):
 
 def test_a_lora_of_which_nothing_applies(tmp_path):
     line = refusal(merged, tmp_path, kohya({"elsewhere": (4, 4)}))
-    assert "none of its 1 layers (lora_unet_elsewhere) has name and shape of one here" in line
+    assert "no layer here has the name and the shape of one of its own (lora_unet_elsewhere)" in line
     line = refusal(merged, tmp_path, kohya({"double_blocks_0_img_attn_proj": (4, 4)}))
     assert "for a transformer such as FLUX or SD 3" in line
 

@@ -13,7 +13,8 @@ from foreign import as_olive, as_optimum, edit_json, everything
 from hostile import external, onnx_model, operator
 from odd_files import circle, dangling, outside, pipe, sparse
 from pleinair.adopting.adopt import judged
-from pleinair.bundle.opening import default_path, open_bundle
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.shipped import default_path
 from pleinair.cli import app as cli
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.request.request import resolve

@@ -10,7 +10,8 @@ import pleinair
 from bundles import edit_manifest, full_copy, light_copy, light_inpaint_copy, light_upscaler, old_copy
 from pleinair.bundle import verifying as verify
 from pleinair.bundle.manifest import FORMAT, MANIFEST
-from pleinair.bundle.opening import default_path, open_bundle
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.shipped import default_path
 from pleinair.bundle.verifying import file_info
 from pleinair.cli.app import run
 from pleinair.engines.graphs import open_graph

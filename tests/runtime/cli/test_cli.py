@@ -19,7 +19,8 @@ from pleinair.cli.app import COMMANDS, command_named
 from pleinair.cli.usage import EXAMPLES
 from pleinair.engines.engine import ENGINES, EngineInfo
 from pleinair.files.output import write_pictures
-from pleinair.request.options import OPTIONS, Hires
+from pleinair.request.options import OPTIONS
+from pleinair.request.pass_options import Hires
 from pleinair.request.request import resolve
 from pleinair.system import install
 from pleinair.system.install import PARTS

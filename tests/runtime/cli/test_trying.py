@@ -59,6 +59,9 @@ def test_a_trial_says_how_near_a_device_comes(sketch, monkeypatch):
     assert [device for _, device, *_ in machine.compiled] == ["GPU", "CPU"]
     assert "dB from the CPU's" in trying.trial(str(sketch), "openvino", "npu", "text")["problem"]
     assert "device removed" in trying.trial(str(sketch), "openvino", "gpu.1", "vae")["problem"]
+    machine.compiled.clear()
+    assert trying.trial(str(sketch), "openvino", "gpu", "vae")["problem"] is None
+    assert {name for name, device, *_ in machine.compiled if device == "GPU"} == {"latent_parameters", "sample"}
     DirectML(monkeypatch, refuses=True)
     assert "887A0006" in trying.trial(str(sketch), "onnx", "dml", "vae")["problem"]
 

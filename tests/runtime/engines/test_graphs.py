@@ -67,7 +67,7 @@ def test_a_second_pass_compiles_two_shapes_for_all_pictures(sketch, compiled, me
 @pytest.mark.parametrize("engine", ["openvino", "onnx"])
 def test_low_memory_paints_the_same_pictures_stage_by_stage(sketch, engine):
     job = {"prompt": "a boat", "seed": 1, "steps": 2, "count": 3, "batch": 2, "hires": 1.5, "width": 64, "height": 64}
-    high, low = (pleinair.load(sketch, engine=engine, memory=memory) for memory in ("high", "low"))
+    auto, high, low = (pleinair.load(sketch, engine=engine, memory=memory) for memory in ("high", "low"))
     assert np.array_equal(high.generate(**job).pixels, low.generate(**job).pixels)
     frames = list(low.stream(**job))
     assert [frame.step for frame in frames if frame.result] == [3, 3]
@@ -106,8 +106,8 @@ def test_low_memory_holds_nothing_but_the_denoiser_while_it_denoises():
     assert asked == {"text_encoder", "vae_encoder", "unet", "vae_decoder"} and held == {"unet"}
 
 
-def test_memory_has_two_words():
-    with pytest.raises(RequestError, match="unknown memory 'little'; choose from high, low"):
+def test_memory_has_three_words():
+    with pytest.raises(RequestError, match="unknown memory 'little'; choose from auto, high, low"):
         pleinair.load(engine="fake", memory="little")
 
 

@@ -11,7 +11,7 @@ from films import SUFFIXES, opened, painting, psnr
 from pleinair.cli import app as cli
 from pleinair.errors import EngineError, RequestError, ResourceError
 from pleinair.files import film
-from pleinair.files.embedded import MAX_TEXT
+from pleinair.files.found_texts import MAX_TEXT
 from pleinair.files.xmp import gif_extension, mp4_box
 from pleinair.system import install
 

@@ -20,8 +20,8 @@ from bundles import edit_manifest, light_copy
 from pleinair import load, open_bundle
 from pleinair.bundle.opening import bundle_identity
 from pleinair.errors import RequestError
-from pleinair.files.embedded import MAX_TEXT, MAX_TEXTS
 from pleinair.files.foreign.infotext import read_infotext
+from pleinair.files.found_texts import MAX_TEXT, MAX_TEXTS
 from pleinair.files.metadata import infotext, left_out, of_picture, read_record, save_options
 from pleinair.files.output import no_room, write_pictures
 from pleinair.files.xmp import SOURCE_TYPE

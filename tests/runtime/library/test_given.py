@@ -7,7 +7,8 @@ import pytest
 
 import pleinair
 from foreign import edit_json
-from pleinair.bundle.opening import default_path, open_bundle
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.shipped import default_path
 from pleinair.engines import engine
 from pleinair.pouring import topologies
 

@@ -15,6 +15,8 @@ from pleinair.system.home import is_name, models_folder
 
 PAINT = ("generate", "a", "--engine", "fake", "--steps", "2")
 
+SHIPPED = ("storybook", "storybook-edges", "storybook-tiny")
+
 
 @pytest.fixture
 def castle(home):
@@ -59,27 +61,34 @@ def test_the_list_has_what_a_model_takes(castle, run, facts, home):
     (castle / "unet" / "big").write_bytes(bytes(1_000_000))
     (castle / "link").symlink_to(castle / "unet" / "big")
     (home / "models" / "broken").mkdir()
-    story, broken, kept = facts("models")["models"]
-    assert story["name"] == "storybook" and story["last_picture"] is None and story["pulled"] is None
-    assert broken["name"] == "broken" and "bundle.json" in broken["problem"]
+    (home / "loras").mkdir()
+    (home / "loras" / "ink.safetensors").touch()
+    shown = facts("models")
+    assert {"ink", "storybook-chalk", "storybook-lcm"} <= {*shown["loras"]}
+    named = {each["name"]: each for each in shown["models"]}
+    assert [*named] == [*SHIPPED, "broken", "castle"]
+    story, broken, kept = (named[name] for name in ("storybook", "broken", "castle"))
+    assert named["storybook-edges"]["tasks"] == ["control"] and named["storybook-tiny"]["family"] == "vae"
+    assert story["last_picture"] is None and story["pulled"] is None
+    assert "bundle.json" in broken["problem"]
     size = sum(file.stat().st_size for file in castle.rglob("*") if file.is_file() and not file.is_symlink())
     assert kept["size_gb"] == round(size / 1e9, 3) and kept["last_picture"] is None
     assert kept["pulled"] == {"id": "org/castle", "revision": "0" * 40}
     assert kept["tasks"] == list(pleinair.open_bundle().manifest.tasks) and kept["family"] == story["family"]
 
     run(*PAINT, "--model", "castle", "--size", "64x72", "-o", "a.png")
-    speed = facts("models", "list")["models"][2]["last_picture"]
+    speed = facts("models", "list")["models"][-1]["last_picture"]
     assert (speed["width"], speed["height"], speed["steps"], speed["engine"]) == (64, 72, 2, "fake")
     assert 0 < speed["seconds"] < 60 and speed["peak_mb"] > 10
     table = run("models")[1].splitlines()
     assert table[0].split()[0] == "name" and [line.split()[0] for line in table[1:]] == [
-        "storybook",
+        *SHIPPED,
         "broken",
         "castle",
     ]
-    assert "64x72, 2 steps, fake" in table[3] and "about" in table[1]
+    assert "64x72, 2 steps, fake" in table[-1] and "about" in table[1]
     (castle / ".speed.json").write_text(json.dumps({**speed, "seconds": "fast"}))
-    assert facts("models")["models"][2]["last_picture"] is None
+    assert facts("models")["models"][-1]["last_picture"] is None
 
 
 def test_only_a_kept_model_remembers_its_speed(tmp_path, run):
@@ -174,6 +183,19 @@ def test_ctrl_c_while_removing_leaves_nothing_under_the_name(castle, run, facts,
     with monkeypatch.context() as patch:
         patch.setattr("shutil.rmtree", interrupted)
         assert run("models", "rm", "castle", "--yes")[0] == 130
-    assert [each["name"] for each in facts("models")["models"]] == ["storybook", "other"]
+    assert [each["name"] for each in facts("models")["models"]] == [*SHIPPED, "other"]
     facts("models", "rm", "other", "--yes")
     assert [*(home / "models").iterdir()] == [], "what was left is removed with the next one"
+
+
+def test_a_user_without_a_home_folder_paints_and_is_told_where_models_could_be(monkeypatch, tmp_path):
+    """As services and containers have them."""
+
+    def homeless(*_, **__):
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.delenv("PLEINAIR_HOME")
+    monkeypatch.setattr("platformdirs.user_data_path", homeless)
+    assert pleinair.load(engine="fake").generate("a house", seed=1, steps=1).images
+    with pytest.raises(pleinair.ResourceError, match="set PLEINAIR_HOME"):
+        pleinair.load("a-name")

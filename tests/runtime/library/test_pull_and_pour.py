@@ -7,12 +7,15 @@ import shutil
 import numpy as np
 import pytest
 
+from every import every
 from foreign import as_optimum, edit_json
 from hub_server import COMMIT, Repo
 from pickled import torch_archive
-from pleinair.bundle.opening import default_path, open_bundle
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.shipped import default_path
 from pleinair.pouring import topologies
 from pleinair.pouring.checkpoints import Checkpoint
+from pleinair.sources import architectures
 from pleinair.sources.origins import Pulled, read_origin
 from pleinair.system import install
 from vectors import safetensors as one_file
@@ -112,6 +115,50 @@ def test_graphs_of_other_tools_are_adopted(hub, run, refused, tmp_path, home):
     hub.repos["org/graphs"] = Repo(files_below(folder), "f" * 40)
     shutil.rmtree(home / "models" / "graphs")
     assert "NobodyKnowsPipeline" in refused(3, "pull", "org/graphs")
+
+
+def test_a_vae_is_fetched_by_its_repository(hub, story, run, home, tmp_path):
+    """As diffusers saves one, with its weights once; and as FastSD's TAESD lies, a config and folders of graphs."""
+    weights = "diffusion_pytorch_model"
+    files = files_below(SOURCE / "vae") | {"vae.ckpt": b"x" * 2000, "README.md": b"---\nlicense: mit\n---\n"}
+    hub.repos["org/tuned"] = Repo(files | {f"{weights}.bin": b"pickle" * 500})
+    folder = as_optimum(default_path(), tmp_path / "made", "openvino")
+    graphs = {name: each for name, each in files_below(folder).items() if name.startswith("vae_")}
+    hub.repos["org/tiny-ov"] = Repo(graphs | {"config.json": graphs["vae_decoder/config.json"]})
+    for name in ("tuned", "tiny-ov"):
+        code, out, err = run("pull", f"org/{name}")
+        assert (code, out) == (0, f"{home / 'models' / name}\n"), err
+        assert err.splitlines()[-1].endswith(f'go on with: pleinair generate "a red house" --vae {name}')
+        assert open_bundle(home / "models" / name).manifest.is_vae
+        job = ("--engine", "fake", "--steps", "1", "-o", f"{name}.png")
+        assert run("generate", "a", "--vae", name, *job)[0] == 0
+    assert sorted(each[1].rpartition("/")[2] for each in hub.asked("org/tuned/resolve")) == sorted(
+        ["config.json", "README.md", f"{weights}.safetensors"]
+    )
+
+
+def test_what_is_neither_a_model_nor_a_part_of_one_is_refused_before_its_weights(hub, refused, facts, home):
+    weights = "diffusion_pytorch_model.safetensors"
+    control = {"_class_name": "ControlNetModel", **architectures.CONTROLNETS["sd15-control"]}
+    cases = {
+        "union": ({"_class_name": "ControlNetUnionModel"}, "'org/union' is a ControlNet Union, which is not supported"),
+        "t2i": ({"_class_name": "T2IAdapter"}, "'org/t2i' is a T2I-Adapter, which is not supported"),
+        "unet": ({"_class_name": "UNet2DConditionModel"}, "is UNet2DConditionModel alone, which is neither a model"),
+        "odd": ({"_class_name": ["x"]}, "alone, which is neither a model nor a VAE nor a ControlNet"),
+        "small": (control | {"block_out_channels": [8, 8, 8, 8]}, "no graph for openvino in fp16 ships for the contr"),
+        "hint": (control | {"conditioning_channels": 4}, "config.json of no ControlNet for pictures"),
+        "vae": ({"_class_name": "AutoencoderKL", "latent_channels": "4"}, "impossible"),
+    }
+
+    def check(name, config, words):
+        hub.repos[f"org/{name}"] = Repo({"config.json": json.dumps(config).encode(), weights: b"x" * 2000})
+        assert words in refused(3, "pull", f"org/{name}")
+
+    every({name: (name, *case) for name, case in cases.items()}, check)
+    assert not hub.asked(".safetensors") and not home.exists()
+    hub.repos["org/canny"] = Repo({"config.json": json.dumps(control).encode(), weights: b"x" * 2000})
+    found = facts("pull", "org/canny", "--only-download")
+    assert (found["kind"], found["next"]) == ("component", f"pleinair pour {home / 'downloads' / 'org' / 'canny'}")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such limit there")

@@ -1,14 +1,16 @@
 """ControlNets on the fake engine: when they are asked, what is recorded, and what is refused."""
 
+import gc
 import json
 import math
+import weakref
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import pleinair
-from bundles import edit_manifest, light_control, light_copy
+from bundles import edit_manifest, light_control, light_copy, light_packed_copy, light_upscaler, light_vae
 from every import every
 from pleinair.cli.app import run
 from pleinair.engines.fake import FakeEngine
@@ -134,6 +136,60 @@ def test_a_region_that_is_painted_alone_is_what_the_controlnet_sees(watched, can
     pipe.generate(**JOB, image=gray(90), mask=mask, only_masked=True, padding=0, controls=[Control(canny, seen)])
     shown = next(inputs["controlnet_cond"] for graph, inputs in calls if graph == "controlnet")
     assert shown.mean() > 0.99
+    below, hole = gray(90, (80, 64)), Image.new("L", (80, 64), 255)
+    made = pipe.generate(**JOB, image=below, mask=hole, only_masked=True, controls=[Control(canny, seen)])
+    assert "is 64x64 and is stretched to 80x64" in " ".join(made.warnings)
+
+
+class Loaded(FakeEngine):
+    """An engine that keeps, at each call of a graph, the names of all that are loaded."""
+
+    def __init__(self):
+        super().__init__(self.called)
+        self.graphs, self.seen = {}, {}
+
+    def open_graph(self, bundle, graph, how):
+        opened = super().open_graph(bundle, graph, how)
+        self.graphs[f"{bundle.path.name}/{graph}"] = weakref.ref(opened)
+        return opened
+
+    def called(self, graph, inputs):
+        self.seen.setdefault(graph, []).append(self.alive())
+
+    def alive(self):
+        gc.collect()
+        return {name for name, opened in self.graphs.items() if opened() is not None}
+
+
+def test_with_little_memory_controlnets_and_vaes_are_loaded_for_their_stage_alone(model, canny, tmp_path):
+    """In two passes over a picture, with one VAE for the picture and one that shows steps."""
+    vae, shown = light_vae(tmp_path / "vae"), light_vae(tmp_path / "shown")
+    engine = Loaded()
+    pipe = pleinair.load(model, engine=engine, memory="low")
+    more = {"steps": 2, "hires": 2.0, "enlarger": "lanczos", "image": gray(9), "vae": vae, "preview_vae": shown}
+    for frame in pipe.stream(**JOB | more, controls=[Control(canny, gray(255))]):
+        frame.preview()
+    walking = {"story/unet", "canny/controlnet"}
+    assert engine.seen["text_encoder"] == [{"story/text_encoder"}] * len(engine.seen["text_encoder"])
+    assert all(seen - {"shown/vae_decoder"} == walking for seen in engine.seen["unet"] + engine.seen["controlnet"])
+    assert all(seen <= {"vae/vae_encoder", "vae/vae_decoder"} for seen in engine.seen["vae_encoder"])
+    assert engine.seen["vae_decoder"][-1] <= {"vae/vae_encoder", "vae/vae_decoder"} and not engine.alive()
+
+
+def test_a_controlnet_without_graphs_for_the_engine_is_told_before_anything_is_loaded(model, canny):
+    engine = Loaded()
+    engine.format = "onnx"
+
+    def for_openvino(raw):
+        files = [f"controlnet/openvino_model.{end}" for end in ("xml", "bin")]
+        raw["graphs"]["controlnet"]["files"] = {"openvino": files}
+        raw["files"] |= dict.fromkeys(files, {"size": 9, "sha256": "0" * 64})
+
+    edit_manifest(canny, for_openvino)
+    pipe = pleinair.load(model, engine=engine)
+    with pytest.raises(PleinairError, match="'canny' has graphs for openvino, not onnx; choose another engine, or"):
+        pipe.generate(**JOB, controls=[Control(canny, gray(9))])
+    assert not engine.graphs
 
 
 def test_what_is_said_of_a_controlnet(monkeypatch, tmp_path):
@@ -174,7 +230,11 @@ def test_what_is_refused(watched, canny, tmp_path, model):
         "SDXL's": ([Control(xl, picture)], "'xl' is not for 'storybook': it is told 'pooled'"),
         "another size of latents": ([Control(coarse, picture)], "'coarse' is not for 'storybook'"),
         "two of different models": ([Control(canny, picture), Control(deep, picture)], "different models"),
-        "a model": ([Control(model, picture)], "and not control"),
+        "a model": ([Control(model, picture)], "and not control; choose another --control"),
+        "a VAE": ([Control(light_vae(tmp_path / "vae"), picture)], "does decode, encode and not control; give it to"),
+        "an upscaler": ([Control(light_upscaler(tmp_path / "x2"), picture)], "does upscale and not control"),
+        "a folder of bundles": ([Control(tmp_path, picture)], "but holds one; give "),
+        "a number": ([{"model": 5, "image": picture}], "must be the folder of a bundle, not 5"),
         "nothing": ([Control(tmp_path / "absent", picture)], "no model folder"),
         "no picture there": ([Control(canny, tmp_path / "absent.png")], "absent.png"),
         "a broken picture": ([Control(canny, tmp_path / "broken.png")], "broken.png"),
@@ -195,6 +255,9 @@ def test_what_is_refused(watched, canny, tmp_path, model):
         assert words in str(caught.value) and ";" in str(caught.value) and "\n" not in str(caught.value)
 
     every(cases, check)
+    packed = pleinair.load(light_packed_copy(tmp_path / "packed"), engine="fake")
+    with pytest.raises(BundleError, match="'canny' is not for 'storybook': that model's network reads patches"):
+        packed.generate(**JOB, controls=[Control(canny, picture)])
     assert not calls
 
 
@@ -235,8 +298,11 @@ def test_a_controlnet_is_recorded_and_painted_with_again(model, tmp_path, monkey
     with Image.open("a.png") as made:
         text = made.text["parameters"]
         assert "disc" not in str(made.text)
-    assert f'ControlNet 0: "Module: canny, Model: canny [{told[0]["sha256"][:8]}], Weight: 0.8' in text
-    assert "Guidance End: 0.5, Control Mode: ControlNet is more important" in text
+    assert (
+        f'ControlNet 0: "Module: canny, Model: canny [{told[0]["sha256"][:8]}], Weight: 0.8, Resize Mode: Just Resize,'
+        " Processor Res: -1, Threshold A: 100.0, Threshold B: 200.0, Guidance Start: 0.0, Guidance End: 0.5,"
+        ' Pixel Perfect: True, Control Mode: ControlNet is more important"'
+    ) in text
     again = rerun("a.png", model, controls=["disc one.png"])
     assert (again.difference.max_abs, again.warnings) == (0, ())
     gray(255).save("other.png")

@@ -146,6 +146,15 @@ def test_what_is_no_vae_is_refused(pipe, tmp_path):
         pipe.generate(**QUICK, vae=3)
 
 
+def test_a_vae_of_another_family_is_told_by_its_scale(pipe, taesd, tmp_path):
+    """SDXL's has as many channels as SD 1's; TAESD has the scale of none."""
+    cases = {"sdxl": {"scale": 0.13025}, "shifted": {"shift": 0.1}, "tuned": {"scale": 0.182151}}
+    folders = {name: light_vae(tmp_path / name, **numbers) for name, numbers in cases.items()} | {"taesd": taesd}
+    said = {name: " ".join(pipe.generate(**QUICK, vae=folder).warnings) for name, folder in folders.items()}
+    assert "the VAE 'sdxl' scales latents by 0.13025, and that of 'storybook' by 0.18215" in said["sdxl"]
+    assert {name for name, words in said.items() if "colours may be off" in words} == {"sdxl", "shifted"}
+
+
 def test_a_vae_paints_nothing(tmp_path):
     bundle = light_vae(tmp_path / "taesd")
     with pytest.raises(BundleError, match="does decode, encode and not text2image; give it to --vae"):

@@ -15,9 +15,10 @@ from pleinair.errors import ExportError, RequestError
 from pleinair.pictures.vae import decode
 from pleinair.pouring.pour import pour
 from pleinair.pouring.topologies import shipped
+from pleinair.sources.architectures import PLAIN_VAE
 from vectors import safetensors
 
-SOURCE = pleinair.bundle.opening.default_path().parent / "source"
+SOURCE = pleinair.bundle.shipped.default_path().parent / "source"
 KL = {"decoder.conv_in.weight": (512, 4, 3, 3), "decoder.mid_block.resnets.0.norm1.weight": (512,)}
 
 
@@ -130,6 +131,20 @@ def test_a_file_of_autoencoder_kl_says_how_it_scales_or_is_asked(tmp_path):
             poured(file, tmp_path / "out", **how)
     file.write_bytes(safetensors(tensors, {"modelspec.architecture": "stable-diffusion-xl-v1-base/vae"}))
     with pytest.raises(ExportError, match="no weights of"):
+        poured(file, tmp_path / "out")
+
+
+def test_a_vae_of_sixteen_channels_takes_its_config(tmp_path):
+    """FLUX's and Stable Diffusion 3's have the same names and sizes, and no factor says how they shift latents."""
+    tensors = {"decoder.conv_in.weight": np.zeros((512, 16, 3, 3), np.float32)}
+    file = tmp_path / "ae.safetensors"
+    file.write_bytes(safetensors(tensors | {"decoder.mid_block.resnets.0.norm1.weight": np.zeros(512, np.float32)}))
+    for how in ({}, {"scaling_factor": 0.3611}):
+        with pytest.raises(RequestError, match="scaled and shifted, .*; put its config.json beside it"):
+            poured(file, tmp_path / "out", **how)
+    config = {"_class_name": "AutoencoderKL", **PLAIN_VAE, "scaling_factor": 0.3611, "shift_factor": 0.1159}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ExportError, match="no weights of"):  # now it is known what it should have
         poured(file, tmp_path / "out")
 
 

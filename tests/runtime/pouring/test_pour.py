@@ -11,7 +11,8 @@ import pytest
 
 import pleinair
 from pickled import torch_archive
-from pleinair.bundle.opening import default_path, open_bundle
+from pleinair.bundle.opening import open_bundle
+from pleinair.bundle.shipped import default_path
 from pleinair.bundle.verifying import file_info
 from pleinair.checks import quoted
 from pleinair.cli import app as cli

@@ -49,11 +49,13 @@ def test_a_file_and_its_weight(said, file, weight):
     ["a.safetensors:nan", "a.safetensors:100", "a.safetensors:inf", "a.safetensors:much", ("a", None), ("a", True)],
 )
 def test_weights_that_are_none(said):
-    with pytest.raises(RequestError, match="the weight of LoRA 'a' .*choose -10 to 10"):
+    with pytest.raises(RequestError, match="LoRA 'a' cannot have the weight .*; choose -10 to 10"):
         Loras().read("loras", [said])
 
 
-@pytest.mark.parametrize("said", ["style.safetensors", [7], [("a", 1, 2)], 3, ["a"] * 33])
+@pytest.mark.parametrize(
+    "said", ["style.safetensors", [7], [("a", 1, 2)], 3, ["a"] * 33, ["https://example.org/a.safetensors"]]
+)
 def test_lists_that_are_none(said):
     with pytest.raises(RequestError):
         Loras().read("loras", said)
@@ -74,11 +76,13 @@ def test_names_in_prompts_have_the_text_encoders_weight_first():
 @pytest.mark.parametrize(
     ("prompt", "line"),
     [
-        ("<lora:a:nan>", "weight of LoRA 'a' nan is out of range"),
+        ("<lora:a:nan>", "LoRA 'a' cannot have the weight nan; choose -10 to 10"),
         ("<lora:a:100>", "choose -10 to 10"),
-        ("<lora:a:high>", "must be a number"),
+        ("<lora:a:high>", "cannot have the weight high; "),
         ("<lora::1>", "names no LoRA"),
         ("<lora:a:1> <lora:a:0.5>", "names the LoRA 'a' twice"),
+        ("<lora:a:1:1:8>", "LoRA 'a' has more than two numbers; write <lora:NAME:TEXT:UNET>"),
+        ("<lora:a:1:lbw=OUTS>", "LoRA 'a' has the setting 'lbw', which is not supported; leave it out"),
         ("<lora:nowhere:1>", "no LoRA 'nowhere', which the prompt names; put nowhere.safetensors into"),
         ("<lora:../../a:1>", "no LoRA '../../a'"),
     ],
@@ -115,7 +119,12 @@ def test_loras_for_few_steps_say_how_they_are_to_be_used(tmp_path, name, metadat
     steps = request.steps
     assert (steps.sampler, steps.spacing, steps.count, request.guidance.scale) == asked
     (note,) = request.idle
-    assert f"'{name}' is a " in note and f"steps {asked[2]}" in note and note.count("; ") == 1
+    assert (
+        f"'{name}' is a" in note
+        and "-LoRA: painted with sampler" in note
+        and f"steps {asked[2]}" in note
+        and note.count("; ") == 1
+    )
 
 
 def test_what_the_caller_says_holds_before_a_lora(tmp_path):

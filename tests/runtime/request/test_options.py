@@ -36,9 +36,9 @@ def test_editors_are_told_every_option():
 
 
 def test_load_takes_what_its_table_says():
-    """Beside what only Python can give: a function."""
+    """Beside what only Python can give: functions."""
     parameters = inspect.signature(pleinair.load).parameters
-    assert [name for name in parameters if name != "on_load"] == [*LOADING]
+    assert [name for name in parameters if name not in ("on_load", "on_news")] == [*LOADING]
     assert parameters["verify"].default is LOADING["verify"].default
     for name, wrong in {"threads": 0, "memory": "little"}.items():
         with pytest.raises(RequestError, match=name):
@@ -58,7 +58,7 @@ def test_a_program_finds_every_option_in_the_schema():
 
 
 ADDED = '    novelty: float = option(0.0, Real(0, 5), "Something new.", a1111="Novelty")\n'
-BEFORE = "@dataclass(frozen=True)\nclass Text:"
+BEFORE = "@dataclass(frozen=True)\nclass Hires:"
 WITH_IT = """
 import sys
 from pathlib import Path
@@ -106,7 +106,7 @@ def test_a_new_option_is_one_line(tmp_path):
     """A line added to the table in a copy: flag, checks, lists, record, A1111's text, rerun, docs, schema have it."""
     copy = tmp_path / "copy" / "pleinair"
     shutil.copytree(REPOSITORY / "runtime" / "pleinair", copy, ignore=shutil.ignore_patterns("__pycache__"))
-    table = copy / "request" / "options.py"
+    table = copy / "request" / "pass_options.py"
     before, after = table.read_text(encoding="utf-8").split(BEFORE)
     table.write_text(f"{before.rstrip()}\n{ADDED}\n\n{BEFORE}{after}", encoding="utf-8")
     model = REPOSITORY / "models" / "storybook" / "bundle"

@@ -44,7 +44,7 @@ CASES = {
     ),
     "old checkpoint": (lambda at: holding(at, "m.ckpt") / "m.ckpt", "--allow-pickle"),
     "folder of a checkpoint": (lambda at: holding(at / "m", "m.safetensors"), "m.safetensors' is damaged or cut short"),
-    "of several": (lambda at: holding(at / "m", "b.safetensors", "a.safetensors"), "name one of them: --model "),
+    "of several": (lambda at: holding(at / "m", "b.safetensors", "a.safetensors"), "name one of them: "),
     "gguf": (lambda at: holding(at, "m.gguf") / "m.gguf", "GGUF"),
     "picture": (lambda at: holding(at, "a.PNG") / "a.PNG", "pleinair metadata"),
     "another file": (lambda at: holding(at, "m.xyz") / "m.xyz", "a model is a folder"),

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from loras import kohya, write_lora
 from pleinair.errors import RequestError
@@ -73,6 +75,29 @@ def test_a_picture_is_made_again_with_its_loras(picture, home, tmp_path):
         rerun(file, loras=[lora(tmp_path / "other", "new")])
 
 
+def test_pictures_of_other_tools_are_painted_without_loras_that_are_not_here(home, tmp_path, run):
+    """With a line for each; those that are kept, or given, count as the prompt says."""
+    lora(home / "loras", "kept")
+    said = "a boat <lora:absent:0.8>, <lora:kept:0.5> <lora:kept:0.7><lora:far:1:lbw=OUTS> at sea <lora:near:0.25>"
+    text = f"{said}\nSteps: 2, Sampler: Euler a, CFG scale: 1, Seed: 1, Size: 64x64, Model: other"
+    file = tmp_path / "other.png"
+    info = PngInfo()
+    info.add_text("parameters", text)
+    Image.new("RGB", (64, 64)).save(file, pnginfo=info)
+    given = [lora(tmp_path, "near"), (lora(tmp_path, "more"), 0.1)]
+    again = rerun(file, engine="fake", loras=given)
+    assert [(each.name, each.weight) for each in again.result.loras] == [("more", 0.1), ("kept", 0.5), ("near", 0.25)]
+    assert again.result.settings["prompt"] == "a boat , <lora:kept:0.5>  at sea <lora:near:0.25>"
+    told = [line for line in again.warnings if line.startswith("painted without ")]
+    assert [line.partition(": ")[0].removeprefix("painted without ") for line in told] == [
+        "<lora:absent:0.8>",
+        "<lora:kept:0.7>",
+        "<lora:far:1:lbw=OUTS>",
+    ]
+    assert "no LoRA 'absent', which the prompt names; put absent.safetensors into" in told[0]
+    assert "names it twice" in told[1] and "the setting 'lbw'" in told[2]
+
+
 def test_lines_of_a_list_have_loras_of_their_own(home, tmp_path, run):
     given, listed = lora(tmp_path), tmp_path / "list.jsonl"
     lines = [
@@ -82,7 +107,7 @@ def test_lines_of_a_list_have_loras_of_their_own(home, tmp_path, run):
     ]
     listed.write_text("\n".join(map(json.dumps, lines)))
     code, _, said = run("generate", "--engine", "fake", "--prompts", listed, "-o", tmp_path)
-    assert code == 7 and "line 2: the weight of LoRA 'style' nan is out of range" in said
+    assert code == 7 and "line 2: LoRA 'style' cannot have the weight nan; " in said
     assert read_record(tmp_path / "a.png").ours["loras"]["style"]["weight"] == 0.5
     assert "loras" not in read_record(tmp_path / "c.png").ours
 

@@ -108,13 +108,25 @@ def test_pickles_are_refused_unread(tmp_path, name):
         ({"<x>": some_vectors(1, WIDTH) * np.nan}, "numbers that no encoder can read"),
         ({"<x>": some_vectors(1, WIDTH) * 1e30}, "numbers that no encoder can read"),
         ({"<x>": np.full((1, WIDTH), 1e300)}, "numbers that no encoder can read"),
-        ({"<x>": np.zeros((1, WIDTH), np.int64)}, "numbers of type I64"),
+        ({"<x>": np.zeros((1, WIDTH), np.int64)}, "of a kind that is not read, I64; download it again"),
         ({"<x>": np.zeros((0, WIDTH), np.float32)}, "style.safetensors"),
+        (
+            {f"lora_unet_x.lora_{part}.weight": some_vectors(1, WIDTH) for part in ("up", "down")},
+            "is a LoRA and no textual inversion; give it with --lora",
+        ),
         ({"\x1b[31m\n": some_vectors(1, WIDTH), "b": some_vectors(1, WIDTH)}, r"\x1b[31m\n"),
     ],
 )
 def test_arrays_that_are_no_embedding(tmp_path, arrays, message):
     assert message in refusal(tmp_path, safetensors(arrays))
+
+
+@pytest.mark.parametrize("key", ["x" * 100_000, "\x1b[31m\n", ""])
+def test_a_key_that_nobody_writes_is_no_word(tmp_path, key):
+    file = tmp_path / "style.safetensors"
+    file.write_bytes(safetensors({key: some_vectors(1, WIDTH)}))
+    ((embedding,),) = (each.found for each in open_embeddings([file], [EncoderRoom(WIDTH, MOST)]))
+    assert embedding.words == ("style", "<style>")
 
 
 def header(**changes):

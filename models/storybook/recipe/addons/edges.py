@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import ControlNetModel
+from diffusers import ControlNetModel, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor
 
 from pleinair.pictures.preparing import canny
-from recipe.addons.data import Lessons, drawn_for
+from recipe.addons.data import Lessons, drawn_for, noise_like, partly_untold
 from recipe.addons.settings import Addons
 from recipe.diffusion import denoising_loss, stratified_times
 from recipe.settings import Settings
@@ -17,6 +17,7 @@ from recipe.training import Training, autocast, train
 
 UNTOLD = 0.3  # of the captions: what the words leave open, the edges must say
 SEEN_THROUGH = (16, 32, 64, 96)  # channels of the layers that make a condition as small as latents
+SHARED = ("block_out_channels", "layers_per_block", "norm_num_groups", "cross_attention_dim", "attention_head_dim")
 EMA = 0.998
 
 
@@ -44,25 +45,34 @@ class Controlled:
         return self._network(noisy, times, texts, **added)
 
 
+def build_control(unet: UNet2DConditionModel) -> ControlNetModel:
+    """An untrained one: half the denoiser, but for what attends to the text, and layers that say nothing yet."""
+    own = unet.config
+    control = ControlNetModel(
+        down_block_types=("DownBlock2D",) * len(own.block_out_channels),
+        mid_block_type="UNetMidBlock2D",
+        conditioning_embedding_out_channels=SEEN_THROUGH,
+        **{name: own[name] for name in SHARED},
+    )
+    wanted = control.state_dict()
+    control.load_state_dict({name: part for name, part in unet.state_dict().items() if name in wanted}, strict=False)
+    return control
+
+
 def train_edges(work: Path, folder: Path, lessons: Lessons, settings: Settings, addons: Addons) -> None:
     """Train the ControlNet, which begins as a copy of half the denoiser, on the scenes' edges, and save it."""
     torch.manual_seed(0)
     unet = lessons.model.unet
-    control = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=SEEN_THROUGH)
-    control.requires_grad_(True).to(settings.device, memory_format=torch.channels_last)
-    if settings.device == "cpu":
-        control.set_attn_processor(next(iter(unet.attn_processors.values())))
+    control = build_control(unet).to(settings.device, memory_format=torch.channels_last)
 
     def loss(step: int) -> Tensor:
         drawn = drawn_for(step, addons.edges_batch, lessons)
-        clean, count, device = lessons.scaled_latents(drawn.pictures, settings), len(drawn.ids), drawn.ids.device
-        untold = torch.rand(count, 1, generator=drawn.generator, device=device) < UNTOLD
-        texts = lessons.text(torch.where(untold, lessons.nothing, drawn.ids))
-        noise = torch.randn(clean.shape, generator=drawn.generator, device=device)
-        times = stratified_times(count, drawn.generator)
-        network = Controlled(unet, control, edges_of(drawn.pictures).to(device))
+        texts, noise = partly_untold(drawn, UNTOLD, lessons), noise_like(drawn)
+        times = stratified_times(len(drawn.ids), drawn.generator)
+        edges = edges_of(lessons.pictures(drawn.size, drawn.scenes))
         with autocast(settings):
-            return denoising_loss(network, clean, noise, times, texts, settings.prediction)
+            network = Controlled(unet, control, edges)
+            return denoising_loss(network, drawn.clean, noise, times, texts, settings.prediction)
 
     averaged = train(Training("edges", control, loss, addons.edges_steps, addons.edges_rate, EMA), work)
     averaged.half().save_pretrained(folder)

@@ -8,10 +8,12 @@ class Addons:
     """All counts and rates of one run."""
 
     pictures: int
-    rank: int
+    style_rank: int
     style_batch: int
     style_steps: int
     style_rate: float
+    few_rank: int
+    few_solved: int
     few_batch: int
     few_steps: int
     few_rate: float
@@ -26,26 +28,45 @@ class Addons:
 
 CPU = Addons(
     pictures=3_000,
-    rank=4,
+    style_rank=4,
     style_batch=16,
-    style_steps=800,
+    style_steps=1_600,
     style_rate=2e-3,
+    few_rank=8,
+    few_solved=800,
     few_batch=16,
-    few_steps=1_200,
+    few_steps=4_800,
     few_rate=1e-3,
     edges_batch=16,
-    edges_steps=4_000,
+    edges_steps=2_400,
     edges_rate=5e-4,
     tiny_channels=32,
     tiny_batch=2,
-    tiny_steps=6_000,
+    tiny_steps=3_600,
     tiny_rate=1e-3,
 )
 PRESETS = {
     "cpu": CPU,
-    "gpu": replace(CPU, pictures=20_000, style_batch=64, few_batch=64, few_steps=4_000, edges_batch=64, tiny_batch=16),
+    "gpu": replace(
+        CPU,
+        pictures=20_000,
+        style_batch=64,
+        few_solved=1_500,
+        few_batch=64,
+        few_steps=6_000,
+        edges_batch=64,
+        tiny_batch=16,
+    ),
     # Every part for one step: does it all hold together?
     "trial": replace(
-        CPU, pictures=8, style_batch=4, style_steps=1, few_batch=4, few_steps=1, edges_steps=1, tiny_steps=1
+        CPU,
+        pictures=8,
+        style_batch=4,
+        style_steps=1,
+        few_solved=4,
+        few_batch=4,
+        few_steps=1,
+        edges_steps=1,
+        tiny_steps=1,
     ),
 }

@@ -1,12 +1,13 @@
 """A style as a LoRA: every scene as if drawn with chalk on a blackboard."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recipe.addons.data import Lessons, drawn_for
+from recipe.addons.data import Lessons, drawn_for, noise_like, partly_untold
 from recipe.addons.low_rank import Adapted, LowRank, save_adapter
 from recipe.addons.settings import Addons
 from recipe.diffusion import DROPPED, denoising_loss, stratified_times
@@ -46,18 +47,17 @@ def lines(colours: Tensor) -> Tensor:
 def train_style(work: Path, file: Path, lessons: Lessons, settings: Settings, addons: Addons) -> None:
     """Train the LoRA on chalk drawings of the scenes, told their captions as the model was, and save it."""
     torch.manual_seed(0)
-    adapter = LowRank(lessons.model.unet, addons.rank).to(settings.device)
+    adapter = LowRank(lessons.model.unet, addons.style_rank).to(settings.device)
     unet = Adapted(lessons.model.unet, adapter)
 
+    drawings = replace(lessons, change=chalk)
+
     def loss(step: int) -> Tensor:
-        drawn = drawn_for(step, addons.style_batch, lessons)
-        clean, count, device = lessons.scaled_latents(chalk(drawn.pictures), settings), len(drawn.ids), drawn.ids.device
-        untold = torch.rand(count, 1, generator=drawn.generator, device=device) < DROPPED
-        texts = lessons.text(torch.where(untold, lessons.nothing, drawn.ids))
-        noise = torch.randn(clean.shape, generator=drawn.generator, device=device)
-        times = stratified_times(count, drawn.generator)
+        drawn = drawn_for(step, addons.style_batch, drawings)
+        texts, noise = partly_untold(drawn, DROPPED, drawings), noise_like(drawn)
+        times = stratified_times(len(drawn.ids), drawn.generator)
         with autocast(settings):
-            return denoising_loss(unet, clean, noise, times, texts, settings.prediction)
+            return denoising_loss(unet, drawn.clean, noise, times, texts, settings.prediction)
 
     averaged = train(Training("style", adapter, loss, addons.style_steps, addons.style_rate, EMA), work)
     save_adapter(averaged, file, **{"modelspec.title": "chalk", "modelspec.license": "apache-2.0"})

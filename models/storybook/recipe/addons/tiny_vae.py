@@ -7,7 +7,7 @@ from diffusers import AutoencoderTiny
 from torch import Tensor
 from torch.nn import functional as F
 
-from recipe.addons.data import Lessons, drawn_for
+from recipe.addons.data import Lessons, drawn_for, noise_like
 from recipe.addons.settings import Addons
 from recipe.decoder import NOISE, sharpness_loss
 from recipe.settings import Settings
@@ -37,13 +37,11 @@ def train_tiny(work: Path, folder: Path, lessons: Lessons, settings: Settings, a
 
     def loss(step: int) -> Tensor:
         drawn = drawn_for(step, 4 * addons.tiny_batch, lessons)
-        pictures = drawn.pictures
-        known = lessons.scaled_latents(pictures, settings)
-        noisy = known + NOISE * torch.randn(known.shape, generator=drawn.generator, device=known.device)
+        pictures = lessons.pictures(drawn.size, drawn.scenes)
         with autocast(settings):
             found = tiny.encode(pictures).latents.float()
-            made = tiny.decode(noisy).sample.float()
-        return sharpness_loss(made, pictures) + F.mse_loss(found, known)
+            made = tiny.decode(drawn.clean + NOISE * noise_like(drawn)).sample.float()
+        return sharpness_loss(made, pictures) + F.mse_loss(found, drawn.clean)
 
     averaged = train(Training("tiny-vae", tiny, loss, addons.tiny_steps, addons.tiny_rate, EMA), work)
     averaged.half().save_pretrained(folder)

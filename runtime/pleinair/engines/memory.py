@@ -1,0 +1,140 @@
+"""How much memory an engine takes for a graph on the CPU: what it holds of the weights, and what a call works with.
+
+Both follow from small files: the kinds and shapes of the weights from the graph's own, the width of its largest layers
+from its config.json. The factors of `RULES` were measured (docs/performance.md#memory).
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+from pleinair.bundle import onnx_data
+from pleinair.bundle.opening import Bundle
+from pleinair.engines.components import component_of
+from pleinair.errors import BundleError
+from pleinair.system.files import CONFIG, parse_json, read_file
+
+XML_CONSTANT = re.compile(r'<data element_type="\w+" shape="([^"]*)" offset="\d+" size="(\d+)"')
+LARGEST_XML = 1 << 26  # bytes
+ONNX_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 10: 2, 11: 8, 16: 2, 21: 0.5, 22: 0.5}  # TensorProto.DataType -> a number's
+LEAST_ROWS = 10_000  # of a table that tokens choose rows from; no layer of a text encoder has as many outputs
+WIDE = 4  # bytes of a float32
+CONVOLVED = 4  # axes of a convolution's weight
+INT8_ACTIVATIONS = 'type="FakeQuantize"'  # stands in an IR that computes in 8 bits
+USUAL_WIDTH = {"unet": 320, "vae": 128, "text": 768, "upscaler": 64}  # channels, where no config says it
+
+
+class KnownWeight(NamedTuple):
+    """Numbers of a weight, the bytes that each has in the file, and the length of its first axis.
+
+    It is `widened` where the engine's kernels read no such small ones.
+    """
+
+    count: int
+    size: float
+    rows: int
+    widened: bool = False
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes: held as long as a graph is loaded, used in a call, and those of its files, which an engine may map."""
+
+    held: float
+    working: float
+    mapped: float
+
+
+class EngineRules(NamedTuple):
+    """Numbers that a call holds at once, for each place of the latents, pixel or token and each channel; bytes beside.
+
+    `unpacks` says that small weights are made wide in the call that uses them, and `maps` that files are mapped.
+    """
+
+    unet: float
+    vae: float
+    text: float
+    upscaler: float
+    graph: float
+    unpacks: bool
+    maps: bool
+
+
+RULES = {
+    "openvino": EngineRules(unet=22.5, vae=6.2, text=20, upscaler=6, graph=12e6, unpacks=False, maps=True),
+    "onnx": EngineRules(unet=40, vae=7, text=20, upscaler=7, graph=6e6, unpacks=True, maps=False),
+}
+
+
+def graph_cost(bundle: Bundle, graph: str, engine: str, precision: str, places: int) -> Cost:
+    """What a graph takes on the CPU when a call has so many places: latents of all rows, pixels, or tokens.
+
+    Raises BundleError for files that cannot be read.
+    """
+    rules, part = RULES[engine], component_of(bundle, graph)
+    wide = WIDE / 2 if precision in ("bf16", "f16") else WIDE
+    held = unpacked = 0.0
+    for each in weights_of(bundle, graph, engine):
+        small = each.size <= 1
+        if rules.unpacks:
+            held += each.count * (each.size if small else WIDE)
+            unpacked = max(unpacked, each.count * WIDE if small else 0)
+        elif part == "text" and each.rows >= LEAST_ROWS:
+            continue  # rows of it are read where the file is mapped
+        elif each.widened:  # the engine keeps a wide weight beside what its kernels read
+            held += each.count * (wide + (2 if wide < WIDE else WIDE))
+        else:
+            held += each.count * (each.size if small else wide)
+    working = getattr(rules, part) * places * width_of(bundle, graph, part) * wide + unpacked
+    mapped = bundle.graph_size(graph, engine) if rules.maps else 0
+    return Cost(held + rules.graph, working, mapped)
+
+
+def weights_of(bundle: Bundle, graph: str, engine: str) -> tuple[KnownWeight, ...]:
+    """The weights of a graph's file, as it lists them."""
+    file = bundle.graph_file(graph, engine)
+    return weights_in(file, engine, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def weights_in(file: Path, engine: str, _written: int) -> tuple[KnownWeight, ...]:
+    if engine == "onnx":
+        found = onnx_data.initializers(file).values()
+        return tuple(
+            KnownWeight(prod(each.shape), ONNX_BYTES.get(each.kind, WIDE), each.shape[0] if each.shape else 1)
+            for each in found
+        )
+    text = read_file(file, LARGEST_XML, BundleError, "export the model again").decode(errors="replace")
+    whole = INT8_ACTIVATIONS in text
+    shapes = [
+        (tuple(int(side) for side in sides.split(",") if side.strip()), int(size))
+        for sides, size in XML_CONSTANT.findall(text)
+    ]
+    return tuple(
+        KnownWeight(
+            count=prod(shape),
+            size=size / prod(shape),
+            rows=shape[0] if shape else 1,
+            widened=size <= prod(shape) and len(shape) == CONVOLVED and not whole,
+        )
+        for shape, size in shapes
+        if prod(shape)
+    )
+
+
+def width_of(bundle: Bundle, graph: str, part: str) -> int:
+    """Channels of a network where its pictures are largest, or of its tokens."""
+    name = f"{graph}/config.json"
+    if name not in bundle.manifest.files:
+        return USUAL_WIDTH[part]
+    config = parse_json(bundle.files.read(name, CONFIG), bundle.path / name, BundleError, "export the model again")
+    blocks, heads = config.get("block_out_channels"), config.get("num_attention_heads")
+    if isinstance(blocks, list) and blocks and isinstance(blocks[0], int):
+        return blocks[0]
+    if isinstance(heads, int) and isinstance(config.get("attention_head_dim"), int):
+        return heads * config["attention_head_dim"]
+    found = config.get("hidden_size", config.get("d_model"))
+    return found if isinstance(found, int) else USUAL_WIDTH[part]

@@ -1,0 +1,206 @@
+"""What memory a job takes, told before anything of it is loaded, and what to do where that is not there.
+
+    kept      base + what all graphs hold + what a call of the denoiser works with, and one of another graph
+    sparing   base + the most of any stage: what its graphs hold, and what a call of them works with
+
+Counted is memory that the system cannot take back. Pages of mapped files it can: they count against `ulimit -v` alone.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from pleinair.bundle.manifest import Autoencoder
+from pleinair.engines.failures import CPU
+from pleinair.engines.graphs import Graphs
+from pleinair.engines.memory import RULES, Cost, graph_cost
+from pleinair.errors import ResourceError
+from pleinair.model import Loaded
+from pleinair.pictures.vae import tile_shape
+from pleinair.request.planning import Pass
+from pleinair.request.request import Request
+from pleinair.system.limits import Room
+
+BASE = 65e6  # bytes: Python, NumPy, an engine
+RESERVED = 1.5e9  # bytes of address space that engines and their threads reserve and do not use
+STEP, LEAST_SIDE = 64, 128  # pixels: sides that are proposed are multiples of the one, and not below the other
+UPSCALED = 256 * 256  # pixels that an upscaler is given at a time
+ANYWAY = "--no-preflight"
+LOW = "--memory low"
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that painting takes at its peak: of memory, and of address space beside what is taken already."""
+
+    memory: float
+    address_space: float
+
+    def fits(self, room: Room, held: float = 0) -> bool:
+        """Whether it is there, `held` bytes of the memory by this process already."""
+        space = room.address_space is None or self.address_space <= room.address_space
+        return space and (room.memory is None or self.memory <= room.memory + held)
+
+
+@dataclass(frozen=True)
+class GraphUse:
+    """What a graph costs in a job, and whether it is loaded already."""
+
+    cost: Cost
+    is_open: bool
+
+
+@dataclass(frozen=True)
+class WorkStage:
+    """The graphs that are at work together; where they are called `again` and again, what they work with stays."""
+
+    uses: tuple[GraphUse, ...]
+    again: bool
+
+    @property
+    def held(self) -> float:
+        return sum(use.cost.held for use in self.uses)
+
+    @property
+    def mapped(self) -> float:
+        return sum(use.cost.mapped for use in self.uses)
+
+    @property
+    def working(self) -> float:
+        each = [use.cost.working for use in self.uses]
+        return sum(each) if self.again else max(each)
+
+
+class Preflight:
+    """The memory of one job: a request and its passes, on the graphs of what is open for it."""
+
+    def __init__(self, loaded: Loaded, request: Request, passes: Sequence[Pass]) -> None:
+        self._loaded = loaded
+        self._request = request
+        self._passes = passes
+
+    def need(self, *, sparing: bool) -> Need:
+        """What painting takes, with all graphs kept or with one stage at a time."""
+        if sparing:
+            memory = max((each.held + each.working for each in self._stages), default=0)
+            mapped = max((each.mapped for each in self._stages), default=0)
+        else:
+            stays = max((each.working for each in self._stages if each.again), default=0)
+            passing = max((each.working for each in self._stages if not each.again), default=0)
+            memory = sum(each.held for each in self._stages) + stays + passing
+            mapped = sum(each.mapped for each in self._stages)
+        return Need(BASE + memory, RESERVED + memory + mapped)
+
+    def sparing(self, memory: str, room: Room) -> bool:
+        """Whether to paint one stage at a time, where `memory` is "auto", "high" or "low".
+
+        Raises ResourceError where there is not enough room, ending with what would fit.
+        """
+        if not self._stages:
+            return memory == "low"
+        held = BASE + sum(use.cost.held for stage in self._stages for use in stage.uses if use.is_open)
+        if memory != "low" and self.need(sparing=False).fits(room, held):
+            return False
+        if memory != "high" and self.need(sparing=True).fits(room, held):
+            return True
+        self._refuse(self.need(sparing=memory != "high"), memory, room, held)
+        return True
+
+    def _refuse(self, need: Need, memory: str, room: Room, held: float) -> None:
+        request = self._request
+        short = room.memory is not None and need.memory > room.memory + held
+        left = room.memory + held if short else room.address_space
+        takes = need.memory if short else need.address_space
+        what = "memory" if short else "address space (ulimit -v)"
+        remedy = next(self._remedies(memory, room, held), "close other programs, or use a smaller model")
+        raise ResourceError(
+            f"painting {request.width}x{request.height} with '{self._loaded.model.bundle.manifest.name}' takes about"
+            f" {in_words(takes)} of {what} and {in_words(left)} are there; {remedy}, or go on with {ANYWAY}",
+            option=remedy.removeprefix("add ") if remedy.startswith("add --") else None,
+        )
+
+    def _remedies(self, memory: str, room: Room, held: float) -> Iterator[str]:
+        """What would fit, the one that changes least first."""
+        request, also = self._request, f" and {LOW}" if memory == "high" else ""
+        if memory == "high" and self.need(sparing=True).fits(room, held):
+            yield f"add {LOW}"
+        if min(request.batch, len(request.seeds)) > 1:
+            request = replace(request, batch=1)
+            if Preflight(self._loaded, request, self._passes).need(sparing=True).fits(room, held):
+                yield f"add --batch 1{also}"
+        for eighths in range(7, 0, -1):
+            sides = [proposed(side * eighths / 8) for side in (request.width, request.height)]
+            smaller = replace(request, width=sides[0], height=sides[1], batch=1)
+            passes = [
+                replace(each, width=proposed(each.width * eighths / 8), height=proposed(each.height * eighths / 8))
+                for each in self._passes
+            ]
+            if Preflight(self._loaded, smaller, passes).need(sparing=True).fits(room, held):
+                yield f"choose a smaller --size, {sides[0]}x{sides[1]} at most{also}"
+
+    @cached_property
+    def _stages(self) -> list[WorkStage]:
+        return [WorkStage(tuple(uses), again) for uses, again in self._works() if uses]
+
+    def _works(self) -> Iterator[tuple[list[GraphUse], bool]]:
+        """The graphs of each stage, and whether they are called in every step."""
+        request, loaded = self._request, self._loaded
+        model, vae = loaded.model, loaded.vaes.open(request.vae)
+        encoders = model.bundle.manifest.text_encoders
+        yield uses(model.graphs, [(each.graph, each.length) for each in encoders]), False
+        pixels = pixels_at_once(vae.vae, request.vae_tile, self._passes[-1])
+        if request.canvas and vae.vae.encoder:
+            yield uses(vae.graphs, [(vae.vae.encoder, pixels)]), False
+        for stage in self._passes:
+            yield self._denoising(stage), True
+        yield uses(vae.graphs, [(vae.vae.decoder, pixels)]), False
+        for folder in request.upscalers:
+            graphs = loaded.upscalers.open(folder).graphs
+            yield uses(graphs, [(name, UPSCALED) for name in graphs.bundle.manifest.graphs]), False
+
+    def _denoising(self, stage: Pass) -> list[GraphUse]:
+        """The denoiser of a pass, and the ControlNets that are asked beside it."""
+        request, loaded = self._request, self._loaded
+        model = loaded.companions.open(request.refining.bundle) if stage.refines else loaded.model
+        factor = loaded.model.bundle.manifest.vae.downsample
+        latents = (stage.width // factor) * (stage.height // factor)
+        places = latents * min(request.batch, len(request.seeds)) * rows_of(request, model.bundle.manifest.guidance)
+        found = uses(model.graphs, [(model.bundle.manifest.denoiser.graph, places)])
+        controls = () if stage.refines else dict.fromkeys(each.model for each in request.controls if each.model)
+        for other in map(loaded.companions.open, controls):
+            found += uses(other.graphs, [(other.bundle.manifest.control.graph, places)])
+        return found
+
+
+def in_words(size: float) -> str:
+    """Bytes for people."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def proposed(side: float) -> int:
+    """A side as it is proposed."""
+    return max(LEAST_SIDE, int(side) // STEP * STEP)
+
+
+def rows_of(request: Request, guidance: str) -> int:
+    """Rows that the network is called with for one picture."""
+    if request.guidance.two_calls or guidance == "embedded" or request.guidance.scale <= 1:
+        return 1
+    return 3 if guidance == "image_text" else 2
+
+
+def pixels_at_once(vae: Autoencoder, tile: int | None, stage: Pass) -> int:
+    """Pixels of a picture that the VAE works on in a call."""
+    sides = tile_shape(stage.height // vae.downsample, stage.width // vae.downsample, vae, tile)
+    return sides[0] * sides[1] * vae.downsample**2
+
+
+def uses(graphs: Graphs, places: Iterable[tuple[str, int]]) -> list[GraphUse]:
+    """Graphs by name with the places of a call; without those that no rule knows, or that do not run on the CPU."""
+    if graphs.engine not in RULES:
+        return []
+    return [
+        GraphUse(graph_cost(graphs.bundle, name, graphs.engine, graphs.precision_of(name), count), graphs.is_open(name))
+        for name, count in places
+        if graphs.device_of(name) == CPU
+    ]

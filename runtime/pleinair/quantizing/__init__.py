@@ -1,0 +1,1 @@
+"""Making a bundle whose large layers compute in int8."""

@@ -1,0 +1,144 @@
+"""The layers of an OpenVINO model that can compute in int8: found, watched, tried and made so."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from pleinair.engines.openvino_weights import WeightPorts, sites
+from pleinair.engines.telemetry import without_telemetry
+from pleinair.quantizing.ranges import LEVELS, Grid, Ranges, int8_weight
+
+with without_telemetry():
+    import openvino as ov
+    from openvino import opset13 as ops
+
+FEWEST_AXES = 3  # of what a layer reads: with fewer it is asked once a picture or a step, and computes next to nothing
+GATES = "quantized"  # a port of `gated` models
+
+
+@dataclass(frozen=True)
+class QuantizableLayer:
+    """A layer whose weight is a constant: where it is, and the output that has its answer with the bias added."""
+
+    ports: WeightPorts
+    answer: ov.Output
+
+    @property
+    def node(self) -> ov.Node:
+        """The convolution or product."""
+        return self.ports.readers[0].get_node()
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether it is a convolution, and no product."""
+        return self.node.get_type_name() == "Convolution"
+
+    @property
+    def cost(self) -> int:
+        """Multiplications of a call; the model must have static shapes."""
+        weight, out = self.node.input_value(1).get_shape(), self.node.output(0).get_shape()
+        return prod(weight) * prod(out) // self.ports.layer.shape[0]
+
+    def as_stored(self, array: np.ndarray) -> np.ndarray:
+        """An array (out, in, ...) in the order in which the graph has the weight."""
+        return np.ascontiguousarray(array.T if self.ports.transposed else array)
+
+
+def quantizable(model: ov.Model, named: Mapping[str, str]) -> dict[str, QuantizableLayer]:
+    """Layer path -> layer, for those large enough to gain; `named` as in `openvino_weights.sites`.
+
+    Layers whose weight several nodes read are left out.
+    """
+    found = {}
+    for path, ports in sites(model, named).items():
+        node = ports.readers[0].get_node()
+        axes = node.input_value(0).get_partial_shape().rank
+        if ports.vector or len(ports.readers) > 1 or axes.is_dynamic or axes.get_length() < FEWEST_AXES:
+            continue
+        found[path] = QuantizableLayer(ports, ports.bias.get_node().output(0) if ports.bias else node.output(0))
+    return found
+
+
+def outermost(model: ov.Model, layers: Mapping[str, QuantizableLayer], port: str) -> set[str]:
+    """The layers that read an input port, and those that answer, with nothing but small operations between.
+
+    Errors of the first go through all others, errors of the last go nowhere else.
+    """
+    paths = {layer.node.get_name(): path for path, layer in layers.items()}
+    last = {path for result in model.get_results() for path in behind(result, paths)[0]}
+    first = {path for path, layer in layers.items() if port in behind(layer.node, paths, of_first=True)[1]}
+    return first | last
+
+
+def behind(node: ov.Node, paths: Mapping[str, str], of_first: bool = False) -> tuple[set[str], set[str]]:
+    """The nearest layers that a node's inputs come from, and the ports that they come from without any layer between.
+
+    Of a layer, with `of_first`, only what it reads and not its weight.
+    """
+    waiting = [node.input_value(0).get_node()] if of_first else [each.get_node() for each in node.input_values()]
+    seen, found, ports = set(), set(), set()
+    while waiting:
+        each = waiting.pop()
+        name = each.get_name()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in paths:
+            found.add(paths[name])
+        elif each.get_type_name() == "Parameter":
+            ports |= each.output(0).get_names()
+        elif each.get_type_name() != "ShapeOf":  # which passes on no numbers
+            waiting += [value.get_node() for value in each.input_values()]
+    return found, ports
+
+
+def watched(model: ov.Model, layers: Iterable[QuantizableLayer]) -> ov.Model:
+    """The model with two outputs more for each tensor: the lowest and the highest number of each layer's in and out."""
+    more = []
+    for layer in layers:
+        for tensor in (layer.node.input_value(0), layer.answer):
+            axes = ops.constant(np.arange(tensor.get_partial_shape().rank.get_length()))
+            more += [ops.reduce_min(tensor, axes, False), ops.reduce_max(tensor, axes, False)]
+    return ov.Model([*model.outputs, *(node.output(0) for node in more)], model.get_parameters())
+
+
+def gated(model: ov.Model, layers: Sequence[QuantizableLayer], grids: Sequence[Grid]) -> ov.Model:
+    """The model with a port GATES, (layers,): at 1 a layer reads rounded numbers, at 0 what it reads as it is.
+
+    Any subset can so be tried without compiling again, and for the cost of a call. Weights stay exact: with a scale for
+    each output channel they add little.
+    """
+    gates = ops.parameter([len(layers)], np.float32, name=GATES)
+    gates.output(0).set_names({GATES})
+    for place, (layer, cover) in enumerate(zip(layers, grids, strict=True)):
+        gate = ops.gather(gates, ops.constant(np.int64(place)), ops.constant(np.int64(0)))
+        tensor = layer.node.input_value(0)
+        error = ops.subtract(fake_quantize(tensor, cover), tensor)
+        mixed = ops.add(tensor, ops.multiply(error, gate))
+        layer.node.input(0).replace_source_output(mixed.output(0))
+    return ov.Model(model.outputs, [*model.get_parameters(), gates])
+
+
+def fake_quantize(tensor: ov.Output, cover: Grid) -> ov.Node:
+    ends = [ops.constant(cover.low), ops.constant(cover.high)]
+    return ops.fake_quantize(tensor, *ends, *ends, LEVELS)
+
+
+def quantize_layers(layers: Mapping[str, QuantizableLayer], ranges: Ranges) -> None:
+    """Let layers compute in int8, in place: FakeQuantize on what they read, weights as int8, Convert and Multiply.
+
+    Layers that read the same tensor share its FakeQuantize.
+    """
+    read: dict[tuple[str, int], ov.Node] = {}
+    for path, layer in layers.items():
+        node, tensor = layer.node, layer.node.input_value(0)
+        key = tensor.get_node().get_name(), tensor.get_index()
+        if key not in read:
+            read[key] = fake_quantize(tensor, ranges.grid_in(path))
+        whole, scale = int8_weight(layer.ports.weight())
+        constant = ops.constant(layer.as_stored(whole), name=layer.ports.stored.get_friendly_name())
+        scaled = ops.multiply(ops.convert(constant, "f32"), ops.constant(layer.as_stored(scale)))
+        node.input(0).replace_source_output(read[key].output(0))
+        node.input(1).replace_source_output(scaled.output(0))

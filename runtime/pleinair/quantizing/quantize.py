@@ -1,0 +1,239 @@
+"""Quantizing, top to bottom: paint and note ranges, choose what stays wide, write the graphs, measure them."""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pleinair.bundle.manifest import LATENTS, MANIFEST, Fidelity, GraphInfo, Manifest, Origin, WideLayers
+from pleinair.bundle.opening import Bundle, open_bundle
+from pleinair.bundle.staging import beside, check_apart, check_target, staged
+from pleinair.bundle.verifying import BundleFiles, FileInfo, list_files
+from pleinair.checks import number, one_line, quoted, whole
+from pleinair.engines.engine import ENGINES, engine_version, installed
+from pleinair.errors import BundleError, EngineError
+from pleinair.quantizing import choosing
+from pleinair.quantizing.calibrating import STEPS, opened_notes, paint
+from pleinair.quantizing.measuring import measured, require
+from pleinair.quantizing.onnx_layers import write_quantized
+from pleinair.quantizing.openvino_layers import outermost, quantizable, quantize_layers
+from pleinair.quantizing.prompts import read_prompts
+from pleinair.quantizing.watching import Notes, read_layers
+from pleinair.system import install
+from pleinair.version import __version__
+
+WORK = "quantizing"  # a hidden folder beside OUT
+PICTURES = 8
+WIDE = 0.1
+TRIED, SECONDS = (
+    4,
+    300.0,
+)  # calls that each layer is tried on, and how long that may take before kinds are tried instead
+MEASURED = 16  # calls that a finished graph is measured on
+XML = "openvino_model.xml"
+ROOM = 50_000_000  # bytes, beside the graphs
+
+
+@dataclass(frozen=True)
+class QuantizeProgress:
+    """What is about to happen, step `done` of `total`."""
+
+    stage: str
+    done: int
+    total: int
+
+
+def quantize(
+    model: str | Path,
+    out: str | Path,
+    *,
+    prompts: str | Path | None = None,
+    pictures: int = PICTURES,
+    size: str | None = None,
+    wide: float = WIDE,
+    force: bool = False,
+    command: str | None = None,
+) -> Iterator[QuantizeProgress]:
+    """Make a bundle whose denoiser and VAE decoder compute in int8 (W8A8) of another one, yielding before steps.
+
+    The model paints `pictures` of the lines of the file `prompts` (general ones, or its own vocabulary, without it), of
+    its usual size or of `size`, in float32 on OpenVINO, which notes the ranges of activations. Layers whose rounding
+    shows most stay as they are, up to a share `wide` of the multiplications. `command` is what the bundle says made it.
+    OUT appears when the generator is exhausted; an interrupted run goes on where it was when it is started again.
+    Raises BundleError for a model that cannot be quantized, EngineError for packages that are not here, QualityError
+    below the fidelity gate, RequestError or ResourceError.
+    """
+    pictures = whole("pictures", pictures, 1, 1000)
+    wide = number("wide", wide, 0.0, 1.0)
+    bundle = open_bundle(model)
+    check(bundle)
+    listed = read_prompts(None if prompts is None else Path(prompts), bundle.manifest)
+    out = Path(out).resolve()
+    check_apart(out, bundle.path.resolve())
+    check_target(out, force)
+    steps = min(bundle.manifest.defaults.steps, STEPS)
+    options: dict[str, Any] = {} if bundle.manifest.defaults.timesteps else {"steps": steps}
+    options |= {"size": size} if size else {}
+    job = {"prompts": listed, "pictures": pictures, "options": options}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = beside(out, WORK)
+    notes, done = opened_notes(work, bundle, steps, job)
+    graphs = list(notes)
+    total = pictures + 2 * len(graphs)
+    for place in paint(work, bundle, notes, listed, range(done, pictures), options):
+        yield QuantizeProgress(f"paint {place + 1} of {pictures}", place, total)
+    choices = {}
+    for place, graph in enumerate(graphs):
+        told = f"{graph}: choose what stays wide"
+        yield QuantizeProgress(told, pictures + place, total)
+        for kind in choose(bundle, graph, notes[graph], wide, choices):
+            yield QuantizeProgress(f"{told} ({kind})", pictures + place, total)
+    with staged(out, force, room(bundle)) as stage:
+        copy_others(bundle, stage.path, graphs)
+        manifest = bundle.manifest
+        for place, graph in enumerate(graphs):
+            yield QuantizeProgress(f"{graph}: write and measure", pictures + len(graphs) + place, total)
+            manifest = written(bundle, manifest, stage.path, graph, notes[graph], choices[graph])
+        manifest = replace(manifest, files=list_files(stage.path), origin=origin(bundle, command))
+        (stage.path / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        open_bundle(stage.path)
+    shutil.rmtree(work, ignore_errors=True)
+    yield QuantizeProgress("done", total, total)
+
+
+def check(bundle: Bundle) -> None:
+    """Raise BundleError or EngineError for what cannot be quantized, or not here."""
+    manifest = bundle.manifest
+    if not manifest.paints:
+        raise BundleError(f"'{manifest.name}' paints nothing by itself; give a model that does")
+    if any(graph.activations == "int8" for graph in manifest.graphs.values()):
+        raise BundleError(f"'{manifest.name}' computes in int8 already; quantize the model that it was made of")
+    if "openvino" not in bundle.formats:
+        raise BundleError(
+            f"'{manifest.name}' has no OpenVINO graphs, with which ranges are noted; export it with --format both"
+        )
+    if not installed("openvino"):
+        raise EngineError(f"quantizing needs OpenVINO; install it with: {ENGINES['openvino'].install}")
+    if "onnx" in bundle.formats:
+        install.need("quantizing of ONNX graphs")
+
+
+def choose(
+    bundle: Bundle, graph: str, notes: Notes, budget: float, choices: dict[str, choosing.WideChoice]
+) -> Iterator[str]:
+    """Put the choice for a graph into `choices`, or take up what an earlier run has found; yields what is tried."""
+    file = notes.folder / "errors.json"
+    model, layers = read_layers(bundle, graph)
+    layers = {path: layer for path, layer in layers.items() if path in (notes.ranges.paths if notes.ranges else ())}
+    if not layers:
+        raise BundleError(f"no layer of '{graph}' can be told; export the model again")
+    calls = [notes.call(place) for place in spread(notes.kept, TRIED)]
+    model.reshape({port: array.shape for port, array in calls[0].inputs.items()})
+    costs = {path: layer.cost for path, layer in layers.items()}
+    part = bundle.manifest.denoiser
+    first = next((port for port, feed in part.feeds.items() if feed == LATENTS), "") if graph == part.graph else ""
+    ends = outermost(model, layers, first or next(iter(calls[0].inputs)))
+    if file.exists():
+        found = json.loads(file.read_text(encoding="utf-8"))
+    else:
+        found = yield from choosing.errors(graph, model, layers, notes.ranges, calls, SECONDS)
+        file.write_text(json.dumps(found), encoding="utf-8")
+    choices[graph] = choosing.chosen(costs, found, ends, budget)
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most so many places of a list of `count`, evenly over it."""
+    return sorted({place * (count - 1) // max(most - 1, 1) for place in range(min(most, count))}) if count else []
+
+
+def copy_others(bundle: Bundle, stage: Path, graphs: Iterable[str]) -> None:
+    """Copy all files of a bundle but those of some graphs."""
+    left = {file for graph in graphs for files in bundle.manifest.graphs[graph].files.values() for file in files}
+    for name in bundle.manifest.files.keys() - left:
+        target = stage / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(bundle.files.checked(name), target)
+
+
+def written(
+    bundle: Bundle, manifest: Manifest, stage: Path, graph: str, notes: Notes, choice: choosing.WideChoice
+) -> Manifest:
+    """Write a graph in every format that the bundle has and measure it; returns the manifest with it."""
+    old = manifest.graphs[graph]
+    files: dict[str, tuple[str, ...]] = {}
+    names: dict[tuple[str, str], str] = {}
+    for form, (first, *_) in old.files.items():
+        folder = stage / Path(first).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        made, renamed = WRITERS[form](bundle, graph, notes, choice, folder)
+        files[form] = tuple((folder / name).relative_to(stage).as_posix() for name in made)
+        names |= {(path, form): name for path, name in renamed.items()}
+    info = replace(
+        old,
+        files=files,
+        weights="int8",
+        activations="int8",
+        fidelity={},
+        wide=WideLayers(layers=choice.wide, share=round(choice.share, 4)),
+    )
+    layers = {
+        path: {form: replace(at, name=names.get((path, form), at.name)) for form, at in places.items()}
+        for path, places in manifest.weights.get(graph, {}).items()
+    }
+    info = replace(info, fidelity=measured_on_all(manifest, stage, graph, info, notes))
+    weights = manifest.weights | ({graph: layers} if layers else {})
+    return replace(manifest, graphs={**manifest.graphs, graph: info}, weights=weights)
+
+
+def measured_on_all(manifest: Manifest, stage: Path, graph: str, info: GraphInfo, notes: Notes) -> dict[str, Fidelity]:
+    """How near a graph is to what it was, on each engine that is here; raises QualityError."""
+    files = {file: FileInfo((stage / file).stat().st_size, "") for each in info.files.values() for file in each}
+    lone = replace(manifest, graphs={graph: info}, files=files)
+    bundle = Bundle(stage, lone, BundleFiles(stage, files, hashed=False), {})
+    found = {}
+    for form in filter(installed, info.files):
+        calls = (notes.call(place) for place in spread(notes.kept, MEASURED))
+        found[form] = measured(bundle, graph, form, calls)
+        require(graph, form, found[form])
+    return found
+
+
+def origin(bundle: Bundle, command: str | None) -> Origin:
+    """Where the bundle came from, with what was done to it."""
+    old = bundle.manifest.origin
+    tools = old.tools | {"pleinair": __version__, "openvino": engine_version("openvino")}
+    done = f"pleinair quantize {quoted(one_line(bundle.path.name, 200))}"
+    return replace(old, command=command or f"{old.command} && {done}", tools=tools)
+
+
+def room(bundle: Bundle) -> int:
+    """Bytes of disk, at most: no graph becomes larger."""
+    return sum(info.size for info in bundle.manifest.files.values()) + ROOM
+
+
+def write_openvino(
+    bundle: Bundle, graph: str, notes: Notes, choice: choosing.WideChoice, folder: Path
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The IR with int8 layers; its weights have the names that they had."""
+    import openvino as ov
+
+    model = ov.Core().read_model(bundle.graph_file(graph, "openvino"))
+    layers = quantizable(model, bundle.manifest.paths_of(graph, "openvino"))
+    narrow = {path: layer for path, layer in layers.items() if path in notes.ranges.paths and path not in choice.wide}
+    quantize_layers(narrow, notes.ranges)
+    model.validate_nodes_and_infer_types()
+    ov.save_model(model, folder / XML, compress_to_fp16=False)
+    return (XML, XML.replace(".xml", ".bin")), {}
+
+
+def write_onnx(
+    bundle: Bundle, graph: str, notes: Notes, choice: choosing.WideChoice, folder: Path
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The ONNX file with int8 layers, and the new names of their weights."""
+    named = bundle.manifest.paths_of(graph, "onnx")
+    return write_quantized(bundle.graph_file(graph, "onnx"), named, notes.ranges, set(choice.wide), folder)
+
+
+WRITERS = {"openvino": write_openvino, "onnx": write_onnx}

@@ -1,0 +1,118 @@
+"""Bundles that compute in int8, made of a tiny model's: what they hold, how near they are, and what is refused."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+import pleinair
+from loras import kohya, write_lora
+from pleinair.adapters.lora_file import open_lora
+from pleinair.adapters.matching import networks_in
+from pleinair.adapters.merging import Use, planned
+from pleinair.bundle.opening import open_bundle
+from pleinair.engines.engine import engine_named
+from pleinair.engines.graphs import open_graph
+from pleinair.errors import BundleError, RequestError, ResourceError
+from pleinair.quantizing.quantize import quantize
+from pleinair_export.quantized import check_activations
+
+ENGINES = ("openvino", "onnx")
+PROMPT = "the red thread"
+RNG = np.random.default_rng(0)
+GIVEN = {
+    "sample": RNG.standard_normal((1, 4, 8, 8)).astype(np.float32),
+    "timestep": np.array([400], np.float32),
+    "encoder_hidden_states": RNG.standard_normal((1, 77, 32)).astype(np.float32),
+}
+
+
+def run(source, out, **how):
+    return [step.stage for step in quantize(source, out, pictures=2, size="64x64", **how)]
+
+
+@pytest.fixture(scope="module")
+def wide(exported):
+    return exported("sd1", "fp16")
+
+
+@pytest.fixture(scope="module")
+def made(wide, once):
+    return once("bundles/sd1-w8a8", lambda folder: run(wide, folder))
+
+
+def test_denoiser_and_decoder_compute_in_int8_and_say_what_stays_wide(made, wide):
+    bundle, old = open_bundle(made), open_bundle(wide)
+    assert not bundle.damage()
+    forms = {name: graph.form for name, graph in bundle.manifest.graphs.items()}
+    assert forms == {"text_encoder": "fp16", "unet": "w8a8", "vae_decoder": "w8a8", "vae_encoder": "fp16"}
+    for graph in ("unet", "vae_decoder"):
+        info = bundle.manifest.graphs[graph]
+        assert set(info.fidelity) == set(ENGINES)
+        assert all(found.psnr_db >= found.gate_db for found in info.fidelity.values())
+        assert 0 < info.wide.share < 0.5
+    assert {"conv_in", "conv_out"} <= set(bundle.manifest.graphs["unet"].wide.layers)
+    assert bundle.manifest.origin.command.startswith(old.manifest.origin.command)
+    assert bundle.manifest.files["unet/openvino_model.bin"].size < old.manifest.files["unet/openvino_model.bin"].size
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_pictures_are_near_those_of_the_wide_model(engine, made, wide):
+    how = {"size": "64x64", "steps": 3, "seed": 5}
+    pictures = [
+        pleinair.load(each, engine=engine, precision="f32").generate(PROMPT, **how).pixels for each in (made, wide)
+    ]
+    assert 0 < np.abs(pictures[0].astype(np.float64) - pictures[1]).mean() < 0.05
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_loras_change_answers_of_quantized_layers_as_those_of_wide_ones(engine, made, wide, tmp_path):
+    def merged(folder):
+        bundle = open_bundle(folder)
+        uses = [Use(open_lora(file), 1.0, 1.0)]
+        plan = planned(networks_in(bundle.manifest), uses, partial(layers_of, bundle))
+        plain, changed = (
+            open_graph(bundle, "unet", engine, None, 1, edits=edits)(**GIVEN) for edits in ((), plan.edits("unet"))
+        )
+        return changed["out_sample"] - plain["out_sample"]
+
+    def layers_of(bundle, graph):
+        return engine_named(engine).layers(bundle, graph)
+
+    shapes = {path: layer.shape for path, layer in layers_of(open_bundle(made), "unet").items() if len(layer.shape) > 1}
+    file = write_lora(tmp_path / "lora.safetensors", kohya(shapes))
+    exact, quantized = merged(wide), merged(made)
+    assert np.abs(quantized - exact).mean() < 0.25 * np.abs(exact).mean()
+
+
+def test_what_was_painted_is_kept_by_an_interrupted_run(wide, tmp_path, monkeypatch):
+    steps = quantize(wide, tmp_path / "out", pictures=2, size="64x64")
+    stages = [next(steps).stage for _ in range(3)]
+    steps.close()
+    assert stages == ["paint 1 of 2", "paint 2 of 2", "unet: choose what stays wide"]
+    assert not (tmp_path / "out").exists()
+    assert next(quantize(wide, tmp_path / "out", pictures=2, size="64x64")).stage == stages[2]
+    assert next(quantize(wide, tmp_path / "out", pictures=3, size="64x64")).stage == "paint 1 of 3"
+
+
+def test_what_cannot_be_quantized_is_refused_before_anything_is_written(made, wide, tmp_path):
+    with pytest.raises(BundleError, match="computes in int8 already"):
+        next(quantize(made, tmp_path / "out"))
+    with pytest.raises(RequestError, match="overlap"):
+        next(quantize(wide, wide / "inside"))
+    with pytest.raises(ResourceError, match="exists"):
+        next(quantize(wide, made))
+    (tmp_path / "empty.txt").write_text("# nothing\n", encoding="utf-8")
+    with pytest.raises(RequestError, match="no prompts|is empty"):
+        next(quantize(wide, tmp_path / "out", prompts=tmp_path / "empty.txt"))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["empty.txt"]
+
+
+def test_activations_of_an_export_ask_for_weights_and_graphs_that_go_with_them():
+    check_activations("fp32", "fp16", ("onnx",))
+    with pytest.raises(RequestError, match="add --weights int8"):
+        check_activations("int8", "fp16", ("openvino",))
+    with pytest.raises(RequestError, match="choose --format both"):
+        check_activations("int8", "int8", ("onnx",))
+    with pytest.raises(RequestError, match="unknown activations"):
+        check_activations("int4", "int8", ("openvino",))

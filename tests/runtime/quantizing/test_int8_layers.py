@@ -1,0 +1,105 @@
+"""Layers of OpenVINO models made int8, tried and watched, on a model of three layers."""
+
+import numpy as np
+import pytest
+
+ov = pytest.importorskip("openvino")
+from openvino import opset13 as ops  # noqa: E402
+
+from pleinair.quantizing.openvino_layers import (  # noqa: E402
+    GATES,
+    gated,
+    outermost,
+    quantizable,
+    quantize_layers,
+    watched,
+)
+from pleinair.quantizing.ranges import Ranges  # noqa: E402
+from pleinair.quantizing.watching import compiled, infer  # noqa: E402
+
+SHAPES = {"sample": (1, 4, 8, 8)}
+RNG = np.random.default_rng(0)
+WEIGHTS = {
+    "first": RNG.standard_normal((8, 4, 3, 3)).astype(np.float32),
+    "middle": RNG.standard_normal((8, 8)).astype(np.float32),
+    "last": RNG.standard_normal((4, 8, 1, 1)).astype(np.float32),
+}
+SAMPLE = RNG.standard_normal(SHAPES["sample"]).astype(np.float32)
+
+
+def model():
+    """A convolution with a bias, a product over channels, and a convolution; twisted by sizes read of the sample."""
+
+    def weight(name):
+        return ops.constant(WEIGHTS[name], name=f"self.{name}.weight")
+
+    sample = ops.parameter([-1, 4, 8, 8], np.float32, name="sample")
+    sample.output(0).set_names({"sample"})
+    first = ops.convolution(sample, weight("first"), [1, 1], [1, 1], [1, 1], [1, 1])
+    biased = ops.add(first, ops.constant(np.full((1, 8, 1, 1), 0.5, np.float32)))
+    rows = ops.transpose(biased, ops.constant([0, 2, 3, 1]))
+    middle = ops.matmul(ops.relu(rows), weight("middle"), False, True)
+    batch = ops.convert(ops.gather(ops.shape_of(sample), ops.constant(0), ops.constant(0)), "f32")
+    back = ops.transpose(ops.multiply(middle, batch), ops.constant([0, 3, 1, 2]))
+    last = ops.convolution(back, weight("last"), [1, 1], [0, 0], [0, 0], [1, 1])
+    return ov.Model([last.output(0)], [sample])
+
+
+def ranges_of(layers):
+    request = compiled("model", watched(made := model(), quantizable(made, {}).values()), SHAPES)
+    answers = infer("model", request, {"sample": SAMPLE})
+    ranges = Ranges(tuple(layers))
+    ranges.add(np.array([float(each) for each in answers[1:]], np.float32).reshape(-1, 4))
+    return ranges
+
+
+def answer(made, **more):
+    return infer(
+        "model", compiled("model", made, SHAPES | {k: v.shape for k, v in more.items()}), {"sample": SAMPLE, **more}
+    )[0]
+
+
+def test_watched_layers_tell_the_ends_of_what_they_read_and_answer():
+    ranges = ranges_of(quantizable(model(), {}))
+    low, high = ranges.grid_in("first").low, ranges.grid_in("first").high
+    assert low == pytest.approx(SAMPLE.min(), abs=0.05) and high == pytest.approx(SAMPLE.max(), abs=0.05)
+    exact = np.einsum("oc,nchw->nohw", WEIGHTS["last"][:, :, 0, 0], np.zeros((1, 8, 8, 8)))
+    assert exact.shape == answer(model()).shape
+    assert ranges.grid_out("last").high == pytest.approx(answer(model()).max(), rel=0.02)
+    assert ranges.grid_in("middle").zero == 0  # behind a ReLU
+
+
+def test_outermost_layers_are_those_that_read_the_latents_and_answer():
+    made = model()
+    assert outermost(made, quantizable(made, {}), "sample") == {"first", "last"}
+
+
+def test_quantized_layers_answer_nearly_alike_with_weights_in_int8():
+    made = model()
+    layers = quantizable(made, {})
+    wide = answer(model())
+    quantize_layers({path: layers[path] for path in ("middle", "last")}, ranges_of(layers))
+    kinds = [op.get_type_name() for op in made.get_ops()]
+    assert kinds.count("FakeQuantize") == 2
+    stored = {
+        op.get_friendly_name(): op.get_element_type().get_type_name()
+        for op in made.get_ops()
+        if op.get_type_name() == "Constant"
+    }
+    assert stored["self.first.weight"] == "f32"
+    assert stored["self.middle.weight"] == stored["self.last.weight"] == "i8"
+    assert 0 < np.abs(answer(made) - wide).max() < 0.03 * np.abs(wide).max()
+
+
+def test_gates_let_layers_round_what_they_read_one_by_one():
+    def opened(gates):
+        made = model()
+        layers = quantizable(made, {})
+        grids = [ranges.grid_in(path) for path in layers]
+        return answer(gated(made, list(layers.values()), grids), **{GATES: np.array(gates, np.float32)})
+
+    ranges, wide = ranges_of(quantizable(model(), {})), answer(model())
+    np.testing.assert_allclose(opened([0, 0, 0]), wide, atol=1e-4)
+    alone = [np.abs(opened(np.eye(3)[place]) - wide).mean() for place in range(3)]
+    assert min(alone) > 1e-4
+    assert np.abs(opened([1, 1, 1]) - wide).mean() > max(alone)

@@ -1,0 +1,104 @@
+"""Forecasting: which steps ask the network, what stands in for its answers, and what it refuses."""
+
+import numpy as np
+import pytest
+
+import pleinair
+from bundles import light_control
+from pleinair.engines.fake import FakeEngine
+from pleinair.errors import RequestError
+from pleinair.sampling.coordinates import move
+from pleinair.sampling.forecast import Forecast, asked_steps
+from pleinair.sampling.path import Point
+
+SHAPE = (1, 4, 2, 2)
+ASK = {"seed": 3, "steps": 12, "sampler": "dpmpp_2m"}
+
+
+def never(step):
+    return False
+
+
+def test_ends_and_turns_are_asked():
+    assert sorted(asked_steps(10, 1, never)) == [*range(10)]
+    assert sorted(asked_steps(10, 3, never)) == [0, 1, 3, 6, 9]
+    assert sorted(asked_steps(12, 4, lambda step: step == 5)) == [0, 1, 4, 5, 6, 8, 11]
+    assert sorted(asked_steps(1, 4, never)) == [0]
+
+
+def test_noise_on_a_line_is_forecast_without_an_error():
+    """A network whose noise is a + b lam: a walk that asks it in some steps is the walk that always asks."""
+    a, b = np.random.default_rng(0).standard_normal((2, *SHAPE)).astype(np.float32)
+    levels = [Point(t=s, alpha=(1 - s * s) ** 0.5, sigma=s) for s in (1.0, 0.95, 0.8, 0.6, 0.4, 0.2, 0.05)]
+    asked = []
+
+    def denoise(x, point, step):
+        asked.append(step)
+        found = a + b * np.float32(max(point.lam, -9))
+        return (x - point.sigma * found) / max(point.alpha, 1e-3)
+
+    def walk(seen):
+        x = np.ones(SHAPE, np.float32)
+        for step, (here, there) in enumerate(zip(levels, levels[1:], strict=False)):
+            x = move(x, seen(x, here, step), here, there)
+        return x
+
+    exact, every = walk(denoise), len(asked)
+    saved = walk(Forecast(denoise, {0, 1, 2, 5}))
+    np.testing.assert_allclose(saved, exact, atol=2e-4 * np.abs(exact).max())
+    assert (every, asked[every:]) == (6, [0, 1, 2, 5])
+
+
+def calls(**how):
+    """At which times the network is called while a picture is painted."""
+    times = []
+
+    def note(graph, inputs):
+        if graph == "unet":
+            times.append(float(np.ravel(inputs["timestep"])[0]))
+
+    with pleinair.load(engine=FakeEngine(note)) as pipe:
+        result = pipe.generate("a red house", **{**ASK, **how})
+    return times, result
+
+
+def test_a_picture_asks_less_and_says_so():
+    every, exact = calls()
+    half, saved = calls(reuse=2)
+    third, _ = calls(reuse=3)
+    assert (len(every), len(half), len(third)) == (12, 8, 6)
+    assert {*half} < {*every} and saved.settings["reuse"] == 2 and "reuse" not in exact.settings
+    assert len(saved.timings.steps) == 12
+    assert len(calls(reuse=4)[0]) == 5
+    again, _ = calls(reuse=4, hires="1.5x", hires_strength=0.5)
+    assert len(again) == 5 + 4
+
+
+def test_what_is_told_anew_is_asked(tmp_path):
+    light_control(tmp_path / "control")
+    times, _ = calls(reuse=4)
+    control = {"model": tmp_path / "control", "image": np.zeros((64, 64, 3), np.uint8), "end": 0.5}
+    for change in ({"controls": [control]}, {"guidance_end": 0.5}):
+        changed, _ = calls(reuse=4, **change)
+        assert len({*changed}) == len(times) + 2, change
+
+
+def test_a_sampler_that_renews_noise_is_refused():
+    with pleinair.load(engine="fake") as pipe:
+        for how in ({"sampler": "euler_a"}, {"sampler": "ddim", "eta": 0.5}, {"sampler": "euler", "s_churn": 5}):
+            with pytest.raises(RequestError, match="adds new noise.*leave --reuse out"):
+                pipe.generate("a red house", **{**ASK, **how}, reuse=2)
+        pipe.generate("a red house", **{**ASK, "sampler": "ddim", "eta": 0.0}, reuse=2)
+        for wrong in (0, 5, 1.5, "often"):
+            with pytest.raises(RequestError):
+                pipe.generate("a red house", **ASK, reuse=wrong)
+
+
+def test_half_the_calls_paint_nearly_the_same_picture():
+    with pleinair.load() as pipe:
+        size = {"width": 128, "height": 128, "steps": 20, "seed": 3, "sampler": "dpmpp_2m"}
+        exact, saved, fewer = (
+            pipe.generate("a red house on a hill", **{**size, **how}).pixels for how in ({}, {"reuse": 2}, {"steps": 8})
+        )
+    near, far = (np.square(each - exact).mean() for each in (saved, fewer))
+    assert near < 1e-3 and near < far

@@ -1,0 +1,168 @@
+"""Memory that a job takes, predicted before it is loaded, and what is said where it is not there."""
+
+import subprocess
+import sys
+
+import pytest
+
+import pleinair
+from pleinair import ResourceError
+from pleinair.engines import memory
+from pleinair.preflight import BASE, Preflight
+from pleinair.request.request import resolve
+from pleinair.system import limits
+from pleinair.system.limits import Room, room_left
+
+PLENTY = 1 << 40
+
+
+def preflight(pipe, **options):
+    painting = pipe._painting(resolve(pipe.bundle, "a boat", seed=1, steps=2, **options))
+    return Preflight(pipe._loaded, painting.request, painting.passes)
+
+
+@pytest.fixture(scope="module", params=["openvino", "onnx"])
+def pipe(request):
+    return pleinair.load(engine=request.param, verify=False)
+
+
+def test_more_pixels_pictures_and_rows_take_more(pipe):
+    def taken(**options):
+        return preflight(pipe, **options).need(sparing=False).memory
+
+    plain = taken(size="256x256")
+    assert BASE < plain < taken(size="512x512") < taken(size="768x768")
+    assert taken(size="256x256", two_calls=True) < plain < taken(size="256x256", count=4, batch=4)
+    assert taken(size="512x512", vae_tile=256) < taken(size="512x512")
+    assert taken(size="256x256", hires=2.0) > plain
+    assert preflight(pipe, size="256x256").need(sparing=True).memory < plain
+
+
+def test_memory_is_what_the_stages_cost(pipe):
+    job = preflight(pipe, size="256x256")
+    text, denoiser, decoder = (stage.uses[0].cost for stage in job._stages)
+    kept, low = job.need(sparing=False), job.need(sparing=True)
+    held = text.held + denoiser.held + decoder.held
+    assert kept.memory == BASE + held + denoiser.working + max(text.working, decoder.working)
+    assert low.memory == BASE + max(each.held + each.working for each in (text, denoiser, decoder))
+    assert kept.address_space > kept.memory
+
+
+def test_weights_are_counted_as_the_engines_keep_them():
+    bundle = pleinair.open_bundle()
+    numbers = sum(each.count for each in memory.weights_of(bundle, "unet", "openvino") if each.size == 2)
+    assert 10e6 < numbers < 12e6
+    wide, narrow = (memory.graph_cost(bundle, "unet", "openvino", kind, 1).held for kind in ("f32", "bf16"))
+    assert 1.95 * numbers < wide - narrow < 2.05 * numbers
+    assert memory.graph_cost(bundle, "unet", "onnx", "f32", 1).mapped == 0
+
+
+@pytest.mark.parametrize("asked, sparing", [("auto", False), ("high", False), ("low", True)])
+def test_where_there_is_room_nothing_is_spared(pipe, asked, sparing):
+    assert preflight(pipe).sparing(asked, Room(PLENTY)) is sparing
+    assert preflight(pipe).sparing(asked, Room(None)) is sparing
+
+
+def test_auto_spares_where_only_that_fits(pipe):
+    job = preflight(pipe, size="512x512")
+    between = (job.need(sparing=False).memory + job.need(sparing=True).memory) / 2
+    assert job.sparing("auto", Room(int(between - BASE)))
+    with pytest.raises(ResourceError, match="are there; add --memory low, or go on with --no-preflight") as refused:
+        job.sparing("high", Room(int(between - BASE)))
+    assert refused.value.option == "--memory low" and refused.value.exit_code == 4
+
+
+def test_what_does_not_fit_is_refused_with_what_would(pipe):
+    job = preflight(pipe, size="1024x1024", vae_tile=1024)
+    half = preflight(pipe, size="512x512", vae_tile=1024).need(sparing=True).memory
+    with pytest.raises(ResourceError, match=r"choose a smaller --size, 512x512 at most, or go on with --no-preflight"):
+        job.sparing("auto", Room(int(half - BASE + 1e6)))
+    with pytest.raises(ResourceError, match="address space"):
+        job.sparing("auto", Room(PLENTY, address_space=1 << 20))
+    with pytest.raises(ResourceError, match="close other programs"):
+        job.sparing("auto", Room(0))
+    many = preflight(pipe, size="512x512", count=8, batch=8)
+    one = preflight(pipe, size="512x512").need(sparing=True).memory
+    if many.need(sparing=True).memory > one + 1e6:
+        with pytest.raises(ResourceError, match="add --batch 1"):
+            many.sparing("auto", Room(int(one - BASE + 1e6)))
+
+
+def test_what_is_loaded_already_counts_as_there(pipe):
+    job = preflight(pipe, size="128x128")
+    need = job.need(sparing=False)
+    pipe.generate("a boat", seed=1, steps=1, size="128x128")
+    loaded = preflight(pipe, size="128x128")
+    held = sum(use.cost.held for stage in loaded._stages for use in stage.uses)
+    assert all(use.is_open for stage in loaded._stages for use in stage.uses)
+    assert not loaded.sparing("high", Room(int(need.memory - BASE - held) + 1))
+    pipe.unload()
+
+
+def test_nothing_is_loaded_where_memory_is_short(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(pleinair.pipeline, "room_left", lambda: Room(1 << 20))
+    pipe = pleinair.load(verify=False, engine="openvino", on_load=loaded.append)
+    with pytest.raises(
+        ResourceError, match="painting 256x256 with 'storybook' takes about 1.. MB of memory and 6. MB are there; close"
+    ):
+        pipe.stream("a boat")
+    assert loaded == []
+    assert pleinair.load(verify=False, preflight=False, engine="onnx").generate("a boat", steps=1, size="64x64").images
+
+
+def test_engines_of_others_are_not_judged(monkeypatch):
+    monkeypatch.setattr(pleinair.pipeline, "room_left", lambda: Room(0))
+    assert pleinair.load(engine="fake").generate("a boat", steps=1).images
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v does nothing elsewhere")
+def test_a_limit_ends_in_a_sentence_and_exit_code_4(tmp_path):
+    command = [sys.executable, "-m", "pleinair", "generate", "a boat", "--size", "2048x2048", "--vae-tile", "0"]
+    shell = ["sh", "-c", 'ulimit -v 2600000 && exec "$@"', "sh", *command, "-o", str(tmp_path / "a.png")]
+    done = subprocess.run(shell, capture_output=True, text=True)
+    assert done.returncode == 4
+    assert done.stderr.startswith("pleinair: painting 2048x2048 with 'storybook' takes about")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.fixture
+def system(tmp_path, monkeypatch):
+    """The files that Linux tells of memory in."""
+    monkeypatch.setattr(limits, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(limits, "GROUPS", tmp_path / "groups")
+
+    def write(**files):
+        for name, text in files.items():
+            file = tmp_path / name.replace("__", "/").replace("DOT", ".")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+
+    write(proc__meminfo="MemTotal: 9000000 kB\nMemAvailable: 8000000 kB\n", proc__self__status="VmSize:\t1000 kB\n")
+    return write
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files of Linux")
+def test_the_least_of_all_limits_counts(system):
+    assert room_left() == Room(8_000_000 * 1024)
+    stat = "cache 5\nactive_file 1\ninactive_file 1\ntotal_active_file 100\ntotal_inactive_file 50\n"
+    system(
+        proc__self__cgroup="4:memory:/outer/inner\n0::/\n",
+        groups__memory__memoryDOTlimit_in_bytes="9223372036854771712",
+        groups__memory__memoryDOTusage_in_bytes="77",
+        groups__memory__outer__memoryDOTlimit_in_bytes="5000",
+        groups__memory__outer__memoryDOTusage_in_bytes="2000",
+        groups__memory__outer__memoryDOTstat=stat,
+        groups__memory__outer__inner__memoryDOTlimit_in_bytes="9000",
+        groups__memory__outer__inner__memoryDOTusage_in_bytes="100",
+    )
+    assert room_left() == Room(5000 - 2000 + 150)
+    system(
+        proc__self__cgroup="0::/elsewhere/unseen\n",
+        groups__memoryDOTmax="4000",
+        groups__memoryDOTcurrent="1000",
+        groups__memoryDOTstat="active_file 10\ninactive_file 20\n",
+    )
+    assert room_left() == Room(4000 - 1000 + 30)
+    system(groups__memoryDOTmax="max")
+    assert room_left() == Room(8_000_000 * 1024)
