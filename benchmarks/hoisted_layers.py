@@ -22,7 +22,7 @@ SETTINGS = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
 
 
 @dataclass(frozen=True)
-class Model:
+class UNetSizes:
     """Transformer blocks by (channels, image tokens), and residual blocks by channels: how many there are of each."""
 
     text: int
@@ -31,8 +31,8 @@ class Model:
 
 
 MODELS = {
-    "sd15": Model(768, {(320, 4096): 5, (640, 1024): 5, (1280, 256): 5, (1280, 64): 1}, {320: 5, 640: 5, 1280: 12}),
-    "sdxl": Model(2048, {(640, 4096): 10, (1280, 1024): 60}, {320: 5, 640: 5, 1280: 7}),
+    "sd15": UNetSizes(768, {(320, 4096): 5, (640, 1024): 5, (1280, 256): 5, (1280, 64): 1}, {320: 5, 640: 5, 1280: 12}),
+    "sdxl": UNetSizes(2048, {(640, 4096): 10, (1280, 1024): 60}, {320: 5, 640: 5, 1280: 7}),
 }
 
 
