@@ -44,6 +44,7 @@ def main() -> None:
             mark = process_time()
             request.infer(feeds)
             seconds[form].append(process_time() - mark)
+            print(f"{form} {seconds[form][-1]:.2f} s", flush=True)
     first = asked.forms[0]
     for form, each in seconds.items():
         ratio = np.median(np.array(seconds[first]) / np.array(each))
