@@ -202,5 +202,5 @@ def uses(graphs: Graphs, places: Iterable[tuple[str, int]]) -> list[GraphUse]:
     return [
         GraphUse(graph_cost(graphs.bundle, name, graphs.engine, graphs.precision_of(name), count), graphs.is_open(name))
         for name, count in places
-        if graphs.device_of(name) == CPU
+        if graphs.device_of(name) == CPU and graphs.engine in graphs.bundle.manifest.graphs[name].files
     ]

@@ -119,7 +119,7 @@ def test_engines_of_others_are_not_judged(monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v does nothing elsewhere")
 def test_a_limit_ends_in_a_sentence_and_exit_code_4(tmp_path):
     command = [sys.executable, "-m", "pleinair", "generate", "a boat", "--size", "2048x2048", "--vae-tile", "0"]
-    shell = ["sh", "-c", 'ulimit -v 2600000 && exec "$@"', "sh", *command, "-o", str(tmp_path / "a.png")]
+    shell = ["sh", "-c", 'ulimit -v 1500000 && exec "$@"', "sh", *command, "-o", str(tmp_path / "a.png")]
     done = subprocess.run(shell, capture_output=True, text=True)
     assert done.returncode == 4
     assert done.stderr.startswith("pleinair: painting 2048x2048 with 'storybook' takes about")
