@@ -54,7 +54,7 @@ def _weights(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _openvino(device: str, threads: int | None) -> dict[str, Any]:
-    from pleinair.engines.openvino import ops, ov
+    from pleinair.engines.openvino_weights import ops, ov
 
     def quantized(node: Any, reach: float) -> Any:
         low, high = ops.constant(np.float32(-reach)), ops.constant(np.float32(reach * 127 / 128))

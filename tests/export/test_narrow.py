@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
-from pleinair.engines.openvino import MARK
+from pleinair.engines.openvino_weights import MARK
 from pleinair.sources.folder import open_source
 from pleinair_bench.anonymous import anonymous_mb
 from pleinair_export.kinds import KINDS

@@ -293,7 +293,7 @@ def test_what_is_not_poured_is_told_what_leads_on(tmp_path, single, capsys, monk
         ([file, "out", "--vae", pickled], "its maker in other tools; take .safetensors files, or pour its weights"),
         ([pickled, "out", "--allow-pickle"], "cannot read 'model.ckpt' as weights alone ("),
         ([tmp_path / "absent.safetensors", "out"], "no folder or file"),
-        ([tmp_path / "storybook"], "'storybook' is the model that ships with pleinair; say where to write this one"),
+        ([tmp_path / "storybook"], "'storybook' is what ships with pleinair; say where to write this one"),
         ([file, "out", "--weights", "int4"], "unknown weights 'int4'"),
         ([file, "out", "--format", "gguf"], "unknown format 'gguf'; choose openvino, onnx or both"),
         ([file, "out", "--prediction", "noise"], "unknown prediction 'noise'"),

@@ -10,7 +10,8 @@ from pathlib import Path
 from PyInstaller.utils.hooks import collect_data_files, collect_submodules
 
 from pleinair.bundle.manifest import MANIFEST
-from pleinair.bundle.opening import default_path, read_manifest
+from pleinair.bundle.opening import read_manifest
+from pleinair.bundle.shipped import default_path
 from pleinair.embedding.parts import LIBRARIES, graphs_of_other_engines, needed
 from pleinair.engines.engine import ENGINES, installed
 
