@@ -72,9 +72,9 @@ def test_the_small_vae_shows_the_same_picture_a_little_softer(pipe, plain):
 
 
 def test_a_picture_follows_the_edges_that_it_is_shown(pipe):
-    """Another castle at another hour: its lines lie where those of the first one do."""
-    first = pipe.generate("a yellow castle in the desert on a sunny day", seed=9, **SIZE).images[0]
-    asked = {"prompt": "a purple castle in the snow at night", "seed": 3, **SIZE}
+    """Another house at another hour: its lines lie where those of the first one do."""
+    first = pipe.generate("a red house on the right in a meadow by day", seed=9, **SIZE).images[0]
+    asked = {"prompt": "a purple house in the snow at night", "seed": 3, **SIZE}
     lines = edges(first)
 
     def followed(picture):
@@ -84,7 +84,7 @@ def test_a_picture_follows_the_edges_that_it_is_shown(pipe):
     free = pipe.generate(**asked)
     held = pipe.generate(**asked, controls=[shown])
     half = pipe.generate(**asked, controls=[{**shown, "end": 0.4}])
-    assert followed(held.images[0]) > 0.65 > 0.55 > followed(free.images[0])
+    assert followed(held.images[0]) > 0.7 > 0.5 > followed(free.images[0])
     assert followed(half.images[0]) > followed(free.images[0]) + 0.2
     assert np.abs(half.pixels - held.pixels).max() > 0.05
     night = held.pixels[0, :24].mean((0, 1))

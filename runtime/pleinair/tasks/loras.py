@@ -1,6 +1,6 @@
 """The LoRAs of a picture that is made again: as its record has them, from files that are given or kept."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,4 +71,10 @@ def of_another_tool(prompt: str, given: Sequence[Any]) -> Recalled:
             continue
         kept_words.append(tag[0])
         seen.add(name_in(tag[1]))
-    return Recalled(files, "".join([*kept_words, prompt[at:]]), tuple(warnings))
+    return Recalled(files, "".join([*kept_words, prompt[at:]]), shortened(dict.fromkeys(warnings)))
+
+
+def shortened(warnings: Collection[str]) -> tuple[str, ...]:
+    """The first of them, and how many others there are."""
+    more = len(warnings) - MAX_LORAS
+    return (*islice(warnings, MAX_LORAS), *([f"painted without {more} more LoRAs"] if more > 0 else []))
