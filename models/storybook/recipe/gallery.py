@@ -5,6 +5,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 import pleinair
+from pleinair.pictures.preparing import canny
 from recipe.sheets import save_sheet
 
 GALLERY = {  # prompt -> seed
@@ -20,6 +21,7 @@ HOUSE = "a red house on a snowy hill at night"
 DAY = "a red house in a meadow on a sunny day"
 CASTLE = "a yellow castle in a meadow on a sunny day"
 TREE = "a green tree in the snow at night"
+BOAT = "a blue boat on the sea at sunset"
 CAT = "a yellow cat in a meadow on a sunny day"
 NIGHT = "a purple house on a snowy hill at night"
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
@@ -27,11 +29,13 @@ EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 
 def paint_documentation(folder: Path) -> None:
     """Write every picture of the documentation into `folder`."""
-    pipe = pleinair.load()
+    pipe = pleinair.load(precision="f32")  # the same on every machine
     images = [pipe.generate(prompt, seed=seed).images[0] for prompt, seed in GALLERY.items()]
     write_sheet(images, list(GALLERY), folder / "storybook.webp")
     paint_tasks(pipe, folder / "tasks.webp")
     paint_addons(pipe, folder / "addons.webp")
+    paint_weights(pipe, folder / "lora.webp")
+    paint_edges(pipe, folder / "controlnet.webp")
 
 
 def draw_sketch() -> Image.Image:
@@ -86,6 +90,26 @@ def paint_addons(pipe: pleinair.Pipeline, file: Path) -> None:
     }
     images = [pipe.generate(seed=3, **how).images[0] for how in asked.values()]
     write_sheet(images, list(asked), file)
+
+
+def paint_weights(pipe: pleinair.Pipeline, file: Path) -> None:
+    """One picture with a style at several weights, and with another prompt."""
+    weights = (0, 0.3, 0.5, 0.7, 1)
+    images = [pipe.generate(BOAT, seed=1, loras=[("storybook-chalk", weight)]).images[0] for weight in weights]
+    images.append(pipe.generate(f"{HOUSE} <lora:storybook-chalk>", seed=7).images[0])
+    titles = [f"{BOAT}, --lora storybook-chalk:{weight:g}" for weight in weights]
+    write_sheet(images, [*titles, f"{HOUSE} <lora:storybook-chalk>"], file)
+
+
+def paint_edges(pipe: pleinair.Pipeline, file: Path) -> None:
+    """A picture, its edges, and what is painted along them."""
+    first = pipe.generate(DAY, seed=9).images[0]
+    shown = {"model": "storybook-edges", "image": first, "prepare": "canny"}
+    prompts = (HOUSE, "a blue house in the desert at sunset", "a pink house in the snow in a storm")
+    held = [pipe.generate(prompt, seed=3, controls=[shown]).images[0] for prompt in prompts]
+    free = pipe.generate(HOUSE, seed=3).images[0]
+    titles = ["photo.png", "pleinair prepare canny", f"{HOUSE}, without", *prompts]
+    write_sheet([first, canny(first), free, *held], titles, file)
 
 
 def within(image: Image.Image, side: int) -> Image.Image:

@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from PIL import Image
 
 from pleinair.cli import app as cli
+from pleinair.cli import progress
 from pleinair.cli.progress import clock
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and descriptors as POSIX has them")
@@ -229,8 +231,16 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def shown_by(tmp_path, monkeypatch):
-    """Run a command in this process and on the fake engine; returns its code, and what a terminal shows."""
+    """Run a command in this process and on the fake engine; returns its code, and all that a terminal is told."""
     monkeypatch.chdir(tmp_path)
+    drawn = progress._drawn
+
+    def shown_at_once(words):
+        bar, task = drawn(words)
+        monkeypatch.setattr(bar, "update", partial(bar.update, refresh=True))
+        return bar, task
+
+    monkeypatch.setattr(progress, "_drawn", shown_at_once)
 
     def run(*arguments):
         monkeypatch.setattr("sys.stderr", Terminal())
@@ -241,10 +251,10 @@ def shown_by(tmp_path, monkeypatch):
 
 
 def test_a_terminal_counts_frames_and_pictures_of_a_list(shown_by, tmp_path):
-    code, shown = shown_by("morph", "a", "b", "--frames", "2", "--steps", "900", "-o", "m.gif")
+    code, shown = shown_by("morph", "a", "b", "--frames", "2", "--steps", "3", "-o", "m.gif")
     assert code == 0 and "frame 1 of 2" in shown and "frame 2 of 2" in shown
     (tmp_path / "list.txt").write_text("a\nb\n")
-    code, shown = shown_by("generate", "--prompts", "list.txt", "--steps", "900")
+    code, shown = shown_by("generate", "--prompts", "list.txt", "--steps", "3")
     assert code == 0 and "picture 1 " in shown and "picture 2 " in shown
 
 
