@@ -18,9 +18,9 @@ from pleinair.pictures.start import Start
 from pleinair.request.planning import Pass
 from pleinair.request.request import Request
 from pleinair.sampling.coordinates import Denoise, Keep, untouched
-from pleinair.sampling.forecast import Forecast, asked_steps
 from pleinair.sampling.path import Point
 from pleinair.sampling.predictions import prediction_type
+from pleinair.sampling.reuse import Reuse, asked_steps
 
 Guides = Callable[[int], Guide]  # step -> what the network is told at it
 
@@ -80,14 +80,14 @@ def looked_at(denoise: Denoise, stage: Pass, axes: str | None) -> Denoise:
     return wrapped(denoise, axes) if axes else denoise
 
 
-def forecasting(denoise: Denoise, every: int, stage: Pass, guided: Guided, controls: Controls | None) -> Denoise:
+def reusing(denoise: Denoise, every: int, stage: Pass, guided: Guided, controls: Controls | None) -> Denoise:
     """`denoise`, asked in every `every`-th step of a pass and where what it is told changes."""
 
     def turns(step: int) -> bool:
         whole = stage.before + step
         return guided.turns(whole) or bool(controls and controls.turns(whole))
 
-    return Forecast(denoise, asked_steps(len(stage.path), every, turns)) if every > 1 else denoise
+    return Reuse(denoise, asked_steps(len(stage.path), every, turns)) if every > 1 else denoise
 
 
 def going_on(denoise: Denoise, before: int) -> Denoise:

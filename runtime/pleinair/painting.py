@@ -12,7 +12,7 @@ import numpy as np
 
 from pleinair.addons import OpenAddOns
 from pleinair.batches import Batch, batched, encoding, noise_sources
-from pleinair.denoising import Guides, denoiser_shapes, first_call, forecasting, guided, keeping, looked_at
+from pleinair.denoising import Guides, denoiser_shapes, first_call, guided, keeping, looked_at, reusing
 from pleinair.engines.failures import check_finite
 from pleinair.model import Loaded, Model
 from pleinair.network import guidance
@@ -210,7 +210,7 @@ class Painting:
                 controls.prepare(*first_call(stage, denoise, batch.x))
         solver = make_solver(stage.steps.sampler, model.bundle.scheduler_config, **renewal(stage.steps))
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
-        seen = forecasting(looked_at(denoise, stage, request.tile), request.reuse, stage, denoise, controls)
+        seen = reusing(looked_at(denoise, stage, request.tile), request.reuse, stage, denoise, controls)
         keep = keeping(batch.below, stage.until)
         states = solver(seen, batch.x, stage.path, draw, keep)
         x, mark = batch.x, perf_counter()

@@ -31,6 +31,7 @@ from recipe.gallery import paint_documentation
 from recipe.lessons import paint_lessons
 from recipe.precision import compare_weights
 from recipe.renders import render
+from recipe.saving import compare_savings
 from recipe.settings import PRESETS, Settings
 from recipe.text import train_text
 from recipe.vae import encode_pictures, train_vae
@@ -53,6 +54,7 @@ COMMANDS = {
     "evaluate": "measure a diffusers folder",
     "beside": "paint 24 prompts with another edition (--other FOLDER) and with this one",
     "precision": "measure what int8 weights do to the pictures",
+    "saving": "measure ways to ask the network less, against fewer steps",
     "gallery": "paint the pictures of the documentation with the bundle",
     "lessons": "paint the pictures of docs/how-it-works.md with the bundle",
     "card": "write what was measured into the model card",
@@ -123,6 +125,8 @@ def run(command: str, options: argparse.Namespace, settings: Settings) -> None:
         export_addons(options.addons_source, options.addons)
     elif command == "precision":
         compare_weights(options.source, HERE.parent / "precision.json")
+    elif command == "saving":
+        compare_savings(HERE.parent / "saving.json")
     elif command == "card":
         update_card(HERE.parent)
     elif command == "beside":

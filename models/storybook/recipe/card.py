@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 BEGIN, END = "<!-- measured, by: recipe card -->", "<!-- end of measured -->"
+SAVED_FROM, SAVED_TO = "<!-- savings, by: recipe card -->", "<!-- end of savings -->"
 COLUMNS = ("hour", "ground", "hills", "kind", "colour", "side", "size")
 TOLD = {
     "int8 against fp32": "Weights stored as int8",
@@ -12,8 +13,8 @@ TOLD = {
 ROWS = ("renders", "reconstructions (ceiling)", "generated", "shuffled prompts (floor)")
 
 
-def measured(evaluation: dict, precision: dict) -> str:
-    """Markdown: a table for every group of scenes, the autoencoder's PSNR, and int8 against fp32."""
+def measured(evaluation: dict, precision: dict, saving: dict) -> str:
+    """Markdown: a table for every group of scenes, the autoencoder's PSNR, int8 against fp32, and fewer calls."""
     lines = [
         f"{evaluation['prompts per group']} held-out prompts in each group, {evaluation['steps']} steps, guidance"
         f" {evaluation['guidance']:g}; shares that the judge finds right.",
@@ -29,6 +30,7 @@ def measured(evaluation: dict, precision: dict) -> str:
     lines += ["", f"Reconstruction of held-out renders: {evaluation['reconstruction psnr']:.2f} dB."]
     for form, words in TOLD.items():
         lines += table_of(words, precision["prompts"], precision[form]) if form in precision else []
+    lines += savings(saving)
     return "\n".join(lines)
 
 
@@ -45,15 +47,55 @@ def table_of(words: str, prompts: int, found: dict) -> list[str]:
     return lines
 
 
+def savings(found: dict) -> list[str]:
+    """Markdown: how near ways of asking the network less come, the dearest first."""
+    words = (
+        f"Fewer calls of the network, {found['prompts']} prompts, DPM++ 2M; SSIM with the pictures of 100 and 20 steps:"
+    )
+    lines = ["", words, "", "| way | calls | 100 steps: median, min | 20 steps: median, min |", "|---|---|---|---|"]
+    for row in sorted(found["ways"], key=lambda row: -row["calls"]):
+        many, usual = row["many"], row["usual"]
+        lines.append(
+            f"| {row['way']} | {row['calls']} | {many['median']:.3f}, {many['min']:.3f}"
+            f" | {usual['median']:.3f}, {usual['min']:.3f} |"
+        )
+    return lines
+
+
+def against_steps(found: dict) -> str:
+    """Markdown: each way that reuses answers beside so many plain steps as it has calls."""
+    plain = {row["calls"]: row["many"] for row in found["ways"] if row["way"] == f"{row['calls']} steps"}
+    lines = ["| way | calls | median, worst | as many plain steps |", "|---|---|---|---|"]
+    for row in found["ways"]:
+        if "reuse" in row["way"]:
+            own, other = row["many"], plain[row["calls"]]
+            lines.append(
+                f"| {row['way']} | {row['calls']} | {own['median']:.3f}, {own['min']:.3f}"
+                f" | {other['median']:.3f}, {other['min']:.3f} |"
+            )
+    return "\n".join(lines)
+
+
+def with_savings(page: str, folder: Path) -> str:
+    """The text of docs/performance.md with its table of savings written anew from saving.json in `folder`."""
+    return between(page, SAVED_FROM, SAVED_TO, against_steps(json.loads((folder / "saving.json").read_text())))
+
+
+def between(text: str, begin: str, end: str, inside: str) -> str:
+    """A text with what stands between two marks replaced."""
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n\n{inside}\n\n{end}{after}"
+
+
 def with_measured(card: str, folder: Path) -> str:
     """The card's text with its measured part written anew from the reports in `folder`."""
-    evaluation, precision = (json.loads((folder / f"{name}.json").read_text()) for name in ("evaluation", "precision"))
-    before, _, rest = card.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{measured(evaluation, precision)}\n\n{END}{after}"
+    reports = (json.loads((folder / f"{name}.json").read_text()) for name in ("evaluation", "precision", "saving"))
+    return between(card, BEGIN, END, measured(*reports))
 
 
 def update_card(folder: Path) -> None:
-    """Rewrite the measured part of README.md in `folder`."""
-    file = folder / "README.md"
-    file.write_text(with_measured(file.read_text(encoding="utf-8"), folder), encoding="utf-8")
+    """Rewrite the measured parts of README.md in `folder` and of docs/performance.md."""
+    page = folder.parents[1] / "docs" / "performance.md"
+    for file, written in ((folder / "README.md", with_measured), (page, with_savings)):
+        file.write_text(written(file.read_text(encoding="utf-8"), folder), encoding="utf-8")

@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 
 import pleinair
-from pleinair.sampling.forecast import asked_steps
+from pleinair.sampling.reuse import asked_steps
 from recipe.captions import caption
 from recipe.evaluate import SCENE_SEED, rounded
 from recipe.precision import ssim
 from recipe.scenes import random_scene
 
-PROMPTS, PLACING_PROMPTS = 30, 8
+PROMPTS, PLACING_PROMPTS = 24, 8
 PLACING_SEED = SCENE_SEED + 1
 SAMPLER = "dpmpp_2m"
 MANY, USUAL = 100, 20
 FEWER = (16, 14, 12, 10, 9, 8, 7, 6, 5)
-FORECAST = {2: (20, 16, 14, 12, 10), 3: (20, 16, 12), 4: (20, 16)}  # every -> steps
+REUSED = {2: (20, 16, 14, 12, 10), 3: (20, 16, 12), 4: (20, 16)}  # every -> steps
 SPACINGS = ("karras", "lu", "beta", "ays")
-PLACED = (5, 6, 7, 8, 10, 12)
+PLACED = (6, 8)
 PLACING_SIZE = {"width": 128, "height": 128}
 SHIFTS = (0.25, -0.25, 0.1, -0.1)  # of the way to the neighbour, by turns
 ROUNDS = 3
@@ -42,7 +42,7 @@ def prompts_from(seed: int, count: int) -> list[str]:
 def ways() -> dict[str, tuple[int, dict]]:
     """Name -> calls of the network, and how it is asked for."""
     found = {f"{steps} steps": (steps, {"steps": steps}) for steps in FEWER}
-    for every, counts in FORECAST.items():
+    for every, counts in REUSED.items():
         for steps in counts:
             calls = len(asked_steps(steps, every, lambda step: False))
             found[f"{steps} steps, reuse {every}"] = calls, {"steps": steps, "reuse": every}
@@ -54,7 +54,7 @@ def ways() -> dict[str, tuple[int, dict]]:
     return found
 
 
-def placed(pipe: pleinair.Pipeline, count: int) -> list[float]:
+def placed(pipe: pleinair.Pipeline, count: int) -> list[int]:
     """So many timesteps, moved by turns to where few steps come nearest to what many steps paint of other prompts."""
     told = prompts_from(PLACING_SEED, PLACING_PROMPTS)
 
@@ -66,15 +66,15 @@ def placed(pipe: pleinair.Pipeline, count: int) -> list[float]:
 
     wanted = latents(steps=MANY)
 
-    def error(steps: list[float]) -> float:
+    def error(steps: list[int]) -> float:
         return float(np.abs(latents(timesteps=steps) - wanted).mean())
 
-    best = [float(each) for each in np.linspace(999, 0, count + 1)[:-1]]
+    best = [round(each) for each in np.linspace(999, 0, count + 1)[:-1]]
     least = error(best)
     for _ in range(ROUNDS):
         for place in range(1, count):
             for shift in SHIFTS:
-                here, towards = best[place], (best[place - 1] if shift > 0 else [*best, 0.0][place + 1])
+                here, towards = best[place], (best[place - 1] if shift > 0 else [*best, 0][place + 1])
                 tried = [*best[:place], round(here + abs(shift) * (towards - here)), *best[place + 1 :]]
                 if all(high > low for high, low in pairwise(tried)) and (found := error(tried)) < least:
                     best, least = tried, found
@@ -93,15 +93,20 @@ def compare_savings(report: Path) -> None:
 
         many, usual = paint(steps=MANY), paint(steps=USUAL)
         rows = [row(f"{USUAL} steps", USUAL, usual, many, usual)]
-        tried = ways()
+        for name, (calls, how) in ways().items():
+            rows.append(row(name, calls, paint(**how), many, usual))
+            keep(rows, report)
         for count in PLACED:
             steps = placed(pipe, count)
-            print(count, steps, flush=True)
-            tried[f"{count} steps, placed"] = count, {"timesteps": steps}
-        for name, (calls, how) in tried.items():
-            rows.append(row(name, calls, paint(**how), many, usual))
-            print(rows[-1], flush=True)
-            report.write_text(json.dumps(rounded({"prompts": PROMPTS, "ways": rows}), indent=1) + "\n")
+            name = f"{count} steps at {', '.join(map(str, steps))}"
+            rows.append(row(name, count, paint(timesteps=steps), many, usual))
+            keep(rows, report)
+
+
+def keep(rows: list[dict], report: Path) -> None:
+    """Print the last row, and write all so far."""
+    print(rows[-1], flush=True)
+    report.write_text(json.dumps(rounded({"prompts": PROMPTS, "ways": rows}), indent=1) + "\n")
 
 
 def row(name: str, calls: int, made: Tensor, many: Tensor, usual: Tensor) -> dict:

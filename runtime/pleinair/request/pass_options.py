@@ -120,6 +120,4 @@ class SecondPass:
 class Saving:
     """How calls of the network are saved, at some cost in likeness to the picture that all of them make."""
 
-    reuse: int = option(
-        1, Whole(1, MOST_REUSED), "Ask the network in every Nth step, and forecast its answers between."
-    )
+    reuse: int = option(1, Whole(1, MOST_REUSED), "Ask the network in every Nth step; between, its last answer holds.")

@@ -63,17 +63,17 @@ def planned_passes(bundle: Bundle, request: Request, refiner: Bundle | None = No
         path = _path(bundle, hires.steps, width, height).after(hires.strength, "hires_strength")
         passes.append(Pass(hires.steps, path, width, height))
     if request.reuse > 1:
-        check_forecast(passes)
+        check_reuse(passes)
     return passes
 
 
-def check_forecast(passes: list[Pass]) -> None:
-    """Raise RequestError for a sampler that renews the noise, which cannot be forecast then."""
+def check_reuse(passes: list[Pass]) -> None:
+    """Raise RequestError for a sampler that renews the noise, so that what was found does not hold."""
     for steps in (stage.steps for stage in passes):
         if SAMPLERS[steps.sampler].stochastic and steps.eta != 0 or steps.eta or steps.s_churn:
             raise RequestError(
-                f"the sampler {steps.sampler} adds new noise, which cannot be forecast; leave --reuse out, or take a"
-                " sampler such as dpmpp_2m"
+                f"the sampler {steps.sampler} adds new noise, so that what was found does not hold; leave --reuse out,"
+                " or take a sampler such as dpmpp_2m"
             )
 
 

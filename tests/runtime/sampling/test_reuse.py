@@ -1,4 +1,4 @@
-"""Forecasting: which steps ask the network, what stands in for its answers, and what it refuses."""
+"""Reuse: which steps ask the network, what stands in for its answers, and what is refused."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from bundles import light_control
 from pleinair.engines.fake import FakeEngine
 from pleinair.errors import RequestError
 from pleinair.sampling.coordinates import move
-from pleinair.sampling.forecast import Forecast, asked_steps
 from pleinair.sampling.path import Point
+from pleinair.sampling.reuse import Reuse, asked_steps
 
 SHAPE = (1, 4, 2, 2)
 ASK = {"seed": 3, "steps": 12, "sampler": "dpmpp_2m"}
@@ -26,16 +26,15 @@ def test_ends_and_turns_are_asked():
     assert sorted(asked_steps(1, 4, never)) == [0]
 
 
-def test_noise_on_a_line_is_forecast_without_an_error():
-    """A network whose noise is a + b lam: a walk that asks it in some steps is the walk that always asks."""
-    a, b = np.random.default_rng(0).standard_normal((2, *SHAPE)).astype(np.float32)
-    levels = [Point(t=s, alpha=(1 - s * s) ** 0.5, sigma=s) for s in (1.0, 0.95, 0.8, 0.6, 0.4, 0.2, 0.05)]
+def test_noise_that_stays_is_found_without_asking():
+    """Of a network that finds the same noise everywhere: asked in some steps it leads where it leads in all."""
+    noise = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
+    levels = [Point(t=s, alpha=(1 - s * s) ** 0.5, sigma=s) for s in (0.999, 0.95, 0.8, 0.6, 0.4, 0.2, 0.05)]
     asked = []
 
     def denoise(x, point, step):
         asked.append(step)
-        found = a + b * np.float32(max(point.lam, -9))
-        return (x - point.sigma * found) / max(point.alpha, 1e-3)
+        return (x - point.sigma * noise) / max(point.alpha, 1e-3)
 
     def walk(seen):
         x = np.ones(SHAPE, np.float32)
@@ -44,7 +43,7 @@ def test_noise_on_a_line_is_forecast_without_an_error():
         return x
 
     exact, every = walk(denoise), len(asked)
-    saved = walk(Forecast(denoise, {0, 1, 2, 5}))
+    saved = walk(Reuse(denoise, {0, 1, 2, 5}))
     np.testing.assert_allclose(saved, exact, atol=2e-4 * np.abs(exact).max())
     assert (every, asked[every:]) == (6, [0, 1, 2, 5])
 
