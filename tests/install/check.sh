@@ -22,6 +22,9 @@ assert picture.size == (report["images"][0]["width"], report["images"][0]["heigh
 assert min(ImageStat.Stat(picture.convert("RGB")).stddev) > 10, "the picture is nearly empty"
 print("painted", picture.size, "in", report["timings"]["total_s"], "s")
 PYTHON
+# the add-ons lie in the wheel, too
+unshare --net --map-root-user "$bin/pleinair" generate "a blue house in the desert at sunset <lora:storybook-lcm>" \
+  --lora storybook-chalk:0.5 --control storybook-edges:house.png:canny --vae storybook-tiny --seed 3 -o addons.png
 "$bin/pleinair" models
 # what a program of somebody's own needs, in a Python that sees no other package
 "$bin/pleinair" embed painting --json >embedded.json
