@@ -19,6 +19,7 @@ from pleinair.network import guidance
 from pleinair.pictures import start as starts
 from pleinair.pictures.other_vaes import OpenVae
 from pleinair.pictures.vae import resized_latents, rough, to_pil
+from pleinair.preflight import Preflight
 from pleinair.request.canvas import ground_of
 from pleinair.request.options import renewal
 from pleinair.request.pass_options import ENLARGERS
@@ -59,6 +60,10 @@ class Painting:
         """Add to the warnings of its results."""
         self._warnings.say(line)
 
+    def preflight(self) -> Preflight:
+        """What memory the job takes."""
+        return Preflight(self._loaded, self.request, self.passes, self._addons.edits)
+
     def run(
         self,
         *,
@@ -81,6 +86,9 @@ class Painting:
             if sparing:
                 model.graphs.release(*filter(None, graphs))
 
+        denoiser = loaded.model.bundle.manifest.denoiser.graph
+        if not loaded.model.graphs.is_open(denoiser, addons.edits(loaded.model, denoiser)):
+            let_go(loaded.model, denoiser)  # as another job has changed it, or left it
         for model in filter(None, (loaded.model, self._refiner)):
             let_go(model, *(encoder.graph for encoder in model.bundle.manifest.text_encoders))
         for together in [batches] if sparing else [[each] for each in batches]:

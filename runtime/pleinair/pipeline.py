@@ -18,7 +18,6 @@ from pleinair.model import Companions, Loaded, Model
 from pleinair.painting import Painting
 from pleinair.pictures.other_vaes import Vaes
 from pleinair.pictures.upscale import Upscalers
-from pleinair.preflight import Preflight
 from pleinair.request.help import lists_options
 from pleinair.request.keywords import Options
 from pleinair.request.loading import LOADING
@@ -139,14 +138,14 @@ class Pipeline:
         pleinair does not ship.
         """
         painting = self._painting(request)
-        need = Preflight(self._loaded, request, painting.passes).need(sparing=self.memory == "low")
+        need = painting.preflight().need(sparing=self.memory == "low")
         return int(need.memory)
 
     def _sparing(self, painting: Painting) -> bool:
         """Whether a job is painted one stage at a time; raises ResourceError where memory will not suffice."""
         if not self._preflight:
             return self.memory == "low"
-        sparing = Preflight(self._loaded, painting.request, painting.passes).sparing(self.memory, room_left())
+        sparing = painting.preflight().sparing(self.memory, room_left())
         if sparing and self.memory != "low":
             painting.say("memory is short: each stage is loaded in turn, as with --memory low")
         return sparing

@@ -6,16 +6,17 @@
 Counted is memory that the system cannot take back. Pages of mapped files it can: they count against `ulimit -v` alone.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from pleinair.bundle.manifest import Autoencoder
+from pleinair.engines.edits import Edit, NewWeights
 from pleinair.engines.failures import CPU
 from pleinair.engines.graphs import Graphs
 from pleinair.engines.memory import RULES, Cost, graph_cost
 from pleinair.errors import ResourceError
-from pleinair.model import Loaded
+from pleinair.model import Loaded, Model
 from pleinair.pictures.vae import tile_shape
 from pleinair.request.planning import Pass
 from pleinair.request.request import Request
@@ -72,12 +73,18 @@ class WorkStage:
 
 
 class Preflight:
-    """The memory of one job: a request and its passes, on the graphs of what is open for it."""
+    """The memory of one job: a request and its passes, on the graphs of what is open for it.
 
-    def __init__(self, loaded: Loaded, request: Request, passes: Sequence[Pass]) -> None:
+    `edits` says how the job changes a graph of a model: a changed one is loaded beside the plain one.
+    """
+
+    def __init__(
+        self, loaded: Loaded, request: Request, passes: Sequence[Pass], edits: Callable[[Model, str], tuple[Edit, ...]]
+    ) -> None:
         self._loaded = loaded
         self._request = request
         self._passes = passes
+        self._edits = edits
 
     def need(self, *, sparing: bool) -> Need:
         """What painting takes, with all graphs kept or with one stage at a time."""
@@ -126,7 +133,7 @@ class Preflight:
             yield f"add {LOW}"
         if min(request.batch, len(request.seeds)) > 1:
             request = replace(request, batch=1)
-            if Preflight(self._loaded, request, self._passes).need(sparing=True).fits(room, held):
+            if Preflight(self._loaded, request, self._passes, self._edits).need(sparing=True).fits(room, held):
                 yield f"add --batch 1{also}"
         for eighths in range(7, 0, -1):
             sides = [proposed(side * eighths / 8) for side in (request.width, request.height)]
@@ -135,7 +142,7 @@ class Preflight:
                 replace(each, width=proposed(each.width * eighths / 8), height=proposed(each.height * eighths / 8))
                 for each in self._passes
             ]
-            if Preflight(self._loaded, smaller, passes).need(sparing=True).fits(room, held):
+            if Preflight(self._loaded, smaller, passes, self._edits).need(sparing=True).fits(room, held):
                 yield f"choose a smaller --size, {sides[0]}x{sides[1]} at most{also}"
 
     @cached_property
@@ -147,7 +154,7 @@ class Preflight:
         request, loaded = self._request, self._loaded
         model, vae = loaded.model, loaded.vaes.open(request.vae)
         encoders = model.bundle.manifest.text_encoders
-        yield uses(model.graphs, [(each.graph, each.length) for each in encoders]), False
+        yield uses(model.graphs, [(each.graph, each.length) for each in encoders], partial(self._edits, model)), False
         pixels = pixels_at_once(vae.vae, request.vae_tile, self._passes[-1])
         if request.canvas and vae.vae.encoder:
             yield uses(vae.graphs, [(vae.vae.encoder, pixels)]), False
@@ -165,7 +172,7 @@ class Preflight:
         factor = loaded.model.bundle.manifest.vae.downsample
         latents = (stage.width // factor) * (stage.height // factor)
         places = latents * min(request.batch, len(request.seeds)) * rows_of(request, model.bundle.manifest.guidance)
-        found = uses(model.graphs, [(model.bundle.manifest.denoiser.graph, places)])
+        found = uses(model.graphs, [(model.bundle.manifest.denoiser.graph, places)], partial(self._edits, model))
         controls = () if stage.refines else dict.fromkeys(each.model for each in request.controls if each.model)
         for other in map(loaded.companions.open, controls):
             found += uses(other.graphs, [(other.bundle.manifest.control.graph, places)])
@@ -195,12 +202,23 @@ def pixels_at_once(vae: Autoencoder, tile: int | None, stage: Pass) -> int:
     return sides[0] * sides[1] * vae.downsample**2
 
 
-def uses(graphs: Graphs, places: Iterable[tuple[str, int]]) -> list[GraphUse]:
+def unedited(graph: str) -> tuple[Edit, ...]:
+    """Of graphs that no job changes."""
+    return ()
+
+
+def uses(
+    graphs: Graphs, places: Iterable[tuple[str, int]], edits: Callable[[str], tuple[Edit, ...]] = unedited
+) -> list[GraphUse]:
     """Graphs by name with the places of a call; without those that no rule knows, or that do not run on the CPU."""
     if graphs.engine not in RULES:
         return []
-    return [
-        GraphUse(graph_cost(graphs.bundle, name, graphs.engine, graphs.precision_of(name), count), graphs.is_open(name))
-        for name, count in places
-        if graphs.device_of(name) == CPU and graphs.engine in graphs.bundle.manifest.graphs[name].files
-    ]
+    found = []
+    for name, count in places:
+        if graphs.device_of(name) != CPU or graphs.engine not in graphs.bundle.manifest.graphs[name].files:
+            continue
+        changes = edits(name)
+        merged = any(isinstance(each, NewWeights) for each in changes)
+        cost = graph_cost(graphs.bundle, name, graphs.engine, graphs.precision_of(name), count, merged)
+        found.append(GraphUse(cost, graphs.is_open(name, changes)))
+    return found

@@ -137,10 +137,10 @@ class Graphs:
                     self._on_load(name)
             return self._kept(key)
 
-    def is_open(self, name: str) -> bool:
-        """Whether a graph was opened and not let go."""
+    def is_open(self, name: str, edits: Sequence[Edit] = ()) -> bool:
+        """Whether a graph, changed by `edits`, was opened and not let go."""
         with self._turn:
-            return any(key[0] == name for key in self._open)
+            return (name, tuple(edits)) in self._open
 
     def layers(self, name: str) -> Mapping[str, Layer]:
         """The layers of a graph whose weights can be changed, by their paths; its file is read once for that."""

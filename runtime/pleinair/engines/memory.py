@@ -53,7 +53,8 @@ class Cost:
 class EngineRules(NamedTuple):
     """Numbers that a call holds at once, for each place of the latents, pixel or token and each channel; bytes beside.
 
-    `unpacks` says that small weights are made wide in the call that uses them, and `maps` that files are mapped.
+    `merged_small` are the bytes of a weight of 8 bits after a LoRA was merged into it. `unpacks` says that small
+    weights are made wide in the call that uses them, and `maps` that files are mapped.
     """
 
     unet: float
@@ -61,18 +62,23 @@ class EngineRules(NamedTuple):
     text: float
     upscaler: float
     graph: float
+    merged_small: float
     unpacks: bool
     maps: bool
 
 
 RULES = {
-    "openvino": EngineRules(unet=20, vae=3.05, text=20, upscaler=6, graph=12e6, unpacks=False, maps=True),
-    "onnx": EngineRules(unet=12, vae=4.4, text=20, upscaler=7, graph=6e6, unpacks=True, maps=False),
+    "openvino": EngineRules(
+        unet=20, vae=3.05, text=20, upscaler=6, graph=12e6, merged_small=2, unpacks=False, maps=True
+    ),
+    "onnx": EngineRules(unet=12, vae=4.4, text=20, upscaler=7, graph=6e6, merged_small=4, unpacks=True, maps=False),
 }
 
 
-def graph_cost(bundle: Bundle, graph: str, engine: str, precision: str, places: int) -> Cost:
+def graph_cost(bundle: Bundle, graph: str, engine: str, precision: str, places: int, merged: bool = False) -> Cost:
     """What a graph takes on the CPU when a call has so many places: latents of all rows, pixels, or tokens.
+
+    Weights that LoRAs were `merged` into lie in memory beside what the kernels read, for no file has them to map.
 
     Raises BundleError for files that cannot be read.
     """
@@ -81,6 +87,8 @@ def graph_cost(bundle: Bundle, graph: str, engine: str, precision: str, places: 
     held = unpacked = 0.0
     for each in weights_of(bundle, graph, engine):
         small = each.size <= 1
+        if merged:
+            held += each.count * (rules.merged_small if small else each.size)
         if rules.unpacks:
             held += each.count * (each.size * BESIDE if small else WIDE)
             unpacked = max(unpacked, each.count * WIDE if small else 0)
