@@ -12,7 +12,8 @@ from pleinair.bundle.onnx_nodes import GRAPH, NODE, GraphPlace, Node, graph_plac
 from pleinair.engines.edits import Residuals
 
 CHANNELS = (1, -3)  # the axis of four, counted from either end
-SAME = ("Add", "Sub", "Mul", "Div", "Cast", "Identity", "Dropout", "Resize")  # operators that keep channels as they are
+# operators that keep channels as they are
+SAME = ("Add", "Sub", "Mul", "Div", "Cast", "Identity", "Dropout", "Resize", "QuantizeLinear", "DequantizeLinear")
 STORED = ("Cast", "DequantizeLinear", "Identity")  # operators that make a weight of what is stored
 DEEPEST = 4  # of these behind each other
 FURTHEST = 200  # operators between an array and a convolution

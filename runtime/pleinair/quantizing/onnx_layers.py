@@ -6,6 +6,7 @@ products are fused as they are. In the names, "x" is what a layer reads and "y" 
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from pleinair.bundle import onnx_data
 from pleinair.engines.onnx_weights import LayeredGraph, StoredLayer, without_form
 from pleinair.errors import BundleError
 from pleinair.quantizing.ranges import Grid, Ranges, unsaturated_weight
+
+if TYPE_CHECKING:
+    import onnx
 
 LARGEST = 1_500_000_000  # bytes of weights beyond which they lie beside model.onnx: protobuf ends at 2 GiB
 GRAPH, DATA = "model.onnx", "model.onnx_data"
@@ -68,7 +72,7 @@ def write_quantized(
 class Writer:
     """A graph that is changed: nodes and initializers are gathered, and put in at the end."""
 
-    def __init__(self, graph: "onnx.GraphProto") -> None:  # noqa: F821
+    def __init__(self, graph: "onnx.GraphProto") -> None:
         from onnx import helper, numpy_helper
 
         self._graph, self._helper, self._numpy = graph, helper, numpy_helper
@@ -83,13 +87,13 @@ class Writer:
         self._first: list = []
         self._read: dict[tuple[str, Grid], str] = {}
 
-    def reader_of(self, site: StoredLayer) -> "onnx.NodeProto | None":  # noqa: F821
+    def reader_of(self, site: StoredLayer) -> "onnx.NodeProto | None":
         """The operator of a layer; None where several read its weight."""
         name = site.widened.outputs[0] if site.widened else site.stored.name
         readers = self._readers.get(name, [])
         return readers[0] if len(readers) == 1 else None
 
-    def quantize_weight(self, node: "onnx.NodeProto", site: StoredLayer, weight: np.ndarray, cover: Grid) -> str:  # noqa: F821
+    def quantize_weight(self, node: "onnx.NodeProto", site: StoredLayer, weight: np.ndarray, cover: Grid) -> str:
         """Give a layer its weight as int8, and a convolution its bias as int32; returns the weight's name."""
         whole, scale = unsaturated_weight(weight)
         base = without_form(site.stored.name)
@@ -111,7 +115,7 @@ class Writer:
             node.input[2] = f"{bias}_wide"
         return name
 
-    def quantize_tensor(self, node: "onnx.NodeProto", cover: Grid) -> None:  # noqa: F821
+    def quantize_tensor(self, node: "onnx.NodeProto", cover: Grid) -> None:
         """Let a layer read numbers of a grid; layers that read the same share them."""
         key = node.input[0], cover
         if key not in self._read:
@@ -119,7 +123,7 @@ class Writer:
             self._before.setdefault(id(node), []).extend(self._pair(node.input[0], self._read[key], cover))
         node.input[0] = self._read[key]
 
-    def quantize_answer(self, node: "onnx.NodeProto", cover: Grid) -> None:  # noqa: F821
+    def quantize_answer(self, node: "onnx.NodeProto", cover: Grid) -> None:
         """Let a layer answer with numbers of a grid."""
         answer = node.output[0]
         node.output[0] = f"{answer}_exact"
