@@ -10,12 +10,9 @@ from loras import kohya, write_lora
 from pleinair.adapters.lora_file import open_lora
 from pleinair.adapters.matching import networks_in
 from pleinair.adapters.merging import Use, planned
-from pleinair.bundle import onnx_data
 from pleinair.bundle.opening import open_bundle
-from pleinair.engines.edits import Residuals
 from pleinair.engines.engine import engine_named
 from pleinair.engines.graphs import open_graph
-from pleinair.engines.onnx_residuals import with_residuals
 from pleinair.errors import BundleError, RequestError, ResourceError
 from pleinair.quantizing.quantize import quantize
 from pleinair_export.quantized import check_activations
@@ -86,15 +83,6 @@ def test_loras_change_answers_of_quantized_layers_as_those_of_wide_ones(engine, 
     file = write_lora(tmp_path / "lora.safetensors", kohya(shapes))
     exact, quantized = merged(wide), merged(made)
     assert np.abs(quantized - exact).mean() < 0.25 * np.abs(exact).mean()
-
-
-def test_places_for_residuals_are_found_behind_quantizers(made, wide):
-    """Those of a ControlNet: the skip connections of both files have the same channels."""
-    found = []
-    for bundle in (wide, made):
-        file = open_bundle(bundle).graph_file("unet", "onnx")
-        found.append(with_residuals(file.read_bytes(), onnx_data.initializers(file), Residuals((1,)))[1])
-    assert found[0] == found[1] and len(found[0]) > 4
 
 
 def test_what_was_painted_is_kept_by_an_interrupted_run(wide, tmp_path, monkeypatch):

@@ -12,8 +12,11 @@ from PIL import Image
 import pleinair
 from bundles import edit_manifest, light_control, light_copy, light_packed_copy, light_upscaler, light_vae
 from every import every
+from pleinair.bundle.onnx_data import Initializer
+from pleinair.bundle.onnx_nodes import Node
 from pleinair.cli.app import run
 from pleinair.engines.fake import FakeEngine
+from pleinair.engines.onnx_residuals import Arrays, Kind
 from pleinair.errors import BundleError, PleinairError, RequestError
 from pleinair.files.metadata import read_record
 from pleinair.request.controls import Control, parsed
@@ -338,3 +341,11 @@ def test_a_controlnet_is_recorded_and_painted_with_again(model, tmp_path, monkey
     assert np.array_equal(*(np.asarray(Image.open(name)) for name in ("a.png", "b.png")))
     assert run(["info", "canny"]) == 0 and "8, 8, 8, 16, 16" in capsys.readouterr().out
     assert run(["models"]) == 0 and "canny" in capsys.readouterr().out
+
+
+def test_channels_are_told_through_quantizers():
+    """A ControlNet's places are found by the convolutions that arrays come from, whose answers may be quantized."""
+    read = {"Conv": ("x", "weight"), "QuantizeLinear": ("Conv/y", "s"), "DequantizeLinear": ("QuantizeLinear/y", "s")}
+    nodes = [Node(op, op, inputs, (f"{op}/y",), {}, 0, 0, 0) for op, inputs in read.items()]
+    arrays = Arrays(nodes, {"weight": Initializer(1, (6, 4, 3, 3), None)})
+    assert arrays.kind("DequantizeLinear/y") == Kind(channels=6, numbers=1) and arrays.kind("x") is None
