@@ -63,11 +63,11 @@ def planned_workers(
     if asked == AUTO:
         count = min(count, fitting) if need <= SMALL else 1
     elif fitting < count:
-        least = pipe.memory_needed(request, sparing=how["memory"] != "high")
-        if int(room // least) < count:
+        sparing = pipe.memory_needed(request, sparing=how["memory"] != "high")
+        if int(room // sparing) < count:
             raise ResourceError(
-                f"{count} workers take about {in_words(count * least)} of memory and {in_words(room)} are there;"
-                f" choose {max(1, int(room // least))} with --workers, or go on with --no-preflight"
+                f"{count} workers take about {in_words(count * sparing)} of memory and {in_words(room)} are there;"
+                f" choose {max(1, int(room // sparing))} with --workers, or go on with --no-preflight"
             )
         how["memory"] = "low"
         if say:
@@ -75,7 +75,10 @@ def planned_workers(
     if count < 2:
         return []
     groups = core_groups(cores, count)
-    how["threads"] = pipe.threads or max(1, min(map(len, groups)))
+    least = max(1, min(map(len, groups)))
+    how["threads"] = pipe.threads or least
+    if how["threads"] > least:  # they would wait for each other on so few cores
+        groups = [()] * count
     cpus = [tuple(cpu for core in group for cpu in core.cpus) for group in groups]
     return [WorkerSetup(pipe.bundle.path, how, each) for each in cpus]
 

@@ -85,7 +85,7 @@ class Seat:
 
     def _listen(self, process: subprocess.Popen) -> None:
         """Pass on what the process says, and None when it has said all."""
-        with suppress(EOFError, OSError, ValueError, pickle.UnpicklingError):
+        with suppress(Exception):  # half an answer of a process that was killed can be anything
             while True:
                 self._events.put((self, (process, pickle.load(process.stdout))))
         self._events.put((self, (process, None)))
