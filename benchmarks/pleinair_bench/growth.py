@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, TextIO
 
 from pleinair.bundle.opening import open_bundle
 from pleinair.system.child import child
@@ -161,7 +161,7 @@ def main() -> None:
     mark = perf_counter()
     pipe.generate(PROMPT, **options, steps=WARM_STEPS)
     rough = (perf_counter() - mark) * job["steps"] / WARM_STEPS
-    print(json.dumps({"seconds": rough}), file=answers, flush=True)
+    _answer(answers, {"seconds": rough})
     calls, begun = int(sys.stdin.readline()), process_time()
     samples: dict[str, list[float]] = {"total": [], "step": [], "decode": []}
     for _ in range(calls):
@@ -173,7 +173,7 @@ def main() -> None:
     precision = computed_in(job["engine"], "cpu", compiled)
     found = {"samples": {name: each for name, each in samples.items() if each}, "precision": precision}
     found |= {"cpu_s": process_time() - begun, "peak_rss_mb": round(peak_rss_mb(), 1)}
-    print(json.dumps(found), file=answers, flush=True)
+    _answer(answers, found)
     sys.stdin.read()
 
 
@@ -188,6 +188,11 @@ def _usual(values: list[Any]) -> Any:
 def _say(process: subprocess.Popen, message: Any) -> None:
     process.stdin.write(json.dumps(message).encode() + b"\n")
     process.stdin.flush()
+
+
+def _answer(stream: TextIO, facts: dict[str, Any]) -> None:
+    stream.write(json.dumps(facts) + "\n")
+    stream.flush()
 
 
 def _heard(process: subprocess.Popen) -> dict[str, Any]:
