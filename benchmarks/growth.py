@@ -3,8 +3,8 @@
     python benchmarks/growth.py --results benchmarks/results/growth/MACHINE.jsonl
     python benchmarks/growth.py --bundle SD15 --axis threads workers --engine openvino --rounds 2
 
-All cases have their first round before any has its second. Records are of the suite's schema (docs/benchmark.md); then
-`python benchmarks/write_tables.py` writes the tables of docs/scaling.md and its plots.
+All cases have their first round before any has its second; Ctrl-C keeps what is measured. Records are of the suite's
+schema (docs/benchmark.md); then `python benchmarks/write_tables.py` writes the tables of docs/scaling.md and its plots.
 """
 
 import argparse
@@ -35,15 +35,21 @@ def main() -> int:
     ]
     engines = {name: answer({"task": "engine", "engine": name}, 120).get("engine", {}) for name in asked.engine}
     every, started = [CaseProgress(case) for case in cases], perf_counter()
-    for number in range(asked.rounds):
-        for progress in every if number % 2 == 0 else reversed(every):
-            found = growth.outcome(progress.case, asked.bundle)
-            progress.outcomes.append(found)
-            seconds = min(found["samples"]["total"])
-            print(f"{perf_counter() - started:5.0f} s  {progress.case.name}: {seconds:.3f} s", file=sys.stderr)
-    usual = yardstick.usual([outcome["pace"] for progress in every for outcome in progress.outcomes])
+    try:
+        for number in range(asked.rounds):
+            for progress in every if number % 2 == 0 else reversed(every):
+                if progress.failure:
+                    continue
+                found = growth.outcome(progress.case, asked.bundle)
+                progress.outcomes.append(found)
+                words = f"{min(found['samples']['total']):.3f} s" if found["status"] == "ok" else found["reason"]
+                print(f"{perf_counter() - started:5.0f} s  {progress.case.name}: {words}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stopped; what is measured is kept", file=sys.stderr)
+    done = [progress for progress in every if progress.outcomes]
+    usual = yardstick.usual([outcome["pace"] for progress in done for outcome in progress.good])
     facts, run = machine.facts(), new_id()
-    append(asked.results, [make_record(each, run, facts, engines, {}, usual=usual) for each in every])
+    append(asked.results, [make_record(each, run, facts, engines, {}, usual=usual) for each in done])
     return 0
 
 

@@ -113,7 +113,14 @@ def least(record: Record) -> float:
 
 
 def outcome(case: GrowthCase, bundle: Path | None) -> dict[str, Any]:
-    """One round of a case, as `run.make_record` takes it; raises OSError or ValueError where a process fails."""
+    """One round of a case, as `run.make_record` takes it, also where a process of it fails."""
+    try:
+        return _measured(case, bundle)
+    except (OSError, ValueError):  # a pipe that is closed, an answer that is none
+        return {"status": "crashed", "reason": "a process ended without an answer"}
+
+
+def _measured(case: GrowthCase, bundle: Path | None) -> dict[str, Any]:
     cores = physical_cores()
     groups = core_groups(cores, case.workers) if case.workers > 1 else [()]
     before = yardstick.pace()

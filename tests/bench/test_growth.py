@@ -77,3 +77,11 @@ def test_workers_are_measured_together(sketch, monkeypatch):
     made = make_record(progress, "0" * 12, machine.facts(), {}, {})
     assert len(outcome["samples"]["total"]) == 1 and outcome["peak_rss_mb"] > 100 and [*problems(made)] == []
     assert made["case"]["workers"] == 2 and made["engine"]["precision"] == "f32"
+
+
+def test_a_process_that_ends_is_a_record_with_a_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(yardstick, "pace", lambda: 0.1)
+    case = growth.cases_of(None, "onnx", ("size",))[0]
+    outcome = growth.outcome(case, tmp_path / "nowhere")
+    made = make_record(CaseProgress(case, [outcome]), "0" * 12, machine.facts(), {}, {})
+    assert made["status"] == "crashed" and "ended" in made["reason"] and [*problems(made)] == []
