@@ -10,6 +10,7 @@ from pathlib import Path
 from pleinair.system.machine import usable_cores
 
 CPUS = Path("/sys/devices/system/cpu")
+GROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,21 @@ def physical_cores() -> list[Core]:
     if not hasattr(os, "sched_getaffinity"):
         return [Core((number,)) for number in range(usable_cores())]
     allowed = os.sched_getaffinity(0)
-    siblings = {cpu: _listed(_text(cpu, "topology/thread_siblings_list")) & allowed or {cpu} for cpu in allowed}
+    siblings = {cpu: _listed(_told(cpu, "topology/thread_siblings_list")) & allowed or {cpu} for cpu in allowed}
     cores = {Core(tuple(sorted(siblings[cpu])), _place(min(siblings[cpu]))) for cpu in allowed}
     return sorted(cores, key=lambda core: (core.place, core.cpus))
+
+
+def core_quota() -> float | None:
+    """How many cores' time cgroups (version 2) leave this process, as `docker --cpus` does; None without a limit."""
+    found = []
+    for own in re.findall(r"^0::/?(.*)$", _text(OWN_GROUP), re.M):
+        folder = GROUPS / own
+        for each in (folder, *folder.parents):  # in a container the path can be that outside it, and the root is ours
+            limit = re.fullmatch(r"(\d+) (\d+)", _text(each / "cpu.max")) if each.is_relative_to(GROUPS) else None
+            if limit:
+                found.append(int(limit[1]) / int(limit[2]))
+    return min(found, default=None)
 
 
 def core_groups(cores: Sequence[Core], count: int) -> list[tuple[Core, ...]]:
@@ -68,7 +81,7 @@ def _parts(whole: Sequence, count: int) -> list[tuple]:
 
 def _place(cpu: int) -> tuple[str, ...]:
     nodes = sorted(folder.name for folder in (CPUS / f"cpu{cpu}").glob("node[0-9]*"))
-    return (_text(cpu, "topology/physical_package_id"), *nodes, _text(cpu, "cache/index3/shared_cpu_list"))
+    return (_told(cpu, "topology/physical_package_id"), *nodes, _told(cpu, "cache/index3/shared_cpu_list"))
 
 
 def _listed(text: str) -> set[int]:
@@ -77,8 +90,12 @@ def _listed(text: str) -> set[int]:
     return {cpu for first, last in ranges for cpu in range(int(first), int(last or first) + 1)}
 
 
-def _text(cpu: int, file: str) -> str:
+def _told(cpu: int, file: str) -> str:
+    return _text(CPUS / f"cpu{cpu}" / file)
+
+
+def _text(file: Path) -> str:
     try:
-        return (CPUS / f"cpu{cpu}" / file).read_text(encoding="ascii").strip()
+        return file.read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         return ""

@@ -15,7 +15,7 @@ from pleinair.errors import RequestError, ResourceError
 from pleinair.pipeline import Pipeline
 from pleinair.preflight import in_words
 from pleinair.request.request import Request
-from pleinair.system.cores import core_groups, physical_cores
+from pleinair.system.cores import core_groups, core_quota, physical_cores
 from pleinair.system.limits import room_left
 from pleinair.tasks.worker_messages import WorkerSetup
 
@@ -57,7 +57,8 @@ def planned_workers(
         raise RequestError(f"{reason}; leave workers out")
     cores, how = physical_cores(), dict(pipe.opened_with)
     room = room_left().memory if how["preflight"] else None
-    count = min(most, len(cores) if asked == AUTO else asked)
+    usable = max(1, min(len(cores), int(core_quota() or len(cores))))
+    count = min(most, usable if asked == AUTO else asked)
     need = pipe.memory_needed(request)
     fitting = count if room is None else int(room // need)
     if asked == AUTO:

@@ -141,6 +141,7 @@ def awaited(found, count):
 def test_memory_bounds_the_workers(pipe, monkeypatch):
     request = jobs.resolve(pipe.bundle, "a", **QUICK)
     monkeypatch.setattr(worker_count, "physical_cores", lambda: [Core((number,), ("0",)) for number in range(4)])
+    monkeypatch.setattr(worker_count, "core_quota", lambda: None)
     monkeypatch.setattr(Pipeline, "memory_needed", lambda *_, sparing=False: 100e6 if sparing else 300e6)
 
     def planned(number, room):
@@ -154,6 +155,8 @@ def test_memory_bounds_the_workers(pipe, monkeypatch):
     assert [setup.cpus for setup in planned("auto", 10e9)] == [(0,), (1,), (2,), (3,)]
     assert len(planned("auto", 700e6)) == 2 and planned("auto", 500e6) == [] and said == []
     assert {setup.how["threads"] for setup in planned(2, 10e9)} == {2}
+    monkeypatch.setattr(worker_count, "core_quota", lambda: 2.5)
+    assert len(planned("auto", 10e9)) == 2 and len(planned(3, 10e9)) == 3
     assert {setup.how["memory"] for setup in planned(4, 500e6)} == {"low"} and "each worker" in said[0]
     with pytest.raises(ResourceError, match="6 workers take about 600 MB.*choose 5 with --workers"):
         planned(6, 500e6)
@@ -211,3 +214,15 @@ def test_threads_of_one_core_are_one_core(tmp_path, monkeypatch):
     found = cores.physical_cores()
     assert [core.cpus for core in found] == [(0, 4), (1, 5), (2, 6)] and found[0].place == found[1].place
     assert found[2].place != found[0].place
+
+
+@pytest.mark.parametrize("limits, cores_left", [({}, None), ({"a/b": "150000 100000", "a": "max 100000"}, 1.5),
+                                               ({"": "400000 100000", "a/b": "800000 100000"}, 4)])  # fmt: skip
+def test_a_container_may_use_less_than_the_cores_that_it_sees(tmp_path, monkeypatch, limits, cores_left):
+    monkeypatch.setattr(cores, "GROUPS", tmp_path)
+    monkeypatch.setattr(cores, "OWN_GROUP", tmp_path / "own")
+    (tmp_path / "own").write_text("1:name=systemd:/x\n0::/a/b\n")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for folder, limit in limits.items():
+        (tmp_path / folder / "cpu.max").write_text(limit + "\n")
+    assert cores.core_quota() == cores_left
