@@ -40,7 +40,7 @@ def tables_of(records: list[Record]) -> str:
         on = {name: {place(each, axis): each for each in on_axis(group, axis)} for name, group in lines.items()}
         on = {name: found for name, found in on.items() if len(found) > 1}
         places = sorted({where for found in on.values() for where in found})
-        head = (axis, *(f"{name}: {what}" for name in on for what in ("a picture", "of it processor")))
+        head = (axis, *(f"{name}: {what}" for name in on for what in ("a picture", "processor")))
         body = [[str(where), *(cell for found in on.values() for cell in _cells(found.get(where)))] for where in places]
         if body:
             parts += [f"![{TITLES[axis]}](images/growth-{axis}.svg)", "\n".join(rows(head, body))]
