@@ -44,6 +44,9 @@ def generate(
         str | None,
         typer.Option(help="Processes that paint many pictures side by side: a number, or auto.", show_default="1"),
     ] = None,
+    workers: Annotated[
+        str, typer.Option(help="Processes that paint many pictures side by side: a number, or auto.")
+    ] = "1",
     output: Output = None,
     force: Force = False,
     no_metadata: NoMetadata = False,
@@ -57,6 +60,10 @@ def generate(
         raise RequestError("give a PROMPT or a file of them with --prompts, and not both")
     if prompts is not None and film is not None:
         raise RequestError("--film is for a single prompt; leave it out, or name the prompt")
+    if workers != "1":
+        from pleinair.cli.workers import check_workers, painted_by_workers
+
+        check_workers(workers, film, output)
     check_workers(workers, film, output)
     progress = context.with_resource(ProgressBar())
 
