@@ -4,7 +4,7 @@
     python benchmarks/growth.py --bundle SD15 --axis threads workers --engine openvino --rounds 2
 
 All cases have their first round before any has its second; Ctrl-C keeps what is measured. Records are of the suite's
-schema (docs/benchmark.md); then `python benchmarks/write_tables.py` writes the tables of docs/scaling.md and its plots.
+schema (docs/benchmark.md); then `python benchmarks/write_growth.py` writes the tables of docs/scaling.md and its plots.
 """
 
 import argparse

@@ -1,7 +1,11 @@
 """How cost grows: its cases, the processes that are measured, and what its records look like on a page."""
 
+import json
 import re
+import runpy
+import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +13,9 @@ from pleinair.system.cores import Core
 from pleinair_bench import growth, growth_page, machine, yardstick
 from pleinair_bench.records import problems
 from pleinair_bench.run import CaseProgress, make_record
+
+REPOSITORY = Path(__file__).parents[2]
+page = runpy.run_path(str(REPOSITORY / "benchmarks" / "write_growth.py"))
 
 
 @pytest.fixture
@@ -85,3 +92,11 @@ def test_a_process_that_ends_is_a_record_with_a_reason(tmp_path, monkeypatch):
     outcome = growth.outcome(case, tmp_path / "nowhere")
     made = make_record(CaseProgress(case, [outcome]), "0" * 12, machine.facts(), {}, {})
     assert made["status"] == "crashed" and "ended" in made["reason"] and [*problems(made)] == []
+
+
+def test_the_page_and_its_plots_are_those_of_the_records():
+    """`python benchmarks/write_growth.py` writes them."""
+    files = page["files"]()
+    assert len(files) > 2 and all(file.read_text(encoding="utf-8") == text for file, text in files.items())
+    told = json.dumps(page["found"]())
+    assert socket.gethostname() not in told and "/home/" not in told and "\\\\" not in told

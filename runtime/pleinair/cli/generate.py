@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,14 +16,12 @@ from pleinair.cli.usage import examples
 from pleinair.errors import RequestError
 from pleinair.files.output import ARRAYS, check_distinct, no_room, planned_files, write_pictures
 from pleinair.library.speed import Speed, remember
-from pleinair.pipeline import Pipeline
-from pleinair.request.request import Request, check_alone, resolve
+from pleinair.request.request import check_alone, resolve
 from pleinair.results import Frame, Result, merged
 from pleinair.system import machine
 
 if TYPE_CHECKING:
     from pleinair.tasks.filming import Filming
-    from pleinair.tasks.worker_messages import WorkerSetup
 
 app = typer.Typer(add_completion=False)
 IMPORT_S = process_time()  # nothing but starting Python and importing has happened yet
@@ -39,10 +36,6 @@ def generate(
     prompts: Annotated[Path | None, typer.Option(help="A file of prompts, text or JSONL; - is stdin.")] = None,
     film: Annotated[
         Path | None, typer.Option(help="How noise becomes the picture: .gif, .webp, .apng, .mp4; a strip: .png, .jpg.")
-    ] = None,
-    workers: Annotated[
-        str | None,
-        typer.Option(help="Processes that paint many pictures side by side: a number, or auto.", show_default="1"),
     ] = None,
     workers: Annotated[
         str, typer.Option(help="Processes that paint many pictures side by side: a number, or auto.")
@@ -64,7 +57,6 @@ def generate(
         from pleinair.cli.workers import check_workers, painted_by_workers
 
         check_workers(workers, film, output)
-    check_workers(workers, film, output)
     progress = context.with_resource(ProgressBar())
 
     def check() -> None:
@@ -82,24 +74,22 @@ def generate(
     if prompts is not None:
         from pleinair.cli.lists import paint_list
 
-        paint_list(pipe, progress, prompts, options, output, force, as_json, not no_metadata, workers or "1")
+        paint_list(pipe, progress, prompts, options, output, force, as_json, metadata=not no_metadata, workers=workers)
         return
     metadata = not no_metadata
     request = resolve(pipe.bundle, prompt, **options)
     frames = pipe.walk(request)
     files = planned_files(output, prompt, request.seeds, force)
     filming = None if film is None else films_beside(files, film, request.seeds, force, metadata)
-    if setups := setups_of(workers, pipe, request, progress):
-        from pleinair.tasks.apart import paint_apart
-
-        count, save = len(request.seeds), partial(write_pictures, overwrite=force, metadata=metadata)
-        watch = partial(progress.frames, count=count)
-        result, written, workers_mb = paint_apart(pipe, request, prompt, options, files, setups, watch, save)
-        write_s = 0.0
+    apart, write_s, workers_mb = None, 0.0, 0.0
+    if workers != "1":
+        how = {"force": force, "metadata": metadata}
+        apart = painted_by_workers(workers, pipe, request, prompt, options, files, progress, **how)
+    if apart is not None:
+        result, written, workers_mb = apart
     else:
         shown = progress.frames(frames if filming is None else filming.through(frames), len(request.seeds))
         result, written, write_s = written_out(shown, files, force, metadata)
-        workers_mb = 0.0
         remember(pipe.bundle.path, speed_of(result))
     films = [] if filming is None else filming.written
     if metadata:
@@ -114,28 +104,6 @@ def generate(
     tell(facts, *written, as_json=as_json)
     if filming is not None and filming.failed:
         raise filming.failed[0]
-
-
-def check_workers(workers: str | None, film: Path | None, output: Path | None) -> None:
-    """Raise RequestError for what is no number of workers, and for what they cannot make."""
-    from pleinair.tasks.worker_count import read_workers
-
-    if workers is None or read_workers(workers) == 1:
-        return
-    if film is not None:
-        raise RequestError("--film needs the process that paints; leave --workers out, or --film")
-    if output is not None and output.suffix.lower() == ARRAYS:
-        raise RequestError("workers write a file for each picture, and a .npz holds all; choose .png, .jpg or .webp")
-
-
-def setups_of(workers: str | None, pipe: Pipeline, request: Request, progress: ProgressBar) -> "list[WorkerSetup]":
-    """The workers that paint a request; none where this process does."""
-    if workers is None:
-        return []
-    from pleinair.tasks.worker_count import planned_workers
-
-    batches = -(-len(request.seeds) // request.batch)
-    return planned_workers(pipe, request, workers, progress.news, most=batches)
 
 
 def films_beside(files: list[Path], film: Path, seeds: tuple[int, ...], overwrite: bool, metadata: bool) -> "Filming":

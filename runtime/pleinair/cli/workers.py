@@ -1,4 +1,4 @@
-"""`pleinair generate --workers`: the pictures of one prompt, painted by several processes; `lists` has those of many."""
+"""`pleinair generate --workers`: pictures of one prompt, by several processes; `lists` has those of many."""
 
 from functools import partial
 from pathlib import Path

@@ -58,7 +58,7 @@ def planned_workers(
     cores, how = physical_cores(), dict(pipe.opened_with)
     room = room_left().memory if how["preflight"] else None
     usable = max(1, min(len(cores), int(core_quota() or len(cores))))
-    count = min(most, usable if asked == AUTO else asked)
+    count = min(most, usable // (pipe.threads or 1) if asked == AUTO else asked)
     need = pipe.memory_needed(request)
     fitting = count if room is None else int(room // need)
     if asked == AUTO:

@@ -151,6 +151,7 @@ def test_memory_bounds_the_workers(pipe, monkeypatch):
     said = []
     monkeypatch.setattr(pipe, "threads", 2)
     assert [(setup.cpus, setup.how["threads"]) for setup in planned(4, 10e9)] == [((), 2)] * 4
+    assert [(setup.cpus, setup.how["threads"]) for setup in planned("auto", 10e9)] == [((0, 1), 2), ((2, 3), 2)]
     monkeypatch.setattr(pipe, "threads", None)
     assert [setup.cpus for setup in planned("auto", 10e9)] == [(0,), (1,), (2,), (3,)]
     assert len(planned("auto", 700e6)) == 2 and planned("auto", 500e6) == [] and said == []
