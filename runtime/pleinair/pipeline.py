@@ -138,15 +138,15 @@ class Pipeline:
         sparing = self._sparing(painting)
         return painting.run(generators=generators, guide=guide, start=start, sparing=sparing)
 
-    def memory_needed(self, request: Request, *, sparing: bool | None = None) -> int:
+    def memory_needed(self, request: Request, *, memory: str | None = None) -> int:
         """Bytes that this process is predicted to hold at most when it paints a request.
 
-        `sparing` asks for one stage at a time, as with `memory` "low", or for all at once; None is as the pipeline was
-        opened. Pages of mapped files are not among them, for the system can take those back; nor is what engines take
-        that pleinair does not ship.
+        `memory` is "low", "high" or "auto", which means all stages at once here; None is as the pipeline was opened.
+        Pages of mapped files are not counted, for the system can take those back; nor is what engines take that
+        pleinair does not ship.
         """
         painting = self._painting(request)
-        need = painting.preflight().need(sparing=self.memory == "low" if sparing is None else sparing)
+        need = painting.preflight().need(sparing=(memory or self.memory) == "low")
         return int(need.memory)
 
     def _sparing(self, painting: Painting) -> bool:

@@ -64,7 +64,7 @@ def planned_workers(
     if asked == AUTO:
         count = min(count, fitting) if need <= SMALL else 1
     elif fitting < count:
-        sparing = pipe.memory_needed(request, sparing=how["memory"] != "high")
+        sparing = pipe.memory_needed(request, memory="high" if how["memory"] == "high" else "low")
         if int(room // sparing) < count:
             raise ResourceError(
                 f"{count} workers take about {in_words(count * sparing)} of memory and {in_words(room)} are there;"

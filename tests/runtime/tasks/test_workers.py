@@ -142,7 +142,7 @@ def test_memory_bounds_the_workers(pipe, monkeypatch):
     request = jobs.resolve(pipe.bundle, "a", **QUICK)
     monkeypatch.setattr(worker_count, "physical_cores", lambda: [Core((number,), ("0",)) for number in range(4)])
     monkeypatch.setattr(worker_count, "core_quota", lambda: None)
-    monkeypatch.setattr(Pipeline, "memory_needed", lambda *_, sparing=False: 100e6 if sparing else 300e6)
+    monkeypatch.setattr(Pipeline, "memory_needed", lambda *_, memory="": 100e6 if memory == "low" else 300e6)
 
     def planned(number, room):
         monkeypatch.setattr(worker_count, "room_left", lambda: Room(room))
@@ -161,7 +161,7 @@ def test_memory_bounds_the_workers(pipe, monkeypatch):
     assert {setup.how["memory"] for setup in planned(4, 500e6)} == {"low"} and "each worker" in said[0]
     with pytest.raises(ResourceError, match="6 workers take about 600 MB.*choose 5 with --workers"):
         planned(6, 500e6)
-    monkeypatch.setattr(Pipeline, "memory_needed", lambda *_, sparing=False: 3e9)
+    monkeypatch.setattr(Pipeline, "memory_needed", lambda *_, memory="": 3e9)
     assert planned("auto", 100e9) == [] and len(planned(3, 100e9)) == 3
 
 
