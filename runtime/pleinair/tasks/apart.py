@@ -34,7 +34,7 @@ def paint_apart(
     started = perf_counter()
     pictures = list(zip(request.seeds, files, strict=True))
     room = room_left().memory if pipe.opened_with["preflight"] else None
-    memory = pipe.memory_needed(request) if room is not None else 0
+    memory = pipe.memory_needed(request, memory=setups[0].how["memory"]) if room is not None else 0
     more = {name: value for name, value in options.items() if name != "negative"}
     done: dict[tuple[Path, ...], JobPainted] = {}
     with Workers(setups, room) as workers:

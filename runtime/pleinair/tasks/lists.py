@@ -245,7 +245,8 @@ def _paint_apart(
             return
         yield from (Painted(line.number, each.path, each.seed) for each in files if each.done)
         try:
-            memory = pipe.memory_needed(_request(line, pipe.bundle)) if room is not None else 0
+            how = setups[0].how["memory"]
+            memory = pipe.memory_needed(_request(line, pipe.bundle), memory=how) if room is not None else 0
         except (PleinairError, MemoryError) as error:
             yield bad_line(line.number, error)
             return

@@ -165,6 +165,21 @@ def test_memory_bounds_the_workers(pipe, monkeypatch):
     assert planned("auto", 100e9) == [] and len(planned(3, 100e9)) == 3
 
 
+def test_workers_that_spare_memory_paint_side_by_side(pipe, monkeypatch):
+    monkeypatch.setattr(Pipeline, "memory_needed", lambda *_, memory="": 100e6 if memory == "low" else 300e6)
+    for module in (worker_count, jobs):
+        monkeypatch.setattr(module, "room_left", lambda: Room(250e6))
+    given, give = [], workers.Seat.give
+
+    def noted(seat, job):
+        given.append((seat, job.memory))
+        give(seat, job)
+
+    monkeypatch.setattr(workers.Seat, "give", noted)
+    assert len(list(paint(pipe, "a\nb\nc\nd"))) == 4
+    assert {memory for _, memory in given} == {100e6} and len({seat for seat, _ in given}) == 2
+
+
 def test_what_no_number_of_workers_makes_is_refused(capsys):
     for wrong in ("0", "few", "1.5", "1000"):
         assert cli.run(["generate", "a", *FAKE, "--workers", wrong]) == 2
