@@ -16,18 +16,21 @@ TITLES = {
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 320, 64, 150, 36, 44
 COLOURS = ("#1f6fb4", "#c8501e", "#2e8540", "#7b4fa3", "#8a6d1b", "#444444")
 TICKS = 5
+DISTURBING = {"disturbed", "loaded", "noisy", "throttled"}  # flags
 
 Points = list[tuple[float, float]]
 
 
 def lines_of(records: list[Record]) -> dict[str, list[Record]]:
-    """The records by what is one line of a plot: a model on an engine, of a machine where there are several."""
+    """The records by what is one line of a plot: an engine, with the model and the machine where there are several."""
     machines = list(dict.fromkeys(map(machine_key, records)))
+    several = len({record["case"]["model"] for record in records}) > 1
     found: dict[str, list[Record]] = {}
     for record in records:
         engine = ENGINE_NAMES.get(record["case"]["engine"], record["case"]["engine"])
         where = f" ({machines.index(machine_key(record)) + 1})" if len(machines) > 1 else ""
-        found.setdefault(f"{record['case']['model']}, {engine}{where}", []).append(record)
+        model = f"{record['case']['model']}, " if several else ""
+        found.setdefault(f"{model}{engine}{where}", []).append(record)
     return found
 
 
@@ -36,6 +39,11 @@ def tables_of(records: list[Record]) -> str:
     lines = lines_of(records)
     machines = dict.fromkeys(map(machine_key, records))
     parts = ["\n".join(about([each for each in records if machine_key(each) == key])) for key in machines]
+    odd = sum(not DISTURBING.isdisjoint(record["flags"]) for record in records)
+    if odd:
+        parts.append(
+            f"Other programs ran meanwhile: {odd} of {len(records)} cases were disturbed, so trust processor time."
+        )
     for axis in AXES:
         on = {name: {place(each, axis): each for each in on_axis(group, axis)} for name, group in lines.items()}
         on = {name: found for name, found in on.items() if len(found) > 1}
@@ -71,13 +79,15 @@ def plot(title: str, lines: dict[str, Points]) -> str:
         across, up = x / xs[-1] * (right - LEFT), y / top * (bottom - TOP)
         return round(LEFT + across, 1), round(bottom - up, 1)
 
-    parts = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>', _words(LEFT, 20, title, "start", 14)]
+    parts = [
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
+        _words(LEFT, 20, f"{title}; seconds a picture", "start", 14),
+    ]
     for tick in range(TICKS + 1):
         value = top * tick / TICKS
         y = at(0, value)[1]
         parts.append(f'<path d="M{LEFT} {y}H{right}" stroke="#ddd"/>')
         parts.append(_words(LEFT - 8, y + 4, f"{value:.3g}", "end"))
-    parts.append(_words(LEFT - 8, TOP - 10, "s a picture", "end", 10))
     parts += [_words(at(x, 0)[0], bottom + 18, f"{x:g}", "middle") for x in _apart(xs)]
     ends: list[float] = []
     for (name, points), colour in zip(lines.items(), COLOURS * len(lines), strict=False):
@@ -88,7 +98,7 @@ def plot(title: str, lines: dict[str, Points]) -> str:
         while any(abs(y - other) < 14 for other in ends):
             y -= 14
         ends.append(y)
-        parts.append(_words(x + 8, y + 4, name.replace(", ", " "), "start", colour=colour))
+        parts.append(_words(x + 8, y + 4, name, "start", colour=colour))
     size = f'width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"'
     style = 'font-family="sans-serif" role="img"'
     body = "\n".join(parts)
