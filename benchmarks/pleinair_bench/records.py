@@ -21,7 +21,7 @@ from pleinair.errors import RequestError, ResourceError
 from pleinair.system.files import read_file
 from pleinair_bench.statistics import FEWEST_ROUNDS, Rounds, Summary, summary
 
-VERSION = 4
+VERSION = 5
 SCHEMA = Path(__file__).with_name("schema.json")
 MAIN = ("total", "run")  # what a case is about: the first of them that it has
 PATIENCE_S = 30.0
@@ -203,10 +203,24 @@ def _with_graphs(raw: Record) -> Record:
     return raw | {"schema": 4, "graphs": {}}
 
 
+def _with_speed(raw: Record) -> Record:
+    """Version 5 of a record of version 4, when there was one speed, one memory, and no VAE but the model's own.
+
+    Of other programs it was the second picture of a process that was measured, and its first step from there on.
+    """
+    case = raw["case"] | {"speed": "exact", "memory": "auto", "vae": None}
+    found = raw | {"schema": 5, "case": case, "engine": raw["engine"] | {"build": None}}
+    if case["model"].startswith("peers: "):
+        renamed = {{"again": "picture"}.get(name, name): measure for name, measure in raw["measures"].items()}
+        found["measures"] = {name: measure for name, measure in renamed.items() if name != "first_step"}
+    return found
+
+
 UPGRADES: dict[int, Callable[[Record], Record]] = {  # version -> what makes the next one of it
     1: _with_yardstick,
     2: _with_precision,
     3: _with_graphs,
+    4: _with_speed,
 }
 
 
