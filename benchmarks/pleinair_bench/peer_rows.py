@@ -1,5 +1,6 @@
 """Who paints what in a comparison: each peer on each bundle that it can read, and whole pictures at each speed."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,6 +166,7 @@ def files_for(folder: Path, form: str) -> Iterator[Path]:
     """The files of a folder that a reader of one format needs."""
     others = {"openvino": "model.onnx", "onnx": "openvino_model"}
     foreign = others.get(form)
-    for file in folder.rglob("*"):
-        if file.is_file() and not (foreign and file.name.startswith(foreign)):
-            yield file
+    for place, _, names in os.walk(folder, followlinks=True):  # folders of a hub's cache are full of links
+        for name in names:
+            if not (foreign and name.startswith(foreign)):
+                yield Path(place, name)
