@@ -27,7 +27,7 @@ LEVELS = {
     16: (1280, (640, 1280, 2560, 2560, 1920), 5.25, (640, 1280)),
 }
 LOWEST = (8, (1280, 1280, 1280, 1280, 2560, 2560, 2560), (1280,))  # counted with 16's block
-DECODER = (128, 256)  # channels and side of its measured block
+DECODER = (256, 128)  # channels and side of its measured block
 DECODER_GFLOP = 2515.0
 REACH = 4.0  # of made-up ranges
 
