@@ -2,21 +2,25 @@
 
 README.md gets whole pictures of SD 1.5, docs/benchmark.md our own cases, docs/performance.md all of the peers.
 
+Those of benchmarks/results/growth/*.jsonl go into docs/scaling.md, and its plots are drawn of them.
+
 python benchmarks/write_tables.py
 """
 
 from pathlib import Path
 
-from pleinair_bench import peer_tables, records, tables
+from pleinair_bench import growth_page, peer_tables, records, tables
 from pleinair_bench.records import Record
 
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = REPOSITORY / "benchmarks" / "results"
+DOCS = REPOSITORY / "docs"
 NONE_YET = "No run of it has been recorded yet."
 PAGES = {
     REPOSITORY / "README.md": "pictures",
-    REPOSITORY / "docs" / "benchmark.md": "benchmark",
-    REPOSITORY / "docs" / "performance.md": "peers",
+    DOCS / "benchmark.md": "benchmark",
+    DOCS / "performance.md": "peers",
+    DOCS / "scaling.md": "growth",
 }
 START, END = "<!-- {}: made by benchmarks/write_tables.py -->\n", "<!-- end of {} -->\n"
 
@@ -31,11 +35,10 @@ def with_tables(page: str, name: str) -> str:
 
 
 def table(name: str) -> str:
-    """Our own cases, whole pictures beside openvino-genai's, or all that the peers were given, work by work."""
-    found, warnings = records.read(sorted(RESULTS.glob("*.jsonl")))
-    if warnings:
-        raise SystemExit("\n".join(warnings))
-    newest = records.newest(found)
+    """Our own cases, whole pictures beside openvino-genai's, all that the peers were given, or cases of growth."""
+    if name == "growth":
+        return growth_page.tables_of(newest_in(RESULTS / "growth"))
+    newest = newest_in(RESULTS)
     if name == "benchmark":
         return tables.markdown(tables.ordered([each for each in newest if not peer_tables.is_of_peers(each)]))
     theirs: dict[str, list[Record]] = {}
@@ -46,6 +49,22 @@ def table(name: str) -> str:
     return "\n\n".join(f"{work}:\n\n{peer_tables.table(group)}" for work, group in theirs.items())
 
 
+def newest_in(folder: Path) -> list[Record]:
+    """The newest record of each case; all lines must be records."""
+    found, warnings = records.read(sorted(folder.glob("*.jsonl")))
+    if warnings:
+        raise SystemExit("\n".join(warnings))
+    return records.newest(found)
+
+
+def plots() -> dict[Path, str]:
+    """The files of the plots, and what is in them."""
+    drawn = growth_page.plots_of(newest_in(RESULTS / "growth"))
+    return {DOCS / "images" / f"growth-{axis}.svg": svg for axis, svg in drawn.items()}
+
+
 if __name__ == "__main__":
+    for file, svg in plots().items():
+        file.write_text(svg, encoding="utf-8")
     for page, name in PAGES.items():
         page.write_text(with_tables(page.read_text(encoding="utf-8"), name), encoding="utf-8")

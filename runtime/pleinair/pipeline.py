@@ -56,6 +56,7 @@ class Pipeline:
         self._preflight = preflight
         how = {"device": device, "threads": threads, "precision": precision, "on_load": on_load}
         how |= {"fallback": fallback, "cache": cache, "int8": int8, "on_news": on_news}
+        self._how = {name: value for name, value in how.items() if name not in ("on_load", "on_news")}
         max_shapes = 1 if memory == "low" else MAX_SHAPES
         self.graphs = Graphs(bundle, engine, max_shapes=max_shapes, **how)
         upscalers = Upscalers(bundle, engine, **how)
@@ -73,6 +74,12 @@ class Pipeline:
     def engine(self) -> str:
         """The engine's name, as records have it."""
         return self.graphs.engine
+
+    @property
+    def opened_with(self) -> dict[str, Any]:
+        """Keyword arguments for `load` to open the same once more, in another process."""
+        more = {"engine": self.engine, "memory": self.memory, "preflight": self._preflight}
+        return {**self._how, **more, "verify": False}
 
     @property
     def device(self) -> str:
@@ -131,14 +138,15 @@ class Pipeline:
         sparing = self._sparing(painting)
         return painting.run(generators=generators, guide=guide, start=start, sparing=sparing)
 
-    def memory_needed(self, request: Request) -> int:
+    def memory_needed(self, request: Request, *, sparing: bool | None = None) -> int:
         """Bytes that this process is predicted to hold at most when it paints a request.
 
-        Pages of mapped files are not among them, for the system can take those back; nor is what engines take that
-        pleinair does not ship.
+        `sparing` asks for one stage at a time, as with `memory` "low", or for all at once; None is as the pipeline was
+        opened. Pages of mapped files are not among them, for the system can take those back; nor is what engines take
+        that pleinair does not ship.
         """
         painting = self._painting(request)
-        need = painting.preflight().need(sparing=self.memory == "low")
+        need = painting.preflight().need(sparing=self.memory == "low" if sparing is None else sparing)
         return int(need.memory)
 
     def _sparing(self, painting: Painting) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from pleinair_bench.records import read
 
 REPOSITORY = Path(__file__).parents[2]
-RESULTS = sorted((REPOSITORY / "benchmarks" / "results").glob("*.jsonl"))
+RESULTS = sorted((REPOSITORY / "benchmarks" / "results").rglob("*.jsonl"))
 tables = runpy.run_path(str(REPOSITORY / "benchmarks" / "write_tables.py"))
 
 
@@ -27,3 +27,8 @@ def test_pages_show_them(page, name):
     """`python benchmarks/write_tables.py` writes the tables."""
     text = page.read_text(encoding="utf-8")
     assert RESULTS and tables["with_tables"](text, name) == text
+
+
+def test_plots_show_them():
+    assert tables["plots"]()
+    assert all(file.read_text(encoding="utf-8") == svg for file, svg in tables["plots"]().items())

@@ -79,6 +79,7 @@ def hub(folder, tmp_path, monkeypatch):
 def test_what_a_page_tells_to_type_works(page, typed, monkeypatch):
     """On the fake engine: what networks and a benchmark's workers do is proven elsewhere, here it is what pages say."""
     fake = FakeEngine()
+    monkeypatch.setattr("pleinair.tasks.worker_count.physical_cores", list)  # workers would have the real engine
     monkeypatch.setattr("pleinair.preflight.RULES", {})  # there are no graphs whose memory could be told
     monkeypatch.setattr(OpenVINOEngine, "open_graph", lambda engine, *what, **how: fake.open_graph(*what, **how))
     monkeypatch.setattr(bench, "WORKER", worker(f"json.dump({outcome([0.1, 0.1])!r}, sys.stdout)"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,12 +17,14 @@ from pleinair.cli.usage import examples
 from pleinair.errors import RequestError
 from pleinair.files.output import ARRAYS, check_distinct, no_room, planned_files, write_pictures
 from pleinair.library.speed import Speed, remember
-from pleinair.request.request import check_alone, resolve
+from pleinair.pipeline import Pipeline
+from pleinair.request.request import Request, check_alone, resolve
 from pleinair.results import Frame, Result, merged
 from pleinair.system import machine
 
 if TYPE_CHECKING:
     from pleinair.tasks.filming import Filming
+    from pleinair.tasks.worker_messages import WorkerSetup
 
 app = typer.Typer(add_completion=False)
 IMPORT_S = process_time()  # nothing but starting Python and importing has happened yet
@@ -37,6 +40,10 @@ def generate(
     film: Annotated[
         Path | None, typer.Option(help="How noise becomes the picture: .gif, .webp, .apng, .mp4; a strip: .png, .jpg.")
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(help="Processes that paint many pictures side by side: a number, or auto.", show_default="1"),
+    ] = None,
     output: Output = None,
     force: Force = False,
     no_metadata: NoMetadata = False,
@@ -50,6 +57,7 @@ def generate(
         raise RequestError("give a PROMPT or a file of them with --prompts, and not both")
     if prompts is not None and film is not None:
         raise RequestError("--film is for a single prompt; leave it out, or name the prompt")
+    check_workers(workers, film, output)
     progress = context.with_resource(ProgressBar())
 
     def check() -> None:
@@ -67,16 +75,25 @@ def generate(
     if prompts is not None:
         from pleinair.cli.lists import paint_list
 
-        paint_list(pipe, progress, prompts, options, output, force, as_json, metadata=not no_metadata)
+        paint_list(pipe, progress, prompts, options, output, force, as_json, not no_metadata, workers or "1")
         return
     metadata = not no_metadata
     request = resolve(pipe.bundle, prompt, **options)
     frames = pipe.walk(request)
     files = planned_files(output, prompt, request.seeds, force)
     filming = None if film is None else films_beside(files, film, request.seeds, force, metadata)
-    shown = progress.frames(frames if filming is None else filming.through(frames), len(request.seeds))
-    result, written, write_s = written_out(shown, files, force, metadata)
-    remember(pipe.bundle.path, speed_of(result))
+    if setups := setups_of(workers, pipe, request, progress):
+        from pleinair.tasks.apart import paint_apart
+
+        count, save = len(request.seeds), partial(write_pictures, overwrite=force, metadata=metadata)
+        watch = partial(progress.frames, count=count)
+        result, written, workers_mb = paint_apart(pipe, request, prompt, options, files, setups, watch, save)
+        write_s = 0.0
+    else:
+        shown = progress.frames(frames if filming is None else filming.through(frames), len(request.seeds))
+        result, written, write_s = written_out(shown, files, force, metadata)
+        workers_mb = 0.0
+        remember(pipe.bundle.path, speed_of(result))
     films = [] if filming is None else filming.written
     if metadata:
         lost = no_room([*files, *(file for _, file in films)], result.settings, result.seeds)
@@ -84,12 +101,34 @@ def generate(
     for lora in result.loras:
         say(lora.words)
     warn(*progress.untold(result.warnings))
-    facts = summary(result, written, write_s, perf_counter() - started)
+    facts = summary(result, written, write_s, perf_counter() - started, workers_mb)
     if filming is not None:
         facts["films"] = [{"path": str(file), "seed": seed} for seed, file in films]
     tell(facts, *written, as_json=as_json)
     if filming is not None and filming.failed:
         raise filming.failed[0]
+
+
+def check_workers(workers: str | None, film: Path | None, output: Path | None) -> None:
+    """Raise RequestError for what is no number of workers, and for what they cannot make."""
+    from pleinair.tasks.worker_count import read_workers
+
+    if workers is None or read_workers(workers) == 1:
+        return
+    if film is not None:
+        raise RequestError("--film needs the process that paints; leave --workers out, or --film")
+    if output is not None and output.suffix.lower() == ARRAYS:
+        raise RequestError("workers write a file for each picture, and a .npz holds all; choose .png, .jpg or .webp")
+
+
+def setups_of(workers: str | None, pipe: Pipeline, request: Request, progress: ProgressBar) -> "list[WorkerSetup]":
+    """The workers that paint a request; none where this process does."""
+    if workers is None:
+        return []
+    from pleinair.tasks.worker_count import planned_workers
+
+    batches = -(-len(request.seeds) // request.batch)
+    return planned_workers(pipe, request, workers, progress.news, most=batches)
 
 
 def films_beside(files: list[Path], film: Path, seeds: tuple[int, ...], overwrite: bool, metadata: bool) -> "Filming":
@@ -126,8 +165,13 @@ def written_out(
     return result, written, seconds
 
 
-def summary(result: Result, files: list[Path], write_s: float, spent_s: float) -> dict[str, Any]:
-    """What `generate --json` prints: pictures, settings, seconds by stage, peak memory, warnings."""
+def summary(
+    result: Result, files: list[Path], write_s: float, spent_s: float, workers_mb: float = 0.0
+) -> dict[str, Any]:
+    """What `generate --json` prints: pictures, settings, seconds by stage, peak memory, warnings.
+
+    Seconds and memory of workers count together, and what they write is not told apart.
+    """
     timings = result.timings
     height, width = result.pixels.shape[1:3]
     if len(files) == 1:
@@ -148,7 +192,7 @@ def summary(result: Result, files: list[Path], write_s: float, spent_s: float) -
             "write_s": round(write_s, 4),
             "total_s": round(IMPORT_S + spent_s, 4),
         },
-        "peak_rss_mb": round(machine.peak_rss_mb(), 1),
+        "peak_rss_mb": round(machine.peak_rss_mb() + workers_mb, 1),
         "warnings": list(result.warnings),
         **({"loras": [asdict(lora) for lora in result.loras]} if result.loras else {}),
     }
