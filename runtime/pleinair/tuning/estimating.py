@@ -1,0 +1,57 @@
+"""How long engines take for a job, from the table that `benchmarks/engine_costs.py` has measured."""
+
+from dataclasses import dataclass
+
+from pleinair.bundle.manifest import Manifest
+from pleinair.tuning.costs import COSTS
+from pleinair.tuning.work import PaintingWork, millions_of_weights
+
+MEASURED_FORMS = ("fp32", "fp16")  # of weights; there is no telling others from these
+
+
+@dataclass(frozen=True)
+class Line:
+    """Seconds that grow along a line: so many for nothing, and so many for each unit."""
+
+    base: float
+    per_unit: float
+
+    def at(self, units: float) -> float:
+        """Seconds for so many units."""
+        return self.base + self.per_unit * units
+
+
+@dataclass(frozen=True)
+class EngineCosts:
+    """Processor seconds of an engine that computes in some precision.
+
+    `denoiser` and `others` are those of opening the denoiser and the other graphs of text-to-image, by millions of
+    weights; `step` and `decoding` those of running, by millions of weights times latent pixels.
+    """
+
+    importing: float
+    denoiser: Line
+    others: Line
+    step: Line
+    decoding: Line
+
+
+def estimated_seconds(manifest: Manifest, engine: str, precision: str, work: PaintingWork, cores: int) -> float | None:
+    """Seconds from an engine's import to the last picture; None where nothing like that has been measured.
+
+    Other graphs are opened while the denoiser is where there are several cores, and running takes all cores.
+    """
+    row = COSTS.get(f"{engine} {precision}")
+    denoiser, decoder = manifest.denoiser.graph, manifest.vae.decoder
+    forms = {manifest.graphs[graph].form for graph in (denoiser, decoder)}
+    if row is None or not forms.issubset(MEASURED_FORMS):
+        return None
+    costs = EngineCosts(row["importing"], *(Line(*row[name]) for name in ("denoiser", "others", "step", "decoding")))
+    weights = {graph: millions_of_weights(manifest, graph) for graph in manifest.graphs}
+    others = [decoder, *(encoder.graph for encoder in manifest.text_encoders)]
+    opening = [costs.denoiser.at(weights[denoiser]), costs.others.at(sum(weights[graph] for graph in others))]
+    area = work.width * work.height / manifest.vae.downsample**2
+    running = work.steps * costs.step.at(weights[denoiser] * area * work.rows / 1e6)
+    running += costs.decoding.at(weights[decoder] * area / 1e6)
+    opened = max(opening) if cores > 1 else sum(opening)
+    return costs.importing + opened + work.pictures * running / cores
