@@ -2,8 +2,9 @@
 
     python benchmarks/engine_costs.py storybook LARGE...
 
-LARGE are bundles of one model, each with the graphs of at least one engine. Writes runtime/pleinair/tuning/costs.py. Other
-programs may run meanwhile: what is measured is processor time, each number the least of three.
+LARGE are bundles of one model, each with the graphs of at least one engine. Writes the table in
+runtime/pleinair/tuning/costs.py. Other programs may run meanwhile: what is measured is processor time, each number the
+least of three.
 """
 
 import json

@@ -63,7 +63,12 @@ def doctor(
         if model is not None:
             raise RequestError("--model is what devices are tried with; add --try-devices, or leave it out")
         advice = {"recommended": {"storybook": recommended()}, "tuned": tuned_here()}
-        facts = {**diagnosis(), **advice, "models_folder": str(models_folder()), "compiled_folder": str(compiled_folder())}
+        facts = {
+            **diagnosis(),
+            **advice,
+            "models_folder": str(models_folder()),
+            "compiled_folder": str(compiled_folder()),
+        }
         tell(facts, *aligned(facts), as_json=as_json)
         return
     from pleinair.cli import trying

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pleinair.cli.flags import Force, Json, NoMetadata, Output, takes
 from pleinair.bundle.opening import Bundle, open_bundle
+from pleinair.cli.flags import Force, Json, NoMetadata, Output, takes
 from pleinair.cli.given import at_hand, check_models, models_at_hand
 from pleinair.cli.progress import ProgressBar, kept_to_the_end, loaded
 from pleinair.cli.terminal import say, tell, warn

@@ -145,7 +145,7 @@ def usual_format(engine: str | None = None) -> str:
 
 
 def choose_engine(bundle: Bundle, wanted: str | Engine | None) -> Engine:
-    """The engine to use: the wanted one, or, of "auto" and None, the first installed one that the bundle has graphs for.
+    """The engine to use: the wanted one; of "auto" and None the first installed one that the bundle has graphs for.
 
     Raises RequestError for an unknown engine, EngineError for one that is not installed or has no graphs here.
     """

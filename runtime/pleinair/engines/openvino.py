@@ -19,8 +19,8 @@ from pleinair.engines.edits import Edit, Layer, Residuals
 from pleinair.engines.engine import Graph, Opening, Shapes, engine_version
 from pleinair.engines.failures import failed, int8_in_part, no_extra, no_layer, no_residuals, unreadable
 from pleinair.engines.int8.cpu import form_here
-from pleinair.engines.int8.rewriting import is_w8a8, put_in_form
 from pleinair.engines.int8.forms import STORED, TakenForm
+from pleinair.engines.int8.rewriting import is_w8a8, put_in_form
 from pleinair.engines.openvino_extra import table_rows, take_extra
 from pleinair.engines.openvino_kept import WITHOUT_WEIGHTS, KeptGraph, KeptPlace
 from pleinair.engines.openvino_residuals import add_residuals, skip_joints

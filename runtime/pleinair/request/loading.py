@@ -57,7 +57,9 @@ class Loading:
     preflight: bool = option(True, Flag(), "Refuse, before loading, what memory will not suffice for.")
     verify: bool = option(True, Flag(), "Compare the model's files with their SHA-256.")
     fallback: bool = option(False, Flag(), "Go on with the CPU where a device is not here or fails; it is said.")
-    cache: bool = option(True, Flag(), "Keep on the disk what is compiled, for the next start; in Python what is for GPUs.")
+    cache: bool = option(
+        True, Flag(), "Keep on the disk what is compiled, for the next start; in Python what is for GPUs."
+    )
     int8: str = option(
         FORM_AUTO,
         Choice((FORM_AUTO, *FORMS)),

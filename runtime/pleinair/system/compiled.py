@@ -1,7 +1,7 @@
 """Where compiled graphs are kept from one start to the next, and how much of it: OpenVINO's files for GPUs, and ours.
 
-Ours hold what a graph was compiled to for a CPU, and begin with a digest of the rest, for an engine that opens a damaged
-one ends the process.
+Ours hold what a graph was compiled to for a CPU. They begin with a digest of the rest, for an engine that opens a damaged
+one may end the process.
 """
 
 import contextlib
@@ -91,7 +91,7 @@ def _parsed(content: bytes) -> CompiledGraph | None:
 
 
 def write_compiled(name: str, facts: dict[str, Any], content: bytes) -> None:
-    """Keep a file, whole or not at all, and delete what is too much then; nothing happens where it cannot be written."""
+    """Keep a file, whole or not at all, and delete what is too much then; where nothing can be written, do nothing."""
     folder = made_folder()
     if not folder:
         return

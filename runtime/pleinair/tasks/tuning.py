@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pleinair.bundle.opening import Bundle
 from pleinair.engines.engine import ENGINES, engine_named, installed
 from pleinair.engines.int8.cpu import form_here
-from pleinair.engines.int8.forms import AUTO, CHANNELS_FIRST, PAIRED
+from pleinair.engines.int8.forms import CHANNELS_FIRST, PAIRED
 from pleinair.engines.precision import F32
 from pleinair.errors import EngineError, PleinairError
 from pleinair.pipeline import load

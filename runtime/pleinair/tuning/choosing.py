@@ -55,7 +55,9 @@ def fitting_engine(bundle: Bundle, work: PaintingWork | None, loading: Mapping[s
     if given:
         return FittingEngine(None, f"{given[0]} was asked for", {})
     if work is None:
-        return FittingEngine(next(iter(open_to), None), "other models are named, which may have graphs for it alone", {})
+        return FittingEngine(
+            next(iter(open_to), None), "other models are named, which may have graphs for it alone", {}
+        )
     threads = loading.get("threads")
     tuned = kept_result(bundle) if threads is None else None
     if tuned is not None:
@@ -86,7 +88,7 @@ def fitting_trial(tuned: Tuned, work: PaintingWork, engines: list[str]) -> Fitti
 
 
 def best_trial(tuned: Tuned, work: PaintingWork, engines: list[str]) -> Trial | None:
-    """The trial on one of the engines by which some work takes least; one that was tried later must be clearly faster."""
+    """The trial on one of the engines by which some work takes least; a later one must be clearly faster."""
     best = None
     for each in tuned.trials:
         if each.engine in engines:
