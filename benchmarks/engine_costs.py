@@ -8,9 +8,11 @@ least of three.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import process_time
 
 import numpy as np
@@ -34,8 +36,11 @@ COSTS = {{
 '''
 
 
-def measured(folder: str, engine: str, precision: str) -> dict[str, float]:
-    """Seconds of importing an engine, and of opening and running each graph of text-to-image; in this process."""
+def measured(folder: str, engine: str, precision: str, kept: str) -> dict[str, float]:
+    """Seconds of importing an engine, and of opening and running each graph of text-to-image; in this process.
+
+    With `kept`, a graph is opened as an earlier process has compiled it, if there was one.
+    """
     begun = process_time()
     opened = engine_named(engine)
     seconds = {"importing": process_time() - begun}
@@ -45,7 +50,7 @@ def measured(folder: str, engine: str, precision: str) -> dict[str, float]:
     graphs |= {f"text {each.graph}": each.graph for each in manifest.text_encoders}
     for part, graph in graphs.items():
         kind = precision if not part.startswith("text") else "f32"
-        how = Opening(device=None, threads=1, precision=kind, edits=(), max_shapes=1, cache=False)
+        how = Opening(device=None, threads=1, precision=kind, edits=(), max_shapes=1, cache=bool(kept))
         network, inputs = checked(bundle, graph, opened, how), inputs_of(bundle, graph)
         begun = process_time()
         network.prepare({name: array.shape for name, array in inputs.items()})
@@ -72,12 +77,24 @@ def inputs_of(bundle: Bundle, graph: str) -> dict[str, np.ndarray]:
 
 
 def in_processes(folder: str, engine: str, precision: str) -> dict[str, float]:
-    """The least of three processes."""
+    """The least of three processes; "open again" is what opening takes where another process has compiled."""
     runs = []
-    for _ in range(ROUNDS):
-        command = [sys.executable, __file__, "--measure", folder, engine, precision]
-        runs.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    with TemporaryDirectory() as home:
+        once(folder, engine, precision, "kept", home)
+        for _ in range(ROUNDS):
+            run = once(folder, engine, precision, "", home)
+            again = once(folder, engine, precision, "kept", home)
+            opened = {name: value for name, value in again.items() if name.startswith("open ")}
+            runs.append(run | {name.replace("open ", "open again "): value for name, value in opened.items()})
     return {name: min(run[name] for run in runs) for name in runs[0]}
+
+
+def once(folder: str, engine: str, precision: str, kept: str, home: str) -> dict[str, float]:
+    """What `measured` says in a process of its own, which keeps what it compiles in `home`."""
+    command = [sys.executable, __file__, "--measure", folder, engine, precision, kept]
+    environment = {**os.environ, "PLEINAIR_HOME": home}
+    told = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    return json.loads(told)
 
 
 def line(small: float, large: float, units: tuple[float, float]) -> tuple[float, float]:
@@ -99,10 +116,12 @@ def row(bundles: tuple[Bundle, Bundle], seconds: tuple[dict[str, float], dict[st
         denoiser, decoder = (
             millions_of_weights(manifest, graph) for graph in (manifest.denoiser.graph, manifest.vae.decoder)
         )
-        opening = each["open decoding"] + sum(each[f"open text {graph}"] for graph in text)
+        parts = ["decoding", *(f"text {graph}" for graph in text)]
         points = {
             "denoiser": (denoiser, each["open denoiser"]),
-            "others": (others, opening),
+            "others": (others, sum(each[f"open {part}"] for part in parts)),
+            "denoiser_kept": (denoiser, each["open again denoiser"]),
+            "others_kept": (others, sum(each[f"open again {part}"] for part in parts)),
             "step": (denoiser * area * 2, each["run denoiser"]),
             "decoding": (decoder * area, each["run decoding"]),
         }

@@ -88,7 +88,7 @@ def recommended() -> dict[str, str]:
     bundle = open_bundle(None)
     found = {}
     for name, count in (("one picture", 1), ("many pictures", MANY)):
-        fitting = fitting_engine(bundle, usual_work(bundle.manifest, count), {})
+        fitting = fitting_engine(bundle, usual_work(bundle.manifest, count), {"cache": True})
         took = ", ".join(f"{engine} {seconds:.1f} s" for engine, seconds in fitting.seconds.items())
         found[name] = f"{fitting.engine or 'the one that is here'}: {fitting.why}" + (f" ({took})" if took else "")
     return found

@@ -39,7 +39,6 @@ CAPABILITIES = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
 DTYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32"}
 BF16_SETS = ("BF16", "FP16", "AMX", "ALL", "DEFAULT")  # in the names of instruction sets that have bf16
 XML = b"<?xml"
-LEAST_KEPT = 32 << 20  # bytes of a graph; storybook's UNet has 22, and takes 0.70 s to open, 0.62 to compile
 
 
 class OpenVINOEngine:
@@ -202,15 +201,12 @@ class OpenVINOGraph:
     def _place(self, shapes: Shapes, file: Path) -> KeptPlace | None:
         """Where the graph is kept for these shapes; None where it is not.
 
-        What has been edited is not, for its weights are no longer those on the disk, nor what nobody has verified, nor
-        small graphs, which are compiled as quickly as they are opened.
+        What has been edited is not, for its weights are no longer those on the disk, nor what nobody has verified.
         """
         if not self._keeps or EXTRA in shapes or self._edits or not self._bundle.files.hashed:
             return None
-        if self._bundle.graph_size(self._name, "openvino") < LEAST_KEPT:
-            return None
-        settings = self._settings | {"int8": self._how.int8}
-        return KeptPlace(self._bundle, self._name, file.with_suffix(".bin"), shapes, settings)
+        weights = file.with_suffix(".bin")
+        return KeptPlace(self._bundle, self._name, weights, shapes, self._settings, self._how.int8)
 
     def _take_form(self, model: ov.Model) -> TakenForm | None:
         """Give a graph in int8 the form that the CPU computes well; other devices take it as it is stored."""

@@ -47,6 +47,7 @@ class KeptPlace:
     weights: Path
     shapes: Shapes
     settings: Mapping[str, Any]
+    int8: str
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -62,6 +63,7 @@ class KeptPlace:
             "instruction_sets": cpu_flags(),
             "forced": os.environ.get("ONEDNN_MAX_CPU_ISA", ""),
             "shapes": {name: list(shape) for name, shape in sorted(self.shapes.items())},
+            "int8": self.int8,
             "settings": {name: str(value) for name, value in sorted(self.settings.items())},
         }
 

@@ -32,7 +32,7 @@ class Loading:
     engine: str | None = option(
         None,
         Words((FORM_AUTO, *WITH_GRAPHS)),
-        "openvino, onnx, or auto: what `pleinair tune` has found, or what is estimated to be done first.",
+        "openvino, onnx, or auto: what `pleinair tune` has found, else what is estimated to be done first.",
         usual="auto",
     )
     device: str | None = option(

@@ -1,7 +1,7 @@
 """Where compiled graphs are kept from one start to the next, and how much of it: OpenVINO's files for GPUs, and ours.
 
-Ours hold what a graph was compiled to for a CPU. They begin with a digest of the rest, for an engine that opens a damaged
-one may end the process.
+Ours hold what a graph was compiled to for a CPU, and begin with a digest of the rest: a damaged one may end the process
+of the engine that opens it.
 """
 
 import contextlib

@@ -50,23 +50,36 @@ def fitting_engine(bundle: Bundle, work: PaintingWork | None, loading: Mapping[s
     engine = loading.get("engine")
     if engine not in (None, AUTO):
         return FittingEngine(engine, "it was asked for", {})
-    open_to = [name for name, info in ENGINES.items() if info.format in bundle.formats and installed(name)]
-    given = [name for name, usual in OPEN.items() if loading.get(name) not in usual]
-    if given:
+    if given := asked_for(loading):
         return FittingEngine(None, f"{given[0]} was asked for", {})
+    here = engines_for(bundle)
     if work is None:
-        return FittingEngine(
-            next(iter(open_to), None), "other models are named, which may have graphs for it alone", {}
-        )
-    threads = loading.get("threads")
-    tuned = kept_result(bundle) if threads is None else None
+        return FittingEngine(next(iter(here), None), "other models are named, whose graphs may be for it alone", {})
+    tuned = tuned_engine(bundle, work, loading)
     if tuned is not None:
-        found = fitting_trial(tuned, work, open_to)
-        if found is not None:
-            return found
-    if len(open_to) < 2:
+        return tuned
+    if len(here) < 2:
         return FittingEngine(None, "it is the only one here that has graphs of this model", {})
-    return by_the_table(bundle, work, open_to, threads or usable_cores())
+    cores = loading.get("threads") or usable_cores()
+    return by_the_table(bundle, work, here, cores, kept=loading.get("cache") is True)
+
+
+def tuned_engine(bundle: Bundle, work: PaintingWork, loading: Mapping[str, Any]) -> FittingEngine | None:
+    """What `tune` has found to suit some work; None where `loading` asks for something, or nothing found holds."""
+    if loading.get("engine") not in (None, AUTO) or asked_for(loading) or loading.get("threads") is not None:
+        return None
+    tuned = kept_result(bundle)
+    return None if tuned is None else fitting_trial(tuned, work, engines_for(bundle))
+
+
+def asked_for(loading: Mapping[str, Any]) -> list[str]:
+    """What keyword arguments of `load` settle, of that which not every engine takes."""
+    return [name for name, usual in OPEN.items() if loading.get(name) not in usual]
+
+
+def engines_for(bundle: Bundle) -> list[str]:
+    """The engines that are installed and that a bundle has all graphs for."""
+    return [name for name, info in ENGINES.items() if info.format in bundle.formats and installed(name)]
 
 
 def kept_result(bundle: Bundle) -> Tuned | None:
@@ -104,14 +117,14 @@ def trial_seconds(tuned: Tuned, trial: Trial, work: PaintingWork) -> float:
     return trial.open_s + work.pictures * larger * (work.steps * trial.step_s + trial.decode_s)
 
 
-def by_the_table(bundle: Bundle, work: PaintingWork, engines: list[str], cores: int) -> FittingEngine:
+def by_the_table(bundle: Bundle, work: PaintingWork, engines: list[str], cores: int, kept: bool) -> FittingEngine:
     """The first engine, unless another saves enough and the model is small."""
     manifest = bundle.manifest
     first = engines[0]
     if millions_of_weights(manifest, manifest.denoiser.graph) > LARGEST:
         return FittingEngine(first, "large models take less memory with it", {})
     computed = {name: told_precision(name) for name in engines}
-    found = {name: estimated_seconds(manifest, name, computed[name], work, cores) for name in engines}
+    found = {name: estimated_seconds(manifest, name, computed[name], work, cores, kept) for name in engines}
     seconds = {name: each for name, each in found.items() if each is not None}
     if len(seconds) < 2:
         return FittingEngine(first, "models of this form have not been measured with others; try: pleinair tune", {})

@@ -26,18 +26,25 @@ class EngineCosts:
     """Processor seconds of an engine that computes in some precision.
 
     `denoiser` and `others` are those of opening the denoiser and the other graphs of text-to-image, by millions of
-    weights; `step` and `decoding` those of running, by millions of weights times latent pixels.
+    weights, and `denoiser_kept` and `others_kept` those of opening them where they were compiled by an earlier start;
+    `step` and `decoding` are those of running, by millions of weights times latent pixels.
     """
 
     importing: float
     denoiser: Line
     others: Line
+    denoiser_kept: Line
+    others_kept: Line
     step: Line
     decoding: Line
 
 
-def estimated_seconds(manifest: Manifest, engine: str, precision: str, work: PaintingWork, cores: int) -> float | None:
+def estimated_seconds(
+    manifest: Manifest, engine: str, precision: str, work: PaintingWork, cores: int, kept: bool = False
+) -> float | None:
     """Seconds from an engine's import to the last picture; None where nothing like that has been measured.
+
+    `kept` says that what is compiled stays on the disk, so that only the first start has to compile.
 
     Other graphs are opened while the denoiser is where there are several cores, and running takes all cores.
     """
@@ -46,10 +53,12 @@ def estimated_seconds(manifest: Manifest, engine: str, precision: str, work: Pai
     forms = {manifest.graphs[graph].form for graph in (denoiser, decoder)}
     if row is None or not forms.issubset(MEASURED_FORMS):
         return None
-    costs = EngineCosts(row["importing"], *(Line(*row[name]) for name in ("denoiser", "others", "step", "decoding")))
-    weights = {graph: millions_of_weights(manifest, graph) for graph in manifest.graphs}
+    lines = {name: Line(*value) for name, value in row.items() if name != "importing"}
+    costs = EngineCosts(importing=row["importing"], **lines)
+    graph, rest = (costs.denoiser_kept, costs.others_kept) if kept else (costs.denoiser, costs.others)
+    weights = {name: millions_of_weights(manifest, name) for name in manifest.graphs}
     others = [decoder, *(encoder.graph for encoder in manifest.text_encoders)]
-    opening = [costs.denoiser.at(weights[denoiser]), costs.others.at(sum(weights[graph] for graph in others))]
+    opening = [graph.at(weights[denoiser]), rest.at(sum(weights[name] for name in others))]
     area = work.width * work.height / manifest.vae.downsample**2
     running = work.steps * costs.step.at(weights[denoiser] * area * work.rows / 1e6)
     running += costs.decoding.at(weights[decoder] * area / 1e6)
