@@ -19,7 +19,6 @@ import numpy as np
 
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.engines.engine import Opening, engine_named
-from pleinair.engines.graphs import checked
 from pleinair.system.machine import cpu_name
 
 SIZE = 256  # pixels
@@ -51,7 +50,7 @@ def measured(folder: str, engine: str, precision: str, kept: str) -> dict[str, f
     for part, graph in graphs.items():
         kind = precision if not part.startswith("text") else "f32"
         how = Opening(device=None, threads=1, precision=kind, edits=(), max_shapes=1, cache=bool(kept))
-        network, inputs = checked(bundle, graph, opened, how), inputs_of(bundle, graph)
+        network, inputs = opened.open_graph(bundle, graph, how), inputs_of(bundle, graph)
         begun = process_time()
         network.prepare({name: array.shape for name, array in inputs.items()})
         seconds[f"open {part}"] = process_time() - begun

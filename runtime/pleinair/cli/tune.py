@@ -15,7 +15,7 @@ from pleinair.errors import EngineError, RequestError
 from pleinair.request.value_types import Size
 from pleinair.tasks.tuning import TriedWay, tried_ways, tuned_of
 from pleinair.tuning.choosing import best_trial
-from pleinair.tuning.stored import Trial, Tuned, forget_tuned, store_tuned, tuned_file
+from pleinair.tuning.stored import TimedWay, Tuned, forget_tuned, store_tuned, tuned_file
 from pleinair.tuning.work import usual_work
 
 app = typer.Typer(add_completion=False)
@@ -69,7 +69,7 @@ def report(bundle: Bundle, found: list[TriedWay], tuned: Tuned) -> tuple[dict[st
         "trials": [facts_of_way(each) for each in found],
         "best": best,
     }
-    return facts, [*table(found), "", *(f"{name}: {Trial(**trial).words}" for name, trial in best.items())]
+    return facts, [*table(found), "", *(f"{name}: {TimedWay(**trial).words}" for name, trial in best.items())]
 
 
 def facts_of_way(tried: TriedWay) -> dict[str, Any]:

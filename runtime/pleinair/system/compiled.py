@@ -55,22 +55,22 @@ def compiled_folder() -> Path:
 
 def made_folder() -> str:
     """The folder, made if need be; "" where that is not possible."""
-    folder = compiled_folder()
     try:
+        folder = compiled_folder()
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a user of whom the system knows no home
         return ""
     return str(folder)
 
 
 def read_compiled(name: str) -> CompiledGraph | None:
     """A file of ours, which then counts as used; None where it is not there. One that is damaged is deleted."""
-    path = compiled_folder() / name
     try:
+        path = compiled_folder() / name
         if path.stat().st_size > LARGEST:
             return None
         content = path.read_bytes()
-    except OSError:
+    except (OSError, RuntimeError):
         return None
     found = _parsed(content)
     if found is None:

@@ -14,7 +14,7 @@ from pleinair.engines.precision import F32
 from pleinair.errors import EngineError, PleinairError
 from pleinair.pipeline import load
 from pleinair.system.machine import usable_cores
-from pleinair.tuning.stored import Trial, Tuned, Way, machine_here
+from pleinair.tuning.stored import OpeningWay, TimedWay, Tuned, machine_here
 from pleinair.tuning.work import kind_of_model
 
 PROMPT = "a red house on a hill"
@@ -33,15 +33,15 @@ class PaintedOnce(NamedTuple):
 class TriedWay(NamedTuple):
     """What became of a way: its trial, or why there is none."""
 
-    way: Way
-    trial: Trial | None
+    way: OpeningWay
+    trial: TimedWay | None
     problem: str | None
 
 
-Paint = Callable[[Bundle, Way, tuple[int, int]], PaintedOnce]
+Paint = Callable[[Bundle, OpeningWay, tuple[int, int]], PaintedOnce]
 
 
-def ways_to_start(bundle: Bundle) -> list[Way]:
+def ways_to_start(bundle: Bundle) -> list[OpeningWay]:
     """Each engine that is here as it is by itself, in float32 and, of graphs in int8, in each other form.
 
     What computes less exactly than the engine's own choice is never tried, however fast it may be.
@@ -56,15 +56,15 @@ def ways_to_start(bundle: Bundle) -> list[Way]:
             fastest = engine_named(name).fastest(bundle, denoiser, None)
         except EngineError:
             continue
-        ways.append(Way(name))
+        ways.append(OpeningWay(name))
         if fastest != F32:
-            ways.append(Way(name, precision=F32))
+            ways.append(OpeningWay(name, precision=F32))
         if w8a8 and name == "openvino":
-            ways += [Way(name, int8=form) for form in (PAIRED, CHANNELS_FIRST) if form != form_here().form]
+            ways += [OpeningWay(name, int8=form) for form in (PAIRED, CHANNELS_FIRST) if form != form_here().form]
     return ways
 
 
-def ways_from(best: Way, cores: int) -> list[Way]:
+def ways_from(best: OpeningWay, cores: int) -> list[OpeningWay]:
     """What else is tried of the way that was fastest: half of the cores, and guidance in two calls."""
     halved = [replace(best, threads=cores // 2)] if cores >= FEW_CORES else []
     return [*halved, replace(best, two_calls=True)]
@@ -97,7 +97,7 @@ def tried_ways(
             yield tried_way(bundle, way, size, paint)
 
 
-def tried_way(bundle: Bundle, way: Way, size: tuple[int, int], paint: Paint) -> TriedWay:
+def tried_way(bundle: Bundle, way: OpeningWay, size: tuple[int, int], paint: Paint) -> TriedWay:
     """One way, whatever becomes of it."""
     try:
         painted = paint(bundle, way, size)
@@ -108,10 +108,10 @@ def tried_way(bundle: Bundle, way: Way, size: tuple[int, int], paint: Paint) -> 
     step_s = median(painted.steps_s[1:] or painted.steps_s)
     times = {"open_s": painted.open_s, "step_s": step_s, "decode_s": painted.decode_s}
     rounded = {name: round(value, 4) for name, value in times.items()}
-    return TriedWay(way, Trial(**asdict(way), **rounded), None)
+    return TriedWay(way, TimedWay(**asdict(way), **rounded), None)
 
 
-def painted_once(bundle: Bundle, way: Way, size: tuple[int, int]) -> PaintedOnce:
+def painted_once(bundle: Bundle, way: OpeningWay, size: tuple[int, int]) -> PaintedOnce:
     """One picture, of a model that is opened for it and let go of."""
     how = {"engine": way.engine, "threads": way.threads, "precision": way.precision, "int8": way.int8}
     with load(bundle.path, cache=False, verify=bundle.files.hashed, **how) as pipe:

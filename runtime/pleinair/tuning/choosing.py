@@ -12,7 +12,7 @@ from pleinair.engines.precision import F32
 from pleinair.errors import ResourceError
 from pleinair.system.machine import usable_cores
 from pleinair.tuning.estimating import estimated_seconds
-from pleinair.tuning.stored import Trial, Tuned, tuned_for
+from pleinair.tuning.stored import TimedWay, Tuned, tuned_for
 from pleinair.tuning.work import PaintingWork, kind_of_model, millions_of_weights
 
 AUTO = "auto"
@@ -100,7 +100,7 @@ def fitting_trial(tuned: Tuned, work: PaintingWork, engines: list[str]) -> Fitti
     return FittingEngine(best.engine, "tuned on this machine", seconds, **how)
 
 
-def best_trial(tuned: Tuned, work: PaintingWork, engines: list[str]) -> Trial | None:
+def best_trial(tuned: Tuned, work: PaintingWork, engines: list[str]) -> TimedWay | None:
     """The trial on one of the engines by which some work takes least; a later one must be clearly faster."""
     best = None
     for each in tuned.trials:
@@ -111,7 +111,7 @@ def best_trial(tuned: Tuned, work: PaintingWork, engines: list[str]) -> Trial | 
     return best
 
 
-def trial_seconds(tuned: Tuned, trial: Trial, work: PaintingWork) -> float:
+def trial_seconds(tuned: Tuned, trial: TimedWay, work: PaintingWork) -> float:
     """What work would take as it was tried, its pictures being as much slower as they are larger."""
     larger = work.width * work.height / (tuned.width * tuned.height)
     return trial.open_s + work.pictures * larger * (work.steps * trial.step_s + trial.decode_s)

@@ -10,7 +10,7 @@ MEASURED_FORMS = ("fp32", "fp16")  # of weights; there is no telling others from
 
 
 @dataclass(frozen=True)
-class Line:
+class CostLine:
     """Seconds that grow along a line: so many for nothing, and so many for each unit."""
 
     base: float
@@ -31,12 +31,12 @@ class EngineCosts:
     """
 
     importing: float
-    denoiser: Line
-    others: Line
-    denoiser_kept: Line
-    others_kept: Line
-    step: Line
-    decoding: Line
+    denoiser: CostLine
+    others: CostLine
+    denoiser_kept: CostLine
+    others_kept: CostLine
+    step: CostLine
+    decoding: CostLine
 
 
 def estimated_seconds(
@@ -53,7 +53,7 @@ def estimated_seconds(
     forms = {manifest.graphs[graph].form for graph in (denoiser, decoder)}
     if row is None or not forms.issubset(MEASURED_FORMS):
         return None
-    lines = {name: Line(*value) for name, value in row.items() if name != "importing"}
+    lines = {name: CostLine(*value) for name, value in row.items() if name != "importing"}
     costs = EngineCosts(importing=row["importing"], **lines)
     graph, rest = (costs.denoiser_kept, costs.others_kept) if kept else (costs.denoiser, costs.others)
     weights = {name: millions_of_weights(manifest, name) for name in manifest.graphs}

@@ -31,7 +31,7 @@ class TunedMachine:
 
 
 @dataclass(frozen=True)
-class Way:
+class OpeningWay:
     """How a model is opened, and whether the negative prompt has a call of the network of its own.
 
     `threads` None is the engine's own choice.
@@ -53,7 +53,7 @@ class Way:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial(Way):
+class TimedWay(OpeningWay):
     """Seconds that a way took: to open the model, for a step, and to decode a picture."""
 
     open_s: float
@@ -69,7 +69,7 @@ class Tuned:
     model: str
     width: int
     height: int
-    trials: tuple[Trial, ...]
+    trials: tuple[TimedWay, ...]
 
     @property
     def stale(self) -> bool:

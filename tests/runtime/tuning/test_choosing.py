@@ -45,7 +45,7 @@ def tuned(bundle, *trials, **other):
 
 
 def trial(engine="onnx", open_s=1.0, step_s=0.1, decode_s=0.1, **way):
-    return stored.Trial(engine=engine, open_s=open_s, step_s=step_s, decode_s=decode_s, **way)
+    return stored.TimedWay(engine=engine, open_s=open_s, step_s=step_s, decode_s=decode_s, **way)
 
 
 def test_one_picture_is_painted_by_what_opens_soonest_and_many_by_what_steps_fastest(storybook):
@@ -205,7 +205,7 @@ def test_each_engine_is_tried_and_then_what_else_the_fastest_can_do(sketch, core
     paint = Painter(openvino=0.3, onnx=0.2)
     found = tried(open_bundle(sketch), paint)
     assert {way.engine for way in paint.asked} == {"openvino", "onnx"}
-    assert paint.asked[-2:] == [stored.Way("onnx", threads=4), stored.Way("onnx", two_calls=True)]
+    assert paint.asked[-2:] == [stored.OpeningWay("onnx", threads=4), stored.OpeningWay("onnx", two_calls=True)]
     assert found[-1].trial.step_s == 0.1  # the first step, in which memory is taken, does not count
 
 
