@@ -28,6 +28,8 @@ from pleinair.sampling.noise import NoiseSource
 from pleinair.system.limits import room_left
 from pleinair.text.encoders import Encoders
 from pleinair.text.reader import Conditioning
+from pleinair.tuning.choosing import tuned_engine
+from pleinair.tuning.work import usual_work
 from pleinair.version import __version__
 
 
@@ -46,7 +48,7 @@ class Pipeline:
         preflight: bool = True,
         on_load: Callable[[str], None] | None = None,
         fallback: bool = False,
-        cache: bool = True,
+        cache: bool | None = None,
         on_news: Callable[[str], None] | None = None,
         int8: str = AUTO,
     ) -> None:
@@ -209,7 +211,7 @@ def load(
     preflight: bool = True,
     verify: bool = True,
     fallback: bool = False,
-    cache: bool = True,
+    cache: bool | None = None,
     int8: str | None = None,
     on_load: Callable[[str], None] | None = None,
     on_news: Callable[[str], None] | None = None,
@@ -217,25 +219,30 @@ def load(
     """Open a model (storybook, the one that ships with pleinair, where it is None) on an engine and a device.
 
     `model` is a bundle's folder, a name that `pleinair models` lists, or a .safetensors file or diffusers folder, which
-    is made into a bundle among the models when it is first opened, and found there again.
-    `engine` is "openvino", "onnx", or an object like `pleinair.engines.engine.Engine`, such as a FakeEngine. `device`
-    names one for all networks ("gpu"), or one by component: "unet=npu,vae=gpu" or {"unet": "npu"}; with `fallback`, the
-    CPU goes on where it is not here or fails, and each result's warnings and settings say so. `precision` is what
-    the networks compute in: "auto" (the default) takes the fastest that the device has and a picture survives, "f32",
-    "bf16" and "f16" are what they say; components can be named here too. With `memory` "low", each stage of a job is
-    done for all its pictures and then leaves memory: slower from one job to the next, and the same pictures; "auto"
-    (the default) does so where memory is short, "high" never. A job that memory will not suffice for is refused before
-    anything is loaded; with `preflight` False it is not. `verify`
-    False does not compare the bundle's files with their SHA-256; `cache` False keeps nothing on the disk of what is
-    compiled for GPUs. `int8` is the form that OpenVINO's CPU computes W8A8 graphs in (docs/performance.md): "auto"
-    takes what suits the CPU, "stored" none but the graph's own. Graphs are loaded when first needed; `on_load` is told
-    the name of each before, as that can take long, and `on_news`, at once, a line about all that then runs otherwise
-    than was asked for, such as what goes on on the CPU. Raises BundleError, EngineError, RequestError, or ResourceError
-    where there is no room for a model that is made.
+    is made into a bundle among the models when it is first opened, and found there again. `engine` is "openvino",
+    "onnx", or an object like `pleinair.engines.engine.Engine`, such as a FakeEngine; "auto" (the default) takes what
+    `pleinair tune` has found, or else the first that is installed. `device` names one for all networks ("gpu"), or one
+    by component: "unet=npu,vae=gpu" or {"unet": "npu"}; with `fallback`, the CPU goes on where it is not here or fails,
+    and each result's warnings and settings say so. `precision` is what the networks compute in: "auto" (the default)
+    takes the fastest that the device has and a picture survives, "f32", "bf16" and "f16" are what they say; components
+    can be named here too. With `memory` "low", each stage of a job is done for all its pictures and then leaves memory:
+    slower from one job to the next, and the same pictures; "auto" (the default) does so where memory is short, "high"
+    never. A job that memory will not suffice for is refused before anything is loaded; with `preflight` False it is
+    not. `verify` False does not compare the bundle's files with their SHA-256; `cache` True keeps what is compiled on
+    the disk for the next start, None (the default) what is compiled for GPUs, False nothing. `int8` is the form that
+    OpenVINO's CPU computes W8A8 graphs in (docs/performance.md): "auto" takes what suits the CPU, "stored" none but the
+    graph's own. Graphs are loaded when first needed; `on_load` is told the name of each before, as that can take long,
+    and `on_news`, at once, a line about all that then runs otherwise than was asked for, such as what goes on on the
+    CPU. Raises BundleError, EngineError, RequestError, or ResourceError where there is no room for a model that is
+    made.
     """
     bundle = open_bundle(made_ready(model, engine if isinstance(engine, str) else None), verify=verify)
     if not bundle.manifest.paints:
         bundle.require("text2image")
+    given = {"engine": engine, "device": device, "threads": threads, "precision": precision, "int8": int8}
+    tuned = tuned_engine(bundle, usual_work(bundle.manifest), given)
+    if tuned is not None:
+        engine, threads, precision, int8 = tuned.engine, tuned.threads, tuned.precision, tuned.int8
     chosen = choose_engine(bundle, engine)
     if threads is not None:
         threads = LOADING["threads"].type.read("threads", threads)

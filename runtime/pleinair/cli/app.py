@@ -31,6 +31,8 @@ COMMANDS = {  # command -> the module of this folder that has it
     "rerun": "records",
     "samplers": "doctor",
     "bench": "bench",
+    "tune": "tune",
+    "cache": "cache",
     "doctor": "doctor",
     "embed": "embed",
 }

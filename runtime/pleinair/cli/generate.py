@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.cli.flags import Force, Json, NoMetadata, Output, takes
-from pleinair.cli.given import check_models, models_at_hand
+from pleinair.cli.given import at_hand, check_models, models_at_hand
 from pleinair.cli.progress import ProgressBar, kept_to_the_end, loaded
 from pleinair.cli.terminal import say, tell, warn
 from pleinair.cli.usage import examples
@@ -19,11 +20,14 @@ from pleinair.library.speed import Speed, remember
 from pleinair.request.request import check_alone, resolve
 from pleinair.results import Frame, Result, merged
 from pleinair.system import machine
+from pleinair.tuning.choosing import fitting_engine
+from pleinair.tuning.work import PaintingWork, usual_work
 
 if TYPE_CHECKING:
     from pleinair.tasks.filming import Filming
 
 app = typer.Typer(add_completion=False)
+NAMING = {"refiner", "vae", "preview_vae", "controls", "upscale", "enlarger"}  # options that name other models
 IMPORT_S = process_time()  # nothing but starting Python and importing has happened yet
 
 
@@ -69,7 +73,12 @@ def generate(
 
             open_list(prompts)
 
-    pipe = kept_to_the_end(context, loaded(progress, check=check, **loading))
+    loading["model"] = at_hand(loading["model"], loading["engine"], check)
+    bundle = open_bundle(loading["model"], verify=loading["verify"])
+    fitting = fitting_engine(bundle, work_of(bundle, prompt, options), loading)
+    if fitting.two_calls:
+        options = {"two_calls": True, **options}
+    pipe = kept_to_the_end(context, loaded(progress, check=check, **{**loading, **fitting.how}))
     options = models_at_hand(options, pipe.engine)
     if prompts is not None:
         from pleinair.cli.lists import paint_list
@@ -104,6 +113,17 @@ def generate(
     tell(facts, *written, as_json=as_json)
     if filming is not None and filming.failed:
         raise filming.failed[0]
+
+
+def work_of(bundle: Bundle, prompt: str | None, options: dict[str, Any]) -> PaintingWork | None:
+    """How much is asked for, a list being many pictures; None where models besides take part."""
+    if NAMING.intersection(options):
+        return None
+    if prompt is None:
+        return usual_work(bundle.manifest)
+    request = resolve(bundle, prompt, **options)
+    rows = 2 if request.guidance.scale > 1 and bundle.manifest.guidance == "cfg" else 1
+    return PaintingWork(request.width, request.height, request.steps.count, rows, len(request.seeds))
 
 
 def films_beside(files: list[Path], film: Path, seeds: tuple[int, ...], overwrite: bool, metadata: bool) -> "Filming":

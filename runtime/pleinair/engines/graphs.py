@@ -90,10 +90,9 @@ class Graphs:
     `device` and `precision` are as `placement.parse` and `precision.parse` read them. A graph stays compiled for the
     last `max_shapes` sets of shapes, and of its edited variants the last one is kept, beside the plain one unless
     `max_shapes` is 1. `on_load` is told a graph's name before it is opened, which can take long, `on_news` each line
-    about what runs otherwise than was asked for, as that happens. With `fallback`, what
-    cannot run where it is to goes to the CPU; with `cache`, what is compiled for devices that take long stays on the
-    disk. `int8` is the form that W8A8 graphs take. Raises RequestError for components, devices and precisions that are
-    not here.
+    about what runs otherwise than was asked for, as that happens. With `fallback`, what cannot run where it is to goes
+    to the CPU; what is compiled stays on the disk as `Opening` says of `cache`. `int8` is the form that W8A8 graphs
+    take. Raises RequestError for components, devices and precisions that are not here.
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class Graphs:
         max_shapes: int = MAX_SHAPES,
         on_load: Callable[[str], None] | None = None,
         fallback: bool = False,
-        cache: bool = True,
+        cache: bool | None = None,
         on_news: Callable[[str], None] | None = None,
         int8: str = AUTO,
     ) -> None:
