@@ -9,6 +9,7 @@ from pleinair.errors import BundleError, RequestError
 from pleinair.request.options import renewal
 from pleinair.request.pass_options import Steps
 from pleinair.request.request import Request
+from pleinair.request.speeds import adds_noise
 from pleinair.sampling.configured import make_solver
 from pleinair.sampling.grids import unfollowed
 from pleinair.sampling.laying import make_path
@@ -70,7 +71,7 @@ def planned_passes(bundle: Bundle, request: Request, refiner: Bundle | None = No
 def check_reuse(passes: list[Pass]) -> None:
     """Raise RequestError for a sampler that renews the noise, so that what was found does not hold."""
     for steps in (stage.steps for stage in passes):
-        if SAMPLERS[steps.sampler].stochastic and steps.eta != 0 or steps.eta or steps.s_churn:
+        if adds_noise(steps):
             raise RequestError(
                 f"the sampler {steps.sampler} adds new noise, so that what was found does not hold; leave --reuse out,"
                 " or take a sampler such as dpmpp_2m"

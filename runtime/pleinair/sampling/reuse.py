@@ -1,25 +1,47 @@
 """Reuse: the network is asked in some steps, and in those between, the noise that it found last holds.
 
 Between two answers that noise hardly turns, while the picture behind it does (TeaCache, Liu et al. 2024, reuses
-outputs likewise). A line through the last two answers was tried in its place and comes less near (docs/performance.md).
+outputs likewise). It turns most while the picture takes shape, so most of the steps that ask are early ones, placed
+by squares as DDIM's quadratic timesteps are (Song et al. 2021). What was tried in its place came less near: every Nth
+step, a line through the last two answers, asking without the negative prompt (docs/speed.md, docs/decisions.md).
 """
 
 from collections.abc import Callable, Iterable
+from itertools import accumulate, pairwise
+from math import ceil, inf, sqrt
 
 import numpy as np
 
 from pleinair.sampling.coordinates import Denoise
 from pleinair.sampling.path import Point
 
+END = 0.95  # of the steps, which is where the last call lies
+FEWEST = 2  # calls
+EXACT = "exact"
+SPEEDS = {EXACT: inf, "balanced": 2.2, "fast": 1.5}  # calls of the network for the square root of the steps
 
-def asked_steps(count: int, every: int, turns: Callable[[int], bool]) -> frozenset[int]:
-    """The steps of `count` in which a network is asked: each `every`-th, the first two, the last, and where one turns.
+
+def asked_steps(count: int, reuse: float, turns: Callable[[int], bool]) -> frozenset[int]:
+    """The steps of `count`, from 0, in which a network is asked: one of `reuse`, and where one turns.
 
     A step `turns` where the network is told something else than in the step before; it and the next are asked.
     """
     turning = {step for step in range(count) if turns(step)}
-    ends = {0, 1, count - 1}
-    return frozenset(step for step in range(count) if step % every == 0 or step in ends or {step, step - 1} & turning)
+    after = {step + 1 for step in turning} & set(range(count))
+    return frozenset(placed(count, max(round(count / reuse), min(FEWEST, count)))) | turning | after
+
+
+def placed(count: int, calls: int) -> list[int]:
+    """So many of `count` steps, from 0: each of the first ones, and then with gaps that grow."""
+    steps = [0]
+    for call in range(1, calls):
+        steps.append(max(int(END * (count - 1) * (call / (calls - 1)) ** 2), steps[-1] + 1))
+    return [*accumulate(sorted(later - step for step, later in pairwise(steps)), initial=0)]
+
+
+def calls_at(speed: str, count: int) -> int:
+    """In how many of `count` steps a network is asked at one of SPEEDS."""
+    return ceil(min(SPEEDS[speed] * sqrt(count), count))
 
 
 class Reuse:

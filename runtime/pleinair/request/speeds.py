@@ -1,0 +1,41 @@
+"""What `speed` asks for: in how many of the steps the network is asked, or why in all of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pleinair.request.options import values
+from pleinair.request.pass_options import MOST_REUSED, Saving, Steps
+from pleinair.sampling.reuse import EXACT, calls_at
+from pleinair.sampling.samplers import SAMPLERS
+
+FEW = 8  # steps, none of which can be spared
+DIGITS = 2  # of `reuse`, as it stands in records
+
+
+def saving_of(given: Mapping[str, Any], passes: list[Steps]) -> tuple[dict[str, Any], list[str]]:
+    """The options of `Saving`, where `reuse` is what `speed` stands for, and a line where that changes nothing.
+
+    A `reuse` that is given holds. `passes` are the first one and, if there is one, the second.
+    """
+    found = values(Saving, given)
+    if found["speed"] == EXACT or "reuse" in given:
+        return found, []
+    if reason := whole_reason(passes):
+        return found | {"speed": EXACT}, [f"'speed' has no effect, for {reason}"]
+    count = passes[0].count
+    reuse = min(count / calls_at(found["speed"], count), MOST_REUSED)
+    return found | {"reuse": round(reuse, DIGITS)}, []
+
+
+def whole_reason(passes: list[Steps]) -> str | None:
+    """Why every step of these passes must ask the network, if it must."""
+    for steps in passes:
+        if adds_noise(steps):
+            return f"{steps.sampler} adds new noise in its steps; leave it out, or take a sampler such as dpmpp_2m"
+    count = passes[0].count
+    return f"there are only {count} steps; leave it out, or take more than {FEW}" if count <= FEW else None
+
+
+def adds_noise(steps: Steps) -> bool:
+    """Whether a sampler renews the noise, so that what was found of it does not hold."""
+    return bool(SAMPLERS[steps.sampler].stochastic and steps.eta != 0 or steps.eta or steps.s_churn)
