@@ -29,11 +29,13 @@ def saving_of(given: Mapping[str, Any], passes: list[Steps]) -> tuple[dict[str, 
 
 def whole_reason(passes: list[Steps]) -> str | None:
     """Why every step of these passes must ask the network, if it must."""
+    count = passes[0].count
+    if count <= FEW:
+        return f"{count} {'steps are' if count > 1 else 'step is'} few already; leave it out"
     for steps in passes:
         if adds_noise(steps):
             return f"{steps.sampler} adds new noise in its steps; leave it out, or take a sampler such as dpmpp_2m"
-    count = passes[0].count
-    return f"there are only {count} steps; leave it out, or take more than {FEW}" if count <= FEW else None
+    return None
 
 
 def adds_noise(steps: Steps) -> bool:

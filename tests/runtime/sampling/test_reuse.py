@@ -23,20 +23,20 @@ def never(step):
 
 def test_early_steps_and_turns_are_asked():
     assert sorted(asked_steps(10, 1, never)) == [*range(10)]
-    assert sorted(asked_steps(20, 2, never)) == [0, 1, 2, 3, 4, 5, 7, 10, 14, 18]
-    assert sorted(asked_steps(20, 20 / 7, never)) == [0, 1, 2, 4, 8, 12, 18]
-    assert sorted(asked_steps(12, 4, lambda step: step == 5)) == [0, 2, 5, 6, 10]
-    assert sorted(asked_steps(12, 4, lambda step: step == 11)) == [0, 2, 10, 11]
-    assert [sorted(asked_steps(count, 10, never)) for count in (1, 2, 3)] == [[0], [0, 1], [0, 1]]
+    assert sorted(asked_steps(20, 2, never)) == [0, 1, 2, 3, 5, 7, 9, 11, 14, 18]
+    assert sorted(asked_steps(20, 20 / 7, never)) == [0, 1, 2, 4, 7, 12, 18]
+    assert sorted(asked_steps(12, 4, lambda step: step == 5)) == [0, 1, 5, 6, 10]
+    assert sorted(asked_steps(12, 4, lambda step: step == 11)) == [0, 1, 10, 11]
+    assert [sorted(asked_steps(count, 10, never)) for count in (1, 2, 3, 8)] == [[0], [0, 1], [0, 1, 2], [0, 1, 6]]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 20, 150, 1000])
 def test_as_many_steps_are_asked_as_were_wanted(count):
-    for calls in range(min(2, count), count + 1):
+    for calls in range(min(3, count), count + 1, 1 + count // 50):
         asked = sorted(asked_steps(count, count / calls, never))
         gaps = [after - before for before, after in pairwise(asked)]
         assert len(asked) == calls and asked[0] == 0 and asked[-1] < count, calls
-        assert gaps == sorted(gaps), calls
+        assert all(later >= gap - 1 for gap, later in pairwise(gaps)), calls
 
 
 def test_noise_that_stays_is_found_without_asking():
@@ -82,7 +82,7 @@ def test_a_picture_asks_less_and_says_so():
     assert {*half} < {*every} and saved.settings["reuse"] == 2 and "reuse" not in exact.settings
     assert len(saved.timings.steps) == 12
     again, _ = calls(reuse=3, hires="1.5x", hires_strength=0.5)
-    assert len(again) == 4 + 3  # two of its six steps, and the second
+    assert len(again) == 4 + 3  # of the six steps of the second pass
 
 
 def test_a_refiner_is_asked_where_it_begins(tmp_path):
