@@ -89,7 +89,7 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
     bundle.require(task)
     size = size_of(bundle, given, canvas)
     steps, hires = passes(bundle, given, canvas, size)
-    saving, unsaved = saving_of(given, [steps, *([hires.steps] if hires else [])])
+    saving, unsaved = saving_of(given, [steps, *([hires.steps] if hires else [])], bundle.scheduler_config)
     picture, work, finish = (values(group, given) for group in (Picture, Work, Finish))
     if finish["upscale"]:
         open_bundle(finish["upscale"]).require("upscale")

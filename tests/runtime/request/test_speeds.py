@@ -11,6 +11,7 @@ from pleinair.cli import app as cli
 from pleinair.errors import RequestError
 from pleinair.files.metadata import read_record
 from pleinair.request.request import resolve
+from pleinair.request.speeds import adds_noise
 from pleinair.sampling.reuse import SPEEDS
 from pleinair.tasks.rerun import rerun
 
@@ -70,6 +71,19 @@ def test_speed_changes_nothing_where_no_step_can_be_spared(pipe, how):
     assert (asked.speed, asked.reuse) == ("exact", 1)
     (line,) = [warning for warning in asked.idle if "speed" in warning]
     assert line.startswith("'speed' has no effect, for ") and "; leave it out" in line
+
+
+@pytest.mark.parametrize(
+    ("sampler", "config"),
+    [
+        ("euler", {"_class_name": "FlowMatchEulerDiscreteScheduler", "stochastic_sampling": True}),
+        ("dpmpp_2s", {"algorithm_type": "sde-dpmsolver++"}),
+    ],
+)
+def test_a_scheduler_config_may_add_noise(pipe, sampler, config):
+    steps = resolved(pipe, sampler=sampler).steps
+    assert adds_noise(steps, config) and not adds_noise(steps, {})
+    assert not adds_noise(resolved(pipe, sampler="dpmpp_2m").steps, config)
 
 
 def test_a_picture_is_made_again_from_what_its_speed_stood_for(pipe, tmp_path, monkeypatch):
