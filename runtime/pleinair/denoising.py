@@ -80,14 +80,16 @@ def looked_at(denoise: Denoise, stage: Pass, axes: str | None) -> Denoise:
     return wrapped(denoise, axes) if axes else denoise
 
 
-def reusing(denoise: Denoise, every: int, stage: Pass, guided: Guided, controls: Controls | None) -> Denoise:
-    """`denoise`, asked in every `every`-th step of a pass and where what it is told changes."""
+def reusing(denoise: Denoise, reuse: float, stage: Pass, guided: Guided, controls: Controls | None) -> Denoise:
+    """`denoise`, asked in one of `reuse` steps of a way, where a model begins, and where what it is told changes."""
+    if reuse == 1:
+        return denoise
 
     def turns(step: int) -> bool:
-        whole = stage.before + step
-        return guided.turns(whole) or bool(controls and controls.turns(whole))
+        return step == stage.before or guided.turns(step) or bool(controls and controls.turns(step))
 
-    return Reuse(denoise, asked_steps(len(stage.path), every, turns)) if every > 1 else denoise
+    asked = asked_steps(stage.whole, reuse, turns)
+    return Reuse(denoise, (step - stage.before for step in asked))
 
 
 def going_on(denoise: Denoise, before: int) -> Denoise:

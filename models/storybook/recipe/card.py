@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 BEGIN, END = "<!-- measured, by: recipe card -->", "<!-- end of measured -->"
-SAVED_FROM, SAVED_TO = "<!-- savings, by: recipe card -->", "<!-- end of savings -->"
+SPEEDS_FROM, SPEEDS_TO = "<!-- speeds, by: recipe card -->", "<!-- end of speeds -->"
+SECONDS_FROM, SECONDS_TO = "<!-- seconds, by: recipe card -->", "<!-- end of seconds -->"
 COLUMNS = ("hour", "ground", "hills", "kind", "colour", "side", "size")
 TOLD = {
     "int8 against fp32": "Weights stored as int8",
@@ -62,23 +63,35 @@ def savings(found: dict) -> list[str]:
     return lines
 
 
-def against_steps(found: dict) -> str:
-    """Markdown: each way that reuses answers beside so many plain steps as it has calls."""
-    plain = {row["calls"]: row["many"] for row in found["ways"] if row["way"] == f"{row['calls']} steps"}
-    lines = ["| way | calls | median, worst | as many plain steps |", "|---|---|---|---|"]
-    for row in found["ways"]:
-        if "reuse" in row["way"]:
-            own, other = row["many"], plain[row["calls"]]
-            lines.append(
-                f"| {row['way']} | {row['calls']} | {own['median']:.3f}, {own['min']:.3f}"
-                f" | {other['median']:.3f}, {other['min']:.3f} |"
-            )
+def likeness(found: dict) -> str:
+    """Median, worst and the share that is poor, of similarities."""
+    return f"{found['median']:.3f}, {found['min']:.3f}, {found['poor']:.0%}"
+
+
+def by_seconds(saving: dict, speeds: dict) -> str:
+    """Markdown: ways that were timed, the slowest first, and how near their pictures come."""
+    rows = {row["way"]: row for row in saving["ways"]}
+    lines = ["| way | calls | seconds | of 100 steps | of 20 steps |", "|---|---|---|---|---|"]
+    for way, seconds in sorted(speeds["seconds"].items(), key=lambda each: -each[1]):
+        row = rows[way]
+        lines.append(f"| {way} | {row['calls']} | {seconds:.2f} | {likeness(row['many'])} | {likeness(row['usual'])} |")
     return "\n".join(lines)
 
 
-def with_savings(page: str, folder: Path) -> str:
-    """The text of docs/performance.md with its table of savings written anew from saving.json in `folder`."""
-    return between(page, SAVED_FROM, SAVED_TO, against_steps(json.loads((folder / "saving.json").read_text())))
+def by_steps(speeds: dict) -> str:
+    """Markdown: how near pictures of each speed come to exact ones, at several numbers of steps."""
+    lines = ["| steps | `balanced`: calls | likeness | `fast`: calls | likeness |", "|---|---|---|---|---|"]
+    for steps, found in speeds["steps"].items():
+        cells = (f"{found[name]['calls']} | {likeness(found[name])}" for name in ("balanced", "fast"))
+        lines.append(f"| {steps} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def with_speeds(page: str, folder: Path) -> str:
+    """The text of docs/speed.md with its tables written anew from saving.json and speeds.json in `folder`."""
+    saving, speeds = (json.loads((folder / f"{name}.json").read_text()) for name in ("saving", "speeds"))
+    page = between(page, SPEEDS_FROM, SPEEDS_TO, by_steps(speeds))
+    return between(page, SECONDS_FROM, SECONDS_TO, by_seconds(saving, speeds))
 
 
 def between(text: str, begin: str, end: str, inside: str) -> str:
@@ -95,7 +108,7 @@ def with_measured(card: str, folder: Path) -> str:
 
 
 def update_card(folder: Path) -> None:
-    """Rewrite the measured parts of README.md in `folder` and of docs/performance.md."""
-    page = folder.parents[1] / "docs" / "performance.md"
-    for file, written in ((folder / "README.md", with_measured), (page, with_savings)):
+    """Rewrite the measured parts of README.md in `folder` and of docs/speed.md."""
+    page = folder.parents[1] / "docs" / "speed.md"
+    for file, written in ((folder / "README.md", with_measured), (page, with_speeds)):
         file.write_text(written(file.read_text(encoding="utf-8"), folder), encoding="utf-8")
