@@ -53,7 +53,7 @@ COMMANDS = {
     "addons": "export these two as the bundles that ship",
     "evaluate": "measure a diffusers folder",
     "beside": "paint 24 prompts with another edition (--other FOLDER) and with this one",
-    "precision": "measure what int8 weights do to the pictures",
+    "precision": "measure what int8 does to the pictures",
     "saving": "measure ways to ask the network less, against fewer steps",
     "gallery": "paint the pictures of the documentation with the bundle",
     "lessons": "paint the pictures of docs/how-it-works.md with the bundle",
@@ -124,7 +124,7 @@ def run(command: str, options: argparse.Namespace, settings: Settings) -> None:
     elif command == "addons":
         export_addons(options.addons_source, options.addons)
     elif command == "precision":
-        compare_weights(options.source, HERE.parent / "precision.json")
+        compare_weights(work, options.source, HERE.parent / "precision.json")
     elif command == "saving":
         compare_savings(HERE.parent / "saving.json")
     elif command == "card":

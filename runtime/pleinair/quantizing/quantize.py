@@ -28,11 +28,9 @@ from pleinair.version import __version__
 
 WORK = "quantizing"  # a hidden folder beside OUT
 PICTURES = 8
-WIDE = 0.1
-TRIED, SECONDS = (
-    4,
-    300.0,
-)  # calls that each layer is tried on, and how long that may take before kinds are tried instead
+WIDE = 0.15
+TRIED = 4  # calls that each layer is tried on
+SECONDS = 300.0  # how long that may take before kinds are tried instead
 MEASURED = 16  # calls that a finished graph is measured on
 XML = "openvino_model.xml"
 ROOM = 50_000_000  # bytes, beside the graphs

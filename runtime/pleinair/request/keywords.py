@@ -39,6 +39,7 @@ class Options(TypedDict, total=False):
     clip_skip: int
     embeddings: Sequence[str | Path]
     reuse: int
+    wide_steps: int
     guidance: float | None
     rescale: float
     guidance_start: float

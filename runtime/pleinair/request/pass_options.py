@@ -121,3 +121,4 @@ class Saving:
     """How calls of the network are saved, at some cost in likeness to the picture that all of them make."""
 
     reuse: int = option(1, Whole(1, MOST_REUSED), "Ask the network in every Nth step; between, its last answer holds.")
+    wide_steps: int = option(0, Whole(0, MAX_STEPS), "Last steps in which a model in int8 (W8A8) computes in float.")
