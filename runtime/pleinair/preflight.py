@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from pleinair.bundle.manifest import Autoencoder
-from pleinair.engines.edits import Edit, NewWeights
+from pleinair.engines.edits import Edit, NewWeights, Unrounded
 from pleinair.engines.failures import CPU
 from pleinair.engines.graphs import Graphs
 from pleinair.engines.memory import RULES, Cost, graph_cost
@@ -172,7 +172,10 @@ class Preflight:
         factor = loaded.model.bundle.manifest.vae.downsample
         latents = (stage.width // factor) * (stage.height // factor)
         places = latents * min(request.batch, len(request.seeds)) * rows_of(request, model.bundle.manifest.guidance)
-        found = uses(model.graphs, [(model.bundle.manifest.denoiser.graph, places)], partial(self._edits, model))
+        name, edits = model.bundle.manifest.denoiser.graph, partial(self._edits, model)
+        found = uses(model.graphs, [(name, places)], edits)
+        if request.wide_steps and model.bundle.manifest.graphs[name].in_int8:
+            found += uses(model.graphs, [(name, places)], lambda graph: (*edits(graph), Unrounded()))
         controls = () if stage.refines else dict.fromkeys(each.model for each in request.controls if each.model)
         for other in map(loaded.companions.open, controls):
             found += uses(other.graphs, [(other.bundle.manifest.control.graph, places)])
@@ -218,7 +221,7 @@ def uses(
         if graphs.device_of(name) != CPU or graphs.engine not in graphs.bundle.manifest.graphs[name].files:
             continue
         changes = edits(name)
-        merged = any(isinstance(each, NewWeights) for each in changes)
+        merged = any(isinstance(each, NewWeights | Unrounded) for each in changes)
         cost = graph_cost(graphs.bundle, name, graphs.engine, graphs.precision_of(name), count, merged)
         found.append(GraphUse(cost, graphs.is_open(name, changes)))
     return found

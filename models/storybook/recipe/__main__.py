@@ -54,7 +54,7 @@ COMMANDS = {
     "addons": "export these two as the bundles that ship",
     "evaluate": "measure a diffusers folder",
     "beside": "paint 24 prompts with another edition (--other FOLDER) and with this one",
-    "precision": "measure what int8 weights do to the pictures",
+    "precision": "measure what int8 does to the pictures",
     "saving": "measure ways to ask the network less, against fewer steps",
     "speeds": "measure what --speed gives and takes",
     "curve": "draw what both found, and paint pictures of each speed",
@@ -127,7 +127,7 @@ def run(command: str, options: argparse.Namespace, settings: Settings) -> None:
     elif command == "addons":
         export_addons(options.addons_source, options.addons)
     elif command == "precision":
-        compare_weights(options.source, HERE.parent / "precision.json")
+        compare_weights(work, options.source, HERE.parent / "precision.json")
     elif command == "saving":
         compare_savings(HERE.parent / "saving.json")
     elif command == "speeds":

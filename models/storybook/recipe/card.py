@@ -10,6 +10,7 @@ COLUMNS = ("hour", "ground", "hills", "kind", "colour", "side", "size")
 TOLD = {
     "int8 against fp32": "Weights stored as int8",
     "w8a8 against fp32": "Weights and activations in int8 (`pleinair quantize`)",
+    "w8a8, last step wide against fp32": "The same with its last step in float (`--wide-steps 1`)",
 }
 ROWS = ("renders", "reconstructions (ceiling)", "generated", "shuffled prompts (floor)")
 
@@ -30,20 +31,25 @@ def measured(evaluation: dict, precision: dict, saving: dict) -> str:
     lines += ["", f"Painted where the prompt leaves the hour open: {hours}."] * bool(hours)
     lines += ["", f"Reconstruction of held-out renders: {evaluation['reconstruction psnr']:.2f} dB."]
     for form, words in TOLD.items():
-        lines += table_of(words, precision["prompts"], precision[form]) if form in precision else []
+        lines += table_of(words, precision, precision[form]) if form in precision else []
     lines += savings(saving)
     return "\n".join(lines)
 
 
-def table_of(words: str, prompts: int, found: dict) -> list[str]:
-    """Markdown: how near pictures are to those of fp32, by engine."""
-    lines = ["", f"{words} against fp32, {prompts} prompts, the same seeds:", ""]
-    lines += ["| engine | PSNR dB: min, median, max | SSIM: min, median, max |", "|---|---|---|"]
+def table_of(words: str, precision: dict, found: dict) -> list[str]:
+    """Markdown: how near pictures are to those of fp32, by engine, and how much the judge finds right of both."""
+    lines = ["", f"{words} against fp32, {precision['prompts']} prompts, the same seeds:", ""]
+    lines += [
+        "| engine | PSNR dB: min, median, max | SSIM: min, median, max | found right, fp32 |",
+        "|---|---|---|---|",
+    ]
     for engine, each in found.items():
         psnr, ssim = each["psnr"], each["ssim"]
+        right = [told["adherence"] for told in (each, precision["fp32"][engine]) if "adherence" in told]
         lines.append(
             f"| {engine} | {psnr['min']:.1f}, {psnr['median']:.1f}, {psnr['max']:.1f}"
-            f" | {ssim['min']:.4f}, {ssim['median']:.4f}, {ssim['max']:.4f} |"
+            f" | {ssim['min']:.4f}, {ssim['median']:.4f}, {ssim['max']:.4f}"
+            f" | {', '.join(f'{share:.1%}' for share in right)} |"
         )
     return lines
 

@@ -12,7 +12,7 @@ from pleinair.bundle.manifest import GraphInfo
 from pleinair.bundle.opening import Bundle
 from pleinair.engines import components
 from pleinair.engines import precision as precisions
-from pleinair.engines.edits import Edit, Layer
+from pleinair.engines.edits import Edit, Layer, edited
 from pleinair.engines.engine import Engine, Graph, Opening, Shapes, engine_named
 from pleinair.engines.failures import CPU, overflowed
 from pleinair.engines.int8.forms import AUTO, TakenForm
@@ -177,8 +177,9 @@ class Graphs:
 
     def _in_the_way(self, key: tuple[str, tuple[Edit, ...]]) -> list[tuple[str, tuple[Edit, ...]]]:
         """Other variants of a graph that are let go before one more is opened: all that are edited, or simply all."""
-        name, edits = key
-        return [other for other in self._open if other[0] == name and (self._max_variants == 1 or (edits and other[1]))]
+        name, own = key[0], edited(key[1])
+        others = [other for other in self._open if other[0] == name]
+        return [each for each in others if self._max_variants == 1 or (own and edited(each[1]) not in ((), own))]
 
     def _opened(self, name: str, edits: Sequence[Edit], place: Placement) -> Graph:
         """A graph in a place, not loaded yet."""

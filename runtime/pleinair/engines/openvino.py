@@ -15,12 +15,12 @@ from pleinair.bundle.opening import Bundle
 from pleinair.engines import openvino_devices as rules
 from pleinair.engines import precision as precisions
 from pleinair.engines.components import once_a_picture
-from pleinair.engines.edits import Edit, Layer, Residuals
+from pleinair.engines.edits import Edit, Layer, Residuals, Unrounded
 from pleinair.engines.engine import Graph, Opening, Shapes, engine_version
 from pleinair.engines.failures import failed, int8_in_part, no_extra, no_layer, no_residuals, unreadable
 from pleinair.engines.int8.cpu import form_here
 from pleinair.engines.int8.forms import STORED, TakenForm
-from pleinair.engines.int8.rewriting import is_w8a8, put_in_form
+from pleinair.engines.int8.rewriting import is_w8a8, put_in_form, unround
 from pleinair.engines.openvino_extra import table_rows, take_extra
 from pleinair.engines.openvino_kept import WITHOUT_WEIGHTS, KeptGraph, KeptPlace
 from pleinair.engines.openvino_residuals import add_residuals, skip_joints
@@ -219,6 +219,9 @@ class OpenVINOGraph:
         return taken
 
     def _change(self, model: ov.Model, edit: Edit) -> None:
+        if isinstance(edit, Unrounded):
+            unround(model)
+            return
         if isinstance(edit, Residuals):
             others = add_residuals(model, edit)
             if others is not None:

@@ -40,6 +40,7 @@ class Options(TypedDict, total=False):
     embeddings: Sequence[str | Path]
     speed: str
     reuse: float
+    wide_steps: int
     guidance: float | None
     rescale: float
     guidance_start: float

@@ -130,3 +130,4 @@ class Saving:
         "Ask the network in one of N steps, mostly early ones; between, its last answer holds.",
         usual="1, or as speed has it",
     )
+    wide_steps: int = option(0, Whole(0, MAX_STEPS), "Last steps in which a model in int8 (W8A8) computes in float.")

@@ -138,6 +138,8 @@ def idle_here(bundle: Bundle, given: Mapping[str, Any], task: str) -> Iterator[s
         yield f"'strength' has no effect, for '{bundle.manifest.name}' edits pictures; leave it out"
     if "image_guidance" in given and bundle.manifest.guidance != "image_text":
         yield f"'image_guidance' has no effect, for '{bundle.manifest.name}' edits no pictures; leave it out"
+    if given.get("wide_steps") and not bundle.manifest.graphs[bundle.manifest.denoiser.graph].in_int8:
+        yield f"'wide_steps' has no effect, for '{bundle.manifest.name}' does not compute in int8; leave it out"
     if given.get("clip_skip", 1) > 1 and not skips_layers(bundle):
         yield (
             f"'clip_skip' has no effect, for the text encoder of '{bundle.manifest.name}' says nothing of earlier"
