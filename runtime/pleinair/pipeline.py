@@ -1,6 +1,7 @@
 """Where a program begins: a bundle opened on an engine, and the jobs that it is given."""
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -18,6 +19,7 @@ from pleinair.model import Companions, Loaded, Model
 from pleinair.painting import Painting
 from pleinair.pictures.other_vaes import Vaes
 from pleinair.pictures.upscale import Upscalers
+from pleinair.preflight import Spared
 from pleinair.request.help import lists_options
 from pleinair.request.keywords import Options
 from pleinair.request.loading import LOADING
@@ -25,7 +27,7 @@ from pleinair.request.record import asked_for
 from pleinair.request.request import Request, resolve
 from pleinair.results import Frame, Result, merged
 from pleinair.sampling.noise import NoiseSource
-from pleinair.system.limits import room_left
+from pleinair.system.limits import Room, room_left
 from pleinair.text.encoders import Encoders
 from pleinair.text.reader import Conditioning
 from pleinair.tuning.choosing import tuned_engine
@@ -136,9 +138,8 @@ class Pipeline:
 
         `generators` is one source of all the noise of each picture; those given with `start` have encoded it already.
         """
-        painting = self._painting(request)
-        sparing = self._sparing(painting)
-        return painting.run(generators=generators, guide=guide, start=start, sparing=sparing)
+        painting, spared = self._spared(request)
+        return painting.run(generators=generators, guide=guide, start=start, spared=spared)
 
     def memory_needed(self, request: Request, *, memory: str | None = None) -> int:
         """Bytes that this process is predicted to hold at most when it paints a request.
@@ -147,18 +148,19 @@ class Pipeline:
         Pages of mapped files are not counted, for the system can take those back; nor is what engines take that
         pleinair does not ship.
         """
-        painting = self._painting(request)
-        need = painting.preflight().need(sparing=(memory or self.memory) == "low")
-        return int(need.memory)
+        preflight = self._painting(request).preflight()
+        return int(preflight.need(preflight.ways(memory or self.memory)[0]).memory)
 
-    def _sparing(self, painting: Painting) -> bool:
-        """Whether a job is painted one stage at a time; raises ResourceError where memory will not suffice."""
-        if not self._preflight:
-            return self.memory == "low"
-        sparing = painting.preflight().sparing(self.memory, room_left())
-        if sparing and self.memory != "low":
+    def _spared(self, request: Request) -> tuple[Painting, Spared]:
+        """A job, and what it is to spare; raises ResourceError where memory will not suffice."""
+        painting = self._painting(request)
+        room = room_left() if self._preflight else Room(None)
+        spared = painting.preflight().choose(self.memory, room)
+        if spared.two_calls and not request.guidance.two_calls:
+            painting = self._painting(replace(request, guidance=replace(request.guidance, two_calls=True)))
+        if spared.stages and self.memory != "low":
             painting.say("memory is short: each stage is loaded in turn, as with --memory low")
-        return sparing
+        return painting, spared
 
     def read(self, request: Request) -> Conditioning:
         """What the network is told of a request's prompts over the steps of its first pass."""

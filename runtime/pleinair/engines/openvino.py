@@ -30,7 +30,7 @@ from pleinair.engines.rows import RowByRow
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError
 from pleinair.system import compiled
-from pleinair.system.giving_back import given_back
+from pleinair.system.giving_back import given_back, trim_heap
 
 with without_telemetry():
     import openvino as ov
@@ -196,6 +196,8 @@ class OpenVINOGraph:
             raise failed(self._name, self._device.spelled, error) from None
         if "CACHE_DIR" in self._settings:
             compiled.trim()
+        del model
+        trim_heap()  # of it, and of what compiling has freed in pieces
         return request
 
     def _place(self, shapes: Shapes, file: Path) -> KeptPlace | None:
