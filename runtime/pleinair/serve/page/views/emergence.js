@@ -1,0 +1,60 @@
+/** How a picture came out of the noise, to look at again and to save as a film. */
+
+import { html, useEffect, useRef, useState } from "../vendored/htm-preact.js";
+import { addressOf, makeCanvas, save } from "../core/blobs.js";
+import { t } from "../core/words.js";
+
+const PACE = 120; // milliseconds a step
+const LAST = 10; // steps that the finished picture stays
+
+export function Emergence({ record, shape, onEnd }) {
+  const frames = [...record.previews, addressOf(record.blob)];
+  const [at, setAt] = useState(0);
+  const [playing, setPlaying] = useState(true);
+  useEffect(() => {
+    if (!playing) return undefined;
+    const timer = setTimeout(() => (at < frames.length - 1 ? setAt(at + 1) : setPlaying(false)), PACE);
+    return () => clearTimeout(timer);
+  }, [at, playing]);
+  return html`<div class="canvas" style=${shape}><img src=${frames[at]} alt=${t("emerging")} /></div>
+    <div class="line player">
+      <button type="button" onClick=${() => (setAt(playing || at < frames.length - 1 ? at : 0), setPlaying(!playing))}>${playing ? t("pause") : t("play")}</button>
+      <input type="range" aria-label=${t("progress")} min="0" max=${frames.length - 1} value=${at} onInput=${(event) => (setPlaying(false), setAt(event.target.valueAsNumber))} />
+      <${Filming} record=${record} frames=${frames} />
+      <button type="button" class="quiet" onClick=${onEnd}>${t("close")}</button>
+    </div>`;
+}
+
+function Filming({ record, frames }) {
+  const [busy, setBusy] = useState(false);
+  const alive = useRef(true);
+  useEffect(() => () => (alive.current = false), []);
+  if (!("MediaRecorder" in window)) return null;
+  const film = async () => {
+    setBusy(true);
+    save(await filmed(record, frames), "film.webm");
+    if (alive.current) setBusy(false);
+  };
+  return html`<button type="button" class="quiet" disabled=${busy} onClick=${film}>${busy ? t("filming") : t("saveFilm")}</button>`;
+}
+
+/** The frames as a WebM, drawn and recorded in real time. */
+async function filmed(record, frames) {
+  const canvas = makeCanvas(record.width, record.height);
+  const context = canvas.getContext("2d");
+  const recorder = new MediaRecorder(canvas.captureStream(25), { mimeType: "video/webm" });
+  const parts = [];
+  recorder.ondataavailable = (event) => parts.push(event.data);
+  const ended = new Promise((resolve) => (recorder.onstop = resolve));
+  recorder.start();
+  for (const source of [...frames, ...Array(LAST).fill(frames.at(-1))]) {
+    const picture = new Image();
+    picture.src = source;
+    await picture.decode();
+    context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+    await new Promise((resolve) => setTimeout(resolve, PACE));
+  }
+  recorder.stop();
+  await ended;
+  return new Blob(parts, { type: "video/webm" });
+}

@@ -1,0 +1,78 @@
+/** Size, number and seed: what is changed most often. */
+
+import { html, useState } from "../vendored/htm-preact.js";
+import { change, modelAtHand, setValue, state } from "../core/state.js";
+import { sizeAtHand } from "../core/start.js";
+import { t } from "../core/words.js";
+import { Icon } from "./icons.js";
+
+export function Format() {
+  const [width, height] = sizeAtHand();
+  const sizes = (modelAtHand()?.sizes ?? []).map(pair);
+  const chosen = `${width}x${height}`;
+  const listed = sizes.some(([w, h]) => `${w}x${h}` === chosen) ? sizes : [[width, height], ...sizes];
+  const [own, setOwn] = useState(false);
+  const pick = (event) => {
+    setOwn(event.target.value === "own");
+    if (event.target.value !== "own") resize(...event.target.value.split("x").map(Number));
+  };
+  return html`<div class="row format">
+    <label class="field wide"
+      ><span>${t("format")}</span>
+      <select value=${own ? "own" : chosen} onChange=${pick}>
+        ${listed.map(([w, h]) => html`<option value=${`${w}x${h}`}>${shape(w, h)} ${w} × ${h}</option>`)}
+        <option value="own">${t("ownSize")}</option>
+      </select></label
+    >
+    <label class="field"
+      ><span>${t("count")}</span>
+      <input type="number" min="1" max=${state.server?.limits?.max_count ?? 16} value=${state.values.count ?? 1}
+        onInput=${(event) => setValue("count", event.target.valueAsNumber || 1)} /></label
+    >
+    <${Seed} />
+    ${own && html`<${Side} name="width" value=${width} /><${Side} name="height" value=${height} />`}
+  </div>`;
+}
+
+function Seed() {
+  const { seed } = state.values;
+  const one = seed === undefined ? "" : String(seed);
+  return html`<div class="field wide seed">
+    <label for="seed">${t("seed")}</label>
+    <div class="joined">
+      <input id="seed" inputmode="numeric" placeholder=${t("random")} value=${one} onChange=${(event) => setValue("seed", seedOf(event.target.value))} />
+      <button type="button" title=${t("newSeed")} aria-label=${t("newSeed")} onClick=${() => setValue("seed", undefined)}>
+        <${Icon} name="dice" />
+      </button>
+    </div>
+  </div>`;
+}
+
+/** "7" -> 7, "7, 3" -> [7, 3]; what is no number is left to the server to refuse. */
+function seedOf(text) {
+  const parts = text.split(",").map((each) => each.trim()).filter(Boolean);
+  const seeds = parts.map((each) => (/^\d{1,15}$/.test(each) ? Number(each) : each));
+  return seeds.length > 1 ? seeds : seeds[0];
+}
+
+function Side({ name, value }) {
+  const most = state.server?.limits?.[`max_${name}`];
+  return html`<label class="field"
+    ><span>${t(name)}</span>
+    <input type="number" min="64" max=${most} step="8" value=${value}
+      onChange=${(event) => setValue(name, event.target.valueAsNumber || undefined)} /></label
+  >`;
+}
+
+function resize(width, height) {
+  const { size, ...others } = state.values;
+  change({ values: { ...others, width, height } });
+}
+
+function shape(width, height) {
+  return t(width === height ? "square" : width > height ? "landscape" : "portrait");
+}
+
+function pair(size) {
+  return typeof size === "string" ? size.split("x").map(Number) : size;
+}
