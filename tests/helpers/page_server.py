@@ -26,7 +26,6 @@ POLICY = (
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 STEPS = 4
-FILES = {"image": "image", "mask": "image"}
 
 
 class Fake(ThreadingHTTPServer):
@@ -149,7 +148,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/api/v1/tokens":
             return self.answer(tokens(json.loads(body)["prompt"]))
         if self.path == "/api/v1/metadata":
-            return self.answer(metadata(body))
+            return self.metadata(body)
         if self.path.endswith("/cancel") and (job := self.server.jobs.get(self.path.split("/")[-2])):
             job.cancelled = True
             return self.answer({"status": "cancelled"})
@@ -166,6 +165,13 @@ class Handler(BaseHTTPRequestHandler):
         job = Job(len(self.server.jobs) + 1, order, self.server)
         self.server.jobs[job.id] = job
         return self.answer({"id": job.id, "status": "queued", "queue_position": 0}, HTTPStatus.ACCEPTED)
+
+    def metadata(self, data: bytes) -> None:
+        text = Image.open(io.BytesIO(data)).info.get("settings")
+        if not text:
+            message = "the picture says nothing of how it was made; take the file as the tool wrote it"
+            return self.refuse(HTTPStatus.UNPROCESSABLE_ENTITY, "no_record", message)
+        return self.answer({"settings": json.loads(text), "from": "pleinair", "warnings": []})
 
     def job(self, parts: list[str]) -> None:
         job = self.server.jobs.get(parts[0])
@@ -222,17 +228,18 @@ def capabilities(fake: Fake) -> dict[str, Any]:
     }
     return {
         "version": pleinair.__version__,
+        "tasks": ["generate", "upscale", "morph"],
         "models": [
-            {**small, "sizes": [[128, 128], [256, 256], [192, 128]]},
-            {**large, "sizes": [[512, 512], [768, 512], [512, 768]]},
+            {**small, "sizes": {"multiple": 8, "smallest": 112, "largest": 288}},
+            {**large, "sizes": {"multiple": 8, "smallest": None, "largest": None}},
         ],
         "options": [described(name) for name, each in OPTIONS.items() if each.type.json],
         "loras": [{"name": "chalk", "families": ["sd1"]}, {"name": "xl-only", "families": ["sdxl"]}],
         "controlnets": [{"name": "edges", "families": ["sd1"], "preprocessors": ["canny", "invert"]}],
         "upscalers": [{"name": "twice"}],
-        "vaes": ["tiny"],
-        "embeddings": ["style-1"],
-        "limits": {"max_width": 1024, "max_height": 1024, "max_count": 8, "prompt_chars": 4000},
+        "vaes": [{"name": "tiny"}],
+        "embeddings": [{"name": "style-1"}],
+        "limits": {"max_count": 8, "prompt_chars": 4000},
         "memory": fake.memory,
         "queue": fake.queue,
     }
@@ -251,8 +258,7 @@ def described(name: str) -> dict[str, Any]:
         "usual": option.usual,
         "needs": list(option.needs),
         "by_sampler": having,
-        "files": FILES.get(name) if option.type.file else None,
-        "flag": option.flag,
+        "files": name if option.type.file else None,
     }
 
 
@@ -260,11 +266,6 @@ def tokens(prompt: str) -> dict[str, Any]:
     words = prompt.split()
     unknown = [word for word in words if "zeppelin" in word]
     return {"tokens": len(words), "limit": 75, "chunks": 1 + len(words) // 75, "unknown": unknown}
-
-
-def metadata(data: bytes) -> dict[str, Any]:
-    text = Image.open(io.BytesIO(data)).info.get("settings")
-    return {"settings": json.loads(text) if text else {}, "from": "pleinair", "warnings": []}
 
 
 def painted(seed: int, width: int, height: int, step: int, kind: str, settings: str = "") -> bytes:

@@ -26,7 +26,7 @@ def test_a_prompt_becomes_a_picture_that_emerges(page, server):
 
 def test_what_is_set_is_asked_for_and_no_more(page, server, paint):
     page.select_option("select >> nth=1", "big")
-    page.locator(".format select").select_option("512x768")
+    page.locator(".format select").select_option("448x640")
     page.fill("#seed", "7, 9")
     page.locator(".all > summary").click()
     page.fill("#search", "sampler")
@@ -40,8 +40,8 @@ def test_what_is_set_is_asked_for_and_no_more(page, server, paint):
         "task": "generate",
         "model": "big",
         "prompt": "a boat",
-        "width": 512,
-        "height": 768,
+        "width": 448,
+        "height": 640,
         "seed": [7, 9],
         "sampler": "euler",
     }

@@ -4,7 +4,6 @@ import { change, state } from "./state.js";
 import { t } from "./words.js";
 
 const ROOT = "/api/v1";
-const KEY = "pleinair.key";
 
 /** `code` is the server's, or "unreachable"; `message` ends with what can be done. */
 export class ApiError extends Error {
@@ -14,16 +13,9 @@ export class ApiError extends Error {
   }
 }
 
-export function keepKey(key) {
-  sessionStorage.setItem(KEY, key);
-  change({ needsKey: false });
-}
-
 /** The response to a request; ApiError where the server refuses or does not answer. */
 export async function request(path, { method = "GET", json, body, headers = {}, signal } = {}) {
-  const key = sessionStorage.getItem(KEY);
   const sent = { ...headers };
-  if (key) sent.Authorization = `Bearer ${key}`;
   if (json !== undefined) sent["Content-Type"] = "application/json";
   let response;
   try {
@@ -40,7 +32,6 @@ export async function request(path, { method = "GET", json, body, headers = {}, 
   }
   if (!state.reachable) change({ reachable: true });
   if (response.ok) return response;
-  if (response.status === 401) change({ needsKey: true });
   throw await refusal(response);
 }
 

@@ -3,6 +3,7 @@
 import { state } from "./state.js";
 
 const FILES = { image: "start.png", mask: "mask.png" };
+const FLAGS = { embeddings: "--embedding" }; // that are not called as their options are
 const APART = ["task", "model", "prompt", "lora", "control", "title", "width", "height"];
 
 export function asCommand(order) {
@@ -35,10 +36,10 @@ function told(order) {
 
 function flag(name, value) {
   const option = state.server?.options.find((each) => each.name === name);
-  const dashed = option?.flag ?? `--${name.replaceAll("_", "-")}`;
-  if (value === true) return option?.default === true ? [] : [dashed];
-  if (value === false) return option?.default === true ? [dashed.startsWith("--no-") ? dashed : `--no-${name}`] : [];
-  return [dashed, quoted(String(value))];
+  const dashed = name.replaceAll("_", "-");
+  if (typeof value === "boolean") return value === (option?.default ?? false) ? [] : [value ? `--${dashed}` : `--no-${dashed}`];
+  if (name in FLAGS) return value.flatMap((each) => [FLAGS[name], quoted(each)]);
+  return [`--${dashed}`, quoted(String(value))];
 }
 
 function controlWords({ name, strength, start, end, preprocessor }) {

@@ -1,4 +1,4 @@
-/** Server-sent events over fetch, which can send the key that EventSource cannot. */
+/** Server-sent events over fetch: unlike EventSource, it says with which status the server refused. */
 
 import { request } from "./api.js";
 

@@ -14,7 +14,8 @@ export function currentOrder() {
   if (state.start) Object.assign(order, startedFrom(state.start));
   else delete order.strength;
   if (state.loras.length) order.lora = state.loras.map(({ name, strength }) => ({ name, strength }));
-  if (state.controls.length) order.control = state.controls.filter((each) => each.image);
+  const controls = state.controls.filter((each) => each.image);
+  if (controls.length) order.control = controls;
   return order;
 }
 

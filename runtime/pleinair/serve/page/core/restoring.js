@@ -9,13 +9,12 @@ import { t } from "./words.js";
 export async function restoreFrom(file) {
   try {
     const answer = await getJson("metadata", { method: "POST", body: file, headers: { "Content-Type": file.type } });
-    if (!answer.settings || !Object.keys(answer.settings).length) return notify(t("noSettings"), "error");
     const { order, missing } = orderFrom(answer.settings);
     await adoptOrder(order);
     notify(t("restored", { from: answer.from ?? file.name }));
     for (const each of [...(answer.warnings ?? []), ...missing]) notify(each, "error");
   } catch (error) {
-    notify(error.message, "error");
+    notify(error.code === "no_record" ? t("noSettings") : error.message, "error");
   }
 }
 

@@ -31,5 +31,5 @@ async function beat() {
 
 export function shortOfMemory() {
   const memory = state.server?.memory;
-  return Boolean(memory) && memory.free < SHORT.bytes && memory.free < SHORT.share * memory.total;
+  return Boolean(memory?.total) && memory.free < SHORT.bytes && memory.free < SHORT.share * memory.total;
 }

@@ -5,15 +5,15 @@
  */
 
 import { canvasOf, makeCanvas, pngOf } from "./blobs.js";
-import { change, modelAtHand, notify, state } from "./state.js";
+import { sizeAtHand } from "./sizes.js";
+import { change, notify, state } from "./state.js";
 import { t } from "./words.js";
 import { drawMask, drawSketch } from "../editor/strokes.js";
 
 /** A start made of a picture, and a mask that it came with. */
 export async function startFrom(blob, { mask = null, sides = null } = {}) {
-  const most = Math.min(2048, state.server?.limits?.max_width ?? 2048);
-  const base = await canvasOf(blob, most);
-  const given = mask ? await canvasOf(mask, most) : null;
+  const base = await canvasOf(blob);
+  const given = mask ? await canvasOf(mask) : null;
   return { base, given, strokes: [], undone: [], sides: sides ?? [0, 0, 0, 0], image: await pngOf(base), mask };
 }
 
@@ -37,12 +37,6 @@ export function startBlank() {
   const start = { base, given: null, strokes: [], undone: [], sides: [0, 0, 0, 0], image: null, mask: null };
   change({ start, shown: { kind: "editor", mode: "sketch" } });
   return renew(start);
-}
-
-export function sizeAtHand() {
-  const usual = modelAtHand()?.defaults ?? {};
-  const { width, height } = state.values;
-  return [width ?? usual.width ?? 512, height ?? usual.height ?? 512].map(Number);
 }
 
 /** Makes the blobs of a start anew, after something was drawn. */

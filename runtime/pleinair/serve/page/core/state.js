@@ -3,7 +3,6 @@
 export const state = {
   server: null, // its answer to /capabilities
   reachable: true,
-  needsKey: false,
   model: null, // name of the chosen model
   values: {}, // option -> value, of what the user has set
   loras: [], // { name, strength }

@@ -34,9 +34,6 @@ export const TEXTS = {
   },
   queue: { en: "Waiting jobs: {length}", de: "Wartende Aufträge: {length}" },
   queueWait: { en: "Waiting jobs: {length}, about {wait}", de: "Wartende Aufträge: {length}, etwa {wait}" },
-  keyTitle: { en: "This server asks for a key", de: "Dieser Server verlangt einen Schlüssel" },
-  keyHint: { en: "API key, as given to “pleinair serve”", de: "API-Schlüssel, wie bei „pleinair serve“ angegeben" },
-  keyGive: { en: "Open", de: "Öffnen" },
 
   // the prompt
   prompt: { en: "What shall be painted?", de: "Was soll gemalt werden?" },
@@ -264,6 +261,10 @@ export const TEXTS = {
   ofAll: { en: "{made} of {all}", de: "{made} von {all}" },
   nextIn: { en: "next in about {left}", de: "das nächste in etwa {left}" },
   saveSheet: { en: "Save as one picture", de: "Als ein Bild speichern" },
+  outsideHint: {
+    en: "Pixels to add at each side. The text is best about what is added.",
+    de: "Pixel, die an jeder Seite hinzukommen. Der Text beschreibt am besten das Neue.",
+  },
   morph: { en: "Film from prompt to prompt", de: "Film von Text zu Text" },
   morphPrompts: { en: "Prompts, one a line", de: "Texte, einer je Zeile" },
   morphExample: { en: "a meadow in spring\na meadow in winter", de: "a meadow in spring\na meadow in winter" },

@@ -87,7 +87,7 @@ export function Editor({ start, mode = "mask" }) {
     <div class="scroll" style=${{ "--shape": shape, "--zoom": ZOOMS[tools.zoom] }}>
       <canvas ref=${canvas} class=${tools.tool} tabindex="0" role="application" aria-label=${t("canvas")} aria-describedby="canvas-hint" ...${handlers}></canvas>
     </div>
-    <p class="hint" id="canvas-hint">${t(tools.layer === "mask" ? "maskHint" : "sketchHint")}</p>
+    <p class="hint" id="canvas-hint">${t(`${tools.layer}Hint`)}</p>
     <div class="line"><button type="button" class="main" onClick=${() => change({ shown: previous() })}>${t("ready")}</button></div>
   </div>`;
 }

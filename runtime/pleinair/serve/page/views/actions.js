@@ -25,7 +25,7 @@ export function Actions({ record, onWatch }) {
     ${picture && html`<${Action} icon="compare" label=${state.pinned === record.id ? "comparing" : "compare"} pressed=${state.pinned === record.id} onClick=${() => pin(record)} />`}
     <details class="further">
       <summary>${t("further")}</summary>
-    ${picture && upscalers.length > 0 && html`<${Action} icon="enlarge" label="upscale" onClick=${() => upscale(record, upscalers[0])} />`}
+    ${picture && state.server?.tasks?.includes("upscale") && upscalers.length > 0 && html`<${Action} icon="enlarge" label="upscale" onClick=${() => upscale(record, upscalers[0])} />`}
     ${record.previews?.length > 1 && html`<${Action} icon="play" label="watch" onClick=${onWatch} />`}
     <${Action} icon="undo" label="restore" onClick=${() => restored(record)} />
     ${still && html`<${Action} icon="copy" label="copyCommand" onClick=${() => copy(asCommand(order))} />`}

@@ -4,6 +4,7 @@ import { html } from "../vendored/htm-preact.js";
 import { AddOns } from "./addons.js";
 import { Dialogs } from "./dialogs.js";
 import { DropZone } from "./drop.js";
+import { Go } from "./go.js";
 import { Header } from "./header.js";
 import { Notices } from "./notices.js";
 import { Options } from "./options.js";
@@ -21,6 +22,7 @@ export function App() {
     <main class="studio">
       <section class="panel" aria-label=${t("settings")}>
         <${Prompt} />
+        <${Go} />
         <${Start} />
         <${AddOns} />
         <${Options} />

@@ -1,8 +1,6 @@
-/** The dialog that is open: keys, the camera, the server's key, text to copy. */
+/** The dialog that is open: keys, the camera, text to copy. */
 
 import { html, useEffect, useRef } from "../vendored/htm-preact.js";
-import { keepKey } from "../core/api.js";
-import { refresh } from "../core/server.js";
 import { change, state } from "../core/state.js";
 import { t } from "../core/words.js";
 import { Camera } from "./camera.js";
@@ -12,7 +10,6 @@ import { KEYS } from "./keys.js";
 const close = () => change({ dialog: null });
 
 export function Dialogs() {
-  if (state.needsKey) return html`<${Dialog} title=${t("keyTitle")}><${ServerKey} /><//>`;
   if (state.dialog === "keys") return html`<${Dialog} title=${t("keys")} onClose=${close}><${Keys} /><//>`;
   if (state.dialog === "camera") return html`<${Dialog} title=${t("camera")} onClose=${close}><${Camera} onTaken=${close} /><//>`;
   if (state.dialog === "text") return html`<${Dialog} title=${t("copyByHand")} onClose=${close}><textarea rows="8" readonly aria-label=${t("copyByHand")} value=${state.text} /><//>`;
@@ -24,10 +21,10 @@ function Dialog({ title, onClose, children }) {
   useEffect(() => {
     dialog.current.showModal();
   }, []);
-  return html`<dialog ref=${dialog} aria-labelledby="dialog-title" onCancel=${(event) => !onClose && event.preventDefault()} onClose=${onClose}>
+  return html`<dialog ref=${dialog} aria-labelledby="dialog-title" onClose=${onClose}>
     <div class="line">
       <h2 id="dialog-title">${title}</h2>
-      ${onClose && html`<button type="button" class="round" aria-label=${t("close")} onClick=${() => dialog.current.close()}><${Icon} name="close" /></button>`}
+      <button type="button" class="round" aria-label=${t("close")} onClick=${() => dialog.current.close()}><${Icon} name="close" /></button>
     </div>
     ${children}
   </dialog>`;
@@ -36,16 +33,4 @@ function Dialog({ title, onClose, children }) {
 function Keys() {
   return html`<p class="hint">${t("keysHint")}</p>
     <dl class="keys">${KEYS.map(({ keys, means }) => html`<div><dt>${keys.split(" ").map((each) => html`<kbd>${each}</kbd>`)}</dt><dd>${t(means)}</dd></div>`)}</dl>`;
-}
-
-function ServerKey() {
-  const given = (event) => {
-    event.preventDefault();
-    keepKey(event.target.elements.key.value.trim());
-    refresh();
-  };
-  return html`<form onSubmit=${given}>
-    <label class="field"><span>${t("keyHint")}</span><input name="key" type="password" autocomplete="current-password" required /></label>
-    <button class="main">${t("keyGive")}</button>
-  </form>`;
 }

@@ -2,13 +2,14 @@
 
 import { html, useState } from "../vendored/htm-preact.js";
 import { change, modelAtHand, setValue, state } from "../core/state.js";
-import { sizeAtHand } from "../core/start.js";
+import { sizeAtHand, sizesOf } from "../core/sizes.js";
 import { t } from "../core/words.js";
 import { Icon } from "./icons.js";
 
 export function Format() {
   const [width, height] = sizeAtHand();
-  const sizes = (modelAtHand()?.sizes ?? []).map(pair);
+  const model = modelAtHand();
+  const sizes = model ? sizesOf(model) : [];
   const chosen = `${width}x${height}`;
   const listed = sizes.some(([w, h]) => `${w}x${h}` === chosen) ? sizes : [[width, height], ...sizes];
   const [own, setOwn] = useState(false);
@@ -56,10 +57,9 @@ function seedOf(text) {
 }
 
 function Side({ name, value }) {
-  const most = state.server?.limits?.[`max_${name}`];
   return html`<label class="field"
     ><span>${t(name)}</span>
-    <input type="number" min="64" max=${most} step="8" value=${value}
+    <input type="number" min="64" step="8" value=${value}
       onChange=${(event) => setValue(name, event.target.valueAsNumber || undefined)} /></label
   >`;
 }
@@ -71,8 +71,4 @@ function resize(width, height) {
 
 function shape(width, height) {
   return t(width === height ? "square" : width > height ? "landscape" : "portrait");
-}
-
-function pair(size) {
-  return typeof size === "string" ? size.split("x").map(Number) : size;
 }

@@ -40,8 +40,7 @@ function Health() {
   else if (server) {
     const { queue, memory } = server;
     if (queue?.length > 0) words.push(waiting(queue));
-    if (memory && shortOfMemory()) words.push(t("memoryShort", sizes(memory)));
-    else if (memory) words.push(t("memoryFree", sizes(memory)));
+    if (memory?.free && memory.total) words.push(t(shortOfMemory() ? "memoryShort" : "memoryFree", sizes(memory)));
   }
   const kind = !reachable ? "bad" : shortOfMemory() ? "short" : "good";
   return html`<p class=${`health ${kind}`} role="status">${words.join(" · ")}</p>`;

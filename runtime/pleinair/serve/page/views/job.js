@@ -4,7 +4,7 @@ import { html } from "../vendored/htm-preact.js";
 import { adoptOrder } from "../core/order.js";
 import { cancel, isOver, paint, putAway } from "../core/painting.js";
 import { notify } from "../core/state.js";
-import { sizeAtHand } from "../core/start.js";
+import { sizeAtHand } from "../core/sizes.js";
 import { duration, t } from "../core/words.js";
 
 const LONG = 60; // seconds of waiting that deserve a word of their own

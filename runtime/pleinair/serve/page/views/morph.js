@@ -19,8 +19,8 @@ export function Morph() {
     const order = { ...Object.fromEntries(kept), task: "morph", prompts, frames, seconds, loop, title: prompts.join(" → ") };
     return paint(order).catch((error) => notify(error.message, "error"));
   };
-  return html`<fieldset>
-    <legend>${t("morph")}</legend>
+  return html`<div class="part" role="group" aria-labelledby="morph-title">
+    <h3 id="morph-title">${t("morph")}</h3>
     <label class="field"
       ><span>${t("morphPrompts")}</span>
       <textarea rows="3" value=${form.prompts} placeholder=${t("morphExample")} onInput=${(event) => take("prompts", event.target.value)} /></label
@@ -31,5 +31,5 @@ export function Morph() {
       <label class="check"><input type="checkbox" checked=${form.loop} onChange=${(event) => take("loop", event.target.checked)} /> ${t("loop")}</label>
     </div>
     <button type="button" disabled=${!modelAtHand()} onClick=${make}>${t("makeFilm")}</button>
-  </fieldset>`;
+  </div>`;
 }

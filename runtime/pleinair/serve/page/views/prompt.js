@@ -1,18 +1,16 @@
-/** What to paint, and the button. */
+/** What to paint. */
 
-import { html, useEffect, useState } from "../vendored/htm-preact.js";
-import { currentOrder } from "../core/order.js";
-import { cancel, isOver, paint } from "../core/painting.js";
+import { html, useEffect } from "../vendored/htm-preact.js";
 import { countTokens } from "../core/tokens.js";
-import { change, modelAtHand, notify, setValue, state } from "../core/state.js";
-import { optionLabel, t } from "../core/words.js";
+import { change, modelAtHand, setValue, state } from "../core/state.js";
+import { t } from "../core/words.js";
 import { Format } from "./format.js";
 
 export function Prompt() {
   const { prompt = "", negative = "" } = state.values;
   const model = modelAtHand();
   useEffect(() => countTokens(model?.name, prompt), [model?.name, prompt]);
-  return html`<form class="card prompt" onSubmit=${submitted} onKeyDown=${paintsOnEnter}>
+  return html`<form class="card prompt" onSubmit=${submitted}>
     <${Model} />
     <label class="field"
       ><span>${t("prompt")}</span>
@@ -32,7 +30,6 @@ export function Prompt() {
       <textarea rows="1" class="low" value=${negative} onInput=${(event) => setValue("negative", event.target.value)} />
     </label>
     <${Format} />
-    <${PaintButton} />
   </form>`;
 }
 
@@ -61,38 +58,6 @@ function counted({ tokens, limit, chunks }) {
   return chunks > 1 ? t("tokensParts", { tokens, chunks, limit }) : t("tokens", { tokens, limit });
 }
 
-function PaintButton() {
-  const [placing, setPlacing] = useState(false);
-  const running = state.jobs.filter((each) => !isOver(each));
-  const ready = modelAtHand() && state.reachable && !placing;
-  return html`<div class="go">
-    <button class="paint" id="paint" type="submit" disabled=${!ready} data-placing=${placing} onClick=${() => place(setPlacing)}>
-      ${running.length ? t("paintNext") : t("paint")}
-    </button>
-    ${running.length > 0 &&
-    html`<button type="button" class="stop" onClick=${() => running.forEach(cancel)}>
-      ${running.length > 1 ? t("cancelAll", { count: running.length }) : t("cancel")}
-    </button>`}
-  </div>`;
-}
-
-async function place(setPlacing) {
-  setPlacing(true);
-  setTimeout(() => setPlacing(false), 600); // a double click orders one picture
-  try {
-    await paint(currentOrder());
-  } catch (error) {
-    const named = error.field && !error.message.includes(error.field) ? `${optionLabel(error.field)}: ` : "";
-    notify(named + error.message, "error");
-  }
-}
-
 function submitted(event) {
   event.preventDefault();
-}
-
-function paintsOnEnter(event) {
-  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-  event.preventDefault();
-  document.getElementById("paint").click();
 }

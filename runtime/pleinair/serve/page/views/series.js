@@ -13,7 +13,7 @@ export function Series() {
   return html`<details class="card series">
     <summary><h2>${t("series")}</h2></summary>
     <${Grid} />
-    <${Morph} />
+    ${state.server?.tasks?.includes("morph") && html`<${Morph} />`}
   </details>`;
 }
 
@@ -26,13 +26,13 @@ function Grid() {
     if (rows.name === columns.name) return notify(t("gridSame"), "error");
     return grid(currentOrder(), columns, rows.name ? rows : null);
   };
-  return html`<fieldset>
-    <legend>${t("grid")}</legend>
+  return html`<div class="part" role="group" aria-labelledby="grid-title">
+    <h3 id="grid-title">${t("grid")}</h3>
     <${Axis} label=${t("across")} axis=${across} onChange=${setAcross} />
     <${Axis} label=${t("downwards")} axis=${down} onChange=${setDown} optional />
     <p class="hint" id="grid-hint">${t("gridHint")}</p>
     <button type="button" disabled=${!modelAtHand()} onClick=${draw}>${t("paintGrid")}</button>
-  </fieldset>`;
+  </div>`;
 }
 
 function Axis({ label, axis, onChange, optional }) {

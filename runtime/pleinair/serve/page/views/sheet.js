@@ -19,9 +19,20 @@ export function Sheet({ series }) {
       ${!over && html`<button type="button" class="stop" onClick=${stopSeries}>${t("cancel")}</button>`}
       ${made > 1 && html`<button type="button" class="quiet" onClick=${async () => save(await sheetOf(series, recordOf), "sheet.png")}>${t("saveSheet")}</button>`}
     </div>
-    <div class="scroll" tabindex="0" role="region" aria-label=${series.title}>
+    ${series.across ? html`<${Table} series=${series} running=${running} />` : html`<${Row} series=${series} running=${running} />`}
+  </div>`;
+}
+
+function Row({ series, running }) {
+  return html`<ol class="row-of-pictures">
+    ${series.cells.map((cell) => html`<li><${Cell} cell=${cell} running=${running} /><span>${cell.label}</span></li>`)}
+  </ol>`;
+}
+
+function Table({ series, running }) {
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${series.title}>
       <table>
-        ${series.across && html`<caption>${series.across}${series.down ? ` × ${series.down}` : ""}</caption>`}
+        <caption>${t("across")}: ${series.across}${series.down && `, ${t("downwards")}: ${series.down}`}</caption>
         <thead><tr>${series.down && html`<td></td>`}${series.columns.map((each) => html`<th scope="col">${each}</th>`)}</tr></thead>
         <tbody>
           ${series.rows.map((row, y) => html`<tr>
@@ -30,8 +41,7 @@ export function Sheet({ series }) {
           </tr>`)}
         </tbody>
       </table>
-    </div>
-  </div>`;
+    </div>`;
 }
 
 function Cell({ cell, running }) {

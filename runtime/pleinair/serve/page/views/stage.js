@@ -1,6 +1,6 @@
 /** The large place for what is looked at now: a job, a picture, a series, two pictures, or the editor. */
 
-import { html } from "../vendored/htm-preact.js";
+import { html, useEffect, useRef } from "../vendored/htm-preact.js";
 import { Editor } from "../editor/editor.js";
 import { recordOf } from "../core/history.js";
 import { state } from "../core/state.js";
@@ -12,7 +12,13 @@ import { Sheet } from "./sheet.js";
 import { stageKeys } from "./keys.js";
 
 export function Stage() {
-  return html`<section class="stage" id="stage" tabindex="-1" aria-label=${t("stage")} onKeyDown=${stageKeys}>
+  const stage = useRef();
+  const { kind, id } = state.shown ?? {};
+  useEffect(() => {
+    const { top } = stage.current.getBoundingClientRect();
+    if (kind && (top < 0 || top > window.innerHeight / 2)) stage.current.scrollIntoView({ block: "start" });
+  }, [kind, id]);
+  return html`<section class="stage" id="stage" ref=${stage} tabindex="-1" aria-label=${t("stage")} onKeyDown=${stageKeys}>
     <${Shown} />
   </section>`;
 }
