@@ -4,13 +4,16 @@ What a prompt says decides what happens: "fails" fails, "waits" stays in the que
 """
 
 import base64
+import gzip
 import io
 import json
 import threading
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from PIL import Image, ImageDraw, PngImagePlugin
@@ -122,8 +125,7 @@ class Job:
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Fake
-    protocol_version = "HTTP/1.1"
+    server: Fake  # its answers are HTTP/1.0's, one a connection, so that nothing is left of it when it stops
 
     def log_message(self, *_: Any) -> None:
         """Nothing is printed."""
@@ -137,8 +139,9 @@ class Handler(BaseHTTPRequestHandler):
         if path.startswith("/api/v1/jobs/"):
             return self.job(path.removeprefix("/api/v1/jobs/").split("/"))
         file = PAGE / (path.removeprefix("/") or "index.html")
-        if file.is_file():
-            return self.send(HTTPStatus.OK, file.read_bytes(), TYPES.get(file.suffix, "text/plain"))
+        if file.suffix in TYPES and file.is_file():
+            packed = gzip.compress(file.read_bytes())
+            return self.send(HTTPStatus.OK, packed, TYPES[file.suffix], {"Content-Encoding": "gzip"})
         return self.refuse(HTTPStatus.NOT_FOUND, "not_found", "There is nothing here; open /.")
 
     def do_POST(self) -> None:
@@ -187,9 +190,7 @@ class Handler(BaseHTTPRequestHandler):
     def follow(self, job: Job) -> None:
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
         self.end_headers()
-        self.close_connection = True
         number = int(self.headers.get("Last-Event-ID", 0))
         while not job.cut:
             if number < len(job.events):
@@ -207,11 +208,12 @@ class Handler(BaseHTTPRequestHandler):
     def refuse(self, status: HTTPStatus, code: str, message: str, **more: Any) -> None:
         self.answer({"error": {"code": code, "message": message, **more}}, status)
 
-    def send(self, status: HTTPStatus, body: bytes, kind: str) -> None:
+    def send(self, status: HTTPStatus, body: bytes, kind: str, more: Mapping[str, str] = MappingProxyType({})) -> None:
         self.send_response(status)
         self.send_header("Content-Type", f"{kind}; charset=utf-8" if kind.startswith("text/") else kind)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Security-Policy", POLICY)
+        for name, value in {"Content-Security-Policy": POLICY, **more}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

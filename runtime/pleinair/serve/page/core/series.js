@@ -82,7 +82,7 @@ export function valuesOf(text) {
   if (!span) return text.split(",").map((each) => each.trim()).filter(Boolean).map(typed);
   const [low, high, step] = span.slice(1).map(Number);
   if (!(step > 0) || high < low) return [];
-  return Array.from({ length: Math.min(MOST, Math.floor((high - low) / step + 1e-9) + 1) }, (_, k) => +(low + k * step).toFixed(6));
+  return Array.from({ length: Math.min(MOST + 1, Math.floor((high - low) / step + 1e-9) + 1) }, (_, k) => +(low + k * step).toFixed(6));
 }
 
 function typed(word) {
