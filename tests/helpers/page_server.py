@@ -159,7 +159,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def accept(self, order: dict[str, Any]) -> None:
         if "refused" in order.get("prompt", ""):
-            message = "steps is 5000, and at most 1000 are painted; choose fewer."
+            message = "steps is 5000, and at most 1000 are painted; choose fewer"
             return self.refuse(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", message, field="steps")
         if "full" in order.get("prompt", ""):
             message = "8 jobs are waiting already; ask again in 30 s."

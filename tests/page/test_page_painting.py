@@ -81,7 +81,7 @@ def test_a_job_that_waits_says_so_and_can_be_cancelled(page, server):
 @pytest.mark.parametrize(
     ("prompt", "told"),
     [
-        ("refused", "steps is 5000, and at most 1000 are painted; choose fewer."),
+        ("refused", "Steps is 5000, and at most 1000 are painted; choose fewer."),
         ("full", "8 jobs are waiting already; ask again in 30 s."),
         ("fails", "The picture needs 9 GB and 2 GB are free; choose a smaller size."),
     ],

@@ -160,3 +160,14 @@ def test_a_finished_picture_is_drawn_on(page, server, paint):
     page.get_by_role("button", name="Done").click()
     paint(page, "a house")
     assert {"image", "mask"} <= {*server.asked[1]}
+
+
+def test_marks_wait_while_a_picture_is_extended(page, server, paint):
+    start_from_a_file(page)
+    page.get_by_role("button", name="Draw on it").click()
+    draw(page, (0.4, 0.5), (0.6, 0.5))
+    page.get_by_role("button", name="Extend").click()
+    page.get_by_label("Right").fill("64")
+    expect(page.locator(".editor")).to_contain_text("one comes after the other")
+    paint(page, "a boat")
+    assert server.asked[0]["outpaint"] == [0, 0, 64, 0] and "mask" not in server.asked[0]

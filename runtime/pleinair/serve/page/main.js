@@ -5,11 +5,16 @@ import { openHistory } from "./core/history.js";
 import { follow as followPreferences } from "./core/preferences.js";
 import { resumeJobs } from "./core/painting.js";
 import { stayConnected } from "./core/server.js";
-import { subscribe } from "./core/state.js";
+import { state, subscribe } from "./core/state.js";
 import { App } from "./views/app.js";
 
 const root = document.getElementById("page");
-const draw = () => render(html`<${App} />`, root);
+
+function draw() {
+  render(html`<${App} />`, root);
+  const job = state.jobs.find((each) => each.status === "painting");
+  document.title = job ? `${Math.round((100 * job.step) / job.steps)} % – pleinair` : "pleinair";
+}
 
 followPreferences();
 root.replaceChildren();

@@ -1,7 +1,7 @@
 /** Requests to the server, and its errors in one shape. */
 
 import { change, state } from "./state.js";
-import { t } from "./words.js";
+import { sentence, t } from "./words.js";
 
 const ROOT = "/api/v1";
 
@@ -41,7 +41,8 @@ export async function getJson(path, options) {
 
 async function refusal(response) {
   const told = await response.json().then((found) => found.error ?? {}, () => ({}));
-  const message = [told.message ?? t("refused", { status: response.status }), told.hint].filter(Boolean).join(" ");
+  const said = [told.message ?? t("refused", { status: response.status }), told.hint];
+  const message = said.filter(Boolean).map(sentence).join(" ");
   const wait = Number(response.headers.get("Retry-After")) || null;
   return new ApiError(told.code ?? "refused", message, { status: response.status, field: told.field, wait });
 }

@@ -12,6 +12,14 @@ export function sizeAtHand() {
   return [width ?? usual.width ?? 512, height ?? usual.height ?? 512].map(Number);
 }
 
+/** [width, height] of what an order paints: its size, else the shape of the picture it starts from, else the usual. */
+export function shapeOf({ width, height, image }) {
+  if (width && height) return [width, height];
+  if (!image || !state.start) return sizeAtHand();
+  const { base, sides } = state.start;
+  return [base.width + sides[0] + sides[2], base.height + sides[1] + sides[3]];
+}
+
 /** Sizes with about as many pixels as the model's usual one, and squares as small and as large as it knows. */
 export function sizesOf({ defaults, sizes }) {
   const { multiple = 8, smallest, largest } = sizes ?? {};

@@ -43,12 +43,16 @@ export function startBlank() {
 export async function renew(start) {
   const sketch = makeCanvas(start.base.width, start.base.height);
   drawSketch(sketch.getContext("2d"), start);
-  const masked = start.given || start.strokes.some((each) => each.layer === "mask");
+  const masked = isMarked(start) && !start.sides.some(Boolean); // both in one go are not painted
   const mask = makeCanvas(start.base.width, start.base.height);
   if (masked) drawMask(mask.getContext("2d"), start);
   start.image = await pngOf(sketch);
   start.mask = masked ? await pngOf(mask) : null;
   change({});
+}
+
+export function isMarked(start) {
+  return Boolean(start.given) || start.strokes.some((each) => each.layer === "mask");
 }
 
 export function withoutStart() {

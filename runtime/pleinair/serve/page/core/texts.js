@@ -56,6 +56,7 @@ export const TEXTS = {
   cancelAll: { en: "Cancel all {count}", de: "Alle {count} abbrechen" },
   format: { en: "Size", de: "Größe" },
   ownSize: { en: "Own size …", de: "Eigene Größe …" },
+  likeStart: { en: "Like the picture", de: "Wie das Bild" },
   square: { en: "Square", de: "Quadrat" },
   landscape: { en: "Wide", de: "Quer" },
   portrait: { en: "Tall", de: "Hoch" },
@@ -261,6 +262,10 @@ export const TEXTS = {
   ofAll: { en: "{made} of {all}", de: "{made} von {all}" },
   nextIn: { en: "next in about {left}", de: "das nächste in etwa {left}" },
   saveSheet: { en: "Save as one picture", de: "Als ein Bild speichern" },
+  notBoth: {
+    en: "What is marked waits until the picture has been extended; one comes after the other.",
+    de: "Das Markierte wartet, bis das Bild erweitert ist; eines geht nach dem anderen.",
+  },
   outsideHint: {
     en: "Pixels to add at each side. The text is best about what is added.",
     de: "Pixel, die an jeder Seite hinzukommen. Der Text beschreibt am besten das Neue.",

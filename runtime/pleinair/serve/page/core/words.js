@@ -25,6 +25,12 @@ export function panelTitle(panel) {
   return PANELS[panel]?.[preferences.language] ?? panel;
 }
 
+/** What the server says, as a sentence: its lines begin small and have no full stop. */
+export function sentence(text) {
+  const said = text.trim();
+  return said[0].toUpperCase() + said.slice(1) + (/[.!?…]$/.test(said) ? "" : ".");
+}
+
 /** 95 -> "1 min 35 s". */
 export function duration(seconds) {
   const whole = Math.max(1, Math.round(seconds));

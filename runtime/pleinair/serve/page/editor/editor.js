@@ -1,7 +1,7 @@
 /** The editor of a start picture: what to repaint, what to add around it, or a sketch in colours. */
 
 import { html, useEffect, useRef, useState } from "../vendored/htm-preact.js";
-import { renew } from "../core/start.js";
+import { isMarked, renew } from "../core/start.js";
 import { change, state } from "../core/state.js";
 import { t } from "../core/words.js";
 import { Toolbar } from "./toolbar.js";
@@ -88,6 +88,7 @@ export function Editor({ start, mode = "mask" }) {
       <canvas ref=${canvas} class=${tools.tool} tabindex="0" role="application" aria-label=${t("canvas")} aria-describedby="canvas-hint" ...${handlers}></canvas>
     </div>
     <p class="hint" id="canvas-hint">${t(`${tools.layer}Hint`)}</p>
+    ${isMarked(start) && start.sides.some(Boolean) && html`<p class="hint bad" role="status">${t("notBoth")}</p>`}
     <div class="line"><button type="button" class="main" onClick=${() => change({ shown: previous() })}>${t("ready")}</button></div>
   </div>`;
 }

@@ -12,15 +12,18 @@ export function Format() {
   const sizes = model ? sizesOf(model) : [];
   const chosen = `${width}x${height}`;
   const listed = sizes.some(([w, h]) => `${w}x${h}` === chosen) ? sizes : [[width, height], ...sizes];
+  const free = state.start && !state.values.width; // the picture's shape is kept
   const [own, setOwn] = useState(false);
   const pick = (event) => {
     setOwn(event.target.value === "own");
-    if (event.target.value !== "own") resize(...event.target.value.split("x").map(Number));
+    if (event.target.value === "start") resize();
+    else if (event.target.value !== "own") resize(...event.target.value.split("x").map(Number));
   };
   return html`<div class="row format">
     <label class="field wide"
       ><span>${t("format")}</span>
-      <select value=${own ? "own" : chosen} onChange=${pick}>
+      <select value=${own ? "own" : free ? "start" : chosen} onChange=${pick}>
+        ${state.start && html`<option value="start">${t("likeStart")}</option>`}
         ${listed.map(([w, h]) => html`<option value=${`${w}x${h}`}>${shape(w, h)} ${w} × ${h}</option>`)}
         <option value="own">${t("ownSize")}</option>
       </select></label
@@ -65,8 +68,8 @@ function Side({ name, value }) {
 }
 
 function resize(width, height) {
-  const { size, ...others } = state.values;
-  change({ values: { ...others, width, height } });
+  const others = Object.entries(state.values).filter(([name]) => !["size", "width", "height"].includes(name));
+  change({ values: { ...Object.fromEntries(others), ...(width ? { width, height } : {}) } });
 }
 
 function shape(width, height) {

@@ -4,13 +4,13 @@ import { html } from "../vendored/htm-preact.js";
 import { adoptOrder } from "../core/order.js";
 import { cancel, isOver, paint, putAway } from "../core/painting.js";
 import { notify } from "../core/state.js";
-import { sizeAtHand } from "../core/sizes.js";
-import { duration, t } from "../core/words.js";
+import { shapeOf } from "../core/sizes.js";
+import { duration, sentence, t } from "../core/words.js";
 
 const LONG = 60; // seconds of waiting that deserve a word of their own
 
 export function Job({ job }) {
-  const [width, height] = [job.order.width, job.order.height].every(Boolean) ? [job.order.width, job.order.height] : sizeAtHand();
+  const [width, height] = shapeOf(job.order);
   const waiting = !job.preview && !isOver(job);
   return html`<figure class="work">
     <div class=${`canvas emerging ${waiting ? "waiting" : ""}`} style=${{ aspectRatio: `${width} / ${height}`, "--shape": width / height }}>
@@ -29,7 +29,7 @@ function Progress({ job }) {
       <button type="button" class="stop" disabled=${job.cancelling} onClick=${() => cancel(job)}>${job.cancelling ? t("cancelling") : t("cancel")}</button>
     </div>
     ${job.wait > LONG && job.status === "queued" && html`<p class="hint">${t("longQueue")}</p>`}
-    ${job.warnings.map((each) => html`<p class="hint">${each}</p>`)}
+    ${job.warnings.map((each) => html`<p class="hint">${sentence(each)}</p>`)}
   </figcaption>`;
 }
 
@@ -45,7 +45,7 @@ function Ended({ job }) {
     putAway(job);
     await paint(job.order).catch((error) => notify(error.message, "error"));
   };
-  const message = job.status === "cancelled" ? t("cancelled") : (job.error?.message ?? t("doneBare"));
+  const message = job.status === "cancelled" ? t("cancelled") : (job.error ? sentence(job.error.message) : t("doneBare"));
   return html`<figcaption class=${`ended ${job.status}`} role=${job.status === "cancelled" ? "status" : "alert"}>
     <p>${message}</p>
     <div class="line">

@@ -3,7 +3,7 @@
 import { html, useState } from "../vendored/htm-preact.js";
 import { addressOf } from "../core/blobs.js";
 import { state } from "../core/state.js";
-import { dateAndTime, optionLabel, t } from "../core/words.js";
+import { dateAndTime, optionLabel, sentence, t } from "../core/words.js";
 import { Actions } from "./actions.js";
 import { Emergence } from "./emergence.js";
 import { Tile } from "./tile.js";
@@ -18,7 +18,7 @@ export function Picture({ record }) {
       : html`<div class="canvas" style=${shape}>${shownAs(record)}</div>`}
     <figcaption>
       <${Actions} record=${record} onWatch=${() => setWatching(true)} />
-      ${warnings.map((each) => html`<p class="hint">${each}</p>`)}
+      ${warnings.map((each) => html`<p class="hint">${sentence(each)}</p>`)}
       <${Siblings} record=${record} />
       <${Facts} record=${record} />
     </figcaption>
