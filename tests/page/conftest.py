@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from page_server import Fake
 
@@ -20,8 +21,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="package")  # and not longer: while it lives, no other test of this process can run asyncio
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as playing:
+    with sync_playwright() as playing:
         browser = playing.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", *CAMERA])
         yield browser
         browser.close()

@@ -11,6 +11,16 @@ export const PANELS = {
   "Add-ons": { de: "Erweiterungen" },
 };
 
+/** What decides where nothing is said, as the server words it. */
+export const USUAL = {
+  "the model's": { de: "wie das Modell" },
+  "the sampler's": { de: "wie der Sampler" },
+  "the first pass's": { de: "wie der erste Durchgang" },
+  "that of the picture": { de: "das des Bildes" },
+  "by size": { de: "nach Größe" },
+  random: { de: "zufällig" },
+};
+
 export const OPTION_TEXTS = {
   panorama: { de: { label: "Panorama", help: "Linker und rechter Rand passen aneinander." } },
   tile: { de: { label: "Kachel", help: "Alle Ränder passen aneinander, wie bei einer Textur." } },

@@ -32,7 +32,7 @@ export async function paint(order, { quiet = false } = {}) {
 
 function newJob(id, order, quiet) {
   const job = { id, order, quiet, status: "queued", records: [], previews: [], warnings: [], error: null, fetched: {} };
-  change({ jobs: [...state.jobs, job] });
+  change({ jobs: [...state.jobs, job], said: t("begun") });
   remember();
   return job;
 }
@@ -49,12 +49,12 @@ export function resumeJobs() {
 
 function remember() {
   const running = state.jobs.filter((each) => !isOver(each));
-  // blobs cannot be kept there; the record of such a job lacks its start picture
   localStorage.setItem(KEPT, JSON.stringify(running.map(({ id, order }) => ({ id, order: plain(order) }))));
 }
 
-function plain(order) {
-  return Object.fromEntries(Object.entries(order).filter(([, value]) => !(value instanceof Blob)));
+/** An order without its pictures, which that storage cannot hold: found again, such a job's record lacks them. */
+function plain({ image, mask, control, ...order }) {
+  return order;
 }
 
 export function isOver(job) {
@@ -116,6 +116,7 @@ async function finish(job, answer) {
   for (const [index, image] of (answer.images ?? []).entries()) await keep(job, { index, ...image });
   job.warnings = answer.warnings ?? job.warnings;
   job.status = "done";
+  change({ said: t("painted") });
   const mine = state.shown?.kind === "job" && state.shown.id === job.id;
   if (mine && job.records.length) change({ shown: { kind: "record", id: job.records[0].id } });
 }

@@ -4,9 +4,12 @@ import { getJson, request } from "./api.js";
 import { change, state } from "./state.js";
 
 const HEARTBEAT = 5000; // milliseconds
+const FRESH = 60_000; // after which what the server can do is asked for again
 const SHORT = { share: 0.08, bytes: 2 ** 30 }; // less free memory than both is worth a word
 
-/** Asks for the capabilities now, and again when the server was away, works for others, or the user comes back. */
+let asked = 0;
+
+/** Asks for the capabilities now, and again when the server was away, or the user comes back. */
 export async function stayConnected() {
   await refresh();
   document.addEventListener("visibilitychange", () => document.hidden || refresh());
@@ -14,6 +17,7 @@ export async function stayConnected() {
 }
 
 export async function refresh() {
+  asked = Date.now();
   try {
     const server = await getJson("capabilities");
     const known = server.models.some((each) => each.name === state.model);
@@ -25,7 +29,7 @@ export async function refresh() {
 
 async function beat() {
   if (document.hidden) return;
-  if (state.server === null || !state.reachable || state.jobs.length) return refresh();
+  if (state.server === null || !state.reachable || Date.now() - asked > FRESH) return refresh();
   await request("/health").catch(() => {});
 }
 

@@ -15,6 +15,7 @@ export const state = {
   pinned: null, // id of the record that another one will be compared with
   dialog: null, // name of the open dialog
   notices: [], // { id, kind: "error" | "info", text }
+  said: "", // what a screen reader is told
   tokens: null, // the server's answer to /tokens
 };
 

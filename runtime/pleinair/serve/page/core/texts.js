@@ -100,6 +100,8 @@ export const TEXTS = {
     en: "The server no longer has this job, as after a restart. Paint it again.",
     de: "Der Server hat diesen Auftrag nicht mehr, etwa nach einem Neustart. Bitte noch einmal malen.",
   },
+  begun: { en: "Painting has begun.", de: "Es wird gemalt." },
+  painted: { en: "The picture is finished.", de: "Das Bild ist fertig." },
   again: { en: "Paint again", de: "Noch einmal malen" },
 
   // the stage and pictures
@@ -282,6 +284,8 @@ export const TEXTS = {
   // keys
   keys: { en: "Keys", de: "Tasten" },
   keysHint: { en: "Single letters work while the picture has the focus.", de: "Einzelne Buchstaben gelten, solange das Bild den Fokus hat." },
+  ctrl: { en: "Ctrl", de: "Strg" },
+  del: { en: "Del", de: "Entf" },
   keyPaint: { en: "Paint", de: "Malen" },
   keyBrowse: { en: "Newer and older pictures", de: "Neuere und ältere Bilder" },
   keyUndo: { en: "Undo a stroke", de: "Einen Strich zurücknehmen" },

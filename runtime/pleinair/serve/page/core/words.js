@@ -1,6 +1,6 @@
 /** The page's words in the language at hand. */
 
-import { OPTION_TEXTS, PANELS } from "./option-texts.js";
+import { OPTION_TEXTS, PANELS, USUAL } from "./option-texts.js";
 import { preferences } from "./preferences.js";
 import { TEXTS } from "./texts.js";
 
@@ -19,6 +19,10 @@ export function optionLabel(name) {
 /** What an option does: the server's words, or their translation. */
 export function optionHelp(option) {
   return OPTION_TEXTS[option.name]?.[preferences.language]?.help ?? option.help;
+}
+
+export function usualWords(usual) {
+  return USUAL[usual]?.[preferences.language] ?? usual;
 }
 
 export function panelTitle(panel) {

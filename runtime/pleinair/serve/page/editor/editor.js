@@ -13,6 +13,7 @@ const NUDGE = 0.25; // of the brush, which an arrow key moves
 export function Editor({ start, mode = "mask" }) {
   const canvas = useRef();
   const drawing = useRef(null); // the stroke under the pointer
+  const soon = useRef(0); // the frame in which it is drawn again
   const cursor = useRef(null); // where the keyboard's brush is
   const [tools, setTools] = useState({ layer: mode, tool: "brush", colour: "#3b6ea5", size: Math.round(start.base.width / 10), zoom: 0 });
   const draw = () => drawView(canvas.current, start, cursor.current && { ...cursor.current, size: tools.size });
@@ -40,7 +41,8 @@ export function Editor({ start, mode = "mask" }) {
       if (tools.tool === "hand" && event.buttons) return pan(canvas.current, event);
       if (!drawing.current) return;
       for (const each of event.getCoalescedEvents?.() ?? [event]) drawing.current.points.push(pixelAt(canvas.current, start, each));
-      draw();
+      cancelAnimationFrame(soon.current);
+      soon.current = requestAnimationFrame(draw);
     },
     onPointerUp: () => drawing.current && ((drawing.current = null), done()),
     onPointerCancel: () => drawing.current && ((drawing.current = null), done()),

@@ -13,6 +13,7 @@ import { Series } from "./series.js";
 import { Shelf } from "./shelf.js";
 import { Stage } from "./stage.js";
 import { Start } from "./start.js";
+import { state } from "../core/state.js";
 import { t } from "../core/words.js";
 
 export function App() {
@@ -33,6 +34,7 @@ export function App() {
         <${Shelf} />
       </div>
     </main>
+    <p class="unseen" role="status">${state.said}</p>
     <${Notices} />
     <${Dialogs} />
     <${DropZone} />

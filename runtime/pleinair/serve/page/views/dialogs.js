@@ -7,6 +7,8 @@ import { Camera } from "./camera.js";
 import { Icon } from "./icons.js";
 import { KEYS } from "./keys.js";
 
+const NAMED = ["ctrl", "del"]; // keys whose names are words
+
 const close = () => change({ dialog: null });
 
 export function Dialogs() {
@@ -32,5 +34,5 @@ function Dialog({ title, onClose, children }) {
 
 function Keys() {
   return html`<p class="hint">${t("keysHint")}</p>
-    <dl class="keys">${KEYS.map(({ keys, means }) => html`<div><dt>${keys.split(" ").map((each) => html`<kbd>${each}</kbd>`)}</dt><dd>${t(means)}</dd></div>`)}</dl>`;
+    <dl class="keys">${KEYS.map(({ keys, means }) => html`<div><dt>${keys.split(" ").map((each) => html`<kbd>${NAMED.includes(each) ? t(each) : each}</kbd>`)}</dt><dd>${t(means)}</dd></div>`)}</dl>`;
 }

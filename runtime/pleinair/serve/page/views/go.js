@@ -31,7 +31,7 @@ async function place(setPlacing) {
   try {
     await paint(currentOrder());
   } catch (error) {
-    const named = error.field && !error.message.includes(error.field) ? `${optionLabel(error.field)}: ` : "";
+    const named = error.field && !error.message.toLowerCase().includes(error.field) ? `${optionLabel(error.field)}: ` : "";
     notify(named + error.message, "error");
   }
 }

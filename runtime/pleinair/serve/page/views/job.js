@@ -25,7 +25,7 @@ function Progress({ job }) {
   return html`<figcaption class="progress">
     <progress aria-label=${t("progress")} max=${steps || 1} value=${job.status === "painting" ? step : undefined}></progress>
     <div class="line">
-      <p role="status">${progressWords(job)}</p>
+      <p role=${job.status === "painting" ? undefined : "status"}>${progressWords(job)}</p>
       <button type="button" class="stop" disabled=${job.cancelling} onClick=${() => cancel(job)}>${job.cancelling ? t("cancelling") : t("cancel")}</button>
     </div>
     ${job.wait > LONG && job.status === "queued" && html`<p class="hint">${t("longQueue")}</p>`}

@@ -8,14 +8,14 @@ import { change, state } from "../core/state.js";
 import { download, pin } from "./actions.js";
 
 export const KEYS = [
-  { keys: "Ctrl Enter", means: "keyPaint" },
+  { keys: "ctrl Enter", means: "keyPaint" },
   { keys: "← →", means: "keyBrowse" },
   { keys: "D", means: "download" },
   { keys: "V", means: "moreLikeThis" },
   { keys: "E", means: "edit" },
   { keys: "C", means: "compare" },
-  { keys: "Del", means: "remove" },
-  { keys: "Ctrl Z", means: "keyUndo" },
+  { keys: "del", means: "remove" },
+  { keys: "ctrl Z", means: "keyUndo" },
   { keys: "+ − 0", means: "keyZoom" },
 ];
 

@@ -2,7 +2,7 @@
 
 import { html, useState } from "../vendored/htm-preact.js";
 import { modelAtHand, change, setValue, state } from "../core/state.js";
-import { optionHelp, optionLabel, panelTitle, t } from "../core/words.js";
+import { optionHelp, optionLabel, panelTitle, t, usualWords } from "../core/words.js";
 import { Field } from "./field.js";
 
 const ELSEWHERE = ["prompt", "negative", "size", "width", "height", "count", "seed"]; // what other parts of the page ask
@@ -45,7 +45,7 @@ function matches(option, sought) {
 /** What holds where the user says nothing: the model's value, the table's, or its words for it. */
 function usual(option) {
   const found = modelAtHand()?.defaults?.[option.name] ?? option.default;
-  return found === null || found === undefined || found === "" ? (option.usual ?? "") : found;
+  return found === null || found === undefined || found === "" ? usualWords(option.usual ?? "") : found;
 }
 
 function reset(names) {
