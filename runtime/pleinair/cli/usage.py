@@ -37,6 +37,7 @@ EXAMPLES = {
     "metadata": ("pleinair metadata house.png", "pleinair metadata house.png --json"),
     "rerun": ("pleinair rerun house.png", "pleinair rerun house.png -o again.png"),
     "samplers": ("pleinair samplers", "pleinair samplers --json"),
+    "serve": ("pleinair serve --open", "pleinair serve --model my-bundle --port 8000"),
     "doctor": ("pleinair doctor", "pleinair doctor --try-devices"),
     "embed": ("pleinair embed painting --engine onnx", "pleinair embed painting --model my-model --cpu-only"),
 }
@@ -55,7 +56,9 @@ OPTIONS = {  # what people look for here and do not find -> what leads on
     "--num-inference-steps": "the option is --steps; write for example --steps 20",
 }
 COMMANDS = {
-    "serve": "there is no server; call pleinair from Python, or paint a list with: pleinair generate --prompts FILE",
+    "server": "pictures are served over HTTP with: pleinair serve",
+    "web": "the page is opened with: pleinair serve --open",
+    "webui": "the page is opened with: pleinair serve --open",
     "download": "models are fetched with: pleinair pull OWNER/NAME",
     "list": "models are listed with: pleinair models",
     "convert": "models are converted with: pleinair export FOLDER OUT",
