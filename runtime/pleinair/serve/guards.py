@@ -133,10 +133,11 @@ class Body:
         """What Starlette asks for. Raises Refused for a body that is too large (413) or slow (408)."""
         if self._whole:
             return await self._receive()
-        now = asyncio.get_running_loop().time()
-        self._until = now + self._limits.body_s if self._until is None else self._until
+        if self._until is None:
+            self._until = asyncio.get_running_loop().time() + self._limits.body_s
         try:
-            message = await asyncio.wait_for(self._receive(), max(0.0, self._until - now))
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
         except TimeoutError:
             slow = f"the body took more than {self._limits.body_s:g} s; send it again"
             raise Refused(408, "too_slow", slow) from None

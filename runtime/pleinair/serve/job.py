@@ -154,7 +154,8 @@ class Job:
                 if self.status in ENDED and after >= self._told:
                     return
                 try:
-                    await asyncio.wait_for(news.wait(), patience)
+                    async with asyncio.timeout(patience):  # wait_for of Python 3.11 can lose a cancellation
+                        await news.wait()
                 except TimeoutError:
                     yield None
         finally:

@@ -22,6 +22,7 @@ from pleinair.system.limits import room_left
 MODULE = "pleinair.serve.painting"
 START_S = 120.0  # that a process may take to import what paints
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0  # before a process is started that has crashed
+DYING_S = 5.0  # that a process has to end when its pipes are closed
 LOOK_S = 0.2  # between two looks at the memory that is left
 ANON = re.compile(r"^RssAnon:\s*(\d+) kB", re.M)
 log = logging.getLogger(__name__)
@@ -226,7 +227,8 @@ class Worker:
 
     async def _heard(self, patience: float) -> wire.Message:
         try:
-            return await asyncio.wait_for(wire.receive(self._process.stdout), patience)
+            async with asyncio.timeout(patience):  # wait_for of Python 3.11 can lose a cancellation
+                return await wire.receive(self._process.stdout)
         except TimeoutError:
             raise Lost(f"said nothing for {patience:g} s and was ended") from None
         except EOFError:
@@ -235,6 +237,7 @@ class Worker:
     async def _reason(self) -> str:
         """How the process ended."""
         with suppress(TimeoutError):
-            code = await asyncio.wait_for(self._process.wait(), 5)
+            async with asyncio.timeout(DYING_S):
+                code = await self._process.wait()
             return f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
         return "closed its pipes"
