@@ -80,7 +80,8 @@ class Job:
             time.sleep(0.01)
         self.tell("loading", what="unet")
         seed = self.order.get("seed", 41)
-        seeds = seed if isinstance(seed, list) else [seed + k for k in range(self.order.get("count", 1))]
+        count = self.order.get("frames", self.order.get("count", 1))
+        seeds = seed if isinstance(seed, list) else [seed + k for k in range(count)]
         steps = self.order.get("steps", STEPS)
         for each in seeds:
             for step in range(1, steps + 1):
@@ -105,10 +106,7 @@ class Job:
 
     def add(self, seed: int) -> None:
         width, height = self.order.get("width", 128), self.order.get("height", 128)
-        if self.order["task"] == "morph":
-            data, seed = film(), None
-        else:
-            data = painted(seed, width, height, STEPS, "PNG", json.dumps({"seeds": [seed], **self.settings()}))
+        data = painted(seed, width, height, STEPS, "PNG", json.dumps({"seeds": [seed], **self.settings()}))
         self.pictures.append((data, seed))
         index = len(self.pictures) - 1
         self.tell("image", index=index, url=f"/api/v1/jobs/{self.id}/images/{index}", seed=seed)
@@ -184,7 +182,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.follow(job)
         if parts[1:2] == ["images"]:
             data, _ = job.pictures[int(parts[2])]
-            return self.send(HTTPStatus.OK, data, "image/png" if data.startswith(b"\x89PNG") else "image/webp")
+            return self.send(HTTPStatus.OK, data, "image/png")
         return self.answer(job.answer())
 
     def follow(self, job: Job) -> None:
@@ -283,11 +281,4 @@ def painted(seed: int, width: int, height: int, step: int, kind: str, settings: 
     info.add_text("settings", settings)
     file = io.BytesIO()
     picture.save(file, kind, **({"pnginfo": info} if kind == "PNG" else {}))
-    return file.getvalue()
-
-
-def film() -> bytes:
-    frames = [Image.open(io.BytesIO(painted(seed, 64, 64, STEPS, "PNG"))) for seed in range(4)]
-    file = io.BytesIO()
-    frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=100, loop=0)
     return file.getvalue()

@@ -4,6 +4,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+WEBM = b"\x1aE\xdf\xa3"
+
 
 def test_variations_keep_the_seed_and_mix_others_in(page, server, paint):
     paint(page, "a boat")
@@ -91,15 +93,18 @@ def test_two_pictures_are_compared(page, paint):
 def test_a_film_goes_from_prompt_to_prompt(page, server):
     page.locator(".series > summary").click()
     page.get_by_label("Prompts, one a line").fill("a meadow in spring\n\na meadow in winter")
-    page.get_by_label("Frames").fill("4")
+    page.get_by_label("Frames").fill("5")
+    page.get_by_label("Seconds").fill("1")
     page.get_by_role("button", name="Make the film").click()
     expect(page.get_by_alt_text("a meadow in spring → a meadow in winter")).to_be_visible()
-    order = server.asked[0]
-    assert (order["task"], order["prompts"]) == ("morph", ["a meadow in spring", "a meadow in winter"])
-    assert (order["frames"], order["seconds"], order["loop"]) == (4, 4, False)
+    morph = {"task": "morph", "model": "storybook", "frames": 5, "loop": False}
+    assert server.asked == [{**morph, "prompts": ["a meadow in spring", "a meadow in winter"]}]
+    expect(page.locator(".tiles .tile")).to_have_count(1)
+    expect(page.locator(".player input")).to_have_attribute("max", "4")
     with page.expect_download() as started:
-        page.get_by_role("button", name="Download").click()
-    assert started.value.suggested_filename == "a-meadow-in-spring-a-meadow-in-winter.webp"
+        page.get_by_role("button", name="Save as film").click()
+    assert started.value.suggested_filename == "a-meadow-in-spring-a-meadow-in-winter.webm"
+    assert started.value.path().read_bytes()[:4] == WEBM
 
 
 def test_a_picture_is_watched_emerging_again(page, paint):
@@ -112,4 +117,4 @@ def test_a_picture_is_watched_emerging_again(page, paint):
     assert page.locator(".canvas img").get_attribute("src").startswith("data:image/jpeg")
     with page.expect_download() as started:
         page.get_by_role("button", name="Save as film").click()
-    assert started.value.path().read_bytes()[:4] == b"\x1aE\xdf\xa3"  # WebM's
+    assert started.value.path().read_bytes()[:4] == WEBM

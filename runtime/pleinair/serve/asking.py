@@ -15,13 +15,14 @@ from pleinair.request.options import OPTIONS
 from pleinair.request.planning import planned_passes
 from pleinair.request.request import Request, resolve
 from pleinair.serve.job import JobSpec
+from pleinair.serve.morphs import SHAPE, morph_keys, morph_shape
 from pleinair.serve.naming import Index, found
 from pleinair.serve.pictures_in import picture_bytes, size_of
 from pleinair.serve.refusals import Refused, refused
 from pleinair.serve.settings import RequestLimits
 
-GENERATE, UPSCALE = "generate", "upscale"
-TASKS = (GENERATE, UPSCALE)
+GENERATE, UPSCALE, MORPH = "generate", "upscale", "morph"
+TASKS = (GENERATE, UPSCALE, MORPH)
 ABOUT = ("task", "model")  # of a body, beside the options
 OFFERED = {name: each for name, each in OPTIONS.items() if each.type.json}
 PICTURES = tuple(name for name, each in OFFERED.items() if isinstance(each.type, InputPicture))
@@ -40,6 +41,8 @@ def asked_job(body: object, index: Index, limits: RequestLimits, kept: bool = Tr
     if task == UPSCALE:
         return upscaling(given, index, limits, kept)
     model, bundle = checked("model", index.model, given.pop("model", None))
+    if task == MORPH:
+        return morphing(given, model, bundle, index, limits, kept)
     for name in given:
         checked(name, one_of, "option", name, OFFERED)
     pictures: dict[str, bytes] = {}
@@ -66,6 +69,21 @@ def upscaling(given: Mapping[str, Any], index: Index, limits: RequestLimits, kep
         raise over("image", f"the larger picture has {pixels:,} pixels", limits.input_pixels, "send a smaller one")
     tile = {"tile": checked("tile", OPTIONS["tile"].type.read, "tile", given["tile"])} if "tile" in given else {}
     return JobSpec(UPSCALE, name, tile, {"image": data}, pixels, kept)
+
+
+def morphing(
+    given: dict[str, Any], model: str, bundle: Bundle, index: Index, limits: RequestLimits, kept: bool
+) -> JobSpec:
+    """Frames from prompt to prompt."""
+    shape = checked("prompts", morph_shape, {name: given.pop(name) for name in SHAPE if name in given}, limits.frames)
+    offered = [name for name in OFFERED if name not in (*PICTURES, "prompt", "controls")]
+    for name in given:
+        checked(name, one_of, "option of a morph", name, offered)
+    options = {name: checked(name, read, name, value, {}, limits) for name, value in given.items()}
+    keys = checked("prompts", morph_keys, bundle, shape, checked("prompts", index.paths, options))
+    check_limits(keys[0], limits, shape["frames"])
+    shape["seeds"] = [key.seeds[0] for key in keys]  # so that they are the same frames if it is begun again
+    return JobSpec(MORPH, model, {**options, "morph": shape}, {}, work_of(keys[0]) * shape["frames"], kept)
 
 
 def plainly(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,14 +163,14 @@ def tried(index: Index, bundle: Bundle, options: Mapping[str, Any], pictures: Ma
         raise refused(error, next(named_in(error, {**options, **pictures}), None)) from None
 
 
-def check_limits(request: Request, limits: RequestLimits) -> None:
+def check_limits(request: Request, limits: RequestLimits, frames: int = 1) -> None:
     """Raise Refused for what this server does not paint, however much memory there is."""
     pixels = pixels_of(request)
     if pixels > limits.pixels:
         raise over("size", f"a picture of {pixels:,} pixels was asked for", limits.pixels, "choose a smaller size")
     if len(request.seeds) > limits.count:
         raise over("count", f"{len(request.seeds)} pictures were asked for", limits.count, "ask for fewer at a time")
-    if (work := work_of(request)) > limits.pixel_steps:
+    if (work := work_of(request) * frames) > limits.pixel_steps:
         raise over("steps", f"the job is {work:,} pixels x steps", limits.pixel_steps, "take fewer steps or pictures")
 
 

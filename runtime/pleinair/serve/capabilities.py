@@ -40,6 +40,7 @@ def capabilities(state: Shared) -> dict[str, Any]:
             "max_input_pixels": limits.input_pixels,
             "max_pixels_steps": limits.pixel_steps,
             "max_count": limits.count,
+            "max_frames": limits.frames,
             "max_queue": limits.queue,
             "max_body": limits.body,
             "prompt_chars": limits.prompt,

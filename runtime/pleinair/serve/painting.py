@@ -27,7 +27,8 @@ from pleinair.pipeline import Pipeline, load
 from pleinair.request.request import resolve
 from pleinair.results import Frame, Result
 from pleinair.serve import wire
-from pleinair.serve.asking import UPSCALE, with_pictures
+from pleinair.serve.asking import MORPH, UPSCALE, with_pictures
+from pleinair.serve.morphs import morph_frames, morph_keys
 from pleinair.serve.naming import Index
 from pleinair.serve.refusals import trouble_of
 
@@ -54,6 +55,8 @@ class JobPainter:
         try:
             if job["task"] == UPSCALE:
                 self._upscale(job, pictures, stop)
+            elif job["task"] == MORPH:
+                self._morph(job, stop)
             else:
                 self._generate(job, pictures, stop)
             self._tell("done")
@@ -81,13 +84,24 @@ class JobPainter:
         options = with_pictures(self._index.paths(job["options"]), pictures)
         request = resolve(pipe.bundle, options.pop("prompt"), options.pop("negative", None), **options, stop=stop)
         self._admit(pipe.memory_needed(request))
-        batches = -(-len(request.seeds) // request.batch)
-        shown, done = -PREVIEW_S, 0
-        for frame in pipe.walk(request):
+        self._walk(pipe.walk(request), -(-len(request.seeds) // request.batch))
+
+    def _morph(self, job: dict[str, Any], stop: Callable[[], bool]) -> None:
+        pipe = self._opened(job["model"])
+        options = self._index.paths(job["options"])
+        shape = options.pop("morph")
+        keys = morph_keys(pipe.bundle, shape, {**options, "stop": stop})
+        self._admit(pipe.memory_needed(keys[0]))
+        self._walk(morph_frames(pipe, keys, shape), shape["frames"])
+
+    def _walk(self, frames: Iterator[Frame], batches: int) -> None:
+        """Tell of the steps and pictures of so many batches; those of a morph tell their results later."""
+        shown, done, last = -PREVIEW_S, 0, 0
+        for frame in frames:
             if frame.result is not None:
-                done += 1
                 self._finished(frame.result)
                 continue
+            done, last = done + (frame.step <= last), frame.step
             fresh = time.monotonic() - shown >= PREVIEW_S
             shown = time.monotonic() if fresh else shown
             at = {"step": done * frame.steps + frame.step, "steps": batches * frame.steps}

@@ -12,7 +12,9 @@ from pleinair.request.option import Option
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.serve.asking import ALIASES, OFFERED, TASKS
 from pleinair.serve.job import CANCELLED, DONE, FAILED, LOADING, PAINTING, QUEUED
+from pleinair.serve.morphs import FEWEST
 from pleinair.serve.settings import RequestLimits
+from pleinair.tasks.morph import EASES, EVEN
 from pleinair.text.lora_tags import MOST
 
 PICTURE = {"type": "string", "contentEncoding": "base64", "description": "PNG, JPEG or WebP as base64 or data URL"}
@@ -67,7 +69,18 @@ def job_request(limits: RequestLimits) -> dict[str, Any]:
     options = {name: {**option_schema(each, limits), "description": words(each)} for name, each in OFFERED.items()}
     shown = {alias: {**options[name], "description": f"`{name}`"} for alias, name in ALIASES.items()}
     about = {"task": {"enum": [*TASKS], "default": TASKS[0]}, "model": TEXT}
-    return object_of({**about, **options, **shown})
+    return object_of({**about, **options, **shown, **morph_schema(limits)})
+
+
+def morph_schema(limits: RequestLimits) -> dict[str, Any]:
+    """The fields that the body of a morph has beside options."""
+    return {
+        "prompts": {"type": "array", "items": {**TEXT, "maxLength": limits.prompt}, "minItems": 1},
+        "seeds": {"type": "array", "items": {**WHOLE, "minimum": 0}},
+        "frames": {**WHOLE, "minimum": FEWEST, "maximum": limits.frames},
+        "ease": {"enum": [EVEN, *EASES]},
+        "loop": {"type": "boolean"},
+    }
 
 
 def object_of(properties: dict[str, Any], required: Sequence[str] = (), closed: bool = True) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class RequestLimits:
     input_pixels: int = 16 << 20  # of a picture that is sent
     pixels: int = 4 << 20  # of a picture that is painted, its second pass included
     count: int = 16  # pictures of a job
+    frames: int = 240  # of a morph
     pixel_steps: int = 1 << 30  # pixels x steps x pictures of a job: 4096 steps of 512x512
     prompt: int = MAX_PROMPT  # characters
 

@@ -48,6 +48,12 @@ export async function canvasOf(blob, most = 2048) {
   return canvas;
 }
 
+/** What a record's file is called, without its suffix: the first words of its prompt, and its seed. */
+export function fileName({ order, seed }) {
+  const words = (order.title || order.prompt || "picture").toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-");
+  return `${words.slice(0, 48).replace(/^-|-$/g, "") || "picture"}${seed === null ? "" : `-${seed}`}`;
+}
+
 export function save(blob, name) {
   Object.assign(document.createElement("a"), { href: addressOf(blob), download: name }).click();
 }

@@ -14,10 +14,11 @@ const FILM = 120; // previews kept of a job
 
 /**
  * Places an order and follows it to its end; resolves to the job, which then holds its `records`.
- * A job: { id, order, status, step, steps, eta, preview, previews, position, wait, records, error, warnings }.
+ * A job: { id, order, status, step, steps, eta, preview, previews, frames, position, wait, records, error, warnings };
+ * `frames` are the pictures of a morph, which become one record.
  */
 export async function paint(order, { quiet = false } = {}) {
-  const { title, ...asked } = order;
+  const { title, seconds, ...asked } = order; // what the page alone needs
   const body = await withoutBlobs(asked);
   const accepted = await getJson("jobs", {
     method: "POST",
@@ -31,7 +32,7 @@ export async function paint(order, { quiet = false } = {}) {
 }
 
 function newJob(id, order, quiet) {
-  const job = { id, order, quiet, status: "queued", records: [], previews: [], warnings: [], error: null, fetched: {} };
+  const job = { id, order, quiet, status: "queued", records: [], previews: [], frames: [], warnings: [], error: null, fetched: {} };
   change({ jobs: [...state.jobs, job], said: t("begun") });
   remember();
   return job;
@@ -108,12 +109,17 @@ async function keep(job, { index, url, seed }) {
   if (job.fetched[index]) return;
   job.fetched[index] = true;
   const blob = await (await request(url)).blob();
+  if (job.order.task === "morph") {
+    job.frames[index] = blob;
+    return;
+  }
   const previews = job.previews.splice(0);
   job.records.push(await keepRecord({ job: job.id, index, seed, blob, order: job.order, previews }));
 }
 
 async function finish(job, answer) {
   for (const [index, image] of (answer.images ?? []).entries()) await keep(job, { index, ...image });
+  if (job.frames.length) job.records.push(await keepRecord({ job: job.id, blob: job.frames[0], order: job.order, frames: job.frames }));
   job.warnings = answer.warnings ?? job.warnings;
   job.status = "done";
   change({ said: t("painted") });

@@ -1,7 +1,7 @@
 /** What can be done with a picture. */
 
 import { html } from "../vendored/htm-preact.js";
-import { save } from "../core/blobs.js";
+import { fileName, save } from "../core/blobs.js";
 import { asCommand, asPython } from "../core/copying.js";
 import { adoptOrder, orderOf } from "../core/order.js";
 import { paint } from "../core/painting.js";
@@ -13,12 +13,12 @@ import { t } from "../core/words.js";
 import { Icon } from "./icons.js";
 
 export function Actions({ record, onWatch }) {
-  const picture = record.blob.type.startsWith("image/");
+  const picture = !record.frames?.length; // else a film, which its player saves
   const order = orderOf(record);
   const upscalers = state.server?.upscalers ?? [];
   const still = record.order.task === "generate" || record.order.task === undefined;
   return html`<div class="actions" role="group" aria-label=${t("actions")}>
-    <${Action} icon="down" label="download" main onClick=${() => download(record)} />
+    ${picture && html`<${Action} icon="down" label="download" main onClick=${() => download(record)} />`}
     ${still && html`<${Action} icon="wand" label="moreLikeThis" onClick=${() => variationsOf(order)} />`}
     ${still && html`<${Action} icon="seeds" label="seedStrip" onClick=${() => seedStrip(order)} />`}
     ${picture && html`<${Action} icon="brush" label="edit" onClick=${() => useAsStart(record.blob, true)} />`}
@@ -26,7 +26,7 @@ export function Actions({ record, onWatch }) {
     <details class="further">
       <summary>${t("further")}</summary>
     ${picture && state.server?.tasks?.includes("upscale") && upscalers.length > 0 && html`<${Action} icon="enlarge" label="upscale" onClick=${() => upscale(record, upscalers[0])} />`}
-    ${record.previews?.length > 1 && html`<${Action} icon="play" label="watch" onClick=${onWatch} />`}
+    ${picture && record.previews?.length > 1 && html`<${Action} icon="play" label="watch" onClick=${onWatch} />`}
     <${Action} icon="undo" label="restore" onClick=${() => restored(record)} />
     ${still && html`<${Action} icon="copy" label="copyCommand" onClick=${() => copy(asCommand(order))} />`}
     ${still && html`<${Action} icon="copy" label="copyPython" onClick=${() => copy(asPython(order))} />`}
@@ -40,9 +40,7 @@ function Action({ icon, label, main, pressed, onClick }) {
 }
 
 export function download(record) {
-  const kind = record.blob.type.split("/")[1]?.replace("jpeg", "jpg") || "png";
-  const words = (record.order.title || record.order.prompt || "picture").toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-");
-  save(record.blob, `${words.slice(0, 48).replace(/^-|-$/g, "") || "picture"}${record.seed === null ? "" : `-${record.seed}`}.${kind}`);
+  save(record.blob, `${fileName(record)}.${record.blob.type.split("/")[1].replace("jpeg", "jpg")}`);
 }
 
 export function pin(record) {

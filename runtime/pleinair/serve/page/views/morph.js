@@ -3,7 +3,7 @@
 import { html, useState } from "../vendored/htm-preact.js";
 import { currentOrder } from "../core/order.js";
 import { paint } from "../core/painting.js";
-import { modelAtHand, notify } from "../core/state.js";
+import { modelAtHand, notify, state } from "../core/state.js";
 import { t } from "../core/words.js";
 
 const LEFT_OUT = ["prompt", "seed", "count", "image", "mask", "outpaint", "strength", "hires", "refiner", "only_masked"];
@@ -26,7 +26,7 @@ export function Morph() {
       <textarea rows="3" value=${form.prompts} placeholder=${t("morphExample")} onInput=${(event) => take("prompts", event.target.value)} /></label
     >
     <div class="row">
-      <label class="field"><span>${t("frames")}</span><input type="number" min="2" max="600" value=${form.frames} onInput=${(event) => take("frames", event.target.valueAsNumber)} /></label>
+      <label class="field"><span>${t("frames")}</span><input type="number" min="2" max=${state.server.limits.max_frames ?? 240} value=${form.frames} onInput=${(event) => take("frames", event.target.valueAsNumber)} /></label>
       <label class="field"><span>${t("seconds")}</span><input type="number" min="1" max="60" step="0.5" value=${form.seconds} onInput=${(event) => take("seconds", event.target.valueAsNumber)} /></label>
       <label class="check"><input type="checkbox" checked=${form.loop} onChange=${(event) => take("loop", event.target.checked)} /> ${t("loop")}</label>
     </div>

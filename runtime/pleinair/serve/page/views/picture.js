@@ -11,11 +11,11 @@ import { Tile } from "./tile.js";
 export function Picture({ record }) {
   const [watching, setWatching] = useState(false);
   const warnings = state.jobs.find((each) => each.id === record.job)?.warnings ?? [];
-  const shape = record.width ? { aspectRatio: `${record.width} / ${record.height}`, "--shape": record.width / record.height } : {};
+  const shape = { aspectRatio: `${record.width} / ${record.height}`, "--shape": record.width / record.height };
   return html`<figure class="work">
-    ${watching
+    ${watching || record.frames?.length
       ? html`<${Emergence} record=${record} shape=${shape} onEnd=${() => setWatching(false)} />`
-      : html`<div class="canvas" style=${shape}>${shownAs(record)}</div>`}
+      : html`<div class="canvas" style=${shape}><img src=${addressOf(record.blob)} alt=${record.order.title || record.order.prompt || t("picture")} /></div>`}
     <figcaption>
       <${Actions} record=${record} onWatch=${() => setWatching(true)} />
       ${warnings.map((each) => html`<p class="hint">${sentence(each)}</p>`)}
@@ -23,12 +23,6 @@ export function Picture({ record }) {
       <${Facts} record=${record} />
     </figcaption>
   </figure>`;
-}
-
-function shownAs({ blob, order }) {
-  const address = addressOf(blob);
-  if (blob.type.startsWith("video/")) return html`<video src=${address} controls loop autoplay muted aria-label=${order.title ?? order.prompt}></video>`;
-  return html`<img src=${address} alt=${order.title || order.prompt || t("picture")} />`;
 }
 
 /** The other pictures of the same job. */

@@ -16,7 +16,8 @@ export function Tile({ record, current }) {
     title=${name}
     onClick=${() => choose(record)}
   >
-    ${record.thumbnail ? html`<img src=${addressOf(record.thumbnail)} alt="" loading="lazy" />` : html`<${Icon} name="film" />`}
+    <img src=${addressOf(record.thumbnail)} alt="" loading="lazy" />
+    ${record.frames?.length > 0 && html`<${Icon} name="film" />`}
   </button>`;
 }
 
