@@ -14,7 +14,7 @@ from pleinair.errors import ResourceError
 from pleinair.serve.serving import alone_with, listening
 from serving import PATIENCE, running
 
-LONG = {"steps": 500, "size": "512x512", "sampler": "euler"}
+LONG = {"steps": 900, "size": "512x512", "sampler": "euler"}
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="painting processes are found in /proc")
 
 
@@ -43,7 +43,7 @@ def test_it_answers_while_it_paints_and_a_running_job_is_cancelled_within_a_step
     assert server.ask("/health") == (200, {"status": "ok"})
     assert server.ask(f"/api/v1/jobs/{id}/cancel", {})[0] == 200
     found = server.when(id, "cancelled", "done")
-    assert found["status"] == "cancelled" and found["step"] < 500 and found["images"] == []
+    assert found["status"] == "cancelled" and found["step"] < 900 and found["images"] == []
 
 
 def test_a_client_that_leaves_ends_the_job_that_it_waits_for(server):
@@ -96,6 +96,24 @@ def test_heads_that_are_too_large_are_refused(server):
         client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"x" * 100_000)
         client.settimeout(PATIENCE)
         assert client.recv(100).startswith(b"HTTP/1.1 4") or client.recv(100) == b""
+
+
+def test_clients_that_leave_their_streams_leave_nothing_behind(server):
+    id = server.job(**LONG)
+    server.when(id, "painting")
+    before = open_files(server)
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(f"GET /api/v1/jobs/{id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            client.settimeout(PATIENCE)
+            assert client.recv(15) == b"HTTP/1.1 200 OK"
+    wait_until(lambda: open_files(server) <= before)
+    assert server.when(id, "painting") and server.ask(f"/api/v1/jobs/{id}/cancel", {})[0] == 200
+    server.when(id, "cancelled")
+
+
+def open_files(server):
+    return len(os.listdir(f"/proc/{server.process.pid}/fd"))  # noqa: PTH208
 
 
 def test_a_second_server_takes_neither_the_port_nor_the_journal(server, place):

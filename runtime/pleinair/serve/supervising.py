@@ -193,7 +193,7 @@ class Worker:
         """Pass on what a process says of its job; True at the end."""
         match message.get("event"):
             case "needs":
-                await self._supervisor.admit(self, job, message["bytes"])
+                await self._supervisor.admit(self, job, int(message["bytes"]))
                 await self._send({"go": True})
             case "loading":
                 job.load(one_line(message["what"], 200))
