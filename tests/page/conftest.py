@@ -4,12 +4,13 @@ import os
 import shutil
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from page_server import Fake
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+PATIENCE_MS = 20_000
 
 
 def pytest_collection_modifyitems(items):
@@ -21,6 +22,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="package")  # and not longer: while it lives, no other test of this process can run asyncio
 def browser():
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playing:
         browser = playing.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", *CAMERA])
         yield browser
@@ -42,7 +44,7 @@ def open_page(browser, server):
     def opened(**given):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **given})
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
         page.on("console", lambda told: told.type in ("error", "warning") and troubles.append(told.text))

@@ -1,5 +1,6 @@
 """The page: files of this package, read once, with their types and their ETags."""
 
+import gzip
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -29,9 +30,10 @@ TYPES = {
 
 @dataclass(frozen=True)
 class PageFile:
-    """A file of the page."""
+    """A file of the page, as it is and packed."""
 
     data: bytes
+    packed: bytes
     type: str
     etag: str
 
@@ -43,7 +45,7 @@ def page_files(folder: Path = FOLDER) -> dict[str, PageFile]:
         if file.is_file() and file.suffix in TYPES:
             data = file.read_bytes()
             name = file.relative_to(folder).as_posix()
-            found[name] = PageFile(data, TYPES[file.suffix], f'"{sha256(data).hexdigest()[:24]}"')
+            found[name] = PageFile(data, gzip.compress(data), TYPES[file.suffix], f'"{sha256(data).hexdigest()[:24]}"')
     return found
 
 
@@ -53,7 +55,10 @@ async def page(request: Request) -> Response:
     file = request.app.state.page.get(name)
     if file is None:
         raise Refused(404, "not_found", "there is nothing here; the page is at /, and the interface below /api/v1")
-    headers = {"ETag": file.etag, "Cache-Control": "no-cache"}
+    headers = {"ETag": file.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     if file.etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return Response(file.data, headers=headers | {"Content-Type": file.type})
+    headers["Content-Type"] = file.type
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(file.packed, headers=headers | {"Content-Encoding": "gzip"})
+    return Response(file.data, headers=headers)
