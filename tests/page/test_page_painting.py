@@ -155,3 +155,20 @@ def test_settings_are_copied_as_a_command_and_as_python(open_page, paint):
     code = page.evaluate("navigator.clipboard.readText()")
     compile(code, "copied", "exec")
     assert 'pipe.generate(\n    "it\'s a boat",\n    seed=5,\n    loras=[("chalk", 1)],\n)' in code
+
+
+def test_what_is_typed_stays_while_the_page_is_drawn_anew(page, server):
+    server.pace = 0.05
+    page.locator(".all > summary").click()
+    page.fill("#prompt", "a boat")
+    page.click("#paint")
+    page.fill("#search", "eta")
+    for field, typed in (("#seed", "12, "), ("#option-eta", "0.50"), ("#option-sigmas", "14.6, ")):
+        page.fill("#search", field.removeprefix("#option-").replace("#seed", "eta"))
+        page.locator(field).press_sequentially(typed, delay=30)  # previews and tokens come in between
+        expect(page.locator(field)).to_have_value(typed)
+    page.fill("#seed", "3")
+    page.locator("#seed").press("Control+Enter")
+    page.get_by_alt_text("a boat", exact=True).wait_for()
+    assert len(server.asked) == 2
+    assert (server.asked[-1]["seed"], server.asked[-1]["eta"], server.asked[-1]["sigmas"]) == (3, 0.5, [14.6])

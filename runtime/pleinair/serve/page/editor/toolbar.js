@@ -3,6 +3,7 @@
 import { html } from "../vendored/htm-preact.js";
 import { t } from "../core/words.js";
 import { Icon } from "../views/icons.js";
+import { numberOf, Typed } from "../views/typed.js";
 
 const STEP = 64; // pixels that a click adds outside
 const MOST = 1024;
@@ -46,8 +47,8 @@ function Outside({ sides, onSides }) {
     ${SIDES.map(
       (name, k) => html`<label class="field"
         ><span>${t(name)}</span>
-        <input type="number" min="0" max=${MOST} step=${STEP} value=${sides[k]}
-          onInput=${(event) => onSides(sides.map((each, at) => (at === k ? Math.min(MOST, event.target.valueAsNumber || 0) : each)))} /></label
+        <${Typed} type="number" min="0" max=${MOST} step=${STEP} value=${sides[k]}
+          onType=${(text) => onSides(sides.map((each, at) => (at === k ? Math.min(MOST, numberOf(text) ?? 0) : each)))} /></label
       >`,
     )}
   </div>`;

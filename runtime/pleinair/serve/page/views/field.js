@@ -3,6 +3,7 @@
 import { html } from "../vendored/htm-preact.js";
 import { state } from "../core/state.js";
 import { optionHelp, optionLabel, t } from "../core/words.js";
+import { numberOf, Typed } from "./typed.js";
 
 const SHELVES = { vae: "vaes", preview_vae: "vaes", upscale: "upscalers", refiner: "models", enlarger: "upscalers", embeddings: "embeddings" };
 const FINE = 10; // the widest range that a slider is fine enough for
@@ -57,24 +58,22 @@ function shown(choice) {
 function Slider({ id, option, usual, value, onChange }) {
   const { minimum, maximum } = option.schema;
   const known = typeof usual === "number" ? usual : (minimum + maximum) / 2;
-  const take = (event) => onChange(Number.isNaN(event.target.valueAsNumber) ? undefined : event.target.valueAsNumber);
   const step = (maximum - minimum) / 100 >= 0.05 ? 0.05 : 0.01;
   return html`<div class="slider">
-    <input type="range" aria-label=${optionLabel(option.name)} min=${minimum} max=${maximum} step=${step} value=${value ?? known} onInput=${take} />
-    <input type="number" id=${id} aria-describedby=${`${id}-help`} min=${minimum} max=${maximum} step="any" placeholder=${usual} value=${value ?? ""} onChange=${take} />
+    <input type="range" aria-label=${optionLabel(option.name)} min=${minimum} max=${maximum} step=${step} value=${value ?? known} onInput=${(event) => onChange(event.target.valueAsNumber)} />
+    <${Typed} type="number" id=${id} aria-describedby=${`${id}-help`} min=${minimum} max=${maximum} step="any" placeholder=${usual} value=${value ?? ""} onType=${(text) => onChange(numberOf(text))} />
   </div>`;
 }
 
 function Numeric({ id, option, usual, value, onChange }) {
   const { minimum, maximum, type } = option.schema;
-  const take = (event) => onChange(Number.isNaN(event.target.valueAsNumber) ? undefined : event.target.valueAsNumber);
-  return html`<input type="number" id=${id} aria-describedby=${`${id}-help`} min=${minimum} max=${maximum} step=${type === "integer" ? 1 : "any"} placeholder=${usual} value=${value ?? ""} onChange=${take} />`;
+  return html`<${Typed} type="number" id=${id} aria-describedby=${`${id}-help`} min=${minimum} max=${maximum} step=${type === "integer" ? 1 : "any"} placeholder=${usual} value=${value ?? ""} onType=${(text) => onChange(numberOf(text))} />`;
 }
 
 function Words({ id, option, usual, value, onChange }) {
-  const text = Array.isArray(value) ? value.join(", ") : (value ?? "");
-  const take = (event) => onChange(event.target.value.trim() === "" ? undefined : read(option.schema, event.target.value));
-  return html`<input type="text" id=${id} aria-describedby=${`${id}-help`} placeholder=${usual} value=${text} onChange=${take} />`;
+  const shown = Array.isArray(value) ? value.join(", ") : (value ?? "");
+  const take = (text) => onChange(text.trim() === "" ? undefined : read(option.schema, text));
+  return html`<${Typed} type="text" id=${id} aria-describedby=${`${id}-help`} placeholder=${usual} value=${shown} onType=${take} />`;
 }
 
 /** "14.6, 3" -> [14.6, 3] where the schema wants a list. */

@@ -5,6 +5,7 @@ import { change, modelAtHand, setValue, state } from "../core/state.js";
 import { sizeAtHand, sizesOf } from "../core/sizes.js";
 import { t } from "../core/words.js";
 import { Icon } from "./icons.js";
+import { numberOf, Typed } from "./typed.js";
 
 export function Format() {
   const [width, height] = sizeAtHand();
@@ -30,8 +31,8 @@ export function Format() {
     >
     <label class="field"
       ><span>${t("count")}</span>
-      <input type="number" min="1" max=${state.server?.limits?.max_count ?? 16} value=${state.values.count ?? 1}
-        onInput=${(event) => setValue("count", event.target.valueAsNumber || 1)} /></label
+      <${Typed} type="number" min="1" max=${state.server?.limits?.max_count ?? 16} value=${state.values.count ?? 1}
+        onType=${(text) => setValue("count", numberOf(text))} /></label
     >
     <${Seed} />
     ${own && html`<${Side} name="width" value=${width} /><${Side} name="height" value=${height} />`}
@@ -44,7 +45,7 @@ function Seed() {
   return html`<div class="field wide seed">
     <label for="seed">${t("seed")}</label>
     <div class="joined">
-      <input id="seed" inputmode="numeric" placeholder=${t("random")} value=${one} onChange=${(event) => setValue("seed", seedOf(event.target.value))} />
+      <${Typed} id="seed" inputmode="numeric" placeholder=${t("random")} value=${one} onType=${(text) => setValue("seed", seedOf(text))} />
       <button type="button" title=${t("newSeed")} aria-label=${t("newSeed")} onClick=${() => setValue("seed", undefined)}>
         <${Icon} name="dice" />
       </button>
@@ -62,8 +63,7 @@ function seedOf(text) {
 function Side({ name, value }) {
   return html`<label class="field"
     ><span>${t(name)}</span>
-    <input type="number" min="64" step="8" value=${value}
-      onChange=${(event) => setValue(name, event.target.valueAsNumber || undefined)} /></label
+    <${Typed} type="number" min="64" step="8" value=${value} onType=${(text) => setValue(name, numberOf(text))} /></label
   >`;
 }
 

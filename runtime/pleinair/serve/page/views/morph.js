@@ -5,6 +5,7 @@ import { currentOrder } from "../core/order.js";
 import { paint } from "../core/painting.js";
 import { modelAtHand, notify, state } from "../core/state.js";
 import { t } from "../core/words.js";
+import { numberOf, Typed } from "./typed.js";
 
 const LEFT_OUT = ["prompt", "seed", "count", "image", "mask", "outpaint", "strength", "hires", "refiner", "only_masked"];
 
@@ -26,8 +27,8 @@ export function Morph() {
       <textarea rows="3" value=${form.prompts} placeholder=${t("morphExample")} onInput=${(event) => take("prompts", event.target.value)} /></label
     >
     <div class="row">
-      <label class="field"><span>${t("frames")}</span><input type="number" min="2" max=${state.server.limits.max_frames ?? 240} value=${form.frames} onInput=${(event) => take("frames", event.target.valueAsNumber)} /></label>
-      <label class="field"><span>${t("seconds")}</span><input type="number" min="1" max="60" step="0.5" value=${form.seconds} onInput=${(event) => take("seconds", event.target.valueAsNumber)} /></label>
+      <label class="field"><span>${t("frames")}</span><${Typed} type="number" min="2" max=${state.server.limits.max_frames ?? 240} value=${form.frames} onType=${(text) => take("frames", numberOf(text))} /></label>
+      <label class="field"><span>${t("seconds")}</span><${Typed} type="number" min="1" max="60" step="0.5" value=${form.seconds} onType=${(text) => take("seconds", numberOf(text))} /></label>
       <label class="check"><input type="checkbox" checked=${form.loop} onChange=${(event) => take("loop", event.target.checked)} /> ${t("loop")}</label>
     </div>
     <button type="button" disabled=${!modelAtHand()} onClick=${make}>${t("makeFilm")}</button>
