@@ -1,23 +1,27 @@
 """A server for tests: in this process with a painter of one colour, or as a process of its own."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from io import BytesIO
 from pathlib import Path
 
+import uvicorn
 from PIL import Image
 
 from pleinair.serve.app import build
 from pleinair.serve.job import CANCELLED, DONE, ENDED, FinishedPicture, JobSpec
 from pleinair.serve.jobs import Jobs
+from pleinair.serve.serving import Server, listening
 from pleinair.serve.settings import Keeping, RequestLimits, ServeSettings
 
 KEEPING, LIMITS = Keeping(), RequestLimits()
@@ -30,6 +34,16 @@ def png(size=(8, 8), colour="red", mode="RGB"):
     stream = BytesIO()
     Image.new(mode, size, colour).save(stream, "PNG")
     return stream.getvalue()
+
+
+def jpeg():
+    """A preview, in base64."""
+    stream = BytesIO()
+    Image.new("RGB", (8, 8), "blue").save(stream, "JPEG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+PREVIEW = jpeg()
 
 
 def spec(prompt="a red house", kept=True, work=1000, **options):
@@ -45,7 +59,7 @@ async def paint(jobs, steps=2, pause=0.0):
             await asyncio.sleep(pause)
             if job.cancelling:
                 break
-            job.advance(step, steps, seeds=[7], preview="AAAA")
+            job.advance(step, steps, seeds=[7], preview=PREVIEW)
         else:
             job.add(FinishedPicture(png(), 7, 8, 8, {}))
         await jobs.end(job, CANCELLED if job.cancelling else DONE)
@@ -66,6 +80,21 @@ def application(index, painter=paint, **settings):
             await inner(scope, receive, send)
 
     return app, jobs
+
+
+@contextlib.contextmanager
+def at_a_port(index, painter=paint, **settings):
+    """The address of a server in a thread of this process, and its jobs."""
+    app, jobs = application(index, painter, **settings)
+    place = listening("127.0.0.1", 0)
+    server = Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{place.getsockname()[1]}", jobs
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 class Running:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pleinair.request.options import OPTIONS
-from serving import LIMITS, paint, png
+from serving import LIMITS, PREVIEW, paint, png
 
 JOBS = "/api/v1/jobs"
 
@@ -54,7 +54,7 @@ def test_events_tell_of_steps_and_pictures_and_can_be_taken_up(client):
     names = [name for name, _ in events_of(http, job)]
     assert names == ["queued", "step", "image", "done"]
     found = dict(events_of(http, job))
-    assert found["step"] == {"step": 2, "steps": 2, "eta_s": 0.0, "seeds": [7], "preview": "AAAA"}
+    assert found["step"] == {"step": 2, "steps": 2, "eta_s": 0.0, "seeds": [7], "preview": PREVIEW}
     assert found["image"]["url"] == f"{job['url']}/images/0"
     numbers = re.findall(r"^id: (\d+)$", http.get(job["events_url"]).text, re.M)
     later = events_of(http, job, **{"Last-Event-ID": numbers[1]})

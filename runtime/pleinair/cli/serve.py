@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pleinair.cli.flags import takes
-from pleinair.cli.terminal import data, printable, say
+from pleinair.cli.flags import Json, takes
+from pleinair.cli.terminal import printable, say, tell
 from pleinair.cli.usage import examples
 from pleinair.errors import EngineError
 from pleinair.request.loading import LOADING
@@ -41,6 +41,7 @@ def serve(
     ] = 600,
     no_journal: Annotated[bool, typer.Option("--no-journal", help="Forget waiting jobs when it ends.")] = False,
     log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts into the log.")] = False,
+    as_json: Json = False,
     *,
     loading: dict[str, Any],
     options: dict[str, Any],
@@ -77,7 +78,7 @@ def serve(
     log_to_stderr()
 
     def ready(address: str) -> None:
-        data(address)
+        tell({"address": address}, address, as_json=as_json)
         say(f"serving at {address}; Ctrl-C ends it")
         if open_page:
             webbrowser.open(address)

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from pleinair.serve import own
+from pleinair.serve import openai, own
 from pleinair.serve.guards import Guard, refusal
 from pleinair.serve.jobs import Jobs
 from pleinair.serve.naming import Index
@@ -29,6 +29,7 @@ def build(settings: ServeSettings, jobs: Jobs, index: Index) -> ASGIApp:
     routes = [
         Route("/health", health),
         *own.ROUTES,
+        *openai.ROUTES,
         Route("/{name:path}", page),
     ]
     handlers = {Refused: say_refused, HTTPException: say_http, ClientDisconnect: say_nothing, Exception: say_bug}

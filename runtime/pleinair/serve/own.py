@@ -4,21 +4,20 @@ import json
 import tempfile
 from collections.abc import AsyncIterator
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from pleinair.checks import one_of
 from pleinair.errors import PleinairError
-from pleinair.files.metadata import read_record, save_options
+from pleinair.files.metadata import read_record
 from pleinair.files.shown_records import record_facts
 from pleinair.serve.asking import OFFERED, asked_job
 from pleinair.serve.capabilities import busy, capabilities
+from pleinair.serve.formats import in_format
 from pleinair.serve.job import DONE, FAILED, QUEUED, Event, FinishedPicture, Job
 from pleinair.serve.openapi import document
 from pleinair.serve.pictures_in import size_of
@@ -176,17 +175,6 @@ def event_lines(state: Shared, job: Job, event: Event) -> bytes:
     elif event.kind == "image":
         data |= image_json(f"{BASE}/jobs/{job.id}", data["index"], job.pictures[data["index"]])
     return f"id: {event.number}\nevent: {event.kind}\ndata: {json.dumps(data)}\n\n".encode()
-
-
-def in_format(picture: FinishedPicture, kind: str) -> bytes:
-    """A picture's bytes as PNG, JPEG or WEBP, with the settings that it has."""
-    if kind == "PNG":
-        return picture.data
-    told = save_options(kind, picture.settings, picture.seed) if picture.settings else {}
-    stream = BytesIO()
-    with Image.open(BytesIO(picture.data), formats=("PNG",)) as opened:
-        opened.convert("RGB").save(stream, kind, **told)
-    return stream.getvalue()
 
 
 def recorded(data: bytes, most_pixels: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pleinair.errors import Cancelled, PleinairError
+from pleinair.errors import Cancelled, PleinairError, RequestError
 from pleinair.files.metadata import save_options
 from pleinair.pictures.reading import opaque, open_picture
 from pleinair.pictures.upscale import load_upscaler
@@ -32,6 +32,7 @@ from pleinair.serve.morphs import morph_frames, morph_keys
 from pleinair.serve.naming import Index
 from pleinair.serve.refusals import trouble_of
 
+ALPHA = "mask.alpha"  # a picture of a job
 PREVIEW_S = 0.1  # seconds between two previews
 PREVIEW_QUALITY = 80  # of JPEG
 OPENING = ("engine", "device", "threads", "precision", "verify", "fallback", "cache")  # that upscalers have too
@@ -81,6 +82,8 @@ class JobPainter:
 
     def _generate(self, job: dict[str, Any], pictures: dict[str, bytes], stop: Callable[[], bool]) -> None:
         pipe = self._opened(job["model"])
+        if ALPHA in pictures:
+            pictures = {**pictures, "mask": where_transparent(pictures[ALPHA])}
         options = with_pictures(self._index.paths(job["options"]), pictures)
         request = resolve(pipe.bundle, options.pop("prompt"), options.pop("negative", None), **options, stop=stop)
         self._admit(pipe.memory_needed(request))
@@ -142,6 +145,14 @@ class JobPainter:
             )
             self._name = name
         return self._pipe
+
+
+def where_transparent(data: bytes) -> Image.Image:
+    """A mask as OpenAI has it, transparent where the picture is to be painted, as ours: white there."""
+    picture = open_picture(data)
+    if picture.mode != "RGBA":
+        raise RequestError("the mask is transparent nowhere; make it so where the picture is to be painted")
+    return picture.getchannel("A").point(lambda level: 255 - level)
 
 
 def preview(frame: Frame) -> tuple[bytes, ...]:

@@ -19,6 +19,9 @@ REMEDY = "send the bytes of a PNG, JPEG or WebP as base64"
 
 def picture_bytes(name: str, value: object, most_pixels: int) -> bytes:
     """The bytes of a picture; raises RequestError for what is none, or has too many pixels."""
+    if isinstance(value, bytes):  # which a form has, and JSON has not
+        size_of(name, value, most_pixels)
+        return value
     if not isinstance(value, str):
         raise RequestError(f"{name} must be text; {REMEDY}")
     prefix = DATA_URL.match(value)

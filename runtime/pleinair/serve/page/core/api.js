@@ -40,7 +40,10 @@ export async function getJson(path, options) {
 }
 
 async function refusal(response) {
-  const told = await response.json().then((found) => found.error ?? {}, () => ({}));
+  const told = await response.json().then(
+    (found) => found.error ?? {},
+    () => ({}),
+  );
   const said = [told.message ?? t("refused", { status: response.status }), told.hint];
   const message = said.filter(Boolean).map(sentence).join(" ");
   const wait = Number(response.headers.get("Retry-After")) || null;

@@ -20,7 +20,8 @@ export function asPython(order) {
   const lines = [JSON.stringify(order.prompt ?? "")];
   if (order.width && order.height) lines.push(`size="${order.width}x${order.height}"`);
   for (const [name, value] of told(order)) lines.push(`${name}=${pythonic(value)}`);
-  if (order.lora) lines.push(`loras=[${order.lora.map(({ name, strength }) => `(${JSON.stringify(name)}, ${strength})`)}]`);
+  if (order.lora)
+    lines.push(`loras=[${order.lora.map(({ name, strength }) => `(${JSON.stringify(name)}, ${strength})`)}]`);
   if (order.control) lines.push(`controls=[${order.control.map(controlDict)}]`);
   const model = order.model ? JSON.stringify(order.model) : "";
   return `import pleinair\n\npipe = pleinair.load(${model})\nresult = pipe.generate(\n${lines
@@ -37,13 +38,16 @@ function told(order) {
 function flag(name, value) {
   const option = state.server?.options.find((each) => each.name === name);
   const dashed = name.replaceAll("_", "-");
-  if (typeof value === "boolean") return value === (option?.default ?? false) ? [] : [value ? `--${dashed}` : `--no-${dashed}`];
+  if (typeof value === "boolean")
+    return value === (option?.default ?? false) ? [] : [value ? `--${dashed}` : `--no-${dashed}`];
   if (name in FLAGS) return value.flatMap((each) => [FLAGS[name], quoted(each)]);
   return [`--${dashed}`, quoted(String(value))];
 }
 
 function controlWords({ name, strength, start, end, preprocessor }) {
-  return [name, "edges.png", strength, start, end, preprocessor].filter((each) => each !== undefined && each !== null && each !== "").join(":");
+  return [name, "edges.png", strength, start, end, preprocessor]
+    .filter((each) => each !== undefined && each !== null && each !== "")
+    .join(":");
 }
 
 function controlDict({ name, strength, start, end, preprocessor }) {

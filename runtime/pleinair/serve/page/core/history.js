@@ -41,7 +41,18 @@ function promised(request) {
 /** A new record of a picture, which is kept. */
 export async function keepRecord({ job, index = 0, seed = null, blob, order, previews = [], frames = [] }) {
   const small = await thumbnail(blob);
-  const record = { id: `${job}-${index}`, created: Date.now(), job, index, seed, blob, order, previews, frames, ...small };
+  const record = {
+    id: `${job}-${index}`,
+    created: Date.now(),
+    job,
+    index,
+    seed,
+    blob,
+    order,
+    previews,
+    frames,
+    ...small,
+  };
   const others = state.history.filter((each) => each.id !== record.id);
   change({ history: [record, ...others] });
   await attempt(() => store("readwrite").put(record));

@@ -32,7 +32,18 @@ export async function paint(order, { quiet = false } = {}) {
 }
 
 function newJob(id, order, quiet) {
-  const job = { id, order, quiet, status: "queued", records: [], previews: [], frames: [], warnings: [], error: null, fetched: {} };
+  const job = {
+    id,
+    order,
+    quiet,
+    status: "queued",
+    records: [],
+    previews: [],
+    frames: [],
+    warnings: [],
+    error: null,
+    fetched: {},
+  };
   change({ jobs: [...state.jobs, job], said: t("begun") });
   remember();
   return job;
@@ -100,7 +111,9 @@ async function take(job, { name, data }) {
 function step(job, { step, steps, eta_s: eta, preview }) {
   Object.assign(job, { status: "painting", step, steps, eta });
   if (!preview) return;
-  job.preview = preview.startsWith("data:") ? preview : `data:image/${preview.startsWith("/9j/") ? "jpeg" : "webp"};base64,${preview}`;
+  job.preview = preview.startsWith("data:")
+    ? preview
+    : `data:image/${preview.startsWith("/9j/") ? "jpeg" : "webp"};base64,${preview}`;
   if (job.previews.length < FILM) job.previews.push(job.preview);
 }
 
@@ -119,7 +132,8 @@ async function keep(job, { index, url, seed }) {
 
 async function finish(job, answer) {
   for (const [index, image] of (answer.images ?? []).entries()) await keep(job, { index, ...image });
-  if (job.frames.length) job.records.push(await keepRecord({ job: job.id, blob: job.frames[0], order: job.order, frames: job.frames }));
+  if (job.frames.length)
+    job.records.push(await keepRecord({ job: job.id, blob: job.frames[0], order: job.order, frames: job.frames }));
   job.warnings = answer.warnings ?? job.warnings;
   job.status = "done";
   change({ said: t("painted") });

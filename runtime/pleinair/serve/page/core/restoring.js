@@ -32,7 +32,10 @@ export function orderFrom(settings) {
     if (here("loras", name)) (order.lora ??= []).push({ name, strength: use });
     else missing.push(t("loraMissing", { name }));
   }
-  for (const [name, shelf] of [["vae", "vaes"], ["upscale", "upscalers"]]) {
+  for (const [name, shelf] of [
+    ["vae", "vaes"],
+    ["upscale", "upscalers"],
+  ]) {
     if (here(shelf, settings[name])) order[name] = settings[name];
   }
   if (settings.image_sha256) missing.push(t("startMissing"));
@@ -40,7 +43,8 @@ export function orderFrom(settings) {
 }
 
 function namedLoras({ loras, lora }) {
-  if (Array.isArray(lora ?? loras)) return (lora ?? loras).map((each) => [each.name, each.strength ?? each.weight ?? 1]);
+  if (Array.isArray(lora ?? loras))
+    return (lora ?? loras).map((each) => [each.name, each.strength ?? each.weight ?? 1]);
   return Object.entries(loras ?? {}).map(([name, use]) => [name, use.weight ?? 1]);
 }
 

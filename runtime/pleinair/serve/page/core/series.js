@@ -36,12 +36,17 @@ export function grid(order, across, down) {
   if (rows.length * across.values.length > MOST) return notify(t("gridTooLarge", { most: MOST }), "error");
   const cells = rows.flatMap((low) =>
     across.values.map((high) => ({
-      label: [`${optionLabel(across.name)} ${high}`, down ? `${optionLabel(down.name)} ${low}` : ""].filter(Boolean).join(", "),
+      label: [`${optionLabel(across.name)} ${high}`, down ? `${optionLabel(down.name)} ${low}` : ""]
+        .filter(Boolean)
+        .join(", "),
       order: { ...base, count: 1, [across.name]: high, ...(down ? { [down.name]: low } : {}) },
     })),
   );
   return run({
-    title: [across, down].filter(Boolean).map((each) => optionLabel(each.name)).join(" × "),
+    title: [across, down]
+      .filter(Boolean)
+      .map((each) => optionLabel(each.name))
+      .join(" × "),
     across: optionLabel(across.name),
     down: down ? optionLabel(down.name) : "",
     columns: across.values.map(String),
@@ -79,10 +84,18 @@ export function stopSeries() {
 /** "10, 20, 30" -> those; "10-30:10" -> the same; words stay words. */
 export function valuesOf(text) {
   const span = text.match(/^\s*(-?[\d.]+)\s*-\s*([\d.]+)\s*:\s*([\d.]+)\s*$/);
-  if (!span) return text.split(",").map((each) => each.trim()).filter(Boolean).map(typed);
+  if (!span)
+    return text
+      .split(",")
+      .map((each) => each.trim())
+      .filter(Boolean)
+      .map(typed);
   const [low, high, step] = span.slice(1).map(Number);
   if (!(step > 0) || high < low) return [];
-  return Array.from({ length: Math.min(MOST + 1, Math.floor((high - low) / step + 1e-9) + 1) }, (_, k) => +(low + k * step).toFixed(6));
+  return Array.from(
+    { length: Math.min(MOST + 1, Math.floor((high - low) / step + 1e-9) + 1) },
+    (_, k) => +(low + k * step).toFixed(6),
+  );
 }
 
 function typed(word) {

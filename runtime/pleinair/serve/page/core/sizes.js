@@ -2,7 +2,13 @@
 
 import { modelAtHand, state } from "./state.js";
 
-const SHAPES = [[1, 1], [3, 2], [2, 3], [16, 9], [9, 16]];
+const SHAPES = [
+  [1, 1],
+  [3, 2],
+  [2, 3],
+  [16, 9],
+  [9, 16],
+];
 const LARGE = 512; // pixels, from which on sides are multiples of 64, as models are trained
 
 /** [width, height] of the size that is painted now. */

@@ -15,7 +15,13 @@ export function Editor({ start, mode = "mask" }) {
   const drawing = useRef(null); // the stroke under the pointer
   const soon = useRef(0); // the frame in which it is drawn again
   const cursor = useRef(null); // where the keyboard's brush is
-  const [tools, setTools] = useState({ layer: mode, tool: "brush", colour: "#3b6ea5", size: Math.round(start.base.width / 10), zoom: 0 });
+  const [tools, setTools] = useState({
+    layer: mode,
+    tool: "brush",
+    colour: "#3b6ea5",
+    size: Math.round(start.base.width / 10),
+    zoom: 0,
+  });
   const draw = () => drawView(canvas.current, start, cursor.current && { ...cursor.current, size: tools.size });
   useEffect(draw, [start, tools, start.sides.join()]);
   const done = async () => {
@@ -40,7 +46,8 @@ export function Editor({ start, mode = "mask" }) {
     onPointerMove: (event) => {
       if (tools.tool === "hand" && event.buttons) return pan(canvas.current, event);
       if (!drawing.current) return;
-      for (const each of event.getCoalescedEvents?.() ?? [event]) drawing.current.points.push(pixelAt(canvas.current, start, each));
+      for (const each of event.getCoalescedEvents?.() ?? [event])
+        drawing.current.points.push(pixelAt(canvas.current, start, each));
       cancelAnimationFrame(soon.current);
       soon.current = requestAnimationFrame(draw);
     },
@@ -54,13 +61,22 @@ export function Editor({ start, mode = "mask" }) {
     onKeyDown: (event) => keyed(event),
     onBlur: () => ((cursor.current = null), draw()),
   };
-  const zoom = (by) => setTools({ ...tools, zoom: by === 0 ? 0 : Math.max(0, Math.min(ZOOMS.length - 1, tools.zoom + by)) });
+  const zoom = (by) =>
+    setTools({ ...tools, zoom: by === 0 ? 0 : Math.max(0, Math.min(ZOOMS.length - 1, tools.zoom + by)) });
   const undo = () => start.strokes.length && (start.undone.push(start.strokes.pop()), done());
   const redo = () => start.undone.length && (start.strokes.push(start.undone.pop()), done());
   const clear = () => ((start.strokes = []), (start.undone = []), (start.given = null), done());
   const keyed = (event) => {
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    const acts = { "+": () => zoom(1), "-": () => zoom(-1), 0: () => zoom(0), "[": () => resize(-1), "]": () => resize(1), " ": dab, Enter: dab };
+    const acts = {
+      "+": () => zoom(1),
+      "-": () => zoom(-1),
+      0: () => zoom(0),
+      "[": () => resize(-1),
+      "]": () => resize(1),
+      " ": dab,
+      Enter: dab,
+    };
     if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey)) (event.shiftKey ? redo : undo)();
     else if (moves[event.key]) move(...moves[event.key]);
     else if (acts[event.key] && !event.ctrlKey) acts[event.key]();
@@ -83,7 +99,8 @@ export function Editor({ start, mode = "mask" }) {
     drawing.current = null;
     renew(start).then(draw);
   };
-  const shape = (start.base.width + start.sides[0] + start.sides[2]) / (start.base.height + start.sides[1] + start.sides[3]);
+  const shape =
+    (start.base.width + start.sides[0] + start.sides[2]) / (start.base.height + start.sides[1] + start.sides[3]);
   return html`<div class="editor">
     <${Toolbar} tools=${tools} onTools=${setTools} start=${start} onZoom=${zoom} onUndo=${undo} onRedo=${redo} onClear=${clear} onSides=${(sides) => widen(start, sides)} />
     <div class="scroll" style=${{ "--shape": shape, "--zoom": ZOOMS[tools.zoom] }}>

@@ -14,7 +14,8 @@ export function Toolbar({ tools, onTools, start, onZoom, onUndo, onRedo, onClear
   return html`<div class="toolbar" role="toolbar" aria-label=${t("tools")}>
     <div class="choice" role="group" aria-label=${t("mode")}>
       ${["mask", "sketch", "outside"].map(
-        (each) => html`<button type="button" aria-pressed=${tools.layer === each} onClick=${() => set({ layer: each, tool: each === "outside" ? "hand" : "brush" })}>${t(`mode_${each}`)}</button>`,
+        (each) =>
+          html`<button type="button" aria-pressed=${tools.layer === each} onClick=${() => set({ layer: each, tool: each === "outside" ? "hand" : "brush" })}>${t(`mode_${each}`)}</button>`,
       )}
     </div>
     ${tools.layer === "outside" ? html`<${Outside} sides=${start.sides} onSides=${onSides} />` : html`<${Brushes} tools=${tools} set=${set} start=${start} />`}

@@ -37,7 +37,10 @@ function hatch(context, { width, height }) {
 }
 
 function ring(context, { x, y, size }) {
-  for (const [colour, width] of [["#fff", 4], ["#000", 2]]) {
+  for (const [colour, width] of [
+    ["#fff", 4],
+    ["#000", 2],
+  ]) {
     Object.assign(context, { strokeStyle: colour, lineWidth: width });
     context.beginPath();
     context.arc(x, y, size / 2, 0, 2 * Math.PI);

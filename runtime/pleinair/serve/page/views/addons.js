@@ -32,10 +32,13 @@ function Lora({ name }) {
   const give = (strength) => change({ loras: [...others, { name, strength }] });
   return html`<div class="addon">
     <label><input type="checkbox" checked=${Boolean(used)} onChange=${(event) => (event.target.checked ? give(1) : change({ loras: others }))} /> ${name}</label>
-    ${used && html`<div class="slider">
+    ${
+      used &&
+      html`<div class="slider">
       <input type="range" aria-label=${t("strengthOf", { name })} min="-1" max="2" step="0.05" value=${used.strength} onInput=${(event) => give(event.target.valueAsNumber)} />
       <output>${used.strength.toFixed(2)}</output>
-    </div>`}
+    </div>`
+    }
   </div>`;
 }
 
@@ -48,7 +51,9 @@ function ControlNet({ net }) {
   const toggle = (event) => (event.target.checked ? give({}) : change({ controls: others }));
   return html`<div class="addon">
     <label><input type="checkbox" checked=${Boolean(used)} onChange=${toggle} /> ${name}</label>
-    ${used && html`
+    ${
+      used &&
+      html`
       <div class="sources">
         ${used.image && html`<img src=${addressOf(used.image)} alt=${t("controlPicture", { name })} />`}
         <button type="button" onClick=${() => file.current.click()}><${Icon} name="picture" />${t("controlOpen")}</button>
@@ -56,15 +61,19 @@ function ControlNet({ net }) {
         ${state.start?.image && html`<button type="button" class="quiet" onClick=${() => give({ image: state.start.image })}>${t("controlStart")}</button>`}
       </div>
       ${!used.image && html`<p class="hint">${t("controlNeeds")}</p>`}
-      ${preprocessors.length > 0 && html`<label class="field"><span>${t("prepare")}</span>
+      ${
+        preprocessors.length > 0 &&
+        html`<label class="field"><span>${t("prepare")}</span>
         <select value=${used.preprocessor ?? ""} onChange=${(event) => give({ preprocessor: event.target.value || undefined })}>
           <option value="">${t("prepareNone")}</option>
           ${preprocessors.map((each) => html`<option value=${each}>${each}</option>`)}
-        </select></label>`}
+        </select></label>`
+      }
       <${Range} label=${t("strength")} most=${2} value=${used.strength} onInput=${(strength) => give({ strength })} />
       <${Range} label=${t("from")} most=${1} value=${used.start} onInput=${(start) => give({ start })} />
       <${Range} label=${t("until")} most=${1} value=${used.end} onInput=${(end) => give({ end })} />
-    `}
+    `
+    }
   </div>`;
 }
 

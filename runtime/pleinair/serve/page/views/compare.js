@@ -10,7 +10,11 @@ export function Compare({ left, right }) {
   const [share, setShare] = useState(50);
   const close = () => change({ pinned: null, shown: right ? { kind: "record", id: right.id } : null });
   if (!left || !right) return html`<p class="empty">${t("gone")}</p>`;
-  const shape = { aspectRatio: `${right.width} / ${right.height}`, "--shape": right.width / right.height, "--share": `${share}%` };
+  const shape = {
+    aspectRatio: `${right.width} / ${right.height}`,
+    "--shape": right.width / right.height,
+    "--share": `${share}%`,
+  };
   return html`<figure class="work">
     <div class="canvas compare" style=${shape}>
       <img src=${addressOf(right.blob)} alt=${t("right")} />

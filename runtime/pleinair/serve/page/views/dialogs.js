@@ -13,8 +13,10 @@ const close = () => change({ dialog: null });
 
 export function Dialogs() {
   if (state.dialog === "keys") return html`<${Dialog} title=${t("keys")} onClose=${close}><${Keys} /><//>`;
-  if (state.dialog === "camera") return html`<${Dialog} title=${t("camera")} onClose=${close}><${Camera} onTaken=${close} /><//>`;
-  if (state.dialog === "text") return html`<${Dialog} title=${t("copyByHand")} onClose=${close}><textarea rows="8" readonly aria-label=${t("copyByHand")} value=${state.text} /><//>`;
+  if (state.dialog === "camera")
+    return html`<${Dialog} title=${t("camera")} onClose=${close}><${Camera} onTaken=${close} /><//>`;
+  if (state.dialog === "text")
+    return html`<${Dialog} title=${t("copyByHand")} onClose=${close}><textarea rows="8" readonly aria-label=${t("copyByHand")} value=${state.text} /><//>`;
   return null;
 }
 

@@ -16,7 +16,10 @@ export function Emergence({ record, shape, onEnd }) {
   const [playing, setPlaying] = useState(true);
   useEffect(() => {
     if (!playing) return undefined;
-    const timer = setTimeout(() => (at < frames.length - 1 || morph ? setAt((at + 1) % frames.length) : setPlaying(false)), pace);
+    const timer = setTimeout(
+      () => (at < frames.length - 1 || morph ? setAt((at + 1) % frames.length) : setPlaying(false)),
+      pace,
+    );
     return () => clearTimeout(timer);
   }, [at, playing]);
   return html`<div class="canvas" style=${shape}><img src=${frames[at]} alt=${morph ? record.order.title : t("emerging")} /></div>

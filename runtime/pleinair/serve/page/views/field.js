@@ -5,7 +5,14 @@ import { state } from "../core/state.js";
 import { optionHelp, optionLabel, t } from "../core/words.js";
 import { numberOf, Typed } from "./typed.js";
 
-const SHELVES = { vae: "vaes", preview_vae: "vaes", upscale: "upscalers", refiner: "models", enlarger: "upscalers", embeddings: "embeddings" };
+const SHELVES = {
+  vae: "vaes",
+  preview_vae: "vaes",
+  upscale: "upscalers",
+  refiner: "models",
+  enlarger: "upscalers",
+  embeddings: "embeddings",
+};
 const FINE = 10; // the widest range that a slider is fine enough for
 
 export function Field({ option, usual, value, onChange }) {
@@ -38,7 +45,8 @@ function choicesOf({ name, schema, choices }) {
 
 function Switch({ id, option, value, onChange }) {
   const on = value ?? option.default ?? false;
-  const toggle = (event) => onChange(event.target.checked === (option.default ?? false) ? undefined : event.target.checked);
+  const toggle = (event) =>
+    onChange(event.target.checked === (option.default ?? false) ? undefined : event.target.checked);
   return html`<input type="checkbox" role="switch" class="switch" id=${id} checked=${on} aria-describedby=${`${id}-help`} onChange=${toggle} />`;
 }
 
@@ -79,7 +87,11 @@ function Words({ id, option, usual, value, onChange }) {
 /** "14.6, 3" -> [14.6, 3] where the schema wants a list. */
 function read(schema, text) {
   if (schema.type !== "array") return text;
-  return text.split(",").map((each) => each.trim()).filter(Boolean).map((each) => (Number.isFinite(Number(each)) ? Number(each) : each));
+  return text
+    .split(",")
+    .map((each) => each.trim())
+    .filter(Boolean)
+    .map((each) => (Number.isFinite(Number(each)) ? Number(each) : each));
 }
 
 function Several({ id, option, value = [], onChange }) {
@@ -88,7 +100,8 @@ function Several({ id, option, value = [], onChange }) {
     const chosen = value.includes(name) ? value.filter((each) => each !== name) : [...value, name];
     onChange(chosen.length ? chosen : undefined);
   };
-  if (!names.length) return html`<input type="text" id=${id} disabled value=${t("noneHere")} aria-describedby=${`${id}-help`} />`;
+  if (!names.length)
+    return html`<input type="text" id=${id} disabled value=${t("noneHere")} aria-describedby=${`${id}-help`} />`;
   return html`<div class="several" id=${id}>
     ${names.map((name) => html`<label><input type="checkbox" checked=${value.includes(name)} onChange=${() => toggle(name)} /> ${name}</label>`)}
   </div>`;

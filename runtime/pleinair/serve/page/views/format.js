@@ -55,7 +55,10 @@ function Seed() {
 
 /** "7" -> 7, "7, 3" -> [7, 3]; what is no number is left to the server to refuse. */
 function seedOf(text) {
-  const parts = text.split(",").map((each) => each.trim()).filter(Boolean);
+  const parts = text
+    .split(",")
+    .map((each) => each.trim())
+    .filter(Boolean);
   const seeds = parts.map((each) => (/^\d{1,15}$/.test(each) ? Number(each) : each));
   return seeds.length > 1 ? seeds : seeds[0];
 }

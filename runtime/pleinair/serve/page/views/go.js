@@ -18,10 +18,12 @@ export function Go() {
     <button class="paint" id="paint" type="button" disabled=${!ready} data-placing=${placing} onClick=${() => place(setPlacing)}>
       ${running.length ? t("paintNext") : t("paint")}
     </button>
-    ${running.length > 0 &&
-    html`<button type="button" class="stop" onClick=${() => running.forEach(cancel)}>
+    ${
+      running.length > 0 &&
+      html`<button type="button" class="stop" onClick=${() => running.forEach(cancel)}>
       ${running.length > 1 ? t("cancelAll", { count: running.length }) : t("cancel")}
-    </button>`}
+    </button>`
+    }
   </div>`;
 }
 
@@ -31,7 +33,8 @@ async function place(setPlacing) {
   try {
     await paint(currentOrder());
   } catch (error) {
-    const named = error.field && !error.message.toLowerCase().includes(error.field) ? `${optionLabel(error.field)}: ` : "";
+    const named =
+      error.field && !error.message.toLowerCase().includes(error.field) ? `${optionLabel(error.field)}: ` : "";
     notify(named + error.message, "error");
   }
 }

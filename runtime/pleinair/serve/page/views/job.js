@@ -45,7 +45,7 @@ function Ended({ job }) {
     putAway(job);
     await paint(job.order).catch((error) => notify(error.message, "error"));
   };
-  const message = job.status === "cancelled" ? t("cancelled") : (job.error ? sentence(job.error.message) : t("doneBare"));
+  const message = job.status === "cancelled" ? t("cancelled") : job.error ? sentence(job.error.message) : t("doneBare");
   return html`<figcaption class=${`ended ${job.status}`} role=${job.status === "cancelled" ? "status" : "alert"}>
     <p>${message}</p>
     <div class="line">

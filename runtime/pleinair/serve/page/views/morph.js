@@ -7,17 +7,39 @@ import { modelAtHand, notify, state } from "../core/state.js";
 import { t } from "../core/words.js";
 import { numberOf, Typed } from "./typed.js";
 
-const LEFT_OUT = ["prompt", "seed", "count", "image", "mask", "outpaint", "strength", "hires", "refiner", "only_masked"];
+const LEFT_OUT = [
+  "prompt",
+  "seed",
+  "count",
+  "image",
+  "mask",
+  "outpaint",
+  "strength",
+  "hires",
+  "refiner",
+  "only_masked",
+];
 
 export function Morph() {
   const [form, setForm] = useState({ prompts: "", frames: 24, seconds: 4, loop: false });
   const take = (name, value) => setForm({ ...form, [name]: value });
   const make = async () => {
-    const prompts = form.prompts.split("\n").map((each) => each.trim()).filter(Boolean);
+    const prompts = form.prompts
+      .split("\n")
+      .map((each) => each.trim())
+      .filter(Boolean);
     if (prompts.length < 2) return notify(t("morphNeeds"), "error");
     const kept = Object.entries(currentOrder()).filter(([name]) => !LEFT_OUT.includes(name));
     const { frames, seconds, loop } = form;
-    const order = { ...Object.fromEntries(kept), task: "morph", prompts, frames, seconds, loop, title: prompts.join(" → ") };
+    const order = {
+      ...Object.fromEntries(kept),
+      task: "morph",
+      prompts,
+      frames,
+      seconds,
+      loop,
+      title: prompts.join(" → "),
+    };
     return paint(order).catch((error) => notify(error.message, "error"));
   };
   return html`<div class="part" role="group" aria-labelledby="morph-title">

@@ -38,8 +38,13 @@ function offered(option) {
 }
 
 function matches(option, sought) {
-  const text = [option.name, optionLabel(option.name), optionHelp(option), panelTitle(option.panel)].join(" ").toLowerCase();
-  return sought.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+  const text = [option.name, optionLabel(option.name), optionHelp(option), panelTitle(option.panel)]
+    .join(" ")
+    .toLowerCase();
+  return sought
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => text.includes(word));
 }
 
 /** What holds where the user says nothing: the model's value, the table's, or its words for it. */

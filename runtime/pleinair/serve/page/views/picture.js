@@ -13,9 +13,11 @@ export function Picture({ record }) {
   const warnings = state.jobs.find((each) => each.id === record.job)?.warnings ?? [];
   const shape = { aspectRatio: `${record.width} / ${record.height}`, "--shape": record.width / record.height };
   return html`<figure class="work">
-    ${watching || record.frames?.length
-      ? html`<${Emergence} record=${record} shape=${shape} onEnd=${() => setWatching(false)} />`
-      : html`<div class="canvas" style=${shape}><img src=${addressOf(record.blob)} alt=${record.order.title || record.order.prompt || t("picture")} /></div>`}
+    ${
+      watching || record.frames?.length
+        ? html`<${Emergence} record=${record} shape=${shape} onEnd=${() => setWatching(false)} />`
+        : html`<div class="canvas" style=${shape}><img src=${addressOf(record.blob)} alt=${record.order.title || record.order.prompt || t("picture")} /></div>`
+    }
     <figcaption>
       <${Actions} record=${record} onWatch=${() => setWatching(true)} />
       ${warnings.map((each) => html`<p class="hint">${sentence(each)}</p>`)}

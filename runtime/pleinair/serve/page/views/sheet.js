@@ -35,10 +35,12 @@ function Table({ series, running }) {
         <caption>${t("across")}: ${series.across}${series.down && `, ${t("downwards")}: ${series.down}`}</caption>
         <thead><tr>${series.down && html`<td></td>`}${series.columns.map((each) => html`<th scope="col">${each}</th>`)}</tr></thead>
         <tbody>
-          ${series.rows.map((row, y) => html`<tr>
+          ${series.rows.map(
+            (row, y) => html`<tr>
             ${series.down && html`<th scope="row">${row}</th>`}
             ${series.columns.map((_, x) => html`<td><${Cell} cell=${series.cells[y * series.columns.length + x]} running=${running} /></td>`)}
-          </tr>`)}
+          </tr>`,
+          )}
         </tbody>
       </table>
     </div>`;

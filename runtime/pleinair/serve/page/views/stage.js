@@ -27,7 +27,8 @@ function Shown() {
   const { shown } = state;
   if (shown?.kind === "editor" && state.start) return html`<${Editor} start=${state.start} mode=${shown.mode} />`;
   if (shown?.kind === "series" && state.series) return html`<${Sheet} series=${state.series} />`;
-  if (shown?.kind === "compare") return html`<${Compare} left=${recordOf(shown.left)} right=${recordOf(shown.right)} />`;
+  if (shown?.kind === "compare")
+    return html`<${Compare} left=${recordOf(shown.left)} right=${recordOf(shown.right)} />`;
   const job = shown?.kind === "job" && state.jobs.find((each) => each.id === shown.id);
   if (job) return html`<${Job} job=${job} />`;
   const record = shown?.kind === "record" && recordOf(shown.id);
