@@ -22,7 +22,10 @@ export function Editor({ start, mode = "mask" }) {
     size: Math.round(start.base.width / 10),
     zoom: 0,
   });
-  const draw = () => drawView(canvas.current, start, cursor.current && { ...cursor.current, size: tools.size });
+  const draw = () => {
+    if (!canvas.current) return; // the editor was left while a picture was made of the strokes
+    drawView(canvas.current, start, cursor.current && { ...cursor.current, size: tools.size });
+  };
   useEffect(draw, [start, tools, start.sides.join()]);
   const done = async () => {
     cursor.current = null;
