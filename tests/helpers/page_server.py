@@ -32,13 +32,13 @@ STEPS = 4
 
 
 class Fake(ThreadingHTTPServer):
-    """The server and what it has been told; `pace` is in seconds a step."""
+    """The server and what it has been told; `pace` is in seconds a step, and while it is `held` no job gets past two."""
 
     daemon_threads = True
 
     def __init__(self, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), Handler)
-        self.pace = 0.01
+        self.pace, self.held = 0.01, False
         self.jobs: dict[str, Job] = {}
         self.asked: list[dict[str, Any]] = []
         self.memory = {"free": 9 << 30, "total": 16 << 30}
@@ -89,6 +89,8 @@ class Job:
                     self.status = "cancelled"
                     return self.tell("cancelled")
                 time.sleep(self.fake.pace)
+                while self.fake.held and step > 2 and not self.cancelled:
+                    time.sleep(0.01)
                 self.status = "painting"
                 rough = base64.b64encode(painted(each, 16, 16, step, "JPEG")).decode()
                 left = (steps - step) * self.fake.pace

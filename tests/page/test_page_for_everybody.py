@@ -136,11 +136,13 @@ def test_the_page_is_small_and_loads_all_from_here(page, server):
 
 
 def test_a_job_goes_on_over_a_reload(page, server):
-    server.pace = 0.1
+    server.held = True
     page.fill("#prompt", "a boat")
     page.click("#paint")
     page.locator(".canvas img.rough").wait_for()
     page.reload()
+    page.locator(".canvas img.rough").wait_for()
+    server.held = False
     expect(page.get_by_alt_text("a boat", exact=True)).to_be_visible()
     assert len(server.asked) == 1
     expect(page.locator(".tiles .tile")).to_have_count(1)
@@ -148,7 +150,7 @@ def test_a_job_goes_on_over_a_reload(page, server):
 
 def test_a_server_that_restarts_is_noticed_and_the_job_can_be_repeated(open_page, server):
     page = open_page()
-    server.pace = 0.1
+    server.held = True
     page.fill("#prompt", "a boat")
     page.click("#paint")
     page.locator(".canvas img.rough").wait_for()

@@ -14,11 +14,12 @@ pytestmark = pytest.mark.usefixtures("page")
 
 
 def test_a_prompt_becomes_a_picture_that_emerges(page, server):
-    server.pace = 0.05
+    server.held = True
     page.fill("#prompt", "a red house")
     page.keyboard.press("Control+Enter")
     page.locator(".canvas img.rough").wait_for()
-    expect(page.locator(".progress .line p")).to_contain_text("Step")
+    expect(page.locator(".progress .line p")).to_contain_text("Step 2 of 4")
+    server.held = False
     expect(page.locator(".canvas img")).to_have_attribute("alt", "a red house")
     assert server.asked == [{"task": "generate", "model": "storybook", "prompt": "a red house"}]
     assert page.evaluate("document.querySelector('.canvas img').naturalWidth") == 128

@@ -48,7 +48,7 @@ def test_a_grid_over_two_options(page, server):
 
 
 def test_a_series_can_be_stopped(page, server):
-    server.pace = 0.1
+    server.held = True
     page.fill("#prompt", "a boat")
     page.locator(".series > summary").click()
     page.locator(".axis input").nth(0).fill("10, 11, 12")
