@@ -55,4 +55,3 @@ class ServeSettings:
     keeping: Keeping = Keeping()
     journal: Path | None = None
     log_prompts: bool = False
-    metrics: bool = False
