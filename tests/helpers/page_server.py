@@ -32,7 +32,7 @@ STEPS = 4
 
 
 class Fake(ThreadingHTTPServer):
-    """The server and what it has been told; `pace` is in seconds a step, and while it is `held` no job gets past two."""
+    """The server and what it has been told; `pace` is in seconds a step; while it is `held`, no job gets past two."""
 
     daemon_threads = True
 

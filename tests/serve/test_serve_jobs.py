@@ -174,6 +174,9 @@ def test_accepted_jobs_outlive_the_server_in_their_order(tmp_path):
         found = [await jobs.next(), await jobs.next()]
         for job in found:
             await jobs.end(job, DONE)
+        again = Jobs(settings(journal=file))
+        await again.open()
+        assert [status_of(again, job.id) for job in found] == [410, 410]  # its pictures went with the server
         return [(job.id, job.spec.options["prompt"]) for job in found], found[0].attempts
 
     ids = asyncio.run(before())

@@ -11,7 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from pleinair.serve import openai, own
+from pleinair.serve import a1111, openai, own
+from pleinair.serve.a1111_lists import Chosen
 from pleinair.serve.guards import Guard, refusal
 from pleinair.serve.jobs import Jobs
 from pleinair.serve.naming import Index
@@ -30,11 +31,13 @@ def build(settings: ServeSettings, jobs: Jobs, index: Index) -> ASGIApp:
         Route("/health", health),
         *own.ROUTES,
         *openai.ROUTES,
+        *a1111.ROUTES,
         Route("/{name:path}", page),
     ]
     handlers = {Refused: say_refused, HTTPException: say_http, ClientDisconnect: say_nothing, Exception: say_bug}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=tidying)
     app.state.serve = Shared(settings, jobs, index)
+    app.state.a1111 = Chosen()
     app.state.page = page_files()
     return Guard(app, settings)
 

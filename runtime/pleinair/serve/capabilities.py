@@ -45,7 +45,7 @@ def capabilities(state: Shared) -> dict[str, Any]:
             "max_body": limits.body,
             "prompt_chars": limits.prompt,
         },
-        "interfaces": {"own": True, "openai": True, "a1111": False, "mcp": False},
+        "interfaces": {"own": True, "openai": True, "a1111": True, "mcp": False},
         "memory": {"free": memory_left(), "total": memory_bytes() or None},
     }
 

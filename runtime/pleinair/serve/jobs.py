@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Jobs:
-    """The queue and what came of it. Everything but `close` and `open` is for the event loop's thread."""
+    """The queue and what came of it; all of it is for the event loop's thread."""
 
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
@@ -47,6 +47,7 @@ class Jobs:
         try:
             self._journal = await self._written(Journal, self.settings.journal)
             left = await self._written(lambda: list(self._journal.left()))
+            self._gone = OrderedDict.fromkeys(await self._written(self._journal.gone))
         except (sqlite3.Error, OSError) as error:
             raise Refused(
                 503,
@@ -124,7 +125,7 @@ class Jobs:
         spent = f" after {job.ended - job.began:.1f} s" if job.began else ""
         log.info("job %s %s%s%s", job.id, status, spent, f" ({trouble.code})" if trouble else "")
         if self._journal and job.spec.kept:
-            await self._noted(self._journal.ended, job.id)
+            await self._noted(self._journal.ended, job.id, self.settings.keeping.names)
         self.tidy()
         self._tell_places()
 

@@ -21,6 +21,7 @@ create table if not exists jobs (
   id text primary key, number integer, task text, model text, options text, work integer, attempts integer
 );
 create table if not exists pictures (job text references jobs on delete cascade, name text, data blob);
+create table if not exists gone (number integer primary key autoincrement, id text);
 """
 
 
@@ -61,10 +62,17 @@ class Journal:
         with closing(self._open()) as base, base:
             base.execute("update jobs set attempts = ? where id = ?", (attempts, id))
 
-    def ended(self, id: str) -> None:
-        """Forget a job."""
+    def ended(self, id: str, most: int) -> None:
+        """Forget what a job was asked for; its id is known to be gone, as are the last `most` of them."""
         with closing(self._open()) as base, base:
             base.execute("delete from jobs where id = ?", (id,))
+            number = base.execute("insert into gone (id) values (?)", (id,)).lastrowid
+            base.execute("delete from gone where number <= ?", (number - most,))
+
+    def gone(self) -> list[str]:
+        """The ids of jobs that have ended, the oldest first."""
+        with closing(self._open()) as base:
+            return [id for (id,) in base.execute("select id from gone order by number")]
 
     def left(self) -> Iterator[Left]:
         """The jobs that have not ended, in the order in which they were accepted."""

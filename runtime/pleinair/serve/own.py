@@ -198,6 +198,7 @@ def recorded(data: bytes, most_pixels: int) -> dict[str, Any]:
         "settings": facts["options"],
         "inputs": facts["inputs"],
         "record": facts["settings"],
+        "text": facts["raw"],
         "warnings": list(found.warnings),
     }
 

@@ -17,7 +17,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pleinair.errors import Cancelled, PleinairError, RequestError
 from pleinair.files.metadata import save_options
@@ -33,6 +33,7 @@ from pleinair.serve.naming import Index
 from pleinair.serve.refusals import trouble_of
 
 ALPHA = "mask.alpha"  # a picture of a job
+INVERTED = "mask.inverted"
 PREVIEW_S = 0.1  # seconds between two previews
 PREVIEW_QUALITY = 80  # of JPEG
 OPENING = ("engine", "device", "threads", "precision", "verify", "fallback", "cache")  # that upscalers have too
@@ -84,6 +85,8 @@ class JobPainter:
         pipe = self._opened(job["model"])
         if ALPHA in pictures:
             pictures = {**pictures, "mask": where_transparent(pictures[ALPHA])}
+        if INVERTED in pictures:
+            pictures = {**pictures, "mask": ImageOps.invert(opaque(open_picture(pictures[INVERTED])).convert("L"))}
         options = with_pictures(self._index.paths(job["options"]), pictures)
         request = resolve(pipe.bundle, options.pop("prompt"), options.pop("negative", None), **options, stop=stop)
         self._admit(pipe.memory_needed(request))

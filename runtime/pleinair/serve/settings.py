@@ -56,4 +56,3 @@ class ServeSettings:
     keeping: Keeping = Keeping()
     journal: Path | None = None
     log_prompts: bool = False
-    metrics: bool = False
