@@ -21,7 +21,7 @@ class Painter(Protocol):
         """Make pictures step by step."""
 
 
-class Job:
+class JobThread:
     """A thread that one job works in from its first call to its last, and the options that let it be stopped."""
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ async def agenerate(pipe: Painter, prompt: str, negative: str | None = None, **o
     A task that is cancelled ends when the network that is being asked has answered, so within a step; nothing of its
     job goes on after that, and the pipeline can be used again. Raises what `generate` raises.
     """
-    with Job(options) as job:
+    with JobThread(options) as job:
         return await job.do(lambda: pipe.generate(prompt, negative, **job.options))
 
 
@@ -74,7 +74,7 @@ async def astream(
     A step is computed while its frame is awaited: after the loop over the frames is left, none is. Raises what
     `generate` raises, at the first frame.
     """
-    with Job(options) as job:
+    with JobThread(options) as job:
         frames = await job.do(lambda: pipe.stream(prompt, negative, **job.options))
         try:
             while frame := await job.do(next, frames, None):

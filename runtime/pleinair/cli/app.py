@@ -31,6 +31,7 @@ COMMANDS = {  # command -> the module of this folder that has it
     "rerun": "records",
     "samplers": "doctor",
     "bench": "bench",
+    "serve": "serve",
     "tune": "tune",
     "cache": "cache",
     "doctor": "doctor",

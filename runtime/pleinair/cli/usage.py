@@ -37,6 +37,7 @@ EXAMPLES = {
     "metadata": ("pleinair metadata house.png", "pleinair metadata house.png --json"),
     "rerun": ("pleinair rerun house.png", "pleinair rerun house.png -o again.png"),
     "samplers": ("pleinair samplers", "pleinair samplers --json"),
+    "serve": ("pleinair serve --open", "pleinair serve --model my-bundle --port 8000"),
     "tune": ("pleinair tune", "pleinair tune my-model --seconds 60", "pleinair tune --forget"),
     "cache": ("pleinair cache list", "pleinair cache clear"),
     "doctor": ("pleinair doctor", "pleinair doctor --try-devices"),

@@ -33,6 +33,11 @@ def loras_folder() -> Path:
     return home() / "loras"
 
 
+def embeddings_folder() -> Path:
+    """Where textual inversions lie that a server's clients know by their names."""
+    return home() / "embeddings"
+
+
 def downloads_folder() -> Path:
     """Where what becomes a model is downloaded to, in a folder for each owner."""
     return home() / "downloads"

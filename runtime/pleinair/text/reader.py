@@ -22,7 +22,7 @@ from pleinair.text.inversion import EncoderRoom, open_embeddings
 from pleinair.text.lora_tags import without_tags
 from pleinair.text.schedule import Version, affordable, versions
 from pleinair.text.syntax import WORD_AND, PromptPart, checked, split_parts
-from pleinair.text.vocabulary import word_warnings
+from pleinair.text.vocabulary import known_words, told_apart, word_warnings
 from pleinair.text.warned import Warnings
 
 MAX_CHUNKS = 1024  # that a job holds: chunks x (parts + 1) x changes; 240 MB at 768 numbers a token
@@ -175,6 +175,11 @@ class PromptReader:
     def tell_of_words(self, prompt: list[Said], negative: list[Said], warnings: Warnings) -> None:
         """Warn of words that the model was not trained on, where its bundle has a vocabulary."""
         warnings.say(*word_warnings(self.bundle.manifest, self._plain(prompt), self._plain(negative)))
+
+    def strange_words(self, said: list[Said]) -> list[str]:
+        """The words that the model was not trained on, each once and in order; none where its bundle does not tell."""
+        vocabulary = self.bundle.manifest.vocabulary
+        return told_apart(self._plain(said), known_words(vocabulary))[1] if vocabulary else []
 
     def heard(self, graph: Callable[[str], Graph] | None, place: int, chunk: Chunk, table: np.ndarray | None) -> Heard:
         """What one of the encoders says to a chunk."""

@@ -1,0 +1,245 @@
+"""AUTOMATIC1111's interface, /sdapi/v1, as its clients ask for it: pictures, progress, interrupts, options."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from pleinair.errors import PleinairError
+from pleinair.files.metadata import infotext
+from pleinair.sampling.names import LABELS
+from pleinair.serve.a1111_lists import LISTS, Chosen, options_of
+from pleinair.serve.a1111_payload import body_of, title_of
+from pleinair.serve.asking import UPSCALE, asked_job
+from pleinair.serve.guards import refusal
+from pleinair.serve.job import PAINTING, Job, JobSpec
+from pleinair.serve.own import recorded
+from pleinair.serve.pictures_in import picture_bytes
+from pleinair.serve.reading import read_json
+from pleinair.serve.refusals import Refused, refused
+from pleinair.serve.shared import Shared
+from pleinair.serve.waiting import ended
+from pleinair.version import __version__
+
+BASE = "/sdapi/v1"
+PICTURES = ("init_images", "mask", "image", "imageList", "alwayson_scripts")  # what an echo leaves out
+
+
+async def txt2img(request: Request) -> Response:
+    """POST /txt2img and /img2img: the pictures in base64, and an `info` that is JSON in a text."""
+    shared, chosen, body = await asked(request)
+    spec = await shared.checks(spec_of, shared, chosen, body)
+    job = await done(request, shared, chosen, spec)
+    shown = body.get("send_images") is not False
+    images = [base64.b64encode(each.data).decode() for each in job.pictures] if shown else []
+    echo = {name: each for name, each in body.items() if name not in PICTURES}
+    return JSONResponse({"images": images, "parameters": echo, "info": json.dumps(info_of(job))})
+
+
+async def extra_single(request: Request) -> Response:
+    """POST /extra-single-image: a picture made larger by an upscaler."""
+    shared, chosen, body = await asked(request)
+    job = await done(request, shared, chosen, await shared.checks(upscale_of, shared, body, body.get("image")))
+    return JSONResponse({"html_info": "", "image": base64.b64encode(job.pictures[0].data).decode()})
+
+
+async def extra_batch(request: Request) -> Response:
+    """POST /extra-batch-images: several of them, one after the other."""
+    shared, chosen, body = await asked(request)
+    listed = body.get("imageList")
+    if not isinstance(listed, list) or len(listed) > shared.settings.limits.count:
+        raise Refused(
+            422, "invalid_request", f"imageList must be at most {shared.settings.limits.count} pictures; send fewer"
+        )
+    images = []
+    for each in listed:
+        data = each.get("data") if isinstance(each, Mapping) else each
+        job = await done(request, shared, chosen, await shared.checks(upscale_of, shared, body, data))
+        images.append(base64.b64encode(job.pictures[0].data).decode())
+    return JSONResponse({"html_info": "", "images": images})
+
+
+async def progress(request: Request) -> Response:
+    """GET /progress: of the job that this interface was asked for last and that has not ended."""
+    chosen: Chosen = request.app.state.a1111
+    job = chosen.current()
+    share = job.step / job.steps if job and job.steps else 0.0
+    shown = preview_of(job) if request.query_params.get("skip_current_image", "false").lower() != "true" else None
+    state = {
+        "skipped": False,
+        "interrupted": bool(job and job.cancelling),
+        "job": job.id if job else "",
+        "job_count": 1 if job else 0,
+        "job_timestamp": "0",
+        "job_no": 0,
+        "sampling_step": job.step if job else 0,
+        "sampling_steps": job.steps if job else 0,
+    }
+    eta = (job.eta_s if job else None) or 0.0
+    return JSONResponse(
+        {"progress": share, "eta_relative": eta, "state": state, "current_image": shown, "textinfo": None}
+    )
+
+
+async def interrupt(request: Request) -> Response:
+    """POST /interrupt and /skip: the job that is painted for this interface ends within a step."""
+    shared, chosen = request.app.state.serve, request.app.state.a1111
+    if job := chosen.current():
+        await shared.jobs.cancel(job)
+    return JSONResponse({})
+
+
+async def set_options(request: Request) -> Response:
+    """POST /options: the model that paints; everything else of the whole dictionary is passed over."""
+    shared, chosen, body = await asked(request)
+    name = body.get("sd_model_checkpoint")
+    if name is not None:
+        try:
+            await shared.checks(shared.index.model, title_of(name))
+        except PleinairError as error:
+            raise refused(error, "sd_model_checkpoint") from None
+        chosen.model = title_of(name)
+    return JSONResponse({})
+
+
+async def get_options(request: Request) -> Response:
+    """GET /options."""
+    return JSONResponse(options_of(request.app.state.serve, request.app.state.a1111))
+
+
+async def png_info(request: Request) -> Response:
+    """POST /png-info: what a picture says of how it was made."""
+    shared, _, body = await asked(request)
+
+    def found() -> dict[str, Any]:
+        most = shared.settings.limits.input_pixels
+        try:
+            told = recorded(picture_bytes("image", body.get("image"), most), most)
+        except PleinairError as error:
+            raise refused(error, "image") from None
+        except Refused as error:
+            if error.trouble.code != "no_record":
+                raise
+            return {"info": "", "items": {}, "parameters": {}}
+        return {"info": told["text"], "items": {"parameters": told["text"]}, "parameters": told["settings"]}
+
+    return JSONResponse(await shared.checks(found))
+
+
+async def asked(request: Request) -> tuple[Shared, Chosen, dict[str, Any]]:
+    """What all handlers need: what is shared, what was chosen, and the body."""
+    body, _ = await read_json(request)
+    if not isinstance(body, dict):
+        raise Refused(422, "invalid_request", "the body must be an object; send one")
+    return request.app.state.serve, request.app.state.a1111, body
+
+
+def spec_of(shared: Shared, chosen: Chosen, body: Mapping[str, Any]) -> JobSpec:
+    """A payload as a job; a mask that is to be inverted is marked, and inverted where it is painted."""
+    asked_for = body_of(body, shared.index.listed(), chosen.model)
+    spec = asked_job(asked_for, shared.index, shared.settings.limits, False)
+    if body.get("inpainting_mask_invert") in (1, True, "1") and "mask" in spec.pictures:
+        pictures = {{"mask": "mask.inverted"}.get(name, name): data for name, data in spec.pictures.items()}
+        return replace(spec, pictures=pictures)
+    return spec
+
+
+def upscale_of(shared: Shared, body: Mapping[str, Any], image: Any) -> JobSpec:
+    """A picture to be made larger by `upscaler_1`, or the first that is here."""
+    name = body.get("upscaler_1")
+    named = {} if name in (None, "None", "") else {"upscale": name}
+    return asked_job({"task": UPSCALE, "image": image, **named}, shared.index, shared.settings.limits, False)
+
+
+async def done(request: Request, shared: Shared, chosen: Chosen, spec: JobSpec) -> Job:
+    """The job when it is done; where /interrupt ended it, what there is of it."""
+    job, _ = await shared.jobs.submit(spec)
+    chosen.jobs.append(job)
+    try:
+        return await ended(shared.jobs, job, request)
+    except Refused as error:
+        if error.trouble.code == "cancelled":
+            return job
+        raise
+    finally:
+        chosen.jobs.remove(job)
+
+
+def info_of(job: Job) -> dict[str, Any]:
+    """What clients read of a result, as A1111 writes it."""
+    settings = job.pictures[0].settings if job.pictures else {}
+    seeds = [each.seed for each in job.pictures]
+    count, prompt = len(seeds), settings.get("prompt", "")
+    negative = settings.get("negative", "")
+    texts = [infotext(each.settings, each.seed) for each in job.pictures if each.settings]
+    return {
+        "prompt": prompt,
+        "all_prompts": [prompt] * count,
+        "negative_prompt": negative,
+        "all_negative_prompts": [negative] * count,
+        "seed": seeds[0] if seeds else -1,
+        "all_seeds": seeds,
+        "subseed": settings.get("subseed", -1),
+        "all_subseeds": [settings.get("subseed", -1)] * count,
+        "subseed_strength": settings.get("subseed_strength", 0),
+        "width": job.pictures[0].width if seeds else 0,
+        "height": job.pictures[0].height if seeds else 0,
+        "sampler_name": LABELS.get(settings.get("sampler", ""), ""),
+        "cfg_scale": settings.get("guidance"),
+        "steps": settings.get("steps"),
+        "batch_size": settings.get("batch", 1),
+        "sd_model_name": settings.get("model", job.spec.model),
+        "sd_model_hash": settings.get("bundle", {}).get("sha256", "")[:10],
+        "infotexts": texts,
+        "job_timestamp": str(int(job.created)),
+        "version": __version__,
+        "extra_generation_params": {},
+        "index_of_first_image": 0,
+    }
+
+
+def preview_of(job: Job | None) -> str | None:
+    """The last preview of a job, in base64."""
+    if job is None or job.status != PAINTING:
+        return None
+    return next((each.data["preview"] for each in reversed(job.events) if "preview" in each.data), None)
+
+
+def speaking(handler: Any) -> Any:
+    """A handler whose refusals have A1111's form."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except Refused as error:
+            told = refusal(error)
+            words = error.trouble.message
+            shown = {"error": error.trouble.code, "detail": words, "body": "", "errors": words}
+            headers = {"Retry-After": told.headers["retry-after"]} if "retry-after" in told.headers else {}
+            return JSONResponse(shown, error.status, headers)
+
+    return answer
+
+
+def post(path: str, handler: Any) -> Route:
+    return Route(f"{BASE}{path}", speaking(handler), methods=["POST"])
+
+
+ROUTES = [
+    post("/txt2img", txt2img),
+    post("/img2img", txt2img),
+    post("/extra-single-image", extra_single),
+    post("/extra-batch-images", extra_batch),
+    post("/interrupt", interrupt),
+    post("/skip", interrupt),
+    post("/png-info", png_info),
+    Route(f"{BASE}/progress", speaking(progress)),
+    Route(f"{BASE}/options", speaking(get_options)),
+    post("/options", set_options),
+    *LISTS,
+]

@@ -1,0 +1,84 @@
+"""The application: the interfaces of one server, behind its guard."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from pleinair.serve import a1111, openai, own
+from pleinair.serve.a1111_lists import Chosen
+from pleinair.serve.guards import Guard, refusal
+from pleinair.serve.jobs import Jobs
+from pleinair.serve.naming import Index
+from pleinair.serve.page_files import page, page_files
+from pleinair.serve.refusals import Refused
+from pleinair.serve.settings import ServeSettings
+from pleinair.serve.shared import Shared
+
+TIDY_S = 30.0  # between two looks at what is kept too long
+GONE = 499  # nobody reads this status
+
+
+def build(settings: ServeSettings, jobs: Jobs, index: Index) -> ASGIApp:
+    """The ASGI application; whoever calls it sees to it that jobs are painted."""
+    routes = [
+        Route("/health", health),
+        *own.ROUTES,
+        *openai.ROUTES,
+        *a1111.ROUTES,
+        Route("/{name:path}", page),
+    ]
+    handlers = {Refused: say_refused, HTTPException: say_http, ClientDisconnect: say_nothing, Exception: say_bug}
+    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=tidying)
+    app.state.serve = Shared(settings, jobs, index)
+    app.state.a1111 = Chosen()
+    app.state.page = page_files()
+    return Guard(app, settings)
+
+
+async def health(request: Request) -> Response:
+    """GET /health: that the event loop runs."""
+    return JSONResponse({"status": "ok"})
+
+
+@asynccontextmanager
+async def tidying(app: Starlette) -> AsyncIterator[None]:
+    """Let pictures go when their time is over, though nobody asks."""
+
+    async def tidy() -> None:
+        while True:
+            await asyncio.sleep(TIDY_S)
+            app.state.serve.jobs.tidy()
+
+    task = asyncio.create_task(tidy())
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def say_refused(request: Request, error: Exception) -> Response:
+    return refusal(error, closing=error.status in (408, 413))
+
+
+async def say_http(request: Request, error: Exception) -> Response:
+    """What Starlette itself refuses: no such path or method."""
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+    answer = refusal(Refused(error.status_code, code, f"{error.detail}; see /api/v1/openapi.json"))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def say_nothing(request: Request, error: Exception) -> Response:
+    return Response(status_code=GONE)
+
+
+async def say_bug(request: Request, error: Exception) -> Response:
+    message = f"a bug stopped request {request.scope['pleinair.request']}; see the server's log, and report it"
+    return refusal(Refused(500, "internal", message))

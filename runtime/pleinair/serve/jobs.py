@@ -1,0 +1,257 @@
+"""All jobs of a server: a bounded queue, how long it takes, and what is kept of jobs that have ended."""
+
+import asyncio
+import logging
+import math
+import sqlite3
+import time
+from collections import OrderedDict, deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from pleinair.serve.job import CANCELLED, DONE, ENDED, FAILED, QUEUED, Job, JobSpec
+from pleinair.serve.journal import Journal
+from pleinair.serve.refusals import Refused, Trouble
+from pleinair.serve.settings import ServeSettings
+
+MOST_ATTEMPTS = 2  # a job that was begun this often, and never ended, is what ends the server
+LONGEST_RETRY_S = 120  # OpenAI's client does not retry at all where it is told to wait longer
+UNKNOWN_WAIT_S = 30.0
+SMOOTHING = 0.3  # share that the last job has in a model's pace
+MOST_KEYS = 1000  # idempotency keys that are remembered
+log = logging.getLogger(__name__)
+
+
+class Jobs:
+    """The queue and what came of it; all of it is for the event loop's thread."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self.settings = settings
+        self.running: dict[str, Job] = {}
+        self.closing = False
+        self._journal: Journal | None = None
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._coming = 0  # accepted, but not written down yet
+        self._queue: deque[Job] = deque()
+        self._ended: OrderedDict[str, Job] = OrderedDict()
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._keys: OrderedDict[str, tuple[str, Job]] = OrderedDict()
+        self._pace: dict[str, float] = {}  # seconds for a pixel's step, by model
+        self._news = asyncio.Event()
+
+    async def open(self) -> None:
+        """Take up what a server before this one has accepted and not ended."""
+        if self.settings.journal is None:
+            return
+        try:
+            self._journal = await self._written(Journal, self.settings.journal)
+            left = await self._written(lambda: list(self._journal.left()))
+            self._gone = OrderedDict.fromkeys(await self._written(self._journal.gone))
+        except (sqlite3.Error, OSError) as error:
+            raise Refused(
+                503,
+                "journal_unreadable",
+                f"the journal of jobs '{self.settings.journal}' cannot be used ({error}); free space, move the file"
+                " away, or serve with --no-journal",
+            ) from None
+        for each in left:
+            job = Job(each.spec, each.id, each.attempts)
+            if each.attempts >= MOST_ATTEMPTS:
+                again = f"it was begun {each.attempts} times and the server ended each time; try a smaller picture"
+                await self.end(job, FAILED, Trouble("interrupted", again))
+            else:
+                self._enqueue(job)
+        if left:
+            log.info("%d jobs of before the restart are taken up", len(left))
+
+    async def submit(self, spec: JobSpec, key: str | None = None, digest: str = "") -> tuple[Job, bool]:
+        """A job in the queue, and whether it is new: with the `key` of an earlier request it is the job of that one.
+
+        `digest` is the same for the same request. Raises Refused: a full queue (429), a server that is ending or cannot
+        keep a promise (503), a key that another request has used (409).
+        """
+        if known := self._keys.get(key or ""):
+            if known[0] != digest:
+                raise Refused(
+                    409, "idempotency_conflict", "this Idempotency-Key was used for another job; choose a new one"
+                )
+            return known[1], False
+        if self.closing:
+            raise Refused(503, "shutting_down", "the server is ending; ask again in a moment", retry_after=5)
+        if len(self._queue) + self._coming >= self.settings.limits.queue:
+            wait = self.wait_for_room()
+            raise Refused(
+                429,
+                "queue_full",
+                f"{len(self._queue)} jobs are waiting already; ask again in {wait:.0f} s",
+                retry_after=wait,
+            )
+        job = Job(spec)
+        if key:
+            self._keys[key] = digest, job
+            while len(self._keys) > MOST_KEYS:
+                self._keys.popitem(last=False)
+        if self._journal and spec.kept:
+            await self._promise(job, key)
+        self._enqueue(job)
+        log.info("job %s accepted: %s with %s", job.id, spec.task, spec.model)
+        if self.settings.log_prompts:
+            log.info("job %s: %s", job.id, spec.options.get("prompt", ""))
+        return job, True
+
+    async def next(self) -> Job:
+        """The next job to paint, begun; waits for one."""
+        while self.closing or not self._queue:
+            self._news.clear()
+            await self._news.wait()
+        job = self._queue.popleft()
+        job.begin()
+        self.running[job.id] = job
+        if self._journal and job.spec.kept:
+            await self._noted(self._journal.begun, job.id, job.attempts)
+        self._tell_places()
+        return job
+
+    async def end(self, job: Job, status: str, trouble: Trouble | None = None) -> None:
+        """A job is over: done, failed or cancelled."""
+        self.running.pop(job.id, None)
+        if job in self._queue:
+            self._queue.remove(job)
+        job.end(status, trouble)
+        self._ended[job.id] = job
+        if status == DONE and job.began:
+            self._learn(job)
+        spent = f" after {job.ended - job.began:.1f} s" if job.began else ""
+        log.info("job %s %s%s%s", job.id, status, spent, f" ({trouble.code})" if trouble else "")
+        if self._journal and job.spec.kept:
+            await self._noted(self._journal.ended, job.id, self.settings.keeping.names)
+        self.tidy()
+        self._tell_places()
+
+    async def put_down(self) -> None:
+        """Leave what has not ended to the server that comes after this one, but for jobs that somebody waits for."""
+        for job in list(self.running.values()):
+            self.running.pop(job.id)
+            job.requeue()
+            self._queue.appendleft(job)
+            if self._journal and job.spec.kept:
+                await self._noted(self._journal.begun, job.id, job.attempts - 1)
+        for job in [job for job in self._queue if not (self._journal and job.spec.kept)]:
+            await self.end(job, FAILED, Trouble("shutting_down", "the server is ending; ask again in a moment"))
+
+    async def cancel(self, job: Job) -> None:
+        """End a job: at once where it waits, within a step where it is painted. Refused (409) if it has ended."""
+        if job.status in ENDED:
+            raise Refused(409, "job_ended", f"the job is {job.status} already; ask for a new one")
+        job.cancelling = True
+        if job.status == QUEUED:
+            await self.end(job, CANCELLED)
+        elif job.stop:
+            job.stop()
+
+    def find(self, id: str) -> Job:
+        """The job of an id. Raises Refused: one that never was (404), or whose time is over (410)."""
+        self.tidy()
+        job = self.running.get(id) or self._ended.get(id) or next((job for job in self._queue if job.id == id), None)
+        if job:
+            return job
+        if id in self._gone:
+            raise Refused(410, "job_expired", "the job's pictures are not kept any more; paint them again")
+        raise Refused(404, "job_unknown", "there is no such job; take an id that POST /api/v1/jobs has given")
+
+    def tidy(self) -> None:
+        """Let ended jobs go that are too old, too many or too large; the last one stays whatever its size."""
+        keeping, now = self.settings.keeping, time.monotonic()
+        size = sum(job.size for job in self._ended.values())
+        while self._ended:
+            job = next(iter(self._ended.values()))
+            old = now - job.ended > keeping.seconds
+            large = size > keeping.bytes and len(self._ended) > 1
+            if not (old or large or len(self._ended) > keeping.jobs):
+                return
+            del self._ended[job.id]
+            size -= job.size
+            self._gone[job.id] = None
+            while len(self._gone) > keeping.names:
+                self._gone.popitem(last=False)
+            self._keys = OrderedDict((key, each) for key, each in self._keys.items() if each[1] is not job)
+
+    @property
+    def length(self) -> int:
+        """Jobs that wait."""
+        return len(self._queue)
+
+    def position(self, job: Job) -> int | None:
+        """How many jobs stand before one that waits, and it; None where it does not wait."""
+        return self._queue.index(job) + 1 if job.status == QUEUED and job in self._queue else None
+
+    def expected_wait(self, job: Job | None = None) -> float | None:
+        """Seconds until a job (None: the next that comes) begins; None where no job of its kind has been painted."""
+        if job is not None and job.status != QUEUED:
+            return 0.0
+        if len(self.running) < self.settings.workers and not self._queue:
+            return 0.0
+        seconds = [each.eta_s if each.eta_s is not None else self._guess(each) for each in self.running.values()]
+        for each in self._queue:
+            if each is job:
+                break
+            seconds.append(self._guess(each))
+        if any(each is None for each in seconds):
+            return None
+        return round(sum(seconds) / self.settings.workers, 1)
+
+    def wait_for_room(self) -> float:
+        """Seconds after which a client that was turned away may ask again."""
+        seconds = [each.eta_s if each.eta_s is not None else self._guess(each) for each in self.running.values()]
+        known = [each for each in seconds if each is not None]
+        return float(min(LONGEST_RETRY_S, max(1, math.ceil(min(known, default=UNKNOWN_WAIT_S)))))
+
+    def close(self) -> None:
+        """Accept and begin no more jobs; what waits stays in the journal."""
+        self.closing = True
+        self._news.set()
+
+    def _enqueue(self, job: Job) -> None:
+        self._queue.append(job)
+        job.tell(QUEUED, position=len(self._queue), expected_wait_s=self.expected_wait(job))
+        self._news.set()
+
+    def _tell_places(self) -> None:
+        for place, job in enumerate(self._queue, 1):
+            job.tell(QUEUED, position=place, expected_wait_s=self.expected_wait(job))
+
+    def _guess(self, job: Job) -> float | None:
+        pace = self._pace.get(job.spec.model)
+        return None if pace is None else pace * job.spec.work
+
+    def _learn(self, job: Job) -> None:
+        pace = (job.ended - job.began) / max(1, job.spec.work)
+        before = self._pace.get(job.spec.model, pace)
+        self._pace[job.spec.model] = SMOOTHING * pace + (1 - SMOOTHING) * before
+
+    async def _promise(self, job: Job, key: str | None) -> None:
+        self._coming += 1
+        try:
+            await self._written(self._journal.accept, job.id, job.spec, time.time_ns(), job.attempts)
+        except (sqlite3.Error, OSError) as error:
+            self._keys.pop(key or "", None)
+            log.error("the journal cannot be written: %s", error)
+            raise Refused(
+                503,
+                "journal_full",
+                "the job cannot be written down, so that nothing is promised; free space on the server's disk, or serve"
+                " with --no-journal",
+            ) from None
+        finally:
+            self._coming -= 1
+
+    async def _noted(self, note: Any, *arguments: Any) -> None:
+        """Write what may be lost: at worst, a job is painted once more after a restart."""
+        try:
+            await self._written(note, *arguments)
+        except (sqlite3.Error, OSError) as error:
+            log.error("the journal cannot be written: %s", error)
+
+    async def _written(self, write: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._writing, partial(write, *arguments))

@@ -1,0 +1,59 @@
+/** Pictures as blobs: their addresses, sizes, copies and the text that carries them in JSON. */
+
+const addresses = new WeakMap();
+
+/** One address for a blob, for as long as the page is open. */
+export function addressOf(blob) {
+  if (!addresses.has(blob)) addresses.set(blob, URL.createObjectURL(blob));
+  return addresses.get(blob);
+}
+
+export function dataUrl(blob) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(blob);
+  });
+}
+
+/** `value` with a data URL in place of each blob, however deep it lies. */
+export async function withoutBlobs(value) {
+  if (value instanceof Blob) return dataUrl(value);
+  if (Array.isArray(value)) return Promise.all(value.map(withoutBlobs));
+  if (value === null || typeof value !== "object") return value;
+  const entries = Object.entries(value).map(async ([name, each]) => [name, await withoutBlobs(each)]);
+  return Object.fromEntries(await Promise.all(entries));
+}
+
+export function makeCanvas(width, height) {
+  return Object.assign(document.createElement("canvas"), { width, height });
+}
+
+export function pngOf(canvas) {
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+}
+
+/** A canvas with the picture, no side of it longer than `most`. Rejects what is no picture. */
+export async function canvasOf(blob, most = 2048) {
+  const picture = await createImageBitmap(blob);
+  const scale = Math.min(1, most / Math.max(picture.width, picture.height));
+  const canvas = makeCanvas(Math.round(picture.width * scale), Math.round(picture.height * scale));
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#fff"; // what lies behind transparent pixels, as for the runtime
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  picture.close();
+  return canvas;
+}
+
+/** What a record's file is called, without its suffix: the first words of its prompt, and its seed. */
+export function fileName({ order, seed }) {
+  const words = (order.title || order.prompt || "picture").toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-");
+  return `${words.slice(0, 48).replace(/^-|-$/g, "") || "picture"}${seed === null ? "" : `-${seed}`}`;
+}
+
+export function save(blob, name) {
+  Object.assign(document.createElement("a"), { href: addressOf(blob), download: name }).click();
+}

@@ -1,0 +1,46 @@
+/** The button, which Ctrl+Enter presses from anywhere. */
+
+import { html, useEffect, useState } from "../vendored/htm-preact.js";
+import { currentOrder } from "../core/order.js";
+import { cancel, isOver, paint } from "../core/painting.js";
+import { modelAtHand, notify, state } from "../core/state.js";
+import { optionLabel, t } from "../core/words.js";
+
+export function Go() {
+  useEffect(() => {
+    window.addEventListener("keydown", pressed);
+    return () => window.removeEventListener("keydown", pressed);
+  }, []);
+  const [placing, setPlacing] = useState(false);
+  const running = state.jobs.filter((each) => !isOver(each));
+  const ready = modelAtHand() && state.reachable && !placing;
+  return html`<div class="go">
+    <button class="paint" id="paint" type="button" disabled=${!ready} data-placing=${placing} onClick=${() => place(setPlacing)}>
+      ${running.length ? t("paintNext") : t("paint")}
+    </button>
+    ${
+      running.length > 0 &&
+      html`<button type="button" class="stop" onClick=${() => running.forEach(cancel)}>
+      ${running.length > 1 ? t("cancelAll", { count: running.length }) : t("cancel")}
+    </button>`
+    }
+  </div>`;
+}
+
+async function place(setPlacing) {
+  setPlacing(true);
+  setTimeout(() => setPlacing(false), 600); // a double click orders one picture
+  try {
+    await paint(currentOrder());
+  } catch (error) {
+    const named =
+      error.field && !error.message.toLowerCase().includes(error.field) ? `${optionLabel(error.field)}: ` : "";
+    notify(named + error.message, "error");
+  }
+}
+
+function pressed(event) {
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+  event.preventDefault();
+  document.getElementById("paint").click();
+}

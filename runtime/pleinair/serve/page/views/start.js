@@ -1,0 +1,49 @@
+/** Where a picture to start from comes in: a file, the clipboard, the camera, or an empty canvas. */
+
+import { html, useRef } from "../vendored/htm-preact.js";
+import { addressOf } from "../core/blobs.js";
+import { startBlank, useAsStart, withoutStart } from "../core/start.js";
+import { change, modelAtHand, setValue, state } from "../core/state.js";
+import { t } from "../core/words.js";
+import { Icon } from "./icons.js";
+
+const STRENGTH = 0.75; // the runtime's, where nothing is said
+
+export function Start() {
+  const { start } = state;
+  const { can } = modelAtHand() ?? {};
+  if (can && !can.includes("image2image") && !can.includes("inpaint")) return null;
+  return html`<details class="card start" open=${start ? true : undefined}>
+    <summary><h2>${t("startFrom")}</h2></summary>
+    ${start ? html`<${Chosen} start=${start} />` : html`<${Sources} />`}
+  </details>`;
+}
+
+function Sources() {
+  const file = useRef();
+  const chosen = (event) => event.target.files[0] && useAsStart(event.target.files[0]);
+  return html`<p class="hint">${t("startHint")}</p>
+    <div class="sources">
+      <button type="button" onClick=${() => file.current.click()}><${Icon} name="picture" />${t("openFile")}</button>
+      <input type="file" class="unseen" id="start-file" tabindex="-1" ref=${file} accept="image/*" aria-label=${t("openFile")} onChange=${chosen} />
+      ${navigator.mediaDevices && html`<button type="button" onClick=${() => change({ dialog: "camera" })}><${Icon} name="camera" />${t("camera")}</button>`}
+      <button type="button" onClick=${startBlank}><${Icon} name="brush" />${t("sketch")}</button>
+    </div>`;
+}
+
+function Chosen({ start }) {
+  const masked = Boolean(start.mask) || start.sides.some(Boolean);
+  const strength = state.values.strength ?? (masked ? 1 : STRENGTH);
+  return html`<div class="chosen">
+      ${start.image && html`<img src=${addressOf(start.image)} alt=${t("startPicture")} />`}
+      <div class="sources">
+        <button type="button" onClick=${() => change({ shown: { kind: "editor" } })}><${Icon} name="brush" />${t("draw")}</button>
+        <button type="button" class="quiet" onClick=${withoutStart}><${Icon} name="close" />${t("withoutStart")}</button>
+      </div>
+    </div>
+    <label class="field"
+      ><span>${t("strength")}: ${Math.round(strength * 100)} %</span>
+      <input type="range" min="0" max="1" step="0.01" value=${strength} onInput=${(event) => setValue("strength", event.target.valueAsNumber)} /></label
+    >
+    <p class="hint">${t(masked ? "maskedHint" : "strengthHint")}</p>`;
+}

@@ -1,0 +1,54 @@
+"""Pictures as requests bring them: base64 or data URLs, never a path, never an address."""
+
+import base64
+import binascii
+import re
+import warnings
+from io import BytesIO
+
+from PIL import Image
+
+from pleinair.checks import one_line
+from pleinair.errors import RequestError
+from pleinair.pictures.reading import FORMATS
+
+DATA_URL = re.compile(r"data:image/[\w.+-]{1,20};base64,")
+ADDRESS = re.compile(r"[a-zA-Z][\w+.-]{0,20}:")
+REMEDY = "send the bytes of a PNG, JPEG or WebP as base64"
+
+
+def picture_bytes(name: str, value: object, most_pixels: int) -> bytes:
+    """The bytes of a picture; raises RequestError for what is none, or has too many pixels."""
+    if isinstance(value, bytes):  # which a form has, and JSON has not
+        size_of(name, value, most_pixels)
+        return value
+    if not isinstance(value, str):
+        raise RequestError(f"{name} must be text; {REMEDY}")
+    prefix = DATA_URL.match(value)
+    if not prefix and ADDRESS.match(value):
+        raise RequestError(f"{name} is an address, and none is ever fetched; {REMEDY}")
+    try:
+        data = base64.b64decode(value[prefix.end() if prefix else 0 :], validate=True)
+    except (binascii.Error, ValueError):
+        raise RequestError(f"{name} is not base64; {REMEDY}") from None
+    size_of(name, data, most_pixels)
+    return data
+
+
+def size_of(name: str, data: bytes, most_pixels: int) -> tuple[int, int]:
+    """Width and height by the head of a PNG, JPEG or WebP, of which nothing is decoded; RequestError for all else."""
+    if not data:
+        raise RequestError(f"{name} is empty; {REMEDY}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(BytesIO(data), formats=FORMATS) as picture:
+                size = picture.size
+    except Exception as error:  # a damaged head makes Pillow stumble in any of many ways
+        why = "no PNG, JPEG or WebP" if isinstance(error, Image.UnidentifiedImageError) else "damaged"
+        raise RequestError(f"{name} is {why} ({one_line(error, 60)}); {REMEDY}") from None
+    if min(size) < 1 or size[0] * size[1] > most_pixels:
+        raise RequestError(
+            f"{name} has {size[0]}x{size[1]} pixels; at most {most_pixels / 1e6:.1f} million are taken, send it smaller"
+        )
+    return size

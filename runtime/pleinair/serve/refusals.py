@@ -1,0 +1,63 @@
+"""What a request is refused with: a status, a code for programs, and a line for people that ends with the remedy."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pleinair.errors import BundleError, EngineError, PleinairError, RequestError, ResourceError
+from pleinair.request.options import OPTIONS
+from pleinair.system.home import HOME, home
+
+CODES: dict[type[PleinairError], tuple[str, int]] = {  # the most special first
+    RequestError: ("invalid_request", 422),
+    BundleError: ("model_error", 422),
+    ResourceError: ("out_of_resources", 503),
+    EngineError: ("engine_error", 500),
+}
+FLAG = re.compile(r"--[a-z][a-z-]*")
+FLAGS = {each.flag: name for name, each in OPTIONS.items() if each.flag}
+STATUSES = dict(CODES.values())  # of the codes that failed jobs have
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What went wrong, as answers and failed jobs have it."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The `error` of an answer."""
+        field = {"field": self.field} if self.field else {}
+        return {"code": self.code, "message": self.message, **field}
+
+
+class Refused(Exception):
+    """A request that is not followed."""
+
+    def __init__(
+        self, status: int, code: str, message: str, *, field: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.trouble = Trouble(code, message, field)
+        self.retry_after = retry_after
+
+
+def trouble_of(error: PleinairError, field: str | None = None) -> Trouble:
+    """An expected error as answers have it."""
+    code = next((code for kind, (code, _) in CODES.items() if isinstance(error, kind)), "error")
+    return Trouble(code, told(" ".join(str(error).split())), field)
+
+
+def told(message: str) -> str:
+    """A message in the words of requests: options have no flags, and where the files lie is the server's affair."""
+    named = FLAG.sub(lambda flag: f"'{FLAGS[flag[0]]}'" if flag[0] in FLAGS else flag[0], message)
+    return named.replace(str(home()), HOME)
+
+
+def refused(error: PleinairError, field: str | None = None) -> Refused:
+    """An expected error as a refusal."""
+    trouble = trouble_of(error, field)
+    return Refused(STATUSES.get(trouble.code, 500), trouble.code, trouble.message, field=field)

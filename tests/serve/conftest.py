@@ -1,0 +1,51 @@
+"""Servers in this process, which need no engine, and one in a process of its own."""
+
+import importlib.util
+
+import pytest
+
+from bundles import light_control, light_copy, light_upscaler
+
+if importlib.util.find_spec("starlette") is None or importlib.util.find_spec("uvicorn") is None:
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A home with an upscaler, a ControlNet and a second model; nobody writes into it."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "models").mkdir()
+    light_copy(folder / "models" / "other")
+    light_upscaler(folder / "models" / "twice")
+    light_control(folder / "models" / "canny")
+    (folder / "embeddings").mkdir()
+    (folder / "embeddings" / "watercolour.safetensors").write_bytes(b"")
+    return folder
+
+
+@pytest.fixture
+def index(home, monkeypatch, request):
+    from pleinair.serve.naming import Index
+
+    monkeypatch.setenv("PLEINAIR_HOME", str(home))
+    return Index("other")
+
+
+@pytest.fixture
+def client(index):
+    """`client(**settings)`: a client of a server in this process."""
+    import contextlib
+
+    from starlette.testclient import TestClient
+
+    from serving import application
+
+    with contextlib.ExitStack() as stack:
+
+        def make(headers=None, painter=None, **settings):
+            app, jobs = application(index, **({"painter": painter} if painter else {}), **settings)
+            found = stack.enter_context(TestClient(app, base_url="http://127.0.0.1:7860", headers=headers))
+            found.jobs = jobs
+            return found
+
+        yield make

@@ -1,0 +1,95 @@
+"""Connections that ask for nothing, or too slowly, on a real socket."""
+
+import asyncio
+import contextlib
+from dataclasses import replace
+
+import pytest
+import uvicorn
+
+from pleinair.serve.protocol import bounded
+from pleinair.serve.serving import Server, listening
+from serving import LIMITS, application
+
+HEAD_S, BODY_S = 0.3, 0.4
+PATIENCE = 30  # seconds until a test gives up
+
+
+@contextlib.asynccontextmanager
+async def listener(index, **limits):
+    """The port of a server that is short of patience."""
+    found = replace(LIMITS, head_s=HEAD_S, body_s=BODY_S, **limits)
+    app, _ = application(index, limits=found)
+    place = listening("127.0.0.1", 0)
+    config = uvicorn.Config(app, http=bounded(found), log_config=None, lifespan="off", timeout_keep_alive=60)
+    server = Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[place]))
+    try:
+        yield place.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def said(port, *parts, pause=0.0):
+    """All that a server answers to these bytes, until it closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(pause)
+        async with asyncio.timeout(PATIENCE):
+            while more := await reader.read(1000):
+                answer += more
+    writer.close()
+    return answer
+
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+POST = (
+    b"POST /api/v1/tokens HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "parts, pause, begins",
+    [
+        ([], 0, b""),  # says nothing
+        ([b"GET /hea"], 0, b""),  # never ends its head
+        ([bytes([each]) for each in HEALTH], 0.05, b""),  # a byte now and then
+        ([HEALTH], 0, b"HTTP/1.1 200"),  # asks once, and stays
+        ([POST, b'{"prompt"'], 0, b"HTTP/1.1 408"),  # never ends its body
+    ],
+)
+def test_idle_and_slow_connections_are_closed(index, parts, pause, begins):
+    async def work():
+        async with listener(index) as port:
+            return await said(port, *parts, pause=pause)
+
+    answer = asyncio.run(work())
+    assert answer.startswith(begins) and (begins or answer == b"")
+
+
+def test_a_connection_may_ask_again_and_again(index):
+    async def work():
+        async with listener(index) as port:
+            return await said(port, *[HEALTH] * 8, pause=HEAD_S / 4)
+
+    assert asyncio.run(work()).count(b"HTTP/1.1 200") == 8
+
+
+def test_connections_are_bounded_and_a_place_is_free_again(index):
+    async def work():
+        async with listener(index, connections=2) as port:
+            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            await asyncio.sleep(0.05)
+            refused = await said(port, HEALTH)
+            for _, writer in held:
+                writer.close()
+            await asyncio.sleep(0.05)
+            return refused, await said(port, HEALTH)
+
+    refused, answered = asyncio.run(work())
+    assert refused == b"" and answered.startswith(b"HTTP/1.1 200")
