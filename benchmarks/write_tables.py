@@ -1,16 +1,24 @@
-"""Write the newest records of benchmarks/results/*.jsonl as tables: ours into README.md, peers into performance.md.
+"""Write the newest records of benchmarks/results/*.jsonl as tables into README.md and docs/.
+
+README.md gets whole pictures of SD 1.5, docs/benchmark.md our own cases, docs/performance.md all of the peers.
 
 python benchmarks/write_tables.py
 """
 
 from pathlib import Path
 
-from pleinair_bench import peers, records, tables
+from pleinair_bench import peer_tables, records, tables
 from pleinair_bench.records import Record
 
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = REPOSITORY / "benchmarks" / "results"
-PAGES = {REPOSITORY / "README.md": "benchmark", REPOSITORY / "docs" / "performance.md": "peers"}
+DOCS = REPOSITORY / "docs"
+NONE_YET = "No run of it has been recorded yet."
+PAGES = {
+    REPOSITORY / "README.md": "pictures",
+    DOCS / "benchmark.md": "benchmark",
+    DOCS / "performance.md": "peers",
+}
 START, END = "<!-- {}: made by benchmarks/write_tables.py -->\n", "<!-- end of {} -->\n"
 
 
@@ -24,20 +32,24 @@ def with_tables(page: str, name: str) -> str:
 
 
 def table(name: str) -> str:
-    """The table of our own cases, or one for each work that the peers were given."""
-    found, warnings = records.read(sorted(RESULTS.glob("*.jsonl")))
+    """Our own cases, whole pictures beside openvino-genai's, or all that the peers were given."""
+    newest = newest_in(RESULTS)
+    if name == "benchmark":
+        return tables.markdown(tables.ordered([each for each in newest if not peer_tables.is_of_peers(each)]))
+    theirs: dict[str, list[Record]] = {}
+    for record in filter(peer_tables.is_of_peers, newest):
+        theirs.setdefault(peer_tables.work_of(record), []).append(record)
+    if name == "pictures":
+        return peer_tables.short([record for group in theirs.values() for record in group]) or NONE_YET
+    return "\n\n".join(f"{work}:\n\n{peer_tables.table(group)}" for work, group in theirs.items())
+
+
+def newest_in(folder: Path) -> list[Record]:
+    """The newest record of each case; all lines must be records."""
+    found, warnings = records.read(sorted(folder.glob("*.jsonl")))
     if warnings:
         raise SystemExit("\n".join(warnings))
-    theirs: dict[str, list[Record]] = {}
-    ours = []
-    for record in records.newest(found):
-        if peers.is_of_peers(record):
-            theirs.setdefault(peers.work_of(record), []).append(record)
-        else:
-            ours.append(record)
-    if name == "benchmark":
-        return tables.markdown(tables.ordered(ours))
-    return "\n\n".join(f"{work}:\n\n{peers.table(group)}" for work, group in theirs.items())
+    return records.newest(found)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,19 @@ from typing import Annotated
 import typer
 
 from pleinair.checks import one_of
-from pleinair.cli.terminal import data, document, say, sketch, warn
+from pleinair.cli.terminal import data, document, say, warn
 from pleinair.errors import Cancelled, QualityError, RequestError
-from pleinair_bench import cache, cases, filling, matrix, models, records, tables
+from pleinair_bench import cache, cases, estimates, filling, matrix, models, records, tables
 from pleinair_bench.cases import Case
+from pleinair_bench.cli_peers import peers
 from pleinair_bench.run import Limits, Run
+from pleinair_bench.speeds import SPEEDS
+from pleinair_bench.statistics import FEWEST_ROUNDS
+from pleinair_bench.terminal import RESULTS, Results, TableFormat, listed, passing, prepare, shown
 
-RESULTS = Path("pleinair-bench.jsonl")
-WIDTH = 79  # columns of a line that passes
-# After `run_s` a case is done with three rounds; in all a run waits `wait_s` for a calm machine. Rounds that are begun
-# are finished, which makes less than three minutes and less than ten.
-QUICK = {"run_s": 130.0, "wait_s": 20.0}
+# After `run_s` a case is done with three rounds, as each is with --quick; in all a run waits `wait_s` for a calm
+# machine. Rounds that are begun are finished, which makes less than three minutes and less than ten.
+QUICK = {"run_s": 130.0, "wait_s": 20.0, "quick": True}
 STANDARD = {"run_s": 420.0, "wait_s": 60.0}
 WHERE = "the project's issue tracker, as a new issue titled 'benchmark: CPU' with this text attached or pasted"
 
@@ -31,13 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-Results = Annotated[Path, typer.Option("--results", help="File of JSON lines that records are added to.")]
-TableFormat = Annotated[str, typer.Option("-o", "--output", help="md, csv, json or jsonl, on stdout.")]
 ResultFiles = Annotated[list[Path], typer.Argument(help="Results files.", show_default=False)]
-
-
-def listed(help: str, *names: str) -> type:
-    return Annotated[str | None, typer.Option(*names, help=f"{help}; comma-separated.", show_default=False)]
 
 
 @app.command()
@@ -47,14 +43,16 @@ def run(
     work: listed(f"Of {', '.join(cases.WORKS)}") = None,
     engine: listed("openvino, onnx") = None,
     device: listed("cpu, gpu, npu, auto, hetero:gpu+cpu (OpenVINO); cpu, dml (ONNX Runtime)") = None,
-    weights: listed("How they are stored: fp32, fp16, int8") = None,
+    weights: listed("How they are stored: fp32, fp16, int8; w8a8 of blocks") = None,
     precision: listed("What to compute in: f32, bf16, f16; auto: pleinair's choice") = None,
     threads: listed("CPU threads; auto: the engine's choice") = None,
     batch: listed("Rows of a UNet's call") = None,
     size: listed("WIDTHxHEIGHT of the picture") = None,
     steps: listed("Of whole pictures") = None,
     sampler: listed("Of whole pictures; A1111's names too") = None,
-    rounds: Annotated[int | None, typer.Option(help="Processes for each case; as many as it needs by default.")] = None,
+    speed: listed(f"Of whole pictures: {', '.join(SPEEDS)}") = None,
+    memory: listed("Of whole pictures: auto, low, high") = None,
+    rounds: Annotated[int | None, typer.Option(help="Processes for each case; 5 by default, 3 of large ones.")] = None,
     seconds: Annotated[float, typer.Option(help="No new round of a case after that.")] = 120.0,
     results: Results = RESULTS,
     form: TableFormat = "md",
@@ -69,13 +67,14 @@ def run(
         raise RequestError("rounds must be from 1 to 100; choose another --rounds")
     texts = {"model": model, "work": work, "engine": engine, "device": device, "weights": weights, "size": size}
     texts |= {"precision": precision, "threads": threads, "batch": batch, "steps": steps, "sampler": sampler}
+    texts |= {"speed": speed, "memory": memory}
     given = matrix.options(texts)
     wanted = matrix.quick(given) if quick else matrix.cases_of(given)
     for note in matrix.notes(wanted, given, texts):
         say(note)
     disk = cases.disk_bytes(wanted)
     if dry_run:
-        shown(plan(wanted, disk, rounds, form))
+        shown(plan(wanted, disk, rounds or (FEWEST_ROUNDS if quick else None), form))
         return
     if not os.path.isdir(results.absolute().parent):  # noqa: PTH112, which raises for a name that is too long
         raise RequestError(f"no folder '{results.parent}'; create it, or choose another --results")
@@ -87,6 +86,8 @@ def run(
     done = measure(Run(wanted, Limits(rounds, case_s=seconds, **bounds)), results)
     done.sort(key=lambda record: order[Case.from_dict(record["case"])])
     shown(tables.table(done, form))
+    for line in estimates.lines(done):
+        say(line)
     say(f"added to {results}")
 
 
@@ -151,54 +152,7 @@ def report(
     data(output)
 
 
-@app.command()
-def peers(
-    source: Annotated[Path, typer.Argument(help="A diffusers folder.", show_default=False)],
-    bundle: Annotated[Path, typer.Argument(help="The bundle exported from it.", show_default=False)],
-    peer: listed("Some of them; all that are installed when not given") = None,
-    python: Annotated[
-        list[str] | None, typer.Option(help="NAME=PYTHON: a peer in its own environment; repeatable.")
-    ] = None,
-    precision: listed("auto: each program's own choice; f32") = "auto,f32",
-    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT; the bundle's when not given.")] = None,
-    steps: Annotated[int, typer.Option(min=2, help="Of each picture.")] = 4,
-    guidance: Annotated[float, typer.Option(help="1 turns it off.")] = 7.5,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Processes for each peer and precision.")] = 3,
-    results: Results = RESULTS,
-    form: TableFormat = "md",
-) -> None:
-    """Measure other programs on the same work: diffusers, openvino-genai, optimum, stable-diffusion.cpp."""
-    from pleinair.request.value_types import parse_size
-    from pleinair_bench import peers as others
-
-    form = tables.checked_form(form)
-    own = others.pythons(python or [])
-    names = others.chosen(matrix.split("peer", peer) if peer is not None else None, own)
-    asked = [one_of("precision", each.lower(), others.PRECISIONS) for each in matrix.split("precision", precision)]
-    opened = others.check(source, bundle, names)
-    defaults = opened.manifest.defaults
-    width, height = parse_size(size) if size else (defaults.width, defaults.height)
-    work = others.PeerJob(source, opened, width, height, steps, guidance, threads)
-    rows = [others.Row(name, wide) for wide in dict.fromkeys(asked) for name in names]
-    if note := others.stored_differently(work, rows):
-        warn(f"{note}")
-    prepare(results)
-    found, words = [], ""
-    try:
-        for words, found in others.measured(work, rows, own, rounds):
-            records.keep(results, found)
-            passing(words)
-    except KeyboardInterrupt:
-        words = "interrupted"
-    passing("")
-    records.append(results, found)
-    records.keep(results, [])
-    if found:
-        shown(others.table(found) if form == "md" else tables.table(found, form))
-    if words == "interrupted":
-        raise Cancelled(f"interrupted; what was measured is in {results}")
-    say(f"added to {results}")
+app.command()(peers)
 
 
 @app.command("table")
@@ -227,7 +181,7 @@ def submit(file: Annotated[Path, typer.Argument(help="Results file.")] = RESULTS
 
 def plan(wanted: list[Case], disk: int, rounds: int | None, form: str) -> str:
     """What a run would do: cases with about how long they take, and the disk that is needed first."""
-    times = [case.seconds * (rounds / case.rounds[0] if rounds else 1) for case in wanted]
+    times = [case.seconds * (rounds / case.rounds if rounds else 1) for case in wanted]
     if form in ("json", "jsonl"):
         rows = [case.to_dict() | {"seconds": round(time, 1)} for case, time in zip(wanted, times, strict=True)]
         return json.dumps({"cases": rows, "seconds": round(sum(times), 1), "disk_bytes": disk})
@@ -286,29 +240,11 @@ def measure(running: Run, results: Path) -> list[records.Record]:
     return done
 
 
-def prepare(results: Path) -> None:
-    """See that the file can be written, which is better known now than in ten minutes; add what a killed run left."""
-    records.append(results, [])
-    if count := records.recover(results):
-        say(f"{count} unfinished cases of a run that was killed are added to {results}")
-
-
 def existing(files: list[Path]) -> list[records.Record]:
     found, warnings = records.read(files)
     for warning in warnings:
         warn(f"{warning}")
     return found
-
-
-def shown(text: str) -> None:
-    """Print a table or lines of JSON on stdout."""
-    data(*text.rstrip("\n").split("\n"))
-
-
-def passing(words: str) -> None:
-    """Put a line on a terminal in the place of the last such one; nothing elsewhere."""
-    if sys.stderr is not None and sys.stderr.isatty():
-        sketch(words[:WIDTH].ljust(WIDTH))
 
 
 def percent(text: str) -> float:

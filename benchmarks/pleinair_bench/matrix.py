@@ -12,8 +12,10 @@ from pleinair.request.value_types import parse_size
 from pleinair.sampling.names import sampler_named
 from pleinair_bench import cases, models
 from pleinair_bench.cases import PRECISIONS, TAKEN_BY, WORKS, Case, takes, value
+from pleinair_bench.speeds import SPEEDS
 
 MatrixOptions = dict[str, list[Any]]
+STORED = (*WEIGHTS, "w8a8")
 LONGEST = 40  # characters of one value
 DEVICES = ("cpu", "gpu", "npu", "dml", *placement.FEWEST)
 
@@ -114,7 +116,7 @@ def device(text: str) -> str:
 
 def precision(text: str) -> str:
     """What to compute in; how weights are stored is another option."""
-    if text.lower() in WEIGHTS:
+    if text.lower() in STORED:
         raise RequestError(
             f"precision '{text}' is how weights are stored; write --weights {text.lower()}, or choose --precision from"
             f" {', '.join(PRECISIONS)}"
@@ -148,11 +150,13 @@ READ: dict[str, Callable[[str], Any]] = {
     "work": one_of_lower("work", WORKS),
     "engine": engine,
     "device": device,
-    "weights": one_of_lower("weights", WEIGHTS),
+    "weights": one_of_lower("weights", STORED),
     "precision": precision,
     "threads": threads,
     "batch": number("batch"),
     "size": parse_size,
     "steps": number("steps"),
     "sampler": sampler,
+    "speed": one_of_lower("speed", tuple(SPEEDS)),
+    "memory": one_of_lower("memory", cases.MEMORIES),
 }

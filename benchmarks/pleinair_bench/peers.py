@@ -1,9 +1,10 @@
-"""Others on the same work in the same run: one diffusers folder, one bundle made of it, equal size, steps and noise.
+"""Others on the same work in the same run: one diffusers folder, bundles made of it, equal size, steps and noise.
 
-All are measured twice: computing in what they choose by themselves, and in float32. Peers that exclude each other live
-in environments of their own: `--python optimum-onnx=/path/to/python`.
+Each peer is measured computing in what it chooses by itself, and in float32. Peers that exclude each other live in
+environments of their own: `--python optimum-onnx=/path/to/python`.
 """
 
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -13,21 +14,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from pleinair.bundle.opening import Bundle, open_bundle
-from pleinair.checks import one_of
+from pleinair.checks import one_line, one_of
 from pleinair.errors import EngineError, RequestError
 from pleinair.system.machine import usable_cores
-from pleinair_bench import machine, run, stored, tables, yardstick
-from pleinair_bench.cases import Case
-from pleinair_bench.peer_worker import PEERS
+from pleinair_bench import machine, run, speeds, yardstick
+from pleinair_bench.peer_painters import PEERS
+from pleinair_bench.peer_rows import READS, W8A8, PeerWork, Row, case_of, disk_mb
 from pleinair_bench.records import Record
 from pleinair_bench.reference import psnr, ssim
 
-MARK = "peers: "  # of the models' names in records
 SCRIPT = Path(__file__).with_name("peer_worker.py")
 MODULES = {
     "pleinair openvino": "openvino",
@@ -50,38 +50,10 @@ INSTALL = {
     "stable-diffusion.cpp": "stable-diffusion-cpp-python",
 }
 ALONE = ("optimum-intel", "optimum-onnx", "stable-diffusion.cpp")  # best installed where nothing else is
-LOADS = {  # what each reads: the diffusers folder, or the bundle's graphs in one format
-    "diffusers": {"diffusers", "diffusers channels-last", "stable-diffusion.cpp"},
-    "openvino": {"pleinair openvino", "openvino-genai", "optimum-intel"},
-    "onnx": {"pleinair onnx", "optimum-onnx"},
-}
-PRECISIONS = ("auto", "f32")
-TITLES = {"auto": "Computing in what each chooses by itself", "f32": "All asked to compute in float32"}
 REFERENCE = ("diffusers", "pleinair openvino", "pleinair onnx")  # whose picture the others' are held against
-OWN_NOISE = ("stable-diffusion.cpp",)  # paints another picture, which is neither right nor wrong
 PROMPT = "a red house on a snowy hill at night"
-HEAD = ("painted with", "weights", "computed in", "step", "95 % interval", "decode", "picture", "cold start",
-        "peak RSS", "PSNR", "notes")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class PeerJob:
-    """What everybody paints."""
-
-    source: Path
-    bundle: Bundle
-    width: int
-    height: int
-    steps: int
-    guidance: float
-    threads: int | None
-
-
-class Row(NamedTuple):
-    """A peer and what it is asked to compute in, of PRECISIONS."""
-
-    peer: str
-    precision: str
+SPARE_ROUNDS = 2  # of a row, to make up for disturbed ones
+PATIENCE_S = 3600.0  # with one process
 
 
 def pythons(given: list[str]) -> dict[str, str]:
@@ -124,75 +96,75 @@ def _peer(name: str) -> str:
     return one_of("peer", " ".join(name.lower().split()), PEERS)
 
 
-def check(source: Path, folder: Path, peers: list[str]) -> Bundle:
-    """The bundle, after looking whether it and the diffusers folder are there for these peers."""
+def check(source: Path, folders: list[Path], vae: Path | None, peers: list[str]) -> tuple[list[Bundle], Bundle | None]:
+    """The bundles and the small VAE, after looking whether all that these peers read is there."""
     if not (source / "model_index.json").is_file():
         raise RequestError(f"'{source}' is not a diffusers folder; give one with unet, vae and text_encoder")
-    bundle = open_bundle(folder)
+    bundles = [open_bundle(folder) for folder in folders]
     for form in ("openvino", "onnx"):
-        if form not in bundle.formats and LOADS[form] & set(peers):
+        if set(READS[form]) & set(peers) and not any(form in bundle.formats for bundle in bundles):
             raise RequestError(
-                f"the bundle has no {form} graphs; make it with: pleinair export SOURCE OUT --format both"
+                f"no bundle has {form} graphs; make them with: pleinair export SOURCE OUT --format both, or name peers"
+                " that need none with --peer"
             )
-    return bundle
+    return bundles, open_bundle(vae) if vae else None
 
 
-def weights_of(work: PeerJob, peer: str) -> str:
-    """How the UNet that a peer reads is stored: fp32, fp16, bf16, int8, or unknown."""
-    if peer in LOADS["diffusers"]:
-        return stored.of_diffusers(work.source / "unet")
-    form = "openvino" if peer in LOADS["openvino"] else "onnx"
-    return stored.of_graph(work.bundle.graph_file("unet", form))
-
-
-def stored_differently(work: PeerJob, rows: list[Row]) -> str | None:
-    """What to do where not all read weights of the same kind."""
-    kinds = {weights_of(work, row.peer) for row in rows} - {stored.UNKNOWN}
+def stored_differently(rows: list[Row]) -> str | None:
+    """What to do where not all read weights of the same kind, beside those that compute in int8."""
+    kinds = {row.weights for row in rows} - {"unknown", W8A8}
     if len(kinds) < 2:
         return None
-    source = stored.of_diffusers(work.source / "unet")
-    remedy = f"; for equal work export the bundle with --weights {source}" if source in ("fp32", "fp16") else ""
-    return f"weights are not stored alike, but as {' and '.join(sorted(kinds))}, as each row says{remedy}"
+    return (
+        f"weights are not stored alike, but as {' and '.join(sorted(kinds))}, and only rows that are can be compared;"
+        " export the bundles with --weights as the diffusers folder has them"
+    )
+
+
+@dataclass(frozen=True)
+class PeerLimits:
+    """Seconds: after `row_s` a row has no new round, and `wait_s` in all is waited for a calm machine."""
+
+    row_s: float = 120.0
+    wait_s: float = 60.0
 
 
 def measured(
-    work: PeerJob, rows: list[Row], pythons: dict[str, str], rounds: int
+    work: PeerWork, rows: list[Row], pythons: dict[str, str], limits: PeerLimits = PeerLimits()
 ) -> Iterator[tuple[str, list[Record]]]:
     """What is going to be done, in words, and the records so far, flagged as interrupted.
 
-    Rows take turns, back and forth. The last words are "done", or "interrupted" after Ctrl-C, with the records as they
-    stay.
+    Rows take turns, back and forth, until each has its calm rounds. The last words are "done", or "interrupted" after
+    Ctrl-C, with the records as they stay.
     """
-    facts, progress = machine.facts(), {row: run.CaseProgress(_case(work, row)) for row in rows}
-    versions: dict[str, dict[str, Any]] = {}
+    facts, progress = machine.facts(), {row: run.CaseProgress(case_of(work, row)) for row in rows}
+    calm = yardstick.Calm(limits.wait_s)
     number, cut = run.new_id(), "interrupted"
 
     def records() -> list[Record]:
-        done = [each for each in progress.values() if each.outcomes]
-        usual = yardstick.usual([outcome["pace"] for each in done for outcome in each.outcomes])
-        return [run.make_record(each, number, facts, versions, {}, cut, usual) for each in done]
+        done = [(row, each) for row, each in progress.items() if each.outcomes]
+        usual = yardstick.usual(calm.paces)
+        return [run.make_record(each, number, facts, told_of(row, each), {}, cut, usual) for row, each in done]
 
     with tempfile.TemporaryDirectory() as scratch:
-        noise, info = Path(scratch) / "noise.npy", work.bundle.manifest
-        shape = (1, info.latents.channels, work.height // info.vae.downsample, work.width // info.vae.downsample)
-        np.save(noise, np.random.default_rng(0).standard_normal(shape, np.float32))
+        noise = Path(scratch) / "noise.npy"
+        save_noise(work, noise)
         pictures = {row: Path(scratch) / f"{place}.npy" for place, row in enumerate(rows)}
-        turns = [(n, row) for n in range(rounds) for row in (rows if n % 2 == 0 else reversed(rows))]
-        for turn, row in turns:
-            if progress[row].failure:
-                continue
-            yield f"round {turn + 1}: {row.peer}, {row.precision}", records()
-            job = {"peer": row.peer, "precision": row.precision, "weights": progress[row].case.weights}
-            job |= {"noise": str(noise), "picture": str(pictures[row])} | _plain(work)
-            try:
-                outcome = _round(job, pythons.get(row.peer))
-            except KeyboardInterrupt:
-                break
-            versions[row.peer] = {"version": outcome.pop("version", None)}
-            progress[row].outcomes.append(outcome)
-        else:
+        turn = 0
+        try:
+            while waiting := [row for row in rows if not is_done(row, progress[row], limits, calm)]:
+                for row in waiting if turn % 2 == 0 else reversed(waiting):
+                    yield f"round {turn + 1}: {row}", records()
+                    job = job_of(work, row) | {"noise": str(noise), "picture": str(pictures[row])}
+                    mark = perf_counter()
+                    outcome = _round(job, pythons.get(row.peer), calm)
+                    progress[row].spent_s += perf_counter() - mark
+                    progress[row].outcomes.append(outcome | {"disk_mb": disk_mb(row)})
+                turn += 1
             cut = None
-        seen = {row: None if row.peer in OWN_NOISE else _seen(pictures[row]) for row in rows}
+        except KeyboardInterrupt:
+            pass
+        seen = {row: _seen(pictures[row]) if row.like_diffusers else None for row in rows}
     first = _reference(seen)
     for row, picture in seen.items():
         if picture is not None and progress[row].good:
@@ -200,78 +172,57 @@ def measured(
     yield cut or "done", records()
 
 
-def _round(job: dict[str, Any], python: str | None) -> dict[str, Any]:
+def is_done(row: Row, progress: run.CaseProgress, limits: PeerLimits, calm: yardstick.Calm) -> bool:
+    """Failed, measured as often as asked on a calm machine, or out of patience with it or with the row."""
+    count = len(progress.outcomes)
+    if progress.failure or count >= row.rounds + SPARE_ROUNDS:
+        return True
+    if len(progress.calm(yardstick.usual(calm.paces))) >= row.rounds:
+        return True
+    return count > 0 and progress.spent_s > limits.row_s
+
+
+def told_of(row: Row, progress: run.CaseProgress) -> dict[str, dict[str, Any]]:
+    """What a peer said of itself, as a record has it of an engine."""
+    last = next((each for each in reversed(progress.outcomes) if each.get("version")), {})
+    build = last.get("build")
+    safe = one_line(machine.without_paths(build), 300) if build else None
+    return {row.peer: {"version": last.get("version"), "build": safe}}
+
+
+def save_noise(work: PeerWork, file: Path) -> None:
+    """The noise that everybody starts from."""
+    info = work.bundles[0].manifest
+    sides = (work.height // info.vae.downsample, work.width // info.vae.downsample)
+    np.save(file, np.random.default_rng(0).standard_normal((1, info.latents.channels, *sides), np.float32))
+
+
+def job_of(work: PeerWork, row: Row) -> dict[str, Any]:
+    """A row as its process is told it."""
+    sizes = {"width": work.width, "height": work.height, "steps": row.steps, "guidance": row.guidance}
+    read = {"folder": str(row.folder.absolute()), "weights": row.weights, "vae": row.vae and str(row.vae.absolute())}
+    asked = {"precision": row.precision, "sampler": row.sampler, "options": speeds.asked(row.speed, row.steps)}
+    return {"peer": row.peer, "prompt": PROMPT, "threads": work.threads} | sizes | read | asked
+
+
+def _round(job: dict[str, Any], python: str | None, calm: yardstick.Calm) -> dict[str, Any]:
     """One process of one peer, with the yardstick before and after it and what others did meanwhile."""
-    command = (python or sys.executable, *(() if python else ("-P",)), str(SCRIPT))
-    before, busy, mark = yardstick.pace(), _busy(), perf_counter()
-    outcome = run.answer(job, 3600, spawned=True, command=command)
+    # without this folder and what is meant for ours, which would lie before the peer's own packages
+    command = (python or sys.executable, "-I" if python else "-P", str(SCRIPT))
+    before, busy, mark = calm.pace(), _busy(), perf_counter()
+    outcome = run.answer(job, PATIENCE_S, spawned=True, command=command)
     if busy is not None:
         outcome["others"] = max(0.0, _busy() - busy) / (perf_counter() - mark) / usable_cores()
-    return outcome | {"pace": [before, yardstick.pace()]}
+    outcome["pace"] = [before, yardstick.pace()]
+    calm.paces.append(outcome["pace"])
+    return outcome
 
 
 def _reference(seen: dict[Row, np.ndarray | None]) -> np.ndarray | None:
     """The picture that the others are held against: in float32 where somebody was asked for that."""
-    order = [Row(peer, precision) for precision in reversed(PRECISIONS) for peer in REFERENCE]
-    return next((seen[row] for row in order if seen.get(row) is not None), None)
-
-
-def table(records: list[Record]) -> str:
-    """The peers beside each other, as Markdown: a table for what each chooses by itself and one for float32."""
-    parts = ["\n".join(tables.about(records, versions=False))]
-    for precision, title in TITLES.items():
-        group = [record for record in records if record["case"]["precision"] == precision]
-        if group:
-            parts += [f"{title}:", "\n".join(tables.rows(HEAD, map(_cells, group)))]
-    return "\n\n".join(parts)
-
-
-def is_of_peers(record: Record) -> bool:
-    """Whether a record is of this comparison and not of a case of our own."""
-    return record["case"]["model"].startswith(MARK)
-
-
-def work_of(record: Record) -> str:
-    """What the peers painted, for people."""
-    case = record["case"]
-    return f"{case['model'].removeprefix(MARK)} at {case['width']}x{case['height']}, {case['steps']} steps"
-
-
-def _cells(record: Record) -> list[str]:
-    measures, memory, picture = record["measures"], record["usage"].get("peak_rss_mb"), record["picture"] or {}
-
-    def median(name: str) -> str:
-        return tables.seconds(measures[name]["median"]) if name in measures else "-"
-
-    level = picture.get("psnr_db")
-    return [
-        f"{record['case']['engine']} {record['engine']['version'] or ''}".strip(),
-        record["case"]["weights"],
-        tables.computed(record),
-        median("step"),
-        tables.interval(measures.get("step")),
-        median("decode"),
-        median("again"),
-        median("total"),
-        f"{memory['median']:.0f} MB" if memory else "-",
-        "equal" if picture.get("same") else f"{level:.1f} dB" if level is not None else "-",
-        (record["reason"] or "")[:80] or ", ".join(record["flags"]),
-    ]
-
-
-def _case(work: PeerJob, row: Row) -> Case:
-    size = {"width": work.width, "height": work.height}
-    name = MARK + work.bundle.manifest.name
-    where = {"engine": row.peer, "device": "cpu", "threads": work.threads}
-    how = {"weights": weights_of(work, row.peer), "precision": row.precision}
-    sampler = "euler" if row.peer in OWN_NOISE else "ddim"
-    return Case(model=name, work="cold", batch=1, steps=work.steps, sampler=sampler, **where, **how, **size)
-
-
-def _plain(work: PeerJob) -> dict[str, Any]:
-    sizes = {"width": work.width, "height": work.height, "steps": work.steps, "guidance": work.guidance}
-    folders = {"source": str(work.source.absolute()), "bundle": str(work.bundle.path.absolute())}
-    return sizes | folders | {"threads": work.threads, "prompt": PROMPT}
+    there = [row for row, picture in seen.items() if picture is not None and row.weights != W8A8]
+    order = [(peer, precision) for precision in ("f32", "auto") for peer in REFERENCE]
+    return next((seen[row] for key in order for row in there if (row.peer, row.precision) == key), None)
 
 
 def _seen(file: Path) -> np.ndarray | None:
@@ -279,8 +230,6 @@ def _seen(file: Path) -> np.ndarray | None:
 
 
 def _difference(picture: np.ndarray, reference: np.ndarray | None) -> dict[str, Any]:
-    import hashlib
-
     found = {"sha256": hashlib.sha256(picture.tobytes()).hexdigest(), "same": None, "psnr_db": None, "ssim": None}
     if reference is None or reference.shape != picture.shape:
         return found

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
@@ -19,9 +19,10 @@ from typing import Any
 from pleinair.checks import one_line
 from pleinair.errors import RequestError, ResourceError
 from pleinair.system.files import read_file
-from pleinair_bench.statistics import FEWEST_ROUNDS, Rounds, Summary, summary
+from pleinair_bench.statistics import Rounds, Summary, summary
+from pleinair_bench.upgrades import UPGRADES
 
-VERSION = 4
+VERSION = 5
 SCHEMA = Path(__file__).with_name("schema.json")
 MAIN = ("total", "run")  # what a case is about: the first of them that it has
 PATIENCE_S = 30.0
@@ -165,49 +166,6 @@ def upgraded(raw: Record) -> Record:
     if wrong := next(problems(raw), None):
         raise ValueError(wrong)
     return _printable(raw)
-
-
-def _with_yardstick(raw: Record) -> Record:
-    """Version 2 of a record of version 1, which had no yardstick."""
-    return raw | {"schema": 2, "pace": [], "left_out": []}
-
-
-def _with_precision(raw: Record) -> Record:
-    """Version 3 of a record of version 2, which told neither the commit nor what was computed in.
-
-    Our own engines had no choice: float32 on the CPU. What peers had stored was not looked at, and two rounds had an
-    interval.
-    """
-    case, measures = dict(raw["case"]), {**raw["measures"], **raw["usage"]}
-    weights = case.pop("precision")
-    case["precision"] = {"cpu": "f32", "gpu": "f16"}.get(case["device"], "auto")
-    if case["engine"] in ("diffusers", "diffusers channels-last", "stable-diffusion.cpp"):
-        weights = "unknown"
-    if case["engine"] == "stable-diffusion.cpp":
-        case["precision"] = "auto"
-    for name, measure in measures.items():
-        if len(measure["rounds"]) < FEWEST_ROUNDS:
-            measures[name] = measure | {"low": None, "high": None}
-    return raw | {
-        "schema": 3,
-        "commit": None,
-        "case": case | {"weights": weights},
-        "engine": raw["engine"] | {"precision": None},
-        "measures": {name: measures[name] for name in raw["measures"]},
-        "usage": {name: measures[name] for name in raw["usage"]},
-    }
-
-
-def _with_graphs(raw: Record) -> Record:
-    """Version 4 of a record of version 3, which did not tell one graph of a name from another."""
-    return raw | {"schema": 4, "graphs": {}}
-
-
-UPGRADES: dict[int, Callable[[Record], Record]] = {  # version -> what makes the next one of it
-    1: _with_yardstick,
-    2: _with_precision,
-    3: _with_graphs,
-}
 
 
 def newest(records: Iterable[Record]) -> list[Record]:

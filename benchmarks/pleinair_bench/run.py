@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from time import perf_counter, sleep
+from time import perf_counter
 from typing import Any
 
 from pleinair.checks import one_line
@@ -23,14 +23,13 @@ from pleinair_bench.cases import Case
 from pleinair_bench.commit import commit
 from pleinair_bench.records import VERSION, Record, main_measure, measured
 from pleinair_bench.reference import WRONG_DB
-from pleinair_bench.statistics import FEWEST_ROUNDS, Rounds, is_slowing, summary
+from pleinair_bench.statistics import FEWEST_ROUNDS, Rounds, is_slowing
 from pleinair_bench.yardstick import FEWEST_CALM, is_disturbed
 
-ENOUGH = 0.02  # half the interval, as a share of the median: then no more rounds are needed
 NOISY = 0.05  # spread above which a case is flagged
 OTHERS = 0.1  # share of the cores that other programs had, above which it is
-SPARE_ROUNDS = 3  # more than a case's most, to make up for disturbed ones
-UNITS = {"peak_rss_mb": "MB", "peak_anonymous_mb": "MB", "pss_mb": "MB", "cpu_s": "s", "joules": "J"}
+SPARE_ROUNDS = 4  # more than a case has, to make up for disturbed ones
+UNITS = {"peak_rss_mb": "MB", "peak_anonymous_mb": "MB", "pss_mb": "MB", "disk_mb": "MB", "cpu_s": "s", "joules": "J"}
 QUIET = {  # what workers are told, those of other programs as well: nothing is sent, nothing is fetched
     "ORT_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -43,11 +42,12 @@ WORKER = (sys.executable, "-P", "-m", "pleinair_bench.worker")
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one run; `rounds` None is as each case says."""
+    """Bounds of one run; `rounds` None is as each case says, or three of each where it is to be quick."""
 
     rounds: int | None = None
+    quick: bool = False
     case_s: float = 120.0  # no new round of a case after that
-    run_s: float | None = None  # after that a case is done with three rounds, however uncertain
+    run_s: float | None = None  # after that a case is done with three rounds
     round_s: float = 1.0  # repeats inside one process
     wait_s: float = 120.0  # in all, for a disturbed machine to become calm
     worker_s: float = 1800.0  # a process that takes longer is ended
@@ -80,17 +80,18 @@ class CaseProgress:
         return calm if len(calm) >= FEWEST_CALM else self.good
 
     def is_done(self, limits: Limits, run_s: float, usual: float | None = None) -> bool:
-        """Failed, certain enough, or out of time: its own, or that of the whole run, which has taken `run_s`."""
-        calm, count, (fewest, most) = self.calm(usual), len(self.outcomes), self.case.rounds
+        """Failed, measured as often as the case has rounds, or out of time: its own, or the run's of `run_s` so far.
+
+        How often is settled beforehand: stopping when the samples agree would make intervals narrower than they are.
+        """
+        calm, count = self.calm(usual), len(self.outcomes)
+        wanted = FEWEST_ROUNDS if limits.quick else self.case.rounds
         if limits.rounds or self.failure:
             return bool(self.failure) or count >= limits.rounds
-        if len(calm) >= most or count >= most + SPARE_ROUNDS:
+        if len(calm) >= wanted or count >= wanted + SPARE_ROUNDS:
             return True
         late = self.spent_s > limits.case_s or (limits.run_s is not None and run_s > limits.run_s)
-        if count >= FEWEST_ROUNDS and late:
-            return True
-        main = samples_of(calm, "total") or samples_of(calm, "run")
-        return len(calm) >= fewest and summary(main).uncertainty < ENOUGH
+        return count >= FEWEST_ROUNDS and late
 
 
 class Run:
@@ -103,8 +104,7 @@ class Run:
         self.machine = machine.facts()
         self.peaks: dict[tuple[str, str, int | None], dict[str, Any]] = {}
         self.engines: dict[str, dict[str, Any]] = {}
-        self.paces: list[list[float]] = []
-        self.waited_s = 0.0
+        self.calm = yardstick.Calm(self.limits.wait_s)
 
     def steps(self) -> Iterator[tuple[str, Record | None]]:
         """What is going to be done, in words, then once for each case its record, when its last round is over."""
@@ -114,7 +114,7 @@ class Run:
             for progress in waiting if number % 2 == 0 else reversed(waiting):
                 yield f"round {number + 1}: {progress.case.name}", None
                 self._round(progress)
-                if progress.is_done(self.limits, perf_counter() - started, yardstick.usual(self.paces)):
+                if progress.is_done(self.limits, perf_counter() - started, yardstick.usual(self.calm.paces)):
                     progress.written = True
                     yield progress.case.name, self._record(progress)
             number += 1
@@ -144,24 +144,15 @@ class Run:
             progress.outcomes.append({"status": "skipped", "reason": reason})
             return
         job = {"task": "case", "case": case.to_dict(), "seconds": self.limits.round_s, "count": not progress.outcomes}
-        before = self._calm_pace()
+        before = self.calm.pace()
         outcome = answer(job, self.limits.worker_s, spawned=True)
         outcome["pace"] = [before, outcome.get("pace") or yardstick.pace()]
-        self.paces.append(outcome["pace"])
+        self.calm.paces.append(outcome["pace"])
         progress.outcomes.append(outcome)
         progress.spent_s += perf_counter() - mark
 
-    def _calm_pace(self) -> float:
-        """What the yardstick says before a round, which waits for a disturbed machine as long as patience lasts."""
-        while (
-            is_disturbed([pace := yardstick.pace()], yardstick.usual(self.paces)) and self.waited_s < self.limits.wait_s
-        ):
-            sleep(yardstick.PAUSE_S)
-            self.waited_s += yardstick.PAUSE_S
-        return pace
-
     def _record(self, progress: CaseProgress, cut: str | None = None) -> Record:
-        usual = yardstick.usual(self.paces)
+        usual = yardstick.usual(self.calm.paces)
         return make_record(progress, self.id, self.machine, self.engines, self.peaks, cut, usual)
 
 
@@ -269,6 +260,7 @@ def make_record(
         "graphs": next((outcome["graphs"] for outcome in good if outcome.get("graphs")), {}),
         "engine": {
             "version": engines.get(case.engine, {}).get("version"),
+            "build": engines.get(case.engine, {}).get("build"),
             "devices": engines.get(case.engine, {}).get("devices", []),
             "isa": place.get(case.engine, {}).get("isa"),
             "precision": next((outcome["precision"] for outcome in good if outcome.get("precision")), None),

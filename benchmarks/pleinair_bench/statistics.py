@@ -9,7 +9,7 @@ three rounds there is none.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import comb, exp, inf, pi, sqrt
+from math import comb, exp, pi, sqrt
 
 import numpy as np
 
@@ -37,13 +37,6 @@ class Summary:
     low: float | None
     high: float | None
     cv: float
-
-    @property
-    def uncertainty(self) -> float:
-        """Half the interval, as a share of the median; infinite without an interval."""
-        if self.low is None or self.high is None:
-            return inf
-        return (self.high - self.low) / 2 / self.median if self.median else 0.0
 
 
 @dataclass(frozen=True)
@@ -94,14 +87,6 @@ def of_samples(samples: Sequence[float], level: float = INTERVAL) -> tuple[float
     """Where the median of samples is that know nothing of each other: by their order, or as if normal where few."""
     ordered = sorted(samples)
     return _of_order(ordered, level) if len(ordered) >= FEWEST else _of_mean(ordered, level)
-
-
-def is_certain(samples: Sequence[float], share: float) -> bool:
-    """Whether more samples of this process would hardly move its median: half the interval is within `share` of it."""
-    if len(samples) <= FEWEST:
-        return False
-    low, high = of_samples(samples)
-    return (high - low) / 2 <= share * float(np.median(samples))
 
 
 def compare(a: Rounds, b: Rounds, level: float = CERTAINTY, floor: float = FLOOR) -> Verdict:

@@ -8,11 +8,12 @@ from typing import Any
 
 from pleinair.checks import one_of
 from pleinair_bench.records import Record, machine_key, main_measure
+from pleinair_bench.speeds import EXACT
 
 ENGINE_NAMES = {"openvino": "OpenVINO", "onnx": "ONNX Runtime"}
-IN_ORDER = ("cold", "warm", "text_encoder", "unet", "vae_decoder")  # pictures before their parts
+IN_ORDER = ("cold", "warm", "text_encoder", "unet", "vae_decoder", "blocks")  # pictures before their parts
 CORES = ("physical", "performance", "efficiency", "logical", "usable")
-STAGES = ("import", "load", "compile", "first", "text", "first_step", "step", "decode", "run", "total")
+STAGES = ("import", "load", "compile", "first", "text", "first_step", "step", "decode", "run", "picture", "total")
 HEAD = (
     "model",
     "work",
@@ -92,6 +93,8 @@ def cells(record: Record) -> list[str]:
     measure = record["measures"].get(main or "")
     size = f"{case['width']}x{case['height']}" if case["work"] != "text_encoder" else ""
     work = f"{case['work']}, {case['steps']} steps" if case["steps"] else f"{case['work']} b{case['batch']}"
+    work += f", {case['speed']}" if case["speed"] != EXACT else ""
+    work += f", memory {case['memory']}" if case["memory"] != "auto" else ""
     where = case["engine"] + (f" {case['device']}" if case["device"] != "cpu" else "")
     where += f" {case['threads']}t" if case["threads"] else ""
     notes = [*record["flags"], *([f"**{record['status']}**: {record['reason']}"] if record["status"] != "ok" else [])]
@@ -156,7 +159,7 @@ def flat(record: Record) -> dict[str, Any]:
     for name in STAGES:
         measure = record["measures"].get(name, {})
         row |= {f"{name}_{figure}": measure.get(figure) for figure in ("median", "mad", "low", "high")}
-    for name in ("peak_rss_mb", "peak_anonymous_mb", "pss_mb", "cpu_s", "joules"):
+    for name in ("peak_rss_mb", "peak_anonymous_mb", "pss_mb", "disk_mb", "cpu_s", "joules"):
         row[name] = record["usage"].get(name, {}).get("median")
     row |= {f"picture_{name}": (record["picture"] or {}).get(name) for name in ("sha256", "psnr_db", "ssim")}
     row |= {"rounds_left_out": len(record["left_out"])}

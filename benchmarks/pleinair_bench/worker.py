@@ -7,16 +7,16 @@ whether to count the arithmetic too}, {"task": "peak", "engine", "device", "thre
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
-from time import perf_counter, process_time
+from collections.abc import Callable
+from contextlib import suppress
+from time import perf_counter
 from typing import Any, NamedTuple
+
+from pleinair_bench.spending import spending, used, watch
 
 STARTED = perf_counter()
 FEWEST, MOST = 3, 60  # samples of one process, unless they are slow
 SLOW_S, FEWEST_SLOW = 2.0, 2
-ENOUGH = 0.01  # half the interval, as a share of the median: more samples would tell nothing new
 
 
 class Compiled(NamedTuple):
@@ -70,13 +70,15 @@ def case(case: dict[str, Any], spawned: float | None, seconds: float, count: boo
     """Samples in seconds by stage, and what the process took of memory, processor time and energy for them."""
     from pleinair.engines.engine import engine_named
     from pleinair_bench import models, yardstick
-    from pleinair_bench.cases import Case
+    from pleinair_bench.cases import BLOCKS, Case
 
     watch()
     begun = spawned if spawned is not None and 0 <= STARTED - spawned < 60 else STARTED
     asked = Case.from_dict(case)
     engine_named(asked.engine)
     samples = {"import": [perf_counter() - begun]}
+    if asked.work == BLOCKS:
+        return few_blocks(asked, samples) | {"samples": samples, "pace": yardstick.pace()}
     bundle = models.opened(asked.model, asked.engine, asked.weights, asked.components)
     measure = component if not asked.is_picture else cold if asked.work == "cold" else warm
     compiled = watch_compiling(asked.engine)
@@ -89,6 +91,15 @@ def case(case: dict[str, Any], spawned: float | None, seconds: float, count: boo
     if count:
         found["gflop"] = counted(asked, bundle)
     return found | {"samples": samples}
+
+
+def few_blocks(asked: Any, samples: dict[str, list[float]]) -> dict[str, Any]:
+    """A step and a decode of a real size, told from some blocks."""
+    from pleinair_bench import blocks
+
+    with spending() as found:
+        samples |= blocks.seconds(asked.weights, asked.precision, asked.threads)
+    return used(found, 1) | {"precision": blocks.hint(asked.precision)}
 
 
 def component(asked: Any, bundle: Any, samples: dict[str, list[float]], begun: float, seconds: float) -> dict[str, Any]:
@@ -147,65 +158,22 @@ def warm(asked: Any, bundle: Any, samples: dict[str, list[float]], begun: float,
 def repeated(
     call: Callable[[], object], runs: list[float], first: float, seconds: float, warmups: int = 1
 ) -> dict[str, Any]:
-    """Call until the median is certain, or `seconds` or MOST samples are reached; `runs` receives the samples."""
-    from pleinair_bench.statistics import is_certain
+    """Call as often as fits into `seconds`, at most MOST times; `runs` receives the samples.
 
+    The number is settled before the first sample, by the last call that is not one.
+    """
     slow = first > SLOW_S  # its first call has warmed up all there is
     for _ in range(0 if slow else warmups):
+        mark = perf_counter()
         call()
-    fewest = FEWEST_SLOW if slow else FEWEST
+        first = perf_counter() - mark
+    count = min(MOST, max(FEWEST_SLOW if slow else FEWEST, int(seconds / first)))
     with spending() as found:
-        started = perf_counter()
-        while len(runs) < MOST:
+        for _ in range(count):
             mark = perf_counter()
             call()
             runs.append(perf_counter() - mark)
-            if len(runs) >= fewest and (is_certain(runs, ENOUGH) or perf_counter() - started >= seconds):
-                break
     return found | used(found, len(runs))
-
-
-@contextmanager
-def spending() -> Iterator[dict[str, Any]]:
-    """What the machine and this process did meanwhile."""
-    from pleinair_bench import machine
-
-    found: dict[str, Any] = {}
-    power, events = machine.power()["source"], machine.throttle_events()
-    energy, busy, own, mark = machine.energy_joules(), machine.busy_seconds(), process_time(), perf_counter()
-    yield found
-    wall, own = perf_counter() - mark, process_time() - own
-    after, still = machine.busy_seconds(), machine.throttle_events()
-    joules = machine.joules_between(energy, machine.energy_joules())
-    others = None if busy is None or after is None else max(0.0, after - busy - own)
-    found |= {"wall_s": wall, "cpu_s": own, "joules": joules, "others_s": others}
-    found |= {"throttled": bool(still - events) if events is not None and still is not None else None}
-    found |= {"power": "battery" if "battery" in (power, machine.power()["source"]) else power}
-
-
-def used(found: dict[str, Any], samples: int) -> dict[str, Any]:
-    """Per sample: processor seconds and joules; memory; and the share of the cores that others had."""
-    from pleinair.system.machine import peak_rss_mb, usable_cores
-    from pleinair_bench import machine
-
-    joules, others, wall = found.pop("joules"), found.pop("others_s"), found.pop("wall_s")
-    pss, anonymous = machine.pss_mb(), watch().peak_mb()
-    return {
-        "cpu_s": found["cpu_s"] / samples,
-        "joules": joules / samples if joules is not None else None,
-        "others": round(others / wall / usable_cores(), 3) if others is not None and wall > 0.2 else None,
-        "peak_rss_mb": round(peak_rss_mb(), 1),
-        "peak_anonymous_mb": round(anonymous, 1) if anonymous is not None else None,
-        "pss_mb": round(pss, 1) if pss is not None else None,
-    }
-
-
-@cache
-def watch() -> Any:
-    """What watches this process's memory, from the first call on."""
-    from pleinair_bench.anonymous import Watch
-
-    return Watch()
 
 
 def inputs(asked: Any, bundle: Any) -> dict[str, Any]:
@@ -236,9 +204,12 @@ def counted(asked: Any, bundle: Any) -> float | None:
     from dataclasses import replace
 
     from pleinair.sampling.samplers import SAMPLERS
+    from pleinair_bench.speeds import EXACT
     from pleinair_bench.work import gflop
 
     times = 1
+    if asked.speed != EXACT:
+        return None  # steps differ
     if asked.is_picture:
         guided = bundle.manifest.defaults.guidance > 1
         times = SAMPLERS[asked.sampler].evaluations
@@ -254,14 +225,15 @@ def pipeline(asked: Any, bundle: Any) -> Any:
     from pleinair.pipeline import load
 
     place = {"engine": asked.engine, "device": asked.device, "threads": asked.threads}
-    return load(bundle.path, **place, precision=asked.precision)
+    return load(bundle.path, **place, precision=asked.precision, memory=asked.memory)
 
 
 def paint(pipe: Any, asked: Any) -> Any:
     from pleinair_bench.reference import PROMPT, SEED
+    from pleinair_bench.speeds import asked as told
 
     size = {"width": asked.width, "height": asked.height}
-    return pipe.generate(PROMPT, seed=SEED, steps=asked.steps, sampler=asked.sampler, **size)
+    return pipe.generate(PROMPT, seed=SEED, sampler=asked.sampler, **size, **told(asked.speed, asked.steps))
 
 
 def encode(result: Any) -> None:
@@ -287,7 +259,10 @@ def staged(samples: dict[str, list[float]], timings: Any, loading: bool = True) 
 
 def picture(result: Any, asked: Any, bundle: Any) -> dict[str, Any]:
     from pleinair_bench.reference import likeness
+    from pleinair_bench.speeds import EXACT
 
+    if asked.speed != EXACT:
+        return {}
     return {"picture": likeness(result.pixels[0], bundle, asked.steps, asked.sampler)}
 
 

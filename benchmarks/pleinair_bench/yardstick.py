@@ -6,7 +6,7 @@ something other than their own times, and a machine that became slower is told f
 """
 
 from collections.abc import Sequence
-from time import perf_counter
+from time import perf_counter, sleep
 
 import numpy as np
 
@@ -38,3 +38,21 @@ def usual(paces: Sequence[Pace]) -> float | None:
 def is_disturbed(pace: Pace, usual: float | None) -> bool:
     """Whether the machine was slower than usual on either side of a round."""
     return usual is not None and bool(pace) and max(pace) > usual * (1 + DISTURBED)
+
+
+class Calm:
+    """What a run has seen of the machine, and the patience that it has left with a disturbed one.
+
+    `paces` are the readings of each round; whoever measures adds them.
+    """
+
+    def __init__(self, wait_s: float) -> None:
+        self.paces: list[Pace] = []
+        self.left_s = wait_s
+
+    def pace(self) -> float:
+        """A reading before a round, which waits for a disturbed machine as long as patience lasts."""
+        while is_disturbed([found := pace()], usual(self.paces)) and self.left_s > 0:
+            sleep(PAUSE_S)
+            self.left_s -= PAUSE_S
+        return found

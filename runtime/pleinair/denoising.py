@@ -5,7 +5,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from pleinair.engines.edits import Edit
+from pleinair.engines.edits import Edit, Unrounded
 from pleinair.engines.engine import Shapes
 from pleinair.model import Model
 from pleinair.network import guidance
@@ -36,15 +36,21 @@ def guided(
 ) -> Guided:
     """The network of a pass, told of the text, of sizes, and of the picture that it is to see behind the latents.
 
-    Its graph is changed by `edits`, which have the ports that `controls` are for.
+    Its graph is changed by `edits`, which have the ports that `controls` are for. In the last steps that a request
+    wants wide, one in int8 computes in float.
     """
     manifest, part = model.bundle.manifest, model.bundle.manifest.denoiser
-    graph = cache(partial(model.graphs.open, part.graph, edits))  # opened at the first call
+    wide_from = stage.whole - (request.wide_steps if manifest.graphs[part.graph].in_int8 else 0)
+    graphs = {
+        wide: cache(partial(model.graphs.open, part.graph, (*edits, *how)))  # opened at the first call
+        for wide, how in ((False, ()), (True, (Unrounded(),)))
+    }
 
     def network(x: np.ndarray, point: Point, step: int, told: Told) -> np.ndarray:
         request.check()
         added = controls.residuals(x, point, step, told) if controls else {}
-        return answer(part, graph()(**denoiser_inputs(part, x, point.t, told), **added), x)
+        graph = graphs[step >= wide_from]()
+        return answer(part, graph(**denoiser_inputs(part, x, point.t, told), **added), x)
 
     behind = {} if start is None or start.behind is None else {CHANNELS: start.behind}
 
@@ -80,14 +86,16 @@ def looked_at(denoise: Denoise, stage: Pass, axes: str | None) -> Denoise:
     return wrapped(denoise, axes) if axes else denoise
 
 
-def reusing(denoise: Denoise, every: int, stage: Pass, guided: Guided, controls: Controls | None) -> Denoise:
-    """`denoise`, asked in every `every`-th step of a pass and where what it is told changes."""
+def reusing(denoise: Denoise, reuse: float, stage: Pass, guided: Guided, controls: Controls | None) -> Denoise:
+    """`denoise`, asked in one of `reuse` steps of a way, where a model begins, and where what it is told changes."""
+    if reuse == 1:
+        return denoise
 
     def turns(step: int) -> bool:
-        whole = stage.before + step
-        return guided.turns(whole) or bool(controls and controls.turns(whole))
+        return step == stage.before or guided.turns(step) or bool(controls and controls.turns(step))
 
-    return Reuse(denoise, asked_steps(len(stage.path), every, turns)) if every > 1 else denoise
+    asked = asked_steps(stage.whole, reuse, turns)
+    return Reuse(denoise, (step - stage.before for step in asked))
 
 
 def going_on(denoise: Denoise, before: int) -> Denoise:

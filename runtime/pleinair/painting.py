@@ -19,7 +19,7 @@ from pleinair.network import guidance
 from pleinair.pictures import start as starts
 from pleinair.pictures.other_vaes import OpenVae
 from pleinair.pictures.vae import resized_latents, rough, to_pil
-from pleinair.preflight import Preflight
+from pleinair.preflight import NOTHING, Preflight, Spared
 from pleinair.request.canvas import ground_of
 from pleinair.request.options import renewal
 from pleinair.request.pass_options import ENLARGERS
@@ -70,27 +70,30 @@ class Painting:
         generators: Sequence[NoiseSource] | None = None,
         guide: Guides | None = None,
         start: np.ndarray | None = None,
-        sparing: bool = False,
+        spared: Spared = NOTHING,
     ) -> Iterator[Frame]:
-        """Paint; `sparing` does each stage for all batches, and then lets it leave memory."""
+        """Paint, with less memory where that is to be spared; two calls a step are for the request to ask for."""
         self._started = perf_counter()
         request, loaded = self.request, self._loaded
         addons, vae = self._addons, self._addons.vae.vae
         self._warnings.say(*warnings(loaded.model.bundle, request, self.passes), *addons.warnings)
-        early = not sparing and guide is None and start is None and request.canvas is None
+        sparing = spared.stages
+        early = not spared.texts and guide is None and start is None and request.canvas is None
         guides = [guide or self._guide(each, early and not number) for number, each in enumerate(self.passes)]
         sources = noise_sources(request.random, request.seeds) if generators is None else generators
         batches = batched(request.seeds, sources, start, request.batch)
 
-        def let_go(model: Model | OpenVae, *graphs: str | None) -> None:
-            if sparing:
+        def let_go(model: Model | OpenVae, *graphs: str | None, now: bool = sparing) -> None:
+            if now:
                 model.graphs.release(*filter(None, graphs))
 
         denoiser = loaded.model.bundle.manifest.denoiser.graph
         if not loaded.model.graphs.is_open(denoiser, addons.edits(loaded.model, denoiser)):
             let_go(loaded.model, denoiser)  # as another job has changed it, or left it
         for model in filter(None, (loaded.model, self._refiner)):
-            let_go(model, *(encoder.graph for encoder in model.bundle.manifest.text_encoders))
+            if sparing:
+                model.encoders.close_tokenizers()
+            let_go(model, *(encoder.graph for encoder in model.bundle.manifest.text_encoders), now=spared.texts)
         for together in [batches] if sparing else [[each] for each in batches]:
             for stage, told in zip(self.passes, guides, strict=True):
                 begun = [self._begun(stage, each) for each in together]

@@ -1,6 +1,7 @@
 """Where a program begins: a bundle opened on an engine, and the jobs that it is given."""
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -18,6 +19,7 @@ from pleinair.model import Companions, Loaded, Model
 from pleinair.painting import Painting
 from pleinair.pictures.other_vaes import Vaes
 from pleinair.pictures.upscale import Upscalers
+from pleinair.preflight import Spared
 from pleinair.request.help import lists_options
 from pleinair.request.keywords import Options
 from pleinair.request.loading import LOADING
@@ -25,9 +27,11 @@ from pleinair.request.record import asked_for
 from pleinair.request.request import Request, resolve
 from pleinair.results import Frame, Result, merged
 from pleinair.sampling.noise import NoiseSource
-from pleinair.system.limits import room_left
+from pleinair.system.limits import Room, room_left
 from pleinair.text.encoders import Encoders
 from pleinair.text.reader import Conditioning
+from pleinair.tuning.choosing import tuned_engine
+from pleinair.tuning.work import usual_work
 from pleinair.version import __version__
 
 
@@ -46,7 +50,7 @@ class Pipeline:
         preflight: bool = True,
         on_load: Callable[[str], None] | None = None,
         fallback: bool = False,
-        cache: bool = True,
+        cache: bool | None = None,
         on_news: Callable[[str], None] | None = None,
         int8: str = AUTO,
     ) -> None:
@@ -56,6 +60,7 @@ class Pipeline:
         self._preflight = preflight
         how = {"device": device, "threads": threads, "precision": precision, "on_load": on_load}
         how |= {"fallback": fallback, "cache": cache, "int8": int8, "on_news": on_news}
+        self._how = {name: value for name, value in how.items() if name not in ("on_load", "on_news")}
         max_shapes = 1 if memory == "low" else MAX_SHAPES
         self.graphs = Graphs(bundle, engine, max_shapes=max_shapes, **how)
         upscalers = Upscalers(bundle, engine, **how)
@@ -73,6 +78,12 @@ class Pipeline:
     def engine(self) -> str:
         """The engine's name, as records have it."""
         return self.graphs.engine
+
+    @property
+    def opened_with(self) -> dict[str, Any]:
+        """Keyword arguments for `load` to open the same once more, in another process."""
+        more = {"engine": self.engine, "memory": self.memory, "preflight": self._preflight}
+        return {**self._how, **more, "verify": False}
 
     @property
     def device(self) -> str:
@@ -127,28 +138,29 @@ class Pipeline:
 
         `generators` is one source of all the noise of each picture; those given with `start` have encoded it already.
         """
-        painting = self._painting(request)
-        sparing = self._sparing(painting)
-        return painting.run(generators=generators, guide=guide, start=start, sparing=sparing)
+        painting, spared = self._spared(request)
+        return painting.run(generators=generators, guide=guide, start=start, spared=spared)
 
-    def memory_needed(self, request: Request) -> int:
+    def memory_needed(self, request: Request, *, memory: str | None = None) -> int:
         """Bytes that this process is predicted to hold at most when it paints a request.
 
-        Pages of mapped files are not among them, for the system can take those back; nor is what engines take that
+        `memory` is "low", "high" or "auto", which means all stages at once here; None is as the pipeline was opened.
+        Pages of mapped files are not counted, for the system can take those back; nor is what engines take that
         pleinair does not ship.
         """
-        painting = self._painting(request)
-        need = painting.preflight().need(sparing=self.memory == "low")
-        return int(need.memory)
+        preflight = self._painting(request).preflight()
+        return int(preflight.need(preflight.ways(memory or self.memory)[0]).memory)
 
-    def _sparing(self, painting: Painting) -> bool:
-        """Whether a job is painted one stage at a time; raises ResourceError where memory will not suffice."""
-        if not self._preflight:
-            return self.memory == "low"
-        sparing = painting.preflight().sparing(self.memory, room_left())
-        if sparing and self.memory != "low":
+    def _spared(self, request: Request) -> tuple[Painting, Spared]:
+        """A job, and what it is to spare; raises ResourceError where memory will not suffice."""
+        painting = self._painting(request)
+        room = room_left() if self._preflight else Room(None)
+        spared = painting.preflight().choose(self.memory, room)
+        if spared.two_calls and not request.guidance.two_calls:
+            painting = self._painting(replace(request, guidance=replace(request.guidance, two_calls=True)))
+        if spared.stages and self.memory != "low":
             painting.say("memory is short: each stage is loaded in turn, as with --memory low")
-        return sparing
+        return painting, spared
 
     def read(self, request: Request) -> Conditioning:
         """What the network is told of a request's prompts over the steps of its first pass."""
@@ -201,7 +213,7 @@ def load(
     preflight: bool = True,
     verify: bool = True,
     fallback: bool = False,
-    cache: bool = True,
+    cache: bool | None = None,
     int8: str | None = None,
     on_load: Callable[[str], None] | None = None,
     on_news: Callable[[str], None] | None = None,
@@ -209,25 +221,30 @@ def load(
     """Open a model (storybook, the one that ships with pleinair, where it is None) on an engine and a device.
 
     `model` is a bundle's folder, a name that `pleinair models` lists, or a .safetensors file or diffusers folder, which
-    is made into a bundle among the models when it is first opened, and found there again.
-    `engine` is "openvino", "onnx", or an object like `pleinair.engines.engine.Engine`, such as a FakeEngine. `device`
-    names one for all networks ("gpu"), or one by component: "unet=npu,vae=gpu" or {"unet": "npu"}; with `fallback`, the
-    CPU goes on where it is not here or fails, and each result's warnings and settings say so. `precision` is what
-    the networks compute in: "auto" (the default) takes the fastest that the device has and a picture survives, "f32",
-    "bf16" and "f16" are what they say; components can be named here too. With `memory` "low", each stage of a job is
-    done for all its pictures and then leaves memory: slower from one job to the next, and the same pictures; "auto"
-    (the default) does so where memory is short, "high" never. A job that memory will not suffice for is refused before
-    anything is loaded; with `preflight` False it is not. `verify`
-    False does not compare the bundle's files with their SHA-256; `cache` False keeps nothing on the disk of what is
-    compiled for GPUs. `int8` is the form that OpenVINO's CPU computes W8A8 graphs in (docs/performance.md): "auto"
-    takes what suits the CPU, "stored" none but the graph's own. Graphs are loaded when first needed; `on_load` is told
-    the name of each before, as that can take long, and `on_news`, at once, a line about all that then runs otherwise
-    than was asked for, such as what goes on on the CPU. Raises BundleError, EngineError, RequestError, or ResourceError
-    where there is no room for a model that is made.
+    is made into a bundle among the models when it is first opened, and found there again. `engine` is "openvino",
+    "onnx", or an object like `pleinair.engines.engine.Engine`, such as a FakeEngine; "auto" (the default) takes what
+    `pleinair tune` has found, or else the first that is installed. `device` names one for all networks ("gpu"), or one
+    by component: "unet=npu,vae=gpu" or {"unet": "npu"}; with `fallback`, the CPU goes on where it is not here or fails,
+    and each result's warnings and settings say so. `precision` is what the networks compute in: "auto" (the default)
+    takes the fastest that the device has and a picture survives, "f32", "bf16" and "f16" are what they say; components
+    can be named here too. With `memory` "low", each stage of a job is done for all its pictures and then leaves memory:
+    slower from one job to the next, and the same pictures; "auto" (the default) does so where memory is short, "high"
+    never. A job that memory will not suffice for is refused before anything is loaded; with `preflight` False it is
+    not. `verify` False does not compare the bundle's files with their SHA-256; `cache` True keeps what is compiled on
+    the disk for the next start, None (the default) what is compiled for GPUs, False nothing. `int8` is the form that
+    OpenVINO's CPU computes W8A8 graphs in (docs/performance.md): "auto" takes what suits the CPU, "stored" none but the
+    graph's own. Graphs are loaded when first needed; `on_load` is told the name of each before, as that can take long,
+    and `on_news`, at once, a line about all that then runs otherwise than was asked for, such as what goes on on the
+    CPU. Raises BundleError, EngineError, RequestError, or ResourceError where there is no room for a model that is
+    made.
     """
     bundle = open_bundle(made_ready(model, engine if isinstance(engine, str) else None), verify=verify)
     if not bundle.manifest.paints:
         bundle.require("text2image")
+    given = {"engine": engine, "device": device, "threads": threads, "precision": precision, "int8": int8}
+    tuned = tuned_engine(bundle, usual_work(bundle.manifest), given)
+    if tuned is not None:
+        engine, threads, precision, int8 = tuned.engine, tuned.threads, tuned.precision, tuned.int8
     chosen = choose_engine(bundle, engine)
     if threads is not None:
         threads = LOADING["threads"].type.read("threads", threads)

@@ -1,7 +1,8 @@
 """What memory a job takes, told before anything of it is loaded, and what to do where that is not there.
 
-    kept      base + what all graphs hold + what a call of the denoiser works with, and one of another graph
-    sparing   base + the most of any stage: what its graphs hold, and what a call of them works with
+    high   base + what all graphs hold + what a call of the denoiser works with, and one of another graph
+    auto   the same without text encoders that are large, or base + what these take, whichever is more
+    low    base + the most of any stage: what its graphs hold, and what a call of them works with
 
 Counted is memory that the system cannot take back. Pages of mapped files it can: they count against `ulimit -v` alone.
 """
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from pleinair.bundle.manifest import Autoencoder
-from pleinair.engines.edits import Edit, NewWeights
+from pleinair.engines.edits import Edit, NewWeights, Unrounded
 from pleinair.engines.failures import CPU
 from pleinair.engines.graphs import Graphs
 from pleinair.engines.memory import RULES, Cost, graph_cost
@@ -22,12 +23,32 @@ from pleinair.request.planning import Pass
 from pleinair.request.request import Request
 from pleinair.system.limits import Room
 
-BASE = 65e6  # bytes: Python, NumPy, an engine
+BASE = 50e6  # bytes: Python, NumPy, an engine
 RESERVED = 0.5e9  # bytes of address space that engines and their threads reserve and do not use
 STEP, LEAST_SIDE = 64, 128  # pixels: sides that are proposed are multiples of the one, and not below the other
 UPSCALED = 256 * 256  # pixels that an upscaler is given at a time
 ANYWAY = "--no-preflight"
 LOW = "--memory low"
+LARGE_TEXT = 100e6  # bytes that text encoders hold, from which on they leave memory when they have been read
+WORTH = 0.99  # times what one call takes: two that take more than that are not worth it
+
+
+@dataclass(frozen=True)
+class Spared:
+    """What a job does to take less memory.
+
+    `texts` lets text encoders go once they have been read, `stages` does each stage for all batches and then lets it
+    go, and `two_calls` asks the network twice a step where guidance would ask it once.
+    """
+
+    texts: bool = False
+    stages: bool = False
+    two_calls: bool = False
+
+
+NOTHING = Spared()
+STAGES = Spared(texts=True, stages=True)
+ALL = Spared(texts=True, stages=True, two_calls=True)
 
 
 @dataclass(frozen=True)
@@ -53,10 +74,14 @@ class GraphUse:
 
 @dataclass(frozen=True)
 class WorkStage:
-    """The graphs that are at work together; where they are called `again` and again, what they work with stays."""
+    """The graphs that are at work together; where they are called `again` and again, what they work with stays.
+
+    `texts` says that they are text encoders.
+    """
 
     uses: tuple[GraphUse, ...]
-    again: bool
+    again: bool = False
+    texts: bool = False
 
     @property
     def held(self) -> float:
@@ -86,32 +111,58 @@ class Preflight:
         self._passes = passes
         self._edits = edits
 
-    def need(self, *, sparing: bool) -> Need:
-        """What painting takes, with all graphs kept or with one stage at a time."""
-        if sparing:
-            memory = max((each.held + each.working for each in self._stages), default=0)
-            mapped = max((each.mapped for each in self._stages), default=0)
-        else:
-            stays = max((each.working for each in self._stages if each.again), default=0)
-            passing = max((each.working for each in self._stages if not each.again), default=0)
-            memory = sum(each.held for each in self._stages) + stays + passing
-            mapped = sum(each.mapped for each in self._stages)
+    def need(self, spared: Spared) -> Need:
+        """What painting takes where so much is spared."""
+        stages = self._two_calls._stages if spared.two_calls else self._stages
+        if spared.stages:
+            memory = max((each.held + each.working for each in stages), default=0)
+            mapped = max((each.mapped for each in stages), default=0)
+            return Need(BASE + memory, RESERVED + memory + mapped)
+        texts = [each for each in stages if spared.texts and each.texts]
+        others = [each for each in stages if each not in texts]
+        stays = max((each.working for each in others if each.again), default=0)
+        passing = max((each.working for each in others if not each.again), default=0)
+        reading = sum(each.held + each.working for each in texts)
+        memory = max(reading, sum(each.held for each in others) + stays + passing)
+        mapped = max(sum(each.mapped for each in texts), sum(each.mapped for each in others))
         return Need(BASE + memory, RESERVED + memory + mapped)
 
-    def sparing(self, memory: str, room: Room) -> bool:
-        """Whether to paint one stage at a time, where `memory` is "auto", "high" or "low".
+    def choose(self, memory: str, room: Room) -> Spared:
+        """What to spare, where `memory` is "auto", "high" or "low".
 
         Raises ResourceError where there is not enough room, ending with what would fit.
         """
         if not self._stages:
-            return memory == "low"
+            return STAGES if memory == "low" else NOTHING
         held = BASE + sum(use.cost.held for stage in self._stages for use in stage.uses if use.is_open)
-        if memory != "low" and self.need(sparing=False).fits(room, held):
-            return False
-        if memory != "high" and self.need(sparing=True).fits(room, held):
-            return True
-        self._refuse(self.need(sparing=memory != "high"), memory, room, held)
-        return True
+        ways = self.ways(memory)
+        for spared in ways:
+            if self.need(spared).fits(room, held):
+                return spared
+        self._refuse(self.need(ways[-1]), memory, room, held)
+        return ways[-1]
+
+    def ways(self, memory: str) -> list[Spared]:
+        """What may be spared, the fastest way first; no `two_calls` where they take as much."""
+        if memory == "high":
+            return [NOTHING]
+        least = ALL if self.need(ALL).memory < WORTH * self.need(STAGES).memory else STAGES
+        if memory == "low":
+            return [least]
+        large = sum(each.held for each in self._stages if each.texts) >= LARGE_TEXT
+        return list(dict.fromkeys([Spared(texts=large), STAGES, least]))
+
+    @cached_property
+    def _two_calls(self) -> "Preflight":
+        """The same job with the network asked twice a step."""
+        return self._other(replace(self._request, guidance=replace(self._request.guidance, two_calls=True)))
+
+    def _other(self, request: Request, passes: Sequence[Pass] | None = None) -> "Preflight":
+        return Preflight(self._loaded, request, self._passes if passes is None else passes, self._edits)
+
+    def _least(self) -> Need:
+        """What it takes where as much is spared as can be."""
+        return self.need(self.ways("low")[0])
 
     def _refuse(self, need: Need, memory: str, room: Room, held: float) -> None:
         request = self._request
@@ -129,11 +180,11 @@ class Preflight:
     def _remedies(self, memory: str, room: Room, held: float) -> Iterator[str]:
         """What would fit, the one that changes least first."""
         request, also = self._request, f" and {LOW}" if memory == "high" else ""
-        if memory == "high" and self.need(sparing=True).fits(room, held):
+        if memory == "high" and self._least().fits(room, held):
             yield f"add {LOW}"
         if min(request.batch, len(request.seeds)) > 1:
             request = replace(request, batch=1)
-            if Preflight(self._loaded, request, self._passes, self._edits).need(sparing=True).fits(room, held):
+            if self._other(request)._least().fits(room, held):
                 yield f"add --batch 1{also}"
         for eighths in range(7, 0, -1):
             sides = [proposed(side * eighths / 8) for side in (request.width, request.height)]
@@ -142,37 +193,41 @@ class Preflight:
                 replace(each, width=proposed(each.width * eighths / 8), height=proposed(each.height * eighths / 8))
                 for each in self._passes
             ]
-            if Preflight(self._loaded, smaller, passes, self._edits).need(sparing=True).fits(room, held):
+            if self._other(smaller, passes)._least().fits(room, held):
                 yield f"choose a smaller --size, {sides[0]}x{sides[1]} at most{also}"
 
     @cached_property
     def _stages(self) -> list[WorkStage]:
-        return [WorkStage(tuple(uses), again) for uses, again in self._works() if uses]
+        return [stage for stage in self._works() if stage.uses]
 
-    def _works(self) -> Iterator[tuple[list[GraphUse], bool]]:
-        """The graphs of each stage, and whether they are called in every step."""
+    def _works(self) -> Iterator[WorkStage]:
+        """The stages of the job, in order; some may have no graph that is judged."""
         request, loaded = self._request, self._loaded
         model, vae = loaded.model, loaded.vaes.open(request.vae)
         encoders = model.bundle.manifest.text_encoders
-        yield uses(model.graphs, [(each.graph, each.length) for each in encoders], partial(self._edits, model)), False
+        read = [(each.graph, each.length) for each in encoders]
+        yield WorkStage(uses(model.graphs, read, partial(self._edits, model)), texts=True)
         pixels = pixels_at_once(vae.vae, request.vae_tile, self._passes[-1])
         if request.canvas and vae.vae.encoder:
-            yield uses(vae.graphs, [(vae.vae.encoder, pixels)]), False
+            yield WorkStage(uses(vae.graphs, [(vae.vae.encoder, pixels)]))
         for stage in self._passes:
-            yield self._denoising(stage), True
-        yield uses(vae.graphs, [(vae.vae.decoder, pixels)]), False
+            yield WorkStage(self._denoising(stage), again=True)
+        yield WorkStage(uses(vae.graphs, [(vae.vae.decoder, pixels)]))
         for folder in request.upscalers:
             graphs = loaded.upscalers.open(folder).graphs
-            yield uses(graphs, [(name, UPSCALED) for name in graphs.bundle.manifest.graphs]), False
+            yield WorkStage(uses(graphs, [(name, UPSCALED) for name in graphs.bundle.manifest.graphs]))
 
-    def _denoising(self, stage: Pass) -> list[GraphUse]:
+    def _denoising(self, stage: Pass) -> tuple[GraphUse, ...]:
         """The denoiser of a pass, and the ControlNets that are asked beside it."""
         request, loaded = self._request, self._loaded
         model = loaded.companions.open(request.refining.bundle) if stage.refines else loaded.model
         factor = loaded.model.bundle.manifest.vae.downsample
         latents = (stage.width // factor) * (stage.height // factor)
         places = latents * min(request.batch, len(request.seeds)) * rows_of(request, model.bundle.manifest.guidance)
-        found = uses(model.graphs, [(model.bundle.manifest.denoiser.graph, places)], partial(self._edits, model))
+        name, edits = model.bundle.manifest.denoiser.graph, partial(self._edits, model)
+        found = uses(model.graphs, [(name, places)], edits)
+        if request.wide_steps and model.bundle.manifest.graphs[name].in_int8:
+            found += uses(model.graphs, [(name, places)], lambda graph: (*edits(graph), Unrounded()))
         controls = () if stage.refines else dict.fromkeys(each.model for each in request.controls if each.model)
         for other in map(loaded.companions.open, controls):
             found += uses(other.graphs, [(other.bundle.manifest.control.graph, places)])
@@ -209,16 +264,16 @@ def unedited(graph: str) -> tuple[Edit, ...]:
 
 def uses(
     graphs: Graphs, places: Iterable[tuple[str, int]], edits: Callable[[str], tuple[Edit, ...]] = unedited
-) -> list[GraphUse]:
+) -> tuple[GraphUse, ...]:
     """Graphs by name with the places of a call; without those that no rule knows, or that do not run on the CPU."""
     if graphs.engine not in RULES:
-        return []
+        return ()
     found = []
     for name, count in places:
         if graphs.device_of(name) != CPU or graphs.engine not in graphs.bundle.manifest.graphs[name].files:
             continue
         changes = edits(name)
-        merged = any(isinstance(each, NewWeights) for each in changes)
+        merged = any(isinstance(each, NewWeights | Unrounded) for each in changes)
         cost = graph_cost(graphs.bundle, name, graphs.engine, graphs.precision_of(name), count, merged)
         found.append(GraphUse(cost, graphs.is_open(name, changes)))
-    return found
+    return tuple(found)

@@ -77,7 +77,7 @@ COMPANY = {
 CHANGES = {
     "size": "96x32", "panorama": True,
     "width": 96, "height": 32, "count": 2, "batch": 2, "sampler": "ddpm", "spacing": "karras", "steps": 3,
-    "reuse": 2,
+    "speed": "fast", "reuse": 2, "wide_steps": 1,
     "sigmas": [9, 3, 1], "timesteps": [900, 500, 100], "eta": 0.5, "s_churn": 3, "s_noise": 1.2, "seed": 2,
     "noise": "philox", "subseed": 7, "subseed_strength": 0.4, "clip_skip": 2, "embeddings": ["@wobbly.safetensors"],
     "guidance": 3.5, "rescale": 0.7, "guidance_start": 0.3, "guidance_end": 0.6, "threshold": 0.9, "parallel": 0.3,

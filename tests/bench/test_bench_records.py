@@ -154,7 +154,9 @@ def version_2(rounds, **changed):
     """A record as version 2 wrote it: `precision` was how weights are stored."""
     raw = record(rounds)
     raw["case"] |= {"precision": raw["case"].pop("weights")} | changed
-    del raw["commit"], raw["engine"]["precision"]
+    del raw["commit"], raw["engine"]["precision"], raw["engine"]["build"]
+    for name in ("speed", "memory", "vae"):
+        del raw["case"][name]
     for measure in (*raw["measures"].values(), *raw["usage"].values()):
         measure |= {"low": 0.1, "high": 0.2}
     return raw | {"schema": 2}
@@ -183,11 +185,22 @@ def test_version_2_did_not_look_at_what_peers_had_stored():
     assert told["weights"] == "unknown" and told["precision"] == "auto"
 
 
+def test_version_4_measured_the_first_step_of_a_second_picture():
+    raw = record([[0.1]] * 3, of=case(model="peers: x"))
+    raw["measures"] |= {"first_step": raw["measures"]["run"], "again": raw["measures"]["run"]}
+    for name in ("speed", "memory", "vae"):
+        del raw["case"][name]
+    del raw["engine"]["build"]
+    found = upgraded(raw | {"schema": 4})
+    assert {"picture", "run"} <= set(found["measures"]) and not {"first_step", "again"} & set(found["measures"])
+    assert found["case"] == case(model="peers: x").to_dict()
+
+
 def test_an_old_version_goes_through_every_step(monkeypatch):
     with pytest.raises(ValueError, match="not a benchmark"):
         upgraded({"schema": 0})  # there was none
     monkeypatch.setattr(records, "VERSION", records.VERSION + 1)
     monkeypatch.setitem(records.UPGRADES, records.VERSION - 1, lambda raw: raw | {"schema": records.VERSION})
     old = {name: value for name, value in version_2([[0.1]]).items() if name not in ("pace", "left_out")}
-    with pytest.raises(ValueError, match="is not 4"):  # all steps ran; the schema here is still that of version 4
+    with pytest.raises(ValueError, match="is not 5"):  # all steps ran; the schema here is still that of version 5
         upgraded(old | {"schema": 1})

@@ -1,5 +1,6 @@
 """Bundles that compute in int8, made of a tiny model's: what they hold, how near they are, and what is refused."""
 
+import json
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from pleinair.adapters.merging import Use, planned
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines.engine import engine_named
 from pleinair.engines.graphs import open_graph
+from pleinair.engines.openvino import ov, read_model
 from pleinair.errors import BundleError, RequestError, ResourceError
 from pleinair.quantizing.quantize import quantize
 from pleinair_export.quantized import check_activations
@@ -93,6 +95,35 @@ def test_what_was_painted_is_kept_by_an_interrupted_run(wide, tmp_path, monkeypa
     assert not (tmp_path / "out").exists()
     assert next(quantize(wide, tmp_path / "out", pictures=2, size="64x64")).stage == stages[2]
     assert next(quantize(wide, tmp_path / "out", pictures=3, size="64x64")).stage == "paint 1 of 3"
+
+
+def test_what_was_tried_is_kept_and_not_tried_again(wide, tmp_path, monkeypatch):
+    """Choosing by kinds, as large models do, is interrupted after its first kind of several layers."""
+    monkeypatch.setattr("pleinair.quantizing.quantize.SECONDS", 0.0)
+    told = "unet: choose what stays wide ("
+    first = quantize(wide, tmp_path / "out", pictures=1, size="64x64")
+    begun = next(step.stage for step in first if step.stage.startswith(told))
+    first.close()
+    (kept,) = tmp_path.glob(".out*/unet/errors.json")
+    before = json.loads(kept.read_text())
+    second = quantize(wide, tmp_path / "out", pictures=1, size="64x64")
+    again = next(step.stage for step in second if step.stage.startswith(told))
+    second.close()
+    after = json.loads(kept.read_text())
+    assert begun != again and len(before) < len(after)
+    assert {path: after[path] for path in before} == before
+
+
+@pytest.mark.parametrize("form", ["f32", "bf16", "w8a8"])
+def test_attention_is_executed_fused(made, wide, form):
+    """Neither softmax nor a product of its own is left of it in the graph that OpenVINO computes."""
+    bundle, sides = open_bundle(made if form == "w8a8" else wide), {"sample": (2, 4, 8, 16), "timestep": (1,)}
+    model = read_model(ov.Core(), bundle.graph_file("unet", "openvino"))
+    model.reshape(sides | {"encoder_hidden_states": (2, 77, GIVEN["encoder_hidden_states"].shape[2])})
+    settings = {"INFERENCE_PRECISION_HINT": "bf16" if form == "bf16" else "f32"}
+    told = ov.Core().compile_model(model, "CPU", settings).get_runtime_model().get_ops()
+    kinds = [str(each.get_rt_info()["layerType"].astype(str)) for each in told]
+    assert kinds.count("Softmax") == kinds.count("MatMul") == 0 and "Convolution" in kinds
 
 
 def test_what_cannot_be_quantized_is_refused_before_anything_is_written(made, wide, tmp_path):

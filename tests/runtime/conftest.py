@@ -6,8 +6,9 @@ from pleinair.cli import app as cli
 
 
 @pytest.fixture
-def run(capsys):
-    """Run a command; returns (exit code, stdout, stderr)."""
+def run(capsys, monkeypatch, tmp_path):
+    """Run a command; returns (exit code, stdout, stderr). What it compiles is kept for this test alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
 
     def call(*arguments):
         code = cli.run([str(argument) for argument in arguments])

@@ -8,7 +8,7 @@ import pytest
 import pleinair
 from pleinair import ResourceError
 from pleinair.engines import memory
-from pleinair.preflight import BASE
+from pleinair.preflight import ALL, BASE, NOTHING, STAGES, Spared
 from pleinair.request.request import resolve
 from pleinair.system import limits
 from pleinair.system.limits import Room, room_left
@@ -28,20 +28,20 @@ def pipe(request):
 
 def test_more_pixels_pictures_and_rows_take_more(pipe):
     def taken(**options):
-        return preflight(pipe, **options).need(sparing=False).memory
+        return preflight(pipe, **options).need(NOTHING).memory
 
     plain = taken(size="256x256")
     assert BASE < plain < taken(size="512x512") < taken(size="768x768")
     assert taken(size="256x256", two_calls=True) < plain < taken(size="256x256", count=4, batch=4)
     assert taken(size="512x512", vae_tile=256) < taken(size="512x512")
     assert taken(size="256x256", hires=2.0) > plain
-    assert preflight(pipe, size="256x256").need(sparing=True).memory < plain
+    assert preflight(pipe, size="256x256").need(STAGES).memory < plain
 
 
 def test_memory_is_what_the_stages_cost(pipe):
     job = preflight(pipe, size="256x256")
     text, denoiser, decoder = (stage.uses[0].cost for stage in job._stages)
-    kept, low = job.need(sparing=False), job.need(sparing=True)
+    kept, low = job.need(NOTHING), job.need(STAGES)
     held = text.held + denoiser.held + decoder.held
     assert kept.memory == BASE + held + denoiser.working + max(text.working, decoder.working)
     assert low.memory == BASE + max(each.held + each.working for each in (text, denoiser, decoder))
@@ -60,7 +60,7 @@ def test_weights_are_counted_as_the_engines_keep_them():
 def test_a_lora_takes_the_weights_that_it_changes_once_more(pipe):
     """SD 1.5 in fp16 on OpenVINO held 6.07 GB with one, and 4.20 without: two bytes for each of 0.98e9 weights."""
     plain, changed = (preflight(pipe, size="256x256", loras=loras) for loras in ([], ["storybook-chalk"]))
-    more = changed.need(sparing=False).memory - plain.need(sparing=False).memory
+    more = changed.need(NOTHING).memory - plain.need(NOTHING).memory
     assert 2 * 10.5e6 < more < 2 * 12.5e6
 
 
@@ -69,49 +69,79 @@ def test_sparing_lets_a_graph_go_that_the_job_does_not_use():
         pipe.generate("a boat", seed=1, steps=1)
         assert pipe.graphs.is_open("unet")
         changed = resolve(pipe.bundle, "a boat", seed=1, steps=1, loras=["storybook-chalk"])
-        next(pipe._painting(changed).run(sparing=True))
+        next(pipe._painting(changed).run(spared=STAGES))
         assert not pipe.graphs.is_open("unet")
 
 
-@pytest.mark.parametrize("asked, sparing", [("auto", False), ("high", False), ("low", True)])
-def test_where_there_is_room_nothing_is_spared(pipe, asked, sparing):
-    assert preflight(pipe).sparing(asked, Room(PLENTY)) is sparing
-    assert preflight(pipe).sparing(asked, Room(None)) is sparing
+@pytest.mark.parametrize("asked, spared", [("auto", NOTHING), ("high", NOTHING), ("low", STAGES)])
+def test_where_there_is_room_nothing_is_spared(pipe, asked, spared):
+    job = preflight(pipe, guidance=1)
+    assert job.choose(asked, Room(PLENTY)) == job.choose(asked, Room(None)) == spared
 
 
 def test_auto_spares_where_only_that_fits(pipe):
     job = preflight(pipe, size="512x512")
-    between = (job.need(sparing=False).memory + job.need(sparing=True).memory) / 2
-    assert job.sparing("auto", Room(int(between - BASE)))
+    between = (job.need(NOTHING).memory + job.need(STAGES).memory) / 2
+    assert job.choose("auto", Room(int(between - BASE))) == STAGES
     with pytest.raises(ResourceError, match="are there; add --memory low, or go on with --no-preflight") as refused:
-        job.sparing("high", Room(int(between - BASE)))
+        job.choose("high", Room(int(between - BASE)))
     assert refused.value.option == "--memory low" and refused.value.exit_code == 4
+
+
+def test_large_text_encoders_leave_when_they_have_been_read(pipe, monkeypatch):
+    monkeypatch.setattr("pleinair.preflight.LARGE_TEXT", 1.0)
+    job = preflight(pipe)
+    assert job.choose("auto", Room(None)) == Spared(texts=True) and job.choose("high", Room(None)) == NOTHING
+    text = job._stages[0]
+    more = job.need(NOTHING).memory - job.need(Spared(texts=True)).memory
+    assert text.held <= more <= text.held + text.working
+    next(pipe._painting(resolve(pipe.bundle, "a boat", seed=1, steps=1, size="64x64")).run(spared=Spared(texts=True)))
+    assert pipe.graphs.is_open("unet") and not pipe.graphs.is_open("text_encoder")
+    pipe.unload()
+
+
+def test_guidance_takes_two_calls_where_that_saves(pipe):
+    """At this size and with tiles this small the denoiser takes the most."""
+    large = {"size": "1024x1024", "vae_tile": 64}
+    job, one = preflight(pipe, **large), preflight(pipe, **large, guidance=1)
+    assert job.ways("low") == [ALL] and one.ways("low") == [STAGES]
+    assert job.need(ALL).memory == one.need(STAGES).memory < job.need(STAGES).memory
+    between = (job.need(ALL).memory + job.need(STAGES).memory) / 2 - BASE
+    assert job.choose("auto", Room(int(between))) == ALL
+
+
+def test_two_calls_to_save_memory_are_recorded():
+    with pleinair.load(engine="onnx", memory="low", verify=False) as pipe:
+        request = resolve(pipe.bundle, "a boat", seed=1, steps=1, size="1024x1024", vae_tile=64)
+        painting, spared = pipe._spared(request)
+    assert spared.two_calls and painting.request.guidance.two_calls
+    assert painting._settings((1,))["two_calls"] is True
 
 
 def test_what_does_not_fit_is_refused_with_what_would(pipe):
     job = preflight(pipe, size="1024x1024", vae_tile=1024)
-    half = preflight(pipe, size="512x512", vae_tile=1024).need(sparing=True).memory
+    half = preflight(pipe, size="512x512", vae_tile=1024).need(STAGES).memory
     with pytest.raises(ResourceError, match=r"choose a smaller --size, 512x512 at most, or go on with --no-preflight"):
-        job.sparing("auto", Room(int(half - BASE + 1e6)))
+        job.choose("auto", Room(int(half - BASE + 1e6)))
     with pytest.raises(ResourceError, match="address space"):
-        job.sparing("auto", Room(PLENTY, address_space=1 << 20))
+        job.choose("auto", Room(PLENTY, address_space=1 << 20))
     with pytest.raises(ResourceError, match="close other programs"):
-        job.sparing("auto", Room(0))
-    many = preflight(pipe, size="512x512", count=8, batch=8)
-    one = preflight(pipe, size="512x512").need(sparing=True).memory
-    if many.need(sparing=True).memory > one + 1e6:
+        job.choose("auto", Room(0))
+    many = preflight(pipe, size="512x512", count=8, batch=8, guidance=1)
+    one = preflight(pipe, size="512x512", guidance=1).need(STAGES).memory
+    if many.need(STAGES).memory > one + 1e6:
         with pytest.raises(ResourceError, match="add --batch 1"):
-            many.sparing("auto", Room(int(one - BASE + 1e6)))
+            many.choose("auto", Room(int(one - BASE + 1e6)))
 
 
 def test_what_is_loaded_already_counts_as_there(pipe):
     job = preflight(pipe, size="128x128")
-    need = job.need(sparing=False)
+    need = job.need(NOTHING)
     pipe.generate("a boat", seed=1, steps=1, size="128x128")
     loaded = preflight(pipe, size="128x128")
     held = sum(use.cost.held for stage in loaded._stages for use in stage.uses)
     assert all(use.is_open for stage in loaded._stages for use in stage.uses)
-    assert not loaded.sparing("high", Room(int(need.memory - BASE - held) + 1))
+    assert loaded.choose("high", Room(int(need.memory - BASE - held) + 1)) == NOTHING
     pipe.unload()
 
 
@@ -120,7 +150,7 @@ def test_nothing_is_loaded_where_memory_is_short(monkeypatch):
     monkeypatch.setattr(pleinair.pipeline, "room_left", lambda: Room(1 << 20))
     pipe = pleinair.load(verify=False, engine="openvino", on_load=loaded.append)
     with pytest.raises(
-        ResourceError, match="painting 256x256 with 'storybook' takes about 1.. MB of memory and 6. MB are there; close"
+        ResourceError, match="painting 256x256 with 'storybook' takes about 1.. MB of memory and 5. MB are there; close"
     ):
         pipe.stream("a boat")
     assert loaded == []

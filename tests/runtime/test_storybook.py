@@ -56,12 +56,12 @@ def test_larger_sizes_than_the_default_are_painted():
 def test_the_card_says_what_was_measured(monkeypatch):
     folder = Path(__file__).parents[2] / "models" / "storybook"
     monkeypatch.syspath_prepend(folder)
-    from recipe.card import with_measured, with_savings
+    from recipe.card import with_measured, with_speeds
 
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card == with_measured(card, folder)
-    page = (folder.parents[1] / "docs" / "performance.md").read_text(encoding="utf-8")
-    assert page == with_savings(page, folder)
+    page = (folder.parents[1] / "docs" / "speed.md").read_text(encoding="utf-8")
+    assert page == with_speeds(page, folder)
     evaluation = json.loads((folder / "evaluation.json").read_text())
     one = evaluation["groups"]["one object"]
     shares = {name: one["generated"][name] / one["reconstructions (ceiling)"][name] for name in one["generated"]}

@@ -33,6 +33,7 @@ from recipe.precision import compare_weights
 from recipe.renders import render
 from recipe.saving import compare_savings
 from recipe.settings import PRESETS, Settings
+from recipe.speeds import measure_speeds, show_speeds
 from recipe.text import train_text
 from recipe.vae import encode_pictures, train_vae
 
@@ -53,8 +54,10 @@ COMMANDS = {
     "addons": "export these two as the bundles that ship",
     "evaluate": "measure a diffusers folder",
     "beside": "paint 24 prompts with another edition (--other FOLDER) and with this one",
-    "precision": "measure what int8 weights do to the pictures",
+    "precision": "measure what int8 does to the pictures",
     "saving": "measure ways to ask the network less, against fewer steps",
+    "speeds": "measure what --speed gives and takes",
+    "curve": "draw what both found, and paint pictures of each speed",
     "gallery": "paint the pictures of the documentation with the bundle",
     "lessons": "paint the pictures of docs/how-it-works.md with the bundle",
     "card": "write what was measured into the model card",
@@ -124,9 +127,13 @@ def run(command: str, options: argparse.Namespace, settings: Settings) -> None:
     elif command == "addons":
         export_addons(options.addons_source, options.addons)
     elif command == "precision":
-        compare_weights(options.source, HERE.parent / "precision.json")
+        compare_weights(work, options.source, HERE.parent / "precision.json")
     elif command == "saving":
         compare_savings(HERE.parent / "saving.json")
+    elif command == "speeds":
+        measure_speeds(HERE.parent / "speeds.json")
+    elif command == "curve":
+        show_speeds(HERE.parent, IMAGES)
     elif command == "card":
         update_card(HERE.parent)
     elif command == "beside":

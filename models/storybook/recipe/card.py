@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 BEGIN, END = "<!-- measured, by: recipe card -->", "<!-- end of measured -->"
-SAVED_FROM, SAVED_TO = "<!-- savings, by: recipe card -->", "<!-- end of savings -->"
+SPEEDS_FROM, SPEEDS_TO = "<!-- speeds, by: recipe card -->", "<!-- end of speeds -->"
+SECONDS_FROM, SECONDS_TO = "<!-- seconds, by: recipe card -->", "<!-- end of seconds -->"
 COLUMNS = ("hour", "ground", "hills", "kind", "colour", "side", "size")
 TOLD = {
     "int8 against fp32": "Weights stored as int8",
     "w8a8 against fp32": "Weights and activations in int8 (`pleinair quantize`)",
+    "w8a8, last step wide against fp32": "The same with its last step in float (`--wide-steps 1`)",
 }
 ROWS = ("renders", "reconstructions (ceiling)", "generated", "shuffled prompts (floor)")
 
@@ -29,20 +31,25 @@ def measured(evaluation: dict, precision: dict, saving: dict) -> str:
     lines += ["", f"Painted where the prompt leaves the hour open: {hours}."] * bool(hours)
     lines += ["", f"Reconstruction of held-out renders: {evaluation['reconstruction psnr']:.2f} dB."]
     for form, words in TOLD.items():
-        lines += table_of(words, precision["prompts"], precision[form]) if form in precision else []
+        lines += table_of(words, precision, precision[form]) if form in precision else []
     lines += savings(saving)
     return "\n".join(lines)
 
 
-def table_of(words: str, prompts: int, found: dict) -> list[str]:
-    """Markdown: how near pictures are to those of fp32, by engine."""
-    lines = ["", f"{words} against fp32, {prompts} prompts, the same seeds:", ""]
-    lines += ["| engine | PSNR dB: min, median, max | SSIM: min, median, max |", "|---|---|---|"]
+def table_of(words: str, precision: dict, found: dict) -> list[str]:
+    """Markdown: how near pictures are to those of fp32, by engine, and how much the judge finds right of both."""
+    lines = ["", f"{words} against fp32, {precision['prompts']} prompts, the same seeds:", ""]
+    lines += [
+        "| engine | PSNR dB: min, median, max | SSIM: min, median, max | found right, fp32 |",
+        "|---|---|---|---|",
+    ]
     for engine, each in found.items():
         psnr, ssim = each["psnr"], each["ssim"]
+        right = [told["adherence"] for told in (each, precision["fp32"][engine]) if "adherence" in told]
         lines.append(
             f"| {engine} | {psnr['min']:.1f}, {psnr['median']:.1f}, {psnr['max']:.1f}"
-            f" | {ssim['min']:.4f}, {ssim['median']:.4f}, {ssim['max']:.4f} |"
+            f" | {ssim['min']:.4f}, {ssim['median']:.4f}, {ssim['max']:.4f}"
+            f" | {', '.join(f'{share:.1%}' for share in right)} |"
         )
     return lines
 
@@ -62,23 +69,35 @@ def savings(found: dict) -> list[str]:
     return lines
 
 
-def against_steps(found: dict) -> str:
-    """Markdown: each way that reuses answers beside so many plain steps as it has calls."""
-    plain = {row["calls"]: row["many"] for row in found["ways"] if row["way"] == f"{row['calls']} steps"}
-    lines = ["| way | calls | median, worst | as many plain steps |", "|---|---|---|---|"]
-    for row in found["ways"]:
-        if "reuse" in row["way"]:
-            own, other = row["many"], plain[row["calls"]]
-            lines.append(
-                f"| {row['way']} | {row['calls']} | {own['median']:.3f}, {own['min']:.3f}"
-                f" | {other['median']:.3f}, {other['min']:.3f} |"
-            )
+def likeness(found: dict) -> str:
+    """Median, worst and the share that is poor, of similarities."""
+    return f"{found['median']:.3f}, {found['min']:.3f}, {found['poor']:.0%}"
+
+
+def by_seconds(saving: dict, speeds: dict) -> str:
+    """Markdown: ways that were timed, the slowest first, and how near their pictures come."""
+    rows = {row["way"]: row for row in saving["ways"]}
+    lines = ["| way | calls | seconds | of 100 steps | of 20 steps |", "|---|---|---|---|---|"]
+    for way, seconds in sorted(speeds["seconds"].items(), key=lambda each: -each[1]):
+        row = rows[way]
+        lines.append(f"| {way} | {row['calls']} | {seconds:.2f} | {likeness(row['many'])} | {likeness(row['usual'])} |")
     return "\n".join(lines)
 
 
-def with_savings(page: str, folder: Path) -> str:
-    """The text of docs/performance.md with its table of savings written anew from saving.json in `folder`."""
-    return between(page, SAVED_FROM, SAVED_TO, against_steps(json.loads((folder / "saving.json").read_text())))
+def by_steps(speeds: dict) -> str:
+    """Markdown: how near pictures of each speed come to exact ones, at several numbers of steps."""
+    lines = ["| steps | `balanced`: calls | likeness | `fast`: calls | likeness |", "|---|---|---|---|---|"]
+    for steps, found in speeds["steps"].items():
+        cells = (f"{found[name]['calls']} | {likeness(found[name])}" for name in ("balanced", "fast"))
+        lines.append(f"| {steps} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def with_speeds(page: str, folder: Path) -> str:
+    """The text of docs/speed.md with its tables written anew from saving.json and speeds.json in `folder`."""
+    saving, speeds = (json.loads((folder / f"{name}.json").read_text()) for name in ("saving", "speeds"))
+    page = between(page, SPEEDS_FROM, SPEEDS_TO, by_steps(speeds))
+    return between(page, SECONDS_FROM, SECONDS_TO, by_seconds(saving, speeds))
 
 
 def between(text: str, begin: str, end: str, inside: str) -> str:
@@ -95,7 +114,7 @@ def with_measured(card: str, folder: Path) -> str:
 
 
 def update_card(folder: Path) -> None:
-    """Rewrite the measured parts of README.md in `folder` and of docs/performance.md."""
-    page = folder.parents[1] / "docs" / "performance.md"
-    for file, written in ((folder / "README.md", with_measured), (page, with_savings)):
+    """Rewrite the measured parts of README.md in `folder` and of docs/speed.md."""
+    page = folder.parents[1] / "docs" / "speed.md"
+    for file, written in ((folder / "README.md", with_measured), (page, with_speeds)):
         file.write_text(written(file.read_text(encoding="utf-8"), folder), encoding="utf-8")

@@ -2,8 +2,10 @@
 
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,24 +17,37 @@ from pleinair.bundle.opening import open_bundle
 from pleinair.quantizing.quantize import quantize
 from pleinair_export import export
 from recipe.captions import caption
-from recipe.evaluate import SCENE_SEED, rounded
+from recipe.classifier import judged, load_classifier
+from recipe.evaluate import COLUMNS, SCENE_SEED, rounded
+from recipe.labels import accuracies
 from recipe.prompts import SHOWN
-from recipe.scenes import random_scene
+from recipe.scenes import labels_of, random_scene
+from recipe.training import state_file
 
 PROMPTS = 50
 CALIBRATED = 8  # pictures of prompts that are not among those
 ENGINES = ("openvino", "onnx")
+FORMS: dict[str, tuple[str, dict[str, Any]]] = {  # what is measured: a bundle, and how it paints
+    "int8": ("int8", {}),
+    "w8a8": ("w8a8", {}),
+    "w8a8, last step wide": ("w8a8", {"wide_steps": 1}),
+}
 WINDOW, WIDTH = 11, 1.5
 
 
-def compare_weights(source: Path, report: Path) -> None:
+def compare_weights(work: Path, source: Path, report: Path) -> None:
     """Paint the same prompts with the same seeds from fp32, int8 and w8a8 bundles; print and write PSNR and SSIM.
 
-    Of w8a8 the worst single step of its calibration stands there too, as PSNR of the noise estimate.
+    Of w8a8 the worst single step of its calibration stands there too, as PSNR of the noise estimate. Where the judge
+    was trained, so does the mean share of what prompts tell that it finds right.
     """
     random = Random(SCENE_SEED)
-    prompts = [caption(random_scene(random, 1), random, complete=True) for _ in range(PROMPTS)]
-    result: dict = {"prompts": PROMPTS, "int8 against fp32": {}, "w8a8 against fp32": {}}
+    scenes, prompts = [], []
+    for _ in range(PROMPTS):
+        scenes.append(random_scene(random, 1))
+        prompts.append(caption(scenes[-1], random, complete=True))
+    told = told_right(work, torch.tensor([labels_of(scene) for scene in scenes]))
+    result: dict = {"prompts": PROMPTS, "fp32": {}} | {f"{form} against fp32": {} for form in FORMS}
     with tempfile.TemporaryDirectory() as folder:
         for weights in ("fp32", "int8"):
             for _ in export(source, Path(folder) / weights, formats=ENGINES, weights=weights):
@@ -43,20 +58,34 @@ def compare_weights(source: Path, report: Path) -> None:
             pass
         fidelity = open_bundle(w8a8).manifest.graphs["unet"].fidelity
         for engine in ENGINES:
-            exact = painted(Path(folder) / "fp32", engine, prompts)
-            for form in ("int8", "w8a8"):
-                small = painted(Path(folder) / form, engine, prompts)
-                found = {"psnr": spread(psnr(exact, small)), "ssim": spread(ssim(exact, small))}
+            exact = painted(Path(folder) / "fp32", engine, prompts, {})
+            result["fp32"][engine] = told(exact)
+            for form, (bundle, how) in FORMS.items():
+                small = painted(Path(folder) / bundle, engine, prompts, how)
+                found = {"psnr": spread(psnr(exact, small)), "ssim": spread(ssim(exact, small))} | told(small)
                 found |= {"step psnr": fidelity[engine].psnr_db} if form == "w8a8" else {}
                 result[f"{form} against fp32"][engine] = found
                 print(engine, form, rounded(found), flush=True)
     report.write_text(json.dumps(rounded(result), indent=1) + "\n")
 
 
-def painted(bundle: Path, engine: str, prompts: list[str]) -> Tensor:
+def told_right(work: Path, labels: Tensor) -> Callable[[Tensor], dict[str, float]]:
+    """What measures how well pictures follow prompts with these labels; it says nothing where no judge was trained."""
+    if not state_file(work, "classifier").exists():
+        return lambda pictures: {}
+    judge = load_classifier(work)
+
+    def adherence(pictures: Tensor) -> dict[str, float]:
+        found = accuracies(judged(judge, pictures * 2 - 1), labels)
+        return {"adherence": sum(found[column] for column in COLUMNS) / len(COLUMNS)}
+
+    return adherence
+
+
+def painted(bundle: Path, engine: str, prompts: list[str], how: dict[str, Any]) -> Tensor:
     """A picture for every prompt, seed 0, 1, 2, ...: (n, 3, H, W) in 0..1."""
     pipe = pleinair.load(bundle, engine=engine, precision="f32")
-    pictures = [pipe.generate(prompt, seed=seed).pixels for seed, prompt in enumerate(prompts)]
+    pictures = [pipe.generate(prompt, seed=seed, **how).pixels for seed, prompt in enumerate(prompts)]
     return torch.from_numpy(np.concatenate(pictures)).permute(0, 3, 1, 2)
 
 

@@ -73,7 +73,12 @@ class GraphInfo:
     @property
     def form(self) -> str:
         """How its numbers are stored and computed with, in a word: "w8a8", or what its weights are stored as."""
-        return "w8a8" if self.activations == "int8" else self.weights
+        return "w8a8" if self.in_int8 else self.weights
+
+    @property
+    def in_int8(self) -> bool:
+        """Whether it computes in int8."""
+        return self.activations == "int8"
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ COMMANDS = {  # command -> the module of this folder that has it
     "samplers": "doctor",
     "bench": "bench",
     "serve": "serve",
+    "tune": "tune",
+    "cache": "cache",
     "doctor": "doctor",
     "embed": "embed",
 }

@@ -14,6 +14,9 @@ from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
 from pleinair.system.compiled import compiled_folder
 from pleinair.system.home import models_folder
+from pleinair.tuning.choosing import fitting_engine
+from pleinair.tuning.stored import tuned_results
+from pleinair.tuning.work import MANY, usual_work
 
 app = typer.Typer(add_completion=False)
 
@@ -59,7 +62,13 @@ def doctor(
     if not try_devices:
         if model is not None:
             raise RequestError("--model is what devices are tried with; add --try-devices, or leave it out")
-        facts = {**diagnosis(), "models_folder": str(models_folder()), "compiled_folder": str(compiled_folder())}
+        advice = {"recommended": {"storybook": recommended()}, "tuned": tuned_here()}
+        facts = {
+            **diagnosis(),
+            **advice,
+            "models_folder": str(models_folder()),
+            "compiled_folder": str(compiled_folder()),
+        }
         tell(facts, *aligned(facts), as_json=as_json)
         return
     from pleinair.cli import trying
@@ -72,3 +81,25 @@ def doctor(
         rows.append(trying.tried_alone(bundle, engine, device, part))
     facts, lines = trying.reported(bundle, rows)
     tell(facts, *lines, as_json=as_json)
+
+
+def recommended() -> dict[str, str]:
+    """Which engine suits storybook here, and why, for one picture and for many."""
+    bundle = open_bundle(None)
+    found = {}
+    for name, count in (("one picture", 1), ("many pictures", MANY)):
+        fitting = fitting_engine(bundle, usual_work(bundle.manifest, count), {"cache": True})
+        took = ", ".join(f"{engine} {seconds:.1f} s" for engine, seconds in fitting.seconds.items())
+        found[name] = f"{fitting.engine or 'the one that is here'}: {fitting.why}" + (f" ({took})" if took else "")
+    return found
+
+
+def tuned_here() -> dict[str, str]:
+    """What `pleinair tune` has found, by the kind of model; what no longer holds says so."""
+    found = {}
+    for each in tuned_results():
+        best = min(each.trials, key=lambda trial: trial.step_s, default=None)
+        words = f"{best.words}, {best.step_s:.3g} s a step at {each.width}x{each.height}" if best else "nothing painted"
+        stale = "; ignored, for the processor or an engine is another now: run pleinair tune again" * each.stale
+        found[each.model] = words + stale
+    return found

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.cli.flags import Force, Json, NoMetadata, Output, takes
-from pleinair.cli.given import check_models, models_at_hand
+from pleinair.cli.given import at_hand, check_models, models_at_hand
 from pleinair.cli.progress import ProgressBar, kept_to_the_end, loaded
 from pleinair.cli.terminal import say, tell, warn
 from pleinair.cli.usage import examples
@@ -19,11 +20,14 @@ from pleinair.library.speed import Speed, remember
 from pleinair.request.request import check_alone, resolve
 from pleinair.results import Frame, Result, merged
 from pleinair.system import machine
+from pleinair.tuning.choosing import fitting_engine
+from pleinair.tuning.work import PaintingWork, usual_work
 
 if TYPE_CHECKING:
     from pleinair.tasks.filming import Filming
 
 app = typer.Typer(add_completion=False)
+NAMING = {"refiner", "vae", "preview_vae", "controls", "upscale", "enlarger"}  # options that name other models
 IMPORT_S = process_time()  # nothing but starting Python and importing has happened yet
 
 
@@ -37,6 +41,9 @@ def generate(
     film: Annotated[
         Path | None, typer.Option(help="How noise becomes the picture: .gif, .webp, .apng, .mp4; a strip: .png, .jpg.")
     ] = None,
+    workers: Annotated[
+        str, typer.Option(help="Processes that paint many pictures side by side: a number, or auto.")
+    ] = "1",
     output: Output = None,
     force: Force = False,
     no_metadata: NoMetadata = False,
@@ -50,6 +57,10 @@ def generate(
         raise RequestError("give a PROMPT or a file of them with --prompts, and not both")
     if prompts is not None and film is not None:
         raise RequestError("--film is for a single prompt; leave it out, or name the prompt")
+    if workers != "1":
+        from pleinair.cli.workers import check_workers, painted_by_workers
+
+        check_workers(workers, film, output)
     progress = context.with_resource(ProgressBar())
 
     def check() -> None:
@@ -62,21 +73,33 @@ def generate(
 
             open_list(prompts)
 
-    pipe = kept_to_the_end(context, loaded(progress, check=check, **loading))
+    loading["model"] = at_hand(loading["model"], loading["engine"], check)
+    bundle = open_bundle(loading["model"], verify=loading["verify"])
+    fitting = fitting_engine(bundle, work_of(bundle, prompt, options), loading)
+    if fitting.two_calls:
+        options = {"two_calls": True, **options}
+    pipe = kept_to_the_end(context, loaded(progress, check=check, **{**loading, **fitting.how}))
     options = models_at_hand(options, pipe.engine)
     if prompts is not None:
         from pleinair.cli.lists import paint_list
 
-        paint_list(pipe, progress, prompts, options, output, force, as_json, metadata=not no_metadata)
+        paint_list(pipe, progress, prompts, options, output, force, as_json, metadata=not no_metadata, workers=workers)
         return
     metadata = not no_metadata
     request = resolve(pipe.bundle, prompt, **options)
     frames = pipe.walk(request)
     files = planned_files(output, prompt, request.seeds, force)
     filming = None if film is None else films_beside(files, film, request.seeds, force, metadata)
-    shown = progress.frames(frames if filming is None else filming.through(frames), len(request.seeds))
-    result, written, write_s = written_out(shown, files, force, metadata)
-    remember(pipe.bundle.path, speed_of(result))
+    apart, write_s, workers_mb = None, 0.0, 0.0
+    if workers != "1":
+        how = {"force": force, "metadata": metadata}
+        apart = painted_by_workers(workers, pipe, request, prompt, options, files, progress, **how)
+    if apart is not None:
+        result, written, workers_mb = apart
+    else:
+        shown = progress.frames(frames if filming is None else filming.through(frames), len(request.seeds))
+        result, written, write_s = written_out(shown, files, force, metadata)
+        remember(pipe.bundle.path, speed_of(result))
     films = [] if filming is None else filming.written
     if metadata:
         lost = no_room([*files, *(file for _, file in films)], result.settings, result.seeds)
@@ -84,12 +107,23 @@ def generate(
     for lora in result.loras:
         say(lora.words)
     warn(*progress.untold(result.warnings))
-    facts = summary(result, written, write_s, perf_counter() - started)
+    facts = summary(result, written, write_s, perf_counter() - started, workers_mb)
     if filming is not None:
         facts["films"] = [{"path": str(file), "seed": seed} for seed, file in films]
     tell(facts, *written, as_json=as_json)
     if filming is not None and filming.failed:
         raise filming.failed[0]
+
+
+def work_of(bundle: Bundle, prompt: str | None, options: dict[str, Any]) -> PaintingWork | None:
+    """How much is asked for, a list being many pictures; None where models besides take part."""
+    if NAMING.intersection(options):
+        return None
+    if prompt is None:
+        return usual_work(bundle.manifest)
+    request = resolve(bundle, prompt, **options)
+    rows = 2 if request.guidance.scale > 1 and bundle.manifest.guidance == "cfg" else 1
+    return PaintingWork(request.width, request.height, request.steps.count, rows, len(request.seeds))
 
 
 def films_beside(files: list[Path], film: Path, seeds: tuple[int, ...], overwrite: bool, metadata: bool) -> "Filming":
@@ -126,8 +160,13 @@ def written_out(
     return result, written, seconds
 
 
-def summary(result: Result, files: list[Path], write_s: float, spent_s: float) -> dict[str, Any]:
-    """What `generate --json` prints: pictures, settings, seconds by stage, peak memory, warnings."""
+def summary(
+    result: Result, files: list[Path], write_s: float, spent_s: float, workers_mb: float = 0.0
+) -> dict[str, Any]:
+    """What `generate --json` prints: pictures, settings, seconds by stage, peak memory, warnings.
+
+    Seconds and memory of workers count together, and what they write is not told apart.
+    """
     timings = result.timings
     height, width = result.pixels.shape[1:3]
     if len(files) == 1:
@@ -148,7 +187,7 @@ def summary(result: Result, files: list[Path], write_s: float, spent_s: float) -
             "write_s": round(write_s, 4),
             "total_s": round(IMPORT_S + spent_s, 4),
         },
-        "peak_rss_mb": round(machine.peak_rss_mb(), 1),
+        "peak_rss_mb": round(machine.peak_rss_mb() + workers_mb, 1),
         "warnings": list(result.warnings),
         **({"loras": [asdict(lora) for lora in result.loras]} if result.loras else {}),
     }

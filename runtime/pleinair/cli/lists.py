@@ -30,6 +30,7 @@ def paint_list(
     force: bool = False,
     as_json: bool = False,
     metadata: bool = True,
+    workers: str = "1",
 ) -> None:
     """Paint every line of a list ("-": stdin) into a folder; `common` options hold where a line says nothing.
 
@@ -40,10 +41,12 @@ def paint_list(
     lines = some_lines(source, pipe.bundle, common)
     made_folder(folder)
     how = {"overwrite": force, "watch": progress.frames, "save": partial(write_pictures, metadata=metadata)}
+    how |= {"workers": workers, "say": progress.news}
     bad, before, warned = [], 0, set()
     for report in run(lines, pipe, folder, ledger=ledger_of(None if piped(source) else source, folder), **how):
         if isinstance(report, BadLine):
             bad.append(report.line)
+            progress.hide()
             say(f"line {report.line}: {report.reason}")
         elif report.result is None:
             before += 1

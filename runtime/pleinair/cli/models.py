@@ -8,17 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
+from pleinair.bundle.opening import Bundle
 from pleinair.checks import one_line, quoted, shown_path
 from pleinair.cli.flags import Json
 from pleinair.cli.info import description
 from pleinair.cli.terminal import aligned, printable, say, sketch, tell
 from pleinair.cli.usage import examples
-from pleinair.errors import BundleError, Cancelled, RequestError
+from pleinair.engines.engine import choose_engine
+from pleinair.errors import BundleError, Cancelled, PleinairError, RequestError
 from pleinair.library.listing import Download, LocalModel, downloads, local_model, local_models, size_on_disk
-from pleinair.library.memory import memory_needed
 from pleinair.library.removing import removable, removable_download, remove
 from pleinair.library.speed import Speed
+from pleinair.pipeline import Pipeline
 from pleinair.request.loras import lora_names
+from pleinair.request.request import resolve
 from pleinair.sources.origins import read_origin
 from pleinair.system.home import loras_folder, models_folder
 
@@ -92,13 +95,13 @@ def row(model: LocalModel) -> tuple[str, ...]:
     """A line of the table for people."""
     if model.bundle is None:
         return (model.name, gb(model.size), "-", one_line(model.reason, 60), "", "")
-    manifest = model.bundle.manifest
+    manifest, needed = model.bundle.manifest, memory_needed(model.bundle, "auto")
     return (
         model.name,
         gb(model.size),
         manifest.family,
         ", ".join(manifest.tasks),
-        f"about {gb(memory_needed(manifest))}",
+        "-" if needed is None else f"about {gb(needed)}",
         speed_words(model.speed) if model.speed else "-",
     )
 
@@ -122,7 +125,7 @@ def speed_words(speed: Speed) -> str:
 
 
 def facts_of(model: LocalModel) -> dict[str, Any]:
-    """A model for programs; `memory_gb` is the estimate of `pleinair.library.memory`, the speed was measured."""
+    """A model for programs; `memory_gb` is predicted, the speed was measured."""
     facts: dict[str, Any] = {"name": model.name, "folder": str(model.folder), "size_gb": in_gb(model.size)}
     if model.bundle is None:
         return {**facts, "problem": model.problem}
@@ -133,12 +136,26 @@ def facts_of(model: LocalModel) -> dict[str, Any]:
         "tasks": list(manifest.tasks),
         "formats": list(model.bundle.formats),
         "memory_gb": {
-            "estimated": in_gb(memory_needed(manifest)),
-            "estimated_low": in_gb(memory_needed(manifest, low=True)),
+            "estimated": in_gb(memory_needed(model.bundle, "auto")),
+            "estimated_low": in_gb(memory_needed(model.bundle, "low")),
         },
         "last_picture": asdict(model.speed) if model.speed else None,
         "pulled": asdict(origin) if origin else None,
     }
+
+
+def memory_needed(bundle: Bundle, memory: str) -> int | None:
+    """Bytes that a picture of the usual size takes here, with `memory` "auto" or "low".
+
+    None where that is not known: the model does not paint by itself, or not here.
+    """
+    if not bundle.manifest.paints:
+        return None
+    try:
+        pipe = Pipeline(bundle, choose_engine(bundle, None), memory=memory)
+        return pipe.memory_needed(resolve(bundle, "a picture"))
+    except PleinairError:
+        return None
 
 
 def download_facts(download: Download) -> dict[str, Any]:
@@ -152,6 +169,6 @@ def gb(size: float) -> str:
     return f"{size / GB:.2g} GB" if size >= GB / 10 else f"{size / 1e6:.0f} MB"
 
 
-def in_gb(size: int) -> float:
-    """Bytes as billions, to the megabyte."""
-    return round(size / GB, 3)
+def in_gb(size: int | None) -> float | None:
+    """Bytes as billions, to the megabyte; None where they are not known."""
+    return None if size is None else round(size / GB, 3)

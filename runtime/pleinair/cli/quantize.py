@@ -26,7 +26,7 @@ def quantize(
     size: Annotated[str | None, typer.Option(help="Their size, WxH.", show_default="the model's own")] = None,
     wide: Annotated[
         float, typer.Option(help="Share of the multiplications, 0 to 1, that may stay as exact as they are.")
-    ] = 0.1,
+    ] = 0.15,
     force: Replace = False,
     as_json: Json = False,
 ) -> None:

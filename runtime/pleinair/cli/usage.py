@@ -38,6 +38,8 @@ EXAMPLES = {
     "rerun": ("pleinair rerun house.png", "pleinair rerun house.png -o again.png"),
     "samplers": ("pleinair samplers", "pleinair samplers --json"),
     "serve": ("pleinair serve --open", "pleinair serve --model my-bundle --port 8000"),
+    "tune": ("pleinair tune", "pleinair tune my-model --seconds 60", "pleinair tune --forget"),
+    "cache": ("pleinair cache list", "pleinair cache clear"),
     "doctor": ("pleinair doctor", "pleinair doctor --try-devices"),
     "embed": ("pleinair embed painting --engine onnx", "pleinair embed painting --model my-model --cpu-only"),
 }

@@ -4,7 +4,7 @@ OpenVINO edits the nodes of the model it has read; ONNX Runtime is handed other 
 bytes of it for nodes that are new.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,5 +59,15 @@ class Residuals:
         return (*(f"{SKIP}.{place}" for place in range(len(self.channels) - 1)), MIDDLE)
 
 
-Edit = NewWeights | Residuals
+@dataclass(frozen=True)
+class Unrounded:
+    """A W8A8 graph that computes in float: its layers read numbers as they are; weights stay as they are stored."""
+
+
+Edit = NewWeights | Residuals | Unrounded
 SKIP, MIDDLE = "down_block_additional_residual", "mid_block_additional_residual"
+
+
+def edited(edits: Sequence[Edit]) -> tuple[Edit, ...]:
+    """Those edits that ask for another graph, and not for the same one to compute otherwise."""
+    return tuple(edit for edit in edits if not isinstance(edit, Unrounded))

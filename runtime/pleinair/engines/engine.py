@@ -40,7 +40,8 @@ class Opening:
     """How a graph is opened.
 
     It is changed by the `edits` between reading and compiling, and stays compiled for the last `max_shapes` sets of
-    input shapes, where it is compiled for shapes at all; with `cache`, on the disk too, for devices that compile long.
+    input shapes, where it is compiled for shapes at all. `cache` says what stays on the disk, too: True all that can,
+    None what is compiled for devices that compile long, False nothing.
     `say` is told in a line what a user does not expect of how it runs, `ran` the device that an engine has chosen by
     itself, and what it computes in there. A graph in int8 takes the form `int8`, one of `forms.FORMS` or "auto", and
     `formed` is told what became of it.
@@ -51,7 +52,7 @@ class Opening:
     precision: str
     edits: Sequence[Edit]
     max_shapes: int
-    cache: bool = False
+    cache: bool | None = False
     say: Callable[[str], None] = unheard
     ran: Callable[[str, str], None] = unheard
     int8: str = AUTO
@@ -144,12 +145,12 @@ def usual_format(engine: str | None = None) -> str:
 
 
 def choose_engine(bundle: Bundle, wanted: str | Engine | None) -> Engine:
-    """The engine to use: the wanted one, or the first installed one that the bundle has graphs for.
+    """The engine to use: the wanted one; of "auto" and None the first installed one that the bundle has graphs for.
 
     Raises RequestError for an unknown engine, EngineError for one that is not installed or has no graphs here.
     """
     formats = bundle.formats
-    if wanted is None:
+    if wanted in (None, AUTO):
         usable = [name for name, info in ENGINES.items() if info.format in formats and installed(name)]
         if usable:
             return engine_named(usable[0])

@@ -12,7 +12,7 @@ from pleinair.bundle.manifest import GraphInfo
 from pleinair.bundle.opening import Bundle
 from pleinair.engines import components
 from pleinair.engines import precision as precisions
-from pleinair.engines.edits import Edit, Layer
+from pleinair.engines.edits import Edit, Layer, edited
 from pleinair.engines.engine import Engine, Graph, Opening, Shapes, engine_named
 from pleinair.engines.failures import CPU, overflowed
 from pleinair.engines.int8.forms import AUTO, TakenForm
@@ -90,10 +90,9 @@ class Graphs:
     `device` and `precision` are as `placement.parse` and `precision.parse` read them. A graph stays compiled for the
     last `max_shapes` sets of shapes, and of its edited variants the last one is kept, beside the plain one unless
     `max_shapes` is 1. `on_load` is told a graph's name before it is opened, which can take long, `on_news` each line
-    about what runs otherwise than was asked for, as that happens. With `fallback`, what
-    cannot run where it is to goes to the CPU; with `cache`, what is compiled for devices that take long stays on the
-    disk. `int8` is the form that W8A8 graphs take. Raises RequestError for components, devices and precisions that are
-    not here.
+    about what runs otherwise than was asked for, as that happens. With `fallback`, what cannot run where it is to goes
+    to the CPU; what is compiled stays on the disk as `Opening` says of `cache`. `int8` is the form that W8A8 graphs
+    take. Raises RequestError for components, devices and precisions that are not here.
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class Graphs:
         max_shapes: int = MAX_SHAPES,
         on_load: Callable[[str], None] | None = None,
         fallback: bool = False,
-        cache: bool = True,
+        cache: bool | None = None,
         on_news: Callable[[str], None] | None = None,
         int8: str = AUTO,
     ) -> None:
@@ -178,8 +177,9 @@ class Graphs:
 
     def _in_the_way(self, key: tuple[str, tuple[Edit, ...]]) -> list[tuple[str, tuple[Edit, ...]]]:
         """Other variants of a graph that are let go before one more is opened: all that are edited, or simply all."""
-        name, edits = key
-        return [other for other in self._open if other[0] == name and (self._max_variants == 1 or (edits and other[1]))]
+        name, own = key[0], edited(key[1])
+        others = [other for other in self._open if other[0] == name]
+        return [each for each in others if self._max_variants == 1 or (own and edited(each[1]) not in ((), own))]
 
     def _opened(self, name: str, edits: Sequence[Edit], place: Placement) -> Graph:
         """A graph in a place, not loaded yet."""

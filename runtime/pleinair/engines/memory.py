@@ -53,6 +53,7 @@ class Cost:
 class EngineRules(NamedTuple):
     """Numbers that a call holds at once, for each place of the latents, pixel or token and each channel; bytes beside.
 
+    `graph` are the bytes of one that has no weights, and `described` those for each byte of its description (XML).
     `merged_small` are the bytes of a weight of 8 bits after a LoRA was merged into it. `unpacks` says that small
     weights are made wide in the call that uses them, and `maps` that files are mapped.
     """
@@ -62,6 +63,7 @@ class EngineRules(NamedTuple):
     text: float
     upscaler: float
     graph: float
+    described: float
     merged_small: float
     unpacks: bool
     maps: bool
@@ -69,9 +71,11 @@ class EngineRules(NamedTuple):
 
 RULES = {
     "openvino": EngineRules(
-        unet=20, vae=3.05, text=20, upscaler=6, graph=12e6, merged_small=2, unpacks=False, maps=True
+        unet=20, vae=3.05, text=20, upscaler=6, graph=0, described=70, merged_small=2, unpacks=False, maps=True
     ),
-    "onnx": EngineRules(unet=12, vae=4.4, text=20, upscaler=7, graph=6e6, merged_small=4, unpacks=True, maps=False),
+    "onnx": EngineRules(
+        unet=12, vae=4.4, text=20, upscaler=7, graph=11e6, described=0, merged_small=4, unpacks=True, maps=False
+    ),
 }
 
 
@@ -100,7 +104,8 @@ def graph_cost(bundle: Bundle, graph: str, engine: str, precision: str, places: 
             held += each.count * (each.size if small else wide)
     working = getattr(rules, part) * places * width_of(bundle, graph, part) * wide + UNPACKED * unpacked
     mapped = bundle.graph_size(graph, engine) if rules.maps else 0
-    return Cost(held + rules.graph, working, mapped)
+    held += rules.graph + rules.described * bundle.graph_file(graph, engine).stat().st_size
+    return Cost(held, working, mapped)
 
 
 def weights_of(bundle: Bundle, graph: str, engine: str) -> tuple[KnownWeight, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 from pleinair.bundle import onnx_data
 from pleinair.bundle.opening import Bundle
 from pleinair.engines.components import once_a_picture
-from pleinair.engines.edits import Edit, Layer, Residuals
+from pleinair.engines.edits import Edit, Layer, Residuals, Unrounded
 from pleinair.engines.engine import Opening, Shapes, engine_version
 from pleinair.engines.failures import (
     CPU,
@@ -45,6 +45,10 @@ DTYPES = {
 ELEMENTS = {"float32": 1, "float16": 10}  # TensorProto.DataType
 BESIDE = "session.model_external_initializers_file_folder_path"  # where a model of bytes finds its weights
 LARGE = 1_000_000_000  # bytes of a graph's files, from which its convolutions are not laid out anew
+UNROUNDED = {  # of a session: quantizers are fused with no layer, and then dropped
+    "session.disable_quant_qdq": "1",
+    "session.enable_quant_qdq_cleanup": "1",
+}
 SHRINK = "memory.enable_memory_arena_shrinkage"  # of a run: what it took goes back at its end
 SILENT = 3  # errors only; they reach the caller as exceptions
 OLDEST = (1, 24)  # earlier ones read weights from anywhere on the disk
@@ -110,7 +114,8 @@ class OnnxGraph:
         self._device = device
         self._index = index
         self._threads = threads
-        self._edits = edits
+        self._unrounded = any(isinstance(edit, Unrounded) for edit in edits)
+        self._edits = [edit for edit in edits if not isinstance(edit, Unrounded)]
         self._shapes: Shapes = {}
         self._inputs: dict[str, str] = {}
         self._session: ort.InferenceSession | None = None
@@ -128,6 +133,8 @@ class OnnxGraph:
         options = ort.SessionOptions()
         options.log_severity_level = SILENT
         options.enable_mem_pattern = False  # the second run would get a block for all it needs beside the first run's
+        for name, value in UNROUNDED.items() if self._unrounded else ():
+            options.add_session_config_entry(name, value)
         if self._threads:
             options.intra_op_num_threads = self._threads
         if self._bundle.graph_size(self._name, "onnx") >= LARGE:

@@ -3,6 +3,7 @@
 import os
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from pleinair.bundle.opening import Bundle
 from pleinair.engines import openvino_devices as rules
 from pleinair.engines import precision as precisions
 from pleinair.engines.components import once_a_picture
-from pleinair.engines.edits import Edit, Layer, Residuals
+from pleinair.engines.edits import Edit, Layer, Residuals, Unrounded
 from pleinair.engines.engine import Graph, Opening, Shapes, engine_version
 from pleinair.engines.failures import failed, int8_in_part, no_extra, no_layer, no_residuals, unreadable
 from pleinair.engines.int8.cpu import form_here
-from pleinair.engines.int8.rewriting import is_w8a8, put_in_form
+from pleinair.engines.int8.forms import STORED, TakenForm
+from pleinair.engines.int8.rewriting import is_w8a8, put_in_form, unround
 from pleinair.engines.openvino_extra import table_rows, take_extra
+from pleinair.engines.openvino_kept import WITHOUT_WEIGHTS, KeptGraph, KeptPlace
 from pleinair.engines.openvino_residuals import add_residuals, skip_joints
 from pleinair.engines.openvino_weights import change, mark_stored_small, sites, widen_convolutions
 from pleinair.engines.ports import EXTRA, check_opened
@@ -27,7 +30,7 @@ from pleinair.engines.rows import RowByRow
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError
 from pleinair.system import compiled
-from pleinair.system.giving_back import given_back
+from pleinair.system.giving_back import given_back, trim_heap
 
 with without_telemetry():
     import openvino as ov
@@ -85,7 +88,7 @@ class OpenVINOEngine:
         device = rules.device_named(how.device, self.devices(), how.threads)
         precision = {member: self._precision(bundle, graph, member, how.precision) for member in device.members}
         known = {each: self._core.get_property(each, "SUPPORTED_PROPERTIES") for each in device.told_more}
-        kept = how.cache and device.rules.kept and not how.edits  # each would be gigabytes of its own
+        kept = how.cache is not False and device.rules.kept and not how.edits  # each would be gigabytes of its own
         settings = rules.settings_of(device, precision, known, how.threads, compiled.made_folder() if kept else "")
         opened = OpenVINOGraph(bundle, graph, device, settings, how, partial(rules.ran_on, device, precision))
         if not device.rules.one_row:
@@ -117,6 +120,7 @@ class OpenVINOGraph:
         self._edits = how.edits
         self._how = how
         self._ran_on = ran_on
+        self._keeps = how.cache is True and device.name == "CPU"
         self._rests = once_a_picture(bundle, graph) and device.members == ("CPU",)
         self._outputs: list[str] = []
         self._tokens: int | None = None  # rows of the table that input_ids choose from
@@ -156,6 +160,13 @@ class OpenVINOGraph:
     def _compiled(self, shapes: Shapes) -> ov.InferRequest:
         core = ov.Core()
         file = self._bundle.graph_file(self._name, "openvino")
+        place = self._place(shapes, file)
+        kept = place and place.opened(core)
+        if kept:
+            self._outputs, self._tokens = kept.outputs, kept.tokens
+            if kept.formed:
+                self._how.formed(TakenForm(**kept.formed))
+            return kept.model.create_infer_request()
         model = read_model(core, file)
         info = self._bundle.manifest.graphs[self._name]
         try:
@@ -166,31 +177,53 @@ class OpenVINOGraph:
                 raise no_extra(self._name)
             for edit in self._edits:
                 self._change(model, edit)
+            edited = False
             if self._device.members == ("CPU",) and self._how.precision == "bf16":  # which hides the rounding to f16
-                widen_convolutions(model)
+                edited = widen_convolutions(model)
             # compiling drops operations that these shapes make idle, and gives their names to the port that remains
             self._outputs = list(outputs)
             model.reshape(dict(shapes))
             rules.check_takes(self._device, self._name, shapes, open_sizes=model.is_dynamic())
-            self._take_form(model)
+            taken = self._take_form(model)
+            settings = self._settings | (WITHOUT_WEIGHTS if place else {})
             with given_back(file.with_suffix(".bin")):
-                request = core.compile_model(model, self._device.name, self._settings).create_infer_request()
+                network = core.compile_model(model, self._device.name, settings)
+            request = network.create_infer_request()
+            if place and not edited and (taken is None or taken.form == STORED):  # else it has weights of its own
+                formed = None if taken is None else asdict(taken)
+                place.keep(KeptGraph(network, self._outputs, self._tokens, formed))
         except RuntimeError as error:
             raise failed(self._name, self._device.spelled, error) from None
         if "CACHE_DIR" in self._settings:
             compiled.trim()
+        del model
+        trim_heap()  # of it, and of what compiling has freed in pieces
         return request
 
-    def _take_form(self, model: ov.Model) -> None:
+    def _place(self, shapes: Shapes, file: Path) -> KeptPlace | None:
+        """Where the graph is kept for these shapes; None where it is not.
+
+        What has been edited is not, for its weights are no longer those on the disk, nor what nobody has verified.
+        """
+        if not self._keeps or EXTRA in shapes or self._edits or not self._bundle.files.hashed:
+            return None
+        weights = file.with_suffix(".bin")
+        return KeptPlace(self._bundle, self._name, weights, shapes, self._settings, self._how.int8)
+
+    def _take_form(self, model: ov.Model) -> TakenForm | None:
         """Give a graph in int8 the form that the CPU computes well; other devices take it as it is stored."""
         if self._device.members != ("CPU",) or not is_w8a8(model):
-            return
+            return None
         taken = put_in_form(model, form_here(self._how.int8))
         if taken.unknown or (taken.left and skip_joints(model)):  # of what is no UNet, no linear layer is expected
             self._how.say(int8_in_part(self._name, taken))
         self._how.formed(taken)
+        return taken
 
     def _change(self, model: ov.Model, edit: Edit) -> None:
+        if isinstance(edit, Unrounded):
+            unround(model)
+            return
         if isinstance(edit, Residuals):
             others = add_residuals(model, edit)
             if others is not None:

@@ -218,15 +218,18 @@ def mark_stored_small(model: ov.Model) -> None:
                 node.set_rt_info("", MARK)
 
 
-def widen_convolutions(model: ov.Model) -> None:
-    """Make the 8-bit weights of convolutions 16-bit ones, unless they are computed with in 8 bits.
+def widen_convolutions(model: ov.Model) -> bool:
+    """Make the 8-bit weights of convolutions 16-bit ones, unless they are computed with in 8 bits; whether any was.
 
     The CPU has no kernel that reads them, and would keep float32 ones beside what its kernels read.
     """
     nodes = model.get_ordered_ops()
     if any(node.get_type_name() == "FakeQuantize" for node in nodes):
-        return
+        return False
+    found = False
     for node in nodes:
         stored = source(node.input(1)) if node.get_type_name() == "Convolution" else None
         if stored is not None and stored.get_element_type().bitwidth <= 8:
             put([node.input(1)], numbers(node.input_value(1)))
+            found = True
+    return found

@@ -164,6 +164,15 @@ def whole_file(file: Path, overwrite: bool, written: list[Path]) -> Iterator[Bin
             temporary.unlink(missing_ok=True)
 
 
+def clear_unfinished(file: Path) -> None:
+    """Remove what a process that was killed has left of a file that it was writing with `whole_file`."""
+    left = re.compile(re.escape(f".{file.name[:50]}.") + "[0-9a-f]{16}")
+    with contextlib.suppress(OSError):
+        for each in file.parent.iterdir():
+            if left.fullmatch(each.name):
+                each.unlink(missing_ok=True)
+
+
 def _place(temporary: Path, file: Path, overwrite: bool) -> Path:
     """Move a finished file to its name, or to a free one beside it where that has been taken meanwhile."""
     if overwrite:

@@ -55,7 +55,7 @@ def load_upscaler(
     precision: str | Mapping[str, str] | None = None,
     verify: bool = True,
     fallback: bool = False,
-    cache: bool = True,
+    cache: bool | None = None,
 ) -> Upscaler:
     """Open an upscaler bundle; raises BundleError for any other, EngineError."""
     bundle = open_bundle(model, verify=verify)

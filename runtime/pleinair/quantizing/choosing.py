@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,15 +39,18 @@ def errors(
     ranges: Ranges,
     calls: Sequence[Call],
     seconds: float,
-) -> Generator[str, None, dict[str, float]]:
-    """Try layers with rounded inputs and the others exact; returns their errors.
+    known: Collection[str] = (),
+) -> Iterator[dict[str, float]]:
+    """Try layers with rounded inputs and the others exact, but for those `known`; yields the errors of those tried.
 
     An error is the mean square of what a layer, alone, changes in the answers to `calls`. Where all cannot be tried in
-    about so many `seconds`, those of a kind are tried together, and each has its share of the error by its cost; then
-    each kind is yielded before it is tried.
+    about so many `seconds`, those of a kind are tried together, and each has its share of the error by its cost.
     """
     costs = {path: layer.cost for path, layer in layers.items()}
     places = {path: place for place, path in enumerate(layers)}
+    waiting = [path for path in layers if path not in known]
+    if not waiting:
+        return
     grids = [ranges.grid_in(path) for path in layers]
     shapes = {port: array.shape for port, array in calls[0].inputs.items()} | {GATES: (len(layers),)}
     request = compiled(name, gated(model, list(layers.values()), grids), shapes)
@@ -59,15 +62,10 @@ def errors(
 
     started = time.monotonic()
     tried(())
-    once = time.monotonic() - started
-    found: dict[str, float] = {}
-    long = once * len(layers) > seconds
-    for group in by_kind(layers) if long else [(path,) for path in layers]:
-        if long:
-            yield kind_of(group[0])
+    long = (time.monotonic() - started) * len(waiting) > seconds
+    for group in by_kind(waiting) if long else [(path,) for path in waiting]:
         error, whole = tried(group), sum(costs[path] for path in group)
-        found |= {path: error * costs[path] / whole for path in group}
-    return found
+        yield {path: error * costs[path] / whole for path in group}
 
 
 def by_kind(paths: Iterable[str]) -> list[tuple[str, ...]]:

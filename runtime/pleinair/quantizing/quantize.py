@@ -28,11 +28,9 @@ from pleinair.version import __version__
 
 WORK = "quantizing"  # a hidden folder beside OUT
 PICTURES = 8
-WIDE = 0.1
-TRIED, SECONDS = (
-    4,
-    300.0,
-)  # calls that each layer is tried on, and how long that may take before kinds are tried instead
+WIDE = 0.15
+TRIED = 4  # calls that each layer is tried on
+SECONDS = 300.0  # how long that may take before kinds are tried instead
 MEASURED = 16  # calls that a finished graph is measured on
 XML = "openvino_model.xml"
 ROOM = 50_000_000  # bytes, beside the graphs
@@ -153,7 +151,7 @@ def check(bundle: Bundle) -> None:
 def choose(
     bundle: Bundle, graph: str, notes: Notes, budget: float, choices: dict[str, choosing.WideChoice]
 ) -> Iterator[str]:
-    """Put the choice for a graph into `choices`, or take up what an earlier run has found; yields what is tried."""
+    """Put the choice for a graph into `choices`, going on with what an earlier run found; yields each kind tried."""
     file = notes.folder / "errors.json"
     model, layers = read_layers(bundle, graph)
     layers = {path: layer for path, layer in layers.items() if path in (notes.ranges.paths if notes.ranges else ())}
@@ -165,11 +163,14 @@ def choose(
     part = bundle.manifest.denoiser
     first = next((port for port, feed in part.feeds.items() if feed == LATENTS), "") if graph == part.graph else ""
     ends = outermost(model, layers, first or next(iter(calls[0].inputs)))
-    if file.exists():
-        found = json.loads(file.read_text(encoding="utf-8"))
-    else:
-        found = yield from choosing.errors(graph, model, layers, notes.ranges, calls, SECONDS)
-        file.write_text(json.dumps(found), encoding="utf-8")
+    found: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    for tried in choosing.errors(graph, model, layers, notes.ranges, calls, SECONDS, found):
+        found |= tried
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(found), encoding="utf-8")
+        new.replace(file)
+        if len(tried) > 1:
+            yield choosing.kind_of(next(iter(tried)))
     choices[graph] = choosing.chosen(costs, found, ends, budget)
 
 

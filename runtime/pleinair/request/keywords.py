@@ -38,7 +38,9 @@ class Options(TypedDict, total=False):
     s_noise: float
     clip_skip: int
     embeddings: Sequence[str | Path]
-    reuse: int
+    speed: str
+    reuse: float
+    wide_steps: int
     guidance: float | None
     rescale: float
     guidance_start: float

@@ -29,7 +29,12 @@ class Loading:
         "Bundle, .safetensors file, diffusers folder, or a name that `pleinair models` lists.",
         usual="storybook",
     )
-    engine: str | None = option(None, Words(WITH_GRAPHS), "openvino or onnx.", usual="what is installed")
+    engine: str | None = option(
+        None,
+        Words((FORM_AUTO, *WITH_GRAPHS)),
+        "openvino, onnx, or auto: what `pleinair tune` has found, else what is estimated to be done first.",
+        usual="auto",
+    )
     device: str | None = option(
         None,
         Words(DEVICES),
@@ -52,7 +57,9 @@ class Loading:
     preflight: bool = option(True, Flag(), "Refuse, before loading, what memory will not suffice for.")
     verify: bool = option(True, Flag(), "Compare the model's files with their SHA-256.")
     fallback: bool = option(False, Flag(), "Go on with the CPU where a device is not here or fails; it is said.")
-    cache: bool = option(True, Flag(), "Keep on the disk what is compiled for GPUs.")
+    cache: bool = option(
+        True, Flag(), "Keep on the disk what is compiled, for the next start; in Python what is for GPUs."
+    )
     int8: str = option(
         FORM_AUTO,
         Choice((FORM_AUTO, *FORMS)),

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from pleinair.bundle.manifest import MAX_STEPS
 from pleinair.request.file_types import Enlarger
 from pleinair.request.option import MODELS, option
-from pleinair.request.value_types import SHARE, Factor, Falling, Real, Whole, Words
+from pleinair.request.value_types import SHARE, Choice, Factor, Falling, Real, Whole, Words
 from pleinair.sampling.names import LABELS, SCHEDULE_TYPES
+from pleinair.sampling.reuse import EXACT, SPEEDS
 from pleinair.sampling.samplers import OFF, RANGES, SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
 
 MAX_HIRES = 8.0
-MOST_REUSED = 4
+MOST_REUSED = 10.0
 ENLARGERS = ("latent", "lanczos")
 
 PASS, SAMPLER, SPACING = Whole(1, MAX_STEPS), Words(tuple(SAMPLERS)), Words(SPACINGS)
@@ -120,4 +121,13 @@ class SecondPass:
 class Saving:
     """How calls of the network are saved, at some cost in likeness to the picture that all of them make."""
 
-    reuse: int = option(1, Whole(1, MOST_REUSED), "Ask the network in every Nth step; between, its last answer holds.")
+    speed: str = option(
+        EXACT, Choice(tuple(SPEEDS)), "How much likeness to give for speed: by --reuse, as far as the steps allow it."
+    )
+    reuse: float = option(
+        1.0,
+        Real(1, MOST_REUSED),
+        "Ask the network in one of N steps, mostly early ones; between, its last answer holds.",
+        usual="1, or as speed has it",
+    )
+    wide_steps: int = option(0, Whole(0, MAX_STEPS), "Last steps in which a model in int8 (W8A8) computes in float.")

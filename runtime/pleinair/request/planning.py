@@ -1,7 +1,9 @@
 """The passes of a request, settled and checked before anything is loaded, and what of it is not followed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isclose
+from typing import Any
 
 from pleinair.bundle.manifest import TIMESTEP
 from pleinair.bundle.opening import Bundle, open_bundle
@@ -9,6 +11,7 @@ from pleinair.errors import BundleError, RequestError
 from pleinair.request.options import renewal
 from pleinair.request.pass_options import Steps
 from pleinair.request.request import Request
+from pleinair.request.speeds import adds_noise
 from pleinair.sampling.configured import make_solver
 from pleinair.sampling.grids import unfollowed
 from pleinair.sampling.laying import make_path
@@ -63,14 +66,14 @@ def planned_passes(bundle: Bundle, request: Request, refiner: Bundle | None = No
         path = _path(bundle, hires.steps, width, height).after(hires.strength, "hires_strength")
         passes.append(Pass(hires.steps, path, width, height))
     if request.reuse > 1:
-        check_reuse(passes)
+        check_reuse(passes, bundle.scheduler_config)
     return passes
 
 
-def check_reuse(passes: list[Pass]) -> None:
+def check_reuse(passes: list[Pass], config: Mapping[str, Any]) -> None:
     """Raise RequestError for a sampler that renews the noise, so that what was found does not hold."""
     for steps in (stage.steps for stage in passes):
-        if SAMPLERS[steps.sampler].stochastic and steps.eta != 0 or steps.eta or steps.s_churn:
+        if adds_noise(steps, config):
             raise RequestError(
                 f"the sampler {steps.sampler} adds new noise, so that what was found does not hold; leave --reuse out,"
                 " or take a sampler such as dpmpp_2m"

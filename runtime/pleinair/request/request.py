@@ -31,6 +31,7 @@ from pleinair.request.options import (
 from pleinair.request.pass_options import ENLARGERS, Hires, Saving, Steps
 from pleinair.request.passes import passes, refining_of
 from pleinair.request.sizes import size_of
+from pleinair.request.speeds import saving_of
 from pleinair.request.vaes import vaes_of
 from pleinair.request.value_types import SEED_LIMIT, Whole
 from pleinair.sampling.grids import THRESHOLDED
@@ -88,12 +89,13 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
     bundle.require(task)
     size = size_of(bundle, given, canvas)
     steps, hires = passes(bundle, given, canvas, size)
+    saving, unsaved = saving_of(given, [steps, *([hires.steps] if hires else [])], bundle.scheduler_config)
     picture, work, finish = (values(group, given) for group in (Picture, Work, Finish))
     if finish["upscale"]:
         open_bundle(finish["upscale"]).require("upscale")
     return Request(
         **picture | {"width": size[0], "height": size[1]},
-        **values(Saving, given),
+        **saving,
         **work | {"vae_tile": vae_tile_of(work["vae_tile"])},
         **values(Text, given | said | ({} if skips_layers(bundle) else {"clip_skip": 1})),
         **finish,
@@ -107,7 +109,7 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
         hires=hires,
         refining=refining_of(bundle, given),
         task=task,
-        idle=(*notes, *idle(given), *idle_here(bundle, given, task)),
+        idle=(*notes, *unsaved, *idle(given), *idle_here(bundle, given, task)),
     )
 
 
@@ -136,6 +138,8 @@ def idle_here(bundle: Bundle, given: Mapping[str, Any], task: str) -> Iterator[s
         yield f"'strength' has no effect, for '{bundle.manifest.name}' edits pictures; leave it out"
     if "image_guidance" in given and bundle.manifest.guidance != "image_text":
         yield f"'image_guidance' has no effect, for '{bundle.manifest.name}' edits no pictures; leave it out"
+    if given.get("wide_steps") and not bundle.manifest.graphs[bundle.manifest.denoiser.graph].in_int8:
+        yield f"'wide_steps' has no effect, for '{bundle.manifest.name}' does not compute in int8; leave it out"
     if given.get("clip_skip", 1) > 1 and not skips_layers(bundle):
         yield (
             f"'clip_skip' has no effect, for the text encoder of '{bundle.manifest.name}' says nothing of earlier"

@@ -9,12 +9,14 @@ same seeds.
 import hashlib
 import json
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pleinair.bundle.opening import Bundle
 from pleinair.checks import one_line, shown_path
@@ -22,10 +24,15 @@ from pleinair.errors import Cancelled, PleinairError, RequestError, ResourceErro
 from pleinair.files.output import PICTURES, check_folder, check_free, folded, free_names, numbered, slug, write_pictures
 from pleinair.pipeline import Pipeline
 from pleinair.request.options import OPTIONS
+from pleinair.request.request import Request, resolve
 from pleinair.results import Frame, Result
+from pleinair.system.limits import room_left
 from pleinair.system.locks import only_one
 from pleinair.tasks.ledger import LEDGER, Entry, Ledger
 from pleinair.tasks.lines import SHOWN, BadLine, Line, bad_line
+from pleinair.tasks.worker_count import planned_workers, read_workers
+from pleinair.tasks.worker_messages import JobFailed, JobPainted, WorkerSetup, frame_of, jobs_of
+from pleinair.tasks.workers import Workers
 
 
 class Unwritable(ResourceError):
@@ -51,21 +58,23 @@ def run(
     overwrite: bool = False,
     watch: Callable[[Iterator[Frame]], Iterable[Frame]] = iter,
     save: Callable[[Result, list[Path], bool], list[Path]] = write_pictures,
+    workers: int | str = 1,
+    say: Callable[[str], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Iterator[Painted | BadLine]:
     """Paint the lines one after the other into `folder`, and report each picture as soon as its file is whole.
 
     What is done by the `ledger` (in `folder`; `pictures.jsonl` without it) is reported and not painted again, unless
     `overwrite`. A line that fails is reported and the others are painted; a picture that cannot be written ends the
-    list. `watch` is handed each job's frames, `save` writes a result. Raises ResourceError, also where another process
-    paints the same list.
+    list. `watch` is handed each job's frames, `save` writes a result. With several `workers` ("auto": as many as suit
+    the machine), processes of their own paint lines side by side, and each batch of a line: reports come as pictures
+    are done, their results have no pixels, frames no previews, `save` must be picklable, and `say` is told what is done
+    otherwise than was asked for. Raises ResourceError, also where another process paints the same list or where memory
+    does not suffice for the workers, and RequestError.
     """
     check_folder(folder)
+    asked = read_workers(workers)
     file = ledger or folder / LEDGER.lstrip(".")
-    place = _Place(folder, overwrite)
-    met: Counter[str] = Counter()
-
-    def save_here(result: Result, files: list[Path]) -> list[Path]:
-        return save(result, files, overwrite)
 
     with ExitStack() as held:
         try:
@@ -74,23 +83,34 @@ def run(
             raise ResourceError(
                 f"cannot write in '{shown_path(folder)}' ({error.strerror or error}); choose another -o"
             ) from None
-        book = Ledger(file)
-        for line in lines:
+        plan = _Plan(_Place(folder, overwrite), Ledger(file), pipe.bundle)
+        lines, setups = iter(lines), []
+        for line in lines if asked != 1 else ():
             if isinstance(line, BadLine):
                 yield line
                 continue
-            key = _key(line, pipe.bundle)
-            met[key] += 1
-            key = f"{key}-{met[key]}"
             try:
-                entry = (None if overwrite else book.entry(key, line)) or place.entry(line, key)
-                place.check(line, entry)
-            except PleinairError as error:
+                request = _request(line, pipe.bundle)
+                pipe.memory_needed(request)
+            except (PleinairError, MemoryError) as error:
                 yield bad_line(line.number, error)
                 continue
-            book.add(entry, line)
+            setups, lines = planned_workers(pipe, request, asked, say), chain([line], lines)
+            break
+        if setups:
+            yield from _paint_apart(lines, plan, pipe, setups, watch, partial(save, overwrite=overwrite), stop)
+            return
+
+        def save_here(result: Result, files: list[Path]) -> list[Path]:
+            return save(result, files, overwrite)
+
+        for line in lines:
+            files = plan.files(line)
+            if isinstance(files, BadLine):
+                yield files
+                continue
             try:
-                yield from _paint(line, place.files(entry), pipe, watch, save_here)
+                yield from _paint(line, files, pipe, watch, save_here)
             except (Unwritable, Cancelled):
                 raise
             except (PleinairError, MemoryError) as error:
@@ -156,6 +176,31 @@ class _Place:
         return [_File(seed, path, self.done(path)) for seed, path in zip(entry.seeds, paths, strict=True)]
 
 
+@dataclass
+class _Plan:
+    """Which files the lines of a list get, by the ledger or anew."""
+
+    place: _Place
+    book: Ledger
+    bundle: Bundle
+    met: Counter[str] = field(default_factory=Counter)
+
+    def files(self, line: Line | BadLine) -> list[_File] | BadLine:
+        """The pictures of a line, written down before they are painted; a bad line where it can have none."""
+        if isinstance(line, BadLine):
+            return line
+        key = _key(line, self.bundle)
+        self.met[key] += 1
+        key = f"{key}-{self.met[key]}"
+        try:
+            entry = (None if self.place.overwrite else self.book.entry(key, line)) or self.place.entry(line, key)
+            self.place.check(line, entry)
+        except PleinairError as error:
+            return bad_line(line.number, error)
+        self.book.add(entry, line)
+        return self.place.files(entry)
+
+
 def _paint(
     line: Line,
     files: list[_File],
@@ -178,6 +223,65 @@ def _paint(
                 raise Unwritable(str(error)) from None
             for seed, file in zip(frame.seeds, written, strict=True):
                 yield Painted(line.number, file, seed, frame.result)
+
+
+def _paint_apart(
+    lines: Iterator[Line | BadLine],
+    plan: _Plan,
+    pipe: Pipeline,
+    setups: list[WorkerSetup],
+    watch: Callable[[Iterator[Frame]], Iterable[Frame]],
+    save: Callable[[Result, list[Path]], list[Path]],
+    stop: Callable[[], bool] | None,
+) -> Iterator[Painted | BadLine]:
+    """The pictures of all lines, painted by workers."""
+    failed, reports = set(), deque()
+    room = room_left().memory if pipe.opened_with["preflight"] else None
+
+    def planned(line: Line | BadLine) -> Iterator[Any]:
+        files = plan.files(line)
+        if isinstance(files, BadLine):
+            yield files
+            return
+        yield from (Painted(line.number, each.path, each.seed) for each in files if each.done)
+        try:
+            how = setups[0].how["memory"]
+            memory = pipe.memory_needed(_request(line, pipe.bundle), memory=how) if room is not None else 0
+        except (PleinairError, MemoryError) as error:
+            yield bad_line(line.number, error)
+            return
+        left = [(each.seed, each.path) for each in files if not each.done]
+        yield from jobs_of(line.number, (line.prompt, line.negative), line.options, left, save, memory)
+
+    def frames(workers: Workers) -> Iterator[Frame]:
+        for found in workers.run(lines, planned, stop):
+            if isinstance(found, Painted | BadLine):
+                reports.append(found)
+                continue
+            job, answer = found
+            if isinstance(answer, JobFailed):
+                if answer.writing:
+                    raise Unwritable(str(answer.error))
+                if not isinstance(answer.error, PleinairError | MemoryError):
+                    raise answer.error
+                if job.line not in failed:
+                    reports.append(bad_line(job.line, answer.error))
+                failed.add(job.line)
+                continue
+            if isinstance(answer, JobPainted):
+                painted = zip(job.seeds, answer.files, strict=True)
+                reports.extend(Painted(job.line, file, seed, answer.result) for seed, file in painted)
+            yield frame_of(job, answer)
+
+    with Workers(setups, room) as workers:
+        for _ in watch(frames(workers)):
+            while reports:
+                yield reports.popleft()
+        yield from reports
+
+
+def _request(line: Line, bundle: Bundle) -> Request:
+    return resolve(bundle, line.prompt, line.negative, **line.options)
 
 
 def _key(line: Line, bundle: Bundle) -> str:

@@ -255,7 +255,7 @@ def test_a_component_goes_whole(tmp_path):
 def test_the_command_line_says_where_it_went_on(sketched, run, monkeypatch, tmp_path):
     Machine(monkeypatch, "CPU", "GPU", no_compiler=["GPU"])
     how = ("--engine", "openvino", "--device", "unet=gpu", "--steps", 1, "--size", "64x64", "-o", tmp_path / "a.png")
-    code, _, err = run("generate", "a boat", *how)
+    code, _, err = run("generate", "a boat", *how, "--no-cache")
     assert code == 5 and "add --fallback" in err and len(err.splitlines()) == 1
     code, _, err = run("generate", "a boat", *how, "--fallback", "--no-cache")
     assert code == 0 and err.count("unet goes on on the CPU: 'unet' failed on gpu (CL_OUT_OF_RESOURCES)") == 1

@@ -1,10 +1,12 @@
 """Reuse: which steps ask the network, what stands in for its answers, and what is refused."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 import pleinair
-from bundles import light_control
+from bundles import light_control, light_copy
 from pleinair.engines.fake import FakeEngine
 from pleinair.errors import RequestError
 from pleinair.sampling.coordinates import move
@@ -19,11 +21,22 @@ def never(step):
     return False
 
 
-def test_ends_and_turns_are_asked():
+def test_early_steps_and_turns_are_asked():
     assert sorted(asked_steps(10, 1, never)) == [*range(10)]
-    assert sorted(asked_steps(10, 3, never)) == [0, 1, 3, 6, 9]
-    assert sorted(asked_steps(12, 4, lambda step: step == 5)) == [0, 1, 4, 5, 6, 8, 11]
-    assert sorted(asked_steps(1, 4, never)) == [0]
+    assert sorted(asked_steps(20, 2, never)) == [0, 1, 2, 3, 5, 7, 9, 11, 14, 18]
+    assert sorted(asked_steps(20, 20 / 7, never)) == [0, 1, 2, 4, 7, 12, 18]
+    assert sorted(asked_steps(12, 4, lambda step: step == 5)) == [0, 1, 5, 6, 10]
+    assert sorted(asked_steps(12, 4, lambda step: step == 11)) == [0, 1, 10, 11]
+    assert [sorted(asked_steps(count, 10, never)) for count in (1, 2, 3, 8)] == [[0], [0, 1], [0, 1, 2], [0, 1, 6]]
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 20, 150, 1000])
+def test_as_many_steps_are_asked_as_were_wanted(count):
+    for calls in range(min(3, count), count + 1, 1 + count // 50):
+        asked = sorted(asked_steps(count, count / calls, never))
+        gaps = [after - before for before, after in pairwise(asked)]
+        assert len(asked) == calls and asked[0] == 0 and asked[-1] < count, calls
+        assert all(later >= gap - 1 for gap, later in pairwise(gaps)), calls
 
 
 def test_noise_that_stays_is_found_without_asking():
@@ -65,12 +78,18 @@ def test_a_picture_asks_less_and_says_so():
     every, exact = calls()
     half, saved = calls(reuse=2)
     third, _ = calls(reuse=3)
-    assert (len(every), len(half), len(third)) == (12, 8, 6)
+    assert (len(every), len(half), len(third)) == (12, 6, 4)
     assert {*half} < {*every} and saved.settings["reuse"] == 2 and "reuse" not in exact.settings
     assert len(saved.timings.steps) == 12
-    assert len(calls(reuse=4)[0]) == 5
-    again, _ = calls(reuse=4, hires="1.5x", hires_strength=0.5)
-    assert len(again) == 5 + 4
+    again, _ = calls(reuse=3, hires="1.5x", hires_strength=0.5)
+    assert len(again) == 4 + 3  # of the six steps of the second pass
+
+
+def test_a_refiner_is_asked_where_it_begins(tmp_path):
+    light_copy(tmp_path / "finisher")
+    whole = calls(reuse=3)[0]
+    shared = calls(reuse=3, refiner=tmp_path / "finisher", refiner_start=0.5)[0]
+    assert {*whole} < {*shared} and len(shared) <= len(whole) + 2
 
 
 def test_what_is_told_anew_is_asked(tmp_path):
@@ -88,7 +107,7 @@ def test_a_sampler_that_renews_noise_is_refused():
             with pytest.raises(RequestError, match="adds new noise.*leave --reuse out"):
                 pipe.generate("a red house", **{**ASK, **how}, reuse=2)
         pipe.generate("a red house", **{**ASK, "sampler": "ddim", "eta": 0.0}, reuse=2)
-        for wrong in (0, 5, 1.5, "often"):
+        for wrong in (0, 11, float("nan"), "often"):
             with pytest.raises(RequestError):
                 pipe.generate("a red house", **ASK, reuse=wrong)
 
@@ -97,7 +116,8 @@ def test_half_the_calls_paint_nearly_the_same_picture():
     with pleinair.load() as pipe:
         size = {"width": 128, "height": 128, "steps": 20, "seed": 3, "sampler": "dpmpp_2m"}
         exact, saved, fewer = (
-            pipe.generate("a red house on a hill", **{**size, **how}).pixels for how in ({}, {"reuse": 2}, {"steps": 8})
+            pipe.generate("a red house on a hill", **{**size, **how}).pixels
+            for how in ({}, {"reuse": 2}, {"steps": 10})
         )
     near, far = (np.square(each - exact).mean() for each in (saved, fewer))
     assert near < 1e-3 and near < far

@@ -2,7 +2,7 @@
 
 import os
 
-from pleinair.engines.int8.forms import AUTO, ChosenForm, chosen_form
+from pleinair.engines.int8.forms import AUTO, FORBIDDEN, ChosenForm, chosen_form
 from pleinair.system.machine import instruction_sets
 
 NUMPY_NAMES = {"SSE42": "sse4_2", "AVX2": "avx2", "AVX512F": "avx512f", "AVX512_CLX": "avx512_vnni"}
@@ -11,6 +11,11 @@ NUMPY_NAMES = {"SSE42": "sse4_2", "AVX2": "avx2", "AVX512F": "avx512f", "AVX512_
 def form_here(asked: str = AUTO) -> ChosenForm:
     """The form that a W8A8 graph takes on this CPU, as far as OpenVINO may use what it has."""
     return chosen_form(asked, cpu_flags(), os.environ.get("ONEDNN_MAX_CPU_ISA", ""))
+
+
+def flags_in_use() -> set[str]:
+    """What of this CPU OpenVINO may use."""
+    return {*cpu_flags()}.difference(FORBIDDEN.get(os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), ()))
 
 
 def cpu_flags() -> list[str]:

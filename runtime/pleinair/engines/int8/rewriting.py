@@ -3,7 +3,7 @@
 from pleinair.engines.int8.attention import widen_attention
 from pleinair.engines.int8.channels_first import channels_first
 from pleinair.engines.int8.forms import CHANNELS_FIRST, STORED, ChosenForm, TakenForm
-from pleinair.engines.int8.nodes import Place, place_of
+from pleinair.engines.int8.nodes import Place, constant_of, lead, place_of
 from pleinair.engines.int8.saturation import int8_constant, pair_weights
 from pleinair.engines.int8.shapes import freeze_shapes
 from pleinair.engines.telemetry import without_telemetry
@@ -15,6 +15,14 @@ with without_telemetry():
 def is_w8a8(model: ov.Model) -> bool:
     """Whether any activation is quantized."""
     return any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
+
+
+def unround(model: ov.Model) -> None:
+    """Let what the layers of a W8A8 model read be as it is, in place: they compute in float."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "FakeQuantize" and constant_of(node.input_value(0)) is None:
+            lead(node.output(0), node.input_value(0))
+    model.validate_nodes_and_infer_types()
 
 
 def put_in_form(model: ov.Model, chosen: ChosenForm) -> TakenForm:
