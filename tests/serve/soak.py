@@ -125,7 +125,12 @@ def held(server):
 
 
 def main(count):
-    folder = Path(tempfile.mkdtemp())
+    """Ask this often, and return the exit code."""
+    with tempfile.TemporaryDirectory() as folder:
+        return soaked(count, Path(folder))
+
+
+def soaked(count, folder):
     model, log = sketch(folder / "sketch"), folder / "log"
     flags = ("--model", model, "--engine", "onnx", "--threads", 1, "--max-queue", 8, "--grace", 0.5)
     with running(folder, log, *flags) as server:
