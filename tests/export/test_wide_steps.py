@@ -63,7 +63,7 @@ def test_the_last_steps_are_asked_of_another_graph(engine, made):
 def test_models_in_float_say_that_it_does_nothing(wide):
     with pleinair.load(wide, engine="openvino", precision="f32") as pipe:
         told, plain = (pipe.generate(PROMPT, **JOB, **how) for how in ({"wide_steps": 2}, {}))
-    assert np.array_equal(told.pixels, plain.pixels)
+    assert np.array_equal(told.pixels, plain.pixels) and told.settings == plain.settings
     assert any("'wide_steps' has no effect" in line for line in told.warnings)
 
 
