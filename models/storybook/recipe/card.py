@@ -79,7 +79,8 @@ def by_seconds(saving: dict, speeds: dict) -> str:
     """Markdown: ways that were timed, the slowest first, and how near their pictures come."""
     rows = {row["way"]: row for row in saving["ways"]}
     lines = ["| way | calls | seconds | of 100 steps | of 20 steps |", "|---|---|---|---|---|"]
-    for way, seconds in sorted(speeds["seconds"].items(), key=lambda each: -each[1]):
+    timed = {way: seconds for way, seconds in speeds["seconds"].items() if way in rows}
+    for way, seconds in sorted(timed.items(), key=lambda each: -each[1]):
         row = rows[way]
         lines.append(f"| {way} | {row['calls']} | {seconds:.2f} | {likeness(row['many'])} | {likeness(row['usual'])} |")
     return "\n".join(lines)
