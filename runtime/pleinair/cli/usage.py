@@ -38,6 +38,7 @@ EXAMPLES = {
     "rerun": ("pleinair rerun house.png", "pleinair rerun house.png -o again.png"),
     "samplers": ("pleinair samplers", "pleinair samplers --json"),
     "serve": ("pleinair serve --open", "pleinair serve --model my-bundle --port 8000"),
+    "mcp": ("pleinair mcp", "pleinair mcp --model my-bundle --memory low"),
     "tune": ("pleinair tune", "pleinair tune my-model --seconds 60", "pleinair tune --forget"),
     "cache": ("pleinair cache list", "pleinair cache clear"),
     "doctor": ("pleinair doctor", "pleinair doctor --try-devices"),
