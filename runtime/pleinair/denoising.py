@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from math import sqrt
 
 import numpy as np
 
@@ -86,14 +87,18 @@ def looked_at(denoise: Denoise, stage: Pass, axes: str | None) -> Denoise:
     return wrapped(denoise, axes) if axes else denoise
 
 
-def reusing(denoise: Denoise, reuse: float, stage: Pass, guided: Guided, controls: Controls | None) -> Denoise:
-    """`denoise`, asked in one of `reuse` steps of a way, where a model begins, and where what it is told changes."""
-    if reuse == 1:
+def reusing(denoise: Denoise, request: Request, stage: Pass, guided: Guided, controls: Controls | None) -> Denoise:
+    """`denoise`, asked in some steps of a way, where a model begins, and where what it is told changes.
+
+    A way of fewer steps than were asked for asks in more of them, as calls grow with the root of the steps.
+    """
+    if request.reuse == 1:
         return denoise
 
     def turns(step: int) -> bool:
         return step == stage.before or guided.turns(step) or bool(controls and controls.turns(step))
 
+    reuse = max(request.reuse * sqrt(stage.whole / request.steps.count), 1.0)
     asked = asked_steps(stage.whole, reuse, turns)
     return Reuse(denoise, (step - stage.before for step in asked))
 

@@ -221,7 +221,7 @@ class Painting:
                 controls.prepare(*first_call(stage, denoise, batch.x))
         solver = make_solver(stage.steps.sampler, model.bundle.scheduler_config, **renewal(stage.steps))
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
-        seen = reusing(looked_at(denoise, stage, request.tile), request.reuse, stage, denoise, controls)
+        seen = reusing(looked_at(denoise, stage, request.tile), request, stage, denoise, controls)
         keep = keeping(batch.below, stage.until)
         states = solver(seen, batch.x, stage.path, draw, keep)
         x, mark = batch.x, perf_counter()

@@ -227,16 +227,16 @@ def load(
     by component: "unet=npu,vae=gpu" or {"unet": "npu"}; with `fallback`, the CPU goes on where it is not here or fails,
     and each result's warnings and settings say so. `precision` is what the networks compute in: "auto" (the default)
     takes the fastest that the device has and a picture survives, "f32", "bf16" and "f16" are what they say; components
-    can be named here too. With `memory` "low", each stage of a job is done for all its pictures and then leaves memory:
-    slower from one job to the next, and the same pictures; "auto" (the default) does so where memory is short, "high"
-    never. A job that memory will not suffice for is refused before anything is loaded; with `preflight` False it is
-    not. `verify` False does not compare the bundle's files with their SHA-256; `cache` True keeps what is compiled on
-    the disk for the next start, None (the default) what is compiled for GPUs, False nothing. `int8` is the form that
-    OpenVINO's CPU computes W8A8 graphs in (docs/performance.md): "auto" takes what suits the CPU, "stored" none but the
-    graph's own. Graphs are loaded when first needed; `on_load` is told the name of each before, as that can take long,
-    and `on_news`, at once, a line about all that then runs otherwise than was asked for, such as what goes on on the
-    CPU. Raises BundleError, EngineError, RequestError, or ResourceError where there is no room for a model that is
-    made.
+    can be named here too. With `memory` "low", each stage of a job is done for all its pictures and then leaves memory,
+    and guidance takes two calls where that saves some, all of which is slower; "auto" (the default) does so where
+    memory is short, and lets large text encoders go once they have been read, "high" never. A job that memory will not
+    suffice for is refused before anything is loaded; with `preflight` False it is not. `verify` False does not compare
+    the bundle's files with their SHA-256; `cache` True keeps what is compiled on the disk for the next start, None (the
+    default) what is compiled for GPUs, False nothing. `int8` is the form that OpenVINO's CPU computes W8A8 graphs in
+    (docs/performance.md): "auto" takes what suits the CPU, "stored" none but the graph's own. Graphs are loaded when
+    first needed; `on_load` is told the name of each before, as that can take long, and `on_news`, at once, a line about
+    all that then runs otherwise than was asked for, such as what goes on on the CPU. Raises BundleError, EngineError,
+    RequestError, or ResourceError where there is no room for a model that is made.
     """
     bundle = open_bundle(made_ready(model, engine if isinstance(engine, str) else None), verify=verify)
     if not bundle.manifest.paints:

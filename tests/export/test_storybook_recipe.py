@@ -90,3 +90,15 @@ def test_an_adapter_adds_its_product_and_nothing_before_it_is_trained(monkeypatc
     merged = network[2].weight + adapter.up[1] @ adapter.down[1]
     wanted = nn.functional.linear(network[:2](x), merged, network[2].bias)
     torch.testing.assert_close(Adapted(network, adapter)(x), wanted)
+
+
+def test_the_card_tells_what_the_judge_found_where_it_was_asked(monkeypatch):
+    monkeypatch.syspath_prepend(STORYBOOK)
+    from recipe.card import table_of
+
+    near = {name: {"min": 1.0, "median": 2.0, "max": 3.0} for name in ("psnr", "ssim")}
+    plain = table_of("Both in int8", {"prompts": 2}, {"onnx": near})
+    precision = {"prompts": 2, "fp32": {"onnx": {"adherence": 0.99}}}
+    judged = table_of("Both in int8", precision, {"onnx": near | {"adherence": 0.98}})
+    assert plain[-1] == "| onnx | 1.0, 2.0, 3.0 | 1.0000, 2.0000, 3.0000 |"
+    assert judged[-1] == f"{plain[-1]} 98.0%, 99.0% |" and judged[3].count("|") == judged[-1].count("|")

@@ -10,6 +10,7 @@ from pleinair.engines.edits import Unrounded
 from pleinair.engines.engine import engine_named
 from pleinair.engines.graphs import open_graph
 from pleinair.quantizing.quantize import quantize
+from pleinair.request.request import resolve
 
 ENGINES = ("openvino", "onnx")
 JOB = {"size": "64x64", "steps": 4, "seed": 5}
@@ -63,8 +64,20 @@ def test_the_last_steps_are_asked_of_another_graph(engine, made):
 def test_models_in_float_say_that_it_does_nothing(wide):
     with pleinair.load(wide, engine="openvino", precision="f32") as pipe:
         told, plain = (pipe.generate(PROMPT, **JOB, **how) for how in ({"wide_steps": 2}, {}))
-    assert np.array_equal(told.pixels, plain.pixels)
+    assert np.array_equal(told.pixels, plain.pixels) and told.settings == plain.settings
     assert any("'wide_steps' has no effect" in line for line in told.warnings)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_memory_for_the_graph_in_float_is_counted(engine, made, wide):
+    def needed(folder, **how):
+        with pleinair.load(folder, engine=engine) as pipe:
+            return (
+                pipe._painting(resolve(pipe.bundle, PROMPT, None, **JOB, **how)).preflight().need(sparing=False).memory
+            )
+
+    assert needed(made, wide_steps=1) > needed(made)
+    assert needed(wide, wide_steps=1) == needed(wide)
 
 
 def test_a_changed_graph_stays_open_in_both_ways(made, tmp_path):

@@ -33,7 +33,7 @@ from recipe.precision import compare_weights
 from recipe.renders import render
 from recipe.saving import compare_savings
 from recipe.settings import PRESETS, Settings
-from recipe.speeds import measure_speeds, show_speeds
+from recipe.speeds import draw_speeds, measure_speeds, paint_speeds
 from recipe.text import train_text
 from recipe.vae import encode_pictures, train_vae
 
@@ -133,7 +133,8 @@ def run(command: str, options: argparse.Namespace, settings: Settings) -> None:
     elif command == "speeds":
         measure_speeds(HERE.parent / "speeds.json")
     elif command == "curve":
-        show_speeds(HERE.parent, IMAGES)
+        draw_speeds(HERE.parent, IMAGES)
+        paint_speeds(pleinair.load(precision="f32"), IMAGES / "speed.webp")  # the same on every machine
     elif command == "card":
         update_card(HERE.parent)
     elif command == "beside":

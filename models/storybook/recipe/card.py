@@ -37,20 +37,21 @@ def measured(evaluation: dict, precision: dict, saving: dict) -> str:
 
 
 def table_of(words: str, precision: dict, found: dict) -> list[str]:
-    """Markdown: how near pictures are to those of fp32, by engine, and how much the judge finds right of both."""
+    """Markdown: how near pictures are to those of fp32, by engine, and what the judge finds right of both if asked."""
+    columns = ["engine", "PSNR dB: min, median, max", "SSIM: min, median, max"]
+    columns += ["found right, of fp32"] * all("adherence" in each for each in found.values())
     lines = ["", f"{words} against fp32, {precision['prompts']} prompts, the same seeds:", ""]
-    lines += [
-        "| engine | PSNR dB: min, median, max | SSIM: min, median, max | found right, fp32 |",
-        "|---|---|---|---|",
-    ]
+    lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for engine, each in found.items():
         psnr, ssim = each["psnr"], each["ssim"]
-        right = [told["adherence"] for told in (each, precision["fp32"][engine]) if "adherence" in told]
-        lines.append(
-            f"| {engine} | {psnr['min']:.1f}, {psnr['median']:.1f}, {psnr['max']:.1f}"
-            f" | {ssim['min']:.4f}, {ssim['median']:.4f}, {ssim['max']:.4f}"
-            f" | {', '.join(f'{share:.1%}' for share in right)} |"
-        )
+        cells = [
+            engine,
+            f"{psnr['min']:.1f}, {psnr['median']:.1f}, {psnr['max']:.1f}",
+            f"{ssim['min']:.4f}, {ssim['median']:.4f}, {ssim['max']:.4f}",
+        ]
+        if len(columns) > len(cells):
+            cells.append(f"{each['adherence']:.1%}, {precision['fp32'][engine]['adherence']:.1%}")
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
@@ -78,7 +79,8 @@ def by_seconds(saving: dict, speeds: dict) -> str:
     """Markdown: ways that were timed, the slowest first, and how near their pictures come."""
     rows = {row["way"]: row for row in saving["ways"]}
     lines = ["| way | calls | seconds | of 100 steps | of 20 steps |", "|---|---|---|---|---|"]
-    for way, seconds in sorted(speeds["seconds"].items(), key=lambda each: -each[1]):
+    timed = {way: seconds for way, seconds in speeds["seconds"].items() if way in rows}
+    for way, seconds in sorted(timed.items(), key=lambda each: -each[1]):
         row = rows[way]
         lines.append(f"| {way} | {row['calls']} | {seconds:.2f} | {likeness(row['many'])} | {likeness(row['usual'])} |")
     return "\n".join(lines)

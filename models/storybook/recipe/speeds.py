@@ -1,4 +1,4 @@
-"""What `--speed` gives and takes: likeness at several numbers of steps, seconds of ways at equal likeness, pictures."""
+"""What `--speed` gives and takes: likeness at several numbers of steps, seconds, pictures."""
 
 import json
 from pathlib import Path
@@ -59,7 +59,8 @@ def speeds_at(pipe: pleinair.Pipeline, told: list[str], how: dict) -> dict[str, 
         alike = ssim(paint(speed=speed), exact)
         poor = (alike < POOR).float().mean().item()
         spread = {"median": alike.median().item(), "min": alike.min().item(), "poor": poor}
-        found[speed] = {"calls": round(calls_at(speed, how["steps"]) * how.get("strength", 1)), **spread}
+        walked = round(how["steps"] * how.get("strength", 1))
+        found[speed] = {"calls": calls_at(speed, walked), **spread}
         print(how["steps"], speed, rounded(found[speed]), flush=True)
     return found
 
@@ -79,20 +80,24 @@ def seconds_of(pipe: pleinair.Pipeline, told: list[str]) -> dict[str, float]:
     return {name: median(each) for name, each in spent.items()}
 
 
-def show_speeds(folder: Path, images: Path) -> None:
-    """Draw the curve of what was measured, and paint the same pictures at each speed beside as many plain steps."""
+def draw_speeds(folder: Path, images: Path) -> None:
+    """Draw the curve of what was measured."""
     saving, speeds = (json.loads((folder / f"{name}.json").read_text()) for name in ("saving", "speeds"))
     draw_curve(saving, speeds, images / "speed.svg")
-    pipe = pleinair.load(precision="f32")  # the same on every machine
+
+
+def paint_speeds(pipe: pleinair.Pipeline, file: Path) -> None:
+    """The same pictures at each speed, and with as many plain steps as the fastest has calls."""
+    least = calls_at("fast", USUAL)
     columns = {
         f"exact, {USUAL} steps": {"steps": USUAL},
         **{
             f"--speed {speed}, {calls_at(speed, USUAL)} calls": {"steps": USUAL, "speed": speed}
             for speed in list(SPEEDS)[1:]
         },
-        f"{calls_at('fast', USUAL)} plain steps": {"steps": calls_at("fast", USUAL)},
+        f"{least} plain steps": {"steps": least},
     }
     pictures: list[Image.Image] = []
     for asked in (*({"prompt": text, "seed": seed} for text, seed in SHOWN.items()), FROM_A_PICTURE):
         pictures += [pipe.generate(sampler=SAMPLER, **asked, **how).images[0] for how in columns.values()]
-    write_sheet(pictures, [*columns] * (len(SHOWN) + 1), images / "speed.webp", len(columns))
+    write_sheet(pictures, [*columns] * (len(SHOWN) + 1), file, len(columns))

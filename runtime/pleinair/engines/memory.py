@@ -55,7 +55,7 @@ class EngineRules(NamedTuple):
 
     `graph` are the bytes of one that has no weights, and `described` those for each byte of its description (XML).
     `merged_small` are the bytes of a weight of 8 bits after a LoRA was merged into it. `unpacks` says that small
-    weights are made wide in the call that uses them, and `maps` that files are mapped.
+    weights are made wide in the call that uses them, unless it computes in 8 bits, and `maps` that files are mapped.
     """
 
     unet: float
@@ -87,6 +87,7 @@ def graph_cost(bundle: Bundle, graph: str, engine: str, precision: str, places: 
     Raises BundleError for files that cannot be read.
     """
     rules, part = RULES[engine], component_of(bundle, graph)
+    unpacks = rules.unpacks and bundle.manifest.graphs[graph].activations != "int8"
     wide = WIDE / 2 if precision in ("bf16", "f16") else WIDE
     held = unpacked = 0.0
     for each in weights_of(bundle, graph, engine):
@@ -95,7 +96,7 @@ def graph_cost(bundle: Bundle, graph: str, engine: str, precision: str, places: 
             held += each.count * (rules.merged_small if small else each.size)
         if rules.unpacks:
             held += each.count * (each.size * BESIDE if small else WIDE)
-            unpacked = max(unpacked, each.count * WIDE if small else 0)
+            unpacked = max(unpacked, each.count * WIDE if small and unpacks else 0)
         elif part == "text" and each.rows >= LEAST_ROWS:
             continue  # rows of it are read where the file is mapped
         elif each.widened:  # the engine keeps a wide weight beside what its kernels read

@@ -95,7 +95,7 @@ def resolve(bundle: Bundle, prompt: str, negative: str | None = None, **options:
         open_bundle(finish["upscale"]).require("upscale")
     return Request(
         **picture | {"width": size[0], "height": size[1]},
-        **saving,
+        **saving | ({} if in_int8(bundle) else {"wide_steps": 0}),
         **work | {"vae_tile": vae_tile_of(work["vae_tile"])},
         **values(Text, given | said | ({} if skips_layers(bundle) else {"clip_skip": 1})),
         **finish,
@@ -138,13 +138,18 @@ def idle_here(bundle: Bundle, given: Mapping[str, Any], task: str) -> Iterator[s
         yield f"'strength' has no effect, for '{bundle.manifest.name}' edits pictures; leave it out"
     if "image_guidance" in given and bundle.manifest.guidance != "image_text":
         yield f"'image_guidance' has no effect, for '{bundle.manifest.name}' edits no pictures; leave it out"
-    if given.get("wide_steps") and not bundle.manifest.graphs[bundle.manifest.denoiser.graph].in_int8:
+    if given.get("wide_steps") and not in_int8(bundle):
         yield f"'wide_steps' has no effect, for '{bundle.manifest.name}' does not compute in int8; leave it out"
     if given.get("clip_skip", 1) > 1 and not skips_layers(bundle):
         yield (
             f"'clip_skip' has no effect, for the text encoder of '{bundle.manifest.name}' says nothing of earlier"
             " layers; leave it out, or export the model's diffusers folder"
         )
+
+
+def in_int8(bundle: Bundle) -> bool:
+    """Whether a bundle's denoiser computes in int8."""
+    return bundle.manifest.graphs[bundle.manifest.denoiser.graph].in_int8
 
 
 def idle(given: Mapping[str, Any]) -> Iterator[str]:

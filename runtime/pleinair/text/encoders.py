@@ -97,7 +97,9 @@ def ask(graph: Graph, encoder: TextEncoder, output: str, ids: tuple[int, ...], t
     if table is not None:
         inputs["extra_embeddings"] = table
     outputs = graph(**inputs)
-    found = Heard(rows_told(encoder, outputs[output]), None if encoder.pooled is None else outputs[encoder.pooled])
+    # copied: ONNX Runtime's answers lie in blocks that it cannot give back as long as one of them is kept
+    pooled = None if encoder.pooled is None else outputs[encoder.pooled].copy()
+    found = Heard(rows_told(encoder, outputs[output]).copy(), pooled)
     if not all(np.isfinite(array).all() for array in (found.hidden, found.pooled) if array is not None):
         raise EngineError(
             "the text encoder returned NaN or infinity; leave --embedding out, or try --precision text=f32, or another"

@@ -1,6 +1,6 @@
 """What engines cost in processor seconds of one thread; `estimating.EngineCosts` says what each number is.
 
-Written by benchmarks/engine_costs.py, on: AMD EPYC.
+Measured graph by graph as benchmarks/engine_costs.py does, which writes this file, on: AMD EPYC (Zen 5 class).
 """
 
 COSTS = {

@@ -83,6 +83,8 @@ def test_a_picture_asks_less_and_says_so():
     assert len(saved.timings.steps) == 12
     again, _ = calls(reuse=3, hires="1.5x", hires_strength=0.5)
     assert len(again) == 4 + 3  # of the six steps of the second pass
+    blank = np.zeros((256, 256, 3), np.uint8)
+    assert len(calls(reuse=2, image=blank, strength=0.5)[0]) == 4  # of six
 
 
 def test_a_refiner_is_asked_where_it_begins(tmp_path):

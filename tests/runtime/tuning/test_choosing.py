@@ -61,6 +61,11 @@ def test_many_steps_are_as_good_as_many_pictures(storybook):
     assert (by(1), by(500)) == ("onnx", "openvino")
 
 
+def test_later_starts_count_where_compiled_graphs_are_kept(storybook):
+    kept, anew = (chosen(storybook, cache=cache).seconds for cache in (True, None))
+    assert kept["openvino"] < anew["openvino"] and kept["onnx"] == anew["onnx"]
+
+
 def test_larger_pictures_take_longer(storybook):
     seconds = [
         estimated_seconds(storybook.manifest, "onnx", "f32", PaintingWork(side, side, 12), cores=1)
