@@ -59,7 +59,7 @@ OPTIONS = {  # what people look for here and do not find -> what leads on
     "--num-inference-steps": "the option is --steps; write for example --steps 20",
 }
 COMMANDS = {
-    "serve": "there is no server; call pleinair from Python, or paint a list with: pleinair generate --prompts FILE",
+    "web": "the page is opened with: pleinair serve --open",
     "download": "models are fetched with: pleinair pull OWNER/NAME",
     "list": "models are listed with: pleinair models",
     "convert": "models are converted with: pleinair export FOLDER OUT",
