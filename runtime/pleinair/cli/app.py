@@ -32,6 +32,7 @@ COMMANDS = {  # command -> the module of this folder that has it
     "samplers": "doctor",
     "bench": "bench",
     "serve": "serve",
+    "mcp": "mcp",
     "tune": "tune",
     "cache": "cache",
     "doctor": "doctor",

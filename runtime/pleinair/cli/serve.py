@@ -20,6 +20,7 @@ app = typer.Typer(add_completion=False)
 KEY = "PLEINAIR_API_KEY"
 MOST_WORKERS = 16
 NEEDED = ("starlette", "uvicorn", "h11")  # of the extra `serve`
+QUIET = (("mcp", logging.CRITICAL),)  # quotes what clients send
 INSTALL = 'the server needs {}, not installed; install with: pip install "pleinair[serve]"'
 
 
@@ -97,7 +98,7 @@ def log_to_stderr() -> None:
     """What the server has to say, beside its answers."""
     handler = Lines()
     handler.setFormatter(logging.Formatter(datefmt="%Y-%m-%dT%H:%M:%S"))
-    for name, level in (("pleinair.serve", logging.INFO), ("uvicorn", logging.ERROR)):
+    for name, level in (("pleinair.serve", logging.INFO), ("uvicorn", logging.ERROR), *QUIET):
         log = logging.getLogger(name)
         log.handlers[:] = [handler]
         log.setLevel(level)

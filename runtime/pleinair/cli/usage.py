@@ -38,6 +38,7 @@ EXAMPLES = {
     "rerun": ("pleinair rerun house.png", "pleinair rerun house.png -o again.png"),
     "samplers": ("pleinair samplers", "pleinair samplers --json"),
     "serve": ("pleinair serve --open", "pleinair serve --model my-bundle --port 8000"),
+    "mcp": ("pleinair mcp", "pleinair mcp --model my-bundle --memory low"),
     "tune": ("pleinair tune", "pleinair tune my-model --seconds 60", "pleinair tune --forget"),
     "cache": ("pleinair cache list", "pleinair cache clear"),
     "doctor": ("pleinair doctor", "pleinair doctor --try-devices"),
@@ -58,7 +59,7 @@ OPTIONS = {  # what people look for here and do not find -> what leads on
     "--num-inference-steps": "the option is --steps; write for example --steps 20",
 }
 COMMANDS = {
-    "serve": "there is no server; call pleinair from Python, or paint a list with: pleinair generate --prompts FILE",
+    "web": "the page is opened with: pleinair serve --open",
     "download": "models are fetched with: pleinair pull OWNER/NAME",
     "list": "models are listed with: pleinair models",
     "convert": "models are converted with: pleinair export FOLDER OUT",

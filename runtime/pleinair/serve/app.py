@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,7 +20,7 @@ from pleinair.serve.naming import Index
 from pleinair.serve.page_files import page, page_files
 from pleinair.serve.refusals import Refused
 from pleinair.serve.settings import ServeSettings
-from pleinair.serve.shared import Shared
+from pleinair.serve.shared import Shared, speaks_mcp
 
 TIDY_S = 30.0  # between two looks at what is kept too long
 GONE = 499  # nobody reads this status
@@ -27,19 +28,39 @@ GONE = 499  # nobody reads this status
 
 def build(settings: ServeSettings, jobs: Jobs, index: Index) -> ASGIApp:
     """The ASGI application; whoever calls it sees to it that jobs are painted."""
+    shared = Shared(settings, jobs, index)
+    answer_mcp, living = speaking_mcp(shared)
     routes = [
         Route("/health", health),
         *own.ROUTES,
         *openai.ROUTES,
         *a1111.ROUTES,
+        Route("/mcp", answer_mcp, methods=["GET", "POST", "DELETE"]),
         Route("/{name:path}", page),
     ]
     handlers = {Refused: say_refused, HTTPException: say_http, ClientDisconnect: say_nothing, Exception: say_bug}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=tidying)
-    app.state.serve = Shared(settings, jobs, index)
+    app.state.serve, app.state.living = shared, living
     app.state.a1111 = Chosen()
     app.state.page = page_files()
     return Guard(app, settings)
+
+
+def speaking_mcp(shared: Shared) -> tuple[Any, AbstractAsyncContextManager]:
+    """What answers /mcp, and the context that it lives in."""
+    if not speaks_mcp():
+        return no_mcp, nullcontext()
+    from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
+
+    from pleinair.serve.mcp import over_http, speaking
+
+    sessions = over_http(speaking(shared), shared.settings.limits)
+    return StreamableHTTPASGIApp(sessions), sessions.run()
+
+
+async def no_mcp(request: Request) -> Response:
+    """/mcp where its extra is missing."""
+    raise Refused(501, "not_installed", 'the server lacks a package for MCP; install with: pip install "pleinair[mcp]"')
 
 
 async def health(request: Request) -> Response:
@@ -57,7 +78,8 @@ async def tidying(app: Starlette) -> AsyncIterator[None]:
             app.state.serve.jobs.tidy()
 
     task = asyncio.create_task(tidy())
-    yield
+    async with app.state.living:
+        yield
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

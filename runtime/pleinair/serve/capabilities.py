@@ -9,7 +9,7 @@ from pleinair.sampling.spacings import SPACINGS
 from pleinair.serve.asking import OFFERED, TASKS
 from pleinair.serve.jobs import Jobs
 from pleinair.serve.schema import option_facts
-from pleinair.serve.shared import Shared
+from pleinair.serve.shared import Shared, speaks_mcp
 from pleinair.system.limits import memory_left
 from pleinair.system.machine import memory_bytes
 from pleinair.version import __version__
@@ -45,7 +45,7 @@ def capabilities(state: Shared) -> dict[str, Any]:
             "max_body": limits.body,
             "prompt_chars": limits.prompt,
         },
-        "interfaces": {"own": True, "openai": True, "a1111": True, "mcp": False},
+        "interfaces": {"own": True, "openai": True, "a1111": True, "mcp": speaks_mcp()},
         "memory": {"free": memory_left(), "total": memory_bytes() or None},
     }
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from pleinair.serve.jobs import Jobs
@@ -26,3 +27,8 @@ class Shared:
     async def checks(self, work: Callable[..., Answer], *arguments: Any) -> Answer:
         """`work(*arguments)` beside the event loop, which never waits for it."""
         return await asyncio.get_running_loop().run_in_executor(self._checking, partial(work, *arguments))
+
+
+def speaks_mcp() -> bool:
+    """Whether the extra `mcp` is installed."""
+    return find_spec("mcp") is not None
