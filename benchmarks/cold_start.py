@@ -5,6 +5,7 @@
 Prints the rows of docs/performance.md: medians, with the first start of OpenVINO (--no-cache) and later ones apart.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -36,7 +37,10 @@ def started(way: tuple[str, ...], size: str, folder: str) -> dict[str, float]:
     return {name: timings[name] for name in PARTS} | {"peak_mb": told["peak_rss_mb"]}
 
 
-def main(rounds: int = 7) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rounds", type=int, nargs="?", default=7)
+    rounds = parser.parse_args().rounds
     runs: dict[tuple[str, str], list[dict[str, float]]] = {}
     with TemporaryDirectory() as folder:
         for number in range(rounds + 1):  # the first compiles for the others
@@ -52,4 +56,4 @@ def main(rounds: int = 7) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

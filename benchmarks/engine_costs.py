@@ -7,6 +7,7 @@ runtime/pleinair/tuning/costs.py. Other programs may run meanwhile: what is meas
 least of three.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -130,8 +131,12 @@ def row(bundles: tuple[Bundle, Bundle], seconds: tuple[dict[str, float], dict[st
     return {"importing": round(min(each["importing"] for each in seconds), 3), **made}
 
 
-def main(small: str, *large: str) -> None:
-    rows = ""
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("small", help="a bundle with graphs of both engines, or its name")
+    parser.add_argument("large", nargs="+", help="bundles of one model, with graphs of at least one engine each")
+    asked = parser.parse_args()
+    small, large, rows = asked.small, asked.large, ""
     for engine, precision in WAYS:
         form = engine_named(engine).format
         folders = (small, next(each for each in large if form in open_bundle(each).formats))
@@ -147,4 +152,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--measure"]:
         print(json.dumps(measured(*sys.argv[2:])))
     else:
-        main(*sys.argv[1:])
+        main()

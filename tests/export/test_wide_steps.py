@@ -72,9 +72,7 @@ def test_models_in_float_say_that_it_does_nothing(wide):
 def test_memory_for_the_graph_in_float_is_counted(engine, made, wide):
     def needed(folder, **how):
         with pleinair.load(folder, engine=engine) as pipe:
-            return (
-                pipe._painting(resolve(pipe.bundle, PROMPT, None, **JOB, **how)).preflight().need(sparing=False).memory
-            )
+            return pipe.memory_needed(resolve(pipe.bundle, PROMPT, None, **JOB, **how), memory="high")
 
     assert needed(made, wide_steps=1) > needed(made)
     assert needed(wide, wide_steps=1) == needed(wide)

@@ -116,8 +116,8 @@ def generate(
 
 
 def work_of(bundle: Bundle, prompt: str | None, options: dict[str, Any]) -> PaintingWork | None:
-    """How much is asked for, a list being many pictures; None where models besides take part."""
-    if NAMING.intersection(options):
+    """How much is asked for, a list being many pictures; None for upscalers, and where other models take part."""
+    if NAMING.intersection(options) or not bundle.manifest.paints:
         return None
     if prompt is None:
         return usual_work(bundle.manifest)

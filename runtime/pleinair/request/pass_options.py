@@ -122,12 +122,13 @@ class Saving:
     """How calls of the network are saved, at some cost in likeness to the picture that all of them make."""
 
     speed: str = option(
-        EXACT, Choice(tuple(SPEEDS)), "How much likeness to give for speed: by --reuse, as far as the steps allow it."
+        EXACT,
+        Choice(tuple(SPEEDS)),
+        "How much likeness to give for speed, by `reuse` where the steps allow it.",
     )
     reuse: float = option(
         1.0,
         Real(1, MOST_REUSED),
         "Ask the network in one of N steps, mostly early ones; between, its last answer holds.",
-        usual="1, or as speed has it",
     )
     wide_steps: int = option(0, Whole(0, MAX_STEPS), "Last steps in which a model in int8 (W8A8) computes in float.")
