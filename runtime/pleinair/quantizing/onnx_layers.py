@@ -18,7 +18,7 @@ from pleinair.quantizing.ranges import Grid, Ranges, unsaturated_weight
 if TYPE_CHECKING:
     import onnx
 
-LARGEST = 1_500_000_000  # bytes of weights beyond which they lie beside model.onnx: protobuf ends at 2 GiB
+LARGEST = 100_000_000  # bytes of weights beyond which they lie beside model.onnx, where ONNX Runtime maps them
 GRAPH, DATA = "model.onnx", "model.onnx_data"
 FUSED = {"MatMul", "Conv"}
 
