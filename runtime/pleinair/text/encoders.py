@@ -16,6 +16,7 @@ from pleinair.engines.edits import Edit
 from pleinair.engines.engine import Graph
 from pleinair.errors import BundleError, EngineError
 from pleinair.system.files import CONFIG, parse_json
+from pleinair.system.giving_back import trim_heap
 from pleinair.text.syntax import shown
 from pleinair.text.tokenizer import LARGEST, read_tokenizer
 
@@ -72,6 +73,7 @@ class Encoders:
                 self._heard.move_to_end(key)
                 return self._heard[key]
         found = ask(graph(), encoder, output, ids, table)
+        trim_heap()  # kept answers lie between freed blocks of the call, in pieces that the next call may not fit in
         with self._turn:
             self._heard[key] = found
             while sum(map(_size, self._heard.values())) > MAX_HEARD:
