@@ -21,13 +21,10 @@ from PIL import Image, ImageDraw, PngImagePlugin
 import pleinair
 from pleinair.request.options import OPTIONS
 from pleinair.sampling.samplers import SAMPLERS
+from pleinair.serve.guards import CONTENT
 
 PAGE = Path(pleinair.__file__).parent / "serve" / "page"
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:;"
-    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 STEPS = 4
 
 
@@ -212,7 +209,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", f"{kind}; charset=utf-8" if kind.startswith("text/") else kind)
         self.send_header("Content-Length", str(len(body)))
-        for name, value in {"Content-Security-Policy": POLICY, **more}.items():
+        for name, value in {"Content-Security-Policy": CONTENT, **more}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)

@@ -107,7 +107,9 @@ def test_every_answer_has_what_browsers_are_told(client):
     http = client()
     for path in ("/health", "/nothing", "/api/v1/jobs/x"):
         headers = http.get(path).headers
-        assert headers["content-security-policy"].startswith("default-src 'self'; img-src 'self' blob: data:")
+        assert headers["content-security-policy"].startswith(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:"
+        )
         assert headers["x-content-type-options"] == "nosniff" and len(headers["x-request-id"]) == 16
     assert "unsafe" not in headers["content-security-policy"]
 
