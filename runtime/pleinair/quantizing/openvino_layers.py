@@ -95,13 +95,17 @@ def behind(node: ov.Node, paths: Mapping[str, str], of_first: bool = False) -> t
 
 
 def watched(model: ov.Model, layers: Iterable[QuantizableLayer]) -> ov.Model:
-    """The model with two outputs more for each tensor: the lowest and the highest number of each layer's in and out."""
+    """The model with two outputs more for each tensor: the lowest and the highest number of each layer's in and out.
+
+    They come before the model's own: OpenVINO asks for outputs in turn, and would otherwise keep every tensor to the
+    end (SD 1.5's UNet at 512x512: 3.3 GB instead of 0.2).
+    """
     more = []
     for layer in layers:
         for tensor in (layer.node.input_value(0), layer.answer):
             axes = ops.constant(np.arange(tensor.get_partial_shape().rank.get_length()))
             more += [ops.reduce_min(tensor, axes, False), ops.reduce_max(tensor, axes, False)]
-    return ov.Model([*model.outputs, *(node.output(0) for node in more)], model.get_parameters())
+    return ov.Model([*(node.output(0) for node in more), *model.outputs], model.get_parameters())
 
 
 def gated(model: ov.Model, layers: Sequence[QuantizableLayer], grids: Sequence[Grid]) -> ov.Model:

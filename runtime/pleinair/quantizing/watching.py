@@ -138,8 +138,9 @@ class WatchedGraph:
     def __call__(self, **inputs: np.ndarray) -> Arrays:
         self.prepare({name: array.shape for name, array in inputs.items()})
         results = infer(self._name, self._request, inputs)
-        answer = dict(zip(self._outputs, results, strict=False))
-        seen = np.array([float(each) for each in results[len(self._outputs) :]], np.float32).reshape(-1, ENDS)
+        ends, own = results[: -len(self._outputs)], results[-len(self._outputs) :]
+        answer = dict(zip(self._outputs, own, strict=True))
+        seen = np.array([float(each) for each in ends], np.float32).reshape(-1, ENDS)
         copied = {name: np.array(array) for name, array in inputs.items()}
         self._notes.take(self._paths, seen, Call(copied, answer))
         return answer

@@ -49,7 +49,7 @@ def ranges_of(layers):
     request = compiled("model", watched(made := model(), quantizable(made, {}).values()), SHAPES)
     answers = infer("model", request, {"sample": SAMPLE})
     ranges = Ranges(tuple(layers))
-    ranges.add(np.array([float(each) for each in answers[1:]], np.float32).reshape(-1, 4))
+    ranges.add(np.array([float(each) for each in answers[:-1]], np.float32).reshape(-1, 4))
     return ranges
 
 
