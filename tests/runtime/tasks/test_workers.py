@@ -111,7 +111,8 @@ def test_a_picture_is_reported_before_the_next_line_is_there(pipe):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_worker_outlives_the_program(number):
     script = (
-        "import io, pathlib, pleinair, saving\n"
+        "import io, pathlib, pleinair, saving, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # what a shell starts with & ignores Ctrl-C
         "from pleinair.tasks.lines import read_lines\n"
         "from pleinair.tasks.lists import run\n"
         "pipe = pleinair.load(engine='fake')\n"
