@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -28,7 +29,7 @@ PARTS = ("import_s", "load_s", "text_s", "steps_s", "decode_s", "write_s", "whol
 def started(way: tuple[str, ...], size: str, folder: str) -> dict[str, float]:
     """Seconds of one run by part, and the most memory that it held."""
     command = [sys.executable, "-m", "pleinair", "generate", PROMPT, "--seed", "3", "--size", size, *way]
-    command += ["--json", "--force", "-o", os.path.join(folder, "picture.png")]  # noqa: PTH118
+    command += ["--json", "--force", "-o", str(Path(folder) / "picture.png")]
     begun = perf_counter()
     environment = {**os.environ, "PLEINAIR_HOME": folder}
     told = json.loads(subprocess.run(command, check=True, capture_output=True, env=environment).stdout)

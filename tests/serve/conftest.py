@@ -49,3 +49,31 @@ def client(index):
             return found
 
         yield make
+
+
+@pytest.fixture
+def place(index):
+    """`place(painter)`: where a server listens; `place.specs` are the jobs that it was given."""
+    import contextlib
+
+    from serving import at_a_port, paint
+
+    with contextlib.ExitStack() as stack:
+
+        def make(painter=paint, **settings):
+            async def noted(jobs):
+                before = jobs.next
+
+                async def next_job():
+                    job = await before()
+                    make.specs.append(job.spec)
+                    return job
+
+                jobs.next = next_job
+                await painter(jobs)
+
+            url, make.jobs = stack.enter_context(at_a_port(index, noted, **settings))
+            return url
+
+        make.specs = []
+        yield make

@@ -1,7 +1,6 @@
 """A1111's interface, asked by webuiapi and with what other clients send."""
 
 import base64
-import contextlib
 import json
 import threading
 from io import BytesIO
@@ -10,35 +9,11 @@ import pytest
 from PIL import Image
 
 from pleinair.serve.painting import JobPainter
-from serving import at_a_port, paint, png
+from serving import paint, png
 
 webuiapi = pytest.importorskip("webuiapi")
 PICTURE = Image.new("RGB", (64, 64), "red")
 CODED = base64.b64encode(png((64, 64))).decode()
-
-
-@pytest.fixture
-def place(index):
-    """`place(painter)`: where a server listens; `place.specs` are the jobs that it was given."""
-    with contextlib.ExitStack() as stack:
-
-        def make(painter=paint, **settings):
-            async def noted(jobs):
-                before = jobs.next
-
-                async def next_job():
-                    job = await before()
-                    make.specs.append(job.spec)
-                    return job
-
-                jobs.next = next_job
-                await painter(jobs)
-
-            url, make.jobs = stack.enter_context(at_a_port(index, noted, **settings))
-            return url
-
-        make.specs = []
-        yield make
 
 
 @pytest.fixture

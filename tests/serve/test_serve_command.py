@@ -1,7 +1,6 @@
 """`pleinair serve` before it serves: settings that no server should have, and what the command line says of them."""
 
 import logging
-import sys
 
 import pytest
 
@@ -10,6 +9,7 @@ from pleinair.cli.serve import Lines, log_to_stderr
 from pleinair.errors import RequestError
 from pleinair.serve import serving
 from pleinair.serve.settings import ServeSettings
+from pleinair.system import install
 
 KEY = "0123456789abcdef"
 
@@ -83,10 +83,11 @@ def test_a_model_that_is_not_there_ends_it_before_it_listens(tmp_path, monkeypat
 
 
 def test_what_is_missing_is_named(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "pleinair.serve.serving", None)
-    monkeypatch.setattr("pleinair.cli.serve.NEEDED", ("pleinair.serve.serving",))
-    assert cli.run(["serve"]) == 5
-    assert 'pip install "pleinair[serve]"' in capsys.readouterr().err
+    for purpose, extra in (("the server", "serve"), ("MCP", "mcp")):
+        monkeypatch.setitem(install.PARTS, purpose, (("no_such_package",), install.PARTS[purpose][1]))
+        assert cli.run([extra]) == 5
+        told = capsys.readouterr().err
+        assert "no_such_package" in told and told.rstrip().endswith(f"install with: {install.line(extra)}")
 
 
 def test_a_record_of_the_log_is_one_line(capsys):

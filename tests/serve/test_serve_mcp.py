@@ -10,6 +10,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
+from pleinair.system import install
 from serving import at_a_port, paint, png
 
 mcp = pytest.importorskip("mcp")
@@ -132,7 +133,7 @@ def test_the_guard_holds(client):
 def test_a_server_without_the_package_says_so(client, monkeypatch):
     monkeypatch.setattr("pleinair.serve.app.speaks_mcp", lambda: False)
     answer = client().post("/mcp", json={})
-    assert answer.status_code == 501 and "pleinair[mcp]" in answer.json()["error"]["message"]
+    assert answer.status_code == 501 and install.line("mcp") in answer.json()["error"]["message"]
 
 
 def test_the_command_paints_over_its_streams(home):

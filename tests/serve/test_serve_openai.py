@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import urllib.request
 from dataclasses import replace
 from io import BytesIO
@@ -11,34 +12,21 @@ from PIL import Image
 
 from pleinair.pictures.masks import open_mask
 from pleinair.serve.painting import where_transparent
-from serving import LIMITS, at_a_port, paint, png
+from serving import LIMITS, paint, png
 
 openai = pytest.importorskip("openai")
 
 
 @pytest.fixture
-def ask(index):
-    """`ask(**settings)`: the real client of a server with a fake painter; `ask.specs` are the jobs it was given."""
-    import contextlib
-
+def ask(place):
+    """`ask(**settings)`: the real client of such a server; `ask.specs` are the jobs it was given."""
     with contextlib.ExitStack() as stack:
 
-        def make(painter=paint, **settings):
-            async def noted(jobs):
-                before = jobs.next
-
-                async def next_job():
-                    job = await before()
-                    make.specs.append(job.spec)
-                    return job
-
-                jobs.next = next_job
-                await painter(jobs)
-
-            url, make.jobs = stack.enter_context(at_a_port(index, noted, **settings))
+        def make(*painter, **settings):
+            url, make.specs = place(*painter, **settings), place.specs
+            make.jobs = place.jobs
             return stack.enter_context(openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0))
 
-        make.specs = []
         yield make
 
 

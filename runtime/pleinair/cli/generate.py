@@ -78,7 +78,8 @@ def generate(
     fitting = fitting_engine(bundle, work_of(bundle, prompt, options), loading)
     if fitting.two_calls:
         options = {"two_calls": True, **options}
-    pipe = kept_to_the_end(context, loaded(progress, check=check, **{**loading, **fitting.how}))
+    how = {name: value for name, value in fitting.how.items() if name != "threads" or workers == "1"}
+    pipe = kept_to_the_end(context, loaded(progress, check=check, **{**loading, **how}))
     options = models_at_hand(options, pipe.engine)
     if prompts is not None:
         from pleinair.cli.lists import paint_list
@@ -123,7 +124,8 @@ def work_of(bundle: Bundle, prompt: str | None, options: dict[str, Any]) -> Pain
         return usual_work(bundle.manifest)
     request = resolve(bundle, prompt, **options)
     rows = 2 if request.guidance.scale > 1 and bundle.manifest.guidance == "cfg" else 1
-    return PaintingWork(request.width, request.height, request.steps.count, rows, len(request.seeds))
+    calls = round(request.steps.count / request.reuse)
+    return PaintingWork(request.width, request.height, calls, rows, len(request.seeds))
 
 
 def films_beside(files: list[Path], film: Path, seeds: tuple[int, ...], overwrite: bool, metadata: bool) -> "Filming":

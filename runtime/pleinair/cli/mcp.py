@@ -10,25 +10,20 @@ from pleinair.cli.flags import takes
 from pleinair.cli.process import watch
 from pleinair.cli.serve import log_to_stderr
 from pleinair.cli.usage import examples
-from pleinair.errors import EngineError
 from pleinair.request.loading import LOADING
+from pleinair.system import install
 
 app = typer.Typer(add_completion=False)
-NEEDED = ("mcp", "anyio", "starlette")  # of the extra `mcp`
-INSTALL = 'MCP needs {}, not installed; install with: pip install "pleinair[mcp]"'
 
 
 @app.command(epilog=examples("mcp"))
 @takes(options=(), loading=tuple(LOADING))
 def mcp(*, loading: dict[str, Any], options: dict[str, Any]) -> None:
     """Serve pictures to one MCP client over stdin and stdout, until it closes them."""
-    try:
-        from pleinair.serve.mcp import serve_stdio
-        from pleinair.serve.settings import ServeSettings
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in NEEDED:
-            raise
-        raise EngineError(INSTALL.format(error.name)) from None
+    install.need("MCP")
+    from pleinair.serve.mcp import serve_stdio
+    from pleinair.serve.settings import ServeSettings
+
     model = loading.pop("model", None)
     loading = {name: value for name, value in loading.items() if value is not None}
     for name, value in loading.items():

@@ -12,16 +12,14 @@ import typer
 from pleinair.cli.flags import Json, takes
 from pleinair.cli.terminal import printable, say, tell
 from pleinair.cli.usage import examples
-from pleinair.errors import EngineError
 from pleinair.request.loading import LOADING
+from pleinair.system import install
 from pleinair.system.home import home
 
 app = typer.Typer(add_completion=False)
 KEY = "PLEINAIR_API_KEY"
 MOST_WORKERS = 16
-NEEDED = ("starlette", "uvicorn", "h11")  # of the extra `serve`
 QUIET = (("mcp", logging.CRITICAL),)  # quotes what clients send
-INSTALL = 'the server needs {}, not installed; install with: pip install "pleinair[serve]"'
 
 
 @app.command(epilog=examples("serve"))
@@ -48,14 +46,11 @@ def serve(
     options: dict[str, Any],
 ) -> None:
     """Serve pictures over HTTP to programs, and a page to people, until Ctrl-C."""
-    try:
-        from pleinair.serve.serving import check, read_key
-        from pleinair.serve.serving import serve as run
-        from pleinair.serve.settings import RequestLimits, ServeSettings
-    except ModuleNotFoundError as error:
-        if error.name not in NEEDED:
-            raise
-        raise EngineError(INSTALL.format(error.name)) from None
+    install.need("the server")
+    from pleinair.serve.serving import check, read_key
+    from pleinair.serve.serving import serve as run
+    from pleinair.serve.settings import RequestLimits, ServeSettings
+
     key = read_key(api_key_file) if api_key_file else os.environ.get(KEY) or None
     model = loading.pop("model", None)
     loading = {name: value for name, value in loading.items() if value is not None}

@@ -21,6 +21,7 @@ from pleinair.serve.page_files import page, page_files
 from pleinair.serve.refusals import Refused
 from pleinair.serve.settings import ServeSettings
 from pleinair.serve.shared import Shared, speaks_mcp
+from pleinair.system import install
 
 TIDY_S = 30.0  # between two looks at what is kept too long
 GONE = 499  # nobody reads this status
@@ -60,7 +61,8 @@ def speaking_mcp(shared: Shared) -> tuple[Any, AbstractAsyncContextManager]:
 
 async def no_mcp(request: Request) -> Response:
     """/mcp where its extra is missing."""
-    raise Refused(501, "not_installed", 'the server lacks a package for MCP; install with: pip install "pleinair[mcp]"')
+    remedy = install.PARTS["MCP"][1]
+    raise Refused(501, "not_installed", f"the server lacks a package for MCP; install it with: {remedy}")
 
 
 async def health(request: Request) -> Response:

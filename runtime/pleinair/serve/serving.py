@@ -158,7 +158,7 @@ def address(place: socket.socket, host: str) -> str:
 def read_key(file: str | os.PathLike) -> str:
     """The first line of a file."""
     try:
-        with open(file, encoding="utf-8") as stream:  # noqa: PTH123
+        with Path(file).open(encoding="utf-8") as stream:
             return stream.readline().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"cannot read the key in '{shown_path(file)}' ({error}); check --api-key-file") from None

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from pleinair.serve.jobs import Jobs
 from pleinair.serve.naming import Index
 from pleinair.serve.settings import ServeSettings
 from pleinair.serve.words import Readers
+from pleinair.system import install
 
 CHECKING = 2  # threads that look at requests: each may hold a white picture as large as one that was sent
 Answer = TypeVar("Answer")
@@ -31,4 +31,4 @@ class Shared:
 
 def speaks_mcp() -> bool:
     """Whether the extra `mcp` is installed."""
-    return find_spec("mcp") is not None
+    return not install.missing(install.PARTS["MCP"][0])

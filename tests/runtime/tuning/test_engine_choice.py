@@ -7,6 +7,7 @@ import pytest
 
 import pleinair
 from pleinair.bundle.opening import open_bundle
+from pleinair.cli.generate import work_of
 from pleinair.errors import EngineError
 from pleinair.tasks import tuning as trials
 from pleinair.tuning import choosing, stored
@@ -260,3 +261,10 @@ def test_doctor_says_what_no_longer_holds(run, storybook):
 def test_tune_refuses_what_makes_no_sense(run, arguments):
     code, _, err = run("tune", *arguments)
     assert code in (2, 3) and "Traceback" not in err
+
+
+def test_work_counts_the_calls_that_are_made(storybook):
+    assert work_of(storybook, "a house", {"steps": 20, "size": "128x64", "count": 3}) == PaintingWork(128, 64, 20, 2, 3)
+    assert work_of(storybook, "a house", {"steps": 20, "speed": "balanced", "guidance": 1}).steps == 10
+    assert work_of(storybook, "a house", {"guidance": 1}).rows == 1
+    assert work_of(storybook, "a house", {"upscale": "larger"}) is None
