@@ -1,34 +1,34 @@
 """What engines cost in processor seconds of one thread; `estimating.EngineCosts` says what each number is.
 
-Measured graph by graph as benchmarks/engine_costs.py does, which writes this file, on: AMD EPYC (Zen 5 class).
+Written by benchmarks/engine_costs.py, on: AMD EPYC.
 """
 
 COSTS = {
     "openvino bf16": {
-        "importing": 0.063,
-        "denoiser": (0.592, 0.00262),
-        "others": (0.211, 0.00848),
-        "denoiser_kept": (0.26, 0.00196),
-        "others_kept": (0.15, 0.0021),
-        "step": (0.0073, 0.596),
-        "decoding": (0.0303, 29.8),
+        "importing": 0.076,
+        "denoiser": (0.37001, 0.00204),
+        "others": (0.14637, 0.00637),
+        "denoiser_kept": (0.17741, 0.0017),
+        "others_kept": (0.07186, 0.00191),
+        "step": (0.00869, 0.47),
+        "decoding": (0.02656, 25.6),
     },
     "openvino f32": {
-        "importing": 0.063,
-        "denoiser": (0.615, 0.0031),
-        "others": (0.22, 0.0083),
-        "denoiser_kept": (0.26, 0.00236),
-        "others_kept": (0.15, 0.0021),
-        "step": (0.0214, 1.05),
-        "decoding": (0.165, 52.7),
+        "importing": 0.084,
+        "denoiser": (0.3607, 0.00253),
+        "others": (0.13506, 0.00689),
+        "denoiser_kept": (0.19838, 0.0023),
+        "others_kept": (0.07319, 0.00211),
+        "step": (0.01444, 0.873),
+        "decoding": (0.14429, 47.7),
     },
     "onnx f32": {
-        "importing": 0.035,
-        "denoiser": (0.199, 0.00242),
-        "others": (0.0474, 0.00713),
-        "denoiser_kept": (0.199, 0.00242),
-        "others_kept": (0.0474, 0.00713),
-        "step": (0.0166, 1.01),
-        "decoding": (0.0621, 51.3),
+        "importing": 0.062,
+        "denoiser": (0.13062, 0.00367),
+        "others": (0.03252, 0.00344),
+        "denoiser_kept": (0.13062, 0.00367),
+        "others_kept": (0.03252, 0.00344),
+        "step": (0.01274, 0.942),
+        "decoding": (0.03279, 49.2),
     },
 }
