@@ -84,6 +84,7 @@ def test_tools_have_the_table_s_schemas_and_models_are_listed(ask):
     assert {"image", "mask", "strength"} <= set(schemas["edit"]["properties"])
     here = json.loads(models.content[0].text)
     assert [each["name"] for each in here["models"] if each["default"]] == ["other"] and "twice" in here["upscalers"]
+    assert here["loras"]["wide"] == ["other"] and set(here["controlnets"]["canny"]) == {"other", "storybook"}
 
 
 WRONG = [

@@ -30,6 +30,7 @@ from pleinair.checks import one_of
 from pleinair.request.help import words
 from pleinair.serve.asking import GENERATE, OFFERED, PICTURES, UPSCALE, asked_job, checked
 from pleinair.serve.capabilities import model_facts
+from pleinair.serve.fitting import control_fits
 from pleinair.serve.guards import place_of
 from pleinair.serve.job import DONE, ENDED, Job
 from pleinair.serve.jobs import Jobs
@@ -139,7 +140,7 @@ async def called(shared: Shared, session: ServerSession, name: str, arguments: M
         if arguments.get(each) is None:
             raise Refused(422, "invalid_request", f"there is no {each}; send one", field=each)
     if name == LIST_MODELS:
-        return CallToolResult(content=[said(await shared.checks(listed, shared.index))])
+        return CallToolResult(content=[said(await shared.checks(listed, shared))])
     body = body_of(shared.jobs, TASKS[name], arguments)
     spec = await shared.checks(asked_job, body, shared.index, shared.settings.limits, False)
     job, _ = await shared.jobs.submit(spec)
@@ -193,12 +194,13 @@ def facts(job: Job) -> dict[str, Any]:
     return {"pictures": pictures, "settings": settings, "warnings": job.warnings}
 
 
-def listed(index: Index) -> dict[str, Any]:
-    """The models of this machine."""
-    here = index.listed()
+def listed(shared: Shared) -> dict[str, Any]:
+    """The models of this machine, and for which of them its add-ons are."""
+    index, here = shared.index, shared.index.listed()
     return {
         "models": [model_facts(name, each, name == index.default) for name, each in here.models.items()],
-        "loras": list(here.loras),
+        "loras": shared.lora_fits.of(here),
+        "controlnets": {name: control_fits(each, here) for name, each in here.controlnets.items()},
         "upscalers": {name: each.manifest.scale for name, each in here.upscalers.items()},
         "embeddings": list(here.embeddings),
     }
