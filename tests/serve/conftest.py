@@ -57,6 +57,20 @@ def client(index):
 
 
 @pytest.fixture
+def asked(client):
+    """`asked(headers, **settings)`: a client of a server whose pictures have records; its `specs` are its jobs."""
+    from serving import paint_recorded
+
+    def make(headers=None, **settings):
+        specs = []
+        http = client(headers=headers, painter=lambda jobs: paint_recorded(jobs, specs), **settings)
+        http.specs = specs
+        return http
+
+    return make
+
+
+@pytest.fixture
 def place(index):
     """`place(painter)`: where a server listens; `place.specs` are the jobs that it was given."""
     import contextlib

@@ -238,7 +238,7 @@ def test_a_picture_says_how_it_was_made(client):
     Image.new("RGB", (8, 8)).save(stream, "PNG", **save_options("PNG", {**settings, **AROUND}, 3))
     http = client()
     found = http.post("/api/v1/metadata", content=stream.getvalue()).json()
-    assert found["from"] == "pleinair"
+    assert found["from"] == "pleinair" and found["text"].startswith("a red house\nSteps: 4")
     assert {"prompt": "a red house", "seed": 3, "steps": 4}.items() <= found["settings"].items()
     for data in (b"", b"no picture", png()):
         assert http.post("/api/v1/metadata", content=data).status_code == 422
