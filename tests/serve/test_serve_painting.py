@@ -158,6 +158,13 @@ def test_a_picture_is_resized_without_an_upscaler(painter, crop):
     assert (red > blue) is crop
 
 
+def test_a_picture_is_prepared_for_a_controlnet(painter):
+    worker, heard = painter()
+    worker.paint({"task": "prepare", "model": "invert", "options": {}}, {"image": png((8, 4))}, never)
+    ((_, (data,)),) = heard.of("image")
+    assert Image.open(BytesIO(data)).convert("RGB").getpixel((0, 0)) == (0, 255, 255)
+
+
 def test_messages_go_over_a_pipe_and_back():
     message, blobs = {"job": "x", "prompt": "a house é"}, [b"", b"\x00png"]
     assert wire.read(BytesIO(wire.packed(message, blobs))) == ({**message, "sizes": [0, 4]}, blobs)

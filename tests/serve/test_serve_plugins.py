@@ -100,6 +100,20 @@ def test_krita(asked):
     assert "mask.inverted" in spec.pictures
 
 
+def test_what_a_controlnet_sees_is_shown(asked):
+    """The same plugin's preview, and Photoshop's."""
+    http = asked()
+    payload = {"controlnet_input_images": [CODED], "controlnet_processor_res": 512, "controlnet_threshold_a": 64}
+    found = http.post("/controlnet/detect", json={**payload, "controlnet_module": "blur_gaussian"}).json()
+    assert base64.b64decode(found["images"][0]) == recorded() and found["info"]
+    (spec,) = http.specs
+    assert (spec.task, spec.model) == ("prepare", "blur")
+    assert http.post("/controlnet/detect", json={**payload, "controlnet_module": "none"}).json()["images"] == [CODED]
+    for wrong in ({"controlnet_module": "openpose"}, {"controlnet_module": ["x"]}, {"controlnet_input_images": ["x"]}):
+        answer = http.post("/controlnet/detect", json={**payload, "controlnet_module": "canny", **wrong})
+        assert answer.status_code == 422 and "; " in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     "asked_for, options",
     [

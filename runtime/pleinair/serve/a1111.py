@@ -15,7 +15,7 @@ from pleinair.errors import PleinairError
 from pleinair.files.foreign.infotext import infotext_fields
 from pleinair.files.metadata import infotext
 from pleinair.sampling.names import LABELS
-from pleinair.serve.a1111_extras import batch, single
+from pleinair.serve import a1111_extras
 from pleinair.serve.a1111_lists import LISTS, Chosen, options_of
 from pleinair.serve.a1111_payload import NONE, SKIP, body_of, title_of
 from pleinair.serve.asking import OFFERED, asked_job, checked
@@ -83,12 +83,17 @@ async def progress(request: Request) -> Response:
 
 async def extra_single(request: Request) -> Response:
     """POST /extra-single-image."""
-    return await single(request, *await asked(request))
+    return await a1111_extras.single(request, *await asked(request))
 
 
 async def extra_batch(request: Request) -> Response:
     """POST /extra-batch-images."""
-    return await batch(request, *await asked(request))
+    return await a1111_extras.batch(request, *await asked(request))
+
+
+async def detect(request: Request) -> Response:
+    """POST /controlnet/detect."""
+    return await a1111_extras.detect(request, *await asked(request))
 
 
 async def interrogate(request: Request) -> Response:
@@ -250,6 +255,7 @@ ROUTES = [
     post("/interrupt", interrupt),
     post("/skip", interrupt),
     post("/png-info", png_info),
+    Route("/controlnet/detect", speaking(detect), methods=["POST"]),
     Route(f"{BASE}/progress", speaking(progress)),
     Route(f"{BASE}/options", speaking(get_options)),
     post("/options", set_options),

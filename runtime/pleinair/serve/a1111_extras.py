@@ -1,4 +1,4 @@
-"""The extras of A1111's interface: pictures that are made larger, by an upscaler or by Lanczos alone."""
+"""What A1111's interface does beside painting: pictures made larger, or ready for a ControlNet."""
 
 import base64
 from collections.abc import Mapping
@@ -8,10 +8,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from pleinair.checks import number
+from pleinair.checks import number, one_of
+from pleinair.pictures.preparing import PREPARERS
 from pleinair.request.options import OPTIONS
 from pleinair.serve.a1111_lists import Chosen
-from pleinair.serve.asking import RESIZING, UPSCALE, asked_job, checked, over
+from pleinair.serve.a1111_payload import MODULES
+from pleinair.serve.asking import PREPARE, RESIZING, UPSCALE, asked_job, checked, over
 from pleinair.serve.job import JobSpec
 from pleinair.serve.pictures_in import picture_bytes, size_of
 from pleinair.serve.refusals import Refused
@@ -36,6 +38,31 @@ async def batch(request: Request, shared: Shared, chosen: Chosen, body: Mapping[
     given = [each.get("data") if isinstance(each, Mapping) else each for each in listed]
     images = [await enlarged(request, shared, chosen, body, data) for data in given]
     return JSONResponse({"html_info": "", "images": images})
+
+
+async def detect(request: Request, shared: Shared, chosen: Chosen, body: Mapping[str, Any]) -> Response:
+    """The answer to the ControlNet extension's POST /detect: what a ControlNet would see of pictures."""
+    listed, most = body.get("controlnet_input_images"), shared.settings.limits.count
+    if not isinstance(listed, list) or len(listed) > most:
+        raise Refused(422, "invalid_request", f"controlnet_input_images must be at most {most} pictures; send fewer")
+    way = body.get("controlnet_module", "none")
+    if way in UNCHANGED or way == "none":
+        return JSONResponse({"images": listed, "info": "Success"})
+    images = []
+    for data in listed:
+        job = await chosen.done(request, shared, await shared.checks(prepare_of, shared, way, data))
+        images += [base64.b64encode(each.data).decode() for each in job.pictures]
+    return JSONResponse({"images": images, "info": "Success"})
+
+
+def prepare_of(shared: Shared, way: Any, image: Any) -> JobSpec:
+    """A picture to be prepared."""
+    known = MODULES.get(way, way) if isinstance(way, str) else way
+    checked("controlnet_module", one_of, "controlnet_module", known, PREPARERS)
+    most = shared.settings.limits.input_pixels
+    data = checked("controlnet_input_images", picture_bytes, "image", image, most)
+    width, height = size_of("image", data, most)
+    return JobSpec(PREPARE, known, {}, {"image": data}, width * height, False)
 
 
 async def enlarged(request: Request, shared: Shared, chosen: Chosen, body: Mapping[str, Any], image: Any) -> str:

@@ -21,13 +21,14 @@ from PIL import Image, ImageOps
 
 from pleinair.errors import Cancelled, PleinairError, RequestError
 from pleinair.files.metadata import save_options
+from pleinair.pictures.preparing import PREPARERS
 from pleinair.pictures.reading import fitted, opaque, open_picture
 from pleinair.pictures.upscale import load_upscaler
 from pleinair.pipeline import Pipeline, load
 from pleinair.request.request import resolve
 from pleinair.results import Frame, Result
 from pleinair.serve import wire
-from pleinair.serve.asking import MORPH, RESIZING, UPSCALE, with_pictures
+from pleinair.serve.asking import MORPH, PREPARE, RESIZING, UPSCALE, with_pictures
 from pleinair.serve.morphs import morph_frames, morph_keys
 from pleinair.serve.naming import Index
 from pleinair.serve.refusals import trouble_of
@@ -57,6 +58,8 @@ class JobPainter:
         try:
             if job["task"] == UPSCALE:
                 self._upscale(job, pictures, stop)
+            elif job["task"] == PREPARE:
+                self._drawn(PREPARERS[job["model"]](opaque(open_picture(pictures["image"]))))
             elif job["task"] == MORPH:
                 self._morph(job, stop)
             else:
@@ -139,6 +142,10 @@ class JobPainter:
         if "width" in options:
             how = "crop" if options["crop"] else "stretch"
             picture = fitted(picture, options["width"], options["height"], how)
+        self._drawn(picture)
+
+    def _drawn(self, picture: Image.Image) -> None:
+        """Tell of a picture that no model has painted."""
         self._tell("image", png(picture), seed=None, width=picture.width, height=picture.height, settings={})
 
     def _opened(self, name: str) -> Pipeline:
