@@ -18,6 +18,7 @@ from pathlib import Path
 import uvicorn
 from PIL import Image
 
+from pleinair.files.metadata import save_options
 from pleinair.serve.app import build
 from pleinair.serve.job import CANCELLED, DONE, ENDED, FinishedPicture, JobSpec
 from pleinair.serve.jobs import Jobs
@@ -44,6 +45,33 @@ def jpeg():
 
 
 PREVIEW = jpeg()
+AROUND = {"width": 8, "height": 8, "sampler": "euler_a", "guidance": 7.0, "batch": 1, "pleinair": "0.1.0", "model": "m"}
+RECORD = {"format": 1, "prompt": "a house", "negative": "", "seeds": [7], "steps": 4, **AROUND}
+
+
+def recorded():
+    """The bytes of a picture that says how it was made."""
+    stream = BytesIO()
+    Image.new("RGB", (8, 8), "red").save(stream, "PNG", **save_options("PNG", RECORD, 7))
+    return stream.getvalue()
+
+
+async def paint_recorded(jobs, specs):
+    """`paint` with such pictures; `specs` collects the jobs."""
+    while True:
+        job = await jobs.next()
+        specs.append(job.spec)
+        for n in range(job.spec.options.get("count", 1)):
+            job.add(FinishedPicture(recorded(), 7 + n, 8, 8, RECORD))
+        await jobs.end(job, DONE)
+
+
+def sdapi(http, path, payload):
+    """Pictures and info of A1111's answer, and the job that it was made of."""
+    answer = http.post(f"/sdapi/v1/{path}", json=payload)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    return found["images"], json.loads(found["info"]), http.specs.pop()
 
 
 def spec(prompt="a red house", kept=True, work=1000, **options):
