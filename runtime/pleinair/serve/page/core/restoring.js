@@ -1,6 +1,6 @@
 /** Settings back from a picture: one of the history, or any file that a program has written its settings into. */
 
-import { getJson } from "./api.js";
+import { getJson, told } from "./api.js";
 import { adoptOrder } from "./order.js";
 import { notify, state } from "./state.js";
 import { t } from "./words.js";
@@ -14,7 +14,7 @@ export async function restoreFrom(file) {
     notify(t("restored", { from: answer.from ?? file.name }));
     for (const each of [...(answer.warnings ?? []), ...missing]) notify(each, "error");
   } catch (error) {
-    notify(error.code === "no_record" ? t("noSettings") : error.message, "error");
+    notify(error.code === "no_record" ? t("noSettings") : told(error), "error");
   }
 }
 
