@@ -20,6 +20,16 @@ export const state = {
   tokens: null, // the server's answer to /tokens
 };
 
+/** Options that name something which lies on a shelf of the server. */
+export const SHELVES = {
+  vae: "vaes",
+  preview_vae: "vaes",
+  upscale: "upscalers",
+  refiner: "models",
+  enlarger: "upscalers",
+  embeddings: "embeddings",
+};
+
 const listeners = new Set();
 let waiting = false;
 

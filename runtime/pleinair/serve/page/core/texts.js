@@ -87,6 +87,7 @@ export const TEXTS = {
   onlyWith: { en: "Means nothing yet: it goes with {names}.", de: "Bewirkt noch nichts: Gehört zu {names}." },
   none: { en: "none", de: "keine" },
   noneHere: { en: "none at hand", de: "keine vorhanden" },
+  notSampler: { en: "The sampler {sampler} does not take it.", de: "Der Sampler {sampler} nimmt es nicht." },
   onlySamplers: { en: "Only {names}.", de: "Nur {names}." },
 
   // a job
@@ -182,7 +183,7 @@ export const TEXTS = {
     en: "It was made with the model {name}, which is not here. The chosen one is used.",
     de: "Es entstand mit dem Modell {name}, das hier fehlt. Das gewählte wird benutzt.",
   },
-  loraMissing: { en: "The LoRA {name} is not here and was left out.", de: "Die LoRA {name} fehlt hier und wurde weggelassen." },
+  partMissing: { en: "{kind}: {name} is not here and was left out.", de: "{kind}: {name} fehlt hier und wurde weggelassen." },
   startMissing: {
     en: "It was made from another picture, which no file records. Open that one too.",
     de: "Es entstand aus einem anderen Bild, das keine Datei festhält. Bitte auch dieses öffnen.",

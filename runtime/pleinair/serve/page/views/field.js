@@ -2,18 +2,10 @@
 
 import { html } from "../vendored/htm-preact.js";
 import { currentOrder, isIdle } from "../core/order.js";
-import { fitting, state } from "../core/state.js";
+import { fitting, modelAtHand, SHELVES, state } from "../core/state.js";
 import { optionHelp, optionLabel, t } from "../core/words.js";
 import { numberOf, Typed } from "./typed.js";
 
-const SHELVES = {
-  vae: "vaes",
-  preview_vae: "vaes",
-  upscale: "upscalers",
-  refiner: "models",
-  enlarger: "upscalers",
-  embeddings: "embeddings",
-};
 const FINE = 10; // the widest range that a slider is fine enough for
 
 export function Field({ option, usual, value, onChange }) {
@@ -28,9 +20,19 @@ export function Field({ option, usual, value, onChange }) {
     <label for=${id}>${optionLabel(option.name)}</label>
     <${Kind} id=${id} option=${option} usual=${usual} value=${value} onChange=${onChange} />
     <p class="hint" id=${`${id}-help`}>${helpOf(option, usual)}</p>
-    ${set && isIdle(option, { ...currentOrder(), ...state.values }) && html`<p class="hint bad">${t("onlyWith", { names: option.needs.map(optionLabel).join(", ") })}</p>`}
+    ${set && vain(option) && html`<p class="hint bad">${vain(option)}</p>`}
     ${set && html`<button type="button" class="quiet small" aria-label=${`${t("asUsual")}: ${optionLabel(option.name)}`} onClick=${back}>${t("asUsual")}</button>`}
   </div>`;
+}
+
+/** Why an option that is set means nothing as things are; null where it does mean something. */
+function vain(option) {
+  if (isIdle(option, { ...currentOrder(), ...state.values }))
+    return t("onlyWith", { names: option.needs.map(optionLabel).join(", ") });
+  const sampler = state.values.sampler ?? modelAtHand()?.defaults?.sampler;
+  const known = state.server.samplers?.some((each) => each.name === sampler);
+  const takes = !known || !option.by_sampler?.length || option.by_sampler.includes(sampler);
+  return option.name.startsWith("hires_") || takes ? null : t("notSampler", { sampler });
 }
 
 /** What an option does, of which samplers it is, and what holds where that is no value but words. */
@@ -74,7 +76,8 @@ function Switch({ id, option, value, onChange }) {
 }
 
 function Choice({ id, option, usual, value, onChange }) {
-  const choices = choicesOf(option);
+  const known = choicesOf(option);
+  const choices = value === undefined || known.includes(value) ? known : [value, ...known];
   return html`<select id=${id} aria-describedby=${`${id}-help`} value=${value === undefined ? "" : JSON.stringify(value)}
     onChange=${(event) => onChange(event.target.value === "" ? undefined : JSON.parse(event.target.value))}>
     <option value="">${usual === "" ? t("none") : isWords(option, usual) ? t("usualBare") : t("usual", { value: usual })}</option>

@@ -5,7 +5,7 @@ import { told } from "../core/api.js";
 import { currentOrder } from "../core/order.js";
 import { isOver } from "../core/following.js";
 import { cancel, paint } from "../core/painting.js";
-import { modelAtHand, notify, state } from "../core/state.js";
+import { dismiss, modelAtHand, notify, state } from "../core/state.js";
 import { optionLabel, t } from "../core/words.js";
 
 export function Go() {
@@ -31,6 +31,7 @@ export function Go() {
 
 async function place(setPlacing) {
   setPlacing(true);
+  for (const each of state.notices.filter(({ kind }) => kind === "error")) dismiss(each.id); // of the last try
   setTimeout(() => setPlacing(false), 600); // a double click orders one picture
   try {
     await state.start?.renewed; // what was drawn a moment ago belongs to it
