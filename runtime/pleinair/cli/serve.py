@@ -13,11 +13,11 @@ from pleinair.cli.flags import Json, takes
 from pleinair.cli.terminal import printable, say, tell
 from pleinair.cli.usage import examples
 from pleinair.request.loading import LOADING
+from pleinair.serve.settings import KEY
 from pleinair.system import install
 from pleinair.system.home import home
 
 app = typer.Typer(add_completion=False)
-KEY = "PLEINAIR_API_KEY"
 MOST_WORKERS = 16
 QUIET = (("mcp", logging.CRITICAL),)  # quotes what clients send
 

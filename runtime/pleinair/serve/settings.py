@@ -7,6 +7,7 @@ from typing import Any
 from pleinair.text.syntax import MAX_PROMPT
 
 MB = 1 << 20
+KEY = "PLEINAIR_API_KEY"  # in the environment
 
 
 @dataclass(frozen=True)
