@@ -18,7 +18,8 @@ from pleinair.serve.guards import Guard, refusal
 from pleinair.serve.jobs import Jobs
 from pleinair.serve.naming import Index
 from pleinair.serve.page_files import page, page_files
-from pleinair.serve.refusals import Refused
+from pleinair.serve.reading import Weighed
+from pleinair.serve.refusals import Refused, shortage
 from pleinair.serve.settings import ServeSettings
 from pleinair.serve.shared import Shared, speaks_mcp
 from pleinair.system import install
@@ -40,6 +41,7 @@ def build(settings: ServeSettings, jobs: Jobs, index: Index) -> ASGIApp:
         Route("/{name:path}", page),
     ]
     handlers = {Refused: say_refused, HTTPException: say_http, ClientDisconnect: say_nothing, Exception: say_bug}
+    handlers |= {MemoryError: say_short, OSError: say_short}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=tidying)
     app.state.serve, app.state.living = shared, living
     app.state.a1111 = Chosen()
@@ -56,7 +58,7 @@ def speaking_mcp(shared: Shared) -> tuple[Any, AbstractAsyncContextManager]:
     from pleinair.serve.mcp import over_http, speaking
 
     sessions = over_http(speaking(shared), shared.settings.limits)
-    return StreamableHTTPASGIApp(sessions), sessions.run()
+    return Weighed(StreamableHTTPASGIApp(sessions), shared.settings.limits.values), sessions.run()
 
 
 async def no_mcp(request: Request) -> Response:
@@ -78,6 +80,7 @@ async def tidying(app: Starlette) -> AsyncIterator[None]:
         while True:
             await asyncio.sleep(TIDY_S)
             app.state.serve.jobs.tidy()
+            await app.state.serve.jobs.ledger.settle()
 
     task = asyncio.create_task(tidy())
     async with app.state.living:
@@ -97,6 +100,14 @@ async def say_http(request: Request, error: Exception) -> Response:
     answer = refusal(Refused(error.status_code, code, f"{error.detail}; see /api/v1/openapi.json"))
     answer.headers.update(error.headers or {})
     return answer
+
+
+async def say_short(request: Request, error: Exception) -> Response:
+    """Where memory or disk is short while a request is read or answered."""
+    short = shortage(error)
+    if short is None:
+        raise error
+    return await say_refused(request, short)
 
 
 async def say_nothing(request: Request, error: Exception) -> Response:
