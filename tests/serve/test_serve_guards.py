@@ -133,6 +133,23 @@ def test_hostile_json_is_the_clients_error_in_every_interface(client, path, body
     assert client().post(path, content=body, headers=kind).status_code in statuses
 
 
+@pytest.mark.parametrize(
+    "charset, parts, words",
+    [
+        ("utf-8", 60, "is no PNG, JPEG or WebP"),
+        ("utf-8", 65, "Too many fields"),
+        ("unicode_escape", 1, "not valid Unicode"),
+    ],
+)
+def test_forms_are_bounded_and_of_text_that_can_be_written(client, charset, parts, words):
+    part = "--b\r\nContent-Disposition: form-data; name="
+    fields = [f'{part}"prompt"\r\n\r\n\\ud800\r\n', *[f'{part}"more"\r\n\r\nx\r\n'] * (parts - 1)]
+    file = f'{part}"image"; filename="a"\r\nContent-Type: image/png\r\n\r\nno picture\r\n--b--'
+    kind = f"multipart/form-data; boundary=b; charset={charset}"
+    answer = client().post("/v1/images/edits", content="".join([*fields, file]), headers={"content-type": kind})
+    assert answer.status_code == 400 and words in answer.json()["error"]["message"], answer.text
+
+
 @pytest.mark.parametrize("full", [OSError(28, "No space left on device"), MemoryError()])
 def test_what_is_short_is_said(client, monkeypatch, full):
     def broken(*_):

@@ -16,6 +16,7 @@ from pleinair.sampling.names import LABELS
 from pleinair.serve.a1111_lists import LISTS, Chosen, options_of
 from pleinair.serve.a1111_payload import body_of, title_of
 from pleinair.serve.asking import UPSCALE, asked_job
+from pleinair.serve.counts import A1111
 from pleinair.serve.guards import refusal
 from pleinair.serve.job import PAINTING, Job, JobSpec
 from pleinair.serve.own import recorded
@@ -158,7 +159,7 @@ def upscale_of(shared: Shared, body: Mapping[str, Any], image: Any) -> JobSpec:
 
 async def done(request: Request, shared: Shared, chosen: Chosen, spec: JobSpec) -> Job:
     """The job when it is done; where /interrupt ended it, what there is of it."""
-    job, _ = await shared.jobs.submit(spec)
+    job, _ = await shared.jobs.submit(spec, interface=A1111)
     chosen.jobs.append(job)
     try:
         return await ended(shared.jobs, job, request)
@@ -217,6 +218,7 @@ def speaking(handler: Any) -> Any:
         try:
             return await handler(request)
         except Refused as error:
+            request.app.state.serve.jobs.counts.refused[error.trouble.code] += 1
             told = refusal(error)
             words = error.trouble.message
             shown = {"error": error.trouble.code, "detail": words, "body": "", "errors": words}

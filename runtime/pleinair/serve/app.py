@@ -34,6 +34,7 @@ def build(settings: ServeSettings, jobs: Jobs, index: Index) -> ASGIApp:
     answer_mcp, living = speaking_mcp(shared)
     routes = [
         Route("/health", health),
+        *([Route("/metrics", metrics_of(jobs))] if settings.metrics else []),
         *own.ROUTES,
         *openai.ROUTES,
         *a1111.ROUTES,
@@ -46,7 +47,7 @@ def build(settings: ServeSettings, jobs: Jobs, index: Index) -> ASGIApp:
     app.state.serve, app.state.living = shared, living
     app.state.a1111 = Chosen()
     app.state.page = page_files()
-    return Guard(app, settings)
+    return Guard(app, settings, jobs.counts)
 
 
 def speaking_mcp(shared: Shared) -> tuple[Any, AbstractAsyncContextManager]:
@@ -59,6 +60,13 @@ def speaking_mcp(shared: Shared) -> tuple[Any, AbstractAsyncContextManager]:
 
     sessions = over_http(speaking(shared), shared.settings.limits)
     return Weighed(StreamableHTTPASGIApp(sessions), shared.settings.limits.values), sessions.run()
+
+
+def metrics_of(jobs: Jobs) -> Any:
+    """What answers /metrics."""
+    from pleinair.serve.metrics import answering
+
+    return answering(jobs)
 
 
 async def no_mcp(request: Request) -> Response:
@@ -91,13 +99,15 @@ async def tidying(app: Starlette) -> AsyncIterator[None]:
 
 
 async def say_refused(request: Request, error: Exception) -> Response:
+    request.app.state.serve.jobs.counts.refused[error.trouble.code] += 1
     return refusal(error, closing=error.status in (408, 413))
 
 
 async def say_http(request: Request, error: Exception) -> Response:
     """What Starlette itself refuses: no such path or method."""
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
-    answer = refusal(Refused(error.status_code, code, f"{error.detail}; see /api/v1/openapi.json"))
+    refused = Refused(error.status_code, code, f"{error.detail}; see /api/v1/openapi.json")
+    answer = await say_refused(request, refused)
     answer.headers.update(error.headers or {})
     return answer
 

@@ -174,8 +174,15 @@ def check_limits(request: Request, limits: RequestLimits, frames: int = 1) -> No
         raise over("count", f"{len(request.seeds)} pictures were asked for", limits.count, "ask for fewer at a time")
     if (work := work_of(request) * frames) > limits.pixel_steps:
         raise over("steps", f"the job is {work:,} pixels x steps", limits.pixel_steps, "take fewer steps or pictures")
-    if (size := 3 * pixels * len(request.seeds) * frames) > limits.result:
+    if (larger := pixels * scale_of(request) ** 2) > limits.input_pixels:
+        raise over("upscale", f"the larger picture has {larger:,} pixels", limits.input_pixels, "choose a smaller size")
+    if (size := 3 * larger * len(request.seeds) * frames) > limits.result:
         raise over("size", f"the job's pictures are {size:,} bytes", limits.result, "ask for fewer or smaller ones")
+
+
+def scale_of(request: Request) -> int:
+    """How much larger a finished picture is made."""
+    return open_bundle(request.upscale, verify=False).manifest.scale if request.upscale else 1
 
 
 def passes_of(request: Request) -> list[Any]:

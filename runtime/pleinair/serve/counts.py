@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+INTERFACES = (OWN, OPENAI, A1111, MCP) = "own", "openai", "a1111", "mcp"
+
 
 @dataclass
 class Counts:

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pleinair.checks import one_line
+from pleinair.serve.counts import Counts
 from pleinair.serve.refusals import Refused
 from pleinair.serve.settings import RequestLimits, ServeSettings
 
@@ -42,8 +43,8 @@ log = logging.getLogger(__name__)
 class Guard:
     """An ASGI application around another one, which hears of nothing that is refused."""
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
-        self._app, self._limits = app, settings.limits
+    def __init__(self, app: ASGIApp, settings: ServeSettings, counts: Counts) -> None:
+        self._app, self._limits, self._counts = app, settings.limits, counts
         self._key = sha256(settings.key.encode()).digest() if settings.key else None
         self._bodies = Bodies(settings.limits.bodies)
         self._hosts = {"localhost", socket.gethostname().lower(), *map(str.lower, settings.hosts)}
@@ -64,6 +65,7 @@ class Guard:
             else:
                 await self._app(scope, body.receive, answering)
         except Refused as error:
+            self._counts.refused[error.trouble.code] += 1
             await answer(error, scope, receive, answering)
         except Exception as error:  # a bug, which has been answered; its message may hold a prompt
             log.error("request %s: %s", id, place_of(error))

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pleinair.serve.counts import OWN
 from pleinair.serve.refusals import Trouble
 
 QUEUED, LOADING, PAINTING = "queued", "loading", "painting"
@@ -55,7 +56,7 @@ class Event:
 class Job:
     """One job, which belongs to the event loop's thread."""
 
-    def __init__(self, spec: JobSpec, id: str | None = None, attempts: int = 0, interface: str = "own") -> None:
+    def __init__(self, spec: JobSpec, id: str | None = None, attempts: int = 0, interface: str = OWN) -> None:
         self.id = id or secrets.token_hex(16)
         self.spec = spec
         self.interface = interface  # that it was asked for by

@@ -5,8 +5,9 @@ import logging
 import math
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable
 
-from pleinair.serve.counts import Counts
+from pleinair.serve.counts import OWN, Counts
 from pleinair.serve.job import CANCELLED, DONE, ENDED, FAILED, QUEUED, Job, JobSpec
 from pleinair.serve.ledger import BROKEN, Ledger
 from pleinair.serve.refusals import Refused, Trouble
@@ -30,6 +31,7 @@ class Jobs:
         self.closing = False
         self.unable = ""  # why nothing can be painted, where that is so
         self.counts = Counts()
+        self.held: Callable[[], list[int]] = list  # bytes of each painting process, set by what starts them
         self.ledger = Ledger(settings.journal)
         self._coming = 0  # accepted, but not written down yet
         self._queue: deque[Job] = deque()
@@ -65,7 +67,7 @@ class Jobs:
             log.info("%d jobs of before the restart are taken up", len(left))
 
     async def submit(
-        self, spec: JobSpec, key: str | None = None, digest: str = "", interface: str = "own"
+        self, spec: JobSpec, key: str | None = None, digest: str = "", interface: str = OWN
     ) -> tuple[Job, bool]:
         """A job in the queue, and whether it is new: with the `key` of an earlier request it is the job of that one.
 
@@ -157,7 +159,7 @@ class Jobs:
     def tidy(self) -> None:
         """Let ended jobs go that are too old, too many or too large; the last one stays whatever its size."""
         keeping, now = self.settings.keeping, time.monotonic()
-        size = sum(job.size for job in self._ended.values())
+        size = self.kept_bytes
         while self._ended:
             job = next(iter(self._ended.values()))
             old = now - job.ended > keeping.seconds
@@ -170,6 +172,16 @@ class Jobs:
             while len(self._gone) > keeping.names:
                 self._gone.popitem(last=False)
             self._forget(job)
+
+    @property
+    def kept(self) -> int:
+        """Ended jobs that are kept."""
+        return len(self._ended)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of their pictures."""
+        return sum(job.size for job in self._ended.values())
 
     @property
     def length(self) -> int:

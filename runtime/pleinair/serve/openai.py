@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from pleinair.serve.asking import asked_job
+from pleinair.serve.counts import OPENAI
 from pleinair.serve.formats import in_format
 from pleinair.serve.forms import read_form
 from pleinair.serve.guards import refusal
@@ -55,6 +56,7 @@ def speaking(handler: Handler) -> Handler:
             found = (
                 error if isinstance(error, Refused) else Refused(400, "invalid_request", f"{error.detail}; check it")
             )
+            request.app.state.serve.jobs.counts.refused[found.trouble.code] += 1
             return in_their_form(found)
 
     return answer
@@ -136,7 +138,7 @@ async def painted(request: Request, body: Mapping[str, Any], pictures: dict[str,
     quality = whole(body, "output_compression", 0, 100, 0) or None
     stream, partial = flag(body, "stream"), whole(body, "partial_images", 0, MOST_PARTIAL, 0)
     spec = await shared.checks(spec_of, shared, body, pictures)
-    job, _ = await shared.jobs.submit(spec)
+    job, _ = await shared.jobs.submit(spec, interface=OPENAI)
     if stream:
         lines = streamed(shared, job, kind, form, quality, partial)
         return StreamingResponse(lines, media_type="text/event-stream")

@@ -62,3 +62,4 @@ class ServeSettings:
     keeping: Keeping = Keeping()
     journal: Path | None = None
     log_prompts: bool = False
+    metrics: bool = False

@@ -42,6 +42,11 @@ class Supervisor:
         self.workers = [Worker(self, number) for number in range(settings.workers)]
         self._tasks: list[asyncio.Task] = []
         self._promised: dict[Worker, int] = {}
+        jobs.held = self.held
+
+    def held(self) -> list[int]:
+        """Bytes of anonymous memory of each process."""
+        return [worker.held for worker in self.workers]
 
     def start(self) -> None:
         """Begin to paint what is in the queue."""
