@@ -1,6 +1,7 @@
 """What a server has promised holds, though the disk is full, the clock jumps, or the server is killed."""
 
 import asyncio
+import json
 import sqlite3
 import time
 
@@ -14,7 +15,7 @@ from pleinair.serve.ledger import Ledger
 from pleinair.serve.refusals import Refused
 from pleinair.serve.settings import ServeSettings
 from pleinair.serve.waiting import ended
-from serving import spec
+from serving import application, spec
 
 
 @pytest.fixture
@@ -195,3 +196,33 @@ def test_a_job_that_two_wait_for_ends_when_both_have_left(opened):
         return seen
 
     assert asyncio.run(work()) == [QUEUED, CANCELLED]
+
+
+@pytest.mark.parametrize(
+    "path, body",
+    [
+        ("/api/v1/jobs?wait=true", {}),
+        ("/v1/images/generations", {}),
+        ("/v1/images/generations", {"stream": True}),
+        ("/sdapi/v1/txt2img", {}),
+    ],
+)
+def test_a_client_that_has_left_before_its_job_is_accepted_leaves_none(index, path, body):
+    told = [{"type": "http.request", "body": json.dumps({"prompt": "a house", **body}).encode(), "more_body": False}]
+    name, _, query = path.partition("?")
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": name, "query_string": query.encode(), "headers": headers}
+
+    async def receive():
+        return told.pop() if told else {"type": "http.disconnect"}
+
+    async def send(message):
+        await asyncio.sleep(0.01)  # until the first line is asked for
+
+    async def work():
+        app, jobs = application(index)  # nobody paints
+        async with asyncio.timeout(30):
+            await app(scope, receive, send)
+        return jobs.length, sum(jobs.counts.ended.values())
+
+    assert asyncio.run(work()) == (0, 1)

@@ -61,7 +61,7 @@ def parsed(raw: bytes, depth: int, most: int) -> Any:
 
 def check_values(raw: bytes, most: int) -> None:
     """Raise Refused for a body with more values than any request has: each takes more memory than its bytes do."""
-    if sum(raw.count(mark) for mark in (b",", b"[", b"{")) > most:
+    if len(raw) - len(raw.translate(None, b",[{")) > most:
         raise Refused(422, "invalid_request", f"the JSON has more than {most:,} values; send fewer")
 
 
