@@ -16,7 +16,7 @@ from serving import JSON, PATIENCE, png
 TINY = {"prompt": "a house", "size": "64x64", "steps": 2}
 LONG = {"prompt": "a house", "size": "512x512", "steps": 200, "sampler": "euler"}
 HOUR = 3600
-KILLED = 0.25  # share of the crashes that are one
+KILLED = 0.5  # share of the tries that are one
 HOSTILE = [
     b"{",
     b"[" * 1000,

@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+import shutil
 import sqlite3
 import time
+from dataclasses import replace
 
 import pytest
 from starlette.requests import ClientDisconnect
 
 from pleinair.serve.job import CANCELLED, DONE, QUEUED
 from pleinair.serve.jobs import Jobs
-from pleinair.serve.journal import Journal
+from pleinair.serve.journal import RESERVE, Journal
 from pleinair.serve.ledger import Ledger
 from pleinair.serve.refusals import Refused
 from pleinair.serve.settings import ServeSettings
@@ -62,6 +64,18 @@ def test_two_that_ask_with_one_key_while_the_disk_is_full_are_both_refused(opene
         disk.full = False
         job, fresh = await jobs.submit(spec(), "key", "one")
         assert fresh and await jobs.submit(spec(), "key", "one") == (job, False)
+
+    asyncio.run(work())
+
+
+def test_the_last_of_the_disk_is_left_for_taking_jobs_out_again(opened, monkeypatch):
+    async def work():
+        jobs = await opened()
+        free = shutil.disk_usage(jobs.ledger.file.parent)._replace(free=RESERVE + 100)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+        with pytest.raises(Refused, match="free space"):
+            await jobs.submit(replace(spec(), pictures={"image": bytes(100)}))
+        await jobs.submit(spec())
 
     asyncio.run(work())
 

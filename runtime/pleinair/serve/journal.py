@@ -4,8 +4,11 @@ A SQLite file that its owner alone may read. A job's prompt and pictures leave i
 with zeros.
 """
 
+import errno
 import json
+import math
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,6 +19,7 @@ from pleinair.serve.job import JobSpec
 
 VERSION = 2
 BUSY_S = 5.0
+RESERVE = 64 << 20  # bytes that stay free: SQLite writes down what it deletes, and a large job is as large as that
 TABLES = """
 create table if not exists jobs (
   id text primary key, task text, model text, options text, work integer, attempts integer, key text, digest text
@@ -55,9 +59,13 @@ class Journal:
             base.execute(f"pragma user_version = {VERSION}")
 
     def accept(self, id: str, spec: JobSpec, key: str | None = None, digest: str | None = None) -> None:
-        """Write a job down before it is promised."""
+        """Write a job down before it is promised; OSError where there would be no room to take it out again."""
         row = (id, spec.task, spec.model, json.dumps(spec.options), spec.work, 0, key, digest)
         with closing(self._open()) as base, base:
+            unused = math.prod(base.execute(f"pragma {name}").fetchone()[0] for name in ("freelist_count", "page_size"))
+            more = max(0, 2 * sum(map(len, spec.pictures.values())) - unused)
+            if shutil.disk_usage(self._file.parent).free < RESERVE + more:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             base.execute("insert into jobs values (?, ?, ?, ?, ?, ?, ?, ?)", row)
             base.executemany(
                 "insert into pictures values (?, ?, ?)", [(id, name, data) for name, data in spec.pictures.items()]
