@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from pleinair.serve.job import CANCELLED, DONE, QUEUED
 from pleinair.serve.jobs import Jobs
 from pleinair.serve.journal import RESERVE, Journal
-from pleinair.serve.ledger import Ledger
+from pleinair.serve.journal_writer import JournalWriter
 from pleinair.serve.refusals import Refused
 from pleinair.serve.settings import ServeSettings
 from pleinair.serve.waiting import ended
@@ -37,15 +37,15 @@ class Disk:
 
     def __init__(self, monkeypatch):
         self.full = False
-        written = Ledger._written
+        written = JournalWriter._written
 
-        async def checked(ledger, write, *arguments):
+        async def checked(writer, write, *arguments):
             await asyncio.sleep(0)
             if self.full:
                 raise sqlite3.OperationalError("database or disk is full")
-            return await written(ledger, write, *arguments)
+            return await written(writer, write, *arguments)
 
-        monkeypatch.setattr(Ledger, "_written", checked)
+        monkeypatch.setattr(JournalWriter, "_written", checked)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_two_that_ask_with_one_key_while_the_disk_is_full_are_both_refused(opene
 def test_the_last_of_the_disk_is_left_for_taking_jobs_out_again(opened, monkeypatch):
     async def work():
         jobs = await opened()
-        free = shutil.disk_usage(jobs.ledger.file.parent)._replace(free=RESERVE + 100)
+        free = shutil.disk_usage(jobs.journal.file.parent)._replace(free=RESERVE + 100)
         monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
         with pytest.raises(Refused, match="free space"):
             await jobs.submit(replace(spec(), pictures={"image": bytes(100)}))
@@ -93,7 +93,7 @@ def test_what_ended_while_the_disk_was_full_is_written_when_it_is_not(opened, di
         return jobs
 
     jobs = asyncio.run(work())
-    assert not jobs.ledger.owed and list(Journal(jobs.ledger.file).left()) == []
+    assert not jobs.journal.owed and list(Journal(jobs.journal.file).left()) == []
     assert caplog.text.count("cannot be written") == 1
 
 

@@ -88,7 +88,7 @@ async def tidying(app: Starlette) -> AsyncIterator[None]:
         while True:
             await asyncio.sleep(TIDY_S)
             app.state.serve.jobs.tidy()
-            await app.state.serve.jobs.ledger.settle()
+            await app.state.serve.jobs.journal.settle()
 
     task = asyncio.create_task(tidy())
     async with app.state.living:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from pleinair.serve.counts import OWN, Counts
 from pleinair.serve.job import CANCELLED, DONE, ENDED, FAILED, QUEUED, Job, JobSpec
-from pleinair.serve.ledger import BROKEN, Ledger
+from pleinair.serve.journal_writer import BROKEN, JournalWriter
 from pleinair.serve.refusals import Refused, Trouble
 from pleinair.serve.settings import ServeSettings
 
@@ -32,7 +32,7 @@ class Jobs:
         self.unable = ""  # why nothing can be painted, where that is so
         self.counts = Counts()
         self.held: Callable[[], list[int]] = list  # bytes of each painting process, set by what starts them
-        self.ledger = Ledger(settings.journal)
+        self.journal = JournalWriter(settings.journal)
         self._coming = 0  # accepted, but not written down yet
         self._queue: deque[Job] = deque()
         self._ended: OrderedDict[str, Job] = OrderedDict()
@@ -45,7 +45,7 @@ class Jobs:
     async def open(self) -> None:
         """Take up what a server before this one has accepted and not ended."""
         try:
-            left, gone = await self.ledger.open()
+            left, gone = await self.journal.open()
         except BROKEN as error:
             raise Refused(
                 503,
@@ -95,8 +95,8 @@ class Jobs:
         job = self._queue.popleft()
         job.begin()
         self.running[job.id] = job
-        if self.ledger.keeps(job.spec):
-            await self.ledger.begun(job.id, job.attempts)
+        if self.journal.keeps(job.spec):
+            await self.journal.begun(job.id, job.attempts)
         self._tell_places()
         return job
 
@@ -114,8 +114,8 @@ class Jobs:
             self._learn(job)
         spent = f" after {job.ended - job.began:.1f} s" if job.began else ""
         log.info("job %s %s%s%s", job.id, status, spent, f" ({trouble.code})" if trouble else "")
-        if self.ledger.keeps(job.spec):
-            await self.ledger.ended(job.id, self.settings.keeping.names)
+        if self.journal.keeps(job.spec):
+            await self.journal.ended(job.id, self.settings.keeping.names)
         self.tidy()
         self._tell_places()
 
@@ -128,9 +128,9 @@ class Jobs:
             self.running.pop(job.id)
             job.requeue()
             self._queue.appendleft(job)
-            if self.ledger.keeps(job.spec):
-                await self.ledger.begun(job.id, job.attempts - 1)
-        for job in [job for job in self._queue if not self.ledger.keeps(job.spec)]:
+            if self.journal.keeps(job.spec):
+                await self.journal.begun(job.id, job.attempts - 1)
+        for job in [job for job in self._queue if not self.journal.keeps(job.spec)]:
             await self.end(job, FAILED, Trouble("shutting_down", "the server is ending; ask again in a moment"))
 
     async def cancel(self, job: Job) -> None:
@@ -143,8 +143,8 @@ class Jobs:
             return
         if job.stop:
             job.stop()
-        if self.ledger.keeps(job.spec):  # so that it is not painted after a restart either
-            await self.ledger.ended(job.id, self.settings.keeping.names)
+        if self.journal.keeps(job.spec):  # so that it is not painted after a restart either
+            await self.journal.ended(job.id, self.settings.keeping.names)
 
     def find(self, id: str) -> Job:
         """The job of an id. Raises Refused: one that never was (404), or whose time is over (410)."""
@@ -255,10 +255,10 @@ class Jobs:
     async def _accepted(self, job: Job, key: str | None = None, digest: str | None = None) -> Job:
         """A job in the queue, written down before."""
         self._check_open()
-        if self.ledger.keeps(job.spec):
+        if self.journal.keeps(job.spec):
             self._coming += 1
             try:
-                await self.ledger.promise(job.id, job.spec, key, digest)
+                await self.journal.promise(job.id, job.spec, key, digest)
             except BROKEN as error:
                 log.error("job %s is not accepted, for the journal cannot be written: %s", job.id, error)
                 raise Refused(

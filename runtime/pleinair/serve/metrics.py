@@ -50,7 +50,7 @@ class ServerCollector(Collector):
         yield GaugeMetricFamily("pleinair_results_kept", "Ended jobs whose pictures are kept.", jobs.kept)
         yield GaugeMetricFamily("pleinair_results_bytes", "Bytes of pictures that are kept.", jobs.kept_bytes)
         yield GaugeMetricFamily(
-            "pleinair_journal_owed", "Jobs whose end could not be written yet.", len(jobs.ledger.owed)
+            "pleinair_journal_owed", "Jobs whose end could not be written yet.", len(jobs.journal.owed)
         )
         held = GaugeMetricFamily(
             "pleinair_worker_memory_bytes", "Anonymous memory of a painting process.", labels=("worker",)

@@ -16,7 +16,7 @@ BROKEN = (sqlite3.Error, OSError)
 log = logging.getLogger(__name__)
 
 
-class Ledger:
+class JournalWriter:
     """What is kept of jobs on the disk; nothing is where there is no file.
 
     A promise is written before it is given, or not given. What happens to a job afterwards may be written late: at
