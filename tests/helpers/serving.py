@@ -125,23 +125,11 @@ def at_a_port(index, painter=paint, **settings):
         thread.join()
 
 
-class Running:
-    """`pleinair serve` in a process of its own; `log` is a file that its lines go to."""
+class Asking:
+    """What tests ask of a server at `url`."""
 
-    def __init__(self, home, log, *arguments, **environment):
-        self.log = log
-        self._home = home
-        command = [sys.executable, "-m", "pleinair", "serve", "--port", "0", *map(str, arguments)]
-        with log.open("ab") as stream:
-            self.process = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=stream,
-                env={**os.environ, "PLEINAIR_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-            )
-        self.url = self.process.stdout.readline().decode().strip().rstrip("/")
-        assert self.url, log.read_text()
-        self.port = int(self.url.rpartition(":")[2])
+    def __init__(self, url):
+        self.url = url
 
     def ask(self, path, body=None, **headers):
         """Status and JSON of a request; POST where there is a body."""
@@ -169,6 +157,25 @@ class Running:
             assert found["status"] not in ENDED, found
             time.sleep(0.02)
         raise AssertionError(f"the job is {found['status']} still")
+
+
+class Running(Asking):
+    """`pleinair serve` in a process of its own; `log` is a file that its lines go to."""
+
+    def __init__(self, home, log, *arguments, **environment):
+        self.log = log
+        self._home = home
+        command = [sys.executable, "-m", "pleinair", "serve", "--port", "0", *map(str, arguments)]
+        with log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                env={**os.environ, "PLEINAIR_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+            )
+        super().__init__(self.process.stdout.readline().decode().strip().rstrip("/"))
+        assert self.url, log.read_text()
+        self.port = int(self.url.rpartition(":")[2])
 
     @property
     def painting(self):
