@@ -87,6 +87,7 @@ def generate(
         options = {"two_calls": True, **options}
     how = {name: value for name, value in fitting.how.items() if name != "threads" or not apart}
     pipe = kept_to_the_end(context, loaded(progress, check=check, **{**loading, **how}))
+    pipe.engine_reason = fitting.reason
     options = models_at_hand(options, pipe.engine)
     if prompts is not None:
         from pleinair.cli.lists import paint_list
