@@ -18,8 +18,8 @@ from pleinair.tasks import lists
 from pleinair.tasks.lines import BadLine, read_lines
 from serving import Asking
 
-LINES = 12
-SHAPE = {"steps": 150, "width": 64, "height": 64}  # so many that a node dies in the middle of a picture
+LINES = 6
+SHAPE = {"steps": 300, "width": 64, "height": 64}  # so many that a node dies in the middle of a picture
 CONFIG = Path(__file__).parents[2] / "docs" / "examples" / "ray.yaml"
 
 
@@ -29,18 +29,23 @@ def test_a_node_that_dies_in_the_middle_of_a_list_costs_nothing(cluster, sketch,
     text = [json.dumps({"prompt": f"house {number}", "seed": number, **SHAPE}) for number in range(LINES)]
     Path("list").write_text("\n".join([*text, '{"prompt": "a", "steps": 0}']))
     pipe = pleinair.load(sketch, engine="onnx", threads=2)
-    said, saved, reports = [], [], []
+    said, saved = [], []
 
     def save(result, files, overwrite):
         saved.extend(file.name for file in files)
         return write_pictures(result, files, overwrite)
 
-    how = {"workers": "auto", "cluster": cluster.address, "say": said.append, "save": save}
+    def watch(frames):
+        running = set()
+        for frame in frames:
+            (running.add if frame.result is None else running.discard)(frame.seeds)
+            if len(running) == 2 and cluster.other in cluster.list_all_nodes():
+                cluster.remove_node(cluster.other, allow_graceful=False)
+            yield frame
+
+    how = {"workers": "auto", "cluster": cluster.address, "say": said.append, "save": save, "watch": watch}
     ledger = Path("painted", "list.pictures.jsonl")
-    for report in lists.run(read_lines(Path("list"), pipe.bundle), pipe, Path("painted"), ledger=ledger, **how):
-        reports.append(report)
-        if len(reports) == 4:
-            cluster.remove_node(cluster.other, allow_graceful=False)
+    reports = [*lists.run(read_lines(Path("list"), pipe.bundle), pipe, Path("painted"), ledger=ledger, **how)]
 
     (bad,) = (each for each in reports if isinstance(each, BadLine))
     assert bad.line == LINES + 1 and "steps" in bad.reason
@@ -87,7 +92,7 @@ def served(tmp_path, monkeypatch):
     return run
 
 
-def test_a_server_paints_on_the_cluster_and_leaves_nothing_there(cluster, sketch, served):
+def test_a_server_paints_on_the_cluster_and_leaves_nothing_there(head, sketch, served):
     import ray
     from ray import serve as ray_serve
 
@@ -95,15 +100,18 @@ def test_a_server_paints_on_the_cluster_and_leaves_nothing_there(cluster, sketch
     job = served(
         lambda server: server.when(server.job(), "done"),
         model=str(sketch),
-        cluster=cluster.address,
-        **{"loading": loading},
+        cluster=head.address,
+        loading=loading,
     )
     assert job["settings"]["engine"] == "onnx" and job["settings"]["threads"] == 2 and len(job["images"]) == 1
-    ray.init(cluster.address)
-    assert ray_serve.status().applications == {}
+    ray.init(head.address)
+    try:
+        assert ray_serve.status().applications == {}
+    finally:
+        ray.shutdown()
 
 
-def test_requests_outlive_a_node_of_the_declared_painters(cluster, served):
+def test_requests_outlive_a_node_of_the_declared_painters(cluster, served, caplog):
     import ray
     from ray.serve.scripts import cli as ray_serve
 
@@ -112,7 +120,7 @@ def test_requests_outlive_a_node_of_the_declared_painters(cluster, served):
 
     def use(server):
         cut = server.job(steps=900, seed=1)
-        jobs = [server.job(steps=150, seed=seed) for seed in (2, 3)]
+        jobs = [server.job(steps=120, seed=seed) for seed in (2, 3)]
         server.when(cut, "painting")
         assert server.ask(f"/api/v1/jobs/{cut}/cancel", {})[0] == 200
         for job in jobs:
@@ -124,3 +132,4 @@ def test_requests_outlive_a_node_of_the_declared_painters(cluster, served):
     assert cut["status"] == "cancelled" and not cut["images"]
     assert [len(job["images"]) for job in jobs] == [1, 1] and not any(job["error"] for job in jobs)
     assert [job["settings"]["seeds"] for job in jobs] == [[2], [3]]
+    assert "its painter on the cluster is lost" in caplog.text

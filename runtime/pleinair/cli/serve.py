@@ -37,7 +37,10 @@ def serve(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, max=MOST_WORKERS, help="Jobs that are painted at a time.", show_default="1; all painters with --ray"
+            min=1,
+            max=MOST_WORKERS,
+            help="Jobs that are painted at a time.",
+            show_default="1, on a cluster what it holds",
         ),
     ] = None,
     ray: Ray = None,

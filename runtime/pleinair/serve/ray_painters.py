@@ -31,7 +31,7 @@ RUNNING = "RUNNING"  # of a replica
 MOST_TRIES = 3  # of one job
 PAUSE_S = 0.5  # before a queue of Serve's that was full is asked again
 DEPLOY_S = 120.0  # that replicas have to come up
-NOTHING = (None, ())
+WRONG = (TimeoutError, StopAsyncIteration, KeyError, TypeError)  # silence, half a job, words of another pleinair
 SHOWN = 300  # characters of what Ray says
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,8 @@ class RayWorker:
             except BackPressureError:
                 await asyncio.sleep(PAUSE_S)
                 continue
-            except (RayError, RayServeException, TimeoutError, EOFError) as error:
-                why = one_line(error, SHOWN) or f"nothing was said for {self._settings.stall_s:g} s"
+            except (RayError, RayServeException, *WRONG) as error:
+                why = one_line(error, SHOWN) or type(error).__name__
             finally:
                 job.stop = None
             if job.cancelling:
@@ -88,20 +88,22 @@ class RayWorker:
         """Pass on what a replica says; pictures that an earlier one has finished are not told again."""
         stream: DeploymentResponseGenerator = self._handle.paint.remote(job.id, job.spec)
         have = len(job.pictures)
-        job.stop = stream.cancel
+
+        def stop() -> None:
+            with suppress(RayError, RayServeException):  # it is over, or its replica is gone
+                stream.cancel()
+
+        job.stop = stop
         try:
             while True:
                 async with asyncio.timeout(self._settings.stall_s):
-                    message, blobs = await anext(stream, NOTHING)
-                if message is None:
-                    raise EOFError("it left the job unfinished")
+                    message, blobs = await anext(stream)
                 if message["event"] == "image" and have:
                     have -= 1
                 elif await pass_on(self._jobs, job, message, blobs):
                     return
         finally:
-            with suppress(RayError, RayServeException):
-                stream.cancel()
+            stop()
 
 
 @contextmanager

@@ -430,7 +430,7 @@ def test_every_option_has_its_flag_and_no_other_is_there(run, monkeypatch):
     shown = {word for word in run("generate", "--help")[1].split() if word.startswith("--")}
     flags = {option.flag for option in OPTIONS.values() if option.flag}
     assert shown - flags == {
-        *("--prompts", "--film", "--workers", "--output", "--force", "--no-metadata", "--json", "--help"),
+        *("--prompts", "--film", "--workers", "--ray", "--output", "--force", "--no-metadata", "--json", "--help"),
         *("--model", "--engine", "--device", "--threads", "--precision", "--memory", "--no-verify"),
         *("--fallback", "--no-cache", "--int8", "--no-preflight"),
     }

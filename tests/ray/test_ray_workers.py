@@ -1,0 +1,193 @@
+"""What becomes of lines and requests when workers are lost, without a cluster: seats and streams of the tests' own."""
+
+import asyncio
+import io
+from contextlib import nullcontext
+
+import pytest
+
+import pleinair
+from pleinair.cluster.joining import Machine
+from pleinair.errors import BundleError, EngineError, ResourceError
+from pleinair.tasks import lists
+from pleinair.tasks.lines import BadLine, read_lines
+from pleinair.tasks.ray_painter import LinePainter
+from pleinair.tasks.worker_messages import JobFailed
+from serving import PREVIEW, png, spec
+
+QUICK = {"steps": 1, "width": 32, "height": 32, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return pleinair.load(engine="fake")
+
+
+@pytest.fixture
+def paint(pipe, monkeypatch, tmp_path):
+    """`paint(text, opened, lost)`: reports of a list on two workers, of which each says `opened(number)` in the
+    beginning, and is lost with the jobs whose prompt is among `lost`, as often as that says; what was said is
+    `paint.said`."""
+    from pleinair.tasks import crews, ray_workers
+
+    def run(text, opened=lambda number: None, lost=()):
+        lost, count = dict(lost), iter(range(100))
+
+        class Seat:
+            def __init__(self, model, how, share, events):
+                self.job, self.open, self._events = None, False, events
+                self._painter = LinePainter(model, how)
+                said = opened(next(count))
+                if said != "pending":
+                    events.put((self, self._painter.open() if said is None else said))
+
+            def give(self, job):
+                self.job = job
+                lost[job.prompt] = lost.get(job.prompt, 0) - 1
+                if lost[job.prompt] >= 0:
+                    self._events.put((self, ray_workers.WorkerLost("the node died")))
+                    return
+                for each in self._painter.paint(job.prompt, job.negative, job.options, job.seeds):
+                    self._events.put((self, each))
+
+            def close(self):
+                pass
+
+        monkeypatch.setattr(ray_workers, "RaySeat", Seat)
+        monkeypatch.setattr(crews, "at", lambda cluster: nullcontext())
+        monkeypatch.setattr(crews, "machines", lambda: [Machine(1, 1e12)] * 2)
+        lines = read_lines(io.BytesIO(text.encode()), pipe.bundle, QUICK)
+        run.said = []
+        return list(lists.run(lines, pipe, tmp_path, workers="auto", cluster="auto", say=run.said.append))
+
+    monkeypatch.setattr(lists, "at", lambda cluster: nullcontext())
+    return run
+
+
+@pytest.mark.usefixtures("silent_storybook")
+def test_a_line_that_workers_are_lost_with_is_tried_again_and_named_in_the_end(paint, tmp_path):
+    reports = paint("a\nb\nc\nd", lost={"b": 3, "c": 2})
+    (bad,) = (each for each in reports if isinstance(each, BadLine))
+    assert bad.line == 2 and "3 workers ended while they painted it (the node died); choose" in bad.reason
+    names = sorted(path.name for path in tmp_path.glob("*.png"))
+    assert names == ["0001-a-1.png", "0003-c-1.png", "0004-d-1.png"] and len(reports) == 4
+    assert sum("painted by another one" in line for line in paint.said) == 4
+
+
+@pytest.mark.usefixtures("silent_storybook")
+def test_a_machine_without_the_model_is_left_out_and_where_none_has_it_that_is_told(paint, tmp_path):
+    lacking = JobFailed(BundleError("there has no model; copy its folder"))
+    assert len(paint("a\nb\nc", opened=lambda number: lacking if number == 0 else None)) == 3
+    assert paint.said == ["a worker is left out: there has no model; copy its folder"]
+    with pytest.raises(BundleError, match="copy its folder"):
+        paint("d\ne", opened=lambda number: lacking)
+
+
+@pytest.mark.usefixtures("silent_storybook")
+def test_workers_that_do_not_start_and_clusters_without_room_are_given_up(paint, monkeypatch):
+    from pleinair.tasks import ray_workers
+
+    with pytest.raises(EngineError, match="3 workers in a row did not start .*install pleinair on all machines"):
+        paint("a\nb", opened=lambda number: ray_workers.WorkerLost("no module named pleinair"))
+    monkeypatch.setattr(ray_workers, "NO_ROOM_S", 0.1)
+    with pytest.raises(ResourceError, match="no machine of the cluster has had room"):
+        paint("c", opened=lambda number: "pending")
+
+
+class Stream:
+    """What a replica says: messages, and errors that are raised."""
+
+    def __init__(self, said):
+        self._said = iter(said)
+
+    async def __anext__(self):
+        for each in self._said:
+            if isinstance(each, Exception):
+                raise each
+            return each
+        raise StopAsyncIteration
+
+    def cancel(self):
+        pass
+
+
+def painted(*streams):
+    """A job of two pictures after each stream has been its replica's, one after the other; and how many were asked."""
+    from pleinair.serve import ray_painters
+    from pleinair.serve.jobs import Jobs
+    from pleinair.serve.settings import ServeSettings
+    from pleinair.serve.supervising import Supervisor
+
+    left = list(streams)
+
+    class Handle:
+        paint = property(lambda self: self)
+
+        def options(self, stream):
+            return self
+
+        def remote(self, id, spec):
+            return Stream(left.pop(0))
+
+    async def run():
+        jobs = Jobs(ServeSettings())
+        supervisor = Supervisor(
+            jobs.settings, jobs, lambda supervisor, number: ray_painters.RayWorker(supervisor, number, handle=Handle())
+        )
+        job, _ = await jobs.submit(spec())
+        supervisor.start()
+        await job.over()
+        await supervisor.close(0)
+        return job
+
+    return asyncio.run(run()), len(streams) - len(left)
+
+
+def step(number):
+    return {"event": "step", "step": number, "steps": 2, "seeds": [7]}, (PREVIEW.encode(),)
+
+
+def image(seed):
+    return {"event": "image", "seed": seed, "width": 8, "height": 8, "settings": {}}, (png(),)
+
+
+DONE = {"event": "done"}, ()
+
+
+@pytest.fixture
+def lost(monkeypatch):
+    from ray.exceptions import ActorDiedError
+
+    from pleinair.serve import ray_painters
+
+    monkeypatch.setattr(ray_painters, "PAUSE_S", 0)
+    return ActorDiedError()
+
+
+def test_a_request_whose_replica_is_lost_goes_on_with_another_and_tells_no_picture_twice(lost):
+    job, asked = painted([step(1), image(7), lost], [step(1), image(7), step(2), image(8), DONE])
+    assert (job.status, [each.seed for each in job.pictures], asked) == ("done", [7, 8], 2)
+    assert [event.data["index"] for event in job.events if event.kind == "image"] == [0, 1]
+
+
+def test_a_request_that_replicas_are_lost_with_is_answered_with_its_id_and_what_to_do(lost):
+    job, asked = painted([lost], [step(1), lost], [step(1)], [DONE])
+    assert (job.status, job.trouble.code, asked) == ("failed", "worker_lost", 3)
+    assert job.id in job.trouble.message and job.trouble.message.endswith("try a smaller picture or another model")
+
+
+def test_a_full_queue_of_serve_loses_no_job(lost):
+    from ray.serve.exceptions import BackPressureError
+
+    full = [BackPressureError(num_queued_requests=1, max_queued_requests=1)]
+    job, asked = painted(*[full] * 5, [image(7), DONE])
+    assert (job.status, asked) == ("done", 6)
+
+
+def test_arguments_of_a_serve_config_are_checked():
+    from pleinair.errors import RequestError
+    from pleinair.serve.ray_painting import application
+
+    for args, words in [({"steps": 3}, "steps"), ({"threads": 0}, "threads"), ({"stall": "long"}, "stall is a number")]:
+        with pytest.raises(RequestError, match=words):
+            application(args)
