@@ -32,6 +32,19 @@ def test_the_queue_is_bounded_and_a_place_is_free_again_when_a_job_is_begun():
     asyncio.run(work())
 
 
+def test_pictures_of_jobs_that_wait_are_bounded():
+    async def work():
+        jobs = Jobs(ServeSettings(limits=replace(LIMITS, bodies=10**6)))
+        await jobs.submit(replace(spec(), pictures={"image": bytes(1_000_001)}))
+        with pytest.raises(Refused, match="1 jobs with 1 MB") as refusal:
+            await jobs.submit(spec())
+        await jobs.next()
+        await jobs.submit(spec())
+        return refusal.value.status
+
+    assert asyncio.run(work()) == 429
+
+
 def test_a_job_that_waits_is_cancelled_at_once_and_an_ended_one_is_not():
     async def work():
         jobs = Jobs(settings())

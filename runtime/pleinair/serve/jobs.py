@@ -283,11 +283,8 @@ class Jobs:
         if self.unable:
             down = f"no painting process starts ({self.unable}); see the server's log"
             raise Refused(503, "painter_down", down, retry_after=TROUBLED_RETRY_S)
-        if len(self._queue) + self._coming >= self.settings.limits.queue:
+        limits, held = self.settings.limits, sum(each.size for each in self._queue)
+        if len(self._queue) + self._coming >= limits.queue or held > limits.bodies:
             wait = self.wait_for_room()
-            raise Refused(
-                429,
-                "queue_full",
-                f"{len(self._queue)} jobs are waiting already; ask again in {wait:.0f} s",
-                retry_after=wait,
-            )
+            full = f"{len(self._queue)} jobs with {held / 1e6:.0f} MB are waiting already; ask again in {wait:.0f} s"
+            raise Refused(429, "queue_full", full, retry_after=wait)
