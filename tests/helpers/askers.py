@@ -65,7 +65,11 @@ class Asker:
             time.sleep(0.2)
 
     def job(self, **body):
-        found = self.posted("job", "/api/v1/jobs", {**TINY, **body})
+        return self.promised("job", {**TINY, **body})
+
+    def promised(self, kind, body):
+        """The id of a job that the server has to see to now; None where it was refused."""
+        found = self.posted(kind, "/api/v1/jobs", body)
         if found is not None:
             self.accepted.append(found["id"])
         return found and found["id"]
@@ -74,7 +78,7 @@ class Asker:
         self.posted("waiting", "/api/v1/jobs?wait=true", TINY)
 
     def upscale(self):
-        self.posted("upscale", "/api/v1/jobs", {"task": "upscale", "image": self.picture})
+        self.promised("upscale", {"task": "upscale", "image": self.picture})
 
     def repeat(self):
         """The same request twice, of which one is accepted."""

@@ -150,6 +150,8 @@ def judged(asked, became, holding):
     flat = all(b[0] - a[0] < SLACK_MB and b[1] - a[1] < SLACK_FILES for a, b in holding)
     fine = flat and not lost and not broken
     accepted = sum(number for found in became.values() for number in found.values())
+    full = [sum(number for kind, number in asked.items() if word in kind) for word in ("queue_full", "journal_full")]
+    print("{} met a full queue, {} a full disk".format(*full))
     print(f"{accepted} accepted, {lost} lost, {len(broken)} kinds broken:", "fine" if fine else "NOT FINE")
     return 0 if fine else 1
 

@@ -52,6 +52,12 @@ def test_the_key_comes_from_a_file_or_the_environment_and_is_never_shown(served,
     assert cli.run(["serve", "--api-key-file", str(tmp_path / "gone"), "--no-journal"]) == 2
 
 
+def test_a_key_cannot_be_given_where_the_process_list_shows_it(served, capsys):
+    for flags in (["--api-key", KEY], [f"--api-key={KEY}"]):
+        assert cli.run(["serve", "--no-journal", *flags]) == 2 and not served
+    assert KEY not in capsys.readouterr().err
+
+
 def test_flags_become_settings(served, tmp_path, monkeypatch):
     monkeypatch.setenv("PLEINAIR_HOME", str(tmp_path))
     flags = ["--port", "8000", "--workers", "2", "--max-queue", "3", "--grace", "1.5", "--stall", "9", "--threads", "2"]

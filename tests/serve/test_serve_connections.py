@@ -90,6 +90,18 @@ def test_a_connection_may_ask_again_and_again(index):
     assert asyncio.run(work()).count(b"HTTP/1.1 200") == 8
 
 
+def test_a_body_that_breaks_http_is_refused_once_and_is_no_bug(index, caplog):
+    head = POST.replace(b"Content-Length: 99", b"Transfer-Encoding: chunked")
+
+    async def work():
+        async with listener(index) as port:
+            return await said(port, head, b"no chunk\r\n", pause=0.05)
+
+    answer = asyncio.run(work())
+    assert answer.count(b"HTTP/1.1") == 1 and answer.startswith(b"HTTP/1.1 400")
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
+
+
 @pytest.mark.parametrize("repeated", [1, 3])
 def test_a_client_that_reads_nothing_is_let_go(index, repeated):
     async def work():

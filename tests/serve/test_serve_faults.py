@@ -1,6 +1,5 @@
 """A real server whose disk is full, whose clock jumps, and that is killed: nothing that it accepted is lost."""
 
-import resource
 import signal
 import sys
 import time
@@ -12,6 +11,8 @@ from serving import running
 
 if sys.platform != "linux":
     pytest.skip("limits of another process are Linux's", allow_module_level=True)
+
+import resource
 
 from faults import Clock, full_disk
 

@@ -32,6 +32,19 @@ def test_the_queue_is_bounded_and_a_place_is_free_again_when_a_job_is_begun():
     asyncio.run(work())
 
 
+def test_pictures_of_jobs_that_wait_are_bounded():
+    async def work():
+        jobs = Jobs(ServeSettings(limits=replace(LIMITS, bodies=10**6)))
+        await jobs.submit(replace(spec(), pictures={"image": bytes(1_000_001)}))
+        with pytest.raises(Refused, match="1 jobs with 1 MB") as refusal:
+            await jobs.submit(spec())
+        await jobs.next()
+        await jobs.submit(spec())
+        return refusal.value.status
+
+    assert asyncio.run(work()) == 429
+
+
 def test_a_job_that_waits_is_cancelled_at_once_and_an_ended_one_is_not():
     async def work():
         jobs = Jobs(settings())
@@ -114,6 +127,36 @@ def test_waiting_time_is_learnt_from_jobs_that_are_done():
         assert jobs.expected_wait(waiting) == pytest.approx(10, abs=0.5)
 
     asyncio.run(work())
+
+
+def test_places_and_waiting_times_are_told_to_all_who_wait():
+    async def work():
+        jobs = Jobs(ServeSettings(workers=2))
+        known = [(await jobs.submit(spec(work=100)))[0] for _ in range(4)]
+        await jobs.next()
+        unpaced = [each.data["expected_wait_s"] for job in known[1:] for each in job.events]
+        known[0].began -= 10
+        await jobs.end(known[0], DONE)
+        await jobs.next()
+        return unpaced, [each.data for job in known[2:] for each in job.events if each.kind == QUEUED]
+
+    unpaced, told = asyncio.run(work())
+    assert unpaced == [None] * 3
+    assert [each["position"] for each in told] == [1, 2]
+    assert [each["expected_wait_s"] for each in told] == pytest.approx([5, 10], abs=0.3)
+
+
+def test_bytes_that_are_kept_are_those_of_the_jobs_that_are_kept():
+    async def work():
+        jobs = Jobs(settings(keeping=replace(KEEPING, jobs=2)))
+        for size in (1, 10, 100):
+            await jobs.submit(spec())
+            job = await jobs.next()
+            job.add(FinishedPicture(bytes(size), 1, 8, 8, {}))
+            await jobs.end(job, DONE)
+        return jobs.kept, jobs.kept_bytes
+
+    assert asyncio.run(work()) == (2, 110)
 
 
 def test_events_are_numbered_and_taken_up_where_a_listener_left_off():

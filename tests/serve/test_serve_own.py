@@ -180,6 +180,13 @@ def test_what_is_over_a_limit_is_refused_with_the_limit_and_what_is_not_is_taken
     assert client().post(JOBS, json=asked).status_code == 202
 
 
+@pytest.mark.parametrize("place", ["1", "-1", "x", "\u0661", "9" * 5000, "0x0", ""])
+def test_a_picture_that_a_job_does_not_have_is_unknown(client, place):
+    http = client()
+    job = http.post(f"{JOBS}?wait=true", json={"prompt": "a house"}).json()
+    assert http.get(f"{job['url']}/images/{place}").status_code == 404
+
+
 def test_limits_are_told(client):
     limits = replace(LIMITS, pixels=5000, steps=30, count=2, body=1 << 20, result=3 << 20)
     http = client(limits=limits, keeping=replace(KEEPING, jobs=4, seconds=5))

@@ -104,6 +104,24 @@ def test_a_process_that_does_not_start_again_and_again_is_told_until_it_does(pai
     assert told == ["", "", "ended with code 1", "ended with code 1"] and pair.jobs.unable == ""
 
 
+def test_one_process_that_does_not_start_holds_up_nobody_while_another_paints(pair, monkeypatch):
+    told = []
+
+    async def sleep(seconds):
+        told.append(pair.jobs.unable)
+
+    async def start(worker):
+        if len(told) < 4:
+            raise Lost("ended with code 1")
+        worker._process = pair.workers[1]._process
+
+    monkeypatch.setattr(supervising.asyncio, "sleep", sleep)
+    monkeypatch.setattr(Worker, "_start", start)
+    pair.workers[1]._process = type("Process", (), {"returncode": None, "pid": 1})()
+    asyncio.run(pair.workers[0]._started())
+    assert told == [""] * 4
+
+
 def test_a_bug_fails_its_job_and_the_next_one_is_painted(pair, monkeypatch, caplog):
     async def start(worker):
         worker._process = type("Process", (), {"returncode": 0})()

@@ -21,7 +21,7 @@ from pleinair.system.home import home
 app = typer.Typer(add_completion=False)
 LIMITS, KEEPING = RequestLimits(), Keeping()
 MOST_WORKERS = 256
-QUIET = (("mcp", logging.CRITICAL),)  # quotes what clients send
+QUIET = (("mcp", logging.CRITICAL), ("asyncio", logging.CRITICAL))  # they quote what clients send
 
 
 @app.command(epilog=examples("serve"))

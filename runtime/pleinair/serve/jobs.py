@@ -1,6 +1,7 @@
 """All jobs of a server: a bounded queue, how long it takes, and what is kept of jobs that have ended."""
 
 import asyncio
+import itertools
 import logging
 import math
 import time
@@ -28,6 +29,7 @@ class Jobs:
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
         self.running: dict[str, Job] = {}
+        self.kept_bytes = 0  # of ended jobs
         self.closing = False
         self.unable = ""  # why nothing can be painted, where that is so
         self.counts = Counts()
@@ -107,6 +109,7 @@ class Jobs:
             self._queue.remove(job)
         job.end(status, trouble)
         self._ended[job.id] = job
+        self.kept_bytes += job.size
         self._count(job)
         if status == CANCELLED and not job.spec.kept:
             self._forget(job)  # whoever asks again, with the same key, wants it painted
@@ -159,15 +162,14 @@ class Jobs:
     def tidy(self) -> None:
         """Let ended jobs go that are too old, too many or too large; the last one stays whatever its size."""
         keeping, now = self.settings.keeping, time.monotonic()
-        size = self.kept_bytes
         while self._ended:
             job = next(iter(self._ended.values()))
             old = now - job.ended > keeping.seconds
-            large = size > keeping.bytes and len(self._ended) > 1
+            large = self.kept_bytes > keeping.bytes and len(self._ended) > 1
             if not (old or large or len(self._ended) > keeping.jobs):
                 return
             del self._ended[job.id]
-            size -= job.size
+            self.kept_bytes -= job.size
             self._gone[job.id] = None
             while len(self._gone) > keeping.names:
                 self._gone.popitem(last=False)
@@ -177,11 +179,6 @@ class Jobs:
     def kept(self) -> int:
         """Ended jobs that are kept."""
         return len(self._ended)
-
-    @property
-    def kept_bytes(self) -> int:
-        """Bytes of their pictures."""
-        return sum(job.size for job in self._ended.values())
 
     @property
     def length(self) -> int:
@@ -198,19 +195,12 @@ class Jobs:
             return 0.0
         if len(self.running) < self.settings.workers and not self._queue:
             return 0.0
-        seconds = [each.eta_s if each.eta_s is not None else self._guess(each) for each in self.running.values()]
-        for each in self._queue:
-            if each is job:
-                break
-            seconds.append(self._guess(each))
-        if any(each is None for each in seconds):
-            return None
-        return round(sum(seconds) / self.settings.workers, 1)
+        before = itertools.takewhile(lambda each: each is not job, self._queue)
+        return self._shared(sum(map(self._left, self.running.values())) + sum(map(self._guess, before)))
 
     def wait_for_room(self) -> float:
         """Seconds after which a client that was turned away may ask again."""
-        seconds = [each.eta_s if each.eta_s is not None else self._guess(each) for each in self.running.values()]
-        known = [each for each in seconds if each is not None]
+        known = [each for each in map(self._left, self.running.values()) if not math.isnan(each)]
         return float(min(LONGEST_RETRY_S, max(1, math.ceil(min(known, default=UNKNOWN_WAIT_S)))))
 
     def close(self) -> None:
@@ -224,12 +214,21 @@ class Jobs:
         self._news.set()
 
     def _tell_places(self) -> None:
+        seconds = sum(map(self._left, self.running.values()))
         for place, job in enumerate(self._queue, 1):
-            job.tell(QUEUED, position=place, expected_wait_s=self.expected_wait(job))
+            job.tell(QUEUED, position=place, expected_wait_s=self._shared(seconds))
+            seconds += self._guess(job)
 
-    def _guess(self, job: Job) -> float | None:
-        pace = self._pace.get(job.spec.model)
-        return None if pace is None else pace * job.spec.work
+    def _shared(self, seconds: float) -> float | None:
+        """Seconds of work, with all painting processes at it; None where they are unknown."""
+        return None if math.isnan(seconds) else round(seconds / self.settings.workers, 1)
+
+    def _left(self, job: Job) -> float:
+        """Seconds that a running job still takes; NaN where nothing is known of its kind."""
+        return self._guess(job) if job.eta_s is None else job.eta_s
+
+    def _guess(self, job: Job) -> float:
+        return self._pace.get(job.spec.model, math.nan) * job.spec.work
 
     def _learn(self, job: Job) -> None:
         pace = (job.ended - job.began) / max(1, job.spec.work)
@@ -284,11 +283,8 @@ class Jobs:
         if self.unable:
             down = f"no painting process starts ({self.unable}); see the server's log"
             raise Refused(503, "painter_down", down, retry_after=TROUBLED_RETRY_S)
-        if len(self._queue) + self._coming >= self.settings.limits.queue:
+        limits, held = self.settings.limits, sum(each.size for each in self._queue)
+        if len(self._queue) + self._coming >= limits.queue or held > limits.bodies:
             wait = self.wait_for_room()
-            raise Refused(
-                429,
-                "queue_full",
-                f"{len(self._queue)} jobs are waiting already; ask again in {wait:.0f} s",
-                retry_after=wait,
-            )
+            full = f"{len(self._queue)} jobs with {held / 1e6:.0f} MB are waiting already; ask again in {wait:.0f} s"
+            raise Refused(429, "queue_full", full, retry_after=wait)

@@ -89,11 +89,12 @@ async def image(request: Request) -> Response:
     """GET /jobs/{id}/images/{k}: a finished picture with its settings inside."""
     state: Shared = request.app.state.serve
     job = state.jobs.find(request.path_params["id"])
-    place, kind = request.path_params["k"], request.query_params.get("type", "png")
+    number, kind = request.path_params["k"], request.query_params.get("type", "png")
     try:
         one_of("type of picture", kind, TYPES)
     except PleinairError as error:
         raise refused(error, "type") from None
+    place = int(number) if number.isascii() and number.isdigit() and len(number) < 10 else len(job.pictures)
     if place >= len(job.pictures):
         raise Refused(
             404, "image_unknown", f"the job has {len(job.pictures)} finished pictures; count them from 0, or wait"
@@ -219,7 +220,7 @@ ROUTES = [
     Route(f"{BASE}/jobs/{{id}}", one_job),
     Route(f"{BASE}/jobs/{{id}}/events", events),
     Route(f"{BASE}/jobs/{{id}}/cancel", cancel, methods=["POST"]),
-    Route(f"{BASE}/jobs/{{id}}/images/{{k:int}}", image),
+    Route(f"{BASE}/jobs/{{id}}/images/{{k}}", image),
     Route(f"{BASE}/tokens", tokens, methods=["POST"]),
     Route(f"{BASE}/metadata", metadata, methods=["POST"]),
 ]

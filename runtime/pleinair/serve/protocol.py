@@ -1,5 +1,8 @@
 """HTTP/1.1 as uvicorn speaks it, bounded: idle connections, heads that never end, and answers that nobody reads."""
 
+from contextlib import suppress
+
+from h11 import LocalProtocolError
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pleinair.serve.settings import RequestLimits
@@ -34,6 +37,15 @@ def bounded(limits: RequestLimits) -> type[H11Protocol]:
             if not (busy or asked or self.transport.is_closing()):
                 self.transport.close()
             self.timer = self.loop.call_later(limits.head_s, self._look)
+
+        def send_400_response(self, message: str) -> None:
+            """What breaks HTTP in the middle of a request is answered once, and ends what was begun for it."""
+            if self.cycle is not None and not self.cycle.response_complete:
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+            with suppress(LocalProtocolError):  # its answer has begun
+                super().send_400_response(message)
+            self.transport.close()
 
         def connection_lost(self, error: Exception | None) -> None:
             if self.timer is None:

@@ -17,7 +17,7 @@ class RequestLimits:
 
     queue: int = 16  # jobs that wait; those that are painted come on top
     body: int = 32 * MB  # bytes of a request
-    bodies: int = 512 * MB  # of all requests that are being read or answered
+    bodies: int = 512 * MB  # of all requests at a moment; of the pictures of all jobs that wait, too
     body_s: float = 60.0  # seconds that a body may take to arrive
     head: int = 64 << 10  # bytes of a request line and its headers
     head_s: float = 15.0  # seconds that these may take, and that a connection may wait for its next request

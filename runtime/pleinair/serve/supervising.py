@@ -146,7 +146,7 @@ class Worker:
                 self._failures += 1
                 log.error("painting process %d does not start: %s", self.number, one_line(error, 300))
                 await self.end()
-                if self._failures >= MANY_FAILURES:
+                if self._failures >= MANY_FAILURES and not any(each.pid for each in self._supervisor.workers):
                     self._jobs.unable = one_line(error, 300)
         self._jobs.unable = ""
 
