@@ -8,7 +8,7 @@ from pleinair.cli import app as cli
 from pleinair.cli.serve import Lines, log_to_stderr
 from pleinair.errors import RequestError
 from pleinair.serve import serving
-from pleinair.serve.settings import ServeSettings
+from pleinair.serve.settings import Keeping, RequestLimits, ServeSettings
 from pleinair.system import install
 
 KEY = "0123456789abcdef"
@@ -63,13 +63,45 @@ def test_flags_become_settings(served, tmp_path, monkeypatch):
     assert found.journal == tmp_path / "serve" / "jobs-8000.sqlite"
 
 
+def test_limits_are_set_by_flags(served):
+    flags = {"max-pixels": 5000, "max-steps": 30, "max-count": 2, "max-body-mb": 400, "max-results-mb": 3}
+    flags |= {"max-results": 4, "result-ttl": 5}
+    given = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    assert cli.run(["serve", "--no-journal", *given]) == 0
+    limits, keeping = served[0].limits, served[0].keeping
+    assert (limits.pixels, limits.steps, limits.count, limits.body, limits.result) == (5000, 30, 2, 400 << 20, 3 << 20)
+    assert (keeping.jobs, keeping.bytes, keeping.seconds) == (4, 3 << 20, 5)
+    assert limits.bodies >= limits.body
+
+
+def test_defaults_of_flags_are_those_of_the_settings(served):
+    assert cli.run(["serve", "--no-journal"]) == 0
+    assert (served[0].limits, served[0].keeping) == (RequestLimits(), Keeping())
+
+
 def test_the_page_is_opened(served, monkeypatch):
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     assert cli.run(["serve", "--open", "--no-journal"]) == 0 and opened == ["http://127.0.0.1:7860/"]
 
 
-@pytest.mark.parametrize("flags", [["--threads", "0"], ["--memory", "some"], ["--port", "70000"], ["--workers", "0"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--threads", "0"],
+        ["--memory", "some"],
+        ["--port", "70000"],
+        ["--workers", "0"],
+        ["--max-pixels", "0"],
+        ["--max-steps", "0"],
+        ["--max-steps", "1001"],
+        ["--max-count", "0"],
+        ["--max-body-mb", "0"],
+        ["--max-results", "0"],
+        ["--max-results-mb", "0"],
+        ["--result-ttl", "0"],
+    ],
+)
 def test_values_out_of_range_are_refused(served, flags, capsys):
     assert cli.run(["serve", "--no-journal", *flags]) == 2 and not served
 
@@ -83,9 +115,9 @@ def test_a_model_that_is_not_there_ends_it_before_it_listens(tmp_path, monkeypat
 
 
 def test_what_is_missing_is_named(monkeypatch, capsys):
-    for purpose, extra in (("the server", "serve"), ("MCP", "mcp")):
+    for purpose, extra, flags in (("metrics", "serve", ["--metrics"]), ("the server", "serve", []), ("MCP", "mcp", [])):
         monkeypatch.setitem(install.PARTS, purpose, (("no_such_package",), install.PARTS[purpose][1]))
-        assert cli.run([extra]) == 5
+        assert cli.run([extra, *flags]) == 5
         told = capsys.readouterr().err
         assert "no_such_package" in told and told.rstrip().endswith(f"install with: {install.line(extra)}")
 
@@ -100,5 +132,6 @@ def test_a_record_of_the_log_is_one_line(capsys):
 
 
 def test_keys_are_at_least_sixteen_characters():
-    with pytest.raises(RequestError, match="openssl"):
-        serving.check(ServeSettings(key="short"))
+    for key in ("short", "schlüssel-aus-glas", "0123456789abcde\n"):  # the last two cannot be sent
+        with pytest.raises(RequestError, match="openssl"):
+            serving.check(ServeSettings(key=key))

@@ -12,14 +12,24 @@ from pleinair.serve.serving import Server, listening
 from serving import LIMITS, application
 
 HEAD_S, BODY_S = 0.3, 0.4
+LARGE = 64 << 20  # bytes
 PATIENCE = 30  # seconds until a test gives up
+
+
+async def large(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": bytes(LARGE)})
 
 
 @contextlib.asynccontextmanager
 async def listener(index, **limits):
-    """The port of a server that is short of patience."""
+    """The port of a server that is short of patience; /api/v1/large is more than any buffer holds."""
     found = replace(LIMITS, head_s=HEAD_S, body_s=BODY_S, **limits)
-    app, _ = application(index, limits=found)
+    inner, _ = application(index, limits=found)
+
+    async def app(scope, receive, send):
+        await (large if scope["path"] == "/api/v1/large" else inner)(scope, receive, send)
+
     place = listening("127.0.0.1", 0)
     config = uvicorn.Config(app, http=bounded(found), log_config=None, lifespan="off", timeout_keep_alive=60)
     server = Server(config)
@@ -78,6 +88,21 @@ def test_a_connection_may_ask_again_and_again(index):
             return await said(port, *[HEALTH] * 8, pause=HEAD_S / 4)
 
     assert asyncio.run(work()).count(b"HTTP/1.1 200") == 8
+
+
+@pytest.mark.parametrize("repeated", [1, 3])
+def test_a_client_that_reads_nothing_is_let_go(index, repeated):
+    async def work():
+        async with listener(index) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+            writer.write(b"GET /api/v1/large HTTP/1.1\r\nHost: localhost\r\n\r\n" * repeated)
+            await asyncio.sleep(HEAD_S * 4)  # more than its buffers hold is not asked for meanwhile
+            with contextlib.suppress(ConnectionError):
+                async with asyncio.timeout(PATIENCE):
+                    return len(await reader.read())
+            return 0
+
+    assert asyncio.run(work()) < LARGE
 
 
 def test_connections_are_bounded_and_a_place_is_free_again(index):

@@ -103,6 +103,63 @@ def test_large_bodies_are_refused_by_what_they_say_and_by_what_they_are(client):
     assert http.post("/api/v1/tokens", content=b"{}", headers=kind | {"content-encoding": "gzip"}).status_code == 415
 
 
+def test_large_bodies_are_refused_where_too_many_come_at_once(client):
+    http = client(limits=replace(LIMITS, bodies=1000))
+    kind = {"content-type": "application/json"}
+    body = b'{"prompt": "' + b"x" * 700 + b'"}'
+    for _ in range(3):  # one after the other
+        assert http.post("/api/v1/tokens", content=body, headers=kind).status_code == 200
+    answer = http.post("/api/v1/tokens", content=iter([body, body]), headers=kind)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy") and answer.headers["retry-after"]
+    assert http.post("/api/v1/tokens", content=body, headers=kind).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api/v1/jobs", "/v1/images/generations", "/sdapi/v1/txt2img", "/mcp"])
+@pytest.mark.parametrize(
+    "body, statuses",
+    [
+        (b'{"prompt": "a house", "\\ud800": 1}', (400,)),
+        (b'{"prompt": "a house", "extra": "\\ud800"}', (400,)),
+        (b'{"prompt": "a house", "extra": 1e999}', (400,)),
+        (b'{"prompt": "a house", "extra": NaN}', (400,)),
+        (b'{"prompt": "a house", "extra": [' + b"[]," * 100_000 + b"1]}", (400, 422)),
+        (b'{"prompt": "a house", "extra": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", (400, 422)),
+        (b'{"prompt": "a house", "seed": ' + b"9" * 10_000 + b"}", (400, 422)),
+    ],
+    ids=["surrogate name", "surrogate", "infinite", "nan", "many", "deep", "long number"],
+)
+def test_hostile_json_is_the_clients_error_in_every_interface(client, path, body, statuses):
+    kind = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+    assert client().post(path, content=body, headers=kind).status_code in statuses
+
+
+@pytest.mark.parametrize(
+    "charset, parts, words",
+    [
+        ("utf-8", 60, "is no PNG, JPEG or WebP"),
+        ("utf-8", 65, "Too many fields"),
+        ("unicode_escape", 1, "not valid Unicode"),
+    ],
+)
+def test_forms_are_bounded_and_of_text_that_can_be_written(client, charset, parts, words):
+    part = "--b\r\nContent-Disposition: form-data; name="
+    fields = [f'{part}"prompt"\r\n\r\n\\ud800\r\n', *[f'{part}"more"\r\n\r\nx\r\n'] * (parts - 1)]
+    file = f'{part}"image"; filename="a"\r\nContent-Type: image/png\r\n\r\nno picture\r\n--b--'
+    kind = f"multipart/form-data; boundary=b; charset={charset}"
+    answer = client().post("/v1/images/edits", content="".join([*fields, file]), headers={"content-type": kind})
+    assert answer.status_code == 400 and words in answer.json()["error"]["message"], answer.text
+
+
+@pytest.mark.parametrize("full", [OSError(28, "No space left on device"), MemoryError()])
+def test_what_is_short_is_said(client, monkeypatch, full):
+    def broken(*_):
+        raise full
+
+    monkeypatch.setattr("pleinair.serve.own.recorded", broken)
+    answer = client().post("/api/v1/metadata", content=b"x")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "out_of_resources")
+
+
 def test_every_answer_has_what_browsers_are_told(client):
     http = client()
     for path in ("/health", "/nothing", "/api/v1/jobs/x"):

@@ -189,7 +189,7 @@ def test_accepted_jobs_outlive_the_server_in_their_order(tmp_path):
 def test_pictures_come_back_from_the_journal(tmp_path):
     journal = Journal(tmp_path / "jobs.sqlite")
     asked = replace(spec(), pictures={"image": b"\x00png", "controls.0": b"edges"})
-    journal.accept("id", asked, 1)
+    journal.accept("id", asked)
     (left,) = journal.left()
     assert (left.spec, left.attempts) == (asked, 0)
 
@@ -197,7 +197,7 @@ def test_pictures_come_back_from_the_journal(tmp_path):
 def test_a_job_that_the_server_ended_with_twice_is_not_begun_again(tmp_path):
     file = tmp_path / "jobs.sqlite"
     journal = Journal(file)
-    journal.accept("id", spec(), 1)
+    journal.accept("id", spec())
     journal.begun("id", 2)
 
     async def work():

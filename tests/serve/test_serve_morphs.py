@@ -45,6 +45,7 @@ def test_seeds_that_nobody_gives_are_chosen_once(index):
         ({"seed": 3}, "seeds"),
         ({"image": ""}, "image"),
         ({"loras": [{"name": "gone"}]}, "gone"),
+        ({"size": "1024x1024", "steps": 1, "frames": 240}, "754,974,720 bytes"),
         ({"size": "2048x2048", "steps": 40, "frames": 240}, "takes at most"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pleinair.request.options import OPTIONS
-from serving import LIMITS, PREVIEW, paint, png
+from serving import KEEPING, LIMITS, PREVIEW, paint, png
 
 JOBS = "/api/v1/jobs"
 
@@ -155,6 +155,39 @@ def test_what_makes_no_sense_is_refused_before_it_waits(client, body, field, wor
     error = answer.json()["error"]
     assert answer.status_code == 422 and words in error["message"], error
     assert error.get("field") == field and "; " in error["message"] and http.jobs.length == 0
+
+
+@pytest.mark.parametrize(
+    "limit, body, field",
+    [
+        ({"pixels": 64 * 64}, {"size": "72x64"}, "size"),
+        ({"pixels": 64 * 64}, {"steps": 4, "hires": 2}, "size"),
+        ({"steps": 3}, {"steps": 4}, "steps"),
+        ({"steps": 3}, {"steps": 3, "hires": 2, "hires_steps": 4}, "steps"),
+        ({"count": 2}, {"count": 3}, "count"),
+        ({"pixel_steps": 3 * 64 * 64}, {"size": "64x64", "steps": 4}, "steps"),
+        ({"result": 2 * 3 * 64 * 64}, {"size": "64x64", "count": 3}, "size"),
+        ({"result": 11 * 64 * 64}, {"upscale": "twice"}, "size"),
+        ({"input_pixels": 3 * 64 * 64}, {"upscale": "twice"}, "upscale"),
+        ({"prompt": 3}, {"prompt": "four"}, "prompt"),
+        ({"prompt": 3}, {"prompt": "", "negative": "four"}, "negative"),
+    ],
+)
+def test_what_is_over_a_limit_is_refused_with_the_limit_and_what_is_not_is_taken(client, limit, body, field):
+    asked = {"prompt": "a", "size": "64x64", "steps": 1, **body}
+    error = client(limits=replace(LIMITS, **limit)).post(JOBS, json=asked).json()["error"]
+    assert (error["code"], error["field"]) == ("over_limit", field) and f"{[*limit.values()][0]:,}" in error["message"]
+    assert client().post(JOBS, json=asked).status_code == 202
+
+
+def test_limits_are_told(client):
+    limits = replace(LIMITS, pixels=5000, steps=30, count=2, body=1 << 20, result=3 << 20)
+    http = client(limits=limits, keeping=replace(KEEPING, jobs=4, seconds=5))
+    told = http.get("/api/v1/capabilities").json()
+    expected = {"max_pixels": 5000, "max_steps": 30, "max_count": 2, "max_body": 1 << 20, "max_result_bytes": 3 << 20}
+    assert {**expected, "max_results": 4, "result_ttl_s": 5}.items() <= told["limits"].items()
+    schemas = {each["name"]: each["schema"] for each in told["options"]}
+    assert (schemas["steps"]["maximum"], schemas["count"]["maximum"]) == (30, 2)
 
 
 def test_pictures_and_add_ons_are_named_and_sent(client):

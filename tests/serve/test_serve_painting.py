@@ -120,6 +120,17 @@ def test_a_bug_is_told_by_its_place_alone(painter):
     assert facts["code"] in ("internal", "engine_error") and "secret" not in str(facts.get("trace"))
 
 
+def test_a_full_disk_is_no_bug(painter, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(painting, "png", full)
+    worker, heard = painter()
+    worker.paint(JOB, {}, never)
+    ((facts, _),) = heard.of("failed")
+    assert facts["code"] == "out_of_resources" and "free space" in facts["message"]
+
+
 def test_jobs_that_memory_will_not_suffice_for_are_refused_before_anything_is_loaded(painter, sketch, monkeypatch):
     monkeypatch.setattr("pleinair.pipeline.room_left", lambda: Room(memory=1 << 20))
     worker, heard = painter(model=str(sketch), engine="openvino")

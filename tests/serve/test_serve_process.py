@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -128,7 +129,13 @@ def test_accepted_jobs_are_painted_by_the_server_that_comes_next(server, place, 
     ids = [server.job(**LONG), server.job(steps=2), server.job(steps=2)]
     server.when(ids[0], "painting")
     workers = server.painting
-    assert server.end() == 0
+    with ThreadPoolExecutor() as clients:
+        paths = ("/api/v1/jobs?wait=true", "/v1/images/generations")
+        waiting = [clients.submit(server.ask, path, {"prompt": "a boat", "steps": 2}) for path in paths]
+        wait_until(lambda: server.ask("/api/v1/capabilities")[1]["queue"]["length"] == 4)
+        assert server.end() == 0
+    answers = [each.result() for each in waiting]
+    assert [(status, told["error"]["code"]) for status, told in answers] == [(503, "shutting_down")] * 2
     assert not any(alive(pid) for pid in workers)
     arguments = ("--model", sketch, "--engine", "onnx", "--threads", 1)
     with running(place, place / "log", *arguments) as again:

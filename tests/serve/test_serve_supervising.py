@@ -1,6 +1,7 @@
 """Painting processes without one: memory that several share, and pauses between starts."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -84,6 +85,79 @@ def test_pauses_between_starts_grow_to_a_bound(pair, monkeypatch):
     monkeypatch.setattr(Worker, "_start", start)
     asyncio.run(pair.workers[0]._started())
     assert pauses == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_a_process_that_does_not_start_again_and_again_is_told_until_it_does(pair, monkeypatch):
+    told = []
+
+    async def sleep(seconds):
+        told.append(pair.jobs.unable)
+
+    async def start(worker):
+        if len(told) < 4:
+            raise Lost("ended with code 1")
+        worker._process = type("Process", (), {"returncode": None})()
+
+    monkeypatch.setattr(supervising.asyncio, "sleep", sleep)
+    monkeypatch.setattr(Worker, "_start", start)
+    asyncio.run(pair.workers[0]._started())
+    assert told == ["", "", "ended with code 1", "ended with code 1"] and pair.jobs.unable == ""
+
+
+def test_a_bug_fails_its_job_and_the_next_one_is_painted(pair, monkeypatch, caplog):
+    async def start(worker):
+        worker._process = type("Process", (), {"returncode": 0})()
+
+    async def hand_over(worker, job):
+        raise AttributeError("a secret prompt")
+
+    monkeypatch.setattr(Worker, "_started", start)
+    monkeypatch.setattr(Worker, "_hand_over", hand_over)
+
+    async def work():
+        jobs = [(await pair.jobs.submit(spec()))[0] for _ in range(2)]
+        running = asyncio.create_task(pair.workers[0].run())
+        async with asyncio.timeout(10):
+            for job in jobs:
+                await job.over()
+        running.cancel()
+        return [(job.status, job.trouble.code, job.id in job.trouble.message) for job in jobs]
+
+    assert asyncio.run(work()) == [("failed", "internal", True)] * 2 and "secret" not in caplog.text
+
+
+def test_a_process_that_reads_nothing_is_given_up(monkeypatch):
+    """One that hangs before a picture is handed over, which is more than a pipe holds."""
+    settings = ServeSettings(stall_s=0.1)
+    (worker,) = Supervisor(settings, Jobs(settings)).workers
+
+    async def work():
+        worker._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", "import time; time.sleep(60)", stdin=asyncio.subprocess.PIPE
+        )
+        try:
+            await worker._send({"job": "x"}, [bytes(1 << 20)])
+        finally:
+            await worker.end()
+
+    with pytest.raises(Lost, match="took nothing"):
+        asyncio.run(work())
+
+
+def test_a_painting_process_is_not_told_the_key(monkeypatch):
+    monkeypatch.setenv("PLEINAIR_API_KEY", "0123456789abcdef")
+    settings = ServeSettings()
+    (worker,) = Supervisor(settings, Jobs(settings)).workers
+    told = {}
+
+    async def start(*_, env, **__):
+        told.update(env)
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+    with pytest.raises(OSError):
+        asyncio.run(worker._start())
+    assert "PATH" in told and "0123456789abcdef" not in told.values()
 
 
 def test_a_process_that_cannot_open_its_model_says_why(monkeypatch, tmp_path):

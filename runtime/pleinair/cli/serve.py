@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +14,12 @@ from pleinair.cli.flags import Json, takes
 from pleinair.cli.terminal import printable, say, tell
 from pleinair.cli.usage import examples
 from pleinair.request.loading import LOADING
+from pleinair.serve.settings import KEY, MB, Keeping, RequestLimits, ServeSettings
 from pleinair.system import install
 from pleinair.system.home import home
 
 app = typer.Typer(add_completion=False)
-KEY = "PLEINAIR_API_KEY"
+LIMITS, KEEPING = RequestLimits(), Keeping()
 MOST_WORKERS = 16
 QUIET = (("mcp", logging.CRITICAL),)  # quotes what clients send
 
@@ -34,12 +36,24 @@ def serve(
     allow_host: Annotated[list[str] | None, typer.Option(help="Another name of this server; may be repeated.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Painting processes.")] = 1,
     max_queue: Annotated[int, typer.Option(min=1, max=10_000, help="Jobs that may wait.")] = 16,
+    max_pixels: Annotated[int, typer.Option(min=1, max=1 << 26, help="Pixels of a picture.")] = LIMITS.pixels,
+    max_steps: Annotated[int, typer.Option(min=1, max=LIMITS.steps, help="Steps of a pass.")] = LIMITS.steps,
+    max_count: Annotated[int, typer.Option(min=1, max=1000, help="Pictures of a job.")] = LIMITS.count,
+    max_body_mb: Annotated[int, typer.Option(min=1, max=512, help="Megabytes of a request.")] = LIMITS.body // MB,
+    max_results: Annotated[int, typer.Option(min=1, max=100_000, help="Ended jobs that are kept.")] = KEEPING.jobs,
+    max_results_mb: Annotated[
+        int, typer.Option(min=1, max=1 << 20, help="Megabytes of their pictures.")
+    ] = KEEPING.bytes // MB,
+    result_ttl: Annotated[
+        float, typer.Option(min=1, max=30 * 86_400, help="Seconds that ended jobs are kept.")
+    ] = KEEPING.seconds,
     grace: Annotated[float, typer.Option(min=0, max=3600, help="Seconds that running jobs have when it ends.")] = 10,
     stall: Annotated[
         float, typer.Option(min=1, max=86_400, help="Seconds without a step after which a process counts as hung.")
     ] = 600,
     no_journal: Annotated[bool, typer.Option("--no-journal", help="Forget waiting jobs when it ends.")] = False,
     log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts into the log.")] = False,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Answer /metrics for Prometheus.")] = False,
     as_json: Json = False,
     *,
     loading: dict[str, Any],
@@ -47,9 +61,10 @@ def serve(
 ) -> None:
     """Serve pictures over HTTP to programs, and a page to people, until Ctrl-C."""
     install.need("the server")
+    if metrics:
+        install.need("metrics")
     from pleinair.serve.serving import check, read_key
     from pleinair.serve.serving import serve as run
-    from pleinair.serve.settings import RequestLimits, ServeSettings
 
     key = read_key(api_key_file) if api_key_file else os.environ.get(KEY) or None
     model = loading.pop("model", None)
@@ -66,9 +81,20 @@ def serve(
         stall_s=stall,
         model=None if model is None else str(model),
         loading=loading,
-        limits=RequestLimits(queue=max_queue),
+        limits=replace(
+            LIMITS,
+            queue=max_queue,
+            pixels=max_pixels,
+            steps=max_steps,
+            count=max_count,
+            body=max_body_mb * MB,
+            bodies=max(LIMITS.bodies, 2 * max_body_mb * MB),
+            result=max_results_mb * MB,
+        ),
+        keeping=replace(KEEPING, seconds=result_ttl, jobs=max_results, bytes=max_results_mb * MB),
         journal=None if no_journal else home() / "serve" / f"jobs-{port}.sqlite",
         log_prompts=log_prompts,
+        metrics=metrics,
     )
     check(settings)
     log_to_stderr()

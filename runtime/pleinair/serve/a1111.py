@@ -233,6 +233,7 @@ def speaking(handler: Any) -> Any:
         try:
             return await handler(request)
         except Refused as error:
+            request.app.state.serve.jobs.counts.refused[error.trouble.code] += 1
             told = refusal(error)
             words = error.trouble.message
             shown = {"error": error.trouble.code, "detail": words, "body": "", "errors": words}

@@ -13,6 +13,7 @@ from pleinair.pictures.preparing import WAYS
 from pleinair.request.controls import MAX_CONTROLS
 from pleinair.sampling.names import LABELS, SCHEDULE_TYPES
 from pleinair.serve.asking import RESIZING
+from pleinair.serve.counts import A1111
 from pleinair.serve.job import ENDED, Job, JobSpec
 from pleinair.serve.refusals import Refused
 from pleinair.serve.shared import Shared
@@ -41,7 +42,7 @@ class Chosen:
 
     async def done(self, request: Request, shared: Shared, spec: JobSpec) -> Job:
         """A job when it is done; where /interrupt ended it, what there is of it."""
-        job, _ = await shared.jobs.submit(spec)
+        job, _ = await shared.jobs.submit(spec, interface=A1111)
         self.jobs.append(job)
         try:
             return await ended(shared.jobs, job, request)

@@ -18,7 +18,8 @@ from pleinair.serve.guards import Guard, refusal
 from pleinair.serve.jobs import Jobs
 from pleinair.serve.naming import Index
 from pleinair.serve.page_files import page, page_files
-from pleinair.serve.refusals import Refused
+from pleinair.serve.reading import Weighed
+from pleinair.serve.refusals import Refused, shortage
 from pleinair.serve.settings import ServeSettings
 from pleinair.serve.shared import Shared, speaks_mcp
 from pleinair.system import install
@@ -33,6 +34,7 @@ def build(settings: ServeSettings, jobs: Jobs, index: Index) -> ASGIApp:
     answer_mcp, living = speaking_mcp(shared)
     routes = [
         Route("/health", health),
+        *([Route("/metrics", metrics_of(jobs))] if settings.metrics else []),
         *own.ROUTES,
         *openai.ROUTES,
         *a1111.ROUTES,
@@ -40,11 +42,12 @@ def build(settings: ServeSettings, jobs: Jobs, index: Index) -> ASGIApp:
         Route("/{name:path}", page),
     ]
     handlers = {Refused: say_refused, HTTPException: say_http, ClientDisconnect: say_nothing, Exception: say_bug}
+    handlers |= {MemoryError: say_short, OSError: say_short}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=tidying)
     app.state.serve, app.state.living = shared, living
     app.state.a1111 = Chosen()
     app.state.page = page_files()
-    return Guard(app, settings)
+    return Guard(app, settings, jobs.counts)
 
 
 def speaking_mcp(shared: Shared) -> tuple[Any, AbstractAsyncContextManager]:
@@ -56,7 +59,14 @@ def speaking_mcp(shared: Shared) -> tuple[Any, AbstractAsyncContextManager]:
     from pleinair.serve.mcp import over_http, speaking
 
     sessions = over_http(speaking(shared), shared.settings.limits)
-    return StreamableHTTPASGIApp(sessions), sessions.run()
+    return Weighed(StreamableHTTPASGIApp(sessions), shared.settings.limits.values), sessions.run()
+
+
+def metrics_of(jobs: Jobs) -> Any:
+    """What answers /metrics."""
+    from pleinair.serve.metrics import answering
+
+    return answering(jobs)
 
 
 async def no_mcp(request: Request) -> Response:
@@ -78,6 +88,7 @@ async def tidying(app: Starlette) -> AsyncIterator[None]:
         while True:
             await asyncio.sleep(TIDY_S)
             app.state.serve.jobs.tidy()
+            await app.state.serve.jobs.journal.settle()
 
     task = asyncio.create_task(tidy())
     async with app.state.living:
@@ -88,15 +99,25 @@ async def tidying(app: Starlette) -> AsyncIterator[None]:
 
 
 async def say_refused(request: Request, error: Exception) -> Response:
+    request.app.state.serve.jobs.counts.refused[error.trouble.code] += 1
     return refusal(error, closing=error.status in (408, 413))
 
 
 async def say_http(request: Request, error: Exception) -> Response:
     """What Starlette itself refuses: no such path or method."""
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
-    answer = refusal(Refused(error.status_code, code, f"{error.detail}; see /api/v1/openapi.json"))
+    refused = Refused(error.status_code, code, f"{error.detail}; see /api/v1/openapi.json")
+    answer = await say_refused(request, refused)
     answer.headers.update(error.headers or {})
     return answer
+
+
+async def say_short(request: Request, error: Exception) -> Response:
+    """Where memory or disk is short while a request is read or answered."""
+    short = shortage(error)
+    if short is None:
+        raise error
+    return await say_refused(request, short)
 
 
 async def say_nothing(request: Request, error: Exception) -> Response:

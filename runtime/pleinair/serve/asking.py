@@ -170,10 +170,26 @@ def check_limits(request: Request, limits: RequestLimits, frames: int = 1) -> No
     pixels = pixels_of(request)
     if pixels > limits.pixels:
         raise over("size", f"a picture of {pixels:,} pixels was asked for", limits.pixels, "choose a smaller size")
+    if (steps := max(each.count for each in passes_of(request))) > limits.steps:
+        raise over("steps", f"{steps:,} steps were asked for", limits.steps, "ask for fewer")
     if len(request.seeds) > limits.count:
         raise over("count", f"{len(request.seeds)} pictures were asked for", limits.count, "ask for fewer at a time")
     if (work := work_of(request) * frames) > limits.pixel_steps:
         raise over("steps", f"the job is {work:,} pixels x steps", limits.pixel_steps, "take fewer steps or pictures")
+    if (larger := pixels * scale_of(request) ** 2) > limits.input_pixels:
+        raise over("upscale", f"the larger picture has {larger:,} pixels", limits.input_pixels, "choose a smaller size")
+    if (size := 3 * larger * len(request.seeds) * frames) > limits.result:
+        raise over("size", f"the job's pictures are {size:,} bytes", limits.result, "ask for fewer or smaller ones")
+
+
+def scale_of(request: Request) -> int:
+    """How much larger a finished picture is made."""
+    return open_bundle(request.upscale, verify=False).manifest.scale if request.upscale else 1
+
+
+def passes_of(request: Request) -> list[Any]:
+    """The steps of each pass."""
+    return [request.steps, *([request.hires.steps] if request.hires else [])]
 
 
 def pixels_of(request: Request) -> int:
@@ -184,7 +200,7 @@ def pixels_of(request: Request) -> int:
 
 def work_of(request: Request) -> int:
     """Pixels x steps of all pictures, an upper bound."""
-    steps = request.steps.count + (request.hires.steps.count if request.hires else 0)
+    steps = sum(each.count for each in passes_of(request))
     return pixels_of(request) * steps * len(request.seeds)
 
 

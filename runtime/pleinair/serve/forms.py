@@ -5,7 +5,9 @@ from typing import Any
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from pleinair.serve.refusals import Refused
+from pleinair.checks import one_line
+from pleinair.serve.reading import check_texts
+from pleinair.serve.refusals import Refused, shortage
 
 FORM = "multipart/form-data"
 
@@ -17,12 +19,24 @@ async def read_form(request: Request, files: tuple[str, ...]) -> tuple[dict[str,
     limits = request.app.state.serve.settings.limits
     fields: dict[str, Any] = {}
     found: dict[str, list[bytes]] = {}
-    async with request.form(max_files=limits.parts, max_fields=limits.parts, max_part_size=limits.body) as form:
-        for name, value in form.multi_items():
-            if not isinstance(value, UploadFile):
-                fields[name] = value
-            elif name in files:
-                found.setdefault(name, []).append(await value.read())
-            else:
-                raise Refused(422, "invalid_request", "a file was sent under another name; send image", field=name[:80])
+    try:
+        async with request.form(max_files=limits.parts, max_fields=limits.parts, max_part_size=limits.body) as form:
+            for name, value in form.multi_items():
+                if not isinstance(value, UploadFile):
+                    fields[name] = value
+                elif name in files:
+                    found.setdefault(name, []).append(await value.read())
+                else:
+                    raise Refused(
+                        422,
+                        "invalid_request",
+                        "a file was sent under another name; send image",
+                        field=one_line(name, 80),
+                    )
+    except (MemoryError, OSError) as error:  # large parts go through a file
+        raise shortage(error) or error from None
+    try:
+        check_texts([*fields, *fields.values()])
+    except ValueError:
+        raise Refused(400, "invalid_request", "the form's text is not valid Unicode; send UTF-8") from None
     return fields, found

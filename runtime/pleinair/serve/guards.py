@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pleinair.checks import one_line
+from pleinair.serve.counts import Counts
 from pleinair.serve.refusals import Refused
 from pleinair.serve.settings import RequestLimits, ServeSettings
 
@@ -34,6 +35,7 @@ HEADERS = {
 }
 ALLOWED = "GET, HEAD, POST, OPTIONS"
 READING = ("GET", "HEAD", "OPTIONS")
+BUSY_S = 5.0  # until a request that found too many others is worth another try
 OPEN = ("/health",)  # what is answered without a key
 log = logging.getLogger(__name__)
 
@@ -41,9 +43,10 @@ log = logging.getLogger(__name__)
 class Guard:
     """An ASGI application around another one, which hears of nothing that is refused."""
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
-        self._app, self._limits = app, settings.limits
+    def __init__(self, app: ASGIApp, settings: ServeSettings, counts: Counts) -> None:
+        self._app, self._limits, self._counts = app, settings.limits, counts
         self._key = sha256(settings.key.encode()).digest() if settings.key else None
+        self._bodies = Bodies(settings.limits.bodies)
         self._hosts = {"localhost", socket.gethostname().lower(), *map(str.lower, settings.hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +55,7 @@ class Guard:
             return
         scope["pleinair.request"] = id = secrets.token_hex(8)
         answering = Answering(send, id)
-        body = Body(receive, self._limits)
+        body = Body(receive, self._limits, self._bodies)
         try:
             headers = Headers(scope=scope)
             self._check(scope, headers)
@@ -62,9 +65,12 @@ class Guard:
             else:
                 await self._app(scope, body.receive, answering)
         except Refused as error:
+            self._counts.refused[error.trouble.code] += 1
             await answer(error, scope, receive, answering)
         except Exception as error:  # a bug, which has been answered; its message may hold a prompt
             log.error("request %s: %s", id, place_of(error))
+        finally:
+            body.free()
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         host = headers.get("host", "")
@@ -112,11 +118,19 @@ class Guard:
         return hmac.compare_digest(sha256(given.strip().encode()).digest(), self._key)
 
 
-class Body:
-    """A request's body, which may be neither too large nor too slow."""
+class Bodies:
+    """What all requests that are read or answered at a moment hold."""
 
-    def __init__(self, receive: Receive, limits: RequestLimits) -> None:
-        self._receive, self._limits = receive, limits
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.size = 0
+
+
+class Body:
+    """A request's body, which may be neither too large nor too slow, nor too much beside the others."""
+
+    def __init__(self, receive: Receive, limits: RequestLimits, bodies: Bodies) -> None:
+        self._receive, self._limits, self._bodies = receive, limits, bodies
         self._size = 0
         self._whole = False
         self._until: float | None = None
@@ -141,11 +155,21 @@ class Body:
         except TimeoutError:
             slow = f"the body took more than {self._limits.body_s:g} s; send it again"
             raise Refused(408, "too_slow", slow) from None
-        self._size += len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        self._size += size
+        self._bodies.size += size
         if self._size > self._limits.body:
             raise self._too_large()
+        if self._bodies.size > self._bodies.most:
+            much = "too many large requests come at once; ask again in some seconds"
+            raise Refused(503, "busy", much, retry_after=BUSY_S)
         self._whole = message["type"] != "http.request" or not message.get("more_body", False)
         return message
+
+    def free(self) -> None:
+        """The request is answered."""
+        self._bodies.size -= self._size
+        self._size = 0
 
     def _too_large(self) -> Refused:
         return Refused(413, "too_large", f"the body has more than {self._limits.body:,} bytes; send smaller pictures")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pleinair.serve.counts import OWN
 from pleinair.serve.refusals import Trouble
 
 QUEUED, LOADING, PAINTING = "queued", "loading", "painting"
@@ -55,9 +56,12 @@ class Event:
 class Job:
     """One job, which belongs to the event loop's thread."""
 
-    def __init__(self, spec: JobSpec, id: str | None = None, attempts: int = 0) -> None:
+    def __init__(self, spec: JobSpec, id: str | None = None, attempts: int = 0, interface: str = OWN) -> None:
         self.id = id or secrets.token_hex(16)
         self.spec = spec
+        self.interface = interface  # that it was asked for by
+        self.key: str | None = None  # of idempotency
+        self.waiters = 0  # clients that hold their connection until it ends
         self.status = QUEUED
         self.attempts = attempts  # times that it was begun
         self.created = time.time()  # of the wall clock, for people; what is reckoned with is monotonic

@@ -3,21 +3,20 @@
 import asyncio
 import logging
 import math
-import sqlite3
 import time
 from collections import OrderedDict, deque
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any
+from collections.abc import Callable
 
+from pleinair.serve.counts import OWN, Counts
 from pleinair.serve.job import CANCELLED, DONE, ENDED, FAILED, QUEUED, Job, JobSpec
-from pleinair.serve.journal import Journal
+from pleinair.serve.journal_writer import BROKEN, JournalWriter
 from pleinair.serve.refusals import Refused, Trouble
 from pleinair.serve.settings import ServeSettings
 
 MOST_ATTEMPTS = 2  # a job that was begun this often, and never ended, is what ends the server
 LONGEST_RETRY_S = 120  # OpenAI's client does not retry at all where it is told to wait longer
 UNKNOWN_WAIT_S = 30.0
+TROUBLED_RETRY_S = 30.0  # until a full disk, or a process that does not start, is worth another question
 SMOOTHING = 0.3  # share that the last job has in a model's pace
 MOST_KEYS = 1000  # idempotency keys that are remembered
 log = logging.getLogger(__name__)
@@ -30,31 +29,31 @@ class Jobs:
         self.settings = settings
         self.running: dict[str, Job] = {}
         self.closing = False
-        self._journal: Journal | None = None
-        self._writing = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self.unable = ""  # why nothing can be painted, where that is so
+        self.counts = Counts()
+        self.held: Callable[[], list[int]] = list  # bytes of each painting process, set by what starts them
+        self.journal = JournalWriter(settings.journal)
         self._coming = 0  # accepted, but not written down yet
         self._queue: deque[Job] = deque()
         self._ended: OrderedDict[str, Job] = OrderedDict()
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._keys: OrderedDict[str, tuple[str, Job]] = OrderedDict()
+        self._one_key = asyncio.Lock()  # the same key may come twice while its job is written down
         self._pace: dict[str, float] = {}  # seconds for a pixel's step, by model
         self._news = asyncio.Event()
 
     async def open(self) -> None:
         """Take up what a server before this one has accepted and not ended."""
-        if self.settings.journal is None:
-            return
         try:
-            self._journal = await self._written(Journal, self.settings.journal)
-            left = await self._written(lambda: list(self._journal.left()))
-            self._gone = OrderedDict.fromkeys(await self._written(self._journal.gone))
-        except (sqlite3.Error, OSError) as error:
+            left, gone = await self.journal.open()
+        except BROKEN as error:
             raise Refused(
                 503,
                 "journal_unreadable",
                 f"the journal of jobs '{self.settings.journal}' cannot be used ({error}); free space, move the file"
                 " away, or serve with --no-journal",
             ) from None
+        self._gone = OrderedDict.fromkeys(gone)
         for each in left:
             job = Job(each.spec, each.id, each.attempts)
             if each.attempts >= MOST_ATTEMPTS:
@@ -62,43 +61,31 @@ class Jobs:
                 await self.end(job, FAILED, Trouble("interrupted", again))
             else:
                 self._enqueue(job)
+            if each.key:
+                self._remember(each.key, each.digest or "", job)
         if left:
             log.info("%d jobs of before the restart are taken up", len(left))
 
-    async def submit(self, spec: JobSpec, key: str | None = None, digest: str = "") -> tuple[Job, bool]:
+    async def submit(
+        self, spec: JobSpec, key: str | None = None, digest: str = "", interface: str = OWN
+    ) -> tuple[Job, bool]:
         """A job in the queue, and whether it is new: with the `key` of an earlier request it is the job of that one.
 
         `digest` is the same for the same request. Raises Refused: a full queue (429), a server that is ending or cannot
         keep a promise (503), a key that another request has used (409).
         """
-        if known := self._keys.get(key or ""):
-            if known[0] != digest:
-                raise Refused(
-                    409, "idempotency_conflict", "this Idempotency-Key was used for another job; choose a new one"
-                )
-            return known[1], False
-        if self.closing:
-            raise Refused(503, "shutting_down", "the server is ending; ask again in a moment", retry_after=5)
-        if len(self._queue) + self._coming >= self.settings.limits.queue:
-            wait = self.wait_for_room()
-            raise Refused(
-                429,
-                "queue_full",
-                f"{len(self._queue)} jobs are waiting already; ask again in {wait:.0f} s",
-                retry_after=wait,
-            )
-        job = Job(spec)
-        if key:
-            self._keys[key] = digest, job
-            while len(self._keys) > MOST_KEYS:
-                self._keys.popitem(last=False)
-        if self._journal and spec.kept:
-            await self._promise(job, key)
-        self._enqueue(job)
-        log.info("job %s accepted: %s with %s", job.id, spec.task, spec.model)
-        if self.settings.log_prompts:
-            log.info("job %s: %s", job.id, spec.options.get("prompt", ""))
-        return job, True
+        if not key:
+            return await self._accepted(Job(spec, interface=interface)), True
+        async with self._one_key:
+            if known := self._keys.get(key):
+                if known[0] != digest:
+                    raise Refused(
+                        409, "idempotency_conflict", "this Idempotency-Key was used for another job; choose a new one"
+                    )
+                return known[1], False
+            job = await self._accepted(Job(spec, interface=interface), key, digest)
+            self._remember(key, digest, job)
+            return job, True
 
     async def next(self) -> Job:
         """The next job to paint, begun; waits for one."""
@@ -108,8 +95,8 @@ class Jobs:
         job = self._queue.popleft()
         job.begin()
         self.running[job.id] = job
-        if self._journal and job.spec.kept:
-            await self._noted(self._journal.begun, job.id, job.attempts)
+        if self.journal.keeps(job.spec):
+            await self.journal.begun(job.id, job.attempts)
         self._tell_places()
         return job
 
@@ -120,24 +107,30 @@ class Jobs:
             self._queue.remove(job)
         job.end(status, trouble)
         self._ended[job.id] = job
+        self._count(job)
+        if status == CANCELLED and not job.spec.kept:
+            self._forget(job)  # whoever asks again, with the same key, wants it painted
         if status == DONE and job.began:
             self._learn(job)
         spent = f" after {job.ended - job.began:.1f} s" if job.began else ""
         log.info("job %s %s%s%s", job.id, status, spent, f" ({trouble.code})" if trouble else "")
-        if self._journal and job.spec.kept:
-            await self._noted(self._journal.ended, job.id, self.settings.keeping.names)
+        if self.journal.keeps(job.spec):
+            await self.journal.ended(job.id, self.settings.keeping.names)
         self.tidy()
         self._tell_places()
 
     async def put_down(self) -> None:
         """Leave what has not ended to the server that comes after this one, but for jobs that somebody waits for."""
         for job in list(self.running.values()):
+            if job.cancelling:
+                await self.end(job, CANCELLED)
+                continue
             self.running.pop(job.id)
             job.requeue()
             self._queue.appendleft(job)
-            if self._journal and job.spec.kept:
-                await self._noted(self._journal.begun, job.id, job.attempts - 1)
-        for job in [job for job in self._queue if not (self._journal and job.spec.kept)]:
+            if self.journal.keeps(job.spec):
+                await self.journal.begun(job.id, job.attempts - 1)
+        for job in [job for job in self._queue if not self.journal.keeps(job.spec)]:
             await self.end(job, FAILED, Trouble("shutting_down", "the server is ending; ask again in a moment"))
 
     async def cancel(self, job: Job) -> None:
@@ -147,8 +140,11 @@ class Jobs:
         job.cancelling = True
         if job.status == QUEUED:
             await self.end(job, CANCELLED)
-        elif job.stop:
+            return
+        if job.stop:
             job.stop()
+        if self.journal.keeps(job.spec):  # so that it is not painted after a restart either
+            await self.journal.ended(job.id, self.settings.keeping.names)
 
     def find(self, id: str) -> Job:
         """The job of an id. Raises Refused: one that never was (404), or whose time is over (410)."""
@@ -163,7 +159,7 @@ class Jobs:
     def tidy(self) -> None:
         """Let ended jobs go that are too old, too many or too large; the last one stays whatever its size."""
         keeping, now = self.settings.keeping, time.monotonic()
-        size = sum(job.size for job in self._ended.values())
+        size = self.kept_bytes
         while self._ended:
             job = next(iter(self._ended.values()))
             old = now - job.ended > keeping.seconds
@@ -175,7 +171,17 @@ class Jobs:
             self._gone[job.id] = None
             while len(self._gone) > keeping.names:
                 self._gone.popitem(last=False)
-            self._keys = OrderedDict((key, each) for key, each in self._keys.items() if each[1] is not job)
+            self._forget(job)
+
+    @property
+    def kept(self) -> int:
+        """Ended jobs that are kept."""
+        return len(self._ended)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of their pictures."""
+        return sum(job.size for job in self._ended.values())
 
     @property
     def length(self) -> int:
@@ -230,28 +236,59 @@ class Jobs:
         before = self._pace.get(job.spec.model, pace)
         self._pace[job.spec.model] = SMOOTHING * pace + (1 - SMOOTHING) * before
 
-    async def _promise(self, job: Job, key: str | None) -> None:
-        self._coming += 1
-        try:
-            await self._written(self._journal.accept, job.id, job.spec, time.time_ns(), job.attempts)
-        except (sqlite3.Error, OSError) as error:
-            self._keys.pop(key or "", None)
-            log.error("the journal cannot be written: %s", error)
+    def _remember(self, key: str, digest: str, job: Job) -> None:
+        job.key = key
+        self._keys[key] = digest, job
+        while len(self._keys) > MOST_KEYS:
+            self._keys.popitem(last=False)
+
+    def _forget(self, job: Job) -> None:
+        """Let its key go, for another job."""
+        if job.key and self._keys.get(job.key, ("", None))[1] is job:
+            del self._keys[job.key]
+
+    def _count(self, job: Job) -> None:
+        self.counts.ended[job.interface, job.status] += 1
+        self.counts.pictures += len(job.pictures)
+        self.counts.painting_s += job.ended - job.began if job.began else 0.0
+
+    async def _accepted(self, job: Job, key: str | None = None, digest: str | None = None) -> Job:
+        """A job in the queue, written down before."""
+        self._check_open()
+        if self.journal.keeps(job.spec):
+            self._coming += 1
+            try:
+                await self.journal.promise(job.id, job.spec, key, digest)
+            except BROKEN as error:
+                log.error("job %s is not accepted, for the journal cannot be written: %s", job.id, error)
+                raise Refused(
+                    503,
+                    "journal_full",
+                    "the job cannot be written down, so that nothing is promised; free space on the server's disk, or"
+                    " serve with --no-journal",
+                    retry_after=TROUBLED_RETRY_S,
+                ) from None
+            finally:
+                self._coming -= 1
+        self.counts.accepted[job.interface, job.spec.task] += 1
+        self._enqueue(job)
+        log.info("job %s accepted: %s with %s", job.id, job.spec.task, job.spec.model)
+        if self.settings.log_prompts:
+            log.info("job %s: %s", job.id, job.spec.options.get("prompt", ""))
+        return job
+
+    def _check_open(self) -> None:
+        """Raise Refused where no further job is taken."""
+        if self.closing:
+            raise Refused(503, "shutting_down", "the server is ending; ask again in a moment", retry_after=5)
+        if self.unable:
+            down = f"no painting process starts ({self.unable}); see the server's log"
+            raise Refused(503, "painter_down", down, retry_after=TROUBLED_RETRY_S)
+        if len(self._queue) + self._coming >= self.settings.limits.queue:
+            wait = self.wait_for_room()
             raise Refused(
-                503,
-                "journal_full",
-                "the job cannot be written down, so that nothing is promised; free space on the server's disk, or serve"
-                " with --no-journal",
-            ) from None
-        finally:
-            self._coming -= 1
-
-    async def _noted(self, note: Any, *arguments: Any) -> None:
-        """Write what may be lost: at worst, a job is painted once more after a restart."""
-        try:
-            await self._written(note, *arguments)
-        except (sqlite3.Error, OSError) as error:
-            log.error("the journal cannot be written: %s", error)
-
-    async def _written(self, write: Any, *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._writing, partial(write, *arguments))
+                429,
+                "queue_full",
+                f"{len(self._queue)} jobs are waiting already; ask again in {wait:.0f} s",
+                retry_after=wait,
+            )

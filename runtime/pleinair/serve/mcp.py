@@ -30,6 +30,7 @@ from pleinair.checks import one_of
 from pleinair.request.help import words
 from pleinair.serve.asking import GENERATE, OFFERED, PICTURES, UPSCALE, asked_job, checked
 from pleinair.serve.capabilities import model_facts
+from pleinair.serve.counts import MCP
 from pleinair.serve.fitting import control_fits
 from pleinair.serve.guards import place_of
 from pleinair.serve.job import DONE, ENDED, Job
@@ -63,6 +64,7 @@ def speaking(shared: Shared) -> Server[Any]:
         try:
             return await called(shared, context.session, params.name, params.arguments or {})
         except Refused as error:
+            shared.jobs.counts.refused[error.trouble.code] += 1
             return failed(error.trouble.message)
         except Exception as error:  # a bug, whose message may hold a prompt
             log.error("a tool of MCP: %s", place_of(error))
@@ -152,7 +154,7 @@ async def called(shared: Shared, session: ServerSession, name: str, arguments: M
         return CallToolResult(content=[said(await shared.checks(listed, shared))])
     body = body_of(shared.jobs, TASKS[name], arguments)
     spec = await shared.checks(asked_job, body, shared.index, shared.settings.limits, False)
-    job, _ = await shared.jobs.submit(spec)
+    job, _ = await shared.jobs.submit(spec, interface=MCP)
     await painted(shared.jobs, job, session)
     return CallToolResult(content=[*map(shown, (each.data for each in job.pictures)), said(facts(job))])
 

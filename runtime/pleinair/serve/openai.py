@@ -14,12 +14,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from pleinair.serve.asking import asked_job
+from pleinair.serve.counts import OPENAI
 from pleinair.serve.formats import in_format
 from pleinair.serve.forms import read_form
 from pleinair.serve.guards import refusal
 from pleinair.serve.job import DONE, ENDED, Event, FinishedPicture, Job, JobSpec
+from pleinair.serve.jobs import Jobs
 from pleinair.serve.reading import read_json
 from pleinair.serve.refusals import Refused
 from pleinair.serve.shared import Shared
@@ -55,6 +58,7 @@ def speaking(handler: Handler) -> Handler:
             found = (
                 error if isinstance(error, Refused) else Refused(400, "invalid_request", f"{error.detail}; check it")
             )
+            request.app.state.serve.jobs.counts.refused[found.trouble.code] += 1
             return in_their_form(found)
 
     return answer
@@ -136,10 +140,9 @@ async def painted(request: Request, body: Mapping[str, Any], pictures: dict[str,
     quality = whole(body, "output_compression", 0, 100, 0) or None
     stream, partial = flag(body, "stream"), whole(body, "partial_images", 0, MOST_PARTIAL, 0)
     spec = await shared.checks(spec_of, shared, body, pictures)
-    job, _ = await shared.jobs.submit(spec)
+    job, _ = await shared.jobs.submit(spec, interface=OPENAI)
     if stream:
-        lines = streamed(shared, job, kind, form, quality, partial)
-        return StreamingResponse(lines, media_type="text/event-stream")
+        return Streamed(shared.jobs, job, streamed(shared, job, kind, form, quality, partial))
     await ended(shared.jobs, job, request)
     data = []
     for place, picture in enumerate(job.pictures):
@@ -180,32 +183,41 @@ def no_model(name: object) -> Refused:
     return Refused(404, "model_not_found", f"there is no model '{str(name)[:80]}'; see /v1/models", field="model")
 
 
+class Streamed(StreamingResponse):
+    """A stream of a job, which its client's leaving cancels: also before the first line was asked for."""
+
+    def __init__(self, jobs: Jobs, job: Job, lines: AsyncIterator[bytes]) -> None:
+        super().__init__(lines, media_type="text/event-stream")
+        self._jobs, self._job = jobs, job
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self._job.status not in ENDED:
+                await self._jobs.cancel(self._job)
+
+
 async def streamed(
     shared: Shared, job: Job, kind: str, form: str, quality: int | None, partial: int
 ) -> AsyncIterator[bytes]:
     """Server-sent events: previews, evenly over the steps, and each picture when all are done."""
     shown = 0
-    try:
-        async for event in job.follow(patience=15):
-            if event is None:
-                yield b": still here\n\n"
-            elif shown < partial and is_next(event, shown, partial):
-                seen = base64.b64decode(event.data["preview"])
-                data = await shared.checks(converted, seen, KINDS[form])
-                yield line(f"{kind}.partial_image", data, job, form, partial_image_index=shown)
-                shown += 1
-        if job.status != DONE:
-            trouble = job.trouble
-            code, words = (
-                (trouble.code, trouble.message) if trouble else ("cancelled", "the job was cancelled; ask again")
-            )
-            yield b"data: " + json.dumps({"error": their_error(Refused(500, code, words), 500)}).encode() + b"\n\n"
-        for picture in job.pictures if job.status == DONE else ():
-            yield line(f"{kind}.completed", await coded(shared, picture, form, quality), job, form, usage=USAGE)
-        yield b"data: [DONE]\n\n"
-    finally:
-        if job.status not in ENDED:
-            await shared.jobs.cancel(job)
+    async for event in job.follow(patience=15):
+        if event is None:
+            yield b": still here\n\n"
+        elif shown < partial and is_next(event, shown, partial):
+            seen = base64.b64decode(event.data["preview"])
+            data = await shared.checks(converted, seen, KINDS[form])
+            yield line(f"{kind}.partial_image", data, job, form, partial_image_index=shown)
+            shown += 1
+    if job.status != DONE:
+        trouble = job.trouble
+        code, words = (trouble.code, trouble.message) if trouble else ("cancelled", "the job was cancelled; ask again")
+        yield b"data: " + json.dumps({"error": their_error(Refused(500, code, words), 500)}).encode() + b"\n\n"
+    for picture in job.pictures if job.status == DONE else ():
+        yield line(f"{kind}.completed", await coded(shared, picture, form, quality), job, form, usage=USAGE)
+    yield b"data: [DONE]\n\n"
 
 
 def is_next(event: Event, shown: int, partial: int) -> bool:

@@ -44,11 +44,17 @@ async def new_job(request: Request) -> Response:
     if key is not None and not 0 < len(key) <= MOST_KEY:
         raise Refused(400, "invalid_request", f"an Idempotency-Key has 1 to {MOST_KEY} characters; send a shorter one")
     spec = await state.checks(asked_job, body, state.index, state.settings.limits, not wait)
-    job, _ = await state.jobs.submit(spec, key, sha256(raw).hexdigest())
+    digest = await state.checks(digest_of, raw, wait) if key else ""
+    job, _ = await state.jobs.submit(spec, key, digest)
     if not wait:
         return JSONResponse(job_json(state, job), 202, {"Location": f"{BASE}/jobs/{job.id}"})
     await ended(state.jobs, job, request)
     return JSONResponse(job_json(state, job))
+
+
+def digest_of(raw: bytes, wait: bool) -> str:
+    """The same for the same request."""
+    return sha256(b"%d %b" % (wait, raw)).hexdigest()
 
 
 async def one_job(request: Request) -> Response:

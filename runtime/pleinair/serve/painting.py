@@ -31,7 +31,7 @@ from pleinair.serve import wire
 from pleinair.serve.asking import MORPH, PREPARE, RESIZING, UPSCALE, with_pictures
 from pleinair.serve.morphs import morph_frames, morph_keys
 from pleinair.serve.naming import Index
-from pleinair.serve.refusals import trouble_of
+from pleinair.serve.refusals import shortage, trouble_of
 
 ALPHA = "mask.alpha"  # a picture of a job
 INVERTED = "mask.inverted"
@@ -75,6 +75,9 @@ class JobPainter:
             self._tell("failed", code="out_of_resources", message="out of memory; choose a smaller picture or model")
         except Exception as error:
             self.release()
+            if short := shortage(error):
+                self._tell("failed", code=short.trouble.code, message=short.trouble.message)
+                return
             message = f"a bug stopped the job ({type(error).__name__}); see the server's log, and report it"
             self._tell("failed", code="internal", message=message, trace=places(error))
 

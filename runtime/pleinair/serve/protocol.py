@@ -1,12 +1,15 @@
-"""HTTP/1.1 as uvicorn speaks it, with a bound on idle connections and on heads that never end."""
+"""HTTP/1.1 as uvicorn speaks it, bounded: idle connections, heads that never end, and answers that nobody reads."""
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pleinair.serve.settings import RequestLimits
 
+LEAST_READ = 16 << 10  # bytes of an answer that a client reads between two looks, where there are so many
+
 
 def bounded(limits: RequestLimits) -> type[H11Protocol]:
-    """A protocol that closes a connection at once where there are too many, and one that asks for nothing in time."""
+    """A protocol that closes a connection at once where there are too many, and one that asks for nothing, or reads
+    nothing of its answer, in time."""
 
     class Bounded(H11Protocol):
         """uvicorn's own has a time limit between requests alone: not for the first, nor for half a head."""
@@ -17,19 +20,20 @@ def bounded(limits: RequestLimits) -> type[H11Protocol]:
                 self.timer = None
                 return
             super().connection_made(transport)
-            self.timer = self.loop.call_later(limits.head_s, self._close_if_idle)
+            self.timer = self.loop.call_later(limits.head_s, self._look)
 
-        def _close_if_idle(self) -> None:
+        def _look(self) -> None:
             """Look again and again: the time of one request's head begins where the last answer ended."""
-            if self.transport.is_closing():
+            unread, before = self.transport.get_write_buffer_size(), self._unread
+            asked = self.cycle is not self._seen
+            self._unread, self._seen = unread, self.cycle
+            if unread and before and not asked and unread > before - LEAST_READ:
+                self.transport.abort()
                 return
             busy = self.cycle is not None and not self.cycle.response_complete
-            asked = self.cycle is not self._seen
-            self._seen = self.cycle
-            if busy or asked:
-                self.timer = self.loop.call_later(limits.head_s, self._close_if_idle)
-            else:
+            if not (busy or asked or self.transport.is_closing()):
                 self.transport.close()
+            self.timer = self.loop.call_later(limits.head_s, self._look)
 
         def connection_lost(self, error: Exception | None) -> None:
             if self.timer is None:
@@ -37,6 +41,6 @@ def bounded(limits: RequestLimits) -> type[H11Protocol]:
             self.timer.cancel()
             super().connection_lost(error)
 
-        _seen = None
+        _seen, _unread = None, 0
 
     return Bounded

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import math
 from typing import Any
 
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pleinair.checks import one_of
 from pleinair.errors import PleinairError
@@ -20,10 +22,10 @@ async def read_json(request: Request) -> tuple[Any, bytes]:
     if kind != JSON:
         raise Refused(415, "unsupported_media_type", f"the body must be {JSON}; say so in Content-Type")
     raw = await request.body()
-    depth = request.app.state.serve.settings.limits.depth
+    limits = request.app.state.serve.settings.limits
     if len(raw) > LARGE:
-        return await asyncio.to_thread(parsed, raw, depth), raw
-    return parsed(raw, depth), raw
+        return await asyncio.to_thread(parsed, raw, limits.depth, limits.values), raw
+    return parsed(raw, limits.depth, limits.values), raw
 
 
 async def read_object(request: Request, known: tuple[str, ...]) -> dict[str, Any]:
@@ -39,32 +41,70 @@ async def read_object(request: Request, known: tuple[str, ...]) -> dict[str, Any
     return body
 
 
-def parsed(raw: bytes, depth: int) -> Any:
-    """JSON of at most `depth` levels, without NaN."""
+def parsed(raw: bytes, depth: int, most: int) -> Any:
+    """JSON of at most `depth` levels and `most` values, whose numbers are finite and whose texts can be written."""
+    check_values(raw, most)
     try:
-        value = json.loads(raw, parse_constant=no_number)
+        value = json.loads(raw, parse_constant=no_number, parse_float=finite)
+        level = [value]
+        for _ in range(depth):
+            check_texts(level)
+            level = [inner for each in level for inner in inside(each)]
+            if not level:
+                return value
     except RecursionError:
-        raise too_deep(depth) from None
+        pass
     except ValueError:
         raise Refused(400, "invalid_json", "the body is not JSON in UTF-8; check it") from None
-    level = [value]
-    for _ in range(depth):
-        level = [inner for each in level for inner in inside(each)]
-        if not level:
-            return value
-    raise too_deep(depth)
+    raise Refused(422, "invalid_request", f"the JSON is nested deeper than {depth} levels; send it flat")
+
+
+def check_values(raw: bytes, most: int) -> None:
+    """Raise Refused for a body with more values than any request has: each takes more memory than its bytes do."""
+    if len(raw) - len(raw.translate(None, b",[{")) > most:
+        raise Refused(422, "invalid_request", f"the JSON has more than {most:,} values; send fewer")
+
+
+def check_texts(values: list[Any]) -> None:
+    """Raise ValueError for half of a surrogate pair, which no answer could repeat."""
+    for each in values:
+        if isinstance(each, str) and not each.isascii():
+            each.encode()
 
 
 def inside(value: Any) -> list[Any]:
-    """What a list or object holds."""
+    """What a list or object holds, its names as well."""
     if isinstance(value, dict):
-        return list(value.values())
+        return [*value, *value.values()]
     return value if isinstance(value, list) else []
+
+
+def finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is too large")
+    return number
 
 
 def no_number(word: str) -> None:
     raise ValueError(f"{word} is no JSON")
 
 
-def too_deep(depth: int) -> Refused:
-    return Refused(422, "invalid_request", f"the JSON is nested deeper than {depth} levels; send it flat")
+class Weighed:
+    """An ASGI application that parses JSON itself, which gets none with too many values."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        raw = await Request(scope, receive).body()
+        check_values(raw, self._most)
+        told = [{"type": "http.request", "body": raw, "more_body": False}]
+
+        async def once_more() -> Message:
+            return told.pop() if told else await receive()
+
+        await self._app(scope, once_more, send)

@@ -1,5 +1,6 @@
 """What a request is refused with: a status, a code for programs, and a line for people that ends with the remedy."""
 
+import errno
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ CODES: dict[type[PleinairError], tuple[str, int]] = {  # the most special first
 }
 FLAG = re.compile(r"--[a-z][a-z-]*")
 FLAGS = {each.flag: name for name, each in OPTIONS.items() if each.flag}
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STATUSES = dict(CODES.values())  # of the codes that failed jobs have
 
 
@@ -49,6 +51,15 @@ def trouble_of(error: PleinairError, field: str | None = None) -> Trouble:
     """An expected error as answers have it."""
     code = next((code for kind, (code, _) in CODES.items() if isinstance(error, kind)), "error")
     return Trouble(code, told(" ".join(str(error).split())), field)
+
+
+def shortage(error: Exception) -> Refused | None:
+    """The refusal of a request for which memory or disk was short; None for other errors."""
+    if isinstance(error, MemoryError):
+        return Refused(503, "out_of_resources", "the server is out of memory; send smaller pictures", retry_after=30)
+    if isinstance(error, OSError) and error.errno in FULL:
+        return Refused(503, "out_of_resources", "the server's disk is full; free space on it", retry_after=30)
+    return None
 
 
 def told(message: str) -> str:

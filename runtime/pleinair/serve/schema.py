@@ -41,8 +41,9 @@ def option_schema(option: Option, limits: RequestLimits) -> dict[str, Any]:
     found = option.type.schema()
     if option.name in ("prompt", "negative"):
         return {**found, "maxLength": limits.prompt}
-    if option.name == "count":
-        return {**found, "maximum": min(found["maximum"], limits.count)}
+    most = {"count": limits.count, "steps": limits.steps}.get(option.name)
+    if most is not None:
+        return {**found, "maximum": min(found["maximum"], most)}
     return found
 
 

@@ -43,6 +43,8 @@ def check(settings: ServeSettings) -> None:
     """Raise RequestError for settings that no server should have."""
     if settings.key is not None and len(settings.key) < LEAST_KEY:
         raise RequestError(f"an API key has at least {LEAST_KEY} characters; make one with: openssl rand -hex 16")
+    if settings.key is not None and not (settings.key.isascii() and settings.key.isprintable()):
+        raise RequestError("an API key is of ASCII letters and digits; make one with: openssl rand -hex 16")
     if settings.key is None and not is_loopback(settings.host):
         raise RequestError(
             f"'{settings.host}' can be reached from other machines; give a key with --api-key-file or PLEINAIR_API_KEY,"

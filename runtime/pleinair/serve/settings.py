@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pleinair.bundle.manifest import MAX_STEPS
 from pleinair.text.syntax import MAX_PROMPT
 
 MB = 1 << 20
+KEY = "PLEINAIR_API_KEY"  # in the environment
 
 
 @dataclass(frozen=True)
@@ -15,17 +17,21 @@ class RequestLimits:
 
     queue: int = 16  # jobs that wait; those that are painted come on top
     body: int = 32 * MB  # bytes of a request
+    bodies: int = 512 * MB  # of all requests that are being read or answered
     body_s: float = 60.0  # seconds that a body may take to arrive
     head: int = 64 << 10  # bytes of a request line and its headers
     head_s: float = 15.0  # seconds that these may take, and that a connection may wait for its next request
     connections: int = 128
     parts: int = 64  # of a multipart form
     depth: int = 32  # of nested JSON
+    values: int = 100_000  # in JSON
     input_pixels: int = 16 << 20  # of a picture that is sent
     pixels: int = 4 << 20  # of a picture that is painted, its second pass included
+    steps: int = MAX_STEPS  # of a pass
     count: int = 16  # pictures of a job
     frames: int = 240  # of a morph
     pixel_steps: int = 1 << 30  # pixels x steps x pictures of a job: 4096 steps of 512x512
+    result: int = 512 * MB  # of a job's pictures before they are compressed
     prompt: int = MAX_PROMPT  # characters
 
 
@@ -56,3 +62,4 @@ class ServeSettings:
     keeping: Keeping = Keeping()
     journal: Path | None = None
     log_prompts: bool = False
+    metrics: bool = False

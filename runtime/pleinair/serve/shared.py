@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pleinair.serve.fitting import LoraFits
 from pleinair.serve.jobs import Jobs
 from pleinair.serve.naming import Index
+from pleinair.serve.refusals import shortage
 from pleinair.serve.settings import ServeSettings
 from pleinair.serve.words import Readers
 from pleinair.system import install
@@ -27,8 +28,11 @@ class Shared:
         self._checking = ThreadPoolExecutor(CHECKING, thread_name_prefix="checks")
 
     async def checks(self, work: Callable[..., Answer], *arguments: Any) -> Answer:
-        """`work(*arguments)` beside the event loop, which never waits for it."""
-        return await asyncio.get_running_loop().run_in_executor(self._checking, partial(work, *arguments))
+        """`work(*arguments)` beside the event loop, which never waits for it; Refused where memory or disk is short."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._checking, partial(work, *arguments))
+        except (MemoryError, OSError) as error:
+            raise shortage(error) or error from None
 
 
 def speaks_mcp() -> bool:

@@ -13,15 +13,17 @@ from typing import Any
 
 from pleinair.checks import one_line
 from pleinair.serve import wire
-from pleinair.serve.job import CANCELLED, DONE, FAILED, FinishedPicture, Job
+from pleinair.serve.guards import place_of
+from pleinair.serve.job import CANCELLED, DONE, ENDED, FAILED, FinishedPicture, Job
 from pleinair.serve.jobs import Jobs
 from pleinair.serve.refusals import Trouble
-from pleinair.serve.settings import ServeSettings
+from pleinair.serve.settings import KEY, ServeSettings
 from pleinair.system.limits import room_left
 
 MODULE = "pleinair.serve.painting"
 START_S = 120.0  # that a process may take to import what paints
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0  # before a process is started that has crashed
+MANY_FAILURES = 3  # to start, after which no further jobs are taken
 DYING_S = 5.0  # that a process has to end when its pipes are closed
 LOOK_S = 0.2  # between two looks at the memory that is left
 ANON = re.compile(r"^RssAnon:\s*(\d+) kB", re.M)
@@ -40,6 +42,11 @@ class Supervisor:
         self.workers = [Worker(self, number) for number in range(settings.workers)]
         self._tasks: list[asyncio.Task] = []
         self._promised: dict[Worker, int] = {}
+        jobs.held = self.held
+
+    def held(self) -> list[int]:
+        """Bytes of anonymous memory of each process."""
+        return [worker.held for worker in self.workers]
 
     def start(self) -> None:
         """Begin to paint what is in the queue."""
@@ -88,6 +95,7 @@ class Worker:
         self._supervisor, self._jobs, self._settings = supervisor, supervisor.jobs, supervisor.settings
         self._process: Process | None = None
         self._failures = 0
+        self._starts = 0
 
     @property
     def pid(self) -> int | None:
@@ -131,15 +139,21 @@ class Worker:
                 self._failures += 1
                 log.error("painting process %d does not start: %s", self.number, one_line(error, 300))
                 await self.end()
+                if self._failures >= MANY_FAILURES:
+                    self._jobs.unable = one_line(error, 300)
+        self._jobs.unable = ""
 
     async def _start(self) -> None:
+        self._jobs.counts.restarts += self._starts > 0
+        self._starts += 1
         paths = os.pathsep.join(filter(None, sys.path))
+        told = {name: value for name, value in os.environ.items() if name != KEY}  # it runs strangers' graphs
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", MODULE),
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,  # engines print, and what is printed there could be a prompt's
-            env={**os.environ, "PYTHONPATH": paths},
+            env={**told, "PYTHONPATH": paths},
             start_new_session=True,  # a Ctrl-C in the terminal is for the server
         )
         await self._send({"model": self._settings.model, "loading": self._settings.loading})
@@ -164,6 +178,12 @@ class Worker:
             else:
                 message = f"job {job.id}: the painting process {lost}; try a smaller picture or another model"
                 await self._jobs.end(job, FAILED, Trouble("worker_lost", message))
+        except Exception as error:  # a bug, which must not end this loop
+            log.error("painting process %d: job %s: %s", self.number, job.id, place_of(error))
+            await self.end()
+            if job.status not in ENDED:
+                message = f"a bug stopped job {job.id}; see the server's log, and report it"
+                await self._jobs.end(job, FAILED, Trouble("internal", message))
         finally:
             job.stop = None
             self._supervisor.free(self)
@@ -221,7 +241,10 @@ class Worker:
     async def _send(self, message: dict[str, Any], blobs: list[bytes] | tuple = ()) -> None:
         try:
             self._process.stdin.write(wire.packed(message, blobs))
-            await self._process.stdin.drain()
+            async with asyncio.timeout(self._settings.stall_s):  # one that hangs reads no picture either
+                await self._process.stdin.drain()
+        except TimeoutError:
+            raise Lost(f"took nothing for {self._settings.stall_s:g} s and was ended") from None
         except (OSError, RuntimeError):
             raise Lost(await self._reason()) from None
 

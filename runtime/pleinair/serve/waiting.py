@@ -14,12 +14,14 @@ OTHERS = {"shutting_down": 503, "worker_lost": 500, "internal": 500}
 async def ended(jobs: Jobs, job: Job, request: Request) -> Job:
     """The job when it is done. Raises Refused where it failed or was cancelled, ClientDisconnect where nobody waits."""
     over, left = asyncio.ensure_future(job.over()), asyncio.ensure_future(gone(request))
+    job.waiters += 1
     try:
         await asyncio.wait({over, left}, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        job.waiters -= 1
         over.cancel()
         left.cancel()
-        if job.status not in ENDED:
+        if job.status not in ENDED and not job.waiters:  # with one key, several may wait for one job
             await jobs.cancel(job)
     if job.status == DONE:
         return job

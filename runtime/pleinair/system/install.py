@@ -37,6 +37,7 @@ PARTS = {  # what for -> (the modules it needs, the line that installs them)
     "MP4 films": (("av",), "pip install av"),
     "downloads from the hub": (("huggingface_hub", "httpx2"), line("hub")),
     "the server": (("starlette", "uvicorn", "python_multipart"), line("serve")),
+    "metrics": (("prometheus_client",), line("serve")),
     "MCP": (("mcp", "starlette"), line("mcp")),
 }
 NEWEST_PYTHON = {"model export": (3, 13)}  # torch's script tracer ends with 3.14
