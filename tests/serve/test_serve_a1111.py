@@ -41,6 +41,8 @@ def test_a_picture_repainted_where_the_mask_is_white(ask, place):
     client.img2img([PICTURE], prompt="a boat", mask_image=PICTURE, denoising_strength=0.6, steps=4, **more)
     (spec,) = place.specs
     assert {"strength": 0.6, "fill": "noise", "only_masked": False, "spacing": "karras"}.items() <= spec.options.items()
+    client.img2img([PICTURE], prompt="a boat", mask_image=PICTURE, steps=4)
+    assert place.specs[1].options["fill"] == "spread"
 
 
 def test_masks_are_inverted_where_it_is_painted(home, monkeypatch):

@@ -11,7 +11,7 @@ from pleinair.errors import RequestError
 from pleinair.pictures.reading import MAX_PIXELS, PictureSource, check_pixels, opaque, open_picture
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, as PIL has it
-FILLS = ("original", "noise", "blank")
+FILLS = ("original", "noise", "blank", "spread")
 HALF = 128  # diffusers repaints from 0.5 upwards
 GRAY = 128  # blank: 0 in the VAE's -1..1
 MAX_RADIUS = 256  # pixels that a mask is blurred by
@@ -69,7 +69,8 @@ def filled(picture: Image.Image, mask: Image.Image, kind: str = "original") -> I
     """What the network finds under the mask, at a strength below 1 (RGB; unmasked pixels stay as they are).
 
     "original" is the picture itself; "noise" is pixels of its unmasked part, each picked at random, so that the colours
-    are its own and the shapes are gone; "blank" is mid gray, the VAE's zero.
+    are its own and the shapes are gone; "blank" is mid gray, the VAE's zero; "spread" is the colours around the mask,
+    the softer the farther in.
     """
     one_of("fill", kind, FILLS)
     picture = opaque(picture)
@@ -77,6 +78,9 @@ def filled(picture: Image.Image, mask: Image.Image, kind: str = "original") -> I
         return picture
     if kind == "blank":
         return Image.composite(Image.new("RGB", picture.size, (GRAY, GRAY, GRAY)), picture, mask)
+    if kind == "spread":
+        colours = _spread(np.asarray(picture, np.float32), ~repainted(mask))
+        return Image.composite(Image.fromarray(colours.round().astype(np.uint8)), picture, mask)
     kept = np.asarray(picture)[~repainted(mask)]  # (n, 3)
     random = np.random.RandomState(0)
     size = (picture.height, picture.width)
@@ -163,6 +167,30 @@ def _faded(canvas: np.ndarray, distance: np.ndarray, furthest: int) -> np.ndarra
         result += share * (softer - result)
         before = 2.0 * radius
     return result
+
+
+def _spread(colours: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Colours (H, W, 3) of 0..255, those that are not known (H, W) taken from around, mid gray where none is known.
+
+    Pull-push, as in Gortler et al., The Lumigraph (1996): means of known pixels at half the size, as often as it takes,
+    and back up again with linear interpolation.
+    """
+    if known.all():
+        return colours
+    if not known.any():
+        return np.full_like(colours, GRAY)
+    count, sums = _summed(known[:, :, None]), _summed(np.where(known[:, :, None], colours, 0))
+    around = _spread(sums / np.maximum(count, 1), count[:, :, 0] > 0)
+    coarse = Image.fromarray(around.round().astype(np.uint8))
+    finer = coarse.resize((2 * coarse.width, 2 * coarse.height), Image.Resampling.BILINEAR)
+    return np.where(known[:, :, None], colours, np.asarray(finer, np.float32)[: known.shape[0], : known.shape[1]])
+
+
+def _summed(values: np.ndarray) -> np.ndarray:
+    """Sums over squares of 2x2 of (H, W, C); beyond an odd side it is 0."""
+    height, width, channels = values.shape
+    even = np.pad(values.astype(np.float32), ((0, height % 2), (0, width % 2), (0, 0)))
+    return even.reshape(-(-height // 2), 2, -(-width // 2), 2, channels).sum((1, 3))
 
 
 def _outside(length: int, before: int, after: int) -> np.ndarray:

@@ -190,7 +190,7 @@ class Canvas:
         "What lies under the mask.",
         needs=MASKED,
         a1111="Masked content",
-        a1111_values={"noise": "latent noise", "blank": "latent nothing"},
+        a1111_values={"noise": "latent noise", "blank": "latent nothing", "spread": "fill"},
         recorded=True,
     )
     only_masked: bool = option(

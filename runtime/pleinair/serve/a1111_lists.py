@@ -25,6 +25,7 @@ BASE, CONTROLNET = "/sdapi/v1", "/controlnet"
 LATENT = "Latent"
 NONE_HERE = ("hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles", "script-info", "extensions")
 DONE_ALREADY = ("refresh-checkpoints", "refresh-loras", "refresh-vae", "unload-checkpoint", "reload-checkpoint")
+RHO = {"karras": 7.0, "polyexponential": 1.0}  # of schedule types that have one
 PLAIN = ("None", RESIZING)  # upscalers that are no models
 
 
@@ -73,8 +74,10 @@ def samplers(shared: Shared) -> list[dict[str, Any]]:
 
 def schedulers(shared: Shared) -> list[dict[str, Any]]:
     labels = {"Automatic": "automatic"} | {label: name for name, label in SCHEDULE_TYPES.items()}
-    rest = {"aliases": None, "default_rho": -1.0, "need_inner_model": False}
-    return [{"name": name, "label": label, **rest} for label, name in labels.items()]
+    rest = {"aliases": None, "need_inner_model": False}
+    return [
+        {"name": name, "label": label, "default_rho": RHO.get(name, -1.0), **rest} for label, name in labels.items()
+    ]
 
 
 def models(shared: Shared) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ PLAIN = {  # of a payload -> option
 }
 OF_PICTURES = {"denoising_strength": "strength", "image_cfg_scale": "image_guidance"}
 OF_MASKS = {"mask_blur": "mask_blur", "inpaint_full_res": "only_masked", "inpaint_full_res_padding": "padding"}
-FILLS = {0: "original", 1: "original", 2: "noise", 3: "blank"}  # of `inpainting_fill`; 0 would spread colours
+FILLS = {0: "spread", 1: "original", 2: "noise", 3: "blank"}  # of `inpainting_fill`
 RENEWING = {"eta": "eta", "s_churn": "s_churn", "s_noise": "s_noise"}
 SPACINGS = {bare(label): name for name, label in SCHEDULE_TYPES.items() if label != "Automatic"}
 NONE = (None, "", "None", "none", "Automatic", "automatic", "Use same sampler", "Use same scheduler")

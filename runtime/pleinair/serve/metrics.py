@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pleinair.serve.asking import TASKS
+from pleinair.serve.asking import PREPARE, TASKS
 from pleinair.serve.counts import INTERFACES
 from pleinair.serve.job import ENDED
 from pleinair.serve.jobs import Jobs
@@ -30,7 +30,7 @@ class ServerCollector(Collector):
         accepted = CounterMetricFamily("pleinair_jobs_accepted", "Jobs accepted.", labels=("interface", "task"))
         ended = CounterMetricFamily("pleinair_jobs_ended", "Jobs that are over.", labels=("interface", "status"))
         for interface in INTERFACES:
-            for task in TASKS:
+            for task in (*TASKS, PREPARE):
                 accepted.add_metric((interface, task), counts.accepted[interface, task])
             for status in ENDED:
                 ended.add_metric((interface, status), counts.ended[interface, status])

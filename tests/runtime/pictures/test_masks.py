@@ -103,8 +103,28 @@ def test_blank_is_gray_and_noise_has_the_colours_of_the_rest():
     assert np.array_equal(one, again)
     everything = filled(PICTURE, Image.new("L", PICTURE.size, 255), "noise")
     assert np.asarray(everything).std() > 50
-    with pytest.raises(RequestError, match="original, noise, blank"):
+    with pytest.raises(RequestError, match="original, noise, blank, spread"):
         filled(PICTURE, MASK, "latent")
+
+
+@pytest.mark.parametrize("size", [(64, 64), (41, 67), (5, 1)])
+def test_colours_are_spread_from_all_sides_into_the_mask(size):
+    width, height = size
+    across = np.arange(width) / max(1, width - 1)
+    ramp = np.broadcast_to((across * 200)[None, :, None], (height, width, 3)).round().astype(np.uint8)
+    hole = np.zeros((height, width), bool)
+    hole[:, width // 4 : width - width // 4] = True
+    broken = np.where(hole[:, :, None], 255, ramp).astype(np.uint8)
+    mask = Image.fromarray(np.where(hole, 255, 0).astype(np.uint8))
+    found = np.asarray(filled(Image.fromarray(broken), mask, "spread")).astype(int)
+    low, high = ramp[~hole].min(), ramp[~hole].max()
+    assert low <= found[hole].min() and found[hole].max() <= high
+    row = found[0, :, 0]
+    assert (np.diff(row) >= -1).all() and np.array_equal(found[~hole], ramp[~hole])
+
+
+def test_nothing_to_spread_is_gray():
+    assert (np.asarray(filled(PICTURE, Image.new("L", PICTURE.size, 255), "spread")) == 128).all()
 
 
 @pytest.mark.parametrize("padding", [0, 5, 32, 1000])

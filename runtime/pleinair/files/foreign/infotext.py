@@ -38,7 +38,7 @@ AUTOMATIC = {  # what A1111 means by "Automatic", where that is not its uniform 
     "dpmpp_3m_sde": "exponential",
 }
 UNSPACED = ("ddim", "ddpm", "pndm", "unipc", "lcm", "tcd")  # A1111 lays these as the model's scheduler does
-FILLS = {"original": "original", "fill": "blank"} | {word: fill for fill, word in OPTIONS["fill"].a1111_values.items()}
+FILLS = {"original": "original"} | {word: fill for fill, word in OPTIONS["fill"].a1111_values.items()}
 ENLARGERS = {word: enlarger for enlarger, word in OPTIONS["enlarger"].a1111_values.items()}
 QUOTED = re.compile(r'"(?:\\.|[^\\"]++)++"')
 KEY = re.compile(r"\w[\w \-/]+$")
@@ -281,10 +281,9 @@ def _take_mask(record: ForeignRecord, fields: Fields) -> None:
     _take_option(record, fields, "mask_blur")
     _take_option(record, fields, "padding")
     if content := fields.text("Masked content"):
-        fill = FILLS.get(content)
-        if fill:
+        if fill := FILLS.get(content):
             record.options["fill"] = fill
-        if fill is None or content == "fill":
+        else:
             record.lose(f"not followed: Masked content '{shown(content)}'")
     if fields.raw.get("Inpaint area") == "Only masked":
         record.options["only_masked"] = bool(fields.get("Inpaint area"))
