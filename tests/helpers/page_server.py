@@ -237,7 +237,7 @@ def capabilities(fake: Fake) -> dict[str, Any]:
         "options": [described(name) for name, each in OPTIONS.items() if each.type.json],
         "loras": [{"name": "chalk", "fits": ["storybook"]}, {"name": "xl-only", "fits": ["big"]}],
         "controlnets": [{"name": "edges", "fits": ["storybook", "big"], "preprocessors": ["canny", "invert"]}],
-        "upscalers": [{"name": "twice"}],
+        "upscalers": [{"name": "twice", "scale": 2}, {"name": "four", "scale": 4}],
         "vaes": [{"name": "tiny"}],
         "embeddings": [{"name": "style-1"}],
         "limits": {"max_count": 8, "prompt_chars": 4000},

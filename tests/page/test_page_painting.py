@@ -153,7 +153,7 @@ def test_settings_are_copied_as_a_command_and_as_python(open_page, paint):
     expect(page.locator(".notices")).to_contain_text("Copied.")
     command = shlex.split(page.evaluate("navigator.clipboard.readText()"))
     assert command[:5] == ["pleinair", "generate", "it's a boat", "--model", "storybook"]
-    assert command[5:] == ["--seed", "5", "--lora", "chalk:1", "-o", "picture.png"]
+    assert command[5:] == ["--seed", "5", "--lora", "chalk:1", "-o", "it-s-a-boat-5.png"]
     page.get_by_role("button", name="Close").click()
     page.get_by_role("button", name="Copy as Python").click()
     expect(page.locator(".notices")).to_contain_text("Copied.")

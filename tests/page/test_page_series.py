@@ -58,6 +58,10 @@ def test_a_series_can_be_stopped(page, server):
     expect(page.locator(".sheet .stop")).to_have_count(0)
     page.locator("#paint", has_text="Paint").wait_for()
     assert len(server.asked) == 1 and [*server.jobs.values()][0].cancelled
+    server.held = False
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator(".sheet .tile img")).to_have_count(3)
+    assert [each["steps"] for each in server.asked] == [10, 10, 11, 12]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +105,7 @@ def test_a_film_goes_from_prompt_to_prompt(page, server):
     assert server.asked == [{**morph, "prompts": ["a meadow in spring", "a meadow in winter"]}]
     expect(page.locator(".tiles .tile")).to_have_count(1)
     expect(page.locator(".player input")).to_have_attribute("max", "4")
+    expect(page.get_by_role("button", name="Use its settings")).to_have_count(0)
     with page.expect_download() as started:
         page.get_by_role("button", name="Save as film").click()
     assert started.value.suggested_filename == "a-meadow-in-spring-a-meadow-in-winter.webm"

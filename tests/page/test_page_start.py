@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shlex
 
 import numpy as np
 from PIL import Image
@@ -77,6 +78,9 @@ def test_what_is_marked_becomes_the_mask_and_can_be_undone(page, server, paint):
     page.get_by_role("button", name="Redo").click()
     page.get_by_role("button", name="Redo").click()
     page.get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Remove what was drawn").click()
+    expect(page.get_by_role("button", name="Remove what was drawn")).to_be_disabled()
     page.get_by_role("button", name="Undo").click()
     page.get_by_role("button", name="Zoom in").click()
     page.get_by_role("button", name="Done").click()
@@ -171,3 +175,51 @@ def test_marks_wait_while_a_picture_is_extended(page, server, paint):
     expect(page.locator(".editor")).to_contain_text("one comes after the other")
     paint(page, "a boat")
     assert server.asked[0]["outpaint"] == [0, 0, 64, 0] and "mask" not in server.asked[0]
+
+
+def test_two_fingers_zoom_and_leave_no_stroke(open_page):
+    page = open_page(has_touch=True, viewport={"width": 360, "height": 740})
+    start_from_a_file(page)
+    page.get_by_role("button", name="Draw on it").click()
+    canvas = page.locator(".editor canvas")
+    canvas.scroll_into_view_if_needed()
+    before = canvas.bounding_box()
+    middle, at = before["x"] + before["width"] / 2, before["y"] + before["height"] / 2
+    touches = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *apart: int):
+        points = [{"x": middle + each, "y": at, "id": k} for k, each in enumerate(apart)]
+        touches.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", -40)
+    touch("touchStart", -40, 40)
+    touch("touchMove", -60, 60)
+    touch("touchMove", -80, 80)
+    touch("touchEnd")
+    wide = page.evaluate("document.querySelector('.editor canvas').getBoundingClientRect().width")
+    assert abs(wide / before["width"] - 2) < 0.05
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+
+
+def test_a_controlnet_follows_a_dropped_picture(page, server, paint):
+    page.locator(".addons > summary").click()
+    page.get_by_label("edges").check()
+    carries_a_file(page, "drop", "[data-drop=control]")
+    page.locator(".addons img").wait_for()
+    paint(page, "a boat")
+    assert (sent(server.asked[0]["control"][0]["image"]) == np.asarray(Image.open(io.BytesIO(START)))).all()
+
+
+def test_what_is_copied_names_the_pictures_and_gives_them(open_page, paint):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    start_from_a_file(page)
+    paint(page, "-a boat")
+    page.get_by_text("More", exact=True).click()
+    page.get_by_role("button", name="Copy as command").click()
+    with page.expect_download() as started:
+        page.get_by_role("button", name="start.png").click()
+    assert (np.asarray(Image.open(started.value.path()))[..., :3] == np.asarray(Image.open(io.BytesIO(START)))).all()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Copy as command")).to_be_focused()
+    words = shlex.split(page.evaluate("navigator.clipboard.readText()"))
+    assert words[words.index("--image") + 1] == "start.png" and words[-2:] == ["--", "-a boat"]

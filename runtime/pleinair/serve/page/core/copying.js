@@ -1,5 +1,6 @@
 /** An order as the command line and as Python that paint the same picture, and the files that both read. */
 
+import { fileName } from "./blobs.js";
 import { state } from "./state.js";
 
 const FILES = { image: "start.png", mask: "mask.png" };
@@ -13,7 +14,7 @@ export function asCommand({ prompt = "", ...order }) {
   for (const [name, value] of told(order)) words.push(...flag(name, value));
   for (const { name, strength } of order.lora ?? []) words.push("--lora", quoted(`${name}:${strength}`));
   for (const [k, each] of (order.control ?? []).entries()) words.push("--control", quoted(controlWords(each, k)));
-  words.push("-o", "picture.png");
+  words.push("-o", quoted(outputOf(prompt, order)));
   return [...words, ...(prompt.startsWith("-") ? ["--", quoted(prompt)] : [])].join(" ");
 }
 
@@ -27,7 +28,11 @@ export function asPython(order) {
   const model = order.model ? JSON.stringify(order.model) : "";
   return `import pleinair\n\npipe = pleinair.load(${model})\nresult = pipe.generate(\n${lines
     .map((each) => `    ${each},\n`)
-    .join("")})\nresult.save("picture.png")\n`;
+    .join("")})\nresult.save(${JSON.stringify(outputOf(order.prompt, order))})\n`;
+}
+
+function outputOf(prompt, { seed = null }) {
+  return `${fileName({ order: { prompt }, seed })}.png`;
 }
 
 /** { name, blob } of each file that command and Python read. */

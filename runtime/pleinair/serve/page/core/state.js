@@ -67,11 +67,12 @@ export function fitting(shelf) {
 
 let numbered = 0;
 
-/** Tells the user something; errors stay until they are put away. */
+/** Tells the user something, and returns its id; errors stay until they are put away. */
 export function notify(text, kind = "info") {
   const notice = { id: ++numbered, kind, text };
   change({ notices: [...state.notices.filter((each) => each.text !== text), notice].slice(-4) });
   if (kind === "info") setTimeout(() => dismiss(notice.id), 6000);
+  return notice.id;
 }
 
 export function dismiss(id) {

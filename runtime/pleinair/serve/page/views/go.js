@@ -29,9 +29,11 @@ export function Go() {
   </div>`;
 }
 
+let refused = null; // id of the notice that tells why the last order was
+
 async function place(setPlacing) {
   setPlacing(true);
-  for (const each of state.notices.filter(({ kind }) => kind === "error")) dismiss(each.id); // of the last try
+  dismiss(refused);
   setTimeout(() => setPlacing(false), 600); // a double click orders one picture
   try {
     await state.start?.renewed; // what was drawn a moment ago belongs to it
@@ -39,7 +41,7 @@ async function place(setPlacing) {
   } catch (error) {
     const message = told(error);
     const named = error.field && !message.toLowerCase().includes(error.field) ? `${optionLabel(error.field)}: ` : "";
-    notify(named + message, "error");
+    refused = notify(named + message, "error");
   }
 }
 
