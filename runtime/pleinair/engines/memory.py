@@ -60,14 +60,16 @@ class Cost:
 class EngineRules(NamedTuple):
     """Numbers that a call holds at once, for each place of the latents, pixel or token and each channel; bytes beside.
 
-    `graph` are the bytes of one that has no weights, and `described` those for each byte of its description (XML).
-    `merged_small` are the bytes of a weight of 8 bits after a LoRA was merged into it. `unpacks` says that small
-    weights are made wide in the call that uses them, unless it computes in 8 bits, `maps` that files are mapped, and
-    `returns` that a large graph gives back what a call has worked with.
+    `vae_int8` are those of a VAE that computes in 8 bits. `graph` are the bytes of one that has no weights, and
+    `described` those for each byte of its description (XML). `merged_small` are the bytes of a weight of 8 bits after a
+    LoRA was merged into it. `unpacks` says that small weights are made wide in the call that uses them, unless it
+    computes in 8 bits, `maps` that files are mapped, and `returns` that a large graph gives back what a call has worked
+    with.
     """
 
     unet: float
     vae: float
+    vae_int8: float
     text: float
     upscaler: float
     graph: float
@@ -82,6 +84,7 @@ RULES = {
     "openvino": EngineRules(
         unet=20,
         vae=3.05,
+        vae_int8=3.05,
         text=20,
         upscaler=6,
         graph=0,
@@ -94,6 +97,7 @@ RULES = {
     "onnx": EngineRules(
         unet=12,
         vae=4.4,
+        vae_int8=3.7,
         text=20,
         upscaler=7,
         graph=11e6,
@@ -135,7 +139,8 @@ def graph_cost(bundle: Bundle, graph: str, engine: str, precision: str, places: 
             held += each.count * (wide + (2 if wide < WIDE else WIDE))
         else:
             held += each.count * (each.size if small else wide)
-    working = getattr(rules, part) * places * width_of(bundle, graph, part) * wide + UNPACKED * unpacked + widest
+    kind = "vae_int8" if part == "vae" and bundle.manifest.graphs[graph].in_int8 else part
+    working = getattr(rules, kind) * places * width_of(bundle, graph, part) * wide + UNPACKED * unpacked + widest
     mapped = bundle.graph_size(graph, engine) if rules.maps else 0
     held += rules.graph + rules.described * bundle.graph_file(graph, engine).stat().st_size
     return Cost(held, working, mapped, rules.returns and bundle.graph_size(graph, engine) >= GIVES_BACK)
