@@ -60,7 +60,9 @@ def test_flags_become_settings(served, tmp_path, monkeypatch):
     assert (found.port, found.workers, found.limits.queue, found.grace_s, found.stall_s) == (8000, 2, 3, 1.5, 9.0)
     assert found.hosts == ("mine.example",) and found.model == "m"
     assert {"threads": 2, "memory": "low"}.items() <= found.loading.items() and "model" not in found.loading
-    assert found.journal == tmp_path / "serve" / "jobs-8000.sqlite"
+    assert found.journal == tmp_path / "serve" / "jobs-8000.sqlite" and found.cluster is None
+    assert cli.run(["serve", "--ray", "auto"]) == cli.run(["serve", "--ray", "auto", "--workers", "40"]) == 0
+    assert [(each.cluster, each.workers) for each in served[1:]] == [("auto", 0), ("auto", 40)]
 
 
 def test_the_page_is_opened(served, monkeypatch):
@@ -69,9 +71,11 @@ def test_the_page_is_opened(served, monkeypatch):
     assert cli.run(["serve", "--open", "--no-journal"]) == 0 and opened == ["http://127.0.0.1:7860/"]
 
 
-@pytest.mark.parametrize("flags", [["--threads", "0"], ["--memory", "some"], ["--port", "70000"], ["--workers", "0"]])
+@pytest.mark.parametrize(
+    "flags", [["--threads", "0"], ["--memory", "some"], ["--port", "70000"], ["--workers", "0"], ["--workers", "17"]]
+)
 def test_values_out_of_range_are_refused(served, flags, capsys):
-    assert cli.run(["serve", "--no-journal", *flags]) == 2 and not served
+    assert cli.run(["serve", "--no-journal", *flags.split()]) == 2 and not served
 
 
 def test_a_model_that_is_not_there_ends_it_before_it_listens(tmp_path, monkeypatch):
