@@ -30,13 +30,16 @@ from pleinair.sampling.noise import NoiseSource
 from pleinair.system.limits import Room, room_left
 from pleinair.text.encoders import Encoders
 from pleinair.text.reader import Conditioning
-from pleinair.tuning.choosing import tuned_engine
-from pleinair.tuning.work import usual_work
+from pleinair.tuning.choosing import SETTLED, fitting_engine
+from pleinair.tuning.work import work_kept_open
 from pleinair.version import __version__
 
 
 class Pipeline:
-    """An open bundle and its graphs, kept loaded between jobs, or to the end of a `with`; threads may share it."""
+    """An open bundle and its graphs, kept loaded between jobs, or to the end of a `with`; threads may share it.
+
+    `engine_reason` says why its engine was taken, where nobody has named one.
+    """
 
     def __init__(
         self,
@@ -53,8 +56,10 @@ class Pipeline:
         cache: bool | None = None,
         on_news: Callable[[str], None] | None = None,
         int8: str = AUTO,
+        engine_reason: str | None = None,
     ) -> None:
         self.bundle = bundle
+        self.engine_reason = engine_reason
         self.threads = threads
         self.memory = memory
         self._preflight = preflight
@@ -185,6 +190,7 @@ class Pipeline:
             "bundle": bundle_identity(self.bundle),
             "engine": self.engine,
             "engine_version": self.graphs.engine_version,
+            **({"engine_reason": self.engine_reason} if self.engine_reason else {}),
             "device": self.device,
             "threads": self.threads,
             "precision": self.precision,
@@ -223,15 +229,16 @@ def load(
     `model` is a bundle's folder, a name that `pleinair models` lists, or a .safetensors file or diffusers folder, which
     is made into a bundle among the models when it is first opened, and found there again. `engine` is "openvino",
     "onnx", or an object like `pleinair.engines.engine.Engine`, such as a FakeEngine; "auto" (the default) takes what
-    `pleinair tune` has found, or else the first that is installed. `device` names one for all networks ("gpu"), or one
-    by component: "unet=npu,vae=gpu" or {"unet": "npu"}; with `fallback`, the CPU goes on where it is not here or fails,
-    and each result's warnings and settings say so. `precision` is what the networks compute in: "auto" (the default)
-    takes the fastest that the device has and a picture survives, "f32", "bf16" and "f16" are what they say; components
-    can be named here too. With `memory` "low", each stage of a job is done for all its pictures and then leaves memory,
-    and guidance takes two calls where that saves some, all of which is slower; "auto" (the default) does so where
-    memory is short, and lets large text encoders go once they have been read, "high" never. A job that memory will not
-    suffice for is refused before anything is loaded; with `preflight` False it is not. `verify` False does not compare
-    the bundle's files with their SHA-256; `cache` True keeps what is compiled on the disk for the next start, None (the
+    `pleinair tune` has found, or else the one whose steps are estimated to be fastest, whatever it takes to open the
+    model; the pictures' records say which, and why. `device` names one for all networks ("gpu"), or one by component:
+    "unet=npu,vae=gpu" or {"unet": "npu"}; with `fallback`, the CPU goes on where it is not here or fails, and each
+    result's warnings and settings say so. `precision` is what the networks compute in: "auto" (the default) takes the
+    fastest that the device has and a picture survives, "f32", "bf16" and "f16" are what they say; components can be
+    named here too. With `memory` "low", each stage of a job is done for all its pictures and then leaves memory, and
+    guidance takes two calls where that saves some, all of which is slower; "auto" (the default) does so where memory is
+    short, and lets large text encoders go once they have been read, "high" never. A job that memory will not suffice
+    for is refused before anything is loaded; with `preflight` False it is not. `verify` False does not compare the
+    bundle's files with their SHA-256; `cache` True keeps what is compiled on the disk for the next start, None (the
     default) what is compiled for GPUs, False nothing. `int8` is the form that OpenVINO's CPU computes W8A8 graphs in
     (docs/performance.md): "auto" takes what suits the CPU, "stored" none but the graph's own. Graphs are loaded when
     first needed; `on_load` is told the name of each before, as that can take long, and `on_news`, at once, a line about
@@ -241,18 +248,18 @@ def load(
     bundle = open_bundle(made_ready(model, engine if isinstance(engine, str) else None), verify=verify)
     if not bundle.manifest.paints:
         bundle.require("text2image")
-    given = {"engine": engine, "device": device, "threads": threads, "precision": precision, "int8": int8}
-    tuned = tuned_engine(bundle, usual_work(bundle.manifest), given)
-    if tuned is not None:
-        engine, threads, precision, int8 = tuned.engine, tuned.threads, tuned.precision, tuned.int8
-    chosen = choose_engine(bundle, engine)
     if threads is not None:
         threads = LOADING["threads"].type.read("threads", threads)
+    given = {"engine": engine, "device": device, "threads": threads, "precision": precision, "int8": int8}
+    fitting = fitting_engine(bundle, work_kept_open(bundle.manifest), given)
+    engine, threads, precision, int8 = ({**given, **fitting.how}[name] for name in SETTLED)
+    chosen = choose_engine(bundle, engine)
     memory = LOADING["memory"].default if memory is None else LOADING["memory"].type.read("memory", memory)
     how = {"device": device, "threads": threads, "precision": precision, "memory": memory}
     int8 = LOADING["int8"].default if int8 is None else LOADING["int8"].type.read("int8", int8)
     how |= {"preflight": bool(preflight), "fallback": bool(fallback), "cache": cache, "int8": int8}
-    pipe = Pipeline(bundle, chosen, **how, on_load=on_load, on_news=on_news)
+    how |= {"on_load": on_load, "on_news": on_news, "engine_reason": fitting.reason}
+    pipe = Pipeline(bundle, chosen, **how)
     if precision not in (None, precisions.AUTO):
         for graph in bundle.manifest.graphs:
             pipe.graphs.precision_of(graph)

@@ -17,6 +17,7 @@ from pleinair.engines.graphs import open_graph
 from pleinair.engines.openvino import ov, read_model
 from pleinair.errors import BundleError, RequestError, ResourceError
 from pleinair.quantizing.quantize import quantize
+from pleinair.quantizing.starting import starting_options
 from pleinair_export.quantized import check_activations
 
 ENGINES = ("openvino", "onnx")
@@ -85,6 +86,22 @@ def test_loras_change_answers_of_quantized_layers_as_those_of_wide_ones(engine, 
     file = write_lora(tmp_path / "lora.safetensors", kohya(shapes))
     exact, quantized = merged(wide), merged(made)
     assert np.abs(quantized - exact).mean() < 0.25 * np.abs(exact).mean()
+
+
+@pytest.mark.parametrize(("name", "weights"), [("sd1-inpaint", "fp32"), ("sdxl-refiner", "fp32")])
+def test_models_that_need_a_picture_are_given_drawn_ones(name, weights, exported, tmp_path):
+    steps = quantize(exported(name, weights), tmp_path / "out", pictures=1, size="64x64")
+    assert [next(steps).stage for _ in range(2)] == ["paint 1 of 1", "unet: choose what stays wide"]
+    steps.close()
+
+
+def test_drawn_pictures_and_masks_differ_and_are_the_same_again():
+    options = [starting_options(("inpaint",), place) for place in (0, 1, 0)]
+    pictures, masks = ([np.asarray(each[name]) for each in options] for name in ("image", "mask"))
+    for first, other, again in (pictures, masks):
+        assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert {np.mean(mask > 0) for mask in masks} == {0.5}
+    assert starting_options(("edit",), 0).keys() == {"image"} and not starting_options(("text2image", "inpaint"), 0)
 
 
 def test_what_was_painted_is_kept_by_an_interrupted_run(wide, tmp_path, monkeypatch):

@@ -105,7 +105,7 @@ class Job:
 
     def add(self, seed: int) -> None:
         width, height = self.order.get("width", 128), self.order.get("height", 128)
-        data = painted(seed, width, height, STEPS, "PNG", json.dumps({"seeds": [seed], **self.settings()}))
+        data = painted(seed, width, height, STEPS, "PNG", json.dumps({**self.settings(), "seed": seed}))
         self.pictures.append((data, seed))
         index = len(self.pictures) - 1
         self.tell("image", index=index, url=f"/api/v1/jobs/{self.id}/images/{index}", seed=seed)
@@ -171,7 +171,9 @@ class Handler(BaseHTTPRequestHandler):
         if not text:
             message = "the picture says nothing of how it was made; take the file as the tool wrote it"
             return self.refuse(HTTPStatus.UNPROCESSABLE_ENTITY, "no_record", message)
-        return self.answer({"settings": json.loads(text), "from": "pleinair", "warnings": []})
+        record = json.loads(text)
+        options = {name: value for name, value in record.items() if name in OPTIONS and name != "loras"}
+        return self.answer({"settings": options, "record": record, "inputs": [], "from": "pleinair", "warnings": []})
 
     def job(self, parts: list[str]) -> None:
         job = self.server.jobs.get(parts[0])
@@ -233,8 +235,8 @@ def capabilities(fake: Fake) -> dict[str, Any]:
             {**large, "sizes": {"multiple": 8, "smallest": None, "largest": None}},
         ],
         "options": [described(name) for name, each in OPTIONS.items() if each.type.json],
-        "loras": [{"name": "chalk", "families": ["sd1"]}, {"name": "xl-only", "families": ["sdxl"]}],
-        "controlnets": [{"name": "edges", "families": ["sd1"], "preprocessors": ["canny", "invert"]}],
+        "loras": [{"name": "chalk", "fits": ["storybook"]}, {"name": "xl-only", "fits": ["big"]}],
+        "controlnets": [{"name": "edges", "fits": ["storybook", "big"], "preprocessors": ["canny", "invert"]}],
         "upscalers": [{"name": "twice"}],
         "vaes": [{"name": "tiny"}],
         "embeddings": [{"name": "style-1"}],

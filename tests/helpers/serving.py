@@ -18,6 +18,7 @@ from pathlib import Path
 import uvicorn
 from PIL import Image
 
+from pleinair.files.metadata import save_options
 from pleinair.serve.app import build
 from pleinair.serve.job import CANCELLED, DONE, ENDED, FinishedPicture, JobSpec
 from pleinair.serve.jobs import Jobs
@@ -44,6 +45,33 @@ def jpeg():
 
 
 PREVIEW = jpeg()
+AROUND = {"width": 8, "height": 8, "sampler": "euler_a", "guidance": 7.0, "batch": 1, "pleinair": "0.1.0", "model": "m"}
+RECORD = {"format": 1, "prompt": "a house", "negative": "", "seeds": [7], "steps": 4, **AROUND}
+
+
+def recorded():
+    """The bytes of a picture that says how it was made."""
+    stream = BytesIO()
+    Image.new("RGB", (8, 8), "red").save(stream, "PNG", **save_options("PNG", RECORD, 7))
+    return stream.getvalue()
+
+
+async def paint_recorded(jobs, specs):
+    """`paint` with such pictures; `specs` collects the jobs."""
+    while True:
+        job = await jobs.next()
+        specs.append(job.spec)
+        for n in range(job.spec.options.get("count", 1)):
+            job.add(FinishedPicture(recorded(), 7 + n, 8, 8, RECORD))
+        await jobs.end(job, DONE)
+
+
+def sdapi(http, path, payload):
+    """Pictures and info of A1111's answer, and the job that it was made of."""
+    answer = http.post(f"/sdapi/v1/{path}", json=payload)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    return found["images"], json.loads(found["info"]), http.specs.pop()
 
 
 def spec(prompt="a red house", kept=True, work=1000, **options):
@@ -97,23 +125,11 @@ def at_a_port(index, painter=paint, **settings):
         thread.join()
 
 
-class Running:
-    """`pleinair serve` in a process of its own; `log` is a file that its lines go to."""
+class Asking:
+    """What tests ask of a server at `url`."""
 
-    def __init__(self, home, log, *arguments, **environment):
-        self.log = log
-        self._home = home
-        command = [sys.executable, "-m", "pleinair", "serve", "--port", "0", *map(str, arguments)]
-        with log.open("ab") as stream:
-            self.process = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=stream,
-                env={**os.environ, "PLEINAIR_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-            )
-        self.url = self.process.stdout.readline().decode().strip().rstrip("/")
-        assert self.url, log.read_text()
-        self.port = int(self.url.rpartition(":")[2])
+    def __init__(self, url):
+        self.url = url
 
     def ask(self, path, body=None, **headers):
         """Status and JSON of a request; POST where there is a body."""
@@ -141,6 +157,25 @@ class Running:
             assert found["status"] not in ENDED, found
             time.sleep(0.02)
         raise AssertionError(f"the job is {found['status']} still")
+
+
+class Running(Asking):
+    """`pleinair serve` in a process of its own; `log` is a file that its lines go to."""
+
+    def __init__(self, home, log, *arguments, **environment):
+        self.log = log
+        self._home = home
+        command = [sys.executable, "-m", "pleinair", "serve", "--port", "0", *map(str, arguments)]
+        with log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                env={**os.environ, "PLEINAIR_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+            )
+        super().__init__(self.process.stdout.readline().decode().strip().rstrip("/"))
+        assert self.url, log.read_text()
+        self.port = int(self.url.rpartition(":")[2])
 
     @property
     def painting(self):

@@ -77,4 +77,4 @@ def test_the_page_is_sent_packed(page):
         """() => ["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind))
             .filter((each) => !each.name.includes("/api/")).map((each) => each.encodedBodySize)"""
     )
-    assert 0 < sum(sizes) < 75_000
+    assert 0 < sum(sizes) < 90_000

@@ -111,7 +111,8 @@ def test_pictures_stay_in_this_browser_with_their_settings(page, server, paint):
 
 
 def test_a_dropped_picture_restores_its_settings(page, tmp_path):
-    settings = {"prompt": "a castle", "seeds": [12], "steps": 9, "bundle": "gone", "loras": {"ink": {"weight": 1}}}
+    settings = {"prompt": "a castle", "seed": 12, "steps": 9, "bundle": {"name": "gone"}, "vae": "lost"}
+    settings["loras"] = {"ink": {"weight": 1}, "chalk": {"weight": 0.7}}
     file = tmp_path / "castle.png"
     file.write_bytes(painted(12, 64, 64, 4, "PNG", json.dumps(settings)))
     page.set_input_files('.shelf input[type="file"]', file)
@@ -119,7 +120,10 @@ def test_a_dropped_picture_restores_its_settings(page, tmp_path):
     expect(page.locator("#seed")).to_have_value("12")
     notices = page.locator(".notices")
     expect(notices).to_contain_text("made with the model gone, which is not here")
-    expect(notices).to_contain_text("The LoRA ink is not here")
+    expect(notices).to_contain_text("LoRA: ink is not here")
+    expect(notices).to_contain_text("VAE: lost is not here")
+    page.locator(".addons > summary").click()
+    expect(page.get_by_label("Strength of chalk")).to_have_value("0.7")
     plain = io.BytesIO()
     Image.new("RGB", (8, 8)).save(plain, "JPEG")
     page.set_input_files(
@@ -135,7 +139,7 @@ def test_a_picture_is_downloaded_as_the_server_made_it(page, paint):
         page.get_by_role("button", name="Download").click()
     assert started.value.suggested_filename == "a-red-house-5.png"
     with Image.open(started.value.path()) as picture:
-        assert json.loads(picture.info["settings"])["seeds"] == [5]
+        assert json.loads(picture.info["settings"])["seed"] == 5
 
 
 def test_settings_are_copied_as_a_command_and_as_python(open_page, paint):

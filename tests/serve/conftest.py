@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 
 from bundles import light_control, light_copy, light_upscaler
+from loras import kohya, write_lora
 
 if importlib.util.find_spec("starlette") is None or importlib.util.find_spec("uvicorn") is None:
     collect_ignore_glob = ["test_*.py"]
@@ -12,12 +13,16 @@ if importlib.util.find_spec("starlette") is None or importlib.util.find_spec("uv
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory):
-    """A home with an upscaler, a ControlNet and a second model; nobody writes into it."""
+    """A home with an upscaler, a ControlNet, LoRAs and a second model; nobody writes into it."""
     folder = tmp_path_factory.mktemp("served")
     (folder / "models").mkdir()
     light_copy(folder / "models" / "other")
     light_upscaler(folder / "models" / "twice")
     light_control(folder / "models" / "canny")
+    (folder / "loras").mkdir()
+    reader = {"down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k": (16, 768)}  # of a text as wide as SD 1.5's
+    write_lora(folder / "loras" / "wide.safetensors", kohya(reader))
+    (folder / "loras" / "broken.safetensors").write_bytes(b"no LoRA")
     (folder / "embeddings").mkdir()
     (folder / "embeddings" / "watercolour.safetensors").write_bytes(b"")
     return folder
@@ -49,6 +54,20 @@ def client(index):
             return found
 
         yield make
+
+
+@pytest.fixture
+def asked(client):
+    """`asked(headers, **settings)`: a client of a server whose pictures have records; its `specs` are its jobs."""
+    from serving import paint_recorded
+
+    def make(headers=None, **settings):
+        specs = []
+        http = client(headers=headers, painter=lambda jobs: paint_recorded(jobs, specs), **settings)
+        http.specs = specs
+        return http
+
+    return make
 
 
 @pytest.fixture

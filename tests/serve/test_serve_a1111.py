@@ -87,7 +87,10 @@ def test_what_clients_look_up(ask):
     assert "storybook-lcm" in {each["name"] for each in client.get_loras()}
     assert client.get_sd_vae()[0]["model_name"] == "storybook-tiny"
     assert client.get_embeddings()["loaded"].keys() == {"watercolour"}
-    assert client.get_scripts() == {"txt2img": [], "img2img": []} and client.get_memory()["ram"]["total"] > 0
+    assert (
+        client.get_scripts() == {"txt2img": ["controlnet"], "img2img": ["controlnet"]}
+        and client.get_memory()["ram"]["total"] > 0
+    )
     for found in (client.get_hypernetworks(), client.get_face_restorers(), client.get_prompt_styles()):
         assert found == []
     assert client.get_cmd_flags() == {} and client.refresh_checkpoints() is None

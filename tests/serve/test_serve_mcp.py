@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pleinair.system import install
-from serving import at_a_port, paint, png
+from serving import PATIENCE, at_a_port, paint, png
 
 mcp = pytest.importorskip("mcp")
 
@@ -73,6 +73,31 @@ def test_an_earlier_picture_is_edited_and_enlarged(ask):
     assert gone.is_error and "choose one" in gone.content[0].text
 
 
+def test_loras_controlnets_and_upscalers_are_arguments(ask):
+    async def talk(client, jobs):
+        specs, before = [], jobs.submit
+
+        async def submit(spec):
+            specs.append(spec)
+            return await before(spec)
+
+        jobs.submit = submit
+        first = await client.call_tool("generate", {"prompt": "a house", "size": "64x64"})
+        earlier = json.loads(first.content[-1].text)["pictures"][0]["picture"]
+        more = {"loras": [{"name": "storybook-chalk", "strength": 0.5}], "upscale": "twice", "model": "storybook"}
+        control = {"name": "canny", "image": earlier, "strength": 0.7, "preprocessor": "canny"}
+        found = await client.call_tool("generate", {"prompt": "a boat", "size": "64x64", "controls": [control], **more})
+        wrong = [{**control, "image": f"{earlier[:-1]}7"}, {"name": "canny"}, "canny"]
+        return specs, [found, *[await client.call_tool("generate", {"prompt": "x", "controls": [w]}) for w in wrong]]
+
+    (_, spec), (found, *refused) = ask(talk)
+    assert not found.is_error, found.content
+    assert spec.options["loras"] == [{"name": "storybook-chalk", "strength": 0.5}]
+    assert spec.options["upscale"] == "twice" and spec.options["controls"][0]["strength"] == 0.7
+    assert spec.pictures["controls.0"] == png()
+    assert all(each.is_error and "; " in each.content[0].text for each in refused)
+
+
 def test_tools_have_the_table_s_schemas_and_models_are_listed(ask):
     async def talk(client, jobs):
         return await client.list_tools(), await client.call_tool("list_models")
@@ -82,8 +107,12 @@ def test_tools_have_the_table_s_schemas_and_models_are_listed(ask):
     assert set(schemas) == {"generate", "edit", "upscale", "list_models"}
     assert schemas["generate"]["properties"]["steps"]["type"] == "integer"
     assert {"image", "mask", "strength"} <= set(schemas["edit"]["properties"])
+    for name in ("generate", "edit"):
+        lora, control = (schemas[name]["properties"][each]["items"]["properties"] for each in ("loras", "controls"))
+        assert lora["strength"]["maximum"] > 1 and "earlier" in control["image"]["description"]
     here = json.loads(models.content[0].text)
     assert [each["name"] for each in here["models"] if each["default"]] == ["other"] and "twice" in here["upscalers"]
+    assert here["loras"]["wide"] == ["other"] and set(here["controlnets"]["canny"]) == {"other", "storybook"}
 
 
 WRONG = [
@@ -136,11 +165,20 @@ def test_a_server_without_the_package_says_so(client, monkeypatch):
     assert answer.status_code == 501 and install.line("mcp") in answer.json()["error"]["message"]
 
 
-def test_the_command_paints_over_its_streams(home):
+def test_the_command_paints_and_cancels_over_its_streams(home):
     async def talk():
         environment = {**os.environ, "PLEINAIR_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
         command = StdioServerParameters(command=sys.executable, args=["-m", "pleinair", "mcp"], env=environment)
-        async with mcp.Client(command) as client:
+        begun = asyncio.Event()
+
+        async def progress(step, steps, message):
+            begun.set()
+
+        async with mcp.Client(command) as client, asyncio.timeout(PATIENCE):
+            long = {"prompt": "a house", "steps": 400, "count": 9, "options": {"batch": 1}}
+            call = asyncio.create_task(client.call_tool("generate", long, progress_callback=progress))
+            await begun.wait()
+            call.cancel()  # otherwise the next one waits some minutes
             return await client.call_tool("generate", {"prompt": "a house", "size": "64x64", "steps": 1, "seed": 1})
 
     found = asyncio.run(talk())

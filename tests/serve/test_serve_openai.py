@@ -30,12 +30,19 @@ def ask(place):
         yield make
 
 
+def as_declared(answer):
+    """An answer that has what its type says, and no other values; the client itself looks at neither."""
+    return type(answer).model_validate(answer.to_dict(), strict=True)
+
+
 def picture(data):
     return Image.open(BytesIO(base64.b64decode(data)))
 
 
 def test_a_picture_of_a_prompt(ask):
-    found = ask().images.generate(model="gpt-image-1", prompt="a house", size="64x64", n=2, extra_body={"steps": 4})
+    client = ask()
+    asked = {"model": "gpt-image-1", "prompt": "a house", "size": "64x64", "n": 2, "extra_body": {"steps": 4}}
+    found = as_declared(client.images.generate(**asked))
     assert picture(found.data[0].b64_json).format == "PNG" and found.size == "8x8" and found.output_format == "png"
     (spec,) = ask.specs
     assert (spec.model, spec.kept) == ("other", False)
@@ -77,6 +84,8 @@ def test_an_edit_repaints_where_the_mask_is_transparent(ask):
         client.images.edit(image=[png(), png()], prompt="a boat")
     with pytest.raises(openai.BadRequestError, match="PNG, JPEG or WebP"):
         client.images.edit(image=b"GIF89a", prompt="a boat")
+    with pytest.raises(openai.BadRequestError, match="another name"):
+        client.images.edit(image=png(), markup=png(), prompt="a boat")
 
 
 def test_a_mask_of_theirs_is_white_where_it_is_transparent():
@@ -99,7 +108,14 @@ def test_a_stream_has_partial_pictures(ask):
     events = list(ask(painter).images.generate(prompt="a house", stream=True, partial_images=2))
     assert [each.type.rpartition(".")[2] for each in events] == ["partial_image", "partial_image", "completed"]
     assert [each.partial_image_index for each in events[:2]] == [0, 1]
-    assert all(picture(each.b64_json).format == "PNG" for each in events) and events[-1].usage.total_tokens == 0
+    assert all(picture(as_declared(each).b64_json).format == "PNG" for each in events)
+    assert events[-1].usage.total_tokens == 0
+
+
+def test_an_edit_is_streamed_under_its_own_name(ask):
+    asked = {"image": png((64, 64)), "prompt": "a boat", "stream": True, "partial_images": 1}
+    events = list(ask(lambda jobs: paint(jobs, steps=4, pause=0.02)).images.edit(**asked))
+    assert [as_declared(each).type for each in events] == ["image_edit.partial_image", "image_edit.completed"]
 
 
 def test_models_are_listed(ask):
@@ -118,6 +134,8 @@ def test_models_are_listed(ask):
         ({"n": 11}, openai.BadRequestError, "n"),
         ({"model": "flux"}, openai.NotFoundError, "model"),
         ({"output_format": "gif"}, openai.BadRequestError, "output_format"),
+        ({"partial_images": 4}, openai.BadRequestError, "partial_images"),
+        ({"output_compression": 101}, openai.BadRequestError, "output_compression"),
         ({"extra_body": {"steps": -1}}, openai.BadRequestError, "steps"),
         ({"extra_body": {"lora": "x"}}, openai.BadRequestError, "loras"),
         ({"extra_body": {"prompt": None}}, openai.BadRequestError, "prompt"),

@@ -241,8 +241,15 @@ def test_capabilities_have_every_option_that_json_can_say(client):
     default = [each["name"] for each in found["models"] if each["default"]]
     assert default == ["other"] and {"storybook", "other"} == {each["name"] for each in found["models"]}
     assert found["upscalers"] == [{"name": "twice", "scale": 2}] and found["embeddings"] == [{"name": "watercolour"}]
-    assert "canny" in [each["name"] for each in found["controlnets"]]
-    assert {"name": "storybook-lcm"} in found["loras"] and {"name": "storybook-tiny"} in found["vaes"]
+
+
+def test_capabilities_say_which_models_add_ons_fit(client):
+    http = client()
+    for _ in range(2):
+        found = http.get("/api/v1/capabilities").json()
+        fits = {each["name"]: set(each["fits"]) for name in ("loras", "controlnets", "vaes") for each in found[name]}
+        assert fits["storybook-lcm"] == fits["canny"] == fits["storybook-tiny"] == {"storybook", "other"}
+        assert fits["wide"] == {"other"} and fits["broken"] == set()  # the other one names no layers
 
 
 def test_the_document_has_every_option(client):
@@ -271,7 +278,7 @@ def test_a_picture_says_how_it_was_made(client):
     Image.new("RGB", (8, 8)).save(stream, "PNG", **save_options("PNG", {**settings, **AROUND}, 3))
     http = client()
     found = http.post("/api/v1/metadata", content=stream.getvalue()).json()
-    assert found["from"] == "pleinair"
+    assert found["from"] == "pleinair" and found["text"].startswith("a red house\nSteps: 4")
     assert {"prompt": "a red house", "seed": 3, "steps": 4}.items() <= found["settings"].items()
     for data in (b"", b"no picture", png()):
         assert http.post("/api/v1/metadata", content=data).status_code == 422

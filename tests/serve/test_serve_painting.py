@@ -154,6 +154,28 @@ def test_a_picture_is_only_made_larger(painter, monkeypatch):
     assert (np.asarray(Image.open(BytesIO(data))) == (255, 0, 0)).all() and heard.events[-1][0] == "done"
 
 
+@pytest.mark.parametrize("crop", [False, True])
+def test_a_picture_is_resized_without_an_upscaler(painter, crop):
+    worker, heard = painter()
+    options = {"width": 12, "height": 12, "crop": crop}
+    halves = Image.new("RGB", (8, 4), "red")
+    halves.paste("blue", (0, 0, 2, 4))
+    stream = BytesIO()
+    halves.save(stream, "PNG")
+    worker.paint({"task": "upscale", "model": "Lanczos", "options": options}, {"image": stream.getvalue()}, never)
+    ((facts, (data,)),) = heard.of("image")
+    assert (facts["width"], facts["height"]) == (12, 12)
+    red, _, blue = Image.open(BytesIO(data)).getpixel((0, 6))  # the blue rim is cut off, or not
+    assert (red > blue) is crop
+
+
+def test_a_picture_is_prepared_for_a_controlnet(painter):
+    worker, heard = painter()
+    worker.paint({"task": "prepare", "model": "invert", "options": {}}, {"image": png((8, 4))}, never)
+    ((_, (data,)),) = heard.of("image")
+    assert Image.open(BytesIO(data)).convert("RGB").getpixel((0, 0)) == (0, 255, 255)
+
+
 def test_messages_go_over_a_pipe_and_back():
     message, blobs = {"job": "x", "prompt": "a house é"}, [b"", b"\x00png"]
     assert wire.read(BytesIO(wire.packed(message, blobs))) == ({**message, "sizes": [0, 4]}, blobs)

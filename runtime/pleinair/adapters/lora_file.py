@@ -128,8 +128,32 @@ def is_pickle(path: Path) -> bool:
         return False
 
 
+class LoraHead(NamedTuple):
+    """What the header of a LoRA file says of it."""
+
+    metadata: Mapping[str, str]
+    tensors: Mapping[str, LoraTensor]
+    layers: Mapping[str, Mapping[str, str]]  # as `LoraFile` has them
+
+    def shapes(self, layer: str) -> dict[str, Shape]:
+        """Of a layer's tensors, by role."""
+        return {role: self.tensors[key].shape for role, key in self.layers[layer].items()}
+
+
 def open_lora(path: Path) -> LoraFile:
     """Read the header of a LoRA file; raises RequestError for what is none, is damaged, or is a pickle."""
+    head = read_lora_head(path)
+    try:
+        file = FileInUse(path, RequestError)
+    except OSError as error:
+        raise RequestError(
+            f"cannot read '{shown_path(path)}' ({one_line(error.strerror, 80)}); check the file"
+        ) from None
+    return LoraFile(path, *digests(path), head.metadata, tuple(head.tensors), head.layers, head.tensors, file)
+
+
+def read_lora_head(path: Path) -> LoraHead:
+    """The same, of which nothing but the header is read."""
     where, header = shown_path(path), lora_header(path)
     if len(header.tensors) > MOST:
         raise RequestError(f"'{where}' has {len(header.tensors):,} tensors, more than any LoRA; choose another file")
@@ -151,11 +175,7 @@ def open_lora(path: Path) -> LoraFile:
             kinds = one_line(", ".join(other), 60)
             raise RequestError(f"'{where}' has numbers of a kind that is not read, {kinds}; take one in F16 or BF16")
         raise RequestError(f"'{where}' {told_otherwise(tensors)}")
-    try:
-        file = FileInUse(path, RequestError)
-    except OSError as error:
-        raise RequestError(f"cannot read '{where}' ({one_line(error.strerror, 80)}); check the file") from None
-    return LoraFile(path, *digests(path), header.metadata, tuple(tensors), layers, tensors, file)
+    return LoraHead(header.metadata, tensors, layers)
 
 
 def place_in(where: str, name: str, entry: Any) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from pleinair.system.compiled import compiled_folder
 from pleinair.system.home import models_folder
 from pleinair.tuning.choosing import fitting_engine
 from pleinair.tuning.stored import tuned_results
-from pleinair.tuning.work import MANY, usual_work
+from pleinair.tuning.work import usual_work, work_kept_open
 
 app = typer.Typer(add_completion=False)
 
@@ -84,11 +84,16 @@ def doctor(
 
 
 def recommended() -> dict[str, str]:
-    """Which engine suits storybook here, and why, for one picture and for many."""
+    """Which engine suits storybook here, and why, for one picture, for many, and for a program that keeps it open."""
     bundle = open_bundle(None)
+    works = {
+        "one picture": usual_work(bundle.manifest, 1),
+        "many pictures": usual_work(bundle.manifest),
+        "kept open": work_kept_open(bundle.manifest),
+    }
     found = {}
-    for name, count in (("one picture", 1), ("many pictures", MANY)):
-        fitting = fitting_engine(bundle, usual_work(bundle.manifest, count), {"cache": True})
+    for name, work in works.items():
+        fitting = fitting_engine(bundle, work, {"cache": True})
         took = ", ".join(f"{engine} {seconds:.1f} s" for engine, seconds in fitting.seconds.items())
         found[name] = f"{fitting.engine or 'the one that is here'}: {fitting.why}" + (f" ({took})" if took else "")
     return found

@@ -24,6 +24,9 @@ WEIGHTS = ("fp32", "fp16", "int8")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="FILE.png, .jpg, .webp or .npz.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
+Ray = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Paint on the machines of a Ray cluster: auto, or HOST:PORT.")
+]
 NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Write nothing but the picture.")]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pleinair.bundle.opening import Bundle, open_bundle
-from pleinair.cli.flags import Force, Json, NoMetadata, Output, takes
+from pleinair.cli.flags import Force, Json, NoMetadata, Output, Ray, takes
 from pleinair.cli.given import at_hand, check_models, models_at_hand
 from pleinair.cli.progress import ProgressBar, kept_to_the_end, loaded
 from pleinair.cli.terminal import say, tell, warn
@@ -42,8 +42,13 @@ def generate(
         Path | None, typer.Option(help="How noise becomes the picture: .gif, .webp, .apng, .mp4; a strip: .png, .jpg.")
     ] = None,
     workers: Annotated[
-        str, typer.Option(help="Processes that paint many pictures side by side: a number, or auto.")
-    ] = "1",
+        str | None,
+        typer.Option(
+            help="Processes that paint many pictures side by side: a number, or auto.",
+            show_default="1; auto with --ray",
+        ),
+    ] = None,
+    ray: Ray = None,
     output: Output = None,
     force: Force = False,
     no_metadata: NoMetadata = False,
@@ -57,10 +62,12 @@ def generate(
         raise RequestError("give a PROMPT or a file of them with --prompts, and not both")
     if prompts is not None and film is not None:
         raise RequestError("--film is for a single prompt; leave it out, or name the prompt")
-    if workers != "1":
+    workers = workers or ("1" if ray is None else "auto")
+    apart = workers != "1" or ray is not None
+    if apart:
         from pleinair.cli.workers import check_workers, painted_by_workers
 
-        check_workers(workers, film, output)
+        check_workers(workers, ray, film, output)
     progress = context.with_resource(ProgressBar())
 
     def check() -> None:
@@ -78,25 +85,26 @@ def generate(
     fitting = fitting_engine(bundle, work_of(bundle, prompt, options), loading)
     if fitting.two_calls:
         options = {"two_calls": True, **options}
-    how = {name: value for name, value in fitting.how.items() if name != "threads" or workers == "1"}
+    how = {name: value for name, value in fitting.how.items() if name != "threads" or not apart}
     pipe = kept_to_the_end(context, loaded(progress, check=check, **{**loading, **how}))
+    pipe.engine_reason = fitting.reason
     options = models_at_hand(options, pipe.engine)
     if prompts is not None:
         from pleinair.cli.lists import paint_list
 
-        paint_list(pipe, progress, prompts, options, output, force, as_json, metadata=not no_metadata, workers=workers)
+        paint_list(pipe, progress, prompts, options, output, force, as_json, not no_metadata, workers, ray)
         return
     metadata = not no_metadata
     request = resolve(pipe.bundle, prompt, **options)
     frames = pipe.walk(request)
     files = planned_files(output, prompt, request.seeds, force)
     filming = None if film is None else films_beside(files, film, request.seeds, force, metadata)
-    apart, write_s, workers_mb = None, 0.0, 0.0
-    if workers != "1":
+    found, write_s, workers_mb = None, 0.0, 0.0
+    if apart:
         how = {"force": force, "metadata": metadata}
-        apart = painted_by_workers(workers, pipe, request, prompt, options, files, progress, **how)
-    if apart is not None:
-        result, written, workers_mb = apart
+        found = painted_by_workers(workers, ray, pipe, request, prompt, options, files, progress, **how)
+    if found is not None:
+        result, written, workers_mb = found
     else:
         shown = progress.frames(frames if filming is None else filming.through(frames), len(request.seeds))
         result, written, write_s = written_out(shown, files, force, metadata)

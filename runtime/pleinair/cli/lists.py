@@ -31,6 +31,7 @@ def paint_list(
     as_json: bool = False,
     metadata: bool = True,
     workers: str = "1",
+    cluster: str | None = None,
 ) -> None:
     """Paint every line of a list ("-": stdin) into a folder; `common` options hold where a line says nothing.
 
@@ -41,7 +42,7 @@ def paint_list(
     lines = some_lines(source, pipe.bundle, common)
     made_folder(folder)
     how = {"overwrite": force, "watch": progress.frames, "save": partial(write_pictures, metadata=metadata)}
-    how |= {"workers": workers, "say": progress.news}
+    how |= {"workers": workers, "cluster": cluster, "say": progress.news}
     bad, before, warned = [], 0, set()
     for report in run(lines, pipe, folder, ledger=ledger_of(None if piped(source) else source, folder), **how):
         if isinstance(report, BadLine):

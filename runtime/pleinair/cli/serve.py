@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pleinair.cli.flags import Json, takes
+from pleinair.cli.flags import Json, Ray, takes
 from pleinair.cli.terminal import printable, say, tell
 from pleinair.cli.usage import examples
 from pleinair.request.loading import LOADING
@@ -20,7 +20,7 @@ from pleinair.system.home import home
 
 app = typer.Typer(add_completion=False)
 LIMITS, KEEPING = RequestLimits(), Keeping()
-MOST_WORKERS = 16
+MOST_WORKERS = 256
 QUIET = (("mcp", logging.CRITICAL), ("asyncio", logging.CRITICAL))  # they quote what clients send
 
 
@@ -34,7 +34,13 @@ def serve(
         Path | None, typer.Option(help=f"File with the key that clients must send; or set {KEY}.")
     ] = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="Another name of this server; may be repeated.")] = None,
-    workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Painting processes.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=MOST_WORKERS, help="Jobs that are painted at a time.", show_default="1; all painters with --ray"
+        ),
+    ] = None,
+    ray: Ray = None,
     max_queue: Annotated[int, typer.Option(min=1, max=10_000, help="Jobs that may wait.")] = 16,
     max_pixels: Annotated[int, typer.Option(min=1, max=1 << 26, help="Pixels of a picture.")] = LIMITS.pixels,
     max_steps: Annotated[int, typer.Option(min=1, max=LIMITS.steps, help="Steps of a pass.")] = LIMITS.steps,
@@ -76,7 +82,8 @@ def serve(
         port=port,
         key=key,
         hosts=tuple(allow_host or ()),
-        workers=workers,
+        workers=workers or (1 if ray is None else 0),
+        cluster=ray,
         grace_s=grace,
         stall_s=stall,
         model=None if model is None else str(model),

@@ -1,31 +1,36 @@
-"""`pleinair generate --workers`: pictures of one prompt, by several processes; `lists` has those of many."""
+"""`pleinair generate --workers`: pictures of one prompt, by several processes; `lists` has those of many prompts."""
 
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pleinair.cli.progress import ProgressBar
+from pleinair.cluster.joining import check_address
 from pleinair.errors import RequestError
 from pleinair.files.output import ARRAYS, write_pictures
 from pleinair.pipeline import Pipeline
 from pleinair.request.request import Request
 from pleinair.results import Result
 from pleinair.tasks.apart import paint_apart
-from pleinair.tasks.worker_count import planned_workers, read_workers
+from pleinair.tasks.crews import at, crew
+from pleinair.tasks.worker_count import read_workers
 
 
-def check_workers(workers: str, film: Path | None, output: Path | None) -> None:
-    """Raise RequestError for what is no number of workers, and for what they cannot make."""
-    if read_workers(workers) == 1:
+def check_workers(workers: str, cluster: str | None, film: Path | None, output: Path | None) -> None:
+    """Raise RequestError for what is no number of workers or no cluster, and for what they cannot make."""
+    if cluster is not None:
+        check_address(cluster)
+    if read_workers(workers) == 1 and cluster is None:
         return
     if film is not None:
-        raise RequestError("--film needs the process that paints; leave --workers out, or --film")
+        raise RequestError("--film needs the process that paints; leave --workers and --ray out, or --film")
     if output is not None and output.suffix.lower() == ARRAYS:
         raise RequestError("workers write a file for each picture, and a .npz holds all; choose .png, .jpg or .webp")
 
 
 def painted_by_workers(
     workers: str,
+    cluster: str | None,
     pipe: Pipeline,
     request: Request,
     prompt: str,
@@ -38,9 +43,10 @@ def painted_by_workers(
 ) -> tuple[Result, list[Path], float] | None:
     """A request's result without pixels, the files written, and the MB that workers held; None where none are to."""
     batches = -(-len(request.seeds) // request.batch)
-    setups = planned_workers(pipe, request, workers, progress.news, most=batches)
-    if not setups:
-        return None
-    watch = partial(progress.frames, count=len(request.seeds))
-    save = partial(write_pictures, overwrite=force, metadata=metadata)
-    return paint_apart(pipe, request, prompt, options, files, setups, watch, save)
+    with at(cluster):
+        found = crew(pipe, request, workers, cluster, progress.news, most=batches)
+        if not found:
+            return None
+        watch = partial(progress.frames, count=len(request.seeds))
+        save = partial(write_pictures, overwrite=force, metadata=metadata)
+        return paint_apart(pipe, request, prompt, options, files, found, watch, save)

@@ -23,7 +23,9 @@ ONNX_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 10: 2, 11: 8, 16: 2, 21: 0.5, 22: 0.
 LEAST_ROWS = 10_000  # of a table that tokens choose rows from; no layer of a text encoder has as many outputs
 UNPACKED = 2.9  # times the largest small weight, which is made wide in the calls that use it
 BESIDE = 1.1  # times what small weights take that stay as they are
-WIDE = 4  # bytes of a float32
+WIDE, HALF = 4, 2  # bytes of a float32 and of a float16
+GIVES_BACK = 256 << 20  # bytes of a graph, from which on ONNX Runtime gives back what a step has worked with
+LARGEST_READ = 128 << 20  # bytes of an ONNX file that is changed before it is opened
 CONVOLVED = 4  # axes of a convolution's weight
 INT8_ACTIVATIONS = 'type="FakeQuantize"'  # stands in an IR that computes in 8 bits
 USUAL_WIDTH = {"unet": 320, "vae": 256, "text": 768, "upscaler": 64}  # channels, where no config says it
@@ -32,22 +34,27 @@ USUAL_WIDTH = {"unet": 320, "vae": 256, "text": 768, "upscaler": 64}  # channels
 class KnownWeight(NamedTuple):
     """Numbers of a weight, the bytes that each has in the file, and the length of its first axis.
 
-    It is `widened` where the engine's kernels read no such small ones.
+    It is `widened` where the engine's kernels read no such small ones, and `outside` where it lies in another file.
     """
 
     count: int
     size: float
     rows: int
     widened: bool = False
+    outside: bool = False
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Bytes: held as long as a graph is loaded, used in a call, and those of its files, which an engine may map."""
+    """Bytes: held as long as a graph is loaded, used in a call, and those of its files, which an engine may map.
+
+    With `returns`, what a call has used goes back at its end.
+    """
 
     held: float
     working: float
     mapped: float
+    returns: bool = False
 
 
 class EngineRules(NamedTuple):
@@ -55,7 +62,8 @@ class EngineRules(NamedTuple):
 
     `graph` are the bytes of one that has no weights, and `described` those for each byte of its description (XML).
     `merged_small` are the bytes of a weight of 8 bits after a LoRA was merged into it. `unpacks` says that small
-    weights are made wide in the call that uses them, unless it computes in 8 bits, and `maps` that files are mapped.
+    weights are made wide in the call that uses them, unless it computes in 8 bits, `maps` that files are mapped, and
+    `returns` that a large graph gives back what a call has worked with.
     """
 
     unet: float
@@ -67,14 +75,33 @@ class EngineRules(NamedTuple):
     merged_small: float
     unpacks: bool
     maps: bool
+    returns: bool
 
 
 RULES = {
     "openvino": EngineRules(
-        unet=20, vae=3.05, text=20, upscaler=6, graph=0, described=70, merged_small=2, unpacks=False, maps=True
+        unet=20,
+        vae=3.05,
+        text=20,
+        upscaler=6,
+        graph=0,
+        described=70,
+        merged_small=2,
+        unpacks=False,
+        maps=True,
+        returns=False,
     ),
     "onnx": EngineRules(
-        unet=12, vae=4.4, text=20, upscaler=7, graph=11e6, described=0, merged_small=4, unpacks=True, maps=False
+        unet=12,
+        vae=4.4,
+        text=20,
+        upscaler=7,
+        graph=11e6,
+        described=0,
+        merged_small=4,
+        unpacks=True,
+        maps=False,
+        returns=True,
     ),
 }
 
@@ -87,11 +114,16 @@ def graph_cost(bundle: Bundle, graph: str, engine: str, precision: str, places: 
     Raises BundleError for files that cannot be read.
     """
     rules, part = RULES[engine], component_of(bundle, graph)
-    unpacks = rules.unpacks and bundle.manifest.graphs[graph].activations != "int8"
+    stored = rules.unpacks and not merged and stays_stored(bundle, graph)
+    unpacks = rules.unpacks and not bundle.manifest.graphs[graph].in_int8
     wide = WIDE / 2 if precision in ("bf16", "f16") else WIDE
-    held = unpacked = 0.0
+    held = unpacked = widest = 0.0
     for each in weights_of(bundle, graph, engine):
         small = each.size <= 1
+        if stored and each.size == HALF:  # it is made wide in the calls that use it
+            held += 0 if each.outside else each.count * each.size
+            widest = max(widest, each.count * WIDE)
+            continue
         if merged:
             held += each.count * (rules.merged_small if small else each.size)
         if rules.unpacks:
@@ -103,10 +135,18 @@ def graph_cost(bundle: Bundle, graph: str, engine: str, precision: str, places: 
             held += each.count * (wide + (2 if wide < WIDE else WIDE))
         else:
             held += each.count * (each.size if small else wide)
-    working = getattr(rules, part) * places * width_of(bundle, graph, part) * wide + UNPACKED * unpacked
+    working = getattr(rules, part) * places * width_of(bundle, graph, part) * wide + UNPACKED * unpacked + widest
     mapped = bundle.graph_size(graph, engine) if rules.maps else 0
     held += rules.graph + rules.described * bundle.graph_file(graph, engine).stat().st_size
-    return Cost(held, working, mapped)
+    return Cost(held, working, mapped, rules.returns and bundle.graph_size(graph, engine) >= GIVES_BACK)
+
+
+def stays_stored(bundle: Bundle, graph: str) -> bool:
+    """Whether ONNX Runtime leaves the 16-bit weights of a graph as they are: one in int8, small enough to be read.
+
+    Those of larger ones lie beside it.
+    """
+    return bundle.manifest.graphs[graph].in_int8 and bundle.graph_file(graph, "onnx").stat().st_size <= LARGEST_READ
 
 
 def weights_of(bundle: Bundle, graph: str, engine: str) -> tuple[KnownWeight, ...]:
@@ -120,7 +160,12 @@ def weights_in(file: Path, engine: str, _written: int) -> tuple[KnownWeight, ...
     if engine == "onnx":
         found = onnx_data.initializers(file).values()
         return tuple(
-            KnownWeight(prod(each.shape), ONNX_BYTES.get(each.kind, WIDE), each.shape[0] if each.shape else 1)
+            KnownWeight(
+                count=prod(each.shape),
+                size=ONNX_BYTES.get(each.kind, WIDE),
+                rows=each.shape[0] if each.shape else 1,
+                outside=each.span is None,
+            )
             for each in found
         )
     text = read_file(file, LARGEST_XML, BundleError, "export the model again").decode(errors="replace")

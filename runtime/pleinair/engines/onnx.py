@@ -23,7 +23,9 @@ from pleinair.engines.failures import (
     no_residuals,
     unreadable,
 )
+from pleinair.engines.memory import GIVES_BACK, stays_stored
 from pleinair.engines.onnx_residuals import side_names, with_residuals
+from pleinair.engines.onnx_stored import with_stored_weights
 from pleinair.engines.onnx_weights import LayeredGraph, with_weights
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.precision import F32
@@ -121,7 +123,8 @@ class OnnxGraph:
         self._session: ort.InferenceSession | None = None
         self._replaced: dict[str, ort.OrtValue] = {}
         self._run_options: ort.RunOptions | None = None
-        if device == CPU and once_a_picture(bundle, graph):
+        large = bundle.graph_size(graph, "onnx") >= GIVES_BACK
+        if device == CPU and (large or once_a_picture(bundle, graph)):
             self._run_options = ort.RunOptions()
             self._run_options.add_run_config_entry(SHRINK, "cpu:0")
 
@@ -147,7 +150,7 @@ class OnnxGraph:
             provider = [(PROVIDERS["dml"], {"device_id": self._index}), PROVIDERS["cpu"]]
             for name, size in free_dimensions(file, shapes, self._edits).items():
                 options.add_free_dimension_override_by_name(name, size)
-        model = self._edited(file, options) if self._edits else file
+        model = self._edited(file, options) if self._edits else self._plain(file, options)
         try:
             # its own fallback would go on with another device, and say so on stdout only
             session = ort.InferenceSession(model, options, providers=provider, enable_fallback=0)
@@ -185,6 +188,16 @@ class OnnxGraph:
     def _failed(self, error: Exception) -> PleinairError:
         number = f":{self._index}" if self._index else ""
         return failed(self._name, f"{self._device}{number}", error)
+
+    def _plain(self, file: Path, options: ort.SessionOptions) -> Path | bytes:
+        """The model as it is stored; of one that computes in 8 bits, the 16-bit weights stay as they are."""
+        if self._device != CPU or not stays_stored(self._bundle, self._name):
+            return file
+        options.add_session_config_entry(BESIDE, str(file.parent))
+        try:
+            return with_stored_weights(file.read_bytes(), onnx_data.initializers(file))
+        except (ValueError, IndexError, OSError) as error:
+            raise unreadable(file, error) from None
 
     def _edited(self, file: Path, options: ort.SessionOptions) -> bytes:
         """The model with the weights and the ports that its edits ask for; the weights are handed to the session.

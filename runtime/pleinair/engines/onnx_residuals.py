@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pleinair.bundle.onnx_data import Initializer
 from pleinair.bundle.onnx_nodes import GRAPH, NODE, GraphPlace, Node, graph_place, without_inputs
 from pleinair.engines.edits import Residuals
+from pleinair.engines.onnx_ports import bytes_field, input_field, number_field
 
 CHANNELS = (1, -3)  # the axis of four, counted from either end
 # operators that keep channels as they are
@@ -18,7 +19,6 @@ STORED = ("Cast", "DequantizeLinear", "Identity")  # operators that make a weigh
 DEEPEST = 4  # of these behind each other
 FURTHEST = 200  # operators between an array and a convolution
 FLOAT = 1  # TensorProto.DataType
-INPUT = 11  # of GraphProto
 
 
 class Kind(NamedTuple):
@@ -86,8 +86,9 @@ def _rewritten(content: bytes, place: GraphPlace, joints: list[Node], edit: Resi
         ports = {1: edit.ports[number]} | ({0: edit.ports[-1]} if joint is joints[-1] else {})
         graph += [content[done : joint.start], *_joined(content, joint, ports)]
         done = joint.end
-    graph += [content[done : place.end], *map(_port, edit.ports, edit.channels, numbers)]
-    return content[: place.start] + _field(GRAPH, b"".join(graph)) + content[place.end :]
+    ports = zip(edit.ports, edit.channels, numbers, strict=True)
+    graph += [content[done : place.end], *(input_field(name, kind, _sides(name, count)) for name, count, kind in ports)]
+    return content[: place.start] + bytes_field(GRAPH, b"".join(graph)) + content[place.end :]
 
 
 def _start(numbered: tuple[int, Node]) -> int:
@@ -98,44 +99,25 @@ def _joined(content: bytes, joint: Node, ports: Mapping[int, str]) -> Iterator[b
     """The operators in place of a Concat: what adds the ports to its inputs, and the Concat of the sums."""
     inputs = list(joint.inputs)
     for number, port in ports.items():
-        yield _field(NODE, _added(inputs[number], port))
+        yield bytes_field(NODE, _added(inputs[number], port))
         inputs[number] = f"{port}/sum"
-    named = b"".join(_field(1, name.encode()) for name in inputs)
-    yield _field(NODE, named + without_inputs(content, joint))
+    named = b"".join(bytes_field(1, name.encode()) for name in inputs)
+    yield bytes_field(NODE, named + without_inputs(content, joint))
 
 
 def _added(array: str, port: str) -> bytes:
     """A NodeProto that adds a port to an array."""
     named = ((1, array), (1, port), (2, f"{port}/sum"), (3, f"{port}/add"), (4, "Add"))
-    return b"".join(_field(number, text.encode()) for number, text in named)
+    return b"".join(bytes_field(number, text.encode()) for number, text in named)
 
 
-def _port(name: str, channels: int, numbers: int) -> bytes:
-    """An input of the graph (B, channels, h, w)."""
-    sides = [_field(2, f"{name}/{axis}".encode()) for axis in range(4)]
-    sides[1] = _number(1, channels)
-    shape = b"".join(_field(1, side) for side in sides)
-    kind = _field(1, _number(1, numbers) + _field(2, shape))
-    return _field(INPUT, _field(1, name.encode()) + _field(2, kind))
+def _sides(name: str, channels: int) -> list[bytes]:
+    """Dimensions (B, channels, h, w)."""
+    sides = [bytes_field(2, f"{name}/{axis}".encode()) for axis in range(4)]
+    sides[1] = number_field(1, channels)
+    return sides
 
 
 def side_names(edit: Residuals) -> dict[str, tuple[str, ...]]:
     """What the sides of its ports are called in the file, "" for channels, which are a number there."""
     return {name: (f"{name}/0", "", f"{name}/2", f"{name}/3") for name in edit.ports}
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _number(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    """A number in groups of seven bits, the lowest first."""
-    groups = []
-    while value > 127:
-        groups.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*groups, value])

@@ -17,9 +17,10 @@ from pleinair.engines import precision as precisions
 from pleinair.engines.components import once_a_picture
 from pleinair.engines.edits import Edit, Layer, Residuals, Unrounded
 from pleinair.engines.engine import Graph, Opening, Shapes, engine_version
-from pleinair.engines.failures import failed, int8_in_part, no_extra, no_layer, no_residuals, unreadable
-from pleinair.engines.int8.cpu import form_here
+from pleinair.engines.failures import CPU, failed, int8_in_part, no_extra, no_layer, no_residuals, unreadable
+from pleinair.engines.int8.cpu import avx512_forbidden, form_here
 from pleinair.engines.int8.forms import STORED, TakenForm
+from pleinair.engines.int8.norms import spell_out_norms
 from pleinair.engines.int8.rewriting import is_w8a8, put_in_form, unround
 from pleinair.engines.openvino_extra import table_rows, take_extra
 from pleinair.engines.openvino_kept import WITHOUT_WEIGHTS, KeptGraph, KeptPlace
@@ -61,11 +62,11 @@ class OpenVINOEngine:
         return {device.lower(): rules.full_name(self._core, device) for device in self.devices()}
 
     def check_device(self, device: str | None, threads: int | None) -> None:
-        rules.device_named(device, self.devices(), threads)
+        self._named(device, threads)
 
     def offered(self, device: str | None) -> tuple[str, ...]:
         """What a device, or those that it is made of, compute in at full speed, as OpenVINO says."""
-        name, *others = rules.device_named(device, self.devices()).members
+        name, *others = self._named(device).members
         if others:
             return tuple(dict.fromkeys(kind for member in (name, *others) for kind in self.offered(member)))
         has = self._core.get_property(name, "OPTIMIZATION_CAPABILITIES")
@@ -76,7 +77,7 @@ class OpenVINOEngine:
 
     def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
         """Of a device that is made of others, that of the first."""
-        first = rules.device_named(device, self.devices()).members[0]
+        first = self._named(device).members[0]
         return precisions.fastest(bundle, graph, rules.kind_of(first), self.offered(first))
 
     def layers(self, bundle: Bundle, graph: str) -> dict[str, Layer]:
@@ -85,7 +86,7 @@ class OpenVINOEngine:
         return {path: site.layer for path, site in found.items()}
 
     def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> Graph:
-        device = rules.device_named(how.device, self.devices(), how.threads)
+        device = self._named(how.device, how.threads)
         precision = {member: self._precision(bundle, graph, member, how.precision) for member in device.members}
         known = {each: self._core.get_property(each, "SUPPORTED_PROPERTIES") for each in device.told_more}
         kept = how.cache is not False and device.rules.kept and not how.edits  # each would be gigabytes of its own
@@ -95,6 +96,11 @@ class OpenVINOEngine:
             return opened
         added = (port for edit in how.edits if isinstance(edit, Residuals) for port in edit.ports)
         return RowByRow(opened, graph, bundle.manifest.graphs[graph], device.spelled, how.say, added)
+
+    def _named(self, device: str | None, threads: int | None = None) -> rules.OpenVINODevice:
+        """A device by its name. For the CPU no other is looked for, which takes 8 MB and 10 ms, more with drivers."""
+        here = ["CPU"] if (device or CPU).lower() == CPU else self.devices()
+        return rules.device_named(device, here, threads)
 
     def _precision(self, bundle: Bundle, graph: str, member: str, asked: str) -> str:
         """What one of the devices that make one up computes in: what is asked for, where it has that."""
@@ -215,6 +221,8 @@ class OpenVINOGraph:
         if self._device.members != ("CPU",) or not is_w8a8(model):
             return None
         taken = put_in_form(model, form_here(self._how.int8))
+        if avx512_forbidden() and not model.is_dynamic():
+            spell_out_norms(model)
         if taken.unknown or (taken.left and skip_joints(model)):  # of what is no UNet, no linear layer is expected
             self._how.say(int8_in_part(self._name, taken))
         self._how.formed(taken)

@@ -37,7 +37,18 @@ FREE_TEXT = ("prompt", "negative")
 FILMED = ("film", "morph")  # what our JSON has only in a film or strip: of one picture, of several
 ABOUT = {  # of our JSON: what is not an argument of Pipeline.generate
     *("format", "seed", "seeds", "batch", "batch_seeds", "prompt", "negative", "negative_said", "task"),
-    *("model", "bundle", "engine", "engine_version", "device", "threads", "precision", "int8", "pleinair"),
+    *(
+        "model",
+        "bundle",
+        "engine",
+        "engine_version",
+        "engine_reason",
+        "device",
+        "threads",
+        "precision",
+        "int8",
+        "pleinair",
+    ),
     *FILMED,
     *(each for name in FILES for each in (name, f"{name}_sha256")),
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 from pleinair.bundle.opening import Bundle, bundle_identity
 from pleinair.pipeline import load
+from pleinair.quantizing.starting import starting_options
 from pleinair.quantizing.watching import Notes, Watching
 
 STEPS = 12  # at most, of a picture: trajectories of more see the same noise levels
@@ -52,7 +53,8 @@ def paint(
     with pipe:
         for place in pictures:
             yield place
-            pipe.generate(prompts[place % len(prompts)], seed=place, **options)
+            start = starting_options(bundle.manifest.tasks, place)
+            pipe.generate(prompts[place % len(prompts)], seed=place, **options, **start)
             for each in notes.values():
                 each.save()
             (work / DONE).write_text(json.dumps(place + 1), encoding="utf-8")

@@ -20,6 +20,7 @@ from pleinair.quantizing.measuring import measured, require
 from pleinair.quantizing.onnx_layers import write_quantized
 from pleinair.quantizing.openvino_layers import outermost, quantizable, quantize_layers
 from pleinair.quantizing.prompts import read_prompts
+from pleinair.quantizing.starting import starting_options
 from pleinair.quantizing.watching import Notes, read_layers
 from pleinair.request.request import resolve
 from pleinair.system import install
@@ -77,7 +78,7 @@ def quantize(
     options: dict[str, Any] = {} if bundle.manifest.defaults.timesteps else {"steps": steps}
     options |= {"size": size} if size else {}
     for prompt in listed[:pictures]:
-        resolve(bundle, prompt, None, **options)
+        resolve(bundle, prompt, None, **options, **starting_options(bundle.manifest.tasks, 0))
     busy = f"another process is quantizing into '{shown_path(out)}'; wait for it, or choose another OUT"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

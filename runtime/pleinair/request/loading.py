@@ -32,7 +32,8 @@ class Loading:
     engine: str | None = option(
         None,
         Words((FORM_AUTO, *WITH_GRAPHS)),
-        "openvino, onnx, or auto: what `pleinair tune` has found, else what is estimated to be done first.",
+        "openvino, onnx, or auto: what `pleinair tune` has found, else what is estimated to be done first; in Python"
+        " what has the fastest steps.",
         usual="auto",
     )
     device: str | None = option(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,58 +12,50 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pleinair.errors import PleinairError
+from pleinair.files.foreign.infotext import infotext_fields
 from pleinair.files.metadata import infotext
 from pleinair.sampling.names import LABELS
+from pleinair.serve import a1111_extras
 from pleinair.serve.a1111_lists import LISTS, Chosen, options_of
-from pleinair.serve.a1111_payload import body_of, title_of
-from pleinair.serve.asking import UPSCALE, asked_job
-from pleinair.serve.counts import A1111
+from pleinair.serve.a1111_payload import NONE, SKIP, body_of, title_of
+from pleinair.serve.asking import OFFERED, asked_job, checked
 from pleinair.serve.guards import refusal
 from pleinair.serve.job import PAINTING, Job, JobSpec
+from pleinair.serve.naming import beside, found
 from pleinair.serve.own import recorded
 from pleinair.serve.pictures_in import picture_bytes
 from pleinair.serve.reading import read_json
 from pleinair.serve.refusals import Refused, refused
 from pleinair.serve.shared import Shared
-from pleinair.serve.waiting import ended
 from pleinair.version import __version__
 
 BASE = "/sdapi/v1"
+STRENGTH = 0.75  # that img2img has without denoising_strength
+SETTABLE = ("sd_model_checkpoint", "sd_vae", SKIP)
 PICTURES = ("init_images", "mask", "image", "imageList", "alwayson_scripts")  # what an echo leaves out
 
 
 async def txt2img(request: Request) -> Response:
-    """POST /txt2img and /img2img: the pictures in base64, and an `info` that is JSON in a text."""
+    """POST /txt2img: the pictures in base64, and an `info` that is JSON in a text."""
+    return await painted(request, *await asked(request))
+
+
+async def img2img(request: Request) -> Response:
+    """POST /img2img: the same of a picture."""
     shared, chosen, body = await asked(request)
+    if not body.get("init_images"):
+        raise Refused(404, "image_not_found", "Init image not found; send one in init_images", field="init_images")
+    return await painted(request, shared, chosen, {"denoising_strength": STRENGTH, **body})
+
+
+async def painted(request: Request, shared: Shared, chosen: Chosen, body: dict[str, Any]) -> Response:
+    """The answer to both."""
     spec = await shared.checks(spec_of, shared, chosen, body)
-    job = await done(request, shared, chosen, spec)
+    job = await chosen.done(request, shared, spec)
     shown = body.get("send_images") is not False
     images = [base64.b64encode(each.data).decode() for each in job.pictures] if shown else []
     echo = {name: each for name, each in body.items() if name not in PICTURES}
     return JSONResponse({"images": images, "parameters": echo, "info": json.dumps(info_of(job))})
-
-
-async def extra_single(request: Request) -> Response:
-    """POST /extra-single-image: a picture made larger by an upscaler."""
-    shared, chosen, body = await asked(request)
-    job = await done(request, shared, chosen, await shared.checks(upscale_of, shared, body, body.get("image")))
-    return JSONResponse({"html_info": "", "image": base64.b64encode(job.pictures[0].data).decode()})
-
-
-async def extra_batch(request: Request) -> Response:
-    """POST /extra-batch-images: several of them, one after the other."""
-    shared, chosen, body = await asked(request)
-    listed = body.get("imageList")
-    if not isinstance(listed, list) or len(listed) > shared.settings.limits.count:
-        raise Refused(
-            422, "invalid_request", f"imageList must be at most {shared.settings.limits.count} pictures; send fewer"
-        )
-    images = []
-    for each in listed:
-        data = each.get("data") if isinstance(each, Mapping) else each
-        job = await done(request, shared, chosen, await shared.checks(upscale_of, shared, body, data))
-        images.append(base64.b64encode(job.pictures[0].data).decode())
-    return JSONResponse({"html_info": "", "images": images})
 
 
 async def progress(request: Request) -> Response:
@@ -74,9 +67,10 @@ async def progress(request: Request) -> Response:
     state = {
         "skipped": False,
         "interrupted": bool(job and job.cancelling),
+        "stopping_generation": False,
         "job": job.id if job else "",
         "job_count": 1 if job else 0,
-        "job_timestamp": "0",
+        "job_timestamp": moment(job.created) if job else "0",
         "job_no": 0,
         "sampling_step": job.step if job else 0,
         "sampling_steps": job.steps if job else 0,
@@ -85,6 +79,26 @@ async def progress(request: Request) -> Response:
     return JSONResponse(
         {"progress": share, "eta_relative": eta, "state": state, "current_image": shown, "textinfo": None}
     )
+
+
+async def extra_single(request: Request) -> Response:
+    """POST /extra-single-image."""
+    return await a1111_extras.single(request, *await asked(request))
+
+
+async def extra_batch(request: Request) -> Response:
+    """POST /extra-batch-images."""
+    return await a1111_extras.batch(request, *await asked(request))
+
+
+async def detect(request: Request) -> Response:
+    """POST /controlnet/detect."""
+    return await a1111_extras.detect(request, *await asked(request))
+
+
+async def interrogate(request: Request) -> Response:
+    """POST /interrogate."""
+    raise Refused(501, "not_supported", "no model here describes pictures; write the prompt yourself")
 
 
 async def interrupt(request: Request) -> Response:
@@ -96,16 +110,22 @@ async def interrupt(request: Request) -> Response:
 
 
 async def set_options(request: Request) -> Response:
-    """POST /options: the model that paints; everything else of the whole dictionary is passed over."""
+    """POST /options: the model, the VAE and the clip skip that are usual; the rest of the dictionary is passed over."""
     shared, chosen, body = await asked(request)
-    name = body.get("sd_model_checkpoint")
-    if name is not None:
-        try:
-            await shared.checks(shared.index.model, title_of(name))
-        except PleinairError as error:
-            raise refused(error, "sd_model_checkpoint") from None
-        chosen.model = title_of(name)
+    given = {name: body[name] for name in SETTABLE if body.get(name) is not None}
+    await shared.checks(check_options, shared, given)
+    chosen.set |= given
     return JSONResponse({})
+
+
+def check_options(shared: Shared, given: dict[str, Any]) -> None:
+    """Raise Refused for options of which nothing is here; the model's title becomes its name."""
+    if (name := given.get("sd_model_checkpoint")) is not None:
+        given["sd_model_checkpoint"], _ = checked("sd_model_checkpoint", shared.index.model, title_of(name))
+    if (vae := given.get("sd_vae")) not in NONE:
+        checked("sd_vae", found, "VAE", vae, beside(shared.index.listed())["vae"])
+    if SKIP in given:
+        given[SKIP] = checked(SKIP, OFFERED["clip_skip"].type.read, SKIP, given[SKIP])
 
 
 async def get_options(request: Request) -> Response:
@@ -117,7 +137,7 @@ async def png_info(request: Request) -> Response:
     """POST /png-info: what a picture says of how it was made."""
     shared, _, body = await asked(request)
 
-    def found() -> dict[str, Any]:
+    def told_by_it() -> dict[str, Any]:
         most = shared.settings.limits.input_pixels
         try:
             told = recorded(picture_bytes("image", body.get("image"), most), most)
@@ -127,9 +147,20 @@ async def png_info(request: Request) -> Response:
             if error.trouble.code != "no_record":
                 raise
             return {"info": "", "items": {}, "parameters": {}}
-        return {"info": told["text"], "items": {"parameters": told["text"]}, "parameters": told["settings"]}
+        parameters = parameters_of(told["text"], told["settings"])
+        return {"info": told["text"], "items": {"parameters": told["text"]}, "parameters": parameters}
 
-    return JSONResponse(await shared.checks(found))
+    return JSONResponse(await shared.checks(told_by_it))
+
+
+def parameters_of(text: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What A1111 reads out of such a text, under its own names."""
+    texts = {"Prompt": settings.get("prompt", ""), "Negative prompt": settings.get("negative", "")}
+    fields = infotext_fields(text.rpartition("\n")[2])
+    if "Steps" not in fields:  # a text of another kind
+        return texts
+    width, _, height = fields.pop("Size", "").partition("x")
+    return texts | fields | ({"Size-1": width, "Size-2": height} if height else {})
 
 
 async def asked(request: Request) -> tuple[Shared, Chosen, dict[str, Any]]:
@@ -142,33 +173,12 @@ async def asked(request: Request) -> tuple[Shared, Chosen, dict[str, Any]]:
 
 def spec_of(shared: Shared, chosen: Chosen, body: Mapping[str, Any]) -> JobSpec:
     """A payload as a job; a mask that is to be inverted is marked, and inverted where it is painted."""
-    asked_for = body_of(body, shared.index.listed(), chosen.model)
+    asked_for = body_of(body, shared.index.listed(), chosen.set)
     spec = asked_job(asked_for, shared.index, shared.settings.limits, False)
     if body.get("inpainting_mask_invert") in (1, True, "1") and "mask" in spec.pictures:
         pictures = {{"mask": "mask.inverted"}.get(name, name): data for name, data in spec.pictures.items()}
         return replace(spec, pictures=pictures)
     return spec
-
-
-def upscale_of(shared: Shared, body: Mapping[str, Any], image: Any) -> JobSpec:
-    """A picture to be made larger by `upscaler_1`, or the first that is here."""
-    name = body.get("upscaler_1")
-    named = {} if name in (None, "None", "") else {"upscale": name}
-    return asked_job({"task": UPSCALE, "image": image, **named}, shared.index, shared.settings.limits, False)
-
-
-async def done(request: Request, shared: Shared, chosen: Chosen, spec: JobSpec) -> Job:
-    """The job when it is done; where /interrupt ended it, what there is of it."""
-    job, _ = await shared.jobs.submit(spec, interface=A1111)
-    chosen.jobs.append(job)
-    try:
-        return await ended(shared.jobs, job, request)
-    except Refused as error:
-        if error.trouble.code == "cancelled":
-            return job
-        raise
-    finally:
-        chosen.jobs.remove(job)
 
 
 def info_of(job: Job) -> dict[str, Any]:
@@ -197,11 +207,16 @@ def info_of(job: Job) -> dict[str, Any]:
         "sd_model_name": settings.get("model", job.spec.model),
         "sd_model_hash": settings.get("bundle", {}).get("sha256", "")[:10],
         "infotexts": texts,
-        "job_timestamp": str(int(job.created)),
+        "job_timestamp": moment(job.created),
         "version": __version__,
         "extra_generation_params": {},
         "index_of_first_image": 0,
     }
+
+
+def moment(seconds: float) -> str:
+    """A time as A1111 writes it."""
+    return time.strftime("%Y%m%d%H%M%S", time.localtime(seconds))
 
 
 def preview_of(job: Job | None) -> str | None:
@@ -234,12 +249,14 @@ def post(path: str, handler: Any) -> Route:
 
 ROUTES = [
     post("/txt2img", txt2img),
-    post("/img2img", txt2img),
+    post("/img2img", img2img),
     post("/extra-single-image", extra_single),
     post("/extra-batch-images", extra_batch),
+    post("/interrogate", interrogate),
     post("/interrupt", interrupt),
     post("/skip", interrupt),
     post("/png-info", png_info),
+    Route("/controlnet/detect", speaking(detect), methods=["POST"]),
     Route(f"{BASE}/progress", speaking(progress)),
     Route(f"{BASE}/options", speaking(get_options)),
     post("/options", set_options),

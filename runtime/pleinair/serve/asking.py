@@ -23,6 +23,8 @@ from pleinair.serve.settings import RequestLimits
 
 GENERATE, UPSCALE, MORPH = "generate", "upscale", "morph"
 TASKS = (GENERATE, UPSCALE, MORPH)
+PREPARE = "prepare"  # a task that A1111's interface alone asks for
+RESIZING = "Lanczos"  # in place of an upscaler's name, where none is asked
 ABOUT = ("task", "model")  # of a body, beside the options
 OFFERED = {name: each for name, each in OPTIONS.items() if each.type.json}
 PICTURES = tuple(name for name, each in OFFERED.items() if isinstance(each.type, InputPicture))

@@ -7,6 +7,7 @@ from pleinair.pictures.preparing import WAYS
 from pleinair.sampling.samplers import SAMPLERS
 from pleinair.sampling.spacings import SPACINGS
 from pleinair.serve.asking import OFFERED, TASKS
+from pleinair.serve.fitting import control_fits, vae_fits
 from pleinair.serve.jobs import Jobs
 from pleinair.serve.schema import option_facts
 from pleinair.serve.shared import Shared, speaks_mcp
@@ -30,10 +31,13 @@ def capabilities(state: Shared) -> dict[str, Any]:
             for name, each in SAMPLERS.items()
         ],
         "spacings": list(SPACINGS),
-        "loras": [{"name": name} for name in here.loras],
-        "controlnets": [{"name": name, "preprocessors": list(WAYS)} for name in here.controlnets],
+        "loras": [{"name": name, "fits": fits} for name, fits in state.lora_fits.of(here).items()],
+        "controlnets": [
+            {"name": name, "fits": control_fits(each, here), "preprocessors": list(WAYS)}
+            for name, each in here.controlnets.items()
+        ],
         "upscalers": [{"name": name, "scale": each.manifest.scale} for name, each in here.upscalers.items()],
-        "vaes": [{"name": name} for name in here.vaes],
+        "vaes": [{"name": name, "fits": vae_fits(each, here)} for name, each in here.vaes.items()],
         "embeddings": [{"name": name} for name in here.embeddings],
         "limits": {
             "max_pixels": limits.pixels,

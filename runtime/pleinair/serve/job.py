@@ -127,6 +127,10 @@ class Job:
         self.spec = replace(self.spec, pictures={})
         self.tell(status)
 
+    def restart(self) -> None:
+        """What painted it is gone, and another one begins; pictures that are finished stay."""
+        self.status, self.step, self._first_step = LOADING, 0, None
+
     def requeue(self) -> None:
         """What painted it is gone, and it waits again."""
         self.status, self.started, self.stop, self._first_step = QUEUED, None, None, None

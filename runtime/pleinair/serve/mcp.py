@@ -31,6 +31,7 @@ from pleinair.request.help import words
 from pleinair.serve.asking import GENERATE, OFFERED, PICTURES, UPSCALE, asked_job, checked
 from pleinair.serve.capabilities import model_facts
 from pleinair.serve.counts import MCP
+from pleinair.serve.fitting import control_fits
 from pleinair.serve.guards import place_of
 from pleinair.serve.job import DONE, ENDED, Job
 from pleinair.serve.jobs import Jobs
@@ -44,8 +45,8 @@ from pleinair.version import __version__
 
 EDIT, LIST_MODELS = "edit", "list_models"
 TASKS = {GENERATE: GENERATE, EDIT: GENERATE, UPSCALE: UPSCALE}  # tool -> the task of its job
-USUAL = ("prompt", "negative", "size", "steps", "guidance", "seed", "count", "sampler", "loras")
-FURTHER = [name for name in OFFERED if name not in (*USUAL, *PICTURES, "strength", "controls")]
+USUAL = ("prompt", "negative", "size", "steps", "guidance", "seed", "count", "sampler", "loras", "controls", "upscale")
+FURTHER = [name for name in OFFERED if name not in (*USUAL, *PICTURES, "strength")]
 EARLIER = re.compile(r"([0-9a-f]{32})/(\d{1,4})")  # a picture of a job: its id and the picture's place
 PICTURE = {**TEXT, "description": "the `picture` of an earlier answer, or a PNG, JPEG or WebP as base64 or data URL"}
 IDLE_S = 1800.0  # that a session is kept without a request
@@ -106,7 +107,7 @@ def tools(limits: RequestLimits) -> list[Tool]:
     """What can be asked for; arguments have the schemas of the table of options."""
 
     def offered(*names: str) -> dict[str, Any]:
-        return {name: {**option_schema(OFFERED[name], limits), "description": words(OFFERED[name])} for name in names}
+        return {name: {**schema_of(name, limits), "description": words(OFFERED[name])} for name in names}
 
     further = {"type": "object", "description": f"further options by name: {', '.join(FURTHER)}"}
     common = {"model": {**TEXT, "description": "a name from list_models"}, "options": further}
@@ -125,6 +126,15 @@ def tools(limits: RequestLimits) -> list[Tool]:
     ]
 
 
+def schema_of(name: str, limits: RequestLimits) -> dict[str, Any]:
+    """An option's schema, in which a ControlNet's picture may be an earlier one."""
+    found = option_schema(OFFERED[name], limits)
+    if name != "controls":
+        return found
+    entry = found["items"]
+    return {**found, "items": {**entry, "properties": {**entry["properties"], "image": PICTURE}}}
+
+
 def tool(name: str, what: str, properties: dict[str, Any], required: list[str]) -> Tool:
     hints = ToolAnnotations(read_only_hint=name == LIST_MODELS, destructive_hint=False, open_world_hint=False)
     return Tool(name=name, description=what, input_schema=object_of(properties, required), annotations=hints)
@@ -141,7 +151,7 @@ async def called(shared: Shared, session: ServerSession, name: str, arguments: M
         if arguments.get(each) is None:
             raise Refused(422, "invalid_request", f"there is no {each}; send one", field=each)
     if name == LIST_MODELS:
-        return CallToolResult(content=[said(await shared.checks(listed, shared.index))])
+        return CallToolResult(content=[said(await shared.checks(listed, shared))])
     body = body_of(shared.jobs, TASKS[name], arguments)
     spec = await shared.checks(asked_job, body, shared.index, shared.settings.limits, False)
     job, _ = await shared.jobs.submit(spec, interface=MCP)
@@ -156,14 +166,28 @@ def body_of(jobs: Jobs, task: str, arguments: Mapping[str, Any]) -> dict[str, An
         raise Refused(422, "invalid_request", "options must be an object; send names and values", field="options")
     plain = {name: value for name, value in arguments.items() if name != "options" and value is not None}
     body = {**further, **plain, "task": task}
-    for name in PICTURES:
-        match = EARLIER.fullmatch(body[name]) if isinstance(body.get(name), str) else None
-        if match:
-            pictures = jobs.find(match[1]).pictures
-            if int(match[2]) >= len(pictures):
-                raise Refused(404, "picture_unknown", f"the job has {len(pictures)} pictures; choose one", field=name)
-            body[name] = pictures[int(match[2])].data
+    body |= {name: meant(jobs, name, body[name]) for name in PICTURES if name in body}
+    if isinstance(body.get("controls"), list):
+        body["controls"] = [with_picture(jobs, each) for each in body["controls"]]
     return body
+
+
+def with_picture(jobs: Jobs, control: Any) -> Any:
+    """One of `controls`, with an earlier picture in the place of its name."""
+    if not isinstance(control, Mapping) or "image" not in control:
+        return control
+    return {**control, "image": meant(jobs, "controls", control["image"])}
+
+
+def meant(jobs: Jobs, field: str, value: Any) -> Any:
+    """The picture of an earlier job where a value is its name, and the value itself where not."""
+    match = EARLIER.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        return value
+    pictures = jobs.find(match[1]).pictures
+    if int(match[2]) >= len(pictures):
+        raise Refused(404, "picture_unknown", f"the job has {len(pictures)} pictures; choose one", field=field)
+    return pictures[int(match[2])].data
 
 
 async def painted(jobs: Jobs, job: Job, session: ServerSession) -> None:
@@ -195,12 +219,13 @@ def facts(job: Job) -> dict[str, Any]:
     return {"pictures": pictures, "settings": settings, "warnings": job.warnings}
 
 
-def listed(index: Index) -> dict[str, Any]:
-    """The models of this machine."""
-    here = index.listed()
+def listed(shared: Shared) -> dict[str, Any]:
+    """The models of this machine, and for which of them its add-ons are."""
+    index, here = shared.index, shared.index.listed()
     return {
         "models": [model_facts(name, each, name == index.default) for name, each in here.models.items()],
-        "loras": list(here.loras),
+        "loras": shared.lora_fits.of(here),
+        "controlnets": {name: control_fits(each, here) for name, each in here.controlnets.items()},
         "upscalers": {name: each.manifest.scale for name, each in here.upscalers.items()},
         "embeddings": list(here.embeddings),
     }

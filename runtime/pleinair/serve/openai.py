@@ -227,14 +227,21 @@ def is_next(event: Event, shown: int, partial: int) -> bool:
 
 
 def line(kind: str, data: str, job: Job, form: str, **more: Any) -> bytes:
-    told = {"type": kind, "b64_json": data, "created_at": int(time.time()), **facts(job, form), **more}
+    told = {
+        "type": kind,
+        "b64_json": data,
+        "created_at": int(time.time()),
+        "quality": "auto",
+        **facts(job, form),
+        **more,
+    }
     return f"event: {kind}\ndata: {json.dumps(told)}\n\n".encode()
 
 
 def facts(job: Job, form: str) -> dict[str, Any]:
     """What an answer says of its pictures."""
     size = f"{job.pictures[0].width}x{job.pictures[0].height}" if job.pictures else "auto"
-    return {"background": "opaque", "output_format": form, "quality": "auto", "size": size}
+    return {"background": "opaque", "output_format": form, "size": size}
 
 
 async def coded(shared: Shared, picture: FinishedPicture, form: str, quality: int | None) -> str:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from pleinair.checks import one_of
 from pleinair.errors import PleinairError
+from pleinair.files.embedded import read_texts
 from pleinair.files.metadata import read_record
 from pleinair.files.shown_records import record_facts
 from pleinair.serve.asking import OFFERED, asked_job
@@ -29,6 +30,7 @@ from pleinair.serve.waiting import ended
 BASE = "/api/v1"
 KEEP_ALIVE_S = 15.0  # seconds after which a silent stream says that it is there
 MOST_KEY = 200  # characters of an Idempotency-Key
+INFOTEXTS = ("parameters", "UserComment")  # where A1111 and we write what galleries read, in PNG and elsewhere
 TYPES = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
 KEPT = "private, max-age=3600, immutable"  # of pictures, which never change
 
@@ -193,6 +195,7 @@ def recorded(data: bytes, most_pixels: int) -> dict[str, Any]:
             file.write_bytes(data)
             try:
                 found = read_record(file)
+                texts = read_texts(file).texts
             except PleinairError:
                 lost = "the picture says nothing of how it was made; take the file as the tool wrote it"
                 raise Refused(422, "no_record", lost) from None
@@ -205,7 +208,7 @@ def recorded(data: bytes, most_pixels: int) -> dict[str, Any]:
         "settings": facts["options"],
         "inputs": facts["inputs"],
         "record": facts["settings"],
-        "text": facts["raw"],
+        "text": next((texts[name] for name in INFOTEXTS if texts.get(name)), facts["raw"]),
         "warnings": list(found.warnings),
     }
 

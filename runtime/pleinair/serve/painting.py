@@ -21,13 +21,14 @@ from PIL import Image, ImageOps
 
 from pleinair.errors import Cancelled, PleinairError, RequestError
 from pleinair.files.metadata import save_options
-from pleinair.pictures.reading import opaque, open_picture
+from pleinair.pictures.preparing import PREPARERS
+from pleinair.pictures.reading import fitted, opaque, open_picture
 from pleinair.pictures.upscale import load_upscaler
 from pleinair.pipeline import Pipeline, load
 from pleinair.request.request import resolve
 from pleinair.results import Frame, Result
 from pleinair.serve import wire
-from pleinair.serve.asking import MORPH, UPSCALE, with_pictures
+from pleinair.serve.asking import MORPH, PREPARE, RESIZING, UPSCALE, with_pictures
 from pleinair.serve.morphs import morph_frames, morph_keys
 from pleinair.serve.naming import Index
 from pleinair.serve.refusals import shortage, trouble_of
@@ -57,6 +58,8 @@ class JobPainter:
         try:
             if job["task"] == UPSCALE:
                 self._upscale(job, pictures, stop)
+            elif job["task"] == PREPARE:
+                self._drawn(PREPARERS[job["model"]](opaque(open_picture(pictures["image"]))))
             elif job["task"] == MORPH:
                 self._morph(job, stop)
             else:
@@ -124,18 +127,28 @@ class JobPainter:
             self._tell("image", data, seed=seed, width=picture.width, height=picture.height, settings=result.settings)
 
     def _upscale(self, job: dict[str, Any], pictures: dict[str, bytes], stop: Callable[[], bool]) -> None:
+        """Make a picture larger with an upscaler, if it is one, and bring it to the size that the job says."""
         self.release()
-        folder = self._index.paths({"upscale": job["model"]})["upscale"]
-        self._tell("loading", what=job["model"])
-        upscaler = load_upscaler(folder, **{name: each for name, each in self._loading.items() if name in OPENING})
+        picture, options = opaque(open_picture(pictures["image"])), job["options"]
+        if job["model"] != RESIZING:
+            folder = self._index.paths({"upscale": job["model"]})["upscale"]
+            self._tell("loading", what=job["model"])
+            upscaler = load_upscaler(folder, **{name: each for name, each in self._loading.items() if name in OPENING})
 
-        def check() -> None:
-            if stop():
-                raise Cancelled("cancelled; nothing is left half done, and the server can be asked again")
+            def check() -> None:
+                if stop():
+                    raise Cancelled("cancelled; nothing is left half done, and the server can be asked again")
 
-        pixels = np.asarray(opaque(open_picture(pictures["image"])), np.float32)[None] / 255
-        larger = upscaler(pixels, job["options"].get("tile") or "", check)[0]
-        picture = Image.fromarray((larger.clip(0, 1) * 255).round().astype(np.uint8))
+            pixels = np.asarray(picture, np.float32)[None] / 255
+            larger = upscaler(pixels, options.get("tile") or "", check)[0]
+            picture = Image.fromarray((larger.clip(0, 1) * 255).round().astype(np.uint8))
+        if "width" in options:
+            how = "crop" if options["crop"] else "stretch"
+            picture = fitted(picture, options["width"], options["height"], how)
+        self._drawn(picture)
+
+    def _drawn(self, picture: Image.Image) -> None:
+        """Tell of a picture that no model has painted."""
         self._tell("image", png(picture), seed=None, width=picture.width, height=picture.height, settings={})
 
     def _opened(self, name: str) -> Pipeline:

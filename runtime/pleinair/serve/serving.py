@@ -8,11 +8,13 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from pleinair.checks import shown_path
+from pleinair.cluster.joining import check_address, quieten
 from pleinair.errors import RequestError, ResourceError
 from pleinair.serve.app import build
 from pleinair.serve.guards import is_address
@@ -79,17 +81,33 @@ async def serve(settings: ServeSettings, ready: Callable[[str], None]) -> None:
     check(settings)
     index = await asyncio.to_thread(Index, settings.model)
     place = listening(settings.host, settings.port)
-    with alone_with(settings.journal):
+    with alone_with(settings.journal), painters(settings) as (settings, worker):
         jobs = Jobs(settings)
         try:
             await jobs.open()
         except Refused as error:
             raise ResourceError(str(error)) from None
-        await run(settings, build(settings, jobs, index), jobs, place, ready)
+        await run(settings, build(settings, jobs, index), jobs, place, ready, worker)
+
+
+def painters(settings: ServeSettings) -> contextlib.AbstractContextManager[tuple[ServeSettings, Any]]:
+    """The settings, and what makes workers of a `Supervisor`: None for processes of this machine."""
+    if settings.cluster is None:
+        return contextlib.nullcontext((settings, None))
+    check_address(settings.cluster)
+    quieten()
+    from pleinair.serve.ray_painters import on_cluster
+
+    return on_cluster(settings)
 
 
 async def run(
-    settings: ServeSettings, app: ASGIApp, jobs: Jobs, place: socket.socket, ready: Callable[[str], None]
+    settings: ServeSettings,
+    app: ASGIApp,
+    jobs: Jobs,
+    place: socket.socket,
+    ready: Callable[[str], None],
+    worker: Callable[[Supervisor, int], Any] | None = None,
 ) -> None:
     """Serve an application on a socket, and paint its jobs."""
     limits = settings.limits
@@ -104,7 +122,7 @@ async def run(
         server_header=False,
         ws="none",
     )
-    server, supervisor, told = Server(config), Supervisor(settings, jobs), asyncio.Event()
+    server, supervisor, told = Server(config), Supervisor(settings, jobs, worker), asyncio.Event()
     with answering(told):
         supervisor.start()
         running = asyncio.create_task(server.serve(sockets=[place]))

@@ -53,7 +53,8 @@ class ServeSettings:
     port: int = 7860
     key: str | None = field(default=None, repr=False)
     hosts: tuple[str, ...] = ()  # names that it may be called by, beside this machine's own
-    workers: int = 1
+    workers: int = 1  # 0: as many as the cluster paints with
+    cluster: str | None = None  # of Ray's that paints, "auto" or HOST:PORT; None: processes of this machine
     grace_s: float = 10.0  # that running jobs have to end when the server is told to
     stall_s: float = 600.0  # without a word, after which a painting process counts as hung
     model: str | None = None

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+from pleinair.serve.fitting import LoraFits
 from pleinair.serve.jobs import Jobs
 from pleinair.serve.naming import Index
 from pleinair.serve.refusals import shortage
@@ -23,6 +24,7 @@ class Shared:
     def __init__(self, settings: ServeSettings, jobs: Jobs, index: Index) -> None:
         self.settings, self.jobs, self.index = settings, jobs, index
         self.readers = Readers()
+        self.lora_fits = LoraFits()
         self._checking = ThreadPoolExecutor(CHECKING, thread_name_prefix="checks")
 
     async def checks(self, work: Callable[..., Answer], *arguments: Any) -> Answer:

@@ -1,12 +1,12 @@
 """Painting processes: started, given jobs, watched, and started again when they crash or hang."""
 
 import asyncio
-import base64
 import logging
 import os
 import re
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from typing import Any
 from pleinair.checks import one_line
 from pleinair.serve import wire
 from pleinair.serve.guards import place_of
-from pleinair.serve.job import CANCELLED, DONE, ENDED, FAILED, FinishedPicture, Job
+from pleinair.serve.job import CANCELLED, ENDED, FAILED, Job
 from pleinair.serve.jobs import Jobs
 from pleinair.serve.refusals import Trouble
 from pleinair.serve.settings import KEY, ServeSettings
+from pleinair.serve.telling import pass_on
 from pleinair.system.limits import room_left
 
 MODULE = "pleinair.serve.painting"
@@ -35,11 +36,17 @@ class Lost(Exception):
 
 
 class Supervisor:
-    """As many painting processes as the settings say, and the memory that their jobs are promised."""
+    """As many painting processes as the settings say, and the memory that their jobs are promised.
 
-    def __init__(self, settings: ServeSettings, jobs: Jobs) -> None:
+    `worker(supervisor, number)` makes what stands for a process where it paints elsewhere: `run()` and `end()`.
+    """
+
+    def __init__(
+        self, settings: ServeSettings, jobs: Jobs, worker: "Callable[[Supervisor, int], Any] | None" = None
+    ) -> None:
         self.settings, self.jobs = settings, jobs
-        self.workers = [Worker(self, number) for number in range(settings.workers)]
+        make = worker or Worker
+        self.workers = [make(self, number) for number in range(settings.workers)]
         self._tasks: list[asyncio.Task] = []
         self._promised: dict[Worker, int] = {}
         jobs.held = self.held
@@ -211,31 +218,10 @@ class Worker:
 
     async def _took(self, job: Job, message: dict[str, Any], blobs: list[bytes]) -> bool:
         """Pass on what a process says of its job; True at the end."""
-        match message.get("event"):
-            case "needs":
-                await self._supervisor.admit(self, job, int(message["bytes"]))
-                await self._send({"go": True})
-            case "loading":
-                job.load(one_line(message["what"], 200))
-            case "step":
-                shown = {"preview": base64.b64encode(blobs[0]).decode()} if blobs else {}
-                job.advance(message["step"], message["steps"], seeds=message["seeds"], **shown)
-            case "image":
-                facts = {name: message[name] for name in ("seed", "width", "height", "settings")}
-                job.add(FinishedPicture(blobs[0], **facts))
-            case "warning":
-                job.warn(message["message"])
-            case "done":
-                await self._jobs.end(job, DONE)
-                return True
-            case "cancelled":
-                await self._jobs.end(job, CANCELLED)
-                return True
-            case "failed":
-                for place in message.get("trace", ()):
-                    log.error("job %s: %s", job.id, one_line(place, 300))
-                await self._jobs.end(job, FAILED, Trouble(message["code"], message["message"]))
-                return True
+        if message.get("event") != "needs":
+            return await pass_on(self._jobs, job, message, blobs)
+        await self._supervisor.admit(self, job, int(message["bytes"]))
+        await self._send({"go": True})
         return False
 
     async def _send(self, message: dict[str, Any], blobs: list[bytes] | tuple = ()) -> None:

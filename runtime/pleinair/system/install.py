@@ -38,6 +38,7 @@ PARTS = {  # what for -> (the modules it needs, the line that installs them)
     "downloads from the hub": (("huggingface_hub", "httpx2"), line("hub")),
     "the server": (("starlette", "uvicorn", "python_multipart"), line("serve")),
     "metrics": (("prometheus_client",), line("serve")),
+    "Ray": (("ray",), line("ray")),
     "MCP": (("mcp", "starlette"), line("mcp")),
 }
 NEWEST_PYTHON = {"model export": (3, 13)}  # torch's script tracer ends with 3.14

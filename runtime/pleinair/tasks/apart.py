@@ -4,15 +4,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pleinair.files.output import write_pictures
 from pleinair.pipeline import Pipeline
 from pleinair.request.request import Request
 from pleinair.results import Frame, Result, Timings, merged
-from pleinair.system.limits import room_left
-from pleinair.tasks.worker_messages import JobFailed, JobPainted, WorkerSetup, frame_of, jobs_of
+from pleinair.tasks.worker_messages import JobFailed, JobPainted, frame_of, jobs_of
 from pleinair.tasks.workers import Workers
+
+if TYPE_CHECKING:
+    from pleinair.tasks.ray_workers import RayWorkers
 
 
 def paint_apart(
@@ -21,7 +23,7 @@ def paint_apart(
     prompt: str,
     options: dict[str, Any],
     files: Sequence[Path],
-    setups: Sequence[WorkerSetup],
+    crew: "Workers | RayWorkers",
     watch: Callable[[Iterator[Frame]], Iterable[Frame]] = iter,
     save: Callable[[Result, list[Path]], list[Path]] = write_pictures,
 ) -> tuple[Result, list[Path], float]:
@@ -33,11 +35,10 @@ def paint_apart(
     """
     started = perf_counter()
     pictures = list(zip(request.seeds, files, strict=True))
-    room = room_left().memory if pipe.opened_with["preflight"] else None
-    memory = pipe.memory_needed(request, memory=setups[0].how["memory"]) if room is not None else 0
+    memory = crew.need(pipe, request)
     more = {name: value for name, value in options.items() if name != "negative"}
     done: dict[tuple[Path, ...], JobPainted] = {}
-    with Workers(setups, room) as workers:
+    with crew as workers:
 
         def frames() -> Iterator[Frame]:
             found = workers.run([None], lambda _: jobs, request.stop)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pleinair.bundle.opening import Bundle
 from pleinair.checks import one_line, shown_path
@@ -26,13 +26,16 @@ from pleinair.pipeline import Pipeline
 from pleinair.request.options import OPTIONS
 from pleinair.request.request import Request, resolve
 from pleinair.results import Frame, Result
-from pleinair.system.limits import room_left
 from pleinair.system.locks import only_one
+from pleinair.tasks.crews import at, crew
 from pleinair.tasks.ledger import LEDGER, Entry, Ledger
 from pleinair.tasks.lines import SHOWN, BadLine, Line, bad_line
-from pleinair.tasks.worker_count import planned_workers, read_workers
-from pleinair.tasks.worker_messages import JobFailed, JobPainted, WorkerSetup, frame_of, jobs_of
+from pleinair.tasks.worker_count import read_workers
+from pleinair.tasks.worker_messages import JobFailed, JobPainted, frame_of, jobs_of
 from pleinair.tasks.workers import Workers
+
+if TYPE_CHECKING:
+    from pleinair.tasks.ray_workers import RayWorkers
 
 
 class Unwritable(ResourceError):
@@ -59,6 +62,7 @@ def run(
     watch: Callable[[Iterator[Frame]], Iterable[Frame]] = iter,
     save: Callable[[Result, list[Path], bool], list[Path]] = write_pictures,
     workers: int | str = 1,
+    cluster: str | None = None,
     say: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Iterator[Painted | BadLine]:
@@ -83,9 +87,10 @@ def run(
             raise ResourceError(
                 f"cannot write in '{shown_path(folder)}' ({error.strerror or error}); choose another -o"
             ) from None
+        held.enter_context(at(cluster))
         plan = _Plan(_Place(folder, overwrite), Ledger(file), pipe.bundle)
-        lines, setups = iter(lines), []
-        for line in lines if asked != 1 else ():
+        lines, found = iter(lines), None
+        for line in lines if asked != 1 or cluster is not None else ():
             if isinstance(line, BadLine):
                 yield line
                 continue
@@ -95,10 +100,10 @@ def run(
             except (PleinairError, MemoryError) as error:
                 yield bad_line(line.number, error)
                 continue
-            setups, lines = planned_workers(pipe, request, asked, say), chain([line], lines)
+            found, lines = crew(pipe, request, asked, cluster, say), chain([line], lines)
             break
-        if setups:
-            yield from _paint_apart(lines, plan, pipe, setups, watch, partial(save, overwrite=overwrite), stop)
+        if found:
+            yield from _paint_apart(lines, plan, pipe, found, watch, partial(save, overwrite=overwrite), stop)
             return
 
         def save_here(result: Result, files: list[Path]) -> list[Path]:
@@ -229,14 +234,13 @@ def _paint_apart(
     lines: Iterator[Line | BadLine],
     plan: _Plan,
     pipe: Pipeline,
-    setups: list[WorkerSetup],
+    crew: "Workers | RayWorkers",
     watch: Callable[[Iterator[Frame]], Iterable[Frame]],
     save: Callable[[Result, list[Path]], list[Path]],
     stop: Callable[[], bool] | None,
 ) -> Iterator[Painted | BadLine]:
     """The pictures of all lines, painted by workers."""
     failed, reports = set(), deque()
-    room = room_left().memory if pipe.opened_with["preflight"] else None
 
     def planned(line: Line | BadLine) -> Iterator[Any]:
         files = plan.files(line)
@@ -245,15 +249,14 @@ def _paint_apart(
             return
         yield from (Painted(line.number, each.path, each.seed) for each in files if each.done)
         try:
-            how = setups[0].how["memory"]
-            memory = pipe.memory_needed(_request(line, pipe.bundle), memory=how) if room is not None else 0
+            memory = crew.need(pipe, _request(line, pipe.bundle))
         except (PleinairError, MemoryError) as error:
             yield bad_line(line.number, error)
             return
         left = [(each.seed, each.path) for each in files if not each.done]
         yield from jobs_of(line.number, (line.prompt, line.negative), line.options, left, save, memory)
 
-    def frames(workers: Workers) -> Iterator[Frame]:
+    def frames(workers: "Workers | RayWorkers") -> Iterator[Frame]:
         for found in workers.run(lines, planned, stop):
             if isinstance(found, Painted | BadLine):
                 reports.append(found)
@@ -273,7 +276,7 @@ def _paint_apart(
                 reports.extend(Painted(job.line, file, seed, answer.result) for seed, file in painted)
             yield frame_of(job, answer)
 
-    with Workers(setups, room) as workers:
+    with crew as workers:
         for _ in watch(frames(workers)):
             while reports:
                 yield reports.popleft()

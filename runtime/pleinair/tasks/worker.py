@@ -36,12 +36,18 @@ def main() -> None:
     while True:
         job = jobs.get()
         try:
-            pipe = pipe or load(setup.bundle, **setup.how)
+            pipe = pipe or _opened(setup)
             _paint(pipe, job, answers, writing)
         except (PleinairError, MemoryError) as error:
             _send(answers, JobFailed(error))
         except Exception:
             _send(answers, JobFailed(RuntimeError(f"in a worker: {traceback.format_exc()}")))
+
+
+def _opened(setup: WorkerSetup) -> Pipeline:
+    pipe = load(setup.bundle, **setup.how)
+    pipe.engine_reason = setup.engine_reason
+    return pipe
 
 
 def _listen(requests: BinaryIO, jobs: "SimpleQueue[WorkerJob]", writing: Lock) -> None:

@@ -81,7 +81,7 @@ def planned_workers(
     if how["threads"] > least:  # they would wait for each other on so few cores
         groups = [()] * count
     cpus = [tuple(cpu for core in group for cpu in core.cpus) for group in groups]
-    return [WorkerSetup(pipe.bundle.path, how, each) for each in cpus]
+    return [WorkerSetup(pipe.bundle.path, how, each, pipe.engine_reason) for each in cpus]
 
 
 def cannot_start(pipe: Pipeline) -> str | None:

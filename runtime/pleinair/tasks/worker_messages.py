@@ -15,12 +15,13 @@ from pleinair.results import Frame, Result
 class WorkerSetup:
     """How a worker opens the model (a bundle's folder, keyword arguments of `load`), and the logical CPUs it keeps to.
 
-    Without CPUs it runs wherever the system lets it.
+    Without CPUs it runs wherever the system lets it. `engine_reason` is the pipeline's whose work it does.
     """
 
     bundle: Path
     how: dict[str, Any]
     cpus: tuple[int, ...] = ()
+    engine_reason: str | None = None
 
 
 @dataclass(frozen=True)

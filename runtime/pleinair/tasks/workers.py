@@ -18,6 +18,8 @@ from typing import Any, Self, TypeVar
 
 from pleinair.errors import Cancelled, EngineError
 from pleinair.files.output import clear_unfinished
+from pleinair.pipeline import Pipeline
+from pleinair.request.request import Request
 from pleinair.system.child import child
 from pleinair.tasks.worker_messages import JobFailed, JobPainted, StepDone, WorkerJob, WorkerSetup
 
@@ -144,6 +146,7 @@ class Workers:
         self._events: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
         self._seats = [Seat(setup, self._events) for setup in setups]
         self._room = room
+        self._memory = setups[0].how.get("memory")
         self._todo: deque[WorkerJob] = deque()
         self._deaths = 0
         self._cut: list[WorkerJob] = []
@@ -161,6 +164,10 @@ class Workers:
             seat.leave()
         for file in {file for job in self._cut for file in job.files}:  # when nobody writes there any more
             clear_unfinished(file)
+
+    def need(self, pipe: Pipeline, request: Request) -> int:
+        """Bytes that a worker is predicted to hold for a request; 0 where nobody asks."""
+        return 0 if self._room is None else pipe.memory_needed(request, memory=self._memory)
 
     def run(
         self,

@@ -18,6 +18,9 @@ from pleinair.tuning.work import PaintingWork, kind_of_model, millions_of_weight
 AUTO = "auto"
 OPEN = {"device": (None, CPU), "precision": (None, AUTO), "int8": (None, AUTO)}  # what leaves the choice open
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
+SETTLED = ("engine", "threads", "precision", "int8")  # keyword arguments of `load` that the choice says
+ASKED = "it was asked for"
+STEPS = "its steps are estimated to be fastest"
 CLEARLY = 0.05  # share of the time that a trial must save to be no chance
 LEAST_GAIN = 0.1  # share of the time that another engine than the first must save
 LARGEST = 250  # millions of weights of a denoiser, above which float32 costs more memory than a quicker start is worth
@@ -38,8 +41,12 @@ class FittingEngine:
     @property
     def how(self) -> dict[str, Any]:
         """Keyword arguments of `load`: those that it says something of."""
-        names = ("engine", "threads", "precision", "int8")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return {name: getattr(self, name) for name in SETTLED if getattr(self, name) is not None}
+
+    @property
+    def reason(self) -> str | None:
+        """What a picture's record says of the choice; None where there was none."""
+        return None if self.why == ASKED else self.why
 
 
 def fitting_engine(bundle: Bundle, work: PaintingWork | None, loading: Mapping[str, Any]) -> FittingEngine:
@@ -49,27 +56,20 @@ def fitting_engine(bundle: Bundle, work: PaintingWork | None, loading: Mapping[s
     """
     engine = loading.get("engine")
     if engine not in (None, AUTO):
-        return FittingEngine(engine, "it was asked for", {})
+        return FittingEngine(engine, ASKED, {})
     if given := asked_for(loading):
         return FittingEngine(None, f"{given[0]} was asked for", {})
     here = engines_for(bundle)
     if work is None:
         return FittingEngine(next(iter(here), None), "other models are named, whose graphs may be for it alone", {})
-    tuned = tuned_engine(bundle, work, loading)
-    if tuned is not None:
-        return tuned
+    tuned = kept_result(bundle) if loading.get("threads") is None else None
+    found = tuned and fitting_trial(tuned, work, here)
+    if found:
+        return found
     if len(here) < 2:
         return FittingEngine(None, "it is the only one here that has graphs of this model", {})
     cores = loading.get("threads") or usable_cores()
     return by_the_table(bundle, work, here, cores, kept=loading.get("cache") is True)
-
-
-def tuned_engine(bundle: Bundle, work: PaintingWork, loading: Mapping[str, Any]) -> FittingEngine | None:
-    """What `tune` has found to suit some work; None where `loading` asks for something, or nothing found holds."""
-    if loading.get("engine") not in (None, AUTO) or asked_for(loading) or loading.get("threads") is not None:
-        return None
-    tuned = kept_result(bundle)
-    return None if tuned is None else fitting_trial(tuned, work, engines_for(bundle))
 
 
 def asked_for(loading: Mapping[str, Any]) -> list[str]:
@@ -114,14 +114,16 @@ def best_trial(tuned: Tuned, work: PaintingWork, engines: list[str]) -> TimedWay
 def trial_seconds(tuned: Tuned, trial: TimedWay, work: PaintingWork) -> float:
     """What work would take as it was tried, its pictures being as much slower as they are larger."""
     larger = work.width * work.height / (tuned.width * tuned.height)
+    if work.steps_alone:
+        return work.pictures * larger * work.steps * trial.step_s
     return trial.open_s + work.pictures * larger * (work.steps * trial.step_s + trial.decode_s)
 
 
 def by_the_table(bundle: Bundle, work: PaintingWork, engines: list[str], cores: int, kept: bool) -> FittingEngine:
-    """The first engine, unless another saves enough and the model is small."""
+    """The first engine, unless another saves enough and, where it may save by opening alone, the model is small."""
     manifest = bundle.manifest
     first = engines[0]
-    if millions_of_weights(manifest, manifest.denoiser.graph) > LARGEST:
+    if not work.steps_alone and millions_of_weights(manifest, manifest.denoiser.graph) > LARGEST:
         return FittingEngine(first, "large models take less memory with it", {})
     computed = {name: told_precision(name) for name in engines}
     found = {name: estimated_seconds(manifest, name, computed[name], work, cores, kept) for name in engines}
@@ -131,7 +133,7 @@ def by_the_table(bundle: Bundle, work: PaintingWork, engines: list[str], cores: 
     best = min(seconds, key=seconds.__getitem__)
     if seconds[best] > seconds[first] * (1 - LEAST_GAIN):
         return FittingEngine(first, "no other is estimated to be a tenth faster", seconds)
-    return FittingEngine(best, "it is estimated to be done first", seconds)
+    return FittingEngine(best, STEPS if work.steps_alone else "it is estimated to be done first", seconds)
 
 
 def told_precision(engine: str) -> str:

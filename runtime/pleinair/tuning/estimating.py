@@ -44,6 +44,8 @@ def estimated_seconds(
 ) -> float | None:
     """Seconds from an engine's import to the last picture; None where nothing like that has been measured.
 
+    Of work whose steps alone count, they are the seconds of these.
+
     `kept` says that what is compiled stays on the disk, so that only the first start has to compile.
 
     Other graphs are opened while the denoiser is where there are several cores, and running takes all cores.
@@ -60,7 +62,9 @@ def estimated_seconds(
     others = [decoder, *(encoder.graph for encoder in manifest.text_encoders)]
     opening = [graph.at(weights[denoiser]), rest.at(sum(weights[name] for name in others))]
     area = work.width * work.height / manifest.vae.downsample**2
-    running = work.steps * costs.step.at(weights[denoiser] * area * work.rows / 1e6)
-    running += costs.decoding.at(weights[decoder] * area / 1e6)
+    steps = work.steps * costs.step.at(weights[denoiser] * area * work.rows / 1e6)
+    if work.steps_alone:
+        return work.pictures * steps / cores
     opened = max(opening) if cores > 1 else sum(opening)
+    running = steps + costs.decoding.at(weights[decoder] * area / 1e6)
     return costs.importing + opened + work.pictures * running / cores

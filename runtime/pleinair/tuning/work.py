@@ -1,6 +1,6 @@
 """How much there is to paint, and for a model of which size."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pleinair.bundle.manifest import Manifest
 
@@ -10,13 +10,17 @@ MANY = 10  # pictures that a model is opened for where nobody says how many
 
 @dataclass(frozen=True)
 class PaintingWork:
-    """What a model is opened for: pictures of so many pixels and steps, each step asking about `rows` texts."""
+    """What a model is opened for: pictures of so many pixels and steps, each step asking about `rows` texts.
+
+    With `steps_alone` nothing else counts: a program that keeps a model open pays for opening once.
+    """
 
     width: int
     height: int
     steps: int
     rows: int = 2
     pictures: int = 1
+    steps_alone: bool = False
 
 
 def usual_work(manifest: Manifest, pictures: int = MANY) -> PaintingWork:
@@ -24,6 +28,11 @@ def usual_work(manifest: Manifest, pictures: int = MANY) -> PaintingWork:
     usual = manifest.defaults
     guided = manifest.guidance == "cfg" and usual.guidance > 1
     return PaintingWork(usual.width, usual.height, usual.steps, rows=2 if guided else 1, pictures=pictures)
+
+
+def work_kept_open(manifest: Manifest) -> PaintingWork:
+    """A usual picture of a program that keeps a model open."""
+    return replace(usual_work(manifest, 1), steps_alone=True)
 
 
 def millions_of_weights(manifest: Manifest, graph: str) -> float:

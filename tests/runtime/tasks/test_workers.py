@@ -18,8 +18,8 @@ from pleinair.pipeline import Pipeline
 from pleinair.system import cores
 from pleinair.system.cores import Core, core_groups
 from pleinair.system.limits import Room
+from pleinair.tasks import crews, worker_count, workers
 from pleinair.tasks import lists as jobs
-from pleinair.tasks import worker_count, workers
 from pleinair.tasks.lines import BadLine, read_lines
 
 pytestmark = [
@@ -168,7 +168,7 @@ def test_memory_bounds_the_workers(pipe, monkeypatch):
 
 def test_workers_that_spare_memory_paint_side_by_side(pipe, monkeypatch):
     monkeypatch.setattr(Pipeline, "memory_needed", lambda *_, memory="": 100e6 if memory == "low" else 300e6)
-    for module in (worker_count, jobs):
+    for module in (worker_count, crews):
         monkeypatch.setattr(module, "room_left", lambda: Room(250e6))
     given, give = [], workers.Seat.give
 

@@ -8,11 +8,11 @@ import pytest
 import pleinair
 from pleinair.bundle.opening import open_bundle
 from pleinair.cli.generate import work_of
-from pleinair.errors import EngineError
+from pleinair.errors import EngineError, RequestError
 from pleinair.tasks import tuning as trials
 from pleinair.tuning import choosing, stored
 from pleinair.tuning.estimating import estimated_seconds
-from pleinair.tuning.work import PaintingWork, kind_of_model, millions_of_weights, usual_work
+from pleinair.tuning.work import PaintingWork, kind_of_model, millions_of_weights, usual_work, work_kept_open
 
 BF16 = ["avx2", "avx512f", "avx512_bf16"]
 
@@ -172,14 +172,70 @@ def test_a_damaged_file_of_results_counts_as_none(storybook, content):
     assert stored.tuned_results() == () and chosen(storybook).engine == "onnx"
 
 
-def test_python_takes_what_was_tuned_and_else_the_first(sketch):
-    bundle = open_bundle(sketch)
-    assert pleinair.load(sketch).engine == "openvino"
-    stored.store_tuned(tuned(bundle, trial("onnx", threads=1)))
+def costs(monkeypatch, openvino, onnx):
+    """Engines that open in no time, or in a minute, and paint as they are said to."""
+    opening = {name: (60.0 * (openvino < onnx), 0) for name in ("denoiser", "others", "denoiser_kept", "others_kept")}
+    rows = {"openvino bf16": openvino, "onnx f32": onnx}
+    table = {name: {"importing": 0, **opening, "step": (cost, 0), "decoding": (0, 0)} for name, cost in rows.items()}
+    table["onnx f32"] |= dict.fromkeys(opening, (0, 0))
+    monkeypatch.setattr("pleinair.tuning.estimating.COSTS", table)
+
+
+@pytest.mark.parametrize(
+    ("openvino", "onnx", "engine", "why"),
+    [
+        (1.0, 2.0, "openvino", "no other is estimated to be a tenth faster"),
+        (1.0, 0.95, "openvino", "no other is estimated to be a tenth faster"),
+        (1.0, 0.5, "onnx", "its steps are estimated to be fastest"),
+    ],
+)
+def test_python_takes_what_steps_fastest(sketch, monkeypatch, openvino, onnx, engine, why):
+    costs(monkeypatch, openvino, onnx)
     pipe = pleinair.load(sketch)
-    assert (pipe.engine, pipe.threads) == ("onnx", 1)
+    settings = pipe.generate("a house", steps=1).settings
+    assert (settings["engine"], settings["engine_reason"]) == (engine, why)
+
+
+def test_opening_counts_for_a_command_and_not_for_a_program_that_keeps_the_model_open(sketch, monkeypatch):
+    costs(monkeypatch, openvino=1.0, onnx=1.5)
+    bundle = open_bundle(sketch)
+    assert chosen(bundle, 1).engine == "onnx"
+    assert choosing.fitting_engine(bundle, work_kept_open(bundle.manifest), {}).engine == "openvino"
+
+
+def test_python_takes_a_large_model_too_by_what_it_paints_fastest_with(sketch, monkeypatch):
+    costs(monkeypatch, openvino=1.0, onnx=0.5)
+    monkeypatch.setattr(choosing, "LARGEST", 0)
+    assert pleinair.load(sketch).engine == "onnx"
+
+
+@pytest.mark.parametrize("given", [{"engine": "openvino"}, {"precision": "f32"}, {"device": "auto"}])
+def test_what_python_asks_for_holds(sketch, monkeypatch, given):
+    costs(monkeypatch, openvino=1.0, onnx=0.5)
+    pipe = pleinair.load(sketch, **given)
+    assert pipe.engine == "openvino"
+    why = None if "engine" in given else f"{next(iter(given))} was asked for"
+    assert pipe.engine_reason == why
+
+
+def test_a_record_says_nothing_of_a_choice_where_the_engine_was_named(sketch):
+    settings = pleinair.load(sketch, engine="onnx").generate("a house", steps=1).settings
+    assert settings["engine"] == "onnx" and "engine_reason" not in settings
+
+
+def test_python_takes_what_was_tuned(sketch):
+    bundle = open_bundle(sketch)
+    stored.store_tuned(tuned(bundle, trial("onnx", open_s=99.0, threads=1), trial("openvino", step_s=0.2)))
+    pipe = pleinair.load(sketch)
+    assert (pipe.engine, pipe.threads, pipe.engine_reason) == ("onnx", 1, "tuned on this machine")
     assert pleinair.load(sketch, engine="openvino").threads is None
     assert pleinair.load(sketch, threads=2).engine == "openvino"
+
+
+@pytest.mark.parametrize("threads", ["many", 0, 2.5])
+def test_threads_that_make_no_sense_are_refused_before_anything_is_chosen(sketch, threads):
+    with pytest.raises(RequestError, match="threads"):
+        pleinair.load(sketch, threads=threads)
 
 
 class Painter:
@@ -242,10 +298,11 @@ def test_tune_stores_what_doctor_shows_and_generate_follows(run, sketch, monkeyp
     code, out, _ = run("generate", "a house", "--model", sketch, "-o", tmp_path / "a.png", "--json")
     settings = json.loads(out)["settings"]
     assert code == 0 and (settings["engine"], settings["threads"], settings["two_calls"]) == ("onnx", 1, True)
+    assert settings["engine_reason"] == "tuned on this machine"
     _, out, _ = run("doctor", "--json")
     told = json.loads(out)
     assert "onnx, 1 threads, two calls a step" in next(iter(told["tuned"].values()))
-    assert set(told["recommended"]["storybook"]) == {"one picture", "many pictures"}
+    assert set(told["recommended"]["storybook"]) == {"one picture", "many pictures", "kept open"}
     _, out, _ = run("tune", "--forget")
     assert out == "1 result forgotten\n" and not stored.tuned_file().exists()
 

@@ -18,6 +18,11 @@ def flags_in_use() -> set[str]:
     return {*cpu_flags()}.difference(FORBIDDEN.get(os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), ()))
 
 
+def avx512_forbidden() -> bool:
+    """Whether this CPU has AVX-512 and OpenVINO is told not to use it."""
+    return "avx512f" in {*cpu_flags()} - flags_in_use()
+
+
 def cpu_flags() -> list[str]:
     """As /proc/cpuinfo calls them; where there is none, what NumPy has found, which knows nothing of AVX-VNNI."""
     return instruction_sets() or [flag for name, flag in NUMPY_NAMES.items() if numpy_features().get(name)]

@@ -1,6 +1,7 @@
 /** Starts the page: what is kept in this browser, what the server can do, and the view of both. */
 
 import { html, render } from "./vendored/htm-preact.js";
+import { keepForm, restoreForm } from "./core/form.js";
 import { openHistory } from "./core/history.js";
 import { follow as followPreferences } from "./core/preferences.js";
 import { resumeJobs } from "./core/painting.js";
@@ -17,8 +18,10 @@ function draw() {
 }
 
 followPreferences();
+restoreForm();
 root.replaceChildren();
 draw();
 subscribe(draw);
+subscribe(keepForm);
 await Promise.all([openHistory(), stayConnected()]);
 resumeJobs();

@@ -4,13 +4,19 @@ import { change, state } from "./state.js";
 import { sentence, t } from "./words.js";
 
 const ROOT = "/api/v1";
+const PATIENCE = 60_000; // milliseconds for an answer, in which a large picture is sent as well
 
-/** `code` is the server's, or "unreachable"; `message` ends with what can be done. */
+/** `code` is the server's, or "unreachable" or "nonsense"; `message` ends with what can be done. */
 export class ApiError extends Error {
   constructor(code, message, { status = 0, field = null, wait = null } = {}) {
     super(message);
     Object.assign(this, { code, status, field, wait });
   }
+}
+
+/** What the user is told of an error, whatever it is. */
+export function told(error) {
+  return error instanceof ApiError ? error.message : t("nonsense");
 }
 
 /** The response to a request; ApiError where the server refuses or does not answer. */
@@ -23,29 +29,35 @@ export async function request(path, { method = "GET", json, body, headers = {}, 
       method,
       headers: sent,
       body: json === undefined ? body : JSON.stringify(json),
-      signal,
+      signal: signal ?? AbortSignal.timeout(PATIENCE),
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    if (state.reachable) change({ reachable: false });
-    throw new ApiError("unreachable", t("unreachable"));
+    throw away();
   }
   if (!state.reachable) change({ reachable: true });
   if (response.ok) return response;
   throw await refusal(response);
 }
 
+/** The error of a server that does not answer, or no longer. */
+export function away() {
+  if (state.reachable) change({ reachable: false });
+  return new ApiError("unreachable", t("unreachable"));
+}
+
 export async function getJson(path, options) {
-  return (await request(path, options)).json();
+  const response = await request(path, options);
+  const found = await response.json().catch(() => null);
+  if (found === null || typeof found !== "object") throw new ApiError("nonsense", t("nonsense"));
+  return found;
 }
 
 async function refusal(response) {
-  const told = await response.json().then(
-    (found) => found.error ?? {},
-    () => ({}),
-  );
-  const said = [told.message ?? t("refused", { status: response.status }), told.hint];
-  const message = said.filter(Boolean).map(sentence).join(" ");
+  const found = await response.json().catch(() => null);
+  const { message, hint, code, field } = found?.error ?? {};
+  const said = [message ?? t("refused", { status: response.status }), hint];
   const wait = Number(response.headers.get("Retry-After")) || null;
-  return new ApiError(told.code ?? "refused", message, { status: response.status, field: told.field, wait });
+  const words = said.filter(Boolean).map(sentence).join(" ");
+  return new ApiError(code ?? "refused", words, { status: response.status, field, wait });
 }

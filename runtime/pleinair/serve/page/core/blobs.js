@@ -17,13 +17,32 @@ export function dataUrl(blob) {
   });
 }
 
-/** `value` with a data URL in place of each blob, however deep it lies. */
-export async function withoutBlobs(value) {
-  if (value instanceof Blob) return dataUrl(value);
-  if (Array.isArray(value)) return Promise.all(value.map(withoutBlobs));
+/** The bytes of a data URL in base64; fetch would need a wider Content-Security-Policy. */
+export function blobOf(url) {
+  const [, type, text] = url.match(/^data:([^;,]*);base64,(.*)$/);
+  return new Blob([Uint8Array.from(atob(text), (each) => each.charCodeAt(0))], { type });
+}
+
+/** `value` with a data URL, or what else is said, in place of each blob, however deep it lies. */
+export async function withoutBlobs(value, instead = dataUrl) {
+  if (value instanceof Blob) return instead(value);
+  if (Array.isArray(value)) return Promise.all(value.map((each) => withoutBlobs(each, instead)));
   if (value === null || typeof value !== "object") return value;
-  const entries = Object.entries(value).map(async ([name, each]) => [name, await withoutBlobs(each)]);
+  const entries = Object.entries(value).map(async ([name, each]) => [name, await withoutBlobs(each, instead)]);
   return Object.fromEntries(await Promise.all(entries));
+}
+
+/** { bytes, type } of a blob. */
+export async function bytesOf(blob) {
+  return { bytes: await blob.arrayBuffer(), type: blob.type };
+}
+
+/** `value` with blobs in place of what `bytesOf` made of them. */
+export function withBlobs(value) {
+  if (Array.isArray(value)) return value.map(withBlobs);
+  if (value === null || typeof value !== "object" || value instanceof Blob) return value;
+  if (value.bytes instanceof ArrayBuffer) return new Blob([value.bytes], { type: value.type });
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, withBlobs(each)]));
 }
 
 export function makeCanvas(width, height) {

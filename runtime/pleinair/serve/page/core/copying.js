@@ -1,4 +1,4 @@
-/** An order as the command line and as Python that paint the same picture. */
+/** An order as the command line and as Python that paint the same picture, and the files that both read. */
 
 import { state } from "./state.js";
 
@@ -6,14 +6,15 @@ const FILES = { image: "start.png", mask: "mask.png" };
 const FLAGS = { embeddings: "--embedding" }; // that are not called as their options are
 const APART = ["task", "model", "prompt", "lora", "control", "title", "width", "height"];
 
-export function asCommand(order) {
-  const words = ["pleinair", "generate", quoted(order.prompt ?? "")];
+export function asCommand({ prompt = "", ...order }) {
+  const words = ["pleinair", "generate", ...(prompt.startsWith("-") ? [] : [quoted(prompt)])];
   if (order.model) words.push("--model", quoted(order.model));
   if (order.width && order.height) words.push("--size", `${order.width}x${order.height}`);
   for (const [name, value] of told(order)) words.push(...flag(name, value));
   for (const { name, strength } of order.lora ?? []) words.push("--lora", quoted(`${name}:${strength}`));
-  for (const each of order.control ?? []) words.push("--control", quoted(controlWords(each)));
-  return [...words, "-o", "picture.png"].join(" ");
+  for (const [k, each] of (order.control ?? []).entries()) words.push("--control", quoted(controlWords(each, k)));
+  words.push("-o", "picture.png");
+  return [...words, ...(prompt.startsWith("-") ? ["--", quoted(prompt)] : [])].join(" ");
 }
 
 export function asPython(order) {
@@ -21,12 +22,23 @@ export function asPython(order) {
   if (order.width && order.height) lines.push(`size="${order.width}x${order.height}"`);
   for (const [name, value] of told(order)) lines.push(`${name}=${pythonic(value)}`);
   if (order.lora)
-    lines.push(`loras=[${order.lora.map(({ name, strength }) => `(${JSON.stringify(name)}, ${strength})`)}]`);
-  if (order.control) lines.push(`controls=[${order.control.map(controlDict)}]`);
+    lines.push(`loras=[${order.lora.map(({ name, strength }) => `(${JSON.stringify(name)}, ${strength})`).join(", ")}]`);
+  if (order.control) lines.push(`controls=[${order.control.map(controlDict).join(", ")}]`);
   const model = order.model ? JSON.stringify(order.model) : "";
   return `import pleinair\n\npipe = pleinair.load(${model})\nresult = pipe.generate(\n${lines
     .map((each) => `    ${each},\n`)
     .join("")})\nresult.save("picture.png")\n`;
+}
+
+/** { name, blob } of each file that command and Python read. */
+export function filesOf(order) {
+  const given = Object.entries(FILES).map(([option, name]) => ({ name, blob: order[option] }));
+  const controls = (order.control ?? []).map(({ image }, k) => ({ name: controlFile(k), blob: image }));
+  return [...given, ...controls].filter(({ blob }) => blob instanceof Blob);
+}
+
+function controlFile(k) {
+  return `control-${k + 1}.png`;
 }
 
 /** The options of an order with what stands for pictures: the names of files. */
@@ -44,19 +56,21 @@ function flag(name, value) {
   return [`--${dashed}`, quoted(String(value))];
 }
 
-function controlWords({ name, strength, start, end, preprocessor }) {
-  return [name, "edges.png", strength, start, end, preprocessor]
+function controlWords({ name, strength, start, end, preprocessor }, k) {
+  return [name, controlFile(k), strength, start, end, preprocessor]
     .filter((each) => each !== undefined && each !== null && each !== "")
     .join(":");
 }
 
-function controlDict({ name, strength, start, end, preprocessor }) {
+function controlDict({ name, strength, start, end, preprocessor }, k) {
   const prepare = preprocessor ? { prepare: preprocessor } : {};
-  return pythonic({ model: name, image: "edges.png", strength, start, end, ...prepare });
+  return pythonic({ model: name, image: controlFile(k), strength, start, end, ...prepare });
 }
 
+/** A word for a shell: double quotes do for PowerShell and cmd too, single ones for what POSIX shells would read in them. */
 function quoted(text) {
-  return /^[\w.,:/+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+  if (/^[\w.,:/+][\w.,:/+-]*$/.test(text)) return text;
+  return /["$`\\!%]/.test(text) ? `'${text.replaceAll("'", `'\\''`)}'` : `"${text}"`;
 }
 
 function pythonic(value) {

@@ -1,6 +1,6 @@
 /** The pictures made in this browser, kept in IndexedDB with the orders that made them. */
 
-import { canvasOf, pngOf } from "./blobs.js";
+import { bytesOf, canvasOf, pngOf, withBlobs, withoutBlobs } from "./blobs.js";
 import { change, notify, state } from "./state.js";
 import { t } from "./words.js";
 
@@ -15,7 +15,7 @@ export async function openHistory() {
   try {
     database = await promised(opening());
     const records = await promised(store("readonly").getAll());
-    change({ history: records.sort((a, b) => b.created - a.created || b.index - a.index) });
+    change({ history: records.map(withBlobs).sort((a, b) => b.created - a.created || b.index - a.index) });
   } catch {
     notify(t("noHistory"), "error");
   }
@@ -55,8 +55,18 @@ export async function keepRecord({ job, index = 0, seed = null, blob, order, pre
   };
   const others = state.history.filter((each) => each.id !== record.id);
   change({ history: [record, ...others] });
-  await attempt(() => store("readwrite").put(record));
+  await attempt(() => put(record));
   return record;
+}
+
+/** Keeps a record; as bytes where the browser keeps no blobs, as Safari in private windows. */
+async function put(record) {
+  try {
+    await promised(store("readwrite").put(record));
+  } catch {
+    const plain = await withoutBlobs(record, bytesOf);
+    await promised(store("readwrite").put(plain));
+  }
 }
 
 async function thumbnail(blob) {
@@ -72,19 +82,19 @@ export async function removeRecord(id) {
     shown: state.shown?.id === id ? null : state.shown,
     pinned: state.pinned === id ? null : state.pinned,
   });
-  await attempt(() => store("readwrite").delete(id));
+  await attempt(() => promised(store("readwrite").delete(id)));
 }
 
 export async function clearHistory() {
   const shown = state.shown?.kind === "record" || state.shown?.kind === "compare" ? null : state.shown;
   change({ history: [], pinned: null, shown });
-  await attempt(() => store("readwrite").clear());
+  await attempt(() => promised(store("readwrite").clear()));
 }
 
 async function attempt(action) {
   if (!database) return;
   try {
-    await promised(action());
+    await action();
   } catch {
     notify(t("historyFull"), "error");
   }

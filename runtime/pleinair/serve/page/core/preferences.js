@@ -1,17 +1,28 @@
 /** What the user likes: language and light, kept in this browser. */
 
 import { change } from "./state.js";
+import { keep, kept } from "./storage.js";
 
 const NAMES = { language: "pleinair.language", theme: "pleinair.theme" };
 
+export const LANGUAGES = { en: "English", de: "Deutsch" };
+export const THEMES = ["auto", "light", "dark"];
+
+const native = navigator.language.toLowerCase().startsWith("de") ? "de" : "en";
+
 export const preferences = {
-  language: localStorage.getItem(NAMES.language) ?? (navigator.language.toLowerCase().startsWith("de") ? "de" : "en"),
-  theme: localStorage.getItem(NAMES.theme) ?? "auto",
+  language: chosen("language", Object.keys(LANGUAGES)) ?? native,
+  theme: chosen("theme", THEMES) ?? "auto",
 };
+
+function chosen(name, choices) {
+  const value = kept(NAMES[name]);
+  return choices.includes(value) ? value : null;
+}
 
 export function prefer(name, value) {
   preferences[name] = value;
-  localStorage.setItem(NAMES[name], value);
+  keep(NAMES[name], value);
   follow();
   change({});
 }

@@ -1,7 +1,10 @@
 /** Several orders that belong together: variations, a strip of seeds, a grid over two options. One is placed after the other. */
 
 import { makeCanvas, pngOf } from "./blobs.js";
-import { cancel, isOver, paint } from "./painting.js";
+import { told } from "./api.js";
+import { isOver } from "./following.js";
+import { cancel, paint } from "./painting.js";
+import { recordOf } from "./history.js";
 import { change, notify, state } from "./state.js";
 import { optionLabel, t } from "./words.js";
 
@@ -55,23 +58,38 @@ export function grid(order, across, down) {
   });
 }
 
-async function run(series) {
+/** Paints what a series has no picture of, one after the other; also when it was stopped, or the server had gone. */
+export async function run(series) {
   stopSeries();
+  Object.assign(series, { stopped: false, trouble: null });
   change({ series, shown: { kind: "series" } });
-  for (const cell of series.cells) {
+  for (const cell of series.cells.filter((each) => !recordOf(each.record))) {
     if (series.stopped) return;
     try {
-      const job = await paint(cell.order, { quiet: true });
-      cell.record = job.records[0]?.id ?? null;
-      cell.error = job.error?.message ?? null;
+      const job = await paintInTurn(cell.order, series);
+      cell.record = job?.records[0]?.id ?? null;
+      series.trouble = job?.error?.message ?? null;
     } catch (error) {
-      cell.error = error.message;
+      series.trouble = told(error);
     }
     change({});
-    if (cell.error) return notify(cell.error, "error");
+    if (series.trouble) return notify(series.trouble, "error");
   }
-  series.done = true;
+  series.done = !series.stopped;
   change({});
+}
+
+/** The job of an order, for which it waits while the server's queue is full; null where the series is stopped. */
+async function paintInTurn(order, series) {
+  while (!series.stopped) {
+    try {
+      return await paint(order, { quiet: true });
+    } catch (error) {
+      if (error.code !== "queue_full") throw error;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * (error.wait ?? 5)));
+    }
+  }
+  return null;
 }
 
 export function stopSeries() {
@@ -99,11 +117,12 @@ export function valuesOf(text) {
 }
 
 function typed(word) {
+  if (word === "true" || word === "false") return word === "true";
   return word !== "" && Number.isFinite(Number(word)) ? Number(word) : word;
 }
 
 /** The pictures of a series side by side, as one PNG. */
-export async function sheetOf(series, recordOf) {
+export async function sheetOf(series) {
   const records = series.cells.map((cell) => recordOf(cell.record));
   const pictures = await Promise.all(records.map((each) => each && createImageBitmap(each.blob)));
   const [first] = pictures.filter(Boolean);

@@ -8,7 +8,7 @@ import { canvasOf, makeCanvas, pngOf } from "./blobs.js";
 import { sizeAtHand } from "./sizes.js";
 import { change, notify, state } from "./state.js";
 import { t } from "./words.js";
-import { drawMask, drawSketch } from "../editor/strokes.js";
+import { drawMask, drawSketch, standing } from "../editor/strokes.js";
 
 /** A start made of a picture, and a mask that it came with. */
 export async function startFrom(blob, { mask = null, sides = null } = {}) {
@@ -39,8 +39,13 @@ export function startBlank() {
   return renew(start);
 }
 
-/** Makes the blobs of a start anew, after something was drawn. */
-export async function renew(start) {
+/** Makes the blobs of a start anew, after something was drawn; `start.renewed` is when both are there. */
+export function renew(start) {
+  start.renewed = remake(start);
+  return start.renewed;
+}
+
+async function remake(start) {
   const sketch = makeCanvas(start.base.width, start.base.height);
   drawSketch(sketch.getContext("2d"), start);
   const masked = isMarked(start) && !start.sides.some(Boolean); // both in one go are not painted
@@ -52,7 +57,8 @@ export async function renew(start) {
 }
 
 export function isMarked(start) {
-  return Boolean(start.given) || start.strokes.some((each) => each.layer === "mask");
+  const { given, strokes } = standing(start);
+  return Boolean(given) || strokes.some((each) => each.layer === "mask");
 }
 
 export function withoutStart() {

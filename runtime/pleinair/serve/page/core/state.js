@@ -14,9 +14,20 @@ export const state = {
   shown: null, // { kind: "job" | "record" | "series" | "compare" | "editor", ... }
   pinned: null, // id of the record that another one will be compared with
   dialog: null, // name of the open dialog
+  text: null, // { text, files, copied } of the dialog with text to copy
   notices: [], // { id, kind: "error" | "info", text }
   said: "", // what a screen reader is told
   tokens: null, // the server's answer to /tokens
+};
+
+/** Options that name something which lies on a shelf of the server. */
+export const SHELVES = {
+  vae: "vaes",
+  preview_vae: "vaes",
+  upscale: "upscalers",
+  refiner: "models",
+  enlarger: "upscalers",
+  embeddings: "embeddings",
 };
 
 const listeners = new Set();
@@ -46,6 +57,12 @@ export function setValue(name, value) {
 export function modelAtHand() {
   const models = state.server?.models ?? [];
   return models.find((each) => each.name === state.model) ?? models.find((each) => each.default) ?? models[0];
+}
+
+/** What lies on a shelf of the server, such as its LoRAs, and fits the model at hand, as far as that is known. */
+export function fitting(shelf) {
+  const name = modelAtHand()?.name;
+  return (state.server?.[shelf] ?? []).filter(({ fits }) => !fits || fits.includes(name));
 }
 
 let numbered = 0;

@@ -27,6 +27,14 @@ export const TEXTS = {
     en: "The server refused with status {status}. Reload the page and try again.",
     de: "Der Server hat mit Status {status} abgelehnt. Bitte die Seite neu laden und noch einmal versuchen.",
   },
+  nonsense: {
+    en: "The server’s answer cannot be read. Check that pleinair is what serves here, and reload the page.",
+    de: "Die Antwort des Servers ist unlesbar. Läuft hier wirklich pleinair? Bitte prüfen und die Seite neu laden.",
+  },
+  renewed: {
+    en: "The server has another version now. Reload the page.",
+    de: "Der Server hat jetzt eine andere Version. Bitte die Seite neu laden.",
+  },
   memoryFree: { en: "{free} of {total} GB memory free", de: "{free} von {total} GB Speicher frei" },
   memoryShort: {
     en: "Memory is short: {free} of {total} GB free. Close other programs or choose a smaller size.",
@@ -72,9 +80,14 @@ export const TEXTS = {
   search: { en: "Search the options", de: "Optionen durchsuchen" },
   nothingFound: { en: "No option is called that.", de: "Keine Option heißt so." },
   reset: { en: "Back to the model’s defaults", de: "Zurück zu den Vorgaben des Modells" },
-  usual: { en: "usual: {value}", de: "üblich: {value}" },
+  usual: { en: "{value} (usual)", de: "{value} (üblich)" },
+  usualBare: { en: "usual", de: "üblich" },
+  usualIs: { en: "Usual: {value}.", de: "Üblich: {value}." },
+  asUsual: { en: "As usual", de: "Wie üblich" },
+  onlyWith: { en: "Means nothing yet: it goes with {names}.", de: "Bewirkt noch nichts: Gehört zu {names}." },
   none: { en: "none", de: "keine" },
   noneHere: { en: "none at hand", de: "keine vorhanden" },
+  notSampler: { en: "The sampler {sampler} does not take it.", de: "Der Sampler {sampler} nimmt es nicht." },
   onlySamplers: { en: "Only {names}.", de: "Nur {names}." },
 
   // a job
@@ -100,6 +113,7 @@ export const TEXTS = {
     en: "The server no longer has this job, as after a restart. Paint it again.",
     de: "Der Server hat diesen Auftrag nicht mehr, etwa nach einem Neustart. Bitte noch einmal malen.",
   },
+  share: { en: "{share} % painted.", de: "{share} % gemalt." },
   begun: { en: "Painting has begun.", de: "Es wird gemalt." },
   painted: { en: "The picture is finished.", de: "Das Bild ist fertig." },
   again: { en: "Paint again", de: "Noch einmal malen" },
@@ -124,6 +138,7 @@ export const TEXTS = {
   copyPython: { en: "Copy as Python", de: "Als Python kopieren" },
   copied: { en: "Copied.", de: "Kopiert." },
   copyByHand: { en: "Copy this text", de: "Diesen Text kopieren" },
+  copiedFiles: { en: "It reads these pictures. Save them where you run it.", de: "Er liest diese Bilder. Bitte dort speichern, wo er läuft." },
   remove: { en: "Remove", de: "Entfernen" },
   made: { en: "Made", de: "Entstanden" },
   play: { en: "Play", de: "Abspielen" },
@@ -140,6 +155,7 @@ export const TEXTS = {
   above: { en: "Above", de: "Oben" },
   below: { en: "Below", de: "Unten" },
   same: { en: "Both were asked for in the same words.", de: "Beide sind aus denselben Angaben entstanden." },
+  upscalerChoice: { en: "What to enlarge with", de: "Womit vergrößert wird" },
   gone: { en: "One of the pictures was removed.", de: "Eines der Bilder wurde entfernt." },
 
   // history
@@ -167,7 +183,7 @@ export const TEXTS = {
     en: "It was made with the model {name}, which is not here. The chosen one is used.",
     de: "Es entstand mit dem Modell {name}, das hier fehlt. Das gewählte wird benutzt.",
   },
-  loraMissing: { en: "The LoRA {name} is not here and was left out.", de: "Die LoRA {name} fehlt hier und wurde weggelassen." },
+  partMissing: { en: "{kind}: {name} is not here and was left out.", de: "{kind}: {name} fehlt hier und wurde weggelassen." },
   startMissing: {
     en: "It was made from another picture, which no file records. Open that one too.",
     de: "Es entstand aus einem anderen Bild, das keine Datei festhält. Bitte auch dieses öffnen.",
@@ -206,6 +222,7 @@ export const TEXTS = {
     de: "Gemalt wird nur, was markiert oder angefügt ist; der Rest bleibt, wie er ist.",
   },
   dropStart: { en: "Start from this picture", de: "Von diesem Bild ausgehen" },
+  dropControl: { en: "Let {name} follow it", de: "{name} danach richten" },
   dropSettings: { en: "Restore its settings", de: "Seine Einstellungen holen" },
 
   // the editor
@@ -218,6 +235,14 @@ export const TEXTS = {
   eraser: { en: "Eraser", de: "Radierer" },
   hand: { en: "Move", de: "Verschieben" },
   colour: { en: "Colour", de: "Farbe" },
+  paintSky: { en: "Sky", de: "Himmel" },
+  paintSea: { en: "Sea", de: "Meer" },
+  paintGrass: { en: "Grass", de: "Gras" },
+  paintSand: { en: "Sand", de: "Sand" },
+  paintRed: { en: "Red", de: "Rot" },
+  paintYellow: { en: "Yellow", de: "Gelb" },
+  paintWhite: { en: "White", de: "Weiß" },
+  paintNight: { en: "Night", de: "Nacht" },
   brushSize: { en: "Width of the brush", de: "Pinselbreite" },
   undo: { en: "Undo", de: "Rückgängig" },
   redo: { en: "Redo", de: "Wiederholen" },
@@ -227,12 +252,12 @@ export const TEXTS = {
   zoomFit: { en: "Whole picture", de: "Ganzes Bild" },
   canvas: { en: "Canvas: arrow keys move the brush, space paints", de: "Leinwand: Pfeiltasten bewegen den Pinsel, Leertaste malt" },
   maskHint: {
-    en: "Paint over what shall be made anew. Keys: arrows, space, + − 0, [ ], Ctrl Z.",
-    de: "Übermalen, was neu entstehen soll. Tasten: Pfeile, Leertaste, + − 0, [ ], Strg Z.",
+    en: "Paint over what shall be made anew. Two fingers zoom. Keys: arrows, space, + − 0, [ ], Ctrl Z.",
+    de: "Übermalen, was neu entstehen soll. Zwei Finger zoomen. Tasten: Pfeile, Leertaste, + − 0, [ ], Strg Z.",
   },
   sketchHint: {
-    en: "Draw in colours; a prompt says what they become. Keys: arrows, space, + − 0, [ ], Ctrl Z.",
-    de: "In Farben zeichnen; der Text sagt, was daraus wird. Tasten: Pfeile, Leertaste, + − 0, [ ], Strg Z.",
+    en: "Draw in colours; a prompt says what they become. Two fingers zoom. Keys: arrows, space, + − 0, [ ], Ctrl Z.",
+    de: "In Farben zeichnen; der Text sagt, was daraus wird. Zwei Finger zoomen. Tasten: Pfeile, Leertaste, + − 0, [ ], Strg Z.",
   },
   ready: { en: "Done", de: "Fertig" },
 
@@ -261,6 +286,7 @@ export const TEXTS = {
   gridSame: { en: "Choose two different options.", de: "Bitte zwei verschiedene Optionen wählen." },
   gridTooLarge: { en: "That is more than {most} pictures. Give fewer values.", de: "Das sind mehr als {most} Bilder. Bitte weniger Werte angeben." },
   paintGrid: { en: "Paint the grid", de: "Raster malen" },
+  goOn: { en: "Go on", de: "Weiter" },
   ofAll: { en: "{made} of {all}", de: "{made} von {all}" },
   nextIn: { en: "next in about {left}", de: "das nächste in etwa {left}" },
   saveSheet: { en: "Save as one picture", de: "Als ein Bild speichern" },

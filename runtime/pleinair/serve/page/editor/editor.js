@@ -1,13 +1,14 @@
 /** The editor of a start picture: what to repaint, what to add around it, or a sketch in colours. */
 
-import { html, useEffect, useRef, useState } from "../vendored/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendored/htm-preact.js";
 import { isMarked, renew } from "../core/start.js";
 import { change, state } from "../core/state.js";
 import { t } from "../core/words.js";
 import { Toolbar } from "./toolbar.js";
-import { drawView, pixelAt } from "./view.js";
+import { usePinch } from "./pinch.js";
+import { drawView, middleOf, pixelAt, placeOf, putBack } from "./view.js";
 
-const ZOOMS = [1, 1.5, 2, 3, 4, 6, 8];
+const ZOOM = { step: 1.5, most: 8 };
 const NUDGE = 0.25; // of the brush, which an arrow key moves
 
 export function Editor({ start, mode = "mask" }) {
@@ -20,8 +21,24 @@ export function Editor({ start, mode = "mask" }) {
     tool: "brush",
     colour: "#3b6ea5",
     size: Math.round(start.base.width / 10),
-    zoom: 0,
+    zoom: 1,
   });
+  const kept = useRef(null); // the place that stays where it is while the zoom changes
+  useLayoutEffect(() => {
+    if (kept.current) putBack(canvas.current, kept.current);
+    kept.current = null;
+  }, [tools.zoom]);
+  const zoomTo = (zoom, at = middleOf(canvas.current.parentElement)) => {
+    kept.current = placeOf(canvas.current, at);
+    setTools((before) => ({ ...before, zoom: Math.max(1, Math.min(ZOOM.most, zoom)) }));
+  };
+  const zoom = (by, at) => zoomTo(by === 0 ? 1 : tools.zoom * ZOOM.step ** by, at);
+  const withdraw = () => {
+    if (drawing.current) start.strokes.pop();
+    drawing.current = null;
+    draw();
+  };
+  const pinch = usePinch({ canvas, zoom: tools.zoom, onZoom: zoomTo, onBegin: withdraw });
   const draw = () => {
     if (!canvas.current) return; // the editor was left while a picture was made of the strokes
     drawView(canvas.current, start, cursor.current && { ...cursor.current, size: tools.size });
@@ -41,34 +58,41 @@ export function Editor({ start, mode = "mask" }) {
   };
   const handlers = {
     onPointerDown: (event) => {
+      if (pinch.down(event)) return;
       if (event.button !== 0 || tools.tool === "hand") return;
       event.target.setPointerCapture(event.pointerId);
       cursor.current = null;
       begin(pixelAt(canvas.current, start, event));
     },
     onPointerMove: (event) => {
+      if (pinch.move(event)) return;
       if (tools.tool === "hand" && event.buttons) return pan(canvas.current, event);
       if (!drawing.current) return;
-      for (const each of event.getCoalescedEvents?.() ?? [event])
+      const passed = event.getCoalescedEvents?.() ?? [];
+      for (const each of passed.length ? passed : [event])
         drawing.current.points.push(pixelAt(canvas.current, start, each));
       cancelAnimationFrame(soon.current);
       soon.current = requestAnimationFrame(draw);
     },
-    onPointerUp: () => drawing.current && ((drawing.current = null), done()),
-    onPointerCancel: () => drawing.current && ((drawing.current = null), done()),
+    onPointerUp: (event) => lifted(event),
+    onPointerCancel: (event) => lifted(event),
     onWheel: (event) => {
       if (!event.ctrlKey) return;
       event.preventDefault();
-      zoom(event.deltaY < 0 ? 1 : -1);
+      zoom(event.deltaY < 0 ? 1 : -1, [event.clientX, event.clientY]);
     },
     onKeyDown: (event) => keyed(event),
     onBlur: () => ((cursor.current = null), draw()),
   };
-  const zoom = (by) =>
-    setTools({ ...tools, zoom: by === 0 ? 0 : Math.max(0, Math.min(ZOOMS.length - 1, tools.zoom + by)) });
+  const lifted = (event) => {
+    pinch.up(event);
+    if (!drawing.current) return;
+    drawing.current = null;
+    done();
+  };
   const undo = () => start.strokes.length && (start.undone.push(start.strokes.pop()), done());
   const redo = () => start.undone.length && (start.strokes.push(start.undone.pop()), done());
-  const clear = () => ((start.strokes = []), (start.undone = []), (start.given = null), done());
+  const clear = () => (start.strokes.push({ tool: "clear" }), (start.undone = []), done());
   const keyed = (event) => {
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const acts = {
@@ -106,7 +130,7 @@ export function Editor({ start, mode = "mask" }) {
     (start.base.width + start.sides[0] + start.sides[2]) / (start.base.height + start.sides[1] + start.sides[3]);
   return html`<div class="editor">
     <${Toolbar} tools=${tools} onTools=${setTools} start=${start} onZoom=${zoom} onUndo=${undo} onRedo=${redo} onClear=${clear} onSides=${(sides) => widen(start, sides)} />
-    <div class="scroll" style=${{ "--shape": shape, "--zoom": ZOOMS[tools.zoom] }}>
+    <div class="scroll" style=${{ "--shape": shape, "--zoom": tools.zoom }}>
       <canvas ref=${canvas} class=${tools.tool} tabindex="0" role="application" aria-label=${t("canvas")} aria-describedby="canvas-hint" ...${handlers}></canvas>
     </div>
     <p class="hint" id="canvas-hint">${t(`${tools.layer}Hint`)}</p>

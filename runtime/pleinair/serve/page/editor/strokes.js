@@ -1,6 +1,6 @@
 /**
  * What is drawn over a start picture, as strokes: { layer: "mask" | "sketch", tool: "brush" | "eraser", colour, size,
- * points: [[x, y], ...] } in the picture's pixels.
+ * points: [[x, y], ...] } in the picture's pixels; { tool: "clear" } takes away all before it, until it is undone.
  */
 
 import { makeCanvas } from "../core/blobs.js";
@@ -29,12 +29,19 @@ export function maskLayer(start, colour = "#fff") {
   return layer;
 }
 
+/** What has not been taken away: the mask that came with the picture, and strokes. */
+export function standing({ given, strokes }) {
+  const cleared = strokes.findLastIndex((each) => each.tool === "clear");
+  return { given: cleared < 0 ? given : null, strokes: strokes.slice(cleared + 1) };
+}
+
 /** All strokes of a layer on a canvas of the picture's size. */
 function layerOf(start, layer) {
   const canvas = makeCanvas(start.base.width, start.base.height);
   const context = canvas.getContext("2d");
-  if (layer === "mask" && start.given) drawGiven(context, start.given);
-  for (const stroke of start.strokes) if (stroke.layer === layer) drawStroke(context, stroke);
+  const { given, strokes } = standing(start);
+  if (layer === "mask" && given) drawGiven(context, given);
+  for (const stroke of strokes) if (stroke.layer === layer) drawStroke(context, stroke);
   return canvas;
 }
 

@@ -2,14 +2,26 @@
 
 import { html } from "../vendored/htm-preact.js";
 import { t } from "../core/words.js";
+import { standing } from "./strokes.js";
 import { Icon } from "../views/icons.js";
 import { numberOf, Typed } from "../views/typed.js";
 
 const STEP = 64; // pixels that a click adds outside
 const MOST = 1024;
+const COLOURS = [
+  ["paintSky", "#a9d3ee"],
+  ["paintSea", "#3b6ea5"],
+  ["paintGrass", "#6fa354"],
+  ["paintSand", "#e3c88f"],
+  ["paintRed", "#c0392b"],
+  ["paintYellow", "#f2c94c"],
+  ["paintWhite", "#ffffff"],
+  ["paintNight", "#1d2547"],
+];
 const SIDES = ["left", "above", "right", "below"];
 
 export function Toolbar({ tools, onTools, start, onZoom, onUndo, onRedo, onClear, onSides }) {
+  const { given, strokes } = standing(start);
   const set = (parts) => onTools({ ...tools, ...parts });
   return html`<div class="toolbar" role="toolbar" aria-label=${t("tools")}>
     <div class="choice" role="group" aria-label=${t("mode")}>
@@ -22,7 +34,7 @@ export function Toolbar({ tools, onTools, start, onZoom, onUndo, onRedo, onClear
     <div class="group">
       <${Tool} icon="undo" label="undo" disabled=${!start.strokes.length} onClick=${onUndo} />
       <${Tool} icon="redo" label="redo" disabled=${!start.undone.length} onClick=${onRedo} />
-      <${Tool} icon="trash" label="clearDrawing" disabled=${!start.strokes.length && !start.given} onClick=${onClear} />
+      <${Tool} icon="trash" label="clearDrawing" disabled=${!strokes.length && !given} onClick=${onClear} />
       <${Tool} icon="minus" label="zoomOut" onClick=${() => onZoom(-1)} />
       <${Tool} icon="fit" label="zoomFit" onClick=${() => onZoom(0)} />
       <${Tool} icon="plus" label="zoomIn" onClick=${() => onZoom(1)} />
@@ -35,11 +47,21 @@ function Brushes({ tools, set, start }) {
     <${Tool} icon="brush" label="brush" pressed=${tools.tool === "brush"} onClick=${() => set({ tool: "brush" })} />
     <${Tool} icon="eraser" label="eraser" pressed=${tools.tool === "eraser"} onClick=${() => set({ tool: "eraser" })} />
     <${Tool} icon="hand" label="hand" pressed=${tools.tool === "hand"} onClick=${() => set({ tool: "hand" })} />
-    ${tools.layer === "sketch" && html`<label class="bare"><span class="unseen">${t("colour")}</span><input type="color" value=${tools.colour} onInput=${(event) => set({ colour: event.target.value })} /></label>`}
+    ${tools.layer === "sketch" && html`<${Colours} colour=${tools.colour} onColour=${(colour) => set({ colour, tool: "brush" })} />`}
     <label class="bare size"
       ><span class="unseen">${t("brushSize")}</span>
       <input type="range" min="2" max=${Math.round(start.base.width / 3)} value=${tools.size} onInput=${(event) => set({ size: event.target.valueAsNumber })} /></label
     >
+  </div>`;
+}
+
+function Colours({ colour, onColour }) {
+  return html`<div class="swatches" role="group" aria-label=${t("colour")}>
+    ${COLOURS.map(
+      ([name, each]) =>
+        html`<button type="button" class="swatch" title=${t(name)} aria-label=${t(name)} aria-pressed=${each === colour} style=${{ "--colour": each }} onClick=${() => onColour(each)}></button>`,
+    )}
+    <label class="bare"><span class="unseen">${t("colour")}</span><input type="color" value=${colour} onInput=${(event) => onColour(event.target.value)} /></label>
   </div>`;
 }
 

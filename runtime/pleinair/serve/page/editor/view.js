@@ -54,3 +54,21 @@ export function pixelAt(canvas, start, { clientX, clientY }) {
   const scale = canvas.width / box.width;
   return [(clientX - box.left) * scale - start.sides[0], (clientY - box.top) * scale - start.sides[1]];
 }
+
+/** Where on the canvas a place of the window is: its shares of width and height, and the place itself. */
+export function placeOf(canvas, [x, y]) {
+  const box = canvas.getBoundingClientRect();
+  return { across: (x - box.left) / box.width, down: (y - box.top) / box.height, x, y };
+}
+
+/** Scrolls what is around the canvas until that place of it is there again. */
+export function putBack(canvas, { across, down, x, y }) {
+  const box = canvas.getBoundingClientRect();
+  canvas.parentElement.scrollBy(box.left + across * box.width - x, box.top + down * box.height - y);
+}
+
+/** The middle of what is seen of an element. */
+export function middleOf(element) {
+  const box = element.getBoundingClientRect();
+  return [box.left + box.width / 2, box.top + box.height / 2];
+}

@@ -2,28 +2,23 @@
 
 import { html, useRef } from "../vendored/htm-preact.js";
 import { addressOf } from "../core/blobs.js";
-import { change, modelAtHand, setValue, state } from "../core/state.js";
+import { currentOrder } from "../core/order.js";
+import { change, fitting, setValue, state } from "../core/state.js";
 import { t } from "../core/words.js";
+import { upscalerLabel } from "./actions.js";
 import { Icon } from "./icons.js";
 
 export function AddOns() {
-  const { server } = state;
-  const loras = fitting(server?.loras);
-  const controls = fitting(server?.controlnets);
-  const upscalers = server?.upscalers ?? [];
+  const [loras, controls, upscalers] = ["loras", "controlnets", "upscalers"].map(fitting);
   if (!loras.length && !controls.length && !upscalers.length) return null;
-  const on = state.loras.length + state.controls.length + (state.values.upscale ? 1 : 0);
+  const { lora = [], upscale } = currentOrder();
+  const on = lora.length + state.controls.length + (upscale ? 1 : 0);
   return html`<details class="card addons">
     <summary><h2>${t("addons")}</h2>${on > 0 && html`<span class="badge">${on}</span>`}</summary>
     ${loras.map((each) => html`<${Lora} key=${each.name} name=${each.name} />`)}
     ${controls.map((each) => html`<${ControlNet} key=${each.name} net=${each} />`)}
-    ${upscalers.length > 0 && html`<${Upscaler} names=${upscalers.map((each) => each.name ?? each)} />`}
+    ${upscalers.length > 0 && html`<${Upscaler} upscalers=${upscalers} />`}
   </details>`;
-}
-
-function fitting(shelf = []) {
-  const family = modelAtHand()?.family;
-  return shelf.filter((each) => !each.families?.length || each.families.includes(family));
 }
 
 function Lora({ name }) {
@@ -31,7 +26,7 @@ function Lora({ name }) {
   const others = state.loras.filter((each) => each.name !== name);
   const give = (strength) => change({ loras: [...others, { name, strength }] });
   return html`<div class="addon">
-    <label><input type="checkbox" checked=${Boolean(used)} onChange=${(event) => (event.target.checked ? give(1) : change({ loras: others }))} /> ${name}</label>
+    <label class="check"><input type="checkbox" checked=${Boolean(used)} onChange=${(event) => (event.target.checked ? give(1) : change({ loras: others }))} /> ${name}</label>
     ${
       used &&
       html`<div class="slider">
@@ -45,19 +40,20 @@ function Lora({ name }) {
 function ControlNet({ net }) {
   const { name, preprocessors = [] } = net;
   const file = useRef();
+  const chosen = (event) => event.target.files[0] && give({ image: event.target.files[0] });
   const used = state.controls.find((each) => each.name === name);
   const others = state.controls.filter((each) => each.name !== name);
   const give = (parts) => change({ controls: [...others, { name, strength: 1, start: 0, end: 1, ...used, ...parts }] });
   const toggle = (event) => (event.target.checked ? give({}) : change({ controls: others }));
   return html`<div class="addon">
-    <label><input type="checkbox" checked=${Boolean(used)} onChange=${toggle} /> ${name}</label>
+    <label class="check"><input type="checkbox" checked=${Boolean(used)} onChange=${toggle} /> ${name}</label>
     ${
       used &&
       html`
       <div class="sources">
         ${used.image && html`<img src=${addressOf(used.image)} alt=${t("controlPicture", { name })} />`}
         <button type="button" onClick=${() => file.current.click()}><${Icon} name="picture" />${t("controlOpen")}</button>
-        <input type="file" class="unseen" tabindex="-1" ref=${file} accept="image/*" aria-label=${t("controlOpen")} onChange=${(event) => event.target.files[0] && give({ image: event.target.files[0] })} />
+        <input type="file" class="unseen" tabindex="-1" ref=${file} accept="image/*" aria-label=${t("controlOpen")} onChange=${chosen} />
         ${state.start?.image && html`<button type="button" class="quiet" onClick=${() => give({ image: state.start.image })}>${t("controlStart")}</button>`}
       </div>
       ${!used.image && html`<p class="hint">${t("controlNeeds")}</p>`}
@@ -84,12 +80,12 @@ function Range({ label, most, value, onInput }) {
   >`;
 }
 
-function Upscaler({ names }) {
+function Upscaler({ upscalers }) {
   return html`<label class="field"
     ><span>${t("upscaler")}</span>
     <select value=${state.values.upscale ?? ""} onChange=${(event) => setValue("upscale", event.target.value)}>
       <option value="">${t("none")}</option>
-      ${names.map((each) => html`<option value=${each}>${each}</option>`)}
+      ${upscalers.map((each) => html`<option value=${each.name}>${upscalerLabel(each)}</option>`)}
     </select></label
   >`;
 }

@@ -1,6 +1,7 @@
 /** The dialog that is open: keys, the camera, text to copy. */
 
 import { html, useEffect, useRef } from "../vendored/htm-preact.js";
+import { save } from "../core/blobs.js";
 import { change, state } from "../core/state.js";
 import { t } from "../core/words.js";
 import { Camera } from "./camera.js";
@@ -16,7 +17,7 @@ export function Dialogs() {
   if (state.dialog === "camera")
     return html`<${Dialog} title=${t("camera")} onClose=${close}><${Camera} onTaken=${close} /><//>`;
   if (state.dialog === "text")
-    return html`<${Dialog} title=${t("copyByHand")} onClose=${close}><textarea rows="8" readonly aria-label=${t("copyByHand")} value=${state.text} /><//>`;
+    return html`<${Dialog} title=${t(state.text.copied ? "copied" : "copyByHand")} onClose=${close}><${Copied} ...${state.text} /><//>`;
   return null;
 }
 
@@ -32,6 +33,14 @@ function Dialog({ title, onClose, children }) {
     </div>
     ${children}
   </dialog>`;
+}
+
+function Copied({ text, files }) {
+  return html`<textarea rows="8" readonly aria-label=${t("copyByHand")} value=${text} onFocus=${(event) => event.target.select()} />
+    ${files.length > 0 && html`<p class="hint">${t("copiedFiles")}</p>`}
+    <div class="line">
+      ${files.map(({ name, blob }) => html`<button type="button" onClick=${() => save(blob, name)}><${Icon} name="down" />${name}</button>`)}
+    </div>`;
 }
 
 function Keys() {

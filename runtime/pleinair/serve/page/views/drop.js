@@ -3,6 +3,7 @@
 import { html, useEffect, useState } from "../vendored/htm-preact.js";
 import { restoreFrom } from "../core/restoring.js";
 import { useAsStart } from "../core/start.js";
+import { change, state } from "../core/state.js";
 import { t } from "../core/words.js";
 
 export function DropZone() {
@@ -19,7 +20,9 @@ export function DropZone() {
       setOver(false);
       const [file] = event.dataTransfer.files;
       if (!file) return;
-      if (event.target.closest?.("[data-drop=start]")) useAsStart(file);
+      const { drop, control } = event.target.closest?.("[data-drop]")?.dataset ?? {};
+      if (drop === "start") useAsStart(file);
+      else if (drop === "control") follow(control, file);
       else restoreFrom(file);
     };
     const paste = (event) => {
@@ -36,6 +39,12 @@ export function DropZone() {
   }, []);
   return html`<div class=${`drop ${over ? "over" : ""}`} aria-hidden="true">
     <div data-drop="start"><p>${t("dropStart")}</p></div>
+    ${state.controls.map(({ name }) => html`<div data-drop="control" data-control=${name}><p>${t("dropControl", { name })}</p></div>`)}
     <div data-drop="settings"><p>${t("dropSettings")}</p></div>
   </div>`;
+}
+
+/** Gives a ControlNet the picture that it follows. */
+function follow(name, image) {
+  change({ controls: state.controls.map((each) => (each.name === name ? { ...each, image } : each)) });
 }

@@ -6,11 +6,12 @@ import { t } from "../core/words.js";
 
 const PACE = 120; // milliseconds a step
 const MORPH_S = 4; // that a morph takes where nothing is said
+const FILMS = ["video/webm", "video/mp4"]; // the second where a browser does not record the first
 const LAST = 10; // steps that the finished picture stays
 
 export function Emergence({ record, shape, onEnd }) {
   const morph = record.frames?.length > 0;
-  const frames = morph ? record.frames.map(addressOf) : [...record.previews, addressOf(record.blob)];
+  const frames = (morph ? record.frames : [...record.previews, record.blob]).map(addressOf);
   const pace = morph ? (1000 * (record.order.seconds ?? MORPH_S)) / frames.length : PACE;
   const [at, setAt] = useState(0);
   const [playing, setPlaying] = useState(true);
@@ -35,20 +36,22 @@ function Filming({ record, frames, pace, still }) {
   const [busy, setBusy] = useState(false);
   const alive = useRef(true);
   useEffect(() => () => (alive.current = false), []);
-  if (!("MediaRecorder" in window)) return null;
+  const type = window.MediaRecorder && FILMS.find((each) => MediaRecorder.isTypeSupported(each));
+  if (!type) return null;
   const film = async () => {
     setBusy(true);
-    save(await filmed(record, [...frames, ...Array(still).fill(frames.at(-1))], pace), `${fileName(record)}.webm`);
+    const blob = await filmed(record, [...frames, ...Array(still).fill(frames.at(-1))], pace, type);
+    save(blob, `${fileName(record)}.${type.split("/")[1]}`);
     if (alive.current) setBusy(false);
   };
   return html`<button type="button" class="quiet" disabled=${busy} onClick=${film}>${busy ? t("filming") : t("saveFilm")}</button>`;
 }
 
-/** The frames as a WebM, drawn and recorded in real time. */
-async function filmed(record, frames, pace) {
+/** The frames as a film, drawn and recorded in real time. */
+async function filmed(record, frames, pace, type) {
   const canvas = makeCanvas(record.width, record.height);
   const context = canvas.getContext("2d");
-  const recorder = new MediaRecorder(canvas.captureStream(25), { mimeType: "video/webm" });
+  const recorder = new MediaRecorder(canvas.captureStream(25), { mimeType: type });
   const parts = [];
   recorder.ondataavailable = (event) => parts.push(event.data);
   const ended = new Promise((resolve) => (recorder.onstop = resolve));
@@ -62,5 +65,5 @@ async function filmed(record, frames, pace) {
   }
   recorder.stop();
   await ended;
-  return new Blob(parts, { type: "video/webm" });
+  return new Blob(parts, { type });
 }

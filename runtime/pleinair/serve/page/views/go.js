@@ -1,9 +1,11 @@
 /** The button, which Ctrl+Enter presses from anywhere. */
 
 import { html, useEffect, useState } from "../vendored/htm-preact.js";
+import { told } from "../core/api.js";
 import { currentOrder } from "../core/order.js";
-import { cancel, isOver, paint } from "../core/painting.js";
-import { modelAtHand, notify, state } from "../core/state.js";
+import { isOver } from "../core/following.js";
+import { cancel, paint } from "../core/painting.js";
+import { dismiss, modelAtHand, notify, state } from "../core/state.js";
 import { optionLabel, t } from "../core/words.js";
 
 export function Go() {
@@ -29,13 +31,15 @@ export function Go() {
 
 async function place(setPlacing) {
   setPlacing(true);
+  for (const each of state.notices.filter(({ kind }) => kind === "error")) dismiss(each.id); // of the last try
   setTimeout(() => setPlacing(false), 600); // a double click orders one picture
   try {
+    await state.start?.renewed; // what was drawn a moment ago belongs to it
     await paint(currentOrder());
   } catch (error) {
-    const named =
-      error.field && !error.message.toLowerCase().includes(error.field) ? `${optionLabel(error.field)}: ` : "";
-    notify(named + error.message, "error");
+    const message = told(error);
+    const named = error.field && !message.toLowerCase().includes(error.field) ? `${optionLabel(error.field)}: ` : "";
+    notify(named + message, "error");
   }
 }
 

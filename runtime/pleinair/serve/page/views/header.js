@@ -1,13 +1,11 @@
 /** The name, how the server is, and the choice of language and light. */
 
 import { html } from "../vendored/htm-preact.js";
-import { prefer, preferences } from "../core/preferences.js";
+import { LANGUAGES, prefer, preferences, THEMES } from "../core/preferences.js";
 import { shortOfMemory } from "../core/server.js";
 import { change, state } from "../core/state.js";
 import { duration, gigabytes, t } from "../core/words.js";
 import { Icon } from "./icons.js";
-
-const THEMES = ["auto", "light", "dark"];
 
 export function Header() {
   const next = THEMES[(THEMES.indexOf(preferences.theme) + 1) % THEMES.length];
@@ -19,8 +17,7 @@ export function Header() {
       <label class="bare"
         ><span class="unseen">${t("language")}</span>
         <select value=${preferences.language} onChange=${(event) => prefer("language", event.target.value)}>
-          <option value="en" lang="en">English</option>
-          <option value="de" lang="de">Deutsch</option>
+          ${Object.entries(LANGUAGES).map(([code, name]) => html`<option value=${code} lang=${code}>${name}</option>`)}
         </select></label
       >
       <button class="round" title=${theme} aria-label=${theme} onClick=${() => prefer("theme", next)}>
@@ -33,17 +30,19 @@ export function Header() {
   </header>`;
 }
 
+/** How the server is; a screen reader hears of trouble and of a queue, but not of each gigabyte. */
 function Health() {
   const { server, reachable } = state;
-  const words = [];
-  if (!reachable) words.push(t("away"));
-  else if (server) {
-    const { queue, memory } = server;
-    if (queue?.length > 0) words.push(waiting(queue));
-    if (memory?.free && memory.total) words.push(t(shortOfMemory() ? "memoryShort" : "memoryFree", sizes(memory)));
-  }
-  const kind = !reachable ? "bad" : shortOfMemory() ? "short" : "good";
-  return html`<p class=${`health ${kind}`} role="status">${words.join(" · ")}</p>`;
+  const short = reachable && shortOfMemory();
+  const { queue, memory } = server ?? {};
+  const trouble = [];
+  if (!reachable) trouble.push(t("away"));
+  else if (queue?.length > 0) trouble.push(waiting(queue));
+  if (short) trouble.push(t("memoryShort", sizes(memory)));
+  const free = reachable && !short && memory?.free && memory.total ? t("memoryFree", sizes(memory)) : "";
+  return html`<p class=${`health ${reachable ? "" : "bad"} ${short ? "short" : ""}`}>
+    <span role="status">${trouble.join(" · ")}</span>${trouble.length > 0 && free && " · "}${free}
+  </p>`;
 }
 
 function waiting({ length, expected_wait_s: wait }) {

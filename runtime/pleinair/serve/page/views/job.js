@@ -1,8 +1,10 @@
 /** A job on the stage: the picture as it emerges, how far it is, and what went wrong. */
 
 import { html } from "../vendored/htm-preact.js";
+import { told } from "../core/api.js";
 import { adoptOrder } from "../core/order.js";
-import { cancel, isOver, paint, putAway } from "../core/painting.js";
+import { isOver } from "../core/following.js";
+import { cancel, paint, putAway } from "../core/painting.js";
 import { notify } from "../core/state.js";
 import { shapeOf } from "../core/sizes.js";
 import { duration, sentence, t } from "../core/words.js";
@@ -43,14 +45,14 @@ function progressWords({ status, step, steps, eta, position, wait }) {
 function Ended({ job }) {
   const again = async () => {
     putAway(job);
-    await paint(job.order).catch((error) => notify(error.message, "error"));
+    await paint(job.order).catch((error) => notify(told(error), "error"));
   };
   const message = job.status === "cancelled" ? t("cancelled") : job.error ? sentence(job.error.message) : t("doneBare");
   return html`<figcaption class=${`ended ${job.status}`} role=${job.status === "cancelled" ? "status" : "alert"}>
     <p>${message}</p>
     <div class="line">
       <button type="button" onClick=${again}>${t("again")}</button>
-      <button type="button" class="quiet" onClick=${() => adoptOrder(job.order)}>${t("restore")}</button>
+      ${job.order.task === "generate" && html`<button type="button" class="quiet" onClick=${() => adoptOrder(job.order)}>${t("restore")}</button>`}
       <button type="button" class="quiet" onClick=${() => putAway(job)}>${t("close")}</button>
     </div>
   </figcaption>`;

@@ -1,6 +1,7 @@
 /** A film that goes from one prompt to the next. */
 
 import { html, useState } from "../vendored/htm-preact.js";
+import { told } from "../core/api.js";
 import { currentOrder } from "../core/order.js";
 import { paint } from "../core/painting.js";
 import { modelAtHand, notify, state } from "../core/state.js";
@@ -40,7 +41,7 @@ export function Morph() {
       loop,
       title: prompts.join(" → "),
     };
-    return paint(order).catch((error) => notify(error.message, "error"));
+    return paint(order).catch((error) => notify(told(error), "error"));
   };
   return html`<div class="part" role="group" aria-labelledby="morph-title">
     <h3 id="morph-title">${t("morph")}</h3>

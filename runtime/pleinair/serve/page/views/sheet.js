@@ -3,21 +3,23 @@
 import { html } from "../vendored/htm-preact.js";
 import { addressOf, save } from "../core/blobs.js";
 import { recordOf } from "../core/history.js";
-import { isOver } from "../core/painting.js";
-import { sheetOf, stopSeries } from "../core/series.js";
+import { isOver } from "../core/following.js";
+import { run, sheetOf, stopSeries } from "../core/series.js";
 import { change, state } from "../core/state.js";
 import { duration, t } from "../core/words.js";
 
 export function Sheet({ series }) {
-  const made = series.cells.filter((cell) => cell.record).length;
+  const made = series.cells.filter((cell) => recordOf(cell.record)).length;
   const running = state.jobs.find((each) => each.quiet && !isOver(each));
-  const over = series.done || series.stopped || series.cells.some((cell) => cell.error);
+  const over = series.done || series.stopped || series.trouble;
+  const missing = made < series.cells.length;
   return html`<div class="sheet">
     <div class="line">
       <h2>${series.title}</h2>
       <p role="status" class="hint">${t("ofAll", { made, all: series.cells.length })}${running?.eta > 0 ? ` · ${t("nextIn", { left: duration(running.eta) })}` : ""}</p>
       ${!over && html`<button type="button" class="stop" onClick=${stopSeries}>${t("cancel")}</button>`}
-      ${made > 1 && html`<button type="button" class="quiet" onClick=${async () => save(await sheetOf(series, recordOf), "sheet.png")}>${t("saveSheet")}</button>`}
+      ${over && missing && html`<button type="button" onClick=${() => run(series)}>${t("goOn")}</button>`}
+      ${made > 1 && html`<button type="button" class="quiet" onClick=${async () => save(await sheetOf(series), "sheet.png")}>${t("saveSheet")}</button>`}
     </div>
     ${series.across ? html`<${Table} series=${series} running=${running} />` : html`<${Row} series=${series} running=${running} />`}
   </div>`;

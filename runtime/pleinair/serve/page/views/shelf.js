@@ -2,7 +2,7 @@
 
 import { html, useRef, useState } from "../vendored/htm-preact.js";
 import { clearHistory } from "../core/history.js";
-import { isOver } from "../core/painting.js";
+import { isOver } from "../core/following.js";
 import { restoreFrom } from "../core/restoring.js";
 import { change, state } from "../core/state.js";
 import { t } from "../core/words.js";

@@ -16,6 +16,7 @@ export function Stage() {
   const { kind, id } = state.shown ?? {};
   useEffect(() => {
     const { top } = stage.current.getBoundingClientRect();
+    if (kind && document.activeElement === document.body) stage.current.focus({ preventScroll: true }); // what had it went
     if (kind && (top < 0 || top > window.innerHeight / 2)) stage.current.scrollIntoView({ block: "start" });
   }, [kind, id]);
   return html`<section class="stage" id="stage" ref=${stage} tabindex="-1" aria-label=${t("stage")} onKeyDown=${stageKeys}>

@@ -1,6 +1,6 @@
 /** Where a picture to start from comes in: a file, the clipboard, the camera, or an empty canvas. */
 
-import { html, useRef } from "../vendored/htm-preact.js";
+import { html, useEffect, useRef } from "../vendored/htm-preact.js";
 import { addressOf } from "../core/blobs.js";
 import { startBlank, useAsStart, withoutStart } from "../core/start.js";
 import { change, modelAtHand, setValue, state } from "../core/state.js";
@@ -12,10 +12,18 @@ const STRENGTH = 0.75; // the runtime's, where nothing is said
 export function Start() {
   const { start } = state;
   const { can } = modelAtHand() ?? {};
+  const card = useRef();
+  useEffect(() => {
+    if (start) card.current.open = true;
+  }, [start]);
   if (can && !can.includes("image2image") && !can.includes("inpaint")) return null;
-  return html`<details class="card start" open=${start ? true : undefined}>
+  const leave = () => {
+    withoutStart();
+    card.current.querySelector("summary").focus(); // the button goes
+  };
+  return html`<details class="card start" ref=${card}>
     <summary><h2>${t("startFrom")}</h2></summary>
-    ${start ? html`<${Chosen} start=${start} />` : html`<${Sources} />`}
+    ${start ? html`<${Chosen} start=${start} onLeave=${leave} />` : html`<${Sources} />`}
   </details>`;
 }
 
@@ -31,14 +39,14 @@ function Sources() {
     </div>`;
 }
 
-function Chosen({ start }) {
+function Chosen({ start, onLeave }) {
   const masked = Boolean(start.mask) || start.sides.some(Boolean);
   const strength = state.values.strength ?? (masked ? 1 : STRENGTH);
   return html`<div class="chosen">
       ${start.image && html`<img src=${addressOf(start.image)} alt=${t("startPicture")} />`}
       <div class="sources">
         <button type="button" onClick=${() => change({ shown: { kind: "editor" } })}><${Icon} name="brush" />${t("draw")}</button>
-        <button type="button" class="quiet" onClick=${withoutStart}><${Icon} name="close" />${t("withoutStart")}</button>
+        <button type="button" class="quiet" onClick=${onLeave}><${Icon} name="close" />${t("withoutStart")}</button>
       </div>
     </div>
     <label class="field"

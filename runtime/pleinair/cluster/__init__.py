@@ -1,0 +1,1 @@
+"""Machines that paint together, as a Ray cluster."""

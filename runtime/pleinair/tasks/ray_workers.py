@@ -1,0 +1,224 @@
+"""Workers on the machines of a Ray cluster: an actor each, with the model open by itself.
+
+They paint, and the program that has the list writes: a picture is written once, by whom the ledger belongs to, and a
+job whose machine dies is painted again elsewhere. Lines are read as workers come free.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Self
+
+import ray
+from ray.exceptions import RayError
+
+from pleinair.checks import one_line
+from pleinair.cluster.models import SharedModel
+from pleinair.cluster.shares import Share
+from pleinair.errors import Cancelled, EngineError, PleinairError, ResourceError
+from pleinair.pipeline import Pipeline
+from pleinair.request.request import Request
+from pleinair.tasks.ray_painter import Delivered, LinePainter
+from pleinair.tasks.worker_messages import JobFailed, JobPainted, StepDone, WorkerJob
+from pleinair.tasks.workers import LOOK_S, MOST_DEATHS, Answer, Feed, Item
+
+MOST_TRIES = 3  # of one job
+NO_ROOM_S = 300.0  # that no worker is open, after which nobody waits any more
+SHOWN = 300  # characters of what Ray says
+
+
+class WorkerLost(RuntimeError):
+    """An actor is gone, and what it was doing with it."""
+
+
+class RaySeat:
+    """One actor, from its start to its end: what it says comes as events (seat, message), None when it is open."""
+
+    def __init__(self, model: SharedModel, how: dict[str, Any], share: Share, events: SimpleQueue) -> None:
+        self.job: WorkerJob | None = None
+        self.open = False
+        self._events = events
+        more = {"memory": share.memory} if share.memory else {}
+        remote = ray.remote(num_cpus=share.cpus, max_restarts=0, scheduling_strategy="SPREAD", **more)(LinePainter)
+        self._actor = remote.remote(model, how)
+        self._begin(self._opened)
+
+    def give(self, job: WorkerJob) -> None:
+        """Have a job painted."""
+        self.job = job
+        self._begin(self._painted, job)
+
+    def close(self) -> None:
+        """End the actor, now."""
+        ray.kill(self._actor)
+
+    def _begin(self, follow: Callable[..., None], *arguments: Any) -> None:
+        Thread(target=self._follow, args=(follow, *arguments), daemon=True).start()
+
+    def _follow(self, follow: Callable[..., None], *arguments: Any) -> None:
+        try:
+            follow(*arguments)
+        except RayError as error:
+            self._say(WorkerLost(one_line(error, SHOWN)))
+        except Exception as error:  # of a driver that is ending
+            self._say(WorkerLost(one_line(repr(error), SHOWN)))
+
+    def _opened(self) -> None:
+        self._say(ray.get(self._actor.open.remote()))
+
+    def _painted(self, job: WorkerJob) -> None:
+        how = self._actor.paint.options(num_returns="streaming")
+        for each in how.remote(job.prompt, job.negative, job.options, job.seeds):
+            self._say(ray.get(each))
+
+    def _say(self, message: Any) -> None:
+        self._events.put((self, message))
+
+
+class RayWorkers:
+    """As `Workers`, on a cluster that is joined: `share` says how many there are, and what each has."""
+
+    def __init__(
+        self, model: SharedModel, how: dict[str, Any], share: Share, say: Callable[[str], None] | None = None
+    ) -> None:
+        self.peaks_mb: dict[int, float] = {}  # by worker, the most that its process has held
+        self._model, self._how, self._share = model, how, share
+        self._say = say or (lambda line: None)
+        self._events: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
+        self._seats: list[RaySeat] = []
+        self._todo: deque[WorkerJob] = deque()
+        self._tries: Counter[tuple[Path, ...]] = Counter()  # by the files of a job
+        self._unable = 0  # places that no worker is started for any more
+        self._deaths = 0  # in a row, of workers that did not come to open their model
+        self._since = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for seat in self._seats:
+            seat.close()
+
+    def need(self, pipe: Pipeline, request: Request) -> int:
+        """Bytes to wait for: none, for Ray finds the place of each worker, and its machine judges each job."""
+        return 0
+
+    def run(
+        self,
+        items: Iterable[Item],
+        plan: Callable[[Item], Iterable[Any]],
+        stop: Callable[[], bool] | None = None,
+    ) -> Iterator[tuple[WorkerJob, Answer] | Any]:
+        """Paint the jobs that `plan` makes of items, as `Workers.run` does; a job whose worker is lost is tried again.
+
+        Raises ResourceError where no worker finds a place, or none has the model, and EngineError where none starts.
+        """
+        feed = Feed(items, self._events)
+        try:
+            while True:
+                self._hand_out()
+                busy = sum(seat.job is not None for seat in self._seats)
+                if len(self._todo) < self._share.workers - self._unable - busy:
+                    feed.ask()
+                if feed.ended and not self._todo and not busy:
+                    return
+                source, message = self._next(stop)
+                if source is feed:
+                    for each in (each for item in feed.took(message) for each in plan(item)):
+                        if isinstance(each, WorkerJob):
+                            self._todo.append(each)
+                        else:
+                            yield each
+                elif source in self._seats:
+                    yield from self._heard(source, message)
+        finally:
+            feed.close()
+
+    def _hand_out(self) -> None:
+        """Give jobs to workers that have none, and start as many as there are jobs left."""
+        for seat in self._seats:
+            if self._todo and seat.open and seat.job is None:
+                seat.give(self._todo.popleft())
+        starting = sum(not seat.open for seat in self._seats)
+        places = self._share.workers - self._unable - len(self._seats)
+        for _ in range(min(len(self._todo) - starting, places)):
+            self._seats.append(RaySeat(self._model, self._how, self._share, self._events))
+
+    def _next(self, stop: Callable[[], bool] | None) -> tuple[Any, Any]:
+        while True:
+            if stop is not None and stop():
+                raise Cancelled("cancelled; only complete files were kept")
+            if any(seat.open for seat in self._seats) or not self._seats:
+                self._since = time.monotonic()
+            elif time.monotonic() - self._since > NO_ROOM_S:
+                raise ResourceError(
+                    f"no machine of the cluster has had room for a worker for {NO_ROOM_S:.0f} s; free some, let others"
+                    " join, and run it again: what is done stays"
+                )
+            with suppress(Empty):
+                return self._events.get(timeout=LOOK_S)
+
+    def _heard(self, seat: RaySeat, message: Any) -> Iterator[tuple[WorkerJob, Answer]]:
+        if not seat.open:
+            self._begun(seat, message)
+            return
+        job = seat.job
+        if isinstance(message, StepDone):
+            yield job, message
+            return
+        seat.job = None
+        if isinstance(message, WorkerLost):
+            message = self._lost(seat, job, message)
+            if message is None:
+                return
+        elif isinstance(message, Delivered):
+            self.peaks_mb[id(seat)] = max(self.peaks_mb.get(id(seat), 0.0), message.peak_mb)
+            message = written(job, message)
+        if isinstance(message, JobFailed):
+            self._todo = deque(each for each in self._todo if each.line != job.line)
+        yield job, message
+
+    def _begun(self, seat: RaySeat, message: JobFailed | WorkerLost | None) -> None:
+        """A worker is open, or will not be."""
+        if message is None:
+            seat.open, self._deaths = True, 0
+            return
+        self._seats.remove(seat)
+        seat.close()
+        if isinstance(message, JobFailed):
+            self._unable += 1
+            if self._unable >= self._share.workers:
+                raise message.error
+            self._say(f"a worker is left out: {one_line(message.error, SHOWN)}")
+            return
+        self._deaths += 1
+        if self._deaths >= MOST_DEATHS:
+            raise EngineError(
+                f"{self._deaths} workers in a row did not start ({message}); install pleinair on all machines"
+            )
+
+    def _lost(self, seat: RaySeat, job: WorkerJob, why: WorkerLost) -> JobFailed | None:
+        """Have a job tried again whose worker is gone; says so where it was often enough."""
+        self._seats.remove(seat)
+        seat.close()
+        self._tries[job.files] += 1
+        if self._tries[job.files] >= MOST_TRIES:
+            return JobFailed(
+                EngineError(f"{MOST_TRIES} workers ended while they painted it ({why}); choose a smaller size or batch")
+            )
+        self._say(f"a worker is gone, and line {job.line} is painted by another one")
+        self._todo.appendleft(job)
+        return None
+
+
+def written(job: WorkerJob, answer: Delivered) -> JobPainted | JobFailed:
+    """The pictures of a job in their files."""
+    try:
+        files = job.save(answer.result, list(job.files))
+    except PleinairError as error:
+        return JobFailed(error, writing=isinstance(error, ResourceError))
+    return JobPainted(tuple(files), answer.result.without_pixels(), answer.peak_mb)
