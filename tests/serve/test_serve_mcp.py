@@ -77,9 +77,9 @@ def test_loras_controlnets_and_upscalers_are_arguments(ask):
     async def talk(client, jobs):
         specs, before = [], jobs.submit
 
-        async def submit(spec):
+        async def submit(spec, **about):
             specs.append(spec)
-            return await before(spec)
+            return await before(spec, **about)
 
         jobs.submit = submit
         first = await client.call_tool("generate", {"prompt": "a house", "size": "64x64"})
