@@ -71,9 +71,7 @@ def test_the_page_is_opened(served, monkeypatch):
     assert cli.run(["serve", "--open", "--no-journal"]) == 0 and opened == ["http://127.0.0.1:7860/"]
 
 
-@pytest.mark.parametrize(
-    "flags", [["--threads", "0"], ["--memory", "some"], ["--port", "70000"], ["--workers", "0"], ["--workers", "17"]]
-)
+@pytest.mark.parametrize("flags", ["--threads 0", "--memory some", "--port 70000", "--workers 0", "--workers 17"])
 def test_values_out_of_range_are_refused(served, flags, capsys):
     assert cli.run(["serve", "--no-journal", *flags.split()]) == 2 and not served
 
