@@ -23,6 +23,53 @@ SHAPE = {"steps": 300, "width": 64, "height": 64}  # so many that a node dies in
 CONFIG = Path(__file__).parents[2] / "docs" / "examples" / "ray.yaml"
 
 
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """`served(use, **settings)`: `use(server)` in another thread while a server runs in this one; what it returns."""
+    monkeypatch.setenv("PLEINAIR_HOME", str(tmp_path))
+
+    def run(use, workers=0, **settings):
+        found = []
+
+        def client(url):
+            try:
+                found.append(use(Asking(url.rstrip("/"))))
+            except BaseException as error:
+                found.append(error)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        def ready(url):
+            threading.Thread(target=client, args=(url,), daemon=True).start()
+
+        asyncio.run(serve(ServeSettings(port=0, workers=workers, grace_s=0, **settings), ready))
+        if isinstance(found[0], BaseException):
+            raise found[0]
+        return found[0]
+
+    return run
+
+
+def test_a_server_paints_on_the_cluster_and_leaves_nothing_there(head, sketch, served):
+    import ray
+    from ray import serve as ray_serve
+
+    loading = {"engine": "onnx", "threads": 2}
+    job = served(
+        lambda server: server.when(server.job(), "done"),
+        model=str(sketch),
+        workers=1,
+        cluster=head.address,
+        loading=loading,
+    )
+    assert job["settings"]["engine"] == "onnx" and job["settings"]["threads"] == 2 and len(job["images"]) == 1
+    ray.init(head.address)
+    try:
+        assert ray_serve.status().applications == {}
+    finally:
+        ray.shutdown()
+
+
 def test_a_node_that_dies_in_the_middle_of_a_list_costs_nothing(cluster, sketch, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("painted").mkdir()
@@ -78,52 +125,6 @@ def test_a_node_that_dies_in_the_middle_of_a_list_costs_nothing(cluster, sketch,
     out, err = capsys.readouterr()
     assert out.split() == [f"painted/{names[1]}"] and f"already there: {len(names) - 1}" in err
     assert painted == {name: Path("painted", name).read_bytes() for name in names}
-
-
-@pytest.fixture
-def served(tmp_path, monkeypatch):
-    """`served(use, **settings)`: `use(server)` in another thread while a server runs in this one; what it returns."""
-    monkeypatch.setenv("PLEINAIR_HOME", str(tmp_path))
-
-    def run(use, **settings):
-        found = []
-
-        def client(url):
-            try:
-                found.append(use(Asking(url.rstrip("/"))))
-            except BaseException as error:
-                found.append(error)
-            finally:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        def ready(url):
-            threading.Thread(target=client, args=(url,), daemon=True).start()
-
-        asyncio.run(serve(ServeSettings(port=0, workers=0, grace_s=0, **settings), ready))
-        if isinstance(found[0], BaseException):
-            raise found[0]
-        return found[0]
-
-    return run
-
-
-def test_a_server_paints_on_the_cluster_and_leaves_nothing_there(head, sketch, served):
-    import ray
-    from ray import serve as ray_serve
-
-    loading = {"engine": "onnx", "threads": 2}
-    job = served(
-        lambda server: server.when(server.job(), "done"),
-        model=str(sketch),
-        cluster=head.address,
-        loading=loading,
-    )
-    assert job["settings"]["engine"] == "onnx" and job["settings"]["threads"] == 2 and len(job["images"]) == 1
-    ray.init(head.address)
-    try:
-        assert ray_serve.status().applications == {}
-    finally:
-        ray.shutdown()
 
 
 def test_requests_outlive_a_node_of_the_declared_painters(cluster, served, caplog):

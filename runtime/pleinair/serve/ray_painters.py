@@ -126,8 +126,9 @@ def on_cluster(settings: ServeSettings) -> "Iterator[tuple[ServeSettings, partia
         finally:
             if not declared:
                 with suppress(RayError, RayServeException):
-                    serve.delete(name)
-                    if not serve.status().applications:
+                    if set(serve.status().applications) - {name}:
+                        serve.delete(name)
+                    else:
                         serve.shutdown()
 
 

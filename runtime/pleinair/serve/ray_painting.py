@@ -22,10 +22,16 @@ from pleinair.serve.painting import JobPainter
 
 STALL = "stall"
 HEALTH_S = 10.0  # between two looks at whether a replica is well
+ENDING_S = 0.1  # between two looks at whether a replica that is to end has come to rest
 Said = tuple[dict[str, Any], tuple[bytes, ...]]
 
 
-@serve.deployment(name="Painter", max_ongoing_requests=1, health_check_period_s=HEALTH_S)
+@serve.deployment(
+    name="Painter",
+    max_ongoing_requests=1,
+    health_check_period_s=HEALTH_S,
+    graceful_shutdown_wait_loop_s=ENDING_S,
+)
 class RayPainter:
     """A replica: it paints one job at a time, and is replaced when one says nothing for `stall` seconds."""
 
