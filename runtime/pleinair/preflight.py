@@ -96,11 +96,6 @@ class WorkStage:
         each = [use.cost.working for use in self.uses]
         return sum(each) if self.again else max(each)
 
-    @property
-    def staying(self) -> float:
-        """What it works with that is still there when others work."""
-        return sum(use.cost.working for use in self.uses if not use.cost.returns) if self.again else 0
-
 
 class Preflight:
     """The memory of one job: a request and its passes, on the graphs of what is open for it.
@@ -125,8 +120,8 @@ class Preflight:
             return Need(BASE + memory, RESERVED + memory + mapped)
         texts = [each for each in stages if spared.texts and each.texts]
         others = [each for each in stages if each not in texts]
-        stays = max((each.staying for each in others), default=0)
-        passing = max((each.working - each.staying for each in others), default=0)
+        stays = max((each.working for each in others if each.again), default=0)
+        passing = max((each.working for each in others if not each.again), default=0)
         reading = sum(each.held + each.working for each in texts)
         memory = max(reading, sum(each.held for each in others) + stays + passing)
         mapped = max(sum(each.mapped for each in texts), sum(each.mapped for each in others))

@@ -7,8 +7,10 @@ from contextlib import nullcontext
 import pytest
 
 import pleinair
+import saving
+from pleinair.cli import app as cli
 from pleinair.cluster.joining import Machine
-from pleinair.errors import BundleError, EngineError, ResourceError
+from pleinair.errors import BundleError, Cancelled, EngineError, ResourceError
 from pleinair.tasks import lists
 from pleinair.tasks.lines import BadLine, read_lines
 from pleinair.tasks.ray_painter import LinePainter
@@ -23,50 +25,63 @@ def pipe():
     return pleinair.load(engine="fake")
 
 
+class Plan:
+    """What becomes of workers: what each says when it is opened, and how often it is lost with which prompt."""
+
+    def __init__(self):
+        self.opened = lambda number: None
+        self.lost, self.numbers = {}, iter(range(100))
+
+
 @pytest.fixture
-def paint(pipe, monkeypatch, tmp_path):
-    """`paint(text, opened, lost)`: reports of a list on two workers, of which each says `opened(number)` in the
-    beginning, and is lost with the jobs whose prompt is among `lost`, as often as that says; what was said is
-    `paint.said`."""
+def plan(monkeypatch):
+    """A cluster of two machines whose workers are objects of this process, to which happens what the plan says."""
     from pleinair.tasks import crews, ray_workers
 
-    def run(text, opened=lambda number: None, lost=()):
-        lost, count = dict(lost), iter(range(100))
+    plan = Plan()
 
-        class Seat:
-            def __init__(self, model, how, share, events):
-                self.job, self.open, self._events = None, False, events
-                self._painter = LinePainter(model, how)
-                said = opened(next(count))
-                if said != "pending":
-                    events.put((self, self._painter.open() if said is None else said))
+    class Seat:
+        def __init__(self, model, how, share, events):
+            self.job, self.open, self._events = None, False, events
+            self._painter = LinePainter(model, how)
+            said = plan.opened(next(plan.numbers))
+            if said != "pending":
+                events.put((self, self._painter.open() if said is None else said))
 
-            def give(self, job):
-                self.job = job
-                lost[job.prompt] = lost.get(job.prompt, 0) - 1
-                if lost[job.prompt] >= 0:
-                    self._events.put((self, ray_workers.WorkerLost("the node died")))
-                    return
-                for each in self._painter.paint(job.prompt, job.negative, job.options, job.seeds):
-                    self._events.put((self, each))
+        def give(self, job):
+            self.job = job
+            plan.lost[job.prompt] = plan.lost.get(job.prompt, 0) - 1
+            if plan.lost[job.prompt] >= 0:
+                self._events.put((self, ray_workers.WorkerLost("the node died")))
+                return
+            for each in self._painter.paint(job.prompt, job.negative, job.options, job.seeds):
+                self._events.put((self, each))
 
-            def close(self):
-                pass
+        def close(self):
+            pass
 
-        monkeypatch.setattr(ray_workers, "RaySeat", Seat)
-        monkeypatch.setattr(crews, "at", lambda cluster: nullcontext())
-        monkeypatch.setattr(crews, "machines", lambda: [Machine(1, 1e12)] * 2)
-        lines = read_lines(io.BytesIO(text.encode()), pipe.bundle, QUICK)
+    monkeypatch.setattr(ray_workers, "RaySeat", Seat)
+    monkeypatch.setattr(crews, "joined", lambda address: nullcontext())
+    monkeypatch.setattr(crews, "machines", lambda: [Machine(1, 1e12)] * 2)
+    return plan
+
+
+@pytest.fixture
+def paint(pipe, plan, tmp_path):
+    """`paint(text, **how)`: reports of a list; what was said is `paint.said`."""
+
+    def run(text, **how):
         run.said = []
-        return list(lists.run(lines, pipe, tmp_path, workers="auto", cluster="auto", say=run.said.append))
+        lines = read_lines(io.BytesIO(text.encode()), pipe.bundle, QUICK)
+        return list(lists.run(lines, pipe, tmp_path, workers="auto", cluster="auto", say=run.said.append, **how))
 
-    monkeypatch.setattr(lists, "at", lambda cluster: nullcontext())
     return run
 
 
 @pytest.mark.usefixtures("silent_storybook")
-def test_a_line_that_workers_are_lost_with_is_tried_again_and_named_in_the_end(paint, tmp_path):
-    reports = paint("a\nb\nc\nd", lost={"b": 3, "c": 2})
+def test_a_line_that_workers_are_lost_with_is_tried_again_and_named_in_the_end(paint, plan, tmp_path):
+    plan.lost = {"b": 3, "c": 2}
+    reports = paint("a\nb\nc\nd")
     (bad,) = (each for each in reports if isinstance(each, BadLine))
     assert bad.line == 2 and "3 workers ended while they painted it (the node died); choose" in bad.reason
     names = sorted(path.name for path in tmp_path.glob("*.png"))
@@ -75,23 +90,48 @@ def test_a_line_that_workers_are_lost_with_is_tried_again_and_named_in_the_end(p
 
 
 @pytest.mark.usefixtures("silent_storybook")
-def test_a_machine_without_the_model_is_left_out_and_where_none_has_it_that_is_told(paint, tmp_path):
+def test_a_machine_without_the_model_is_left_out_and_where_none_has_it_that_is_told(paint, plan):
     lacking = JobFailed(BundleError("there has no model; copy its folder"))
-    assert len(paint("a\nb\nc", opened=lambda number: lacking if number == 0 else None)) == 3
+    plan.opened = lambda number: lacking if number == 0 else None
+    assert len(paint("a\nb\nc")) == 3
     assert paint.said == ["a worker is left out: there has no model; copy its folder"]
+    plan.opened = lambda number: lacking
     with pytest.raises(BundleError, match="copy its folder"):
-        paint("d\ne", opened=lambda number: lacking)
+        paint("d\ne")
 
 
 @pytest.mark.usefixtures("silent_storybook")
-def test_workers_that_do_not_start_and_clusters_without_room_are_given_up(paint, monkeypatch):
+def test_workers_that_do_not_start_and_clusters_without_room_are_given_up(paint, plan, monkeypatch):
     from pleinair.tasks import ray_workers
 
+    plan.opened = lambda number: ray_workers.WorkerLost("no module named pleinair")
     with pytest.raises(EngineError, match="3 workers in a row did not start .*install pleinair on all machines"):
-        paint("a\nb", opened=lambda number: ray_workers.WorkerLost("no module named pleinair"))
+        paint("a\nb")
+    plan.opened = lambda number: "pending"
+    with pytest.raises(Cancelled):
+        paint("c", stop=lambda: True)
     monkeypatch.setattr(ray_workers, "NO_ROOM_S", 0.1)
     with pytest.raises(ResourceError, match="no machine of the cluster has had room"):
-        paint("c", opened=lambda number: "pending")
+        paint("d")
+
+
+@pytest.mark.usefixtures("silent_storybook")
+def test_the_pictures_of_a_count_are_those_of_one_process_and_a_full_disk_ends_a_list(
+    paint, plan, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("pleinair.cli.workers.check_address", lambda address: None)
+    monkeypatch.chdir(tmp_path)
+    plan.lost = {"a": 1}
+    small = ["--engine", "fake", "--threads", "1", "--steps", "1", "--size", "32x32"]
+    command = ["generate", "a", *small, "--seed", "1", "--count", "3"]
+    assert cli.run([*command, "-o", "alone.png"]) == cli.run([*command, "-o", "both.png", "--ray", "auto"]) == 0
+    files = [f"{name}-{number}.png" for name in ("alone", "both") for number in (1, 2, 3)]
+    assert capsys.readouterr().out.split() == files
+    pictures = [(tmp_path / file).read_bytes() for file in files]
+    assert pictures[:3] == pictures[3:]
+    with pytest.raises(ResourceError, match="free space"):
+        paint("b\nc", save=saving.full)
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == files
 
 
 class Stream:

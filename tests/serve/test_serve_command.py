@@ -66,7 +66,9 @@ def test_flags_become_settings(served, tmp_path, monkeypatch):
     assert (found.port, found.workers, found.limits.queue, found.grace_s, found.stall_s) == (8000, 2, 3, 1.5, 9.0)
     assert found.hosts == ("mine.example",) and found.model == "m"
     assert {"threads": 2, "memory": "low"}.items() <= found.loading.items() and "model" not in found.loading
-    assert found.journal == tmp_path / "serve" / "jobs-8000.sqlite"
+    assert found.journal == tmp_path / "serve" / "jobs-8000.sqlite" and found.cluster is None
+    assert cli.run(["serve", "--ray", "auto"]) == cli.run(["serve", "--ray", "auto", "--workers", "40"]) == 0
+    assert [(each.cluster, each.workers) for each in served[1:]] == [("auto", 0), ("auto", 40)]
 
 
 def test_limits_are_set_by_flags(served):
@@ -98,6 +100,7 @@ def test_the_page_is_opened(served, monkeypatch):
         ["--memory", "some"],
         ["--port", "70000"],
         ["--workers", "0"],
+        ["--workers", "17"],
         ["--max-pixels", "0"],
         ["--max-steps", "0"],
         ["--max-steps", "1001"],

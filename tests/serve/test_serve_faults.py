@@ -80,12 +80,12 @@ def test_two_jobs_that_memory_is_short_for_are_refused_and_nothing_is_killed(ser
     before = resource.prlimit(pid, resource.RLIMIT_DATA)
     held = next(int(line.split()[1]) << 10 for line in status_of(pid) if line.startswith("VmData"))
     resource.prlimit(pid, resource.RLIMIT_DATA, (held + (16 << 20), before[1]))
-    found = [server.when(id, "failed", "done") for id in [server.job(size="2048x2048", steps=2) for _ in range(2)]]
+    found = [server.when(id, "failed", "done") for id in [server.job(size="2048x2048", steps=1) for _ in range(2)]]
     assert [job["error"]["code"] for job in found] == ["out_of_resources"] * 2 and "MB" in found[0]["error"]["message"]
     assert all(job["step"] == 0 for job in found)
     assert server.when(server.job(steps=1), "done", "failed")["status"] == "done"
     resource.prlimit(pid, resource.RLIMIT_DATA, before)
-    assert server.when(server.job(size="2048x2048", steps=2), "done", "failed")["status"] == "done"
+    assert server.when(server.job(size="2048x2048", steps=1), "done", "failed")["status"] == "done"
     assert server.painting == [pid]
 
 

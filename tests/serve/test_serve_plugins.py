@@ -44,6 +44,9 @@ def test_gimp(asked):
     (control,) = spec.options["controls"]
     assert {"name": "canny", "strength": 0.8, "end": 0.5, "guess": True}.items() <= control.items()
     assert {"strength": 0.8, "mask_blur": 4, "only_masked": False}.items() <= spec.options.items()
+    other = {"txt2img": plain | start, "img2img": plain | start | {"enable_hr": True}}  # fields of the other one
+    specs = [sdapi(http, path, payload)[2] for path, payload in other.items()]
+    assert [sorted(spec.pictures) for spec in specs] == [[], ["image", "mask"]] and "hires" not in specs[1].options
 
 
 def test_photoshop(asked):
@@ -148,3 +151,41 @@ def test_a_picture_without_an_upscaler_stays_as_it_is(asked):
 def test_img2img_without_a_picture_is_not_found(asked):
     answer = asked().post("/sdapi/v1/img2img", json={"prompt": "a house"})
     assert answer.status_code == 404 and answer.json()["detail"].startswith("Init image not found")
+
+
+JUNK = (None, True, -1, 1e9, 2.5, "", "x", CODED, [], ["x"], [None], {}, {"a": 1}, {"controlnet": {"args": [[], {}]}})
+WHOLE = {"prompt": "a house", "steps": 2, **SIDES, "init_images": [CODED], "mask": CODED, "enable_hr": True}
+OF_TEXT = ("seed", "subseed_strength", "hr_resize_x", "clip_skip", "refiner_checkpoint", "sampler_name", "model")
+OF_PICTURES = ("inpainting_fill", "mask_blur", "alwayson_scripts", "override_settings", "denoising_strength")
+FIELDS = {
+    "/sdapi/v1/txt2img": (WHOLE, (*WHOLE, *OF_TEXT)),
+    "/sdapi/v1/img2img": (WHOLE, (*WHOLE, *OF_PICTURES)),
+    "/sdapi/v1/extra-single-image": (
+        {"image": CODED, "upscaler_1": "Lanczos", "resize_mode": 1},
+        ("image", "upscaler_1", "resize_mode", "upscaling_resize", "upscaling_resize_w", "upscaling_crop"),
+    ),
+    "/sdapi/v1/options": ({}, ("sd_model_checkpoint", "sd_vae", "CLIP_stop_at_last_layers")),
+    "/controlnet/detect": (
+        {"controlnet_module": "canny", "controlnet_input_images": [CODED]},
+        ("controlnet_module", "controlnet_input_images"),
+    ),
+}
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_whatever_a_field_has_is_answered(asked, path):
+    http, (payload, fields) = asked(), FIELDS[path]
+    assert http.post(path, json=payload).status_code == 200
+    for name in fields:
+        for junk in JUNK:
+            answer = http.post(path, json={**payload, name: junk})
+            assert answer.status_code in (200, 404, 422), (name, junk, answer.text)
+
+
+def test_whatever_a_unit_has_is_answered(asked):
+    http, unit = asked(), {"model": "canny", "image": CODED, "module": "canny", "control_mode": 0, "guidance_end": 1}
+    for name in unit:
+        for junk in JUNK:
+            scripts = {"controlnet": {"args": [{**unit, name: junk}]}}
+            answer = http.post("/sdapi/v1/txt2img", json={**WHOLE, "alwayson_scripts": scripts})
+            assert answer.status_code in (200, 404, 422), (name, junk, answer.text)

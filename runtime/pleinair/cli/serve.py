@@ -13,6 +13,7 @@ import typer
 from pleinair.cli.flags import Json, Ray, takes
 from pleinair.cli.terminal import printable, say, tell
 from pleinair.cli.usage import examples
+from pleinair.errors import RequestError
 from pleinair.request.loading import LOADING
 from pleinair.serve.settings import KEY, MB, Keeping, RequestLimits, ServeSettings
 from pleinair.system import install
@@ -20,7 +21,7 @@ from pleinair.system.home import home
 
 app = typer.Typer(add_completion=False)
 LIMITS, KEEPING = RequestLimits(), Keeping()
-MOST_WORKERS = 256
+MOST_WORKERS, MOST_HERE = 256, 16
 QUIET = (("mcp", logging.CRITICAL), ("asyncio", logging.CRITICAL))  # they quote what clients send
 
 
@@ -76,6 +77,8 @@ def serve(
     from pleinair.serve.serving import serve as run
 
     key = read_key(api_key_file) if api_key_file else os.environ.get(KEY) or None
+    if ray is None and (workers or 1) > MOST_HERE:
+        raise RequestError(f"one machine has at most {MOST_HERE} --workers; choose fewer, or more machines with --ray")
     model = loading.pop("model", None)
     loading = {name: value for name, value in loading.items() if value is not None}
     for name, value in loading.items():

@@ -24,7 +24,6 @@ LEAST_ROWS = 10_000  # of a table that tokens choose rows from; no layer of a te
 UNPACKED = 2.9  # times the largest small weight, which is made wide in the calls that use it
 BESIDE = 1.1  # times what small weights take that stay as they are
 WIDE, HALF = 4, 2  # bytes of a float32 and of a float16
-GIVES_BACK = 256 << 20  # bytes of a graph, from which on ONNX Runtime gives back what a step has worked with
 LARGEST_READ = 128 << 20  # bytes of an ONNX file that is changed before it is opened
 CONVOLVED = 4  # axes of a convolution's weight
 INT8_ACTIVATIONS = 'type="FakeQuantize"'  # stands in an IR that computes in 8 bits
@@ -46,15 +45,11 @@ class KnownWeight(NamedTuple):
 
 @dataclass(frozen=True)
 class Cost:
-    """Bytes: held as long as a graph is loaded, used in a call, and those of its files, which an engine may map.
-
-    With `returns`, what a call has used goes back at its end.
-    """
+    """Bytes: held as long as a graph is loaded, used in a call, and those of its files, which an engine may map."""
 
     held: float
     working: float
     mapped: float
-    returns: bool = False
 
 
 class EngineRules(NamedTuple):
@@ -63,8 +58,7 @@ class EngineRules(NamedTuple):
     `vae_int8` are those of a VAE that computes in 8 bits. `graph` are the bytes of one that has no weights, and
     `described` those for each byte of its description (XML). `merged_small` are the bytes of a weight of 8 bits after a
     LoRA was merged into it. `unpacks` says that small weights are made wide in the call that uses them, unless it
-    computes in 8 bits, `maps` that files are mapped, and `returns` that a large graph gives back what a call has worked
-    with.
+    computes in 8 bits, and `maps` that files are mapped.
     """
 
     unet: float
@@ -77,7 +71,6 @@ class EngineRules(NamedTuple):
     merged_small: float
     unpacks: bool
     maps: bool
-    returns: bool
 
 
 RULES = {
@@ -92,7 +85,6 @@ RULES = {
         merged_small=2,
         unpacks=False,
         maps=True,
-        returns=False,
     ),
     "onnx": EngineRules(
         unet=12,
@@ -105,7 +97,6 @@ RULES = {
         merged_small=4,
         unpacks=True,
         maps=False,
-        returns=True,
     ),
 }
 
@@ -143,7 +134,7 @@ def graph_cost(bundle: Bundle, graph: str, engine: str, precision: str, places: 
     working = getattr(rules, kind) * places * width_of(bundle, graph, part) * wide + UNPACKED * unpacked + widest
     mapped = bundle.graph_size(graph, engine) if rules.maps else 0
     held += rules.graph + rules.described * bundle.graph_file(graph, engine).stat().st_size
-    return Cost(held, working, mapped, rules.returns and bundle.graph_size(graph, engine) >= GIVES_BACK)
+    return Cost(held, working, mapped)
 
 
 def stays_stored(bundle: Bundle, graph: str) -> bool:

@@ -23,7 +23,7 @@ from pleinair.engines.failures import (
     no_residuals,
     unreadable,
 )
-from pleinair.engines.memory import GIVES_BACK, stays_stored
+from pleinair.engines.memory import stays_stored
 from pleinair.engines.onnx_residuals import side_names, with_residuals
 from pleinair.engines.onnx_stored import with_stored_weights
 from pleinair.engines.onnx_weights import LayeredGraph, with_weights
@@ -123,8 +123,7 @@ class OnnxGraph:
         self._session: ort.InferenceSession | None = None
         self._replaced: dict[str, ort.OrtValue] = {}
         self._run_options: ort.RunOptions | None = None
-        large = bundle.graph_size(graph, "onnx") >= GIVES_BACK
-        if device == CPU and (large or once_a_picture(bundle, graph)):
+        if device == CPU and once_a_picture(bundle, graph):
             self._run_options = ort.RunOptions()
             self._run_options.add_run_config_entry(SHRINK, "cpu:0")
 

@@ -31,13 +31,15 @@ from pleinair.version import __version__
 
 BASE = "/sdapi/v1"
 STRENGTH = 0.75  # that img2img has without denoising_strength
+OF_PICTURES, OF_TEXTS = ("init_images", "mask"), ("enable_hr",)  # what img2img and txt2img alone look at
 SETTABLE = ("sd_model_checkpoint", "sd_vae", SKIP)
 PICTURES = ("init_images", "mask", "image", "imageList", "alwayson_scripts")  # what an echo leaves out
 
 
 async def txt2img(request: Request) -> Response:
     """POST /txt2img: the pictures in base64, and an `info` that is JSON in a text."""
-    return await painted(request, *await asked(request))
+    shared, chosen, body = await asked(request)
+    return await painted(request, shared, chosen, without(body, OF_PICTURES))
 
 
 async def img2img(request: Request) -> Response:
@@ -45,7 +47,13 @@ async def img2img(request: Request) -> Response:
     shared, chosen, body = await asked(request)
     if not body.get("init_images"):
         raise Refused(404, "image_not_found", "Init image not found; send one in init_images", field="init_images")
-    return await painted(request, shared, chosen, {"denoising_strength": STRENGTH, **body})
+    body = {"denoising_strength": STRENGTH, **without(body, OF_TEXTS)}
+    return await painted(request, shared, chosen, body)
+
+
+def without(body: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """A payload without what it has for the other of the two, which A1111 passes over."""
+    return {name: each for name, each in body.items() if name not in names}
 
 
 async def painted(request: Request, shared: Shared, chosen: Chosen, body: dict[str, Any]) -> Response:

@@ -5,7 +5,6 @@
 """
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -62,10 +61,6 @@ class RayPainter:
         """Raise where a job hangs, so that Serve puts another replica in the place of this one."""
         if self._moment is not None and time.monotonic() - self._moment > self._stall:
             raise RuntimeError(f"a job has said nothing for {self._stall:g} s")
-
-    async def process(self) -> int:
-        """The id of the process, for whoever looks where it runs."""
-        return os.getpid()
 
     def _say(self, event: str, *blobs: bytes, **facts: Any) -> None:
         self._moment = time.monotonic()

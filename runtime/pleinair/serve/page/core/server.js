@@ -32,7 +32,8 @@ export async function refresh() {
 }
 
 async function beat() {
-  const stale = state.server === null || !state.reachable || Date.now() - asked > FRESH;
+  const { server, reachable } = state;
+  const stale = !server || !reachable || server.queue?.length > 0 || Date.now() - asked > FRESH;
   if (!document.hidden && stale) await refresh();
   else if (!document.hidden) await request("/health", { signal: AbortSignal.timeout(PATIENCE) }).catch(() => {});
   setTimeout(beat, HEARTBEAT); // and not at an interval: what hangs must not pile up

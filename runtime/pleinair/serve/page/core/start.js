@@ -6,9 +6,11 @@
 
 import { canvasOf, makeCanvas, pngOf } from "./blobs.js";
 import { sizeAtHand } from "./sizes.js";
-import { change, notify, state } from "./state.js";
+import { change, notify, setValue, state } from "./state.js";
 import { t } from "./words.js";
 import { drawMask, drawSketch, standing } from "../editor/strokes.js";
+
+const OF_SKETCHES = 0.65; // strength at which blobs of colour keep their shape, and become things
 
 /** A start made of a picture, and a mask that it came with. */
 export async function startFrom(blob, { mask = null, sides = null } = {}) {
@@ -35,6 +37,7 @@ export function startBlank() {
   context.fillStyle = "#fff";
   context.fillRect(0, 0, width, height);
   const start = { base, given: null, strokes: [], undone: [], sides: [0, 0, 0, 0], image: null, mask: null };
+  if (state.values.strength === undefined) setValue("strength", OF_SKETCHES);
   change({ start, shown: { kind: "editor", mode: "sketch" } });
   return renew(start);
 }

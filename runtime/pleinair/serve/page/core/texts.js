@@ -58,6 +58,8 @@ export const TEXTS = {
     de: "{tokens} Token, gelesen in {chunks} Teilen zu {limit}",
   },
   unknown: { en: "The model does not know: {words}", de: "Das Modell kennt nicht: {words}" },
+  trigger: { en: "This model waits for: {words}", de: "Dieses Modell wartet auf: {words}" },
+  addWords: { en: "Add", de: "Einfügen" },
   paint: { en: "Paint", de: "Malen" },
   paintNext: { en: "Paint next", de: "Danach malen" },
   cancel: { en: "Cancel", de: "Abbrechen" },

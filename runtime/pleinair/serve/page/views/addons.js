@@ -53,7 +53,7 @@ function ControlNet({ net }) {
       <div class="sources">
         ${used.image && html`<img src=${addressOf(used.image)} alt=${t("controlPicture", { name })} />`}
         <button type="button" onClick=${() => file.current.click()}><${Icon} name="picture" />${t("controlOpen")}</button>
-        <input type="file" class="unseen" tabindex="-1" ref=${file} accept="image/*" aria-label=${t("controlOpen")} onChange=${chosen} />
+        <input type="file" hidden ref=${file} accept="image/*" onChange=${chosen} />
         ${state.start?.image && html`<button type="button" class="quiet" onClick=${() => give({ image: state.start.image })}>${t("controlStart")}</button>`}
       </div>
       ${!used.image && html`<p class="hint">${t("controlNeeds")}</p>`}

@@ -25,6 +25,7 @@ export function Prompt() {
       ></textarea>
     </label>
     <${Tokens} />
+    <${Trigger} words=${model?.trigger} />
     <label class="field"
       ><span>${t("negative")}</span>
       <textarea rows="1" class="low" value=${negative} onInput=${(event) => setValue("negative", event.target.value)} />
@@ -43,6 +44,13 @@ function Model() {
       ${models.map((each) => html`<option value=${each.name}>${each.name}</option>`)}
     </select></label
   >`;
+}
+
+/** Words that a model was trained to wait for. */
+function Trigger({ words }) {
+  if (!words || state.values.prompt?.includes(words)) return null;
+  const add = () => setValue("prompt", [words, state.values.prompt].filter(Boolean).join(", "));
+  return html`<p class="hint">${t("trigger", { words })} <button type="button" class="quiet small" onClick=${add}>${t("addWords")}</button></p>`;
 }
 
 function Tokens() {

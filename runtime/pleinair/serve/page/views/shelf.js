@@ -23,7 +23,7 @@ export function Shelf() {
     <div class="line">
       <h2>${t("history")}</h2>
       <button type="button" class="quiet" onClick=${() => file.current.click()}>${t("restoreFile")}</button>
-      <input type="file" class="unseen" tabindex="-1" ref=${file} accept="image/png,image/jpeg,image/webp" aria-label=${t("restoreFile")} onChange=${chosen} />
+      <input type="file" hidden ref=${file} accept="image/png,image/jpeg,image/webp" onChange=${chosen} />
       ${history.length > 0 && html`<button type="button" class="quiet" onClick=${() => window.confirm(t("clearSure")) && clearHistory()}>${t("clear")}</button>`}
     </div>
     <div class="tiles">

@@ -33,10 +33,21 @@ function Sources() {
   return html`<p class="hint">${t("startHint")}</p>
     <div class="sources">
       <button type="button" onClick=${() => file.current.click()}><${Icon} name="picture" />${t("openFile")}</button>
-      <input type="file" class="unseen" id="start-file" tabindex="-1" ref=${file} accept="image/*" aria-label=${t("openFile")} onChange=${chosen} />
-      ${navigator.mediaDevices && html`<button type="button" onClick=${() => change({ dialog: "camera" })}><${Icon} name="camera" />${t("camera")}</button>`}
+      <input type="file" hidden id="start-file" ref=${file} accept="image/*" onChange=${chosen} />
+      <${CameraButton} />
       <button type="button" onClick=${startBlank}><${Icon} name="brush" />${t("sketch")}</button>
     </div>`;
+}
+
+/** The page's own camera; over plain HTTP, where pages may not use one, a phone's. */
+function CameraButton() {
+  const file = useRef();
+  const phone = window.matchMedia("(pointer: coarse)").matches;
+  if (!navigator.mediaDevices && !phone) return null;
+  const open = () => (navigator.mediaDevices ? change({ dialog: "camera" }) : file.current.click());
+  const taken = (event) => event.target.files[0] && useAsStart(event.target.files[0]);
+  return html`<button type="button" onClick=${open}><${Icon} name="camera" />${t("camera")}</button>
+    <input type="file" hidden ref=${file} accept="image/*" capture="environment" onChange=${taken} />`;
 }
 
 function Chosen({ start, onLeave }) {
