@@ -57,7 +57,7 @@ def doctor(
     loading: dict[str, Any],
     options: dict[str, Any],
 ) -> None:
-    """Tell what this machine is, which engines and devices it has, and what to install for what is missing."""
+    """Show this machine, its engines and devices, and how to install what is missing."""
     model = loading["model"]
     if not try_devices:
         if model is not None:

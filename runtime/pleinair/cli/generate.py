@@ -39,7 +39,8 @@ def generate(
     *,
     prompts: Annotated[Path | None, typer.Option(help="A file of prompts, text or JSONL; - is stdin.")] = None,
     film: Annotated[
-        Path | None, typer.Option(help="How noise becomes the picture: .gif, .webp, .apng, .mp4; a strip: .png, .jpg.")
+        Path | None,
+        typer.Option(help="Film of how noise becomes the picture: .gif, .webp, .apng, .mp4; or a strip: .png, .jpg."),
     ] = None,
     workers: Annotated[
         str | None,

@@ -41,7 +41,7 @@ def morph(
             help=f"How frames are set out: {', '.join([EVEN, *EASES])}.", autocompletion=offered([EVEN, *EASES])
         ),
     ] = EVEN,
-    loop: Annotated[bool, typer.Option("--loop", help="Go on to the first keyframe again.")] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Return to the first keyframe at the end.")] = False,
     ping_pong: Annotated[bool, typer.Option("--ping-pong", help="Play forwards, then backwards.")] = False,
     output: Annotated[Path, typer.Option("-o", "--output", help="FILE.gif, .webp, .png or .mp4.")] = Path("morph.gif"),
     force: Force = False,

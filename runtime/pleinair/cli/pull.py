@@ -47,7 +47,7 @@ def pull(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="fp32, fp16 or int8: how safetensors are stored.",
+            help="fp32, fp16 or int8: how to store the weights of safetensors.",
             show_default="fp16",
             autocompletion=offered(WEIGHTS),
         ),
@@ -55,7 +55,9 @@ def pull(
     only_download: Annotated[bool, typer.Option("--only-download", help="Download only; do not make a model.")] = False,
     allow_pickle: Annotated[
         bool,
-        typer.Option("--allow-pickle", help="Fetch .bin and .ckpt too, to read their weights and run nothing in them."),
+        typer.Option(
+            "--allow-pickle", help="Fetch .bin and .ckpt too, and read their weights; nothing in them is run."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
