@@ -225,6 +225,7 @@ def capabilities(fake: Fake) -> dict[str, Any]:
         **small,
         "name": "big",
         "default": False,
+        "trigger": "big style",
         "defaults": {**defaults, "width": 512, "height": 512, "steps": 20},
     }
     return {

@@ -48,6 +48,9 @@ def test_each_model_has_its_own(page, server, paint):
     page.get_by_label("chalk").check()
     page.select_option("select >> nth=1", "big")
     expect(page.get_by_label("chalk")).to_have_count(0)
+    expect(page.locator(".prompt")).to_contain_text("This model waits for: big style")
+    page.get_by_role("button", name="Add").click()
+    expect(page.locator("#prompt")).to_have_value("big style")
     page.get_by_label("xl-only").check()
     paint(page, "a boat")
     assert server.asked[0]["lora"] == [{"name": "xl-only", "strength": 1}]

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from page_server import PAGE, Fake
 
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+WORDS = ("texts.js", "drawing-texts.js")
 MOST_BYTES = 90_000  # of all that the page loads, as it is sent
 
 
@@ -110,11 +111,11 @@ def test_light_and_dark_by_choice(page):
 
 def test_every_text_is_in_both_languages_and_used():
     sources = {file: file.read_text(encoding="utf-8") for file in PAGE.rglob("*.js") if "vendored" not in file.parts}
-    texts = next(text for file, text in sources.items() if file.name == "texts.js")
+    texts = "\n".join(text for file, text in sources.items() if file.name in WORDS)
     entries = re.findall(r"^  (\w+): \{(.*?)\},?$", texts, re.M | re.S)
     assert len(entries) > 150
     assert [name for name, entry in entries if not re.search(r"\ben: .*\bde: ", entry, re.S)] == []
-    code = "".join(text for file, text in sources.items() if file.name != "texts.js")
+    code = "".join(text for file, text in sources.items() if file.name not in WORDS)
     named = set(re.findall(r"""["'](\w+)["']""", code)) | {f"mode_{each}" for each in ("mask", "sketch", "outside")}
     named |= {f"theme_{each}" for each in ("auto", "light", "dark")} | {
         f"{each}Hint" for each in ("mask", "sketch", "outside")

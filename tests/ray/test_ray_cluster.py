@@ -18,7 +18,7 @@ from pleinair.tasks import lists
 from pleinair.tasks.lines import BadLine, read_lines
 from serving import Asking
 
-LINES = 6
+MOST, MORE = 200, 4  # lines: at most, and after the death of a node
 SHAPE = {"steps": 300, "width": 64, "height": 64}  # so many that a node dies in the middle of a picture
 CONFIG = Path(__file__).parents[2] / "docs" / "examples" / "ray.yaml"
 
@@ -26,42 +26,57 @@ CONFIG = Path(__file__).parents[2] / "docs" / "examples" / "ray.yaml"
 def test_a_node_that_dies_in_the_middle_of_a_list_costs_nothing(cluster, sketch, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("painted").mkdir()
-    text = [json.dumps({"prompt": f"house {number}", "seed": number, **SHAPE}) for number in range(LINES)]
-    Path("list").write_text("\n".join([*text, '{"prompt": "a", "steps": 0}']))
+    text = ['{"prompt": "a", "steps": 0}']
+    text += [json.dumps({"prompt": f"house {number}", "seed": number, **SHAPE}) for number in range(2, MOST)]
+    Path("list").write_text("\n".join(text))
     pipe = pleinair.load(sketch, engine="onnx", threads=2)
-    said, saved = [], []
+    said, saved, taken = [], [], []
 
     def save(result, files, overwrite):
         saved.extend(file.name for file in files)
         return write_pictures(result, files, overwrite)
 
+    def alive():
+        return cluster.other in cluster.list_all_nodes()
+
+    def lines():
+        """As many as it takes until both nodes paint, and some more."""
+        left = MORE
+        for line in read_lines(Path("list"), pipe.bundle):
+            left -= not alive()
+            if left < 0:
+                return
+            taken.append(line)
+            yield line
+
     def watch(frames):
         running = set()
         for frame in frames:
             (running.add if frame.result is None else running.discard)(frame.seeds)
-            if len(running) == 2 and cluster.other in cluster.list_all_nodes():
+            if len(running) == 2 and alive():
                 cluster.remove_node(cluster.other, allow_graceful=False)
             yield frame
 
     how = {"workers": "auto", "cluster": cluster.address, "say": said.append, "save": save, "watch": watch}
     ledger = Path("painted", "list.pictures.jsonl")
-    reports = [*lists.run(read_lines(Path("list"), pipe.bundle), pipe, Path("painted"), ledger=ledger, **how)]
+    reports = [*lists.run(lines(), pipe, Path("painted"), ledger=ledger, **how)]
 
+    assert not alive() and len(said) == 1 and "painted by another one" in said[0]
     (bad,) = (each for each in reports if isinstance(each, BadLine))
-    assert bad.line == LINES + 1 and "steps" in bad.reason
-    names = [f"{number + 1:04}-house-{number}-{number}.png" for number in range(LINES)]
-    assert sorted(saved) == names and len(reports) == LINES + 1
-    assert len(said) == 1 and "painted by another one" in said[0]
+    assert bad.line == 1 and "steps" in bad.reason
+    names = [f"{number:04}-house-{number}-{number}.png" for number in range(2, len(taken) + 1)]
+    assert sorted(saved) == names and len(reports) == len(taken) > MORE
     painted = {name: Path("painted", name).read_bytes() for name in names}
     assert sorted(each.name for each in Path("painted").iterdir()) == [*names, ledger.name]
 
     pipe.generate("house 3", seed=3, **SHAPE).save("alone.png")
-    assert painted[names[3]] == Path("alone.png").read_bytes()
-    Path("painted", names[3]).unlink()
+    assert painted[names[1]] == Path("alone.png").read_bytes()
+    Path("painted", names[1]).unlink()
+    Path("list").write_text("\n".join(text[: len(taken)]))
     same = ["--model", str(sketch), "--engine", "onnx", "--threads", "2", "-o", "painted"]
     assert cli.run(["generate", "--prompts", "list", *same, "--ray", cluster.address]) == 7
     out, err = capsys.readouterr()
-    assert out.split() == [f"painted/{names[3]}"] and f"already there: {LINES - 1}" in err
+    assert out.split() == [f"painted/{names[1]}"] and f"already there: {len(names) - 1}" in err
     assert painted == {name: Path("painted", name).read_bytes() for name in names}
 
 

@@ -46,7 +46,7 @@ export const OPTION_TEXTS = {
   batch: { en: { label: "Pictures at once" }, de: { label: "Bilder auf einmal", help: "Bilder in einem Aufruf des Netzes." } },
   vae_tile: { en: { label: "VAE tiles" }, de: { label: "VAE-Kacheln", help: "Seite der Kacheln des VAE in Pixeln; 0: keine." } },
   sampler: { de: { label: "Sampler", help: "Das Verfahren, mit dem das Rauschen entfernt wird." }, en: { help: "How noise is removed, step by step." } },
-  spacing: { de: { label: "Verteilung der Schritte", help: "Wo die Schritte liegen; mehrere mit Kommas." }, en: { help: "Where the steps lie." } },
+  spacing: { de: { label: "Verteilung der Schritte", help: "Wo die Schritte liegen." }, en: { help: "Where the steps lie." } },
   steps: { de: { label: "Schritte", help: "Wie oft Rauschen entfernt wird." } },
   sigmas: { de: { label: "Rauschstufen", help: "Stattdessen diese Rauschstufen: 14.6, 3.2, 0.7." } },
   timesteps: { de: { label: "Zeitschritte", help: "Stattdessen diese Zeitschritte: 999, 600, 200." } },

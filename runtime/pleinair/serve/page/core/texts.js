@@ -1,6 +1,10 @@
 /** All words of the page but those of the options, in each of its languages. */
 
+import { DRAWING_TEXTS } from "./drawing-texts.js";
+
 export const TEXTS = {
+  ...DRAWING_TEXTS,
+
   // the page
   skip: { en: "Skip to the picture", de: "Zum Bild springen" },
   page: { en: "Page", de: "Seite" },
@@ -193,121 +197,6 @@ export const TEXTS = {
   clear: { en: "Remove all", de: "Alle entfernen" },
   clearSure: { en: "Remove all pictures from this browser?", de: "Alle Bilder aus diesem Browser entfernen?" },
   more: { en: "Show more", de: "Mehr zeigen" },
-
-  // a picture to start from
-  startFrom: { en: "Start from a picture", de: "Von einem Bild ausgehen" },
-  startHint: {
-    en: "Drop or paste one, or begin here. Blobs of colour are enough.",
-    de: "Eines fallen lassen, einfügen oder hier beginnen. Ein paar Farbflecken genügen.",
-  },
-  startPicture: { en: "The picture to start from", de: "Das Ausgangsbild" },
-  openFile: { en: "Open …", de: "Öffnen …" },
-  camera: { en: "Camera", de: "Kamera" },
-  takePicture: { en: "Take the picture", de: "Aufnehmen" },
-  noCamera: {
-    en: "The camera cannot be used. Allow it for this page, or open a file.",
-    de: "Die Kamera ist nicht verfügbar. Für diese Seite erlauben oder eine Datei öffnen.",
-  },
-  sketch: { en: "Sketch", de: "Skizze" },
-  draw: { en: "Draw on it", de: "Bearbeiten" },
-  withoutStart: { en: "Without it", de: "Ohne Bild" },
-  noPicture: {
-    en: "This file is not a picture that the browser can read. Choose a PNG, JPEG or WebP.",
-    de: "Diese Datei ist kein lesbares Bild. Bitte PNG, JPEG oder WebP wählen.",
-  },
-  strengthHint: {
-    en: "How much is repainted: little keeps the picture, much keeps hardly more than its colours.",
-    de: "Wie viel neu gemalt wird: Bei wenig bleibt das Bild, bei viel kaum mehr als seine Farben.",
-  },
-  maskedHint: {
-    en: "Only what is marked or added is painted; the rest stays as it is.",
-    de: "Gemalt wird nur, was markiert oder angefügt ist; der Rest bleibt, wie er ist.",
-  },
-  dropStart: { en: "Start from this picture", de: "Von diesem Bild ausgehen" },
-  dropControl: { en: "Let {name} follow it", de: "{name} danach richten" },
-  dropSettings: { en: "Restore its settings", de: "Seine Einstellungen holen" },
-
-  // the editor
-  tools: { en: "Tools", de: "Werkzeuge" },
-  mode: { en: "What to draw", de: "Was gezeichnet wird" },
-  mode_mask: { en: "Repaint", de: "Neu malen" },
-  mode_sketch: { en: "Sketch", de: "Skizze" },
-  mode_outside: { en: "Extend", de: "Erweitern" },
-  brush: { en: "Brush", de: "Pinsel" },
-  eraser: { en: "Eraser", de: "Radierer" },
-  hand: { en: "Move", de: "Verschieben" },
-  colour: { en: "Colour", de: "Farbe" },
-  paintSky: { en: "Sky", de: "Himmel" },
-  paintSea: { en: "Sea", de: "Meer" },
-  paintGrass: { en: "Grass", de: "Gras" },
-  paintSand: { en: "Sand", de: "Sand" },
-  paintRed: { en: "Red", de: "Rot" },
-  paintYellow: { en: "Yellow", de: "Gelb" },
-  paintWhite: { en: "White", de: "Weiß" },
-  paintNight: { en: "Night", de: "Nacht" },
-  brushSize: { en: "Width of the brush", de: "Pinselbreite" },
-  undo: { en: "Undo", de: "Rückgängig" },
-  redo: { en: "Redo", de: "Wiederholen" },
-  clearDrawing: { en: "Remove what was drawn", de: "Gezeichnetes entfernen" },
-  zoomIn: { en: "Zoom in", de: "Vergrößern" },
-  zoomOut: { en: "Zoom out", de: "Verkleinern" },
-  zoomFit: { en: "Whole picture", de: "Ganzes Bild" },
-  canvas: { en: "Canvas: arrow keys move the brush, space paints", de: "Leinwand: Pfeiltasten bewegen den Pinsel, Leertaste malt" },
-  maskHint: {
-    en: "Paint over what shall be made anew. Two fingers zoom. Keys: arrows, space, + − 0, [ ], Ctrl Z.",
-    de: "Übermalen, was neu entstehen soll. Zwei Finger zoomen. Tasten: Pfeile, Leertaste, + − 0, [ ], Strg Z.",
-  },
-  sketchHint: {
-    en: "Draw in colours; a prompt says what they become. Two fingers zoom. Keys: arrows, space, + − 0, [ ], Ctrl Z.",
-    de: "In Farben zeichnen; der Text sagt, was daraus wird. Zwei Finger zoomen. Tasten: Pfeile, Leertaste, + − 0, [ ], Strg Z.",
-  },
-  ready: { en: "Done", de: "Fertig" },
-
-  // add-ons
-  addons: { en: "Styles and helpers", de: "Stile und Helfer" },
-  strength: { en: "Strength", de: "Stärke" },
-  strengthOf: { en: "Strength of {name}", de: "Stärke von {name}" },
-  controlOpen: { en: "Its picture …", de: "Sein Bild …" },
-  controlStart: { en: "Take the start picture", de: "Das Ausgangsbild nehmen" },
-  controlPicture: { en: "What {name} follows", de: "Wonach {name} sich richtet" },
-  controlNeeds: { en: "Give it a picture to follow; without one it is left out.", de: "Es braucht ein Bild, nach dem es sich richtet; ohne bleibt es weg." },
-  prepare: { en: "Prepare the picture", de: "Bild vorbereiten" },
-  prepareNone: { en: "as it is", de: "wie es ist" },
-  from: { en: "From", de: "Ab" },
-  until: { en: "Until", de: "Bis" },
-  upscaler: { en: "Enlarge the finished picture", de: "Das fertige Bild vergrößern" },
-
-  // series
-  series: { en: "Series and films", de: "Reihen und Filme" },
-  grid: { en: "Grid", de: "Raster" },
-  across: { en: "Across", de: "Nach rechts" },
-  downwards: { en: "Down", de: "Nach unten" },
-  values: { en: "Values", de: "Werte" },
-  gridHint: { en: "Values with commas, or from-to:step, as 10-30:5.", de: "Werte mit Kommas, oder von-bis:Schritt, etwa 10-30:5." },
-  gridNeeds: { en: "Give each option of the grid some values.", de: "Jede Option des Rasters braucht Werte." },
-  gridSame: { en: "Choose two different options.", de: "Bitte zwei verschiedene Optionen wählen." },
-  gridTooLarge: { en: "That is more than {most} pictures. Give fewer values.", de: "Das sind mehr als {most} Bilder. Bitte weniger Werte angeben." },
-  paintGrid: { en: "Paint the grid", de: "Raster malen" },
-  goOn: { en: "Go on", de: "Weiter" },
-  ofAll: { en: "{made} of {all}", de: "{made} von {all}" },
-  nextIn: { en: "next in about {left}", de: "das nächste in etwa {left}" },
-  saveSheet: { en: "Save as one picture", de: "Als ein Bild speichern" },
-  notBoth: {
-    en: "What is marked waits until the picture has been extended; one comes after the other.",
-    de: "Das Markierte wartet, bis das Bild erweitert ist; eines geht nach dem anderen.",
-  },
-  outsideHint: {
-    en: "Pixels to add at each side. The text is best about what is added.",
-    de: "Pixel, die an jeder Seite hinzukommen. Der Text beschreibt am besten das Neue.",
-  },
-  morph: { en: "Film from prompt to prompt", de: "Film von Text zu Text" },
-  morphPrompts: { en: "Prompts, one a line", de: "Texte, einer je Zeile" },
-  morphExample: { en: "a meadow in spring\na meadow in winter", de: "a meadow in spring\na meadow in winter" },
-  morphNeeds: { en: "Write two prompts or more, one a line.", de: "Bitte zwei oder mehr Texte schreiben, einen je Zeile." },
-  frames: { en: "Frames", de: "Einzelbilder" },
-  seconds: { en: "Seconds", de: "Sekunden" },
-  loop: { en: "Back to the first", de: "Zurück zum ersten" },
-  makeFilm: { en: "Make the film", de: "Film machen" },
 
   // keys
   keys: { en: "Keys", de: "Tasten" },
