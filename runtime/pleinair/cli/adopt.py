@@ -39,7 +39,7 @@ def adopt(
     """Make a model usable here that optimum, openvino.genai, Olive or FastSD has exported: write its bundle.json."""
     adoption = judged(folder, vae=vae, format=form, sampler=sampler, force=force)
     if adoption.size > LONG:
-        say(f"reading {adoption.size / 1e9:.1f} GB once, for their SHA-256")
+        say(f"reading {adoption.size / 1e9:.1f} GB once to compute SHA-256")
     bundle = written(adoption)
     warn(*adoption.warnings)
     tell(description(bundle), folder, as_json=as_json)

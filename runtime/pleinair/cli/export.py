@@ -77,7 +77,7 @@ def export(
     check_activations(activations, weights, formats)
     named = only_there(source)
     if named is None and revision is not None:
-        raise RequestError("--revision is of a model on the hub, and SOURCE is on this disk; leave it out")
+        raise RequestError("--revision is only for models on the hub, and SOURCE is on this disk; leave it out")
     out = out or usual_out(named.name if named else usual_name(Path(source)))
     folder = fetched(named.id, revision or named.revision, out, weights, force) if named else Path(source)
     how = {"formats": formats, "weights": weights, "sampler": sampler, "prediction": prediction, "force": force}

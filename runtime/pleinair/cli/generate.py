@@ -46,7 +46,7 @@ def generate(
         str | None,
         typer.Option(
             help="Processes that paint many pictures side by side: a number, or auto.",
-            show_default="1, on a cluster auto",
+            show_default="1; on a cluster, auto",
         ),
     ] = None,
     ray: Ray = None,

@@ -84,7 +84,7 @@ def remove_model(
 def confirm(folder: Path, size: int) -> None:
     """Ask on a terminal; raises RequestError where there is none, Cancelled for any answer but y or yes."""
     if not sys.stdin.isatty():
-        raise RequestError(f"'{shown_path(folder)}' is removed only when that is confirmed; add --yes")
+        raise RequestError(f"'{shown_path(folder)}' is removed only if you confirm; add --yes")
     what = "link" if folder.is_symlink() else gb(size)
     sketch(printable(f"remove {folder} ({what})? [y/N] "))
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
@@ -115,7 +115,7 @@ def table(rows: list[tuple[str, ...]]) -> Iterator[str]:
 
 def download_line(found: Download) -> str:
     """A download that no model is made of yet."""
-    state = "downloaded" if found.whole else f"not whole yet, goes on with: pleinair pull {quoted(found.name)}"
+    state = "downloaded" if found.whole else f"not complete; continue with: pleinair pull {quoted(found.name)}"
     return f"{found.name}  {gb(found.size)}  {state}"
 
 

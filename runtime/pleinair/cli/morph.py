@@ -92,6 +92,6 @@ def longer_than_asked(lasts: float, seconds: float) -> list[str]:
     if lasts <= seconds:
         return []
     return [
-        f"the film lasts {lasts:g} s and not {seconds:g}, for viewers slow down frames of less than"
+        f"the film lasts {lasts:g} s instead of {seconds:g}, because viewers slow down frames shorter than"
         f" {films.SHORTEST:g} s; choose fewer --frames"
     ]

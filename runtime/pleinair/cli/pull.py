@@ -83,7 +83,7 @@ def pull(
         return
     made(found, file, formats, weights, allow_pickle)
     if found.folder != found.model and not as_json:
-        say(f"the download stays in '{found.folder}'; take it away with: pleinair models rm {download_name(found)}")
+        say(f"the download stays in '{found.folder}'; remove it with: pleinair models rm {download_name(found)}")
     ended(found, found.model, paint_command(found), as_json)
 
 
@@ -155,7 +155,7 @@ def resumable(id: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Cancelled(
-            f"interrupted; what has come of '{id}' is kept, and the same command goes on from there"
+            f"interrupted; what was downloaded of '{id}' is kept, and the same command goes on from there"
         ) from None
 
 
