@@ -141,7 +141,7 @@ def test_accepted_jobs_are_painted_by_the_server_that_comes_next(server, place, 
     with running(place, place / "log", *arguments) as again:
         assert again.ask(f"/api/v1/jobs/{ids[0]}/cancel", {})[0] == 200
         assert [again.when(id, "done", "cancelled")["status"] for id in ids] == ["cancelled", "done", "done"]
-    assert re.search("3 jobs of before the restart", server.log.read_text())
+    assert re.search("3 jobs from before the restart", server.log.read_text())
 
 
 def alive(pid):

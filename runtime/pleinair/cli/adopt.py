@@ -21,13 +21,13 @@ def adopt(
     folder: Annotated[Path, typer.Argument(help="A folder of OpenVINO or ONNX graphs.", show_default=False)],
     vae: Annotated[
         Path | None,
-        typer.Option(help="A folder with another VAE, a TAESD say, which is copied.", show_default="the model's own"),
+        typer.Option(help="A folder with another VAE, such as TAESD, to copy into it.", show_default="the model's own"),
     ] = None,
     form: Annotated[
         str | None,
         typer.Option(
             "--format",
-            help="openvino or onnx, where only one is to be used.",
+            help="openvino or onnx, to use only one of them.",
             show_default="what is there",
             autocompletion=offered(FORMATS),
         ),
@@ -36,10 +36,10 @@ def adopt(
     force: Annotated[bool, typer.Option("--force", help="Adopt a folder again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Let a model open here that optimum, openvino.genai, Olive or FastSD can open: write its bundle.json."""
+    """Make a model usable here that optimum, openvino.genai, Olive or FastSD has exported: write its bundle.json."""
     adoption = judged(folder, vae=vae, format=form, sampler=sampler, force=force)
     if adoption.size > LONG:
-        say(f"reading {adoption.size / 1e9:.1f} GB once, for their SHA-256")
+        say(f"reading {adoption.size / 1e9:.1f} GB once to compute SHA-256")
     bundle = written(adoption)
     warn(*adoption.warnings)
     tell(description(bundle), folder, as_json=as_json)

@@ -17,12 +17,12 @@ app.add_typer(cache, name="cache")
 
 @cache.callback(epilog=examples("cache"), no_args_is_help=True)
 def graphs_kept() -> None:
-    """List or clear what is kept of compiled graphs for the next start."""
+    """List or clear the compiled graphs kept for the next start."""
 
 
 @cache.command("list")
 def list_(as_json: Json = False) -> None:
-    """List the compiled graphs that are kept, what was used last first."""
+    """List the kept compiled graphs, the last used first."""
     found = compiled_files()
     total = sum(each.size for each in found)
     facts = {
@@ -37,7 +37,7 @@ def list_(as_json: Json = False) -> None:
 
 @cache.command("clear")
 def clear(as_json: Json = False) -> None:
-    """Delete the compiled graphs that are kept; they are made again when they are needed."""
+    """Delete the kept compiled graphs; they are made again when needed."""
     count, size = clear_compiled()
     tell({"files": count, "bytes": size}, f"{count} files deleted, {size / 1e6:.1f} MB", as_json=as_json)
 

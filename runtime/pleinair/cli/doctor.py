@@ -57,11 +57,11 @@ def doctor(
     loading: dict[str, Any],
     options: dict[str, Any],
 ) -> None:
-    """Tell what this machine is, which engines and devices it has, and what to install for what is missing."""
+    """Show this machine, its engines and devices, and how to install what is missing."""
     model = loading["model"]
     if not try_devices:
         if model is not None:
-            raise RequestError("--model is what devices are tried with; add --try-devices, or leave it out")
+            raise RequestError("--model works only with --try-devices; add that, or leave --model out")
         advice = {"recommended": {"storybook": recommended()}, "tuned": tuned_here()}
         facts = {
             **diagnosis(),
@@ -105,6 +105,6 @@ def tuned_here() -> dict[str, str]:
     for each in tuned_results():
         best = min(each.trials, key=lambda trial: trial.step_s, default=None)
         words = f"{best.words}, {best.step_s:.3g} s a step at {each.width}x{each.height}" if best else "nothing painted"
-        stale = "; ignored, for the processor or an engine is another now: run pleinair tune again" * each.stale
+        stale = "; ignored, because the processor or an engine has changed: run pleinair tune again" * each.stale
         found[each.model] = words + stale
     return found

@@ -27,7 +27,7 @@ def embed(
     cpu_only: Annotated[bool, typer.Option("--cpu-only", help="Leave out what GPUs and NPUs need.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a folder of packages and a model with which a program of your own paints: docs/embedding.md."""
+    """Write a folder with the packages and the model that your own program needs to paint: docs/embedding.md."""
     if engine is not None:
         one_of("engine", engine, WITH_GRAPHS)
     bundle = open_bundle(made_ready(model, engine))

@@ -38,14 +38,14 @@ def export(
     activations: Annotated[
         str,
         typer.Option(
-            help="fp32, or int8: large layers compute in int8 too (W8A8), with --weights int8.",
+            help="fp32; or int8, with --weights int8: large layers compute in int8 too (W8A8).",
             autocompletion=offered(ACTIVATIONS),
         ),
     ] = "fp32",
     prompts: Annotated[
         Path | None,
         typer.Option(
-            help="With --activations int8: what it paints to learn ranges, a prompt a line.",
+            help="With --activations int8: the prompts it paints to learn ranges, one a line.",
             show_default="general prompts",
         ),
     ] = None,
@@ -53,7 +53,7 @@ def export(
     prediction: Annotated[
         str | None,
         typer.Option(
-            help="epsilon or v_prediction, where a single file does not say.",
+            help="epsilon or v_prediction, if a single file does not say.",
             show_default="what the file says",
             autocompletion=offered(PREDICTIONS),
         ),
@@ -63,7 +63,7 @@ def export(
         typer.Option(help="LoRA file to merge in, FILE or FILE:WEIGHT; may be repeated.", show_default=False),
     ] = None,
     revision: Annotated[
-        str | None, typer.Option(help="Of a model on the hub: a branch, tag or commit.", show_default="main")
+        str | None, typer.Option(help="Branch, tag or commit of a model on the hub.", show_default="main")
     ] = None,
     force: Replace = False,
     as_json: Json = False,
@@ -77,7 +77,7 @@ def export(
     check_activations(activations, weights, formats)
     named = only_there(source)
     if named is None and revision is not None:
-        raise RequestError("--revision is of a model on the hub, and SOURCE is on this disk; leave it out")
+        raise RequestError("--revision is only for models on the hub, and SOURCE is on this disk; leave it out")
     out = out or usual_out(named.name if named else usual_name(Path(source)))
     folder = fetched(named.id, revision or named.revision, out, weights, force) if named else Path(source)
     how = {"formats": formats, "weights": weights, "sampler": sampler, "prediction": prediction, "force": force}

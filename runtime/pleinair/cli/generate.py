@@ -39,13 +39,14 @@ def generate(
     *,
     prompts: Annotated[Path | None, typer.Option(help="A file of prompts, text or JSONL; - is stdin.")] = None,
     film: Annotated[
-        Path | None, typer.Option(help="How noise becomes the picture: .gif, .webp, .apng, .mp4; a strip: .png, .jpg.")
+        Path | None,
+        typer.Option(help="Film of how noise becomes the picture: .gif, .webp, .apng, .mp4; or a strip: .png, .jpg."),
     ] = None,
     workers: Annotated[
         str | None,
         typer.Option(
             help="Processes that paint many pictures side by side: a number, or auto.",
-            show_default="1, on a cluster auto",
+            show_default="1; on a cluster, auto",
         ),
     ] = None,
     ray: Ray = None,

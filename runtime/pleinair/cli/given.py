@@ -34,7 +34,7 @@ def at_hand(
                 if check:
                     check()
                 what, folder = Path(model).name, models_folder()
-                say(f"making a model of {step.total / 1e9:.2f} GB of '{what}' in '{shown_path(folder)}', this once")
+                say(f"making a model of {step.total / 1e9:.2f} GB from '{what}' in '{shown_path(folder)}', just once")
                 said = True
 
 

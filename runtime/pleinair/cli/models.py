@@ -34,14 +34,14 @@ app.add_typer(models, name="models")
 
 @models.callback(invoke_without_command=True, epilog=examples("models"))
 def every(context: typer.Context, as_json: Json = False) -> None:
-    """Show the models that are kept on this machine, and remove them."""
+    """List, show and remove the models on this machine."""
     if context.invoked_subcommand is None:
         list_models(as_json)
 
 
 @models.command("list")
 def list_models(as_json: Json = False) -> None:
-    """List the models with what they take: disk, memory, seconds."""
+    """List the models with the disk, memory and seconds they take."""
     found, unmade, loras = local_models(), downloads(), lora_names()
     facts = {
         "folder": str(models_folder()),
@@ -58,7 +58,7 @@ def list_models(as_json: Json = False) -> None:
 def show_model(
     name: Annotated[str, typer.Argument(help="A model's name.", show_default=False)], as_json: Json = False
 ) -> None:
-    """Show all that is known of a model."""
+    """Show everything that is known about a model."""
     found = local_model(name)
     if found.bundle is None:
         raise BundleError(found.problem or f"'{name}' is no model; remove it with: pleinair models rm {quoted(name)}")
@@ -84,7 +84,7 @@ def remove_model(
 def confirm(folder: Path, size: int) -> None:
     """Ask on a terminal; raises RequestError where there is none, Cancelled for any answer but y or yes."""
     if not sys.stdin.isatty():
-        raise RequestError(f"'{shown_path(folder)}' is removed only when that is confirmed; add --yes")
+        raise RequestError(f"'{shown_path(folder)}' is removed only if you confirm; add --yes")
     what = "link" if folder.is_symlink() else gb(size)
     sketch(printable(f"remove {folder} ({what})? [y/N] "))
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
@@ -115,7 +115,7 @@ def table(rows: list[tuple[str, ...]]) -> Iterator[str]:
 
 def download_line(found: Download) -> str:
     """A download that no model is made of yet."""
-    state = "downloaded" if found.whole else f"not whole yet, goes on with: pleinair pull {quoted(found.name)}"
+    state = "downloaded" if found.whole else f"not complete; continue with: pleinair pull {quoted(found.name)}"
     return f"{found.name}  {gb(found.size)}  {state}"
 
 

@@ -41,7 +41,7 @@ def morph(
             help=f"How frames are set out: {', '.join([EVEN, *EASES])}.", autocompletion=offered([EVEN, *EASES])
         ),
     ] = EVEN,
-    loop: Annotated[bool, typer.Option("--loop", help="Go on to the first keyframe again.")] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Return to the first keyframe at the end.")] = False,
     ping_pong: Annotated[bool, typer.Option("--ping-pong", help="Play forwards, then backwards.")] = False,
     output: Annotated[Path, typer.Option("-o", "--output", help="FILE.gif, .webp, .png or .mp4.")] = Path("morph.gif"),
     force: Force = False,
@@ -92,6 +92,6 @@ def longer_than_asked(lasts: float, seconds: float) -> list[str]:
     if lasts <= seconds:
         return []
     return [
-        f"the film lasts {lasts:g} s and not {seconds:g}, for viewers slow down frames of less than"
+        f"the film lasts {lasts:g} s instead of {seconds:g}, because viewers slow down frames shorter than"
         f" {films.SHORTEST:g} s; choose fewer --frames"
     ]

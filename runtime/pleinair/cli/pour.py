@@ -39,7 +39,7 @@ def pour(
     weights: WeightsFlag = "fp16",
     vae: Annotated[
         Path | None,
-        typer.Option(help="A file or folder with another VAE, to be the bundle's own.", show_default="the model's own"),
+        typer.Option(help="A file or folder with another VAE for the bundle.", show_default="the model's own"),
     ] = None,
     unet: Annotated[
         Path | None,
@@ -48,7 +48,7 @@ def pour(
     prediction: Annotated[
         str | None,
         typer.Option(
-            help="epsilon, v_prediction or sample, where the file does not say.",
+            help="epsilon, v_prediction or sample, if the file does not say.",
             show_default="what the file says",
             autocompletion=offered(PREDICTIONS),
         ),
@@ -65,12 +65,12 @@ def pour(
     scaling_factor: Annotated[
         float | None,
         typer.Option(
-            help="What the latents of a VAE on its own are scaled by: 0.13025 for SDXL, 0.18215 for SD 1 and 2.",
+            help="Scaling factor of the latents, for a VAE on its own: 0.13025 for SDXL, 0.18215 for SD 1 and 2.",
             show_default="what its config.json says",
         ),
     ] = None,
     allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Read the weights of a .ckpt, .pt or .bin, and run nothing in it.")
+        bool, typer.Option("--allow-pickle", help="Read the weights of a .ckpt, .pt or .bin; nothing in it is run.")
     ] = False,
     force: Replace = False,
     as_json: Json = False,

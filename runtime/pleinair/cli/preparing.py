@@ -28,7 +28,7 @@ def prepare(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Make a picture ready for a ControlNet: its edges, say."""
+    """Prepare a picture for a ControlNet: find its edges, for example."""
     one_of("way to prepare a picture", how, PREPARERS)
     if out.suffix.lower() != SUFFIX:
         raise RequestError(f"the prepared picture keeps every pixel in a {SUFFIX} file only; name it FILE{SUFFIX}")

@@ -47,7 +47,7 @@ def pull(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="fp32, fp16 or int8: how safetensors are stored.",
+            help="fp32, fp16 or int8: how to store the weights of safetensors.",
             show_default="fp16",
             autocompletion=offered(WEIGHTS),
         ),
@@ -55,7 +55,9 @@ def pull(
     only_download: Annotated[bool, typer.Option("--only-download", help="Download only; do not make a model.")] = False,
     allow_pickle: Annotated[
         bool,
-        typer.Option("--allow-pickle", help="Fetch .bin and .ckpt too, to read their weights and run nothing in them."),
+        typer.Option(
+            "--allow-pickle", help="Fetch .bin and .ckpt too, and read their weights; nothing in them is run."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -81,7 +83,7 @@ def pull(
         return
     made(found, file, formats, weights, allow_pickle)
     if found.folder != found.model and not as_json:
-        say(f"the download stays in '{found.folder}'; take it away with: pleinair models rm {download_name(found)}")
+        say(f"the download stays in '{found.folder}'; remove it with: pleinair models rm {download_name(found)}")
     ended(found, found.model, paint_command(found), as_json)
 
 
@@ -153,7 +155,7 @@ def resumable(id: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Cancelled(
-            f"interrupted; what has come of '{id}' is kept, and the same command goes on from there"
+            f"interrupted; what was downloaded of '{id}' is kept, and the same command goes on from there"
         ) from None
 
 

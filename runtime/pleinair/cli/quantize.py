@@ -20,17 +20,17 @@ def quantize(
     out: Annotated[Path, typer.Argument(help="The bundle to write.", show_default=False)],
     prompts: Annotated[
         Path | None,
-        typer.Option(help="What it is to paint, a prompt a line.", show_default="general prompts"),
+        typer.Option(
+            help="File with the prompts it paints to learn its ranges, one a line.", show_default="general prompts"
+        ),
     ] = None,
     pictures: Annotated[int, typer.Option(help="How many pictures it paints to learn its ranges.")] = 8,
     size: Annotated[str | None, typer.Option(help="Their size, WxH.", show_default="the model's own")] = None,
-    wide: Annotated[
-        float, typer.Option(help="Share of the multiplications, 0 to 1, that may stay as exact as they are.")
-    ] = 0.15,
+    wide: Annotated[float, typer.Option(help="Share of the multiplications, 0 to 1, that may stay in float.")] = 0.15,
     force: Replace = False,
     as_json: Json = False,
 ) -> None:
-    """Let a model compute in int8 (W8A8): faster and smaller, and its pictures differ a little; needs no PyTorch."""
+    """Make a model compute in int8 (W8A8): faster and smaller, with slightly different pictures; needs no PyTorch."""
     from pleinair.quantizing.quantize import quantize as quantize_model
 
     for progress in quantize_model(bundle, out, prompts=prompts, pictures=pictures, size=size, wide=wide, force=force):

@@ -30,7 +30,7 @@ def metadata(
     file: Annotated[Path, typer.Argument(help="A PNG, JPEG or WebP picture, or a film.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Show what a picture says of how it was made, here or by another tool.
+    """Show what a picture says about how it was made, here or by another tool.
 
     These are A1111, Forge, stable-diffusion.cpp, InvokeAI, ComfyUI, NovelAI and Fooocus.
     """
@@ -70,7 +70,7 @@ def rerun(
     loading: dict[str, Any],
     options: dict[str, Any],
 ) -> None:
-    """Make a picture again from its record, and tell how far the two are apart."""
+    """Make a picture again from its record, and show how much the two differ."""
     from pleinair.tasks.rerun import plan_rerun
 
     progress = context.with_resource(ProgressBar())

@@ -50,7 +50,7 @@ def tried(path: Path, engine: str, *, memory_mb: int, seconds: float = SECONDS) 
     spent = perf_counter() - start
     if done.returncode:
         why = f"was ended by signal {-done.returncode}" if done.returncode < 0 else "crashed"
-        return SandboxTrial(engine, f"its process {why}, as for want of memory or by damage", spent, None)
+        return SandboxTrial(engine, f"its process {why}, as if out of memory or damaged", spent, None)
     answer = json.loads(done.stdout[-LONGEST_ANSWER:].splitlines()[-1])
     return SandboxTrial(engine, answer["problem"], spent, answer["peak_mb"])
 

@@ -29,7 +29,7 @@ QUIET = (("mcp", logging.CRITICAL), ("asyncio", logging.CRITICAL))  # they quote
 @takes(options=(), loading=tuple(LOADING))
 def serve(
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 7860,
     api_key_file: Annotated[
         Path | None, typer.Option(help=f"File with the key that clients must send; or set {KEY}.")
@@ -40,28 +40,30 @@ def serve(
         typer.Option(
             min=1,
             max=MOST_WORKERS,
-            help="Jobs that are painted at a time.",
-            show_default="1, on a cluster what it holds",
+            help="Jobs to paint at the same time.",
+            show_default="1; on a cluster, as many as fit",
         ),
     ] = None,
     ray: Ray = None,
-    max_queue: Annotated[int, typer.Option(min=1, max=10_000, help="Jobs that may wait.")] = 16,
-    max_pixels: Annotated[int, typer.Option(min=1, max=1 << 26, help="Pixels of a picture.")] = LIMITS.pixels,
-    max_steps: Annotated[int, typer.Option(min=1, max=LIMITS.steps, help="Steps of a pass.")] = LIMITS.steps,
-    max_count: Annotated[int, typer.Option(min=1, max=1000, help="Pictures of a job.")] = LIMITS.count,
-    max_body_mb: Annotated[int, typer.Option(min=1, max=512, help="Megabytes of a request.")] = LIMITS.body // MB,
-    max_results: Annotated[int, typer.Option(min=1, max=100_000, help="Ended jobs that are kept.")] = KEEPING.jobs,
+    max_queue: Annotated[int, typer.Option(min=1, max=10_000, help="Most jobs that may wait.")] = 16,
+    max_pixels: Annotated[int, typer.Option(min=1, max=1 << 26, help="Most pixels of a picture.")] = LIMITS.pixels,
+    max_steps: Annotated[int, typer.Option(min=1, max=LIMITS.steps, help="Most steps of a pass.")] = LIMITS.steps,
+    max_count: Annotated[int, typer.Option(min=1, max=1000, help="Most pictures of a job.")] = LIMITS.count,
+    max_body_mb: Annotated[int, typer.Option(min=1, max=512, help="Most megabytes of a request.")] = LIMITS.body // MB,
+    max_results: Annotated[int, typer.Option(min=1, max=100_000, help="Most ended jobs to keep.")] = KEEPING.jobs,
     max_results_mb: Annotated[
-        int, typer.Option(min=1, max=1 << 20, help="Megabytes of their pictures.")
+        int, typer.Option(min=1, max=1 << 20, help="Most megabytes of their pictures.")
     ] = KEEPING.bytes // MB,
     result_ttl: Annotated[
-        float, typer.Option(min=1, max=30 * 86_400, help="Seconds that ended jobs are kept.")
+        float, typer.Option(min=1, max=30 * 86_400, help="Seconds to keep ended jobs.")
     ] = KEEPING.seconds,
-    grace: Annotated[float, typer.Option(min=0, max=3600, help="Seconds that running jobs have when it ends.")] = 10,
+    grace: Annotated[
+        float, typer.Option(min=0, max=3600, help="Seconds that running jobs get when the server ends.")
+    ] = 10,
     stall: Annotated[
         float, typer.Option(min=1, max=86_400, help="Seconds without a step after which a process counts as hung.")
     ] = 600,
-    no_journal: Annotated[bool, typer.Option("--no-journal", help="Forget waiting jobs when it ends.")] = False,
+    no_journal: Annotated[bool, typer.Option("--no-journal", help="Forget waiting jobs when the server ends.")] = False,
     log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts into the log.")] = False,
     metrics: Annotated[bool, typer.Option("--metrics", help="Answer /metrics for Prometheus.")] = False,
     as_json: Json = False,

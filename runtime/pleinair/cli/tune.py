@@ -28,11 +28,11 @@ def tune(
         str | None, typer.Argument(help="The model to try: a bundle or its name.", show_default="storybook")
     ] = None,
     size: Annotated[str | None, typer.Option(help="Size of its pictures, WxH.", show_default="the model's own")] = None,
-    seconds: Annotated[float, typer.Option(help="After how long nothing new is tried.", min=1)] = SECONDS,
+    seconds: Annotated[float, typer.Option(help="Seconds after which nothing new is tried.", min=1)] = SECONDS,
     forget: Annotated[bool, typer.Option("--forget", help="Forget what was found for all models.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Find out how models like MODEL are painted fastest on this CPU, and do so from then on."""
+    """Find the fastest way to paint with models like MODEL on this CPU, and use it from then on."""
     if forget:
         if model is not None:
             raise RequestError("--forget is for all models; leave MODEL out")

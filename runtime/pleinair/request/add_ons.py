@@ -15,11 +15,11 @@ from pleinair.request.value_types import SHARE
 class Refining:
     """A second model that takes over where little noise is left."""
 
-    bundle: Path = option(None, Folder(), "Bundle that paints the last steps, as SDXL's refiner.", name="refiner")
+    bundle: Path = option(None, Folder(), "Bundle that paints the last steps, such as SDXL's refiner.", name="refiner")
     start: float = option(
         0.8,
         SHARE,
-        "Share of the timesteps before it takes over.",
+        "Share of the timesteps before the refiner takes over.",
         name="refiner_start",
         needs=("refiner",),
         recorded=True,
@@ -40,12 +40,12 @@ class OtherVaes:
     vae: Path | None = option(
         None,
         VaeName(),
-        "VAE to decode and encode with: a bundle, its name, or a file; default is the model's.",
+        "VAE to decode and encode with: a bundle, its name, or a file.",
         usual=MODELS,
         a1111="VAE",
     )
     preview_vae: Path | None = option(
-        None, VaeName(), "VAE that shows steps, as a small one does quickly.", usual="that of the picture"
+        None, VaeName(), "VAE for previews of the steps; a small one is quick.", usual="the picture's"
     )
 
 

@@ -16,8 +16,8 @@ them.
 
 An option has one name in Python (`pipe.generate("a boat", guidance=7)`) and in lists of prompts
 (`{"prompt": "a boat", "guidance": 7}`), and nearly the same one on the command line. Numbers may be text everywhere,
-and lists of numbers too: `sigmas="14.6,3.2,0.7"`. *Without* says what holds where an option is left out, *needs*
-names options without which it has no effect, and *A1111* its field in the text that A1111's web UI writes and reads.
+and lists of numbers too: `sigmas="14.6,3.2,0.7"`. *Without* is what applies if you leave an option out. *Needs* lists
+options without which it has no effect. *A1111* is its field in the text that A1111's web UI writes and reads.
 """
 LOADING_PAGE = """
 ## Opening a model
@@ -31,7 +31,7 @@ def lists_options(method: Callable) -> Callable:
     """Say in a method's docstring what each option is."""
     lines = [f"{each.name} = {each.default!r}" for each in _python()]
     listed = "\n".join(f"{line:30}  {words(each)}" for line, each in zip(lines, _python(), strict=True))
-    head = "Options, each with what it is where it is left out; None is as good as left out."
+    head = "Options, each with its default; None is the same as leaving it out."
     method.__doc__ = "\n\n".join([inspect.getdoc(method) or "", head, listed])
     return method
 

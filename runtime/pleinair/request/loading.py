@@ -32,8 +32,8 @@ class Loading:
     engine: str | None = option(
         None,
         Words((FORM_AUTO, *WITH_GRAPHS)),
-        "openvino, onnx, or auto: what `pleinair tune` has found, else what is estimated to be done first; in Python"
-        " what has the fastest steps.",
+        "openvino, onnx, or auto: what `pleinair tune` found, else the one that should finish first; in Python the one"
+        " with the fastest steps.",
         usual="auto",
     )
     device: str | None = option(
@@ -47,24 +47,24 @@ class Loading:
     precision: str | None = option(
         None,
         Words((AUTO, *PRECISIONS)),
-        "Number format to compute in: auto, f32, bf16, f16; by component: unet=bf16,vae=f32.",
+        "Number format for computing: auto, f32, bf16, f16; by component: unet=bf16,vae=f32.",
         usual="auto",
     )
     memory: str = option(
         MEMORY[0],
         Choice(MEMORY),
-        "low: finish each stage for all pictures, then free its memory; auto: where memory is short.",
+        "low: finish each stage for all pictures, then free its memory; auto: do so if memory is short; high: do not.",
     )
-    preflight: bool = option(True, Flag(), "Refuse, before loading, what memory will not suffice for.")
-    verify: bool = option(True, Flag(), "Compare the model's files with their SHA-256.")
-    fallback: bool = option(False, Flag(), "Go on with the CPU where a device is not here or fails; it is said.")
+    preflight: bool = option(True, Flag(), "Refuse jobs that will not fit in memory, before loading.")
+    verify: bool = option(True, Flag(), "Check the model's files against their SHA-256.")
+    fallback: bool = option(False, Flag(), "Continue on the CPU if a device is missing or fails, and say so.")
     cache: bool = option(
-        True, Flag(), "Keep on the disk what is compiled, for the next start; in Python what is for GPUs."
+        True, Flag(), "Keep compiled networks on disk for the next start; in Python only those for GPUs."
     )
     int8: str = option(
         FORM_AUTO,
         Choice((FORM_AUTO, *FORMS)),
-        "Form of W8A8 graphs on the CPU (OpenVINO): auto takes what suits it, stored the graph as it is.",
+        "Form of W8A8 graphs on the CPU (OpenVINO): auto takes what suits it, stored leaves the graph as it is.",
     )
 
 

@@ -77,7 +77,7 @@ class Randomness:
     noise: str = option(
         NOISES[0],
         Choice(NOISES),
-        "Which random numbers; philox is A1111's NV.",
+        "Source of the random numbers; philox is A1111's NV.",
         a1111="RNG",
         a1111_values={"torch": "CPU", "philox": "NV", "numpy": "NumPy"},
         recorded=True,
@@ -85,7 +85,7 @@ class Randomness:
     subseed: int | None = option(
         None,
         Whole(0, SEED_LIMIT - 1),
-        "A second seed, whose noise is mixed in.",
+        "A second seed; its noise is mixed in.",
         needs=("subseed_strength",),
         a1111="Variation seed",
     )
@@ -100,10 +100,10 @@ class Work:
 
     batch: int = option(1, Whole(1, MAX_COUNT), "Pictures in one network call.", recorded=True)
     vae_tile: int | None = option(
-        None, Whole(0, SIDES[1]), "Side in pixels of the VAE's tiles, 0 to cut none.", usual="by size"
+        None, Whole(0, SIDES[1]), "Side of the VAE's tiles in pixels; 0 for no tiles.", usual="by size"
     )
     stop: Callable[[], bool] | None = option(
-        None, Function(), "A function that is asked before every network call; True cancels.", flag=None, compare=False
+        None, Function(), "A function that is called before every network call; True cancels.", flag=None, compare=False
     )
 
 
@@ -131,7 +131,9 @@ class Guiding:
         name="guidance",
         a1111="CFG scale",
     )
-    rescale: float = option(Guidance.rescale, GUIDING["rescale"], "Against overexposure.", a1111="CFG rescale")
+    rescale: float = option(
+        Guidance.rescale, GUIDING["rescale"], "How much to reduce overexposure.", a1111="CFG rescale"
+    )
     start: float = option(
         Guidance.start,
         GUIDING["start"],
@@ -142,23 +144,25 @@ class Guiding:
     end: float = option(
         Guidance.end,
         GUIDING["end"],
-        "Share of the steps after which it ends.",
+        "Share of the steps after which guidance ends.",
         name="guidance_end",
         a1111="Guidance end",
     )
     threshold: float | None = option(
         Guidance.threshold,
         GUIDING["threshold"],
-        "Dynamic thresholding: the share of values that must lie within the limit.",
+        "Dynamic thresholding: the share of values that must stay within the limit.",
     )
     parallel: float = option(
-        Guidance.parallel, GUIDING["parallel"], "How much of the guidance that only strengthens colours is kept."
+        Guidance.parallel,
+        GUIDING["parallel"],
+        "How much to keep of the part of guidance that only strengthens colours.",
     )
-    two_calls: bool = option(Guidance.two_calls, Flag(), "Ask the network twice a step: less memory.")
+    two_calls: bool = option(Guidance.two_calls, Flag(), "Call the network twice a step, to save memory.")
     image: float | None = option(
         Guidance.image,
         GUIDING["image"],
-        "How strictly to keep to the picture, of models that edit pictures.",
+        "How strictly to keep to the picture, for models that edit pictures.",
         usual=MODELS,
         name="image_guidance",
         needs=("image",),
@@ -179,7 +183,7 @@ class Canvas:
         a1111="Denoising strength",
     )
     mask: Image | None = option(
-        None, InputPicture(), "A mask of the picture's size; white is repainted.", needs=("image",)
+        None, InputPicture(), "A mask of the same size as the picture; white is repainted.", needs=("image",)
     )
     mask_blur: float = option(
         4.0, Real(0, MAX_RADIUS), "Soft edge of the mask in pixels.", needs=MASKED, a1111="Mask blur", recorded=True
@@ -187,7 +191,7 @@ class Canvas:
     fill: str = option(
         FILLS[0],
         Choice(FILLS),
-        "What lies under the mask.",
+        "What to put under the mask first.",
         needs=MASKED,
         a1111="Masked content",
         a1111_values={"noise": "latent noise", "blank": "latent nothing", "spread": "fill"},
@@ -196,7 +200,7 @@ class Canvas:
     only_masked: bool = option(
         False,
         Flag(),
-        "Paint the masked region alone, in full size.",
+        "Paint only the masked region, at full size.",
         needs=("mask",),
         a1111="Inpaint area",
         a1111_values={True: "Only masked"},
@@ -204,12 +208,12 @@ class Canvas:
     padding: int = option(
         32,
         Whole(0, MAX_SIDE),
-        "Pixels around that region.",
+        "Pixels around the masked region.",
         needs=("only_masked",),
         a1111="Masked area padding",
         recorded=True,
     )
-    restore: bool = option(True, Flag(), "Put the unmasked pixels back as they were.", needs=MASKED, recorded=True)
+    restore: bool = option(True, Flag(), "Restore the unmasked pixels exactly.", needs=MASKED, recorded=True)
     outpaint: tuple[int, int, int, int] | None = option(
         None, Sides(MAX_SIDE), "Pixels to add: LEFT,TOP,RIGHT,BOTTOM.", needs=("image",)
     )

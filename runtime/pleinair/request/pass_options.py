@@ -42,8 +42,12 @@ class Steps:
         a1111_values=SCHEDULE_TYPES,
     )
     count: int = option(None, PASS, "Denoising steps.", usual=MODELS, name="steps", a1111="Steps")
-    sigmas: tuple[float, ...] | None = option(None, Falling(), "Noise levels instead: 14.6,3.2,0.7.", a1111="Sigmas")
-    timesteps: tuple[float, ...] | None = option(None, Falling(), "Timesteps instead: 999,600,200.", a1111="Timesteps")
+    sigmas: tuple[float, ...] | None = option(
+        None, Falling(), "Noise levels instead of steps: 14.6,3.2,0.7.", a1111="Sigmas"
+    )
+    timesteps: tuple[float, ...] | None = option(
+        None, Falling(), "Timesteps instead of steps: 999,600,200.", a1111="Timesteps"
+    )
     eta: float | None = option(
         OFF["eta"], ETA, "Share of the noise that is renewed.", usual="the sampler's", a1111="Eta", by_sampler=True
     )
@@ -124,11 +128,13 @@ class Saving:
     speed: str = option(
         EXACT,
         Choice(tuple(SPEEDS)),
-        "How much likeness to give for speed, by `reuse` where the steps allow it.",
+        "How much likeness to give up for speed: sets `reuse` where the steps allow it.",
     )
     reuse: float = option(
         1.0,
         Real(1, MOST_REUSED),
-        "Ask the network in one of N steps, mostly early ones; between, its last answer holds.",
+        "Call the network in one of N steps, mostly early ones; its last answer serves in between.",
     )
-    wide_steps: int = option(0, Whole(0, MAX_STEPS), "Last steps in which a model in int8 (W8A8) computes in float.")
+    wide_steps: int = option(
+        0, Whole(0, MAX_STEPS), "Number of final steps that an int8 model (W8A8) computes in float."
+    )

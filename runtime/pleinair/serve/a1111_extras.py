@@ -73,7 +73,7 @@ async def enlarged(request: Request, shared: Shared, chosen: Chosen, body: Mappi
     else:
         job = await chosen.done(request, shared, await shared.checks(upscale_of, shared, body, image))
         if not job.pictures:
-            raise Refused(409, "cancelled", "the job was interrupted; ask for it again")
+            raise Refused(409, "cancelled", "the job was interrupted; send it again")
         data = job.pictures[0].data
     return base64.b64encode(data).decode()
 
@@ -104,5 +104,5 @@ def target_of(body: Mapping[str, Any], width: int, height: int, limits: RequestL
     larger = (across, down) if crop else (max(1, round(width * factor)), max(1, round(height * factor)))
     if larger[0] * larger[1] > limits.input_pixels:
         pixels = f"the larger picture has {larger[0] * larger[1]:,} pixels"
-        raise over("upscaling_resize", pixels, limits.input_pixels, "ask for a smaller one")
+        raise over("upscaling_resize", pixels, limits.input_pixels, "choose a smaller one")
     return {"width": larger[0], "height": larger[1], "crop": crop}

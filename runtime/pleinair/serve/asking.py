@@ -169,11 +169,11 @@ def check_limits(request: Request, limits: RequestLimits, frames: int = 1) -> No
     """Raise Refused for what this server does not paint, however much memory there is."""
     pixels = pixels_of(request)
     if pixels > limits.pixels:
-        raise over("size", f"a picture of {pixels:,} pixels was asked for", limits.pixels, "choose a smaller size")
+        raise over("size", f"the picture would have {pixels:,} pixels", limits.pixels, "choose a smaller size")
     if (steps := max(each.count for each in passes_of(request))) > limits.steps:
-        raise over("steps", f"{steps:,} steps were asked for", limits.steps, "ask for fewer")
+        raise over("steps", f"the job has {steps:,} steps", limits.steps, "ask for fewer")
     if len(request.seeds) > limits.count:
-        raise over("count", f"{len(request.seeds)} pictures were asked for", limits.count, "ask for fewer at a time")
+        raise over("count", f"the job has {len(request.seeds)} pictures", limits.count, "ask for fewer at a time")
     if (work := work_of(request) * frames) > limits.pixel_steps:
         raise over("steps", f"the job is {work:,} pixels x steps", limits.pixel_steps, "take fewer steps or pictures")
     if (larger := pixels * scale_of(request) ** 2) > limits.input_pixels:
@@ -239,5 +239,5 @@ def mapping(what: str, value: Any, known: tuple[str, ...]) -> dict[str, Any]:
 
 def text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise RequestError(f"the {name} must be text; send a name that capabilities list")
+        raise RequestError(f"the {name} must be text; send a name from the capabilities")
     return value

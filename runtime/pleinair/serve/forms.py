@@ -30,7 +30,7 @@ async def read_form(request: Request, files: tuple[str, ...]) -> tuple[dict[str,
                     raise Refused(
                         422,
                         "invalid_request",
-                        "a file was sent under another name; send image",
+                        "a file was sent under another name; call it image",
                         field=one_line(name, 80),
                     )
     except (MemoryError, OSError) as error:  # large parts go through a file

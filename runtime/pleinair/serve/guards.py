@@ -102,7 +102,9 @@ class Guard:
         own = {f"{scheme}://{host}".lower() for scheme in ("http", "https")}
         if (origin is not None and origin.lower() not in own) or site not in ("none", "same-origin"):
             raise Refused(
-                403, "origin_not_allowed", "another site's page asks; open this server's own page, or use a program"
+                403,
+                "origin_not_allowed",
+                "requests from another site's page are refused; open this server's own page, or use a program",
             )
 
     def _has_key(self, authorization: str) -> bool:
@@ -138,7 +140,7 @@ class Body:
     def check(self, headers: Headers) -> None:
         """Raise Refused for what its headers say that is too much."""
         if headers.get("content-encoding", "identity").lower() != "identity":
-            raise Refused(415, "unsupported_media_type", "compressed bodies are not read; send it plain")
+            raise Refused(415, "unsupported_media_type", "compressed bodies are not read; send the body uncompressed")
         length = headers.get("content-length", "")
         if length.isascii() and length.isdigit() and (len(length) > 15 or int(length) > self._limits.body):
             raise self._too_large()
@@ -161,7 +163,7 @@ class Body:
         if self._size > self._limits.body:
             raise self._too_large()
         if self._bodies.size > self._bodies.most:
-            much = "too many large requests come at once; ask again in some seconds"
+            much = "too many large requests at once; try again in a few seconds"
             raise Refused(503, "busy", much, retry_after=BUSY_S)
         self._whole = message["type"] != "http.request" or not message.get("more_body", False)
         return message

@@ -59,14 +59,14 @@ class Jobs:
         for each in left:
             job = Job(each.spec, each.id, each.attempts)
             if each.attempts >= MOST_ATTEMPTS:
-                again = f"it was begun {each.attempts} times and the server ended each time; try a smaller picture"
+                again = f"the server ended each of the {each.attempts} times it was started; try a smaller picture"
                 await self.end(job, FAILED, Trouble("interrupted", again))
             else:
                 self._enqueue(job)
             if each.key:
                 self._remember(each.key, each.digest or "", job)
         if left:
-            log.info("%d jobs of before the restart are taken up", len(left))
+            log.info("%d jobs from before the restart are resumed", len(left))
 
     async def submit(
         self, spec: JobSpec, key: str | None = None, digest: str = "", interface: str = OWN
@@ -134,12 +134,12 @@ class Jobs:
             if self.journal.keeps(job.spec):
                 await self.journal.begun(job.id, job.attempts - 1)
         for job in [job for job in self._queue if not self.journal.keeps(job.spec)]:
-            await self.end(job, FAILED, Trouble("shutting_down", "the server is ending; ask again in a moment"))
+            await self.end(job, FAILED, Trouble("shutting_down", "the server is shutting down; try again in a moment"))
 
     async def cancel(self, job: Job) -> None:
         """End a job: at once where it waits, within a step where it is painted. Refused (409) if it has ended."""
         if job.status in ENDED:
-            raise Refused(409, "job_ended", f"the job is {job.status} already; ask for a new one")
+            raise Refused(409, "job_ended", f"the job is already {job.status}; send a new one")
         job.cancelling = True
         if job.status == QUEUED:
             await self.end(job, CANCELLED)
@@ -156,8 +156,8 @@ class Jobs:
         if job:
             return job
         if id in self._gone:
-            raise Refused(410, "job_expired", "the job's pictures are not kept any more; paint them again")
-        raise Refused(404, "job_unknown", "there is no such job; take an id that POST /api/v1/jobs has given")
+            raise Refused(410, "job_expired", "the job's pictures are no longer kept; paint them again")
+        raise Refused(404, "job_unknown", "there is no such job; use an id that POST /api/v1/jobs returned")
 
     def tidy(self) -> None:
         """Let ended jobs go that are too old, too many or too large; the last one stays whatever its size."""
@@ -259,11 +259,11 @@ class Jobs:
             try:
                 await self.journal.promise(job.id, job.spec, key, digest)
             except BROKEN as error:
-                log.error("job %s is not accepted, for the journal cannot be written: %s", job.id, error)
+                log.error("job %s is refused, because the journal cannot be written: %s", job.id, error)
                 raise Refused(
                     503,
                     "journal_full",
-                    "the job cannot be written down, so that nothing is promised; free space on the server's disk, or"
+                    "the job cannot be saved, so it is not accepted; free space on the server's disk, or"
                     " serve with --no-journal",
                     retry_after=TROUBLED_RETRY_S,
                 ) from None
@@ -279,7 +279,7 @@ class Jobs:
     def _check_open(self) -> None:
         """Raise Refused where no further job is taken."""
         if self.closing:
-            raise Refused(503, "shutting_down", "the server is ending; ask again in a moment", retry_after=5)
+            raise Refused(503, "shutting_down", "the server is shutting down; try again in a moment", retry_after=5)
         if self.unable:
             down = f"no painting process starts ({self.unable}); see the server's log"
             raise Refused(503, "painter_down", down, retry_after=TROUBLED_RETRY_S)

@@ -63,13 +63,13 @@ class JournalWriter:
                 await self._written(note)
             except BROKEN as error:
                 if not self._failing:
-                    log.error("the journal cannot be written, and is tried again: %s", error)
+                    log.error("the journal cannot be written, trying again: %s", error)
                 self._failing = True
                 return
             if self.owed.get(id) is note:
                 del self.owed[id]
         if self._failing:
-            log.info("the journal is written again")
+            log.info("the journal can be written again")
         self._failing = False
 
     async def _written(self, write: Callable[..., Any], *arguments: Any) -> Any:

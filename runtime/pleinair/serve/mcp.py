@@ -73,7 +73,7 @@ def speaking(shared: Shared) -> Server[Any]:
     return Server(
         "pleinair",
         version=__version__,
-        instructions="Paints pictures with Stable Diffusion on this machine. Ask list_models what there is.",
+        instructions="Paints pictures with Stable Diffusion on this machine. Call list_models to see what there is.",
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
@@ -117,7 +117,7 @@ def tools(limits: RequestLimits) -> list[Tool]:
         tool(GENERATE, "Paint pictures of a prompt.", {**offered(*USUAL), **common}, ["prompt"]),
         tool(
             EDIT,
-            "Repaint a picture, or the masked part of it, as a prompt says.",
+            "Repaint a picture, or its masked part, as a prompt says.",
             {**edited, **offered(*USUAL, "strength"), **common},
             ["image", "prompt"],
         ),
@@ -204,7 +204,7 @@ async def painted(jobs: Jobs, job: Job, session: ServerSession) -> None:
             with anyio.CancelScope(shield=True):
                 await jobs.cancel(job)
     if job.status != DONE:
-        message = job.trouble.message if job.trouble else "the job was cancelled; ask for it again"
+        message = job.trouble.message if job.trouble else "the job was cancelled; send it again"
         raise Refused(500, job.trouble.code if job.trouble else "cancelled", message)
 
 

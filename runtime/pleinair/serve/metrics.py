@@ -36,7 +36,7 @@ class ServerCollector(Collector):
                 ended.add_metric((interface, status), counts.ended[interface, status])
         yield accepted
         yield ended
-        refused = CounterMetricFamily("pleinair_requests_refused", "Requests that were not followed.", labels=("code",))
+        refused = CounterMetricFamily("pleinair_requests_refused", "Requests that were refused.", labels=("code",))
         for code, number in sorted(counts.refused.items()):
             refused.add_metric((code,), number)
         yield refused
@@ -50,7 +50,7 @@ class ServerCollector(Collector):
         yield GaugeMetricFamily("pleinair_results_kept", "Ended jobs whose pictures are kept.", jobs.kept)
         yield GaugeMetricFamily("pleinair_results_bytes", "Bytes of pictures that are kept.", jobs.kept_bytes)
         yield GaugeMetricFamily(
-            "pleinair_journal_owed", "Jobs whose end could not be written yet.", len(jobs.journal.owed)
+            "pleinair_journal_owed", "Jobs whose last change is not on disk yet.", len(jobs.journal.owed)
         )
         held = GaugeMetricFamily(
             "pleinair_worker_memory_bytes", "Anonymous memory of a painting process.", labels=("worker",)
@@ -59,7 +59,7 @@ class ServerCollector(Collector):
             held.add_metric((str(number),), bytes)
         yield held
         if (left := memory_left()) is not None:
-            yield GaugeMetricFamily("pleinair_memory_left_bytes", "Memory that may still be taken.", left)
+            yield GaugeMetricFamily("pleinair_memory_left_bytes", "Memory that is still available.", left)
 
 
 def registry_of(jobs: Jobs) -> CollectorRegistry:

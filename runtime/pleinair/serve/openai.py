@@ -213,7 +213,9 @@ async def streamed(
             shown += 1
     if job.status != DONE:
         trouble = job.trouble
-        code, words = (trouble.code, trouble.message) if trouble else ("cancelled", "the job was cancelled; ask again")
+        code, words = (
+            (trouble.code, trouble.message) if trouble else ("cancelled", "the job was cancelled; send it again")
+        )
         yield b"data: " + json.dumps({"error": their_error(Refused(500, code, words), 500)}).encode() + b"\n\n"
     for picture in job.pictures if job.status == DONE else ():
         yield line(f"{kind}.completed", await coded(shared, picture, form, quality), job, form, usage=USAGE)
@@ -259,7 +261,7 @@ def converted(data: bytes, kind: str) -> str:
 def chosen(body: Mapping[str, Any], name: str, choices: tuple[str, ...], usual: str) -> str:
     value = usual if body.get(name) is None else body[name]
     if value not in choices:
-        raise Refused(422, "invalid_request", f"{name} is none of these; choose {', '.join(choices)}", field=name)
+        raise Refused(422, "invalid_request", f"{name} must be one of these; choose {', '.join(choices)}", field=name)
     return value
 
 

@@ -14,18 +14,18 @@ WAIT = {"name": "wait", "in": "query", "schema": {"type": "boolean", "default": 
 KEY = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 200}}
 LAST = {"name": "Last-Event-ID", "in": "header", "schema": TEXT}
 STATUSES = {
-    400: "The body is no JSON.",
+    400: "The body is not JSON.",
     401: "The key is missing or wrong.",
-    403: "Another host or page asks.",
-    404: "There is no such thing.",
+    403: "The request comes from another host or page.",
+    404: "It does not exist.",
     409: "The job has ended, or the key was used for another one.",
-    410: "It is not kept any more.",
+    410: "It is no longer kept.",
     413: "The body is too large.",
-    415: "The body is of another type.",
+    415: "The body has the wrong type.",
     422: "It makes no sense, or is over a limit.",
-    429: "The queue is full; Retry-After says when to ask again.",
-    500: "The painting process crashed, or a bug.",
-    503: "Memory is short, or the server is ending.",
+    429: "The queue is full; Retry-After says when to try again.",
+    500: "The painting process crashed, or there is a bug.",
+    503: "Memory is short, or the server is shutting down.",
 }
 EVERYWHERE = (401, 403, 413)
 COUNTED = object_of(

@@ -137,7 +137,7 @@ class JobPainter:
 
             def check() -> None:
                 if stop():
-                    raise Cancelled("cancelled; nothing is left half done, and the server can be asked again")
+                    raise Cancelled("cancelled; nothing is left half done, and the server takes new jobs")
 
             pixels = np.asarray(picture, np.float32)[None] / 255
             larger = upscaler(pixels, options.get("tile") or "", check)[0]
@@ -170,7 +170,7 @@ def where_transparent(data: bytes) -> Image.Image:
     """A mask as OpenAI has it, transparent where the picture is to be painted, as ours: white there."""
     picture = open_picture(data)
     if picture.mode != "RGBA":
-        raise RequestError("the mask is transparent nowhere; make it so where the picture is to be painted")
+        raise RequestError("the mask is nowhere transparent; make it so where the picture is to be painted")
     return picture.getchannel("A").point(lambda level: 255 - level)
 
 

@@ -49,6 +49,6 @@ def size_of(name: str, data: bytes, most_pixels: int) -> tuple[int, int]:
         raise RequestError(f"{name} is {why} ({one_line(error, 60)}); {REMEDY}") from None
     if min(size) < 1 or size[0] * size[1] > most_pixels:
         raise RequestError(
-            f"{name} has {size[0]}x{size[1]} pixels; at most {most_pixels / 1e6:.1f} million are taken, send it smaller"
+            f"{name} has {size[0]}x{size[1]} pixels; at most {most_pixels / 1e6:.1f} million are taken; send it smaller"
         )
     return size

@@ -76,8 +76,7 @@ class RayWorker:
             log.error("job %s: its painter on the cluster is lost: %s", job.id, why)
             if tries == MOST_TRIES:
                 message = (
-                    f"job {job.id}: {tries} painters of the cluster were lost with it; try a smaller picture or"
-                    " another model"
+                    f"job {job.id}: it lost {tries} painters of the cluster; try a smaller picture or another model"
                 )
                 await self._jobs.end(job, FAILED, Trouble("worker_lost", message))
                 return
@@ -121,7 +120,7 @@ def on_cluster(settings: ServeSettings) -> "Iterator[tuple[ServeSettings, partia
                 deploy(name, settings)
             handle = awaited(name)
             count = settings.workers or replicas(name)
-            log.info("%d painters of the cluster's application '%s' are asked", count, name)
+            log.info("using %d painters of the cluster's application '%s'", count, name)
             yield replace(settings, workers=count), partial(RayWorker, handle=handle)
         finally:
             if not declared:
@@ -152,7 +151,7 @@ def awaited(name: str) -> DeploymentHandle:
     while not running(state := serve.status().applications[name]):
         if state.status == ApplicationStatus.DEPLOY_FAILED or time.monotonic() > until:
             raise ResourceError(
-                f"the cluster's painters do not come up ({said_of(state)}); install pleinair and the model on all"
+                f"the cluster's painters do not start ({said_of(state)}); install pleinair and the model on all"
                 " machines, or choose fewer --workers"
             )
         time.sleep(PAUSE_S / 5)

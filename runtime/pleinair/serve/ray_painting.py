@@ -86,7 +86,7 @@ def bound(args: Mapping[str, Any], **shape: Any) -> Application:
     given = dict(args)
     model, stall = given.pop("model", None), given.pop(STALL, 600.0)
     if not isinstance(stall, int | float) or stall <= 0:
-        raise RequestError(f"{STALL} is a number of seconds; write for example {STALL}: 600")
+        raise RequestError(f"{STALL} must be a number of seconds; write for example {STALL}: 600")
     for name, value in given.items():
         one_of("argument", name, [*LOADING, STALL])
         LOADING[name].type.read(name, value)

@@ -35,7 +35,7 @@ def option_schema(option: Option, limits: RequestLimits) -> dict[str, Any]:
     if isinstance(option.type, InputPicture):
         return PICTURE
     if isinstance(option.type, Folder | Enlarger):
-        return {**TEXT, "description": "a name that capabilities list"}
+        return {**TEXT, "description": "a name from the capabilities"}
     if isinstance(option.type, FileList):
         return {"type": "array", "items": TEXT}
     found = option.type.schema()

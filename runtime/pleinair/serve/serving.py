@@ -44,9 +44,9 @@ class Server(uvicorn.Server):
 def check(settings: ServeSettings) -> None:
     """Raise RequestError for settings that no server should have."""
     if settings.key is not None and len(settings.key) < LEAST_KEY:
-        raise RequestError(f"an API key has at least {LEAST_KEY} characters; make one with: openssl rand -hex 16")
+        raise RequestError(f"an API key needs at least {LEAST_KEY} characters; make one with: openssl rand -hex 16")
     if settings.key is not None and not (settings.key.isascii() and settings.key.isprintable()):
-        raise RequestError("an API key is of ASCII letters and digits; make one with: openssl rand -hex 16")
+        raise RequestError("an API key must be ASCII letters and digits; make one with: openssl rand -hex 16")
     if settings.key is None and not is_loopback(settings.host):
         raise RequestError(
             f"'{settings.host}' can be reached from other machines; give a key with --api-key-file or PLEINAIR_API_KEY,"
@@ -72,7 +72,7 @@ def listening(host: str, port: int) -> socket.socket:
         found.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         found.close()
-        raise ResourceError(f"cannot listen at {host}:{port} ({error}); choose another --port or --host") from None
+        raise ResourceError(f"cannot listen on {host}:{port} ({error}); choose another --port or --host") from None
     return found
 
 
@@ -142,7 +142,7 @@ def alone_with(journal: Path | None) -> Iterator[None]:
         yield
         return
     journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    busy = "another server keeps its jobs where this one would; choose another --port, or serve with --no-journal"
+    busy = "another server uses the same journal of jobs; choose another --port, or serve with --no-journal"
     with only_one(journal.with_suffix(".lock"), busy):
         yield
 

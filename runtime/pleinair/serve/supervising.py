@@ -64,7 +64,7 @@ class Supervisor:
         self.jobs.close()
         running = [asyncio.ensure_future(job.over()) for job in self.jobs.running.values()]
         if running:
-            log.info("%d running jobs have %g s to end", len(running), grace_s)
+            log.info("%d running jobs have %g s to finish", len(running), grace_s)
             await asyncio.wait(running, timeout=grace_s)
         for task in (*running, *self._tasks):
             task.cancel()
@@ -166,7 +166,7 @@ class Worker:
         await self._send({"model": self._settings.model, "loading": self._settings.loading})
         message, _ = await self._heard(START_S)
         if message.get("event") != "ready":
-            raise Lost(message.get("message", "it said something else than that it is ready"))
+            raise Lost(message.get("message", "it did not say that it is ready"))
 
     async def _do(self, job: Job) -> None:
         """One job, to its end, be that the process's."""
@@ -214,7 +214,7 @@ class Worker:
                 if message.get("job") == job.id and await self._took(job, message, blobs):
                     return
             except (KeyError, IndexError, TypeError):
-                raise Lost("did not keep to the form and was ended") from None
+                raise Lost("sent a malformed message and was ended") from None
 
     async def _took(self, job: Job, message: dict[str, Any], blobs: list[bytes]) -> bool:
         """Pass on what a process says of its job; True at the end."""

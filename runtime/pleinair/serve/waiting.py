@@ -29,7 +29,7 @@ async def ended(jobs: Jobs, job: Job, request: Request) -> Job:
         status = OTHERS.get(job.trouble.code) or STATUSES.get(job.trouble.code, 500)
         raise Refused(status, job.trouble.code, job.trouble.message, retry_after=5 if status == 503 else None)
     if job.status == CANCELLED and not left.done():
-        raise Refused(409, "cancelled", "the job was cancelled; ask for it again")
+        raise Refused(409, "cancelled", "the job was cancelled; send it again")
     raise ClientDisconnect
 
 

@@ -42,7 +42,7 @@ def test_safetensors_are_poured_and_know_where_they_came_from(hub, story, run, f
     code, out, err = run("pull", ID)
     model = home / "models" / "story"
     assert (code, out) == (0, f"{model}\n"), err
-    assert "take it away with: pleinair models rm org/story" in err
+    assert "remove it with: pleinair models rm org/story" in err
     assert err.splitlines()[-1].endswith('go on with: pleinair generate "a red house" --model story')
     assert open_bundle(model).manifest.origin.revision == COMMIT and read_origin(model) == Pulled(ID, COMMIT)
     assert not hub.asked(".bin")

@@ -311,7 +311,7 @@ def test_doctor_says_what_no_longer_holds(run, storybook):
     other = stored.TunedMachine(**{**vars(stored.machine_here()), "cpu": "another"})
     stored.store_tuned(tuned(storybook, trial(), machine=other))
     _, out, _ = run("doctor")
-    assert "ignored, for the processor or an engine is another now" in out
+    assert "ignored, because the processor or an engine has changed" in out
 
 
 @pytest.mark.parametrize("arguments", [("--forget", "storybook"), ("--size", "big"), ("--seconds", "0"), ("nowhere",)])
