@@ -176,6 +176,13 @@ def test_a_request_that_replicas_are_lost_with_is_answered_with_its_id_and_what_
     assert job.id in job.trouble.message and job.trouble.message.endswith("try a smaller picture or another model")
 
 
+def test_words_of_another_version_and_a_bug_end_their_job_alone(lost):
+    job, asked = painted([(image(7)[0], ())], [image(7), DONE])
+    assert (job.status, asked) == ("done", 2)
+    job, asked = painted([AttributeError("a secret prompt")])
+    assert (job.status, job.trouble.code, asked) == ("failed", "internal", 1) and "secret" not in job.trouble.message
+
+
 def test_a_full_queue_of_serve_loses_no_job(lost):
     from ray.serve.exceptions import BackPressureError
 
