@@ -151,7 +151,8 @@ async def painted(request: Request, body: Mapping[str, Any], pictures: dict[str,
             data.append({"url": url})
         else:
             data.append({"b64_json": await coded(shared, picture, form, quality)})
-    return JSONResponse({"created": int(job.created), "data": data, **facts(job, form), "usage": USAGE})
+    told = {"created": int(job.created), "data": data, **facts(job, form), "usage": USAGE}
+    return await shared.checks(JSONResponse, told)  # of many MB
 
 
 def spec_of(shared: Shared, body: Mapping[str, Any], pictures: dict[str, bytes]) -> JobSpec:
