@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from pleinair.checks import shown_path
+from pleinair.checks import one_line, shown_path
 from pleinair.cluster.joining import check_address, quieten
 from pleinair.errors import RequestError, ResourceError
 from pleinair.serve.app import build
@@ -70,9 +70,11 @@ def listening(host: str, port: int) -> socket.socket:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
         found.listen(BACKLOG)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, TypeError) as error:  # TypeError is for what no name can be
         found.close()
-        raise ResourceError(f"cannot listen at {host}:{port} ({error}); choose another --port or --host") from None
+        raise ResourceError(
+            f"cannot listen at {one_line(host, 80)}:{port} ({error}); choose another --port or --host"
+        ) from None
     return found
 
 
@@ -171,8 +173,8 @@ def answering(told: asyncio.Event) -> Iterator[None]:
 def address(place: socket.socket, host: str) -> str:
     """Where a browser finds the page."""
     port = place.getsockname()[1]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)
-    return f"http://{shown}:{port}/"
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
 
 
 def read_key(file: str | os.PathLike) -> str:
