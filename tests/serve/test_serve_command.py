@@ -1,6 +1,7 @@
 """`pleinair serve` before it serves: settings that no server should have, and what the command line says of them."""
 
 import logging
+from queue import SimpleQueue
 
 import pytest
 
@@ -86,9 +87,9 @@ def test_defaults_of_flags_are_those_of_the_settings(served):
 
 
 def test_the_page_is_opened(served, monkeypatch):
-    opened = []
-    monkeypatch.setattr("webbrowser.open", opened.append)
-    assert cli.run(["serve", "--open", "--no-journal"]) == 0 and opened == ["http://127.0.0.1:7860/"]
+    opened = SimpleQueue()
+    monkeypatch.setattr("webbrowser.open", opened.put)
+    assert cli.run(["serve", "--open", "--no-journal"]) == 0 and opened.get(timeout=60) == "http://127.0.0.1:7860/"
 
 
 @pytest.mark.parametrize(
