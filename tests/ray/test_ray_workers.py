@@ -26,11 +26,11 @@ def pipe():
 @pytest.fixture
 def paint(pipe, monkeypatch, tmp_path):
     """`paint(text, opened, lost)`: reports of a list on two workers, of which each says `opened(number)` in the
-    beginning, and is lost with the jobs whose prompt is among `lost`, as often as that says; what was said is
-    `paint.said`."""
+    beginning, and is lost with the jobs whose prompt is among `lost`, as often as that says, and after those of `late`;
+    what was said is `paint.said`."""
     from pleinair.tasks import crews, ray_workers
 
-    def run(text, opened=lambda number: None, lost=()):
+    def run(text, opened=lambda number: None, lost=(), late=()):
         lost, count = dict(lost), iter(range(100))
 
         class Seat:
@@ -49,6 +49,8 @@ def paint(pipe, monkeypatch, tmp_path):
                     return
                 for each in self._painter.paint(job.prompt, job.negative, job.options, job.seeds):
                     self._events.put((self, each))
+                if job.prompt in late:
+                    self._events.put((self, ray_workers.WorkerLost("the node died")))
 
             def close(self):
                 pass
@@ -72,6 +74,12 @@ def test_a_line_that_workers_are_lost_with_is_tried_again_and_named_in_the_end(p
     names = sorted(path.name for path in tmp_path.glob("*.png"))
     assert names == ["0001-a-1.png", "0003-c-1.png", "0004-d-1.png"] and len(reports) == 4
     assert sum("painted by another one" in line for line in paint.said) == 4
+
+
+@pytest.mark.usefixtures("silent_storybook")
+def test_a_worker_that_is_lost_when_its_job_is_done_costs_nothing(paint, tmp_path):
+    assert len(paint("a\nb\nc\nd", late=["a", "c"])) == 4
+    assert len(list(tmp_path.glob("*.png"))) == 4
 
 
 @pytest.mark.usefixtures("silent_storybook")
