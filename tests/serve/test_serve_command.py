@@ -1,6 +1,8 @@
 """`pleinair serve` before it serves: settings that no server should have, and what the command line says of them."""
 
+import asyncio
 import logging
+import signal
 from queue import SimpleQueue
 
 import pytest
@@ -142,3 +144,19 @@ def test_keys_are_at_least_sixteen_characters():
     for key in ("short", "schlüssel-aus-glas", "0123456789abcde\n"):  # the last two cannot be sent
         with pytest.raises(RequestError, match="openssl"):
             serving.check(ServeSettings(key=key))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a terminal that closes sends it")
+def test_a_terminal_that_closes_ends_the_server_in_order_unless_that_is_ignored():
+    async def told_after(handler):
+        told, before = asyncio.Event(), signal.signal(signal.SIGHUP, handler)
+        try:
+            with serving.answering(told):
+                signal.raise_signal(signal.SIGHUP)
+                await asyncio.sleep(0.01)
+            return told.is_set(), signal.getsignal(signal.SIGHUP) == handler
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    assert asyncio.run(told_after(signal.SIG_DFL)) == (True, True)
+    assert asyncio.run(told_after(signal.SIG_IGN)) == (False, True)

@@ -26,7 +26,7 @@ from pleinair.serve.settings import ServeSettings
 from pleinair.serve.supervising import Supervisor
 from pleinair.system.locks import only_one
 
-STOPPING = ("SIGINT", "SIGTERM", "SIGBREAK")
+STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 BACKLOG = 128
 STREAMS_S = 1  # that open streams have to end
 LEAST_KEY = 16  # characters
@@ -151,7 +151,7 @@ def alone_with(journal: Path | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def answering(told: asyncio.Event) -> Iterator[None]:
-    """The first signal asks for an end; the second one is the end."""
+    """The first signal asks for an end; the second one is the end. Those that are ignored (`nohup`) stay so."""
     loop, before = asyncio.get_running_loop(), {}
 
     def heard(number: int, frame: object) -> None:
@@ -160,8 +160,8 @@ def answering(told: asyncio.Event) -> Iterator[None]:
         loop.call_soon_threadsafe(told.set)
 
     for name in STOPPING:
-        if hasattr(signal, name):
-            number = getattr(signal, name)
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             before[number] = signal.signal(number, heard)
     try:
         yield
