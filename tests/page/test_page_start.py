@@ -204,6 +204,7 @@ def test_two_fingers_zoom_and_leave_no_stroke(open_page):
 def test_a_controlnet_follows_a_dropped_picture(page, server, paint):
     page.locator(".addons > summary").click()
     page.get_by_label("edges").check()
+    page.locator("[data-drop=control]").wait_for(state="attached")
     carries_a_file(page, "drop", "[data-drop=control]")
     page.locator(".addons img").wait_for()
     paint(page, "a boat")

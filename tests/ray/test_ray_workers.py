@@ -26,11 +26,12 @@ def pipe():
 
 
 class Plan:
-    """What becomes of workers: what each says when it is opened, and how often it is lost with which prompt."""
+    """What each worker says when it is opened, with which prompts workers are lost, how often, and behind which."""
 
     def __init__(self):
         self.opened = lambda number: None
         self.lost, self.numbers = {}, iter(range(100))
+        self.late: set[str] = set()
 
 
 @pytest.fixture
@@ -56,6 +57,8 @@ def plan(monkeypatch):
                 return
             for each in self._painter.paint(job.prompt, job.negative, job.options, job.seeds):
                 self._events.put((self, each))
+            if job.prompt in plan.late:
+                self._events.put((self, ray_workers.WorkerLost("the node died")))
 
         def close(self):
             pass
@@ -87,6 +90,13 @@ def test_a_line_that_workers_are_lost_with_is_tried_again_and_named_in_the_end(p
     names = sorted(path.name for path in tmp_path.glob("*.png"))
     assert names == ["0001-a-1.png", "0003-c-1.png", "0004-d-1.png"] and len(reports) == 4
     assert sum("painted by another one" in line for line in paint.said) == 4
+
+
+@pytest.mark.usefixtures("silent_storybook")
+def test_a_worker_that_is_lost_when_its_job_is_done_costs_nothing(paint, plan, tmp_path):
+    plan.late = {"a", "c"}
+    assert len(paint("a\nb\nc\nd")) == 4
+    assert len(list(tmp_path.glob("*.png"))) == 4
 
 
 @pytest.mark.usefixtures("silent_storybook")
@@ -214,6 +224,13 @@ def test_a_request_that_replicas_are_lost_with_is_answered_with_its_id_and_what_
     job, asked = painted([lost], [step(1), lost], [step(1)], [DONE])
     assert (job.status, job.trouble.code, asked) == ("failed", "worker_lost", 3)
     assert job.id in job.trouble.message and job.trouble.message.endswith("try a smaller picture or another model")
+
+
+def test_words_of_another_version_and_a_bug_end_their_job_alone(lost):
+    job, asked = painted([(image(7)[0], ())], [image(7), DONE])
+    assert (job.status, asked) == ("done", 2)
+    job, asked = painted([AttributeError("a secret prompt")])
+    assert (job.status, job.trouble.code, asked) == ("failed", "internal", 1) and "secret" not in job.trouble.message
 
 
 def test_a_full_queue_of_serve_loses_no_job(lost):

@@ -1,6 +1,9 @@
 """`pleinair serve` before it serves: settings that no server should have, and what the command line says of them."""
 
+import asyncio
 import logging
+import signal
+from queue import SimpleQueue
 
 import pytest
 
@@ -88,9 +91,9 @@ def test_defaults_of_flags_are_those_of_the_settings(served):
 
 
 def test_the_page_is_opened(served, monkeypatch):
-    opened = []
-    monkeypatch.setattr("webbrowser.open", opened.append)
-    assert cli.run(["serve", "--open", "--no-journal"]) == 0 and opened == ["http://127.0.0.1:7860/"]
+    opened = SimpleQueue()
+    monkeypatch.setattr("webbrowser.open", opened.put)
+    assert cli.run(["serve", "--open", "--no-journal"]) == 0 and opened.get(timeout=60) == "http://127.0.0.1:7860/"
 
 
 @pytest.mark.parametrize(
@@ -144,3 +147,19 @@ def test_keys_are_at_least_sixteen_characters():
     for key in ("short", "schlüssel-aus-glas", "0123456789abcde\n"):  # the last two cannot be sent
         with pytest.raises(RequestError, match="openssl"):
             serving.check(ServeSettings(key=key))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a terminal that closes sends it")
+def test_a_terminal_that_closes_ends_the_server_in_order_unless_that_is_ignored():
+    async def told_after(handler):
+        told, before = asyncio.Event(), signal.signal(signal.SIGHUP, handler)
+        try:
+            with serving.answering(told):
+                signal.raise_signal(signal.SIGHUP)
+                await asyncio.sleep(0.01)
+            return told.is_set(), signal.getsignal(signal.SIGHUP) == handler
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    assert asyncio.run(told_after(signal.SIG_DFL)) == (True, True)
+    assert asyncio.run(told_after(signal.SIG_IGN)) == (False, True)

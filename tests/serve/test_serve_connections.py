@@ -117,6 +117,40 @@ def test_a_client_that_reads_nothing_is_let_go(index, repeated):
     assert asyncio.run(work()) < LARGE
 
 
+def test_a_slow_reader_of_a_large_answer_holds_little_memory_and_is_not_let_go(index):
+    """Whoever reads on is served to the end, and what is not read yet does not lie in the connection's buffer."""
+    kept = bytes(LARGE)
+
+    async def work():
+        from pleinair.serve.guards import Answering
+
+        async def app(scope, receive, send):
+            answering = Answering(send, "0")
+            await answering({"type": "http.response.start", "status": 200, "headers": []})
+            await answering({"type": "http.response.body", "body": kept})
+
+        found = replace(LIMITS, head_s=HEAD_S)
+        place = listening("127.0.0.1", 0)
+        server = Server(uvicorn.Config(app, http=bounded(found), log_config=None, lifespan="off"))
+        serving = asyncio.create_task(server.serve(sockets=[place]))
+        reader, writer = await asyncio.open_connection("127.0.0.1", place.getsockname()[1], limit=1 << 20)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        size, most, until = 0, 0, asyncio.get_running_loop().time() + HEAD_S * 5
+        while size < LARGE:
+            size += len(await reader.read(1 << 20))
+            for held in server.server_state.connections:
+                most = max(most, held.transport.get_write_buffer_size())
+            if asyncio.get_running_loop().time() < until:
+                await asyncio.sleep(HEAD_S / 4)
+        writer.close()
+        server.should_exit = True
+        await serving
+        return size, most
+
+    size, most = asyncio.run(work())
+    assert size >= LARGE and most <= 1 << 18
+
+
 def test_connections_are_bounded_and_a_place_is_free_again(index):
     async def work():
         async with listener(index, connections=2) as port:

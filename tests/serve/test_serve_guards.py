@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pleinair.serve import page_files
-from serving import LIMITS
+from serving import LIMITS, png
 
 KEY = "0123456789abcdef"
 OWN = "http://127.0.0.1:7860"
@@ -225,3 +225,11 @@ def test_the_page_is_served_with_types_and_kept_by_browsers(client):
 def test_no_name_leads_out_of_the_page(client, path):
     answer = client().get(path)
     assert answer.status_code == 404 and "secret" not in answer.text
+
+
+def test_what_a_controlnet_sees_takes_no_memory_where_a_request_is_checked(index):
+    from pleinair.serve.asking import tried
+
+    options = {"prompt": "a house", "controls": [{"name": "canny"}]}
+    request = tried(index, index.model()[1], options, {"controls.0": png((4000, 4000))})
+    assert request.controls[0].image.size == (8, 8)

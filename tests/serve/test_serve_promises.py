@@ -97,6 +97,20 @@ def test_what_ended_while_the_disk_was_full_is_written_when_it_is_not(opened, di
     assert caplog.text.count("cannot be written") == 1
 
 
+def test_what_is_not_written_when_the_server_ends_is_tried_once_more(opened, disk):
+    async def work():
+        jobs = await opened()
+        await jobs.submit(spec())
+        disk.full = True
+        await jobs.end(await jobs.next(), DONE)
+        disk.full = False
+        await jobs.put_down()
+        return jobs
+
+    jobs = asyncio.run(work())
+    assert not jobs.journal.owed and list(Journal(jobs.journal.file).left()) == []
+
+
 def test_a_clock_that_goes_back_changes_no_order_and_lets_nothing_go(opened, monkeypatch):
     hours = iter(range(100, 0, -1))
     monkeypatch.setattr(time, "time", lambda: 3600.0 * next(hours))

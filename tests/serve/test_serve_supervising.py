@@ -122,14 +122,36 @@ def test_one_process_that_does_not_start_holds_up_nobody_while_another_paints(pa
     assert told == [""] * 4
 
 
+def test_a_job_whose_process_died_before_it_waits_again_and_can_be_cancelled(pair, monkeypatch):
+    async def never(worker):
+        await asyncio.sleep(60)
+
+    async def work():
+        worker, job = pair.workers[0], await job_of(pair)
+        before = job.status, job.attempts
+        await worker._do(job)  # no process is there
+        waits = job.status, job.attempts, pair.jobs.position(job), len(pair.jobs.running)
+        monkeypatch.setattr(Worker, "_started", never)
+        running = asyncio.create_task(worker.run())
+        await pair.jobs.cancel(job)
+        running.cancel()
+        return before, waits, job.status
+
+    assert asyncio.run(work()) == (("loading", 1), ("queued", 0, 1, 0), "cancelled")
+
+
 def test_a_bug_fails_its_job_and_the_next_one_is_painted(pair, monkeypatch, caplog):
     async def start(worker):
-        worker._process = type("Process", (), {"returncode": 0})()
+        worker._process = type("Process", (), {"returncode": None})()
+
+    async def end(worker):
+        worker._process = None
 
     async def hand_over(worker, job):
         raise AttributeError("a secret prompt")
 
     monkeypatch.setattr(Worker, "_started", start)
+    monkeypatch.setattr(Worker, "end", end)
     monkeypatch.setattr(Worker, "_hand_over", hand_over)
 
     async def work():

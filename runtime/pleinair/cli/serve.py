@@ -6,6 +6,7 @@ import os
 import webbrowser
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +23,7 @@ from pleinair.system.home import home
 app = typer.Typer(add_completion=False)
 LIMITS, KEEPING = RequestLimits(), Keeping()
 MOST_WORKERS, MOST_HERE = 256, 16
-QUIET = (("mcp", logging.CRITICAL), ("asyncio", logging.CRITICAL))  # they quote what clients send
+QUIET = tuple((name, logging.CRITICAL) for name in ("mcp", "asyncio", "python_multipart"))  # they quote clients
 
 
 @app.command(epilog=examples("serve"))
@@ -118,7 +119,7 @@ def serve(
         tell({"address": address}, address, as_json=as_json)
         say(f"serving at {address}; Ctrl-C ends it")
         if open_page:
-            webbrowser.open(address)
+            Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # one of a terminal stays in the call
 
     asyncio.run(run(settings, ready))
 

@@ -144,6 +144,11 @@ def usual_format(engine: str | None = None) -> str:
     return wanted or next(found, "openvino")
 
 
+def engines_for(bundle: Bundle) -> list[str]:
+    """The engines that are installed and that a bundle has all graphs for."""
+    return [name for name, info in ENGINES.items() if info.format in bundle.formats and installed(name)]
+
+
 def choose_engine(bundle: Bundle, wanted: str | Engine | None) -> Engine:
     """The engine to use: the wanted one; of "auto" and None the first installed one that the bundle has graphs for.
 
@@ -151,8 +156,7 @@ def choose_engine(bundle: Bundle, wanted: str | Engine | None) -> Engine:
     """
     formats = bundle.formats
     if wanted in (None, AUTO):
-        usable = [name for name, info in ENGINES.items() if info.format in formats and installed(name)]
-        if usable:
+        if usable := engines_for(bundle):
             return engine_named(usable[0])
         fitting = [info for info in ENGINES.values() if info.format in formats]
         if not fitting:

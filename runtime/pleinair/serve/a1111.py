@@ -60,6 +60,11 @@ async def painted(request: Request, shared: Shared, chosen: Chosen, body: dict[s
     """The answer to both."""
     spec = await shared.checks(spec_of, shared, chosen, body)
     job = await chosen.done(request, shared, spec)
+    return await shared.checks(answer_of, job, body)
+
+
+def answer_of(job: Job, body: Mapping[str, Any]) -> Response:
+    """The answer of a job, of which there may be many MB."""
     shown = body.get("send_images") is not False
     images = [base64.b64encode(each.data).decode() for each in job.pictures] if shown else []
     echo = {name: each for name, each in body.items() if name not in PICTURES}

@@ -30,6 +30,7 @@ OFFERED = {name: each for name, each in OPTIONS.items() if each.type.json}
 PICTURES = tuple(name for name, each in OFFERED.items() if isinstance(each.type, InputPicture))
 FLAGS = {each.flag[2:]: name for name, each in OFFERED.items() if each.flag and each.flag[2:] != name}
 ALIASES = {flag: name for flag, name in FLAGS.items() if not flag.startswith("no-") and "-" not in flag}
+SEEN = (8, 8)  # pixels in place of what a ControlNet sees, whose size changes nothing of a request
 LORA = ("name", "strength")
 CONTROL = ("name", "image", "strength", "start", "end", "guess", "preprocessor")
 
@@ -153,10 +154,8 @@ def with_pictures(options: Mapping[str, Any], pictures: Mapping[str, Any]) -> di
 def tried(index: Index, bundle: Bundle, options: Mapping[str, Any], pictures: Mapping[str, bytes]) -> Request:
     """The request resolved with white pictures in place of those that were sent, which are decoded where it paints."""
     try:
-        blanks = {
-            name: Image.new("L" if name == "mask" else "RGB", size_of(name, data, 1 << 40), "white")
-            for name, data in pictures.items()
-        }
+        sizes = {name: size_of(name, data, 1 << 40) if name in PICTURES else SEEN for name, data in pictures.items()}
+        blanks = {name: Image.new("L" if name == "mask" else "RGB", size, "white") for name, size in sizes.items()}
         placed = with_pictures(index.paths(options), blanks)
         request = resolve(bundle, placed.pop("prompt"), placed.pop("negative", None), **placed)
         planned_passes(bundle, request, open_bundle(request.refining.bundle) if request.refining else None)

@@ -36,6 +36,7 @@ HEADERS = {
 ALLOWED = "GET, HEAD, POST, OPTIONS"
 READING = ("GET", "HEAD", "OPTIONS")
 BUSY_S = 5.0  # until a request that found too many others is worth another try
+PIECE = 64 << 10  # bytes of an answer that are written at a time
 OPEN = ("/health",)  # what is answered without a key
 log = logging.getLogger(__name__)
 
@@ -178,7 +179,11 @@ class Body:
 
 
 class Answering:
-    """The way of an answer, which gets the headers that all have."""
+    """The way of an answer, which gets the headers that all have.
+
+    A large one goes in pieces, each when the client has read what was before it: written at once, it would lie in the
+    buffer of every connection that asks for it.
+    """
 
     def __init__(self, send: Send, id: str) -> None:
         self._send, self._id = send, id
@@ -190,7 +195,14 @@ class Answering:
                 headers.setdefault(name, value)
             headers.setdefault("cache-control", "no-store")
             headers["x-request-id"] = self._id
-        await self._send(message)
+        body, more = message.get("body", b""), message.get("more_body", False)
+        if len(body) <= PIECE:
+            await self._send(message)
+            return
+        for place in range(0, len(body), PIECE):
+            last = place + PIECE >= len(body)
+            piece = {**message, "body": body[place : place + PIECE], "more_body": more or not last}
+            await self._send(piece)
 
 
 async def answer(error: Refused, scope: Scope, receive: Receive, send: Send) -> None:

@@ -132,9 +132,11 @@ class Job:
         self.status, self.step, self._first_step = LOADING, 0, None
 
     def requeue(self) -> None:
-        """What painted it is gone, and it waits again."""
+        """What painted it is gone, and it waits again; nothing of what there was of it counts."""
         self.status, self.started, self.stop, self._first_step = QUEUED, None, None, None
+        self.attempts -= 1
         self.step, self.pictures = 0, []
+        self.events = [each for each in self.events if each.kind != "image"]
 
     def tell(self, kind: str, **data: Any) -> None:
         """Add an event, and wake everybody who listens."""

@@ -122,19 +122,26 @@ class Jobs:
         self.tidy()
         self._tell_places()
 
+    async def put_back(self, job: Job) -> None:
+        """Have a running job wait again, before all others, as if it had not been begun."""
+        if job.cancelling:
+            await self.end(job, CANCELLED)
+            return
+        self.running.pop(job.id)
+        job.requeue()
+        self._queue.appendleft(job)
+        self._news.set()
+        if self.journal.keeps(job.spec):
+            await self.journal.begun(job.id, job.attempts)
+        self._tell_places()
+
     async def put_down(self) -> None:
         """Leave what has not ended to the server that comes after this one, but for jobs that somebody waits for."""
         for job in list(self.running.values()):
-            if job.cancelling:
-                await self.end(job, CANCELLED)
-                continue
-            self.running.pop(job.id)
-            job.requeue()
-            self._queue.appendleft(job)
-            if self.journal.keeps(job.spec):
-                await self.journal.begun(job.id, job.attempts - 1)
+            await self.put_back(job)
         for job in [job for job in self._queue if not self.journal.keeps(job.spec)]:
             await self.end(job, FAILED, Trouble("shutting_down", "the server is shutting down; try again in a moment"))
+        await self.journal.settle()  # whoever was writing may have been cancelled
 
     async def cancel(self, job: Job) -> None:
         """End a job: at once where it waits, within a step where it is painted. Refused (409) if it has ended."""

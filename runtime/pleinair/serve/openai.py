@@ -55,13 +55,16 @@ def speaking(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except (Refused, HTTPException) as error:
-            found = (
-                error if isinstance(error, Refused) else Refused(400, "invalid_request", f"{error.detail}; check it")
-            )
+            found = error if isinstance(error, Refused) else no_form(error)
             request.app.state.serve.jobs.counts.refused[found.trouble.code] += 1
             return in_their_form(found)
 
     return answer
+
+
+def no_form(error: HTTPException) -> Refused:
+    """What Starlette says of a form that is damaged."""
+    return Refused(400, "invalid_request", f"{error.detail.rstrip('.')}; check the form")
 
 
 def in_their_form(error: Refused) -> Response:
@@ -151,7 +154,8 @@ async def painted(request: Request, body: Mapping[str, Any], pictures: dict[str,
             data.append({"url": url})
         else:
             data.append({"b64_json": await coded(shared, picture, form, quality)})
-    return JSONResponse({"created": int(job.created), "data": data, **facts(job, form), "usage": USAGE})
+    told = {"created": int(job.created), "data": data, **facts(job, form), "usage": USAGE}
+    return await shared.checks(JSONResponse, told)  # of many MB
 
 
 def spec_of(shared: Shared, body: Mapping[str, Any], pictures: dict[str, bytes]) -> JobSpec:

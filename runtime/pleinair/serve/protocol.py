@@ -29,14 +29,20 @@ def bounded(limits: RequestLimits) -> type[H11Protocol]:
             """Look again and again: the time of one request's head begins where the last answer ended."""
             unread, before = self.transport.get_write_buffer_size(), self._unread
             asked = self.cycle is not self._seen
-            self._unread, self._seen = unread, self.cycle
-            if unread and before and not asked and unread > before - LEAST_READ:
+            stuck = not self._drained and unread > before - LEAST_READ
+            self._unread, self._seen, self._drained = unread, self.cycle, False
+            if unread and before and not asked and stuck:
                 self.transport.abort()
                 return
             busy = self.cycle is not None and not self.cycle.response_complete
             if not (busy or asked or self.transport.is_closing()):
                 self.transport.close()
             self.timer = self.loop.call_later(limits.head_s, self._look)
+
+        def resume_writing(self) -> None:
+            """The client has read all but a little of what was written."""
+            self._drained = True
+            super().resume_writing()
 
         def send_400_response(self, message: str) -> None:
             """What breaks HTTP in the middle of a request is answered once, and ends what was begun for it."""
@@ -53,6 +59,6 @@ def bounded(limits: RequestLimits) -> type[H11Protocol]:
             self.timer.cancel()
             super().connection_lost(error)
 
-        _seen, _unread = None, 0
+        _seen, _unread, _drained = None, 0, False
 
     return Bounded

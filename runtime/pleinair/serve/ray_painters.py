@@ -19,7 +19,8 @@ from pleinair.checks import one_line
 from pleinair.cluster.joining import joined, machines
 from pleinair.cluster.shares import shared_out
 from pleinair.errors import ResourceError
-from pleinair.serve.job import CANCELLED, FAILED, Job
+from pleinair.serve.guards import place_of
+from pleinair.serve.job import CANCELLED, ENDED, FAILED, Job
 from pleinair.serve.ray_painting import STALL, bound
 from pleinair.serve.refusals import Trouble
 from pleinair.serve.settings import ServeSettings
@@ -31,7 +32,8 @@ RUNNING = "RUNNING"  # of a replica
 MOST_TRIES = 3  # of one job
 PAUSE_S = 0.5  # before a queue of Serve's that was full is asked again
 DEPLOY_S = 120.0  # that replicas have to come up
-WRONG = (TimeoutError, StopAsyncIteration, KeyError, TypeError)  # silence, half a job, words of another pleinair
+SILENT = (TimeoutError, StopAsyncIteration)
+STRANGE = (LookupError, TypeError, ValueError)  # what the words of another version come to
 SHOWN = 300  # characters of what Ray says
 log = logging.getLogger(__name__)
 
@@ -66,8 +68,14 @@ class RayWorker:
             except BackPressureError:
                 await asyncio.sleep(PAUSE_S)
                 continue
-            except (RayError, RayServeException, *WRONG) as error:
+            except (RayError, RayServeException, *SILENT, *STRANGE) as error:
                 why = one_line(error, SHOWN) or type(error).__name__
+            except Exception as error:  # a bug, which must not end the loop of `run`
+                log.error("job %s: %s", job.id, place_of(error))
+                if job.status not in ENDED:
+                    message = f"a bug stopped job {job.id}; see the server's log, and report it"
+                    await self._jobs.end(job, FAILED, Trouble("internal", message))
+                return
             finally:
                 job.stop = None
             if job.cancelling:

@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from pleinair.checks import shown_path
+from pleinair.checks import one_line, shown_path
 from pleinair.cluster.joining import check_address, quieten
 from pleinair.errors import RequestError, ResourceError
 from pleinair.serve.app import build
@@ -26,7 +26,7 @@ from pleinair.serve.settings import ServeSettings
 from pleinair.serve.supervising import Supervisor
 from pleinair.system.locks import only_one
 
-STOPPING = ("SIGINT", "SIGTERM", "SIGBREAK")
+STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 BACKLOG = 128
 STREAMS_S = 1  # that open streams have to end
 LEAST_KEY = 16  # characters
@@ -70,9 +70,11 @@ def listening(host: str, port: int) -> socket.socket:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
         found.listen(BACKLOG)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, TypeError) as error:  # TypeError is for what no name can be
         found.close()
-        raise ResourceError(f"cannot listen on {host}:{port} ({error}); choose another --port or --host") from None
+        raise ResourceError(
+            f"cannot listen on {one_line(host, 80)}:{port} ({error}); choose another --port or --host"
+        ) from None
     return found
 
 
@@ -149,7 +151,7 @@ def alone_with(journal: Path | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def answering(told: asyncio.Event) -> Iterator[None]:
-    """The first signal asks for an end; the second one is the end."""
+    """The first signal asks for an end; the second one is the end. Those that are ignored (`nohup`) stay so."""
     loop, before = asyncio.get_running_loop(), {}
 
     def heard(number: int, frame: object) -> None:
@@ -158,8 +160,8 @@ def answering(told: asyncio.Event) -> Iterator[None]:
         loop.call_soon_threadsafe(told.set)
 
     for name in STOPPING:
-        if hasattr(signal, name):
-            number = getattr(signal, name)
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             before[number] = signal.signal(number, heard)
     try:
         yield
@@ -171,8 +173,8 @@ def answering(told: asyncio.Event) -> Iterator[None]:
 def address(place: socket.socket, host: str) -> str:
     """Where a browser finds the page."""
     port = place.getsockname()[1]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)
-    return f"http://{shown}:{port}/"
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
 
 
 def read_key(file: str | os.PathLike) -> str:

@@ -171,8 +171,9 @@ class Worker:
     async def _do(self, job: Job) -> None:
         """One job, to its end, be that the process's."""
         try:
-            if not self._alive:  # it died while it had nothing to do
-                await self._started()
+            if not self._alive:  # it died while it had nothing to do, and the next one may take long
+                await self._jobs.put_back(job)
+                return
             await self._hand_over(job)
             await self._follow(job)
             self._failures = 0

@@ -167,6 +167,10 @@ class RayWorkers:
             self._begun(seat, message)
             return
         job = seat.job
+        if job is None:  # it is lost when all that it was given is done
+            self._seats.remove(seat)
+            seat.close()
+            return
         if isinstance(message, StepDone):
             yield job, message
             return

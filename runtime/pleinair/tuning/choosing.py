@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pleinair.bundle.opening import Bundle
-from pleinair.engines.engine import ENGINES, installed
+from pleinair.engines.engine import engines_for
 from pleinair.engines.failures import CPU
 from pleinair.engines.int8.cpu import flags_in_use
 from pleinair.engines.precision import F32
@@ -75,11 +75,6 @@ def fitting_engine(bundle: Bundle, work: PaintingWork | None, loading: Mapping[s
 def asked_for(loading: Mapping[str, Any]) -> list[str]:
     """What keyword arguments of `load` settle, of that which not every engine takes."""
     return [name for name, usual in OPEN.items() if loading.get(name) not in usual]
-
-
-def engines_for(bundle: Bundle) -> list[str]:
-    """The engines that are installed and that a bundle has all graphs for."""
-    return [name for name, info in ENGINES.items() if info.format in bundle.formats and installed(name)]
 
 
 def kept_result(bundle: Bundle) -> Tuned | None:

@@ -33,7 +33,7 @@ def machine(monkeypatch, tmp_path):
 
 
 def have(monkeypatch, *engines):
-    monkeypatch.setattr(choosing, "installed", lambda name: name in engines)
+    monkeypatch.setattr("pleinair.engines.engine.installed", lambda name: name in engines)
 
 
 def chosen(bundle, pictures=1, **loading):
