@@ -16,18 +16,20 @@ LAST = {"name": "Last-Event-ID", "in": "header", "schema": TEXT}
 STATUSES = {
     400: "The body is not JSON.",
     401: "The key is missing or wrong.",
-    403: "The request comes from another host or page.",
-    404: "It does not exist.",
+    403: "Another host or page asks.",
+    404: "There is no such thing.",
+    408: "The body is too slow.",
     409: "The job has ended, or the key was used for another one.",
     410: "It is no longer kept.",
     413: "The body is too large.",
     415: "The body has the wrong type.",
     422: "It makes no sense, or is over a limit.",
-    429: "The queue is full; Retry-After says when to try again.",
-    500: "The painting process crashed, or there is a bug.",
-    503: "Memory is short, or the server is shutting down.",
+    429: "The queue is full; Retry-After says when to ask again.",
+    500: "The painting process crashed, or a bug.",
+    503: "Memory or disk is short, nothing paints, too much is sent at once, or the server is ending.",
 }
 EVERYWHERE = (401, 403, 413)
+WITH_BODY = (408, 503)
 COUNTED = object_of(
     {"tokens": WHOLE, "limit": WHOLE, "chunks": WHOLE, "unknown": {"type": "array", "items": TEXT}},
     ["tokens", "limit", "chunks", "unknown"],
@@ -79,7 +81,7 @@ def operation(
 ) -> dict[str, Any]:
     """An operation, its answers, and what it may be refused with."""
     told = {str(status): {"description": "As asked.", "content": each} for status, each in answers.items()}
-    for status in sorted({*refusals, *EVERYWHERE}):
+    for status in sorted({*refusals, *EVERYWHERE, *(WITH_BODY if "requestBody" in more else ())}):
         told[str(status)] = {"description": STATUSES[status], "content": content(ERROR)}
     return {"summary": summary, "parameters": parameters or [], "responses": told, **more}
 
