@@ -245,6 +245,10 @@ def test_arguments_of_a_serve_config_are_checked():
     from pleinair.errors import RequestError
     from pleinair.serve.ray_painting import application
 
-    for args, words in [({"steps": 3}, "steps"), ({"threads": 0}, "threads"), ({"stall": "long"}, "stall is a number")]:
+    for args, words in [
+        ({"steps": 3}, "steps"),
+        ({"threads": 0}, "threads"),
+        ({"stall": "long"}, "stall must be a number"),
+    ]:
         with pytest.raises(RequestError, match=words):
             application(args)

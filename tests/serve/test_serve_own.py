@@ -292,3 +292,8 @@ def test_health_answers_while_a_job_is_painted(client):
     assert http.get("/health").json() == {"status": "ok"}
     assert http.post(job["cancel_url"]).status_code == 200
     assert events_of(http, job)[-1][0] == "cancelled"
+
+
+def test_whether_to_wait_is_said_in_a_word_that_is_known(client):
+    answer = client().post(f"{JOBS}?wait=yes", json={"prompt": "a house"})
+    assert answer.status_code == 422 and answer.json()["error"]["field"] == "wait"

@@ -169,6 +169,15 @@ def test_a_picture_is_resized_without_an_upscaler(painter, crop):
     assert (red > blue) is crop
 
 
+def test_a_picture_that_memory_does_not_suffice_for_is_not_prepared(painter, monkeypatch):
+    monkeypatch.setattr(painting, "memory_left", lambda: 3000)
+    worker, heard = painter()
+    worker.paint({"task": "prepare", "model": "canny", "options": {}}, {"image": png((8, 4))}, never)
+    ((told, _),) = heard.of("failed")
+    assert told["code"] == "out_of_resources" and "send a smaller one" in told["message"]
+    assert not heard.admitted
+
+
 def test_a_picture_is_prepared_for_a_controlnet(painter):
     worker, heard = painter()
     worker.paint({"task": "prepare", "model": "invert", "options": {}}, {"image": png((8, 4))}, never)

@@ -19,7 +19,7 @@ LONGEST_RETRY_S = 120  # OpenAI's client does not retry at all where it is told 
 UNKNOWN_WAIT_S = 30.0
 TROUBLED_RETRY_S = 30.0  # until a full disk, or a process that does not start, is worth another question
 SMOOTHING = 0.3  # share that the last job has in a model's pace
-MOST_KEYS = 1000  # idempotency keys that are remembered
+MOST_KEYS = 1000  # idempotency keys that are remembered, or as many as jobs are kept
 log = logging.getLogger(__name__)
 
 
@@ -245,7 +245,7 @@ class Jobs:
     def _remember(self, key: str, digest: str, job: Job) -> None:
         job.key = key
         self._keys[key] = digest, job
-        while len(self._keys) > MOST_KEYS:
+        while len(self._keys) > max(MOST_KEYS, self.settings.keeping.jobs):
             self._keys.popitem(last=False)
 
     def _forget(self, job: Job) -> None:

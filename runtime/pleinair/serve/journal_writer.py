@@ -12,7 +12,7 @@ from typing import Any
 from pleinair.serve.job import JobSpec
 from pleinair.serve.journal import Journal, Left
 
-BROKEN = (sqlite3.Error, OSError)
+BROKEN = (sqlite3.Error, OSError, ValueError)  # ValueError: a row that is no JSON
 log = logging.getLogger(__name__)
 
 

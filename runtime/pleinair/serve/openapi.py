@@ -16,17 +16,17 @@ LAST = {"name": "Last-Event-ID", "in": "header", "schema": TEXT}
 STATUSES = {
     400: "The body is not JSON.",
     401: "The key is missing or wrong.",
-    403: "Another host or page asks.",
-    404: "There is no such thing.",
-    408: "The body is too slow.",
+    403: "The request comes from another host or page.",
+    404: "It does not exist.",
+    408: "The body came too slowly.",
     409: "The job has ended, or the key was used for another one.",
     410: "It is no longer kept.",
     413: "The body is too large.",
     415: "The body has the wrong type.",
     422: "It makes no sense, or is over a limit.",
-    429: "The queue is full; Retry-After says when to ask again.",
-    500: "The painting process crashed, or a bug.",
-    503: "Memory or disk is short, nothing paints, too much is sent at once, or the server is ending.",
+    429: "The queue is full; Retry-After says when to try again.",
+    500: "The painting process crashed, or there is a bug.",
+    503: "Memory or disk space is short, nothing can paint, too much is sent at once, or the server is shutting down.",
 }
 EVERYWHERE = (401, 403, 413)
 WITH_BODY = (408, 503)

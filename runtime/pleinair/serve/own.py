@@ -32,13 +32,16 @@ KEEP_ALIVE_S = 15.0  # seconds after which a silent stream says that it is there
 MOST_KEY = 200  # characters of an Idempotency-Key
 INFOTEXTS = ("parameters", "UserComment")  # where A1111 and we write what galleries read, in PNG and elsewhere
 TYPES = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
+WAITS = {"true": True, "1": True, "false": False, "0": False}
 KEPT = "private, max-age=3600, immutable"  # of pictures, which never change
 
 
 async def new_job(request: Request) -> Response:
     """POST /jobs: 202 and the job, or with ?wait=true 200 and the ended job, which the client's leaving cancels."""
     state: Shared = request.app.state.serve
-    wait = request.query_params.get("wait") in ("1", "true")
+    wait = WAITS.get(request.query_params.get("wait", "false"))
+    if wait is None:
+        raise Refused(422, "invalid_request", f"wait is one of {', '.join(WAITS)}; send one of these", field="wait")
     body, raw = await read_json(request)
     key = request.headers.get("idempotency-key")
     if key is not None and not 0 < len(key) <= MOST_KEY:

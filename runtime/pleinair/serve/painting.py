@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from pleinair.errors import Cancelled, PleinairError, RequestError
+from pleinair.errors import Cancelled, PleinairError, RequestError, ResourceError
 from pleinair.files.metadata import save_options
 from pleinair.pictures.preparing import PREPARERS
 from pleinair.pictures.reading import fitted, opaque, open_picture
 from pleinair.pictures.upscale import load_upscaler
 from pleinair.pipeline import Pipeline, load
+from pleinair.preflight import in_words
 from pleinair.request.request import resolve
 from pleinair.results import Frame, Result
 from pleinair.serve import wire
@@ -32,9 +33,11 @@ from pleinair.serve.asking import MORPH, PREPARE, RESIZING, UPSCALE, with_pictur
 from pleinair.serve.morphs import morph_frames, morph_keys
 from pleinair.serve.naming import Index
 from pleinair.serve.refusals import shortage, trouble_of
+from pleinair.system.limits import memory_left
 
 ALPHA = "mask.alpha"  # a picture of a job
 INVERTED = "mask.inverted"
+PREPARING = 100  # bytes of memory a pixel, as Canny's edges take
 PREVIEW_S = 0.1  # seconds between two previews
 PREVIEW_QUALITY = 80  # of JPEG
 OPENING = ("engine", "device", "threads", "precision", "verify", "fallback", "cache")  # that upscalers have too
@@ -59,7 +62,7 @@ class JobPainter:
             if job["task"] == UPSCALE:
                 self._upscale(job, pictures, stop)
             elif job["task"] == PREPARE:
-                self._drawn(PREPARERS[job["model"]](opaque(open_picture(pictures["image"]))))
+                self._prepare(job["model"], pictures["image"])
             elif job["task"] == MORPH:
                 self._morph(job, stop)
             else:
@@ -146,6 +149,16 @@ class JobPainter:
             how = "crop" if options["crop"] else "stretch"
             picture = fitted(picture, options["width"], options["height"], how)
         self._drawn(picture)
+
+    def _prepare(self, way: str, data: bytes) -> None:
+        """Make a picture what a ControlNet sees of it."""
+        picture = opaque(open_picture(data))
+        need, left = picture.width * picture.height * PREPARING, memory_left()
+        if left is not None and need > left:
+            takes = f"preparing this picture takes {in_words(need)} of memory, and {in_words(left)} are free"
+            raise ResourceError(f"{takes}; send a smaller one")
+        self._admit(need)
+        self._drawn(PREPARERS[way](picture))
 
     def _drawn(self, picture: Image.Image) -> None:
         """Tell of a picture that no model has painted."""

@@ -93,6 +93,6 @@ def test_what_is_sent_holds_no_path_and_no_name(sketched, run, monkeypatch):
 
 def test_what_makes_no_sense_is_one_line(run, tmp_path):
     code, _, err = run("doctor", "--model", "storybook")
-    assert code == 2 and "add --try-devices" in err
+    assert code == 2 and "only with --try-devices; add that" in err
     code, _, err = run("doctor", "--try-devices", "--model", light_upscaler(tmp_path / "larger"))
     assert code == 2 and "choose a --model that paints" in err
