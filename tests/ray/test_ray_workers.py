@@ -32,6 +32,7 @@ class Plan:
         self.opened = lambda number: None
         self.lost, self.numbers = {}, iter(range(100))
         self.late: set[str] = set()
+        self.ended: list[str] = []
 
 
 @pytest.fixture
@@ -61,7 +62,10 @@ def plan(monkeypatch):
                 self._events.put((self, ray_workers.WorkerLost("the node died")))
 
         def close(self):
-            pass
+            plan.ended.append("closed")
+
+        def wait(self):
+            plan.ended.append("waited for")
 
     monkeypatch.setattr(ray_workers, "RaySeat", Seat)
     monkeypatch.setattr(crews, "joined", lambda address: nullcontext())
@@ -97,6 +101,7 @@ def test_a_worker_that_is_lost_when_its_job_is_done_costs_nothing(paint, plan, t
     plan.late = {"a", "c"}
     assert len(paint("a\nb\nc\nd")) == 4
     assert len(list(tmp_path.glob("*.png"))) == 4
+    assert plan.ended.count("closed") == plan.ended.count("waited for") > 2
 
 
 @pytest.mark.usefixtures("silent_storybook")

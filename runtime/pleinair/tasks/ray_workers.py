@@ -28,6 +28,7 @@ from pleinair.tasks.workers import LOOK_S, MOST_DEATHS, Answer, Feed, Item
 
 MOST_TRIES = 3  # of one job
 NO_ROOM_S = 300.0  # that no worker is open, after which nobody waits any more
+ENDING_S = 10.0  # that what follows an actor has to see that it is gone
 SHOWN = 300  # characters of what Ray says
 
 
@@ -42,6 +43,7 @@ class RaySeat:
         self.job: WorkerJob | None = None
         self.open = False
         self._events = events
+        self._following: list[Thread] = []
         more = {"memory": share.memory} if share.memory else {}
         remote = ray.remote(num_cpus=share.cpus, max_restarts=0, scheduling_strategy="SPREAD", **more)(LinePainter)
         self._actor = remote.remote(model, how)
@@ -56,8 +58,15 @@ class RaySeat:
         """End the actor, now."""
         ray.kill(self._actor)
 
+    def wait(self) -> None:
+        """Wait until nothing follows the closed actor any more: whoever asks a Ray that was left ends the process."""
+        for each in self._following:
+            each.join(ENDING_S)
+
     def _begin(self, follow: Callable[..., None], *arguments: Any) -> None:
-        Thread(target=self._follow, args=(follow, *arguments), daemon=True).start()
+        self._following = [each for each in self._following if each.is_alive()]
+        self._following.append(Thread(target=self._follow, args=(follow, *arguments), daemon=True))
+        self._following[-1].start()
 
     def _follow(self, follow: Callable[..., None], *arguments: Any) -> None:
         try:
@@ -90,6 +99,7 @@ class RayWorkers:
         self._say = say or (lambda line: None)
         self._events: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
         self._seats: list[RaySeat] = []
+        self._left: list[RaySeat] = []  # whose actors are gone
         self._todo: deque[WorkerJob] = deque()
         self._tries: Counter[tuple[Path, ...]] = Counter()  # by the files of a job
         self._unable = 0  # places that no worker is started for any more
@@ -100,8 +110,15 @@ class RayWorkers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for seat in self._seats:
-            seat.close()
+        for seat in list(self._seats):
+            self._leave(seat)
+        for seat in self._left:
+            seat.wait()
+
+    def _leave(self, seat: RaySeat) -> None:
+        self._seats.remove(seat)
+        seat.close()
+        self._left.append(seat)
 
     def need(self, pipe: Pipeline, request: Request) -> int:
         """Bytes to wait for: none, for Ray finds the place of each worker, and its machine judges each job."""
@@ -168,8 +185,7 @@ class RayWorkers:
             return
         job = seat.job
         if job is None:  # it is lost when all that it was given is done
-            self._seats.remove(seat)
-            seat.close()
+            self._leave(seat)
             return
         if isinstance(message, StepDone):
             yield job, message
@@ -191,8 +207,7 @@ class RayWorkers:
         if message is None:
             seat.open, self._deaths = True, 0
             return
-        self._seats.remove(seat)
-        seat.close()
+        self._leave(seat)
         if isinstance(message, JobFailed):
             self._unable += 1
             if self._unable >= self._share.workers:
@@ -207,8 +222,7 @@ class RayWorkers:
 
     def _lost(self, seat: RaySeat, job: WorkerJob, why: WorkerLost) -> JobFailed | None:
         """Have a job tried again whose worker is gone; says so where it was often enough."""
-        self._seats.remove(seat)
-        seat.close()
+        self._leave(seat)
         self._tries[job.files] += 1
         if self._tries[job.files] >= MOST_TRIES:
             return JobFailed(
