@@ -181,6 +181,22 @@ def test_a_bug_is_answered_with_its_id_and_without_what_was_asked(client, monkey
     assert "secret" not in answer.text + caplog.text and "RuntimeError" in caplog.text
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/nothing"])
+def test_refusals_in_front_of_openais_interface_have_its_form(client, path):
+    http = client(key=KEY)
+    answer = http.get(path)
+    assert answer.status_code == 401 and answer.headers["x-should-retry"] == "false"
+    assert answer.headers["www-authenticate"].startswith("Basic") and answer.json()["error"]["type"]
+    if path == "/v1/nothing":
+        there = http.get(path, headers={"Authorization": f"Bearer {KEY}"})
+        assert there.status_code == 404 and there.json()["error"]["type"] == "not_found_error"
+
+
+def test_refusals_in_front_of_a1111s_interface_have_its_form(client):
+    answer = client(key=KEY).get("/sdapi/v1/progress")
+    assert answer.status_code == 401 and answer.json()["error"] == "unauthorized" and answer.json()["detail"]
+
+
 @pytest.fixture
 def page(tmp_path, monkeypatch):
     """A page of two files, beside one that is not of it."""

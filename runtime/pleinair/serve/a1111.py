@@ -239,6 +239,15 @@ def preview_of(job: Job | None) -> str | None:
     return next((each.data["preview"] for each in reversed(job.events) if "preview" in each.data), None)
 
 
+def in_their_form(error: Refused) -> Response:
+    """A refusal as A1111's clients read it."""
+    told = refusal(error)
+    words = error.trouble.message
+    shown = {"error": error.trouble.code, "detail": words, "body": "", "errors": words}
+    headers = {"Retry-After": told.headers["retry-after"]} if "retry-after" in told.headers else {}
+    return JSONResponse(shown, error.status, headers)
+
+
 def speaking(handler: Any) -> Any:
     """A handler whose refusals have A1111's form."""
 
@@ -247,11 +256,7 @@ def speaking(handler: Any) -> Any:
             return await handler(request)
         except Refused as error:
             request.app.state.serve.jobs.counts.refused[error.trouble.code] += 1
-            told = refusal(error)
-            words = error.trouble.message
-            shown = {"error": error.trouble.code, "detail": words, "body": "", "errors": words}
-            headers = {"Retry-After": told.headers["retry-after"]} if "retry-after" in told.headers else {}
-            return JSONResponse(shown, error.status, headers)
+            return in_their_form(error)
 
     return answer
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from pleinair.serve import a1111, openai, own
 from pleinair.serve.a1111_lists import Chosen
-from pleinair.serve.guards import Guard, refusal
+from pleinair.serve.guards import Guard, refusal_at
 from pleinair.serve.jobs import Jobs
 from pleinair.serve.naming import Index
 from pleinair.serve.page_files import page, page_files
@@ -26,6 +26,8 @@ from pleinair.system import install
 
 TIDY_S = 30.0  # between two looks at what is kept too long
 GONE = 499  # nobody reads this status
+
+FORMS = {openai.BASE: openai.in_their_form, a1111.BASE: a1111.in_their_form}
 
 
 def build(settings: ServeSettings, jobs: Jobs, index: Index) -> ASGIApp:
@@ -47,7 +49,7 @@ def build(settings: ServeSettings, jobs: Jobs, index: Index) -> ASGIApp:
     app.state.serve, app.state.living = shared, living
     app.state.a1111 = Chosen()
     app.state.page = page_files()
-    return Guard(app, settings, jobs.counts)
+    return Guard(app, settings, jobs.counts, FORMS)
 
 
 def speaking_mcp(shared: Shared) -> tuple[Any, AbstractAsyncContextManager]:
@@ -100,7 +102,7 @@ async def tidying(app: Starlette) -> AsyncIterator[None]:
 
 async def say_refused(request: Request, error: Exception) -> Response:
     request.app.state.serve.jobs.counts.refused[error.trouble.code] += 1
-    return refusal(error, closing=error.status in (408, 413))
+    return refusal_at(request.url.path, error, FORMS, closing=error.status in (408, 413))
 
 
 async def say_http(request: Request, error: Exception) -> Response:
@@ -126,4 +128,4 @@ async def say_nothing(request: Request, error: Exception) -> Response:
 
 async def say_bug(request: Request, error: Exception) -> Response:
     message = f"a bug stopped request {request.scope['pleinair.request']}; see the server's log, and report it"
-    return refusal(Refused(500, "internal", message))
+    return refusal_at(request.url.path, Refused(500, "internal", message), FORMS, closing=False)

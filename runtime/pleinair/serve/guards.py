@@ -8,7 +8,7 @@ import ipaddress
 import logging
 import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from urllib.parse import urlsplit
 
@@ -40,11 +40,14 @@ PIECE = 64 << 10  # bytes of an answer that are written at a time
 OPEN = ("/health",)  # what is answered without a key
 log = logging.getLogger(__name__)
 
+Forms = Mapping[str, Callable[[Refused], Response]]  # where an interface lies -> a refusal as its clients read it
+
 
 class Guard:
     """An ASGI application around another one, which hears of nothing that is refused."""
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings, counts: Counts) -> None:
+    def __init__(self, app: ASGIApp, settings: ServeSettings, counts: Counts, forms: Forms) -> None:
+        self._forms = forms
         self._app, self._limits, self._counts = app, settings.limits, counts
         self._key = sha256(settings.key.encode()).digest() if settings.key else None
         self._bodies = Bodies(settings.limits.bodies)
@@ -67,7 +70,8 @@ class Guard:
                 await self._app(scope, body.receive, answering)
         except Refused as error:
             self._counts.refused[error.trouble.code] += 1
-            await answer(error, scope, receive, answering)
+            closing = error.status in (401, 403, 408, 413)  # what has not been read of the body is not waited for
+            await refusal_at(scope["path"], error, self._forms, closing)(scope, receive, answering)
         except Exception as error:  # a bug, which has been answered; its message may hold a prompt
             log.error("request %s: %s", id, place_of(error))
         finally:
@@ -205,9 +209,17 @@ class Answering:
             await self._send(piece)
 
 
-async def answer(error: Refused, scope: Scope, receive: Receive, send: Send) -> None:
-    """A refusal as JSON; what has not been read of the body is not waited for."""
-    await refusal(error, closing=error.status in (401, 403, 408, 413))(scope, receive, send)
+def refusal_at(path: str, error: Refused, forms: Forms, closing: bool) -> Response:
+    """A refusal in the form of the interface that was asked."""
+    plain = refusal(error, closing)
+    form = next((form for base, form in forms.items() if path.startswith(f"{base}/")), None)
+    if form is None:
+        return plain
+    answer = form(error)
+    for name in ("connection", "retry-after", "www-authenticate"):
+        if name in plain.headers:
+            answer.headers[name] = plain.headers[name]
+    return answer
 
 
 def refusal(error: Refused, closing: bool = False) -> JSONResponse:

@@ -41,9 +41,10 @@ ALIASES = {  # option -> what clients call it
     "sampler": ("sampler", "sampler_name", "scheduler"),
     "loras": ("loras", "lora"),
 }
+BASE = "/v1"
 NOTHING = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
 USAGE = {**NOTHING, "input_tokens_details": {"image_tokens": 0, "text_tokens": 0}}
-TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -284,9 +285,9 @@ def flag(body: Mapping[str, Any], name: str) -> bool:
 
 
 ROUTES = [
-    Route("/v1/images/generations", generations, methods=["POST"]),
-    Route("/v1/images/edits", edits, methods=["POST"]),
-    Route("/v1/images/variations", variations, methods=["POST"]),
-    Route("/v1/models", models),
-    Route("/v1/models/{name:path}", one_model),
+    Route(f"{BASE}/images/generations", generations, methods=["POST"]),
+    Route(f"{BASE}/images/edits", edits, methods=["POST"]),
+    Route(f"{BASE}/images/variations", variations, methods=["POST"]),
+    Route(f"{BASE}/models", models),
+    Route(BASE + "/models/{name:path}", one_model),
 ]
