@@ -155,7 +155,9 @@ def test_a_terminal_that_closes_ends_the_server_in_order_unless_that_is_ignored(
         told, before = asyncio.Event(), signal.signal(signal.SIGHUP, handler)
         try:
             with serving.answering(told):
-                signal.raise_signal(signal.SIGHUP)
+                heard = signal.getsignal(signal.SIGHUP)
+                if callable(heard):  # called here, for a real signal could end the process of the tests
+                    heard(signal.SIGHUP, None)
                 await asyncio.sleep(0.01)
             return told.is_set(), signal.getsignal(signal.SIGHUP) == handler
         finally:
