@@ -19,13 +19,12 @@ from pleinair.checks import one_line
 from pleinair.cluster.joining import joined, machines
 from pleinair.cluster.shares import shared_out
 from pleinair.errors import ResourceError
-from pleinair.serve.guards import place_of
-from pleinair.serve.job import CANCELLED, ENDED, FAILED, Job
+from pleinair.serve.job import CANCELLED, FAILED, Job
 from pleinair.serve.ray_painting import STALL, bound
 from pleinair.serve.refusals import Trouble
 from pleinair.serve.settings import ServeSettings
 from pleinair.serve.supervising import Supervisor
-from pleinair.serve.telling import pass_on
+from pleinair.serve.telling import pass_on, tell_bug
 
 DECLARED = "pleinair"  # the application of a Serve config
 RUNNING = "RUNNING"  # of a replica
@@ -71,10 +70,7 @@ class RayWorker:
             except (RayError, RayServeException, *SILENT, *STRANGE) as error:
                 why = one_line(error, SHOWN) or type(error).__name__
             except Exception as error:  # a bug, which must not end the loop of `run`
-                log.error("job %s: %s", job.id, place_of(error))
-                if job.status not in ENDED:
-                    message = f"a bug stopped job {job.id}; see the server's log, and report it"
-                    await self._jobs.end(job, FAILED, Trouble("internal", message))
+                await tell_bug(self._jobs, job, error)
                 return
             finally:
                 job.stop = None

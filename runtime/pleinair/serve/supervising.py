@@ -13,12 +13,11 @@ from typing import Any
 
 from pleinair.checks import one_line
 from pleinair.serve import wire
-from pleinair.serve.guards import place_of
-from pleinair.serve.job import CANCELLED, ENDED, FAILED, Job
+from pleinair.serve.job import CANCELLED, FAILED, Job
 from pleinair.serve.jobs import Jobs
 from pleinair.serve.refusals import Trouble
 from pleinair.serve.settings import KEY, ServeSettings
-from pleinair.serve.telling import pass_on
+from pleinair.serve.telling import pass_on, tell_bug
 from pleinair.system.limits import room_left
 
 MODULE = "pleinair.serve.painting"
@@ -187,11 +186,8 @@ class Worker:
                 message = f"job {job.id}: the painting process {lost}; try a smaller picture or another model"
                 await self._jobs.end(job, FAILED, Trouble("worker_lost", message))
         except Exception as error:  # a bug, which must not end this loop
-            log.error("painting process %d: job %s: %s", self.number, job.id, place_of(error))
             await self.end()
-            if job.status not in ENDED:
-                message = f"a bug stopped job {job.id}; see the server's log, and report it"
-                await self._jobs.end(job, FAILED, Trouble("internal", message))
+            await tell_bug(self._jobs, job, error)
         finally:
             job.stop = None
             self._supervisor.free(self)

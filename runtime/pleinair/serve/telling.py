@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pleinair.checks import one_line
-from pleinair.serve.job import CANCELLED, DONE, FAILED, FinishedPicture, Job
+from pleinair.serve.guards import place_of
+from pleinair.serve.job import CANCELLED, DONE, ENDED, FAILED, FinishedPicture, Job
 from pleinair.serve.jobs import Jobs
 from pleinair.serve.refusals import Trouble
 
@@ -38,3 +39,11 @@ async def pass_on(jobs: Jobs, job: Job, message: dict[str, Any], blobs: Sequence
             await jobs.end(job, FAILED, Trouble(message["code"], message["message"]))
             return True
     return False
+
+
+async def tell_bug(jobs: Jobs, job: Job, error: Exception) -> None:
+    """End a job that a bug has stopped, whose message may hold a prompt: the log has only its place."""
+    log.error("job %s: %s", job.id, place_of(error))
+    if job.status not in ENDED:
+        message = f"a bug stopped job {job.id}; see the server's log, and report it"
+        await jobs.end(job, FAILED, Trouble("internal", message))

@@ -20,17 +20,14 @@ def spell_out_norms(model: ov.Model) -> int:
     """Replace norms over a number of elements with a rest; returns how many. The model's shapes are static."""
     found = 0
     for node in model.get_ordered_ops():
-        made = SPELLED.get(node.get_type_name(), _as_it_is)(node)
+        spell = SPELLED.get(node.get_type_name())
+        made = spell(node) if spell else None
         if made is not None:
             lead(node.output(0), made)
             found += 1
     if found:
         model.validate_nodes_and_infer_types()
     return found
-
-
-def _as_it_is(node: ov.Node) -> None:
-    return None
 
 
 def _group_norm(node: ov.Node) -> ov.Output | None:
