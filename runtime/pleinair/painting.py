@@ -14,6 +14,7 @@ from pleinair.addons import OpenAddOns
 from pleinair.batches import Batch, batched, encoding, noise_sources
 from pleinair.denoising import Guides, denoiser_shapes, first_call, guided, keeping, looked_at, reusing
 from pleinair.engines.failures import check_finite
+from pleinair.foreseeing import foreseen, sparable
 from pleinair.model import Loaded, Model
 from pleinair.network import guidance
 from pleinair.pictures import start as starts
@@ -49,6 +50,7 @@ class Painting:
         self._manifest = loaded.model.bundle.manifest
         self._warnings = Warnings()
         self._started = 0.0
+        self._spares: dict[str, bool] = {}  # for the record
         self._addons = OpenAddOns(loaded, request, self.passes)
 
     @property
@@ -100,7 +102,7 @@ class Painting:
                 let_go(addons.vae, vae.encoder, vae.decoder)
                 together = []
                 for batch in begun:
-                    together.append((yield from self._denoise(stage, told, batch)))
+                    together.append((yield from self._denoise(stage, told, batch, sparing)))
                 model = self._model(stage)
                 let_go(model, model.bundle.manifest.denoiser.graph)
                 if sparing:
@@ -208,22 +210,24 @@ class Painting:
         x = start.at(stage.path.strides[0][0]).astype(np.float32)
         return replace(batch, generators=generators, x=x, below=start)
 
-    def _denoise(self, stage: Pass, guide: Guides, batch: Batch) -> Generator[Frame, None, Batch]:
+    def _denoise(self, stage: Pass, guide: Guides, batch: Batch, sparing: bool) -> Generator[Frame, None, Batch]:
         """One way through the noise; returns the batch at its end."""
         request, model = self.request, self._model(stage)
         name, controls = model.bundle.manifest.denoiser.graph, self._addons.control.of(stage, self._ground)
         edits = self._addons.edits(model, name)
-        denoise = guided(model, request, stage, guide, batch.below, controls, edits)
+        solver = make_solver(stage.steps.sampler, model.bundle.scheduler_config, **renewal(stage.steps))
+        told = partial(guided, model, request, stage, guide, batch.below, controls)
+        denoise = told(edits)
+        if sparing and sparable(model, stage, edits):
+            edits += (foreseen(model, request, stage, solver, denoise, controls, len(batch.x)),)
+            denoise, self._spares = told(edits), {"tabulated": True}
         with self._watches.load:
-            graph = model.graphs.open(name, edits)
-            graph.prepare(denoiser_shapes(model, stage, denoise, batch.x, controls))
+            model.graphs.open(name, edits).prepare(denoiser_shapes(model, stage, denoise, batch.x, controls))
             if controls:
                 controls.prepare(*first_call(stage, denoise, batch.x))
-        solver = make_solver(stage.steps.sampler, model.bundle.scheduler_config, **renewal(stage.steps))
         draw = partial(stacked, batch.generators, batch.x.shape[1:])
         seen = reusing(looked_at(denoise, stage, request.tile), request, stage, denoise, controls)
-        keep = keeping(batch.below, stage.until)
-        states = solver(seen, batch.x, stage.path, draw, keep)
+        states = solver(seen, batch.x, stage.path, draw, keeping(batch.below, stage.until))
         x, mark = batch.x, perf_counter()
         for done, state in enumerate(states, batch.steps + 1):
             check_finite(state.x, f"at step {done} of {self.steps}")
@@ -260,7 +264,7 @@ class Painting:
         result = Result(
             images=to_pil(pixels),
             seeds=batch.seeds,
-            settings=self._addons.merge.counted(self._settings(batch.seeds)),
+            settings=self._addons.merge.counted(self._settings(batch.seeds) | self._spares),
             timings=self._watches.timings(total=perf_counter() - self._started),
             warnings=tuple(self._warnings),
             pixels=pixels,

@@ -154,7 +154,7 @@ class Pipeline:
         pleinair does not ship.
         """
         preflight = self._painting(request).preflight()
-        return int(preflight.need(preflight.ways(memory or self.memory)[0]).memory)
+        return int(preflight.need(next(preflight.ways(memory or self.memory))).memory)
 
     def _spared(self, request: Request) -> tuple[Painting, Spared]:
         """A job, and what it is to spare; raises ResourceError where memory will not suffice."""

@@ -17,6 +17,7 @@ from pleinair.engines.failures import CPU
 from pleinair.engines.graphs import Graphs
 from pleinair.engines.memory import RULES, Cost, graph_cost
 from pleinair.errors import ResourceError
+from pleinair.foreseeing import sparable
 from pleinair.model import Loaded, Model
 from pleinair.pictures.vae import tile_shape
 from pleinair.request.planning import Pass
@@ -66,10 +67,14 @@ class Need:
 
 @dataclass(frozen=True)
 class GraphUse:
-    """What a graph costs in a job, and whether it is loaded already."""
+    """What a graph costs in a job, and whether it is loaded already; `spares` are bytes less where stages are spared.
+
+    They are asked for where they count, for a large description has to be read for them.
+    """
 
     cost: Cost
     is_open: bool
+    spares: Callable[[], float] = float
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,11 @@ class WorkStage:
     @property
     def held(self) -> float:
         return sum(use.cost.held for use in self.uses)
+
+    @property
+    def least(self) -> float:
+        """What is held where stages are spared."""
+        return self.held - sum(use.spares() for use in self.uses)
 
     @property
     def mapped(self) -> float:
@@ -115,7 +125,7 @@ class Preflight:
         """What painting takes where so much is spared."""
         stages = self._two_calls._stages if spared.two_calls else self._stages
         if spared.stages:
-            memory = max((each.held + each.working for each in stages), default=0)
+            memory = max((each.least + each.working for each in stages), default=0)
             mapped = max((each.mapped for each in stages), default=0)
             return Need(BASE + memory, RESERVED + memory + mapped)
         texts = [each for each in stages if spared.texts and each.texts]
@@ -135,22 +145,24 @@ class Preflight:
         if not self._stages:
             return STAGES if memory == "low" else NOTHING
         held = BASE + sum(use.cost.held for stage in self._stages for use in stage.uses if use.is_open)
-        ways = self.ways(memory)
-        for spared in ways:
-            if self.need(spared).fits(room, held):
+        for spared in self.ways(memory):
+            need = self.need(spared)
+            if need.fits(room, held):
                 return spared
-        self._refuse(self.need(ways[-1]), memory, room, held)
-        return ways[-1]
+        self._refuse(need, memory, room, held)
+        return spared
 
-    def ways(self, memory: str) -> list[Spared]:
+    def ways(self, memory: str) -> Iterator[Spared]:
         """What may be spared, the fastest way first; no `two_calls` where they take as much."""
         if memory == "high":
-            return [NOTHING]
-        least = ALL if self.need(ALL).memory < WORTH * self.need(STAGES).memory else STAGES
-        if memory == "low":
-            return [least]
-        large = sum(each.held for each in self._stages if each.texts) >= LARGE_TEXT
-        return list(dict.fromkeys([Spared(texts=large), STAGES, least]))
+            yield NOTHING
+            return
+        if memory == "auto":
+            large = sum(each.held for each in self._stages if each.texts) >= LARGE_TEXT
+            yield from (Spared(texts=large), STAGES)
+        less = self.need(ALL).memory < WORTH * self.need(STAGES).memory
+        if less or memory == "low":
+            yield ALL if less else STAGES
 
     @cached_property
     def _two_calls(self) -> "Preflight":
@@ -162,7 +174,7 @@ class Preflight:
 
     def _least(self) -> Need:
         """What it takes where as much is spared as can be."""
-        return self.need(self.ways("low")[0])
+        return self.need(next(self.ways("low")))
 
     def _refuse(self, need: Need, memory: str, room: Room, held: float) -> None:
         request = self._request
@@ -228,6 +240,7 @@ class Preflight:
         found = uses(model.graphs, [(name, places)], edits)
         if request.wide_steps and model.bundle.manifest.graphs[name].in_int8:
             found += uses(model.graphs, [(name, places)], lambda graph: (*edits(graph), Unrounded()))
+        found = tuple(replace(use, spares=partial(sparable, model, stage, edits(name))) for use in found)
         controls = () if stage.refines else dict.fromkeys(each.model for each in request.controls if each.model)
         for other in map(loaded.companions.open, controls):
             found += uses(other.graphs, [(other.bundle.manifest.control.graph, places)])

@@ -81,6 +81,7 @@ def test_what_a_page_tells_to_type_works(page, typed, monkeypatch):
     fake = FakeEngine()
     monkeypatch.setattr("pleinair.tasks.worker_count.physical_cores", list)  # workers would have the real engine
     monkeypatch.setattr("pleinair.preflight.RULES", {})  # there are no graphs whose memory could be told
+    monkeypatch.setattr("pleinair.foreseeing.tabulated_bytes", lambda *_: 0.0)
     monkeypatch.setattr(OpenVINOEngine, "open_graph", lambda engine, *what, **how: fake.open_graph(*what, **how))
     monkeypatch.setattr(bench, "WORKER", worker(f"json.dump({outcome([0.1, 0.1])!r}, sys.stdout)"))
     monkeypatch.setattr(bench.yardstick, "pace", lambda: 0.0025)

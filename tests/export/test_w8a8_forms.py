@@ -13,7 +13,7 @@ import pleinair
 import w8a8
 from bundles import seal
 from pleinair.bundle.opening import open_bundle
-from pleinair.engines.edits import Change, NewWeights, Residuals
+from pleinair.engines.edits import Change, NewWeights, Residuals, Tabulated, Unrounded
 from pleinair.engines.engine import engine_named
 from pleinair.engines.graphs import Graphs
 from pleinair.engines.int8.channels_first import channels_first
@@ -29,6 +29,7 @@ LINEAR = {"sd1": 32, "sdxl": 18}  # over image tokens: all but the time's, and t
 QUANTIZERS = {"sd1": 16, "sdxl": 8}  # of queries and keys
 CHANNELS_FIRST = ChosenForm("channels-first", "")
 LAYER = "up_blocks.1.attentions.1.transformer_blocks.0.ff.net.2"  # whose input NNCF has smoothed
+TIME = "mid_block.resnets.0.time_emb_proj"
 JOB = {"prompt": "the and", "seed": 1, "steps": 2, "guidance": 1.5, "width": 64, "height": 64}
 
 
@@ -146,6 +147,24 @@ def test_loras_and_ports_go_on_top(exported, small_bundle, form):
     assert w8a8.decibels(expected, asked(small, loud, edit)) > 34
     assert w8a8.decibels(asked(plain, loud), asked(small, loud)) > 34
     assert w8a8.decibels(expected, asked(small, edit)) < 30 and w8a8.decibels(expected, asked(small, loud)) < 30
+
+
+@pytest.mark.parametrize("form", ["stored", "channels-first"])
+def test_layers_of_the_time_say_the_same_when_they_are_computed_before(small_bundle, form):
+    """To the bit, as they are, changed by a LoRA, and in float."""
+    bundle = open_bundle(small_bundle)
+    feeds = w8a8.fed(read_model(ov.Core(), bundle.graph_file("unet", "openvino")))
+    tabulated = Tabulated.of([{"timestep": feeds["timestep"]}])
+    loud = NewWeights("loud", {TIME: Change(lambda weight: weight + noise_like(weight))})
+
+    def asked(*edits):
+        graphs = Graphs(bundle, engine_named("openvino"), precision="f32", int8=form)
+        return graphs.open("unet", edits)(**feeds)["out_sample"]
+
+    plain, changed = asked(), asked(loud)
+    assert np.array_equal(asked(tabulated), plain)
+    assert np.array_equal(asked(loud, tabulated), changed) and not np.array_equal(changed, plain)
+    assert np.array_equal(asked(tabulated, Unrounded()), asked(Unrounded()))
 
 
 def noise_like(weight):

@@ -1,5 +1,7 @@
 """A bundle whose graphs real engines open in no time: a few operators each, with storybook's ports and tokenizer."""
 
+from functools import partial
+
 import numpy as np
 
 from bundles import edit_manifest, light_copy, seal
@@ -12,12 +14,18 @@ with without_telemetry():
 
 FLOAT, HALF, WHOLE = 1, 10, 7  # of TensorProto.DataType
 TOKENS, WIDTH, SCALE = 824, 128, 8
+TIMED = {"time_embedding": (16, 1), "time_emb_proj": (8, 16)}
 
 
-def sketch(folder):
-    """The bundle in both formats. The 4 channels of its UNet depend on the picture, the text and the time."""
+def sketch(folder, weighs_time=False):
+    """The bundle in both formats. The 4 channels of its UNet depend on the picture, the text and the time.
+
+    One that `weighs_time` has linear layers for that, `time_embedding` and `time_emb_proj`.
+    """
     light_copy(folder)
-    for name, model in {"text_encoder": text_encoder, "unet": unet, **VAE}.items():
+    layers = ["conv_in", "conv_out", *(TIMED if weighs_time else ())]
+    graphs = {"text_encoder": text_encoder, "unet": partial(unet, weighs_time), **VAE}
+    for name, model in graphs.items():
         file = folder / name / "model.onnx"
         file.write_bytes(model())
         ov.save_model(ov.Core().read_model(file), file.with_name("openvino_model.xml"), compress_to_fp16=False)
@@ -26,9 +34,7 @@ def sketch(folder):
         raw["files"] = {name: info for name, info in raw["files"].items() if (folder / name).is_file()}
         outputs = raw["graphs"]["text_encoder"]["outputs"]
         raw["graphs"]["text_encoder"]["outputs"] = {"last_hidden_state": outputs["last_hidden_state"]}
-        raw["weights"] = {
-            "unet": {path: {form: {"name": path} for form in ("openvino", "onnx")} for path in ("conv_in", "conv_out")}
-        }
+        raw["weights"] = {"unet": {path: {form: {"name": path} for form in ("openvino", "onnx")} for path in layers}}
 
     edit_manifest(folder, forget)
     return seal(folder)
@@ -41,13 +47,13 @@ def text_encoder():
     return model(nodes, [table], [ids], [port("last_hidden_state", FLOAT, "batch", 77, WIDTH)])
 
 
-def unet():
+def unet(weighs_time=False):
     mean = [ints("axes", 1, 2), flag("keepdims", 1)]
     nodes = [
         operator("ReduceMean", ["encoder_hidden_states"], ["mean"], *mean),
         operator("Constant", [], ["sides"], ints("value_ints", 0, 1, 1, 1)),
         operator("Reshape", ["mean", "sides"], ["text"]),
-        operator("Mul", ["timestep", "thousandth"], ["time"]),
+        operator("Mul", ["timestep", "thousandth"], ["share"] if weighs_time else ["time"]),
         operator("Cast", ["conv_in"], ["wide_in"], flag("to", FLOAT)),
         operator("Conv", ["sample", "wide_in"], ["features"], ints("pads", 1, 1, 1, 1)),
         operator("Add", ["features", "text"], ["told"]),
@@ -58,6 +64,9 @@ def unet():
     ]
     weights = [weight("conv_in", (8, 4, 3, 3), HALF), weight("conv_out", (4, 8, 3, 3), HALF)]
     weights.append(tensor("thousandth", np.full(1, 1e-3, np.float32)))
+    if weighs_time:
+        nodes = [*nodes[:4], *timed(), *nodes[4:]]
+        weights += [weight(name, shape) for name, shape in TIMED.items()]
     latents = "batch", 4, "height", "width"
     ports = [
         port("sample", FLOAT, *latents),
@@ -65,6 +74,19 @@ def unet():
         port("encoder_hidden_states", FLOAT, "batch", "tokens", WIDTH),
     ]
     return model(nodes, weights, ports, [port("out_sample", FLOAT, *latents)])
+
+
+def timed():
+    """A row of 8 numbers made of one, as UNets do."""
+    return [
+        operator("Constant", [], ["column"], ints("value_ints", 1, 1)),
+        operator("Reshape", ["share", "column"], ["row"]),
+        operator("Gemm", ["row", "time_embedding"], ["embedded"], flag("transB", 1)),
+        operator("Sin", ["embedded"], ["bent_time"]),
+        operator("Gemm", ["bent_time", "time_emb_proj"], ["projected"], flag("transB", 1)),
+        operator("Constant", [], ["channels"], ints("value_ints", 0, 8, 1, 1)),
+        operator("Reshape", ["projected", "channels"], ["time"]),
+    ]
 
 
 def vae_decoder():

@@ -4,7 +4,7 @@ OpenVINO edits the nodes of the model it has read; ONNX Runtime is handed other 
 bytes of it for nodes that are new.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,7 +64,35 @@ class Unrounded:
     """A W8A8 graph that computes in float: its layers read numbers as they are; weights stay as they are stored."""
 
 
-Edit = NewWeights | Residuals | Unrounded
+@dataclass(frozen=True)
+class Tabulated:
+    """A denoiser whose layers that follow from settled ports alone (the time's, say) are computed before all others.
+
+    `calls` are what those ports will be told, each of them once. What the layers make of them is kept, and not the
+    layers; a call that is not among them computes as well. Engines that cannot do so compute the graph as it is.
+    """
+
+    made_of: Hashable
+    calls: Sequence[Mapping[str, np.ndarray]] = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, calls: Iterable[Mapping[str, np.ndarray]]) -> "Tabulated":
+        """That of these calls, without those that say the same as another."""
+        different = {told_apart(call): call for call in calls}
+        return cls(tuple(different), tuple(different.values()))
+
+    @property
+    def ports(self) -> frozenset[str]:
+        """The names of the settled ports."""
+        return frozenset(port for call in self.calls for port in call)
+
+
+def told_apart(call: Mapping[str, np.ndarray]) -> Hashable:
+    """What is equal for two calls that say the same."""
+    return tuple((port, array.shape, array.tobytes()) for port, array in sorted(call.items()))
+
+
+Edit = NewWeights | Residuals | Unrounded | Tabulated
 SKIP, MIDDLE = "down_block_additional_residual", "mid_block_additional_residual"
 
 

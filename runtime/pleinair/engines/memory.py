@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pleinair.bundle import onnx_data
 from pleinair.bundle.opening import Bundle
 from pleinair.engines.components import component_of
+from pleinair.engines.settled import settled_constants
 from pleinair.errors import BundleError
 from pleinair.system.files import CONFIG, parse_json, read_file
 
@@ -111,7 +112,7 @@ def graph_cost(bundle: Bundle, graph: str, engine: str, precision: str, places: 
     rules, part = RULES[engine], component_of(bundle, graph)
     stored = rules.unpacks and not merged and stays_stored(bundle, graph)
     unpacks = rules.unpacks and not bundle.manifest.graphs[graph].in_int8
-    wide = WIDE / 2 if precision in ("bf16", "f16") else WIDE
+    wide = bytes_of(precision)
     held = unpacked = widest = 0.0
     for each in weights_of(bundle, graph, engine):
         small = each.size <= 1
@@ -135,6 +136,23 @@ def graph_cost(bundle: Bundle, graph: str, engine: str, precision: str, places: 
     mapped = bundle.graph_size(graph, engine) if rules.maps else 0
     held += rules.graph + rules.described * bundle.graph_file(graph, engine).stat().st_size
     return Cost(held, working, mapped)
+
+
+def tabulated_bytes(bundle: Bundle, graph: str, engine: str, precision: str, ports: frozenset[str]) -> float:
+    """Bytes of what a graph is counted to hold on the CPU that go where what follows from `ports` alone is tabulated.
+
+    Raises BundleError for files that cannot be read.
+    """
+    if engine != "openvino":
+        return 0.0
+    file, wide = bundle.graph_file(graph, engine), bytes_of(precision)
+    weights = settled_in(file, ports, file.stat().st_mtime_ns)
+    return sum(each.count * (each.size if each.size <= 1 else wide) for each in weights)
+
+
+def bytes_of(precision: str) -> float:
+    """Of a number that is computed with."""
+    return WIDE / 2 if precision in ("bf16", "f16") else WIDE
 
 
 def stays_stored(bundle: Bundle, graph: str) -> bool:
@@ -164,8 +182,23 @@ def weights_in(file: Path, engine: str, _written: int) -> tuple[KnownWeight, ...
             )
             for each in found
         )
-    text = read_file(file, LARGEST_XML, BundleError, "export the model again").decode(errors="replace")
-    whole = INT8_ACTIVATIONS in text
+    text = read_ir(file)
+    return weights_told(text, INT8_ACTIVATIONS in text)
+
+
+@lru_cache(maxsize=8)
+def settled_in(file: Path, ports: frozenset[str], _written: int) -> tuple[KnownWeight, ...]:
+    text = read_ir(file)
+    return weights_told("".join(settled_constants(text, ports)), INT8_ACTIVATIONS in text)
+
+
+def read_ir(file: Path) -> str:
+    """The description of a graph for OpenVINO."""
+    return read_file(file, LARGEST_XML, BundleError, "export the model again").decode(errors="replace")
+
+
+def weights_told(text: str, in_int8: bool) -> tuple[KnownWeight, ...]:
+    """The weights that a description, or a part of it, tells of."""
     shapes = [
         (tuple(int(side) for side in sides.split(",") if side.strip()), int(size))
         for sides, size in XML_CONSTANT.findall(text)
@@ -175,7 +208,7 @@ def weights_in(file: Path, engine: str, _written: int) -> tuple[KnownWeight, ...
             count=prod(shape),
             size=size / prod(shape),
             rows=shape[0] if shape else 1,
-            widened=size <= prod(shape) and len(shape) == CONVOLVED and not whole,
+            widened=size <= prod(shape) and len(shape) == CONVOLVED and not in_int8,
         )
         for shape, size in shapes
         if prod(shape)

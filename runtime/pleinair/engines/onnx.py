@@ -11,7 +11,7 @@ import numpy as np
 from pleinair.bundle import onnx_data
 from pleinair.bundle.opening import Bundle
 from pleinair.engines.components import once_a_picture
-from pleinair.engines.edits import Edit, Layer, Residuals, Unrounded
+from pleinair.engines.edits import Edit, Layer, NewWeights, Residuals, Unrounded
 from pleinair.engines.engine import Opening, Shapes, engine_version
 from pleinair.engines.failures import (
     CPU,
@@ -117,7 +117,7 @@ class OnnxGraph:
         self._index = index
         self._threads = threads
         self._unrounded = any(isinstance(edit, Unrounded) for edit in edits)
-        self._edits = [edit for edit in edits if not isinstance(edit, Unrounded)]
+        self._edits = [edit for edit in edits if isinstance(edit, NewWeights | Residuals)]
         self._shapes: Shapes = {}
         self._inputs: dict[str, str] = {}
         self._session: ort.InferenceSession | None = None

@@ -3,7 +3,7 @@
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,19 @@ from pleinair.bundle.opening import Bundle
 from pleinair.engines import openvino_devices as rules
 from pleinair.engines import precision as precisions
 from pleinair.engines.components import once_a_picture
-from pleinair.engines.edits import Edit, Layer, Residuals, Unrounded
+from pleinair.engines.edits import Edit, Layer, Residuals, Tabulated, Unrounded
 from pleinair.engines.engine import Graph, Opening, Shapes, engine_version
-from pleinair.engines.failures import CPU, failed, int8_in_part, no_extra, no_layer, no_residuals, unreadable
+from pleinair.engines.failures import CPU, failed, int8_in_part, no_extra, no_layer, no_residuals
 from pleinair.engines.int8.cpu import avx512_forbidden, form_here
 from pleinair.engines.int8.forms import STORED, TakenForm
 from pleinair.engines.int8.norms import spell_out_norms
 from pleinair.engines.int8.rewriting import is_w8a8, put_in_form, unround
 from pleinair.engines.openvino_extra import table_rows, take_extra
 from pleinair.engines.openvino_kept import WITHOUT_WEIGHTS, KeptGraph, KeptPlace
+from pleinair.engines.openvino_reading import read_model
 from pleinair.engines.openvino_residuals import add_residuals, skip_joints
-from pleinair.engines.openvino_weights import change, mark_stored_small, sites, widen_convolutions
+from pleinair.engines.openvino_tabulated import SettledReader, TabulatedGraph, take_tabulated
+from pleinair.engines.openvino_weights import change, sites, widen_convolutions
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.rows import RowByRow
 from pleinair.engines.telemetry import without_telemetry
@@ -39,7 +41,6 @@ with without_telemetry():
 CAPABILITIES = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
 DTYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32"}
 BF16_SETS = ("BF16", "FP16", "AMX", "ALL", "DEFAULT")  # in the names of instruction sets that have bf16
-XML = b"<?xml"
 
 
 class OpenVINOEngine:
@@ -87,14 +88,24 @@ class OpenVINOEngine:
 
     def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> Graph:
         device = self._named(how.device, how.threads)
+        tabulated = next((edit for edit in how.edits if isinstance(edit, Tabulated)), None)
+        others = [edit for edit in how.edits if edit is not tabulated]
         precision = {member: self._precision(bundle, graph, member, how.precision) for member in device.members}
         known = {each: self._core.get_property(each, "SUPPORTED_PROPERTIES") for each in device.told_more}
-        kept = how.cache is not False and device.rules.kept and not how.edits  # each would be gigabytes of its own
+        kept = how.cache is not False and device.rules.kept and not others  # each would be gigabytes of its own
         settings = rules.settings_of(device, precision, known, how.threads, compiled.made_folder() if kept else "")
-        opened = OpenVINOGraph(bundle, graph, device, settings, how, partial(rules.ran_on, device, precision))
+        open_with = partial(
+            OpenVINOGraph, bundle, graph, device, settings, ran_on=partial(rules.ran_on, device, precision)
+        )
+        opened = open_with(how=replace(how, edits=others))
+        if tabulated and device.members == ("CPU",):
+            named = bundle.manifest.paths_of(graph, "openvino")
+            read = SettledReader(bundle.graph_file(graph, "openvino"), others, named, settings, how.int8)
+            error = partial(failed, graph, device.spelled)
+            return TabulatedGraph(tabulated, bundle.manifest.graphs[graph], read, open_with(how=how), opened, error)
         if not device.rules.one_row:
             return opened
-        added = (port for edit in how.edits if isinstance(edit, Residuals) for port in edit.ports)
+        added = (port for edit in others if isinstance(edit, Residuals) for port in edit.ports)
         return RowByRow(opened, graph, bundle.manifest.graphs[graph], device.spelled, how.say, added)
 
     def _named(self, device: str | None, threads: int | None = None) -> rules.OpenVINODevice:
@@ -211,7 +222,8 @@ class OpenVINOGraph:
 
         What has been edited is not, for its weights are no longer those on the disk, nor what nobody has verified.
         """
-        if not self._keeps or EXTRA in shapes or self._edits or not self._bundle.files.hashed:
+        edited = any(not isinstance(edit, Tabulated) for edit in self._edits)
+        if not self._keeps or EXTRA in shapes or edited or not self._bundle.files.hashed:
             return None
         weights = file.with_suffix(".bin")
         return KeptPlace(self._bundle, self._name, weights, shapes, self._settings, self._how.int8)
@@ -232,6 +244,9 @@ class OpenVINOGraph:
         if isinstance(edit, Unrounded):
             unround(model)
             return
+        if isinstance(edit, Tabulated):
+            take_tabulated(model, edit.ports)
+            return
         if isinstance(edit, Residuals):
             others = add_residuals(model, edit)
             if others is not None:
@@ -244,24 +259,6 @@ class OpenVINOGraph:
             change(found[path], changed)
 
 
-def read_model(core: ov.Core, file: Path) -> ov.Model:
-    """An IR as a model whose ports have numbers that NumPy has, and whose 16-bit weights are known as such.
-
-    OpenVINO looks into a file to tell its format, and what it reads for others (ONNX) may refer to any file and any
-    address: only what begins like an IR is handed to it, with the weights that lie beside it.
-    """
-    try:
-        with file.open("rb") as stream:
-            if not stream.read(len(XML) + 3).removeprefix(b"\xef\xbb\xbf").startswith(XML):
-                raise BundleError(f"'{file}' is not an OpenVINO graph; restore it or export the model again")
-        model = core.read_model(file, file.with_suffix(".bin"))
-        model = widen_ports(model)
-        mark_stored_small(model)
-    except (RuntimeError, OSError) as error:
-        raise unreadable(file, error) from None
-    return model
-
-
 def ports_of(ports: list[ov.Output], described: dict[str, Port]) -> dict[str, str]:
     """Name -> what numbers a port takes or gives: its name in the manifest where it has that among others."""
     found = {}
@@ -270,24 +267,3 @@ def ports_of(ports: list[ov.Output], described: dict[str, Port]) -> dict[str, st
         kind = port.get_element_type().get_type_name()
         found[next((name for name in names if name in described), names[0])] = DTYPES.get(kind, kind)
     return found
-
-
-def widen_ports(model: ov.Model) -> ov.Model:
-    """Let the `timestep` port take real numbers, and ports of bfloat16 take and give float32.
-
-    Linspace and Karras spacings fall between trained steps. On disk the port is int64, which openvino.genai sets on it;
-    the graph itself converts it to float32 first thing.
-    """
-    for port in model.inputs:
-        if "timestep" in port.get_names():
-            port.get_node().set_element_type(ov.Type.f32)
-    model.validate_nodes_and_infer_types()
-    sides = (model.inputs, model.outputs)
-    if not any(port.get_element_type() == ov.Type.bf16 for ports in sides for port in ports):
-        return model
-    wide = ov.preprocess.PrePostProcessor(model)
-    for ports, side in zip(sides, (wide.input, wide.output), strict=True):
-        for place, port in enumerate(ports):
-            if port.get_element_type() == ov.Type.bf16:
-                side(place).tensor().set_element_type(ov.Type.f32)
-    return wide.build()

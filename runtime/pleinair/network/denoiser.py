@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pleinair.bundle.manifest import LATENTS, PLACES, SCALE, TIMESTEP, Denoiser, GraphInfo
+from pleinair.bundle.manifest import LATENTS, PLACES, SCALE, TIMESTEP, Denoiser, GraphInfo, Manifest
 from pleinair.network.feeds import CHANNELS, MAKERS, Known, Told
 from pleinair.network.patches import image_ids, packed, text_ids, unpacked
 
@@ -10,10 +10,31 @@ from pleinair.network.patches import image_ids, packed, text_ids, unpacked
 def denoiser_inputs(part: Denoiser, x: np.ndarray, t: float, told: Told) -> dict[str, np.ndarray]:
     """What a denoiser's graph is called with: latents x (B, C, h, w) at timestep t, and the feeds, B rows each."""
     seen = np.concatenate([x, told[CHANNELS]], 1) if part.channels else x
-    feeds = {**told, LATENTS: packed(seen, part.patch), TIMESTEP: np.array([t * part.time_scale], np.float32)}
+    feeds = {**told, LATENTS: packed(seen, part.patch), TIMESTEP: time_told(part, t)}
     if set(PLACES) & set(part.feeds.values()):
         feeds |= places(part, x, told)
     return {port: feeds[feed] for port, feed in part.feeds.items()}
+
+
+def time_told(part: Denoiser, t: float) -> np.ndarray:
+    """What a denoiser is told of the timestep (1,)."""
+    return np.array([t * part.time_scale], np.float32)
+
+
+def settled_ports(manifest: Manifest) -> dict[str, str]:
+    """Port -> feed of a denoiser, for feeds that are known before the first step whatever the picture becomes.
+
+    They are the time, what is known of the size and of guidance, and what texts say as a whole; not their tokens.
+    """
+    pooled = [feed for feed, made in manifest.conditioning.items() if made.pooled]
+    known = {TIMESTEP, SCALE, *MAKERS, *pooled}
+    return {port: feed for port, feed in manifest.denoiser.feeds.items() if feed in known}
+
+
+def settled_inputs(manifest: Manifest, t: float, told: Told) -> dict[str, np.ndarray]:
+    """What a denoiser's settled ports are told at timestep t, with feeds of B rows each."""
+    feeds = {**told, TIMESTEP: time_told(manifest.denoiser, t)}
+    return {port: feeds[feed] for port, feed in settled_ports(manifest).items()}
 
 
 def places(part: Denoiser, x: np.ndarray, told: Told) -> Told:

@@ -11,7 +11,8 @@ import numpy as np
 from pleinair.bundle.opening import Bundle
 from pleinair.engines.engine import Graph, Opening, Shapes, engine_named
 from pleinair.engines.failures import failed
-from pleinair.engines.openvino import ports_of, read_model
+from pleinair.engines.openvino import ports_of
+from pleinair.engines.openvino_reading import read_model
 from pleinair.engines.precision import F32
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError
