@@ -4,6 +4,7 @@ import contextlib
 import os
 import resource
 import sys
+import threading
 
 CLOCK = """
 import os, time
@@ -37,12 +38,16 @@ class Clock:
         fresh.replace(self._file)
 
 
+ONE_FULL = threading.Lock()  # two that overlap would restore each other's limits
+
+
 @contextlib.contextmanager
 def full_disk(pid):
-    """Every byte that a process writes into a file is refused."""
-    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, before[1]))
-    try:
-        yield
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    """Every byte that a process writes into a file is refused; one caller at a time."""
+    with ONE_FULL:
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            yield
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
