@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import re
@@ -193,8 +194,9 @@ class Asker:
     def kill(self):
         """The painting process."""
         if self.random.random() < KILLED and (found := self.server.painting):
-            os.kill(found[0], signal.SIGKILL)
-            self.note("kill", 0)
+            with contextlib.suppress(ProcessLookupError):  # another client has killed it
+                os.kill(found[0], signal.SIGKILL)
+                self.note("kill", 0)
 
     def fill(self):
         """The disk, for a moment in which nothing may be accepted."""
