@@ -4,7 +4,8 @@
 
 Clients that leave, painting processes that are killed, jobs that are cancelled, a full queue, hostile bodies, a full
 disk, a clock that jumps and, in the middle, a restart and a server that is killed. Every accepted job must end, and the
-server's memory and open files must not grow: the last line says so, and the exit code. Linux; it takes some minutes.
+server's memory and open files must not grow: the last line says so, and the exit code. An answer that no fault excuses
+is shown with the server's lines about it. Linux; it takes some minutes.
 """
 
 import json
