@@ -2,11 +2,14 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import time
+import traceback
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -17,6 +20,7 @@ TINY = {"prompt": "a house", "size": "64x64", "steps": 2}
 LONG = {"prompt": "a house", "size": "512x512", "steps": 200, "sampler": "euler"}
 HOUR = 3600
 KILLED = 0.5  # share of the tries that are one
+ID = re.compile(r"\b[0-9a-f]{16,32}\b")  # of a request or a job, as messages name it
 HOSTILE = [
     b"{",
     b"[" * 1000,
@@ -30,11 +34,15 @@ HOSTILE = [
 
 
 class Asker:
-    """Asks at random; `asked` counts kinds of requests with their answers, `accepted` are jobs to be looked after."""
+    """Asks at random; `asked` counts kinds of requests with their answers, `accepted` are jobs to be looked after.
 
-    def __init__(self, server, clock, full_disk, random):
-        self.server, self.clock, self.full_disk, self.random = server, clock, full_disk, random
-        self.asked, self.accepted = Counter(), []
+    `log()` are the server's lines so far. `broken` says of each answer that no fault excuses what it was, and which
+    lines belong to it.
+    """
+
+    def __init__(self, server, clock, full_disk, random, log):
+        self.server, self.clock, self.full_disk, self.random, self.log = server, clock, full_disk, random, log
+        self.asked, self.accepted, self.broken = Counter(), [], []
         self.picture = base64.b64encode(png((64, 64))).decode()
         self.kinds = [
             *[self.job] * 4,
@@ -45,11 +53,18 @@ class Asker:
 
     def ask(self):
         """One request, or one fault."""
-        kind = self.random.choice(self.kinds)
+        kind, before = self.random.choice(self.kinds), len(self.log())
         try:
             kind()
-        except (OSError, ValueError) as error:
-            self.asked[f"{kind.__name__} BROKEN {type(error).__name__}"] += 1
+        except Exception as error:
+            self.breaks(f"{kind.__name__} BROKEN {type(error).__name__}", traceback.format_exc(), before)
+
+    def breaks(self, kind, why, before=None):
+        """Count what must not be; its log is the lines that name what `why` names, or all since `before`."""
+        self.asked[kind] += 1
+        lines, ids = self.log(), ID.findall(why)
+        own = [line for line in lines if any(id in line for id in ids)]
+        self.broken.append("\n  ".join([kind, *why.strip().splitlines(), *(own or lines[before:])]))
 
     def posted(self, kind, path, body, **headers):
         """Count a request by its answer, which is returned where it was followed."""
@@ -60,7 +75,11 @@ class Asker:
     def note(self, kind, status, found=None):
         error = found.get("error") if isinstance(found, dict) else None
         code = error.get("code", "") if isinstance(error, dict) else error or ""
-        self.asked[" ".join(filter(None, (kind, str(status), code)))] += 1
+        told = " ".join(filter(None, (kind, str(status), code)))
+        if code == "internal":
+            self.breaks(told, json.dumps(found))
+        else:
+            self.asked[told] += 1
         if status == 429:
             time.sleep(0.2)
 
@@ -87,7 +106,7 @@ class Asker:
         ids = {each["id"] for each in found if each}
         self.accepted.extend(ids)
         if len(ids) > 1:
-            self.asked["repeat BROKEN twice"] += 1
+            self.breaks("repeat BROKEN twice", " ".join(ids))
 
     def cancel(self):
         if id := self.job(**LONG):
@@ -143,8 +162,11 @@ class Asker:
         request = urllib.request.Request(f"{self.server.url}/v1/images/generations", body, JSON)
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-                text = answer.read()
-            self.note("openai_stream" if b"completed" in text else "openai_stream without a picture", answer.status)
+                text = answer.read().decode()
+            if '"code": "internal"' in text:
+                self.breaks("openai_stream internal", text)
+            else:
+                self.note("openai_stream" if "completed" in text else "openai_stream without a picture", answer.status)
         except urllib.error.HTTPError as error:
             self.note("openai_stream", error.code, json.loads(error.read()))
 
@@ -166,23 +188,21 @@ class Asker:
             async with mcp.Client(f"{self.server.url}/mcp") as client:
                 return await client.call_tool("generate", dict(TINY))
 
-        try:
-            found = asyncio.run(talk())
-            self.note("mcp error" if found.is_error else "mcp", 200)
-        except (ExceptionGroup, mcp.MCPError) as error:
-            self.asked[f"mcp BROKEN {type(error).__name__}"] += 1
+        found = asyncio.run(talk())
+        self.note("mcp error" if found.is_error else "mcp", 200)
 
     def kill(self):
         """The painting process."""
         if self.random.random() < KILLED and (found := self.server.painting):
-            os.kill(found[0], signal.SIGKILL)
-            self.note("kill", 0)
+            with contextlib.suppress(ProcessLookupError):  # another client has killed it
+                os.kill(found[0], signal.SIGKILL)
+                self.note("kill", 0)
 
     def fill(self):
         """The disk, for a moment in which nothing may be accepted."""
         with self.full_disk(self.server.process.pid):
-            if self.posted("fill", "/api/v1/jobs", TINY):
-                self.asked["fill BROKEN accepted"] += 1
+            if found := self.posted("fill", "/api/v1/jobs", TINY):
+                self.breaks("fill BROKEN accepted", found["id"])
 
     def jump(self):
         """The clock, by up to a day to either side."""

@@ -4,6 +4,7 @@ import contextlib
 import os
 import resource
 import sys
+import threading
 
 CLOCK = """
 import os, time
@@ -22,7 +23,7 @@ class Clock:
     """The wall clock of processes that are started with its `environment`; the monotonic one stays."""
 
     def __init__(self, folder):
-        self._file = folder / "offset"
+        self._file, self._turn = folder / "offset", threading.Lock()
         self.at(0)
         (folder / "sitecustomize.py").write_text(CLOCK)  # which Python imports when it starts
         self.environment = {
@@ -33,16 +34,21 @@ class Clock:
     def at(self, seconds):
         """Jump to so many seconds behind the real time."""
         fresh = self._file.with_suffix(".new")
-        fresh.write_text(str(seconds), encoding="ascii")
-        fresh.replace(self._file)
+        with self._turn:
+            fresh.write_text(str(seconds), encoding="ascii")
+            fresh.replace(self._file)
+
+
+ONE_FULL = threading.Lock()  # two that overlap would restore each other's limits
 
 
 @contextlib.contextmanager
 def full_disk(pid):
-    """Every byte that a process writes into a file is refused."""
-    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, before[1]))
-    try:
-        yield
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    """Every byte that a process writes into a file is refused; one caller at a time."""
+    with ONE_FULL:
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            yield
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)

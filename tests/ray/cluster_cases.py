@@ -50,24 +50,37 @@ def served(tmp_path, monkeypatch):
     return run
 
 
-def test_a_server_paints_on_the_cluster_and_leaves_nothing_there(head, sketch, served):
-    import ray
+def test_a_server_paints_on_the_cluster_and_leaves_there_what_is_not_its_own(head, sketch, served, caplog):
     from ray import serve as ray_serve
 
-    loading = {"engine": "onnx", "threads": 2}
-    job = served(
-        lambda server: server.when(server.job(), "done"),
-        model=str(sketch),
-        workers=1,
-        cluster=head.address,
-        loading=loading,
-    )
+    from pleinair.cluster.joining import joined
+    from pleinair.cluster.presence import present
+    from pleinair.serve.ray_applications import start
+    from pleinair.serve.ray_painting import bound
+
+    living, orphan, other = names = (f"pleinair-one-{1:016x}", f"pleinair-two-{2:016x}", "another")
+    empty = {"min_replicas": 0, "initial_replicas": 0, "max_replicas": 1}
+    with joined(head.address), present(living):
+        start()
+        targets = [
+            ray_serve.RunTarget(bound({}, autoscaling_config=empty), name=name, route_prefix=None) for name in names
+        ]
+        ray_serve.run_many(targets, wait_for_applications_running=False)
+        job = served(
+            lambda server: server.when(server.job(), "done"),
+            model=str(sketch),
+            workers=1,
+            cluster=head.address,
+            loading={"engine": "onnx", "threads": 2},
+        )
+        left = {name for name, app in ray_serve.status().applications.items() if app.status != "DELETING"}
+        for name in left:
+            ray_serve.delete(name)
     assert job["settings"]["engine"] == "onnx" and job["settings"]["threads"] == 2 and len(job["images"]) == 1
-    ray.init(head.address)
-    try:
-        assert ray_serve.status().applications == {}
-    finally:
-        ray.shutdown()
+    assert left == {living, other}
+    assert [each.message for each in caplog.records if each.levelname == "WARNING"] == [
+        f"deleting the cluster's application '{orphan}', whose server is gone"
+    ]
 
 
 def test_a_node_that_dies_in_the_middle_of_a_list_costs_nothing(cluster, sketch, tmp_path, monkeypatch, capsys):

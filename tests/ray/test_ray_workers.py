@@ -2,7 +2,8 @@
 
 import asyncio
 import io
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
+from functools import partial
 
 import pytest
 
@@ -26,13 +27,33 @@ def pipe():
 
 
 class Plan:
-    """What each worker says when it is opened, with which prompts workers are lost, how often, and behind which."""
+    """What each worker says when it is opened, with which prompts workers are lost, how often, and behind which.
+
+    Prompts that are `held` are painted when the first line is said.
+    """
 
     def __init__(self):
         self.opened = lambda number: None
         self.lost, self.numbers = {}, iter(range(100))
         self.late: set[str] = set()
+        self.held: set[str] = set()
+        self.holding: list[tuple] = []
+        self.seats: list = []
         self.ended: list[str] = []
+
+    def lose(self):
+        """All workers that there are."""
+        from pleinair.tasks import ray_workers
+
+        for seat in self.seats:
+            seat.say(ray_workers.WorkerLost("the node died"))
+        return "pending"
+
+    def release(self):
+        held, self.holding = self.holding, []
+        self.held = set()
+        for seat, job in held:
+            seat.give(job)
 
 
 @pytest.fixture
@@ -46,20 +67,27 @@ def plan(monkeypatch):
         def __init__(self, model, how, share, events):
             self.job, self.open, self._events = None, False, events
             self._painter = LinePainter(model, how)
+            plan.seats.append(self)
             said = plan.opened(next(plan.numbers))
             if said != "pending":
-                events.put((self, self._painter.open() if said is None else said))
+                self.say(self._painter.open() if said is None else said)
+
+        def say(self, message):
+            self._events.put((self, message))
 
         def give(self, job):
             self.job = job
+            if job.prompt in plan.held:
+                plan.holding.append((self, job))
+                return
             plan.lost[job.prompt] = plan.lost.get(job.prompt, 0) - 1
             if plan.lost[job.prompt] >= 0:
-                self._events.put((self, ray_workers.WorkerLost("the node died")))
+                self.say(ray_workers.WorkerLost("the node died"))
                 return
             for each in self._painter.paint(job.prompt, job.negative, job.options, job.seeds):
-                self._events.put((self, each))
+                self.say(each)
             if job.prompt in plan.late:
-                self._events.put((self, ray_workers.WorkerLost("the node died")))
+                self.say(ray_workers.WorkerLost("the node died"))
 
         def close(self):
             plan.ended.append("closed")
@@ -77,10 +105,14 @@ def plan(monkeypatch):
 def paint(pipe, plan, tmp_path):
     """`paint(text, **how)`: reports of a list; what was said is `paint.said`."""
 
+    def say(line):
+        run.said.append(line)
+        plan.release()
+
     def run(text, **how):
         run.said = []
         lines = read_lines(io.BytesIO(text.encode()), pipe.bundle, QUICK)
-        return list(lists.run(lines, pipe, tmp_path, workers="auto", cluster="auto", say=run.said.append, **how))
+        return list(lists.run(lines, pipe, tmp_path, workers="auto", cluster="auto", say=say, **how))
 
     return run
 
@@ -106,6 +138,10 @@ def test_a_worker_that_is_lost_when_its_job_is_done_costs_nothing(paint, plan, t
 
 @pytest.mark.usefixtures("silent_storybook")
 def test_a_machine_without_the_model_is_left_out_and_where_none_has_it_that_is_told(paint, plan):
+    from ray.exceptions import ActorDiedError, RayActorError
+
+    from pleinair.tasks.ray_workers import not_imported
+
     lacking = JobFailed(BundleError("there has no model; copy its folder"))
     plan.opened = lambda number: lacking if number == 0 else None
     assert len(paint("a\nb\nc")) == 3
@@ -113,14 +149,51 @@ def test_a_machine_without_the_model_is_left_out_and_where_none_has_it_that_is_t
     plan.opened = lambda number: lacking
     with pytest.raises(BundleError, match="copy its folder"):
         paint("d\ne")
+    assert not_imported(ActorDiedError()) is None
+    failed = not_imported(RayActorError(error_msg="a\nNo module named 'pleinair'\n", actor_init_failed=True))
+    plan.opened = lambda number: failed
+    with pytest.raises(EngineError, match="No module named 'pleinair'.; install pleinair on all machines"):
+        paint("f")
 
 
-@pytest.mark.usefixtures("silent_storybook")
-def test_workers_that_do_not_start_and_clusters_without_room_are_given_up(paint, plan, monkeypatch):
+@pytest.fixture
+def at_once(monkeypatch):
+    """No pause before workers are started again."""
+    from pleinair.tasks import ray_starts, ray_workers
+
+    monkeypatch.setattr(ray_starts, "PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(ray_workers, "LOOK_S", 0.01)
+
+
+@pytest.mark.usefixtures("silent_storybook", "at_once")
+def test_a_node_that_dies_with_all_that_start_there_ends_no_list(paint, plan, monkeypatch):
+    from pleinair.tasks import crews
+
+    monkeypatch.setattr(crews, "machines", lambda: [Machine(1, 1e12)] * 5)
+    plan.opened = lambda number: "pending" if number < 4 else plan.lose() if number == 4 else None
+    assert len(paint("a\nb\nc\nd\ne\nf")) == 6 and not paint.said
+
+
+@pytest.mark.usefixtures("silent_storybook", "at_once")
+def test_places_whose_workers_do_not_start_are_left_out_until_the_last_worker_is_lost(paint, plan):
     from pleinair.tasks import ray_workers
 
-    plan.opened = lambda number: ray_workers.WorkerLost("no module named pleinair")
-    with pytest.raises(EngineError, match="3 workers in a row did not start .*install pleinair on all machines"):
+    lost = ray_workers.WorkerLost("the node died")
+    plan.opened = lambda number: lost if 0 < number < 5 else None
+    plan.held, plan.lost = {"a"}, {"b": 1}
+    assert len(paint("a\nb\nc\nd")) == 4
+    assert paint.said == [
+        "no further workers are started, for the last ones did not come up: the node died",
+        "a worker is gone, and line 2 is painted by another one",
+    ]
+
+
+@pytest.mark.usefixtures("silent_storybook", "at_once")
+def test_workers_that_never_start_and_clusters_without_room_are_given_up(paint, plan, monkeypatch):
+    from pleinair.tasks import ray_workers
+
+    plan.opened = lambda number: ray_workers.WorkerLost("killed")
+    with pytest.raises(EngineError, match=r"no worker starts on the cluster, after 4 rounds of tries \(killed\)"):
         paint("a\nb")
     plan.opened = lambda number: "pending"
     with pytest.raises(Cancelled):
@@ -181,14 +254,14 @@ def painted(*streams):
         def options(self, stream):
             return self
 
-        def remote(self, id, spec):
+        def remote(self, id, spec, server):
+            assert server == "this"
             return Stream(left.pop(0))
 
     async def run():
         jobs = Jobs(ServeSettings())
-        supervisor = Supervisor(
-            jobs.settings, jobs, lambda supervisor, number: ray_painters.RayWorker(supervisor, number, handle=Handle())
-        )
+        worker = partial(ray_painters.RayWorker, server="this", handle=Handle())
+        supervisor = Supervisor(jobs.settings, jobs, worker)
         job, _ = await jobs.submit(spec())
         supervisor.start()
         await job.over()
@@ -244,6 +317,41 @@ def test_a_full_queue_of_serve_loses_no_job(lost):
     full = [BackPressureError(num_queued_requests=1, max_queued_requests=1)]
     job, asked = painted(*[full] * 5, [image(7), DONE])
     assert (job.status, asked) == ("done", 6)
+
+
+@pytest.mark.usefixtures("silent_storybook")
+def test_a_replica_cancels_the_job_of_a_server_that_is_gone_and_ends_that_servers_application(monkeypatch):
+    from ray.exceptions import RpcError
+
+    from pleinair.serve import ray_painting
+
+    gone, deleted = [], []
+
+    def is_present(server):
+        if not gone:
+            raise RpcError("no answer")
+        return server not in gone
+
+    monkeypatch.setattr(ray_painting, "is_present", is_present)
+    monkeypatch.setattr(ray_painting.serve, "delete", lambda name, _blocking: deleted.append(name))
+    replica = ray_painting.RayPainter.func_or_class("storybook", {"engine": "fake"}, 60.0, "mine")
+
+    async def last(server, *lost):
+        """What a job's last word is, where these servers are found to be lost in the middle."""
+        count = 100 if lost else 1  # so many that it is not done by then
+        job = spec(steps=500 if lost else 4, size="32x32", count=count, batch=1)
+        async with aclosing(replica.paint("1", job, server)) as told:
+            async for message, _ in told:
+                if message["event"] == "step" and message["step"] == 2:
+                    gone[:] = lost or gone
+                    await replica.check_health()
+        return message["event"]
+
+    assert asyncio.run(last("mine")) == "done"
+    gone[:] = ["another"]
+    assert asyncio.run(last("other")) == "done" and not deleted
+    assert asyncio.run(last("other", "other")) == "cancelled" and not deleted
+    assert asyncio.run(last("mine", "mine")) == "cancelled" and deleted == ["mine"]
 
 
 def test_arguments_of_a_serve_config_are_checked():

@@ -14,7 +14,7 @@ from threading import Thread
 from typing import Any, Self
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError, RayError
 
 from pleinair.checks import one_line
 from pleinair.cluster.models import SharedModel
@@ -23,8 +23,9 @@ from pleinair.errors import Cancelled, EngineError, PleinairError, ResourceError
 from pleinair.pipeline import Pipeline
 from pleinair.request.request import Request
 from pleinair.tasks.ray_painter import Delivered, LinePainter
+from pleinair.tasks.ray_starts import Starts
 from pleinair.tasks.worker_messages import JobFailed, JobPainted, StepDone, WorkerJob
-from pleinair.tasks.workers import LOOK_S, MOST_DEATHS, Answer, Feed, Item
+from pleinair.tasks.workers import LOOK_S, Answer, Feed, Item
 
 MOST_TRIES = 3  # of one job
 NO_ROOM_S = 300.0  # that no worker is open, after which nobody waits any more
@@ -72,7 +73,7 @@ class RaySeat:
         try:
             follow(*arguments)
         except RayError as error:
-            self._say(WorkerLost(one_line(error, SHOWN)))
+            self._say(not_imported(error) or WorkerLost(one_line(error, SHOWN)))
         except Exception as error:  # of a driver that is ending
             self._say(WorkerLost(one_line(repr(error), SHOWN)))
 
@@ -102,8 +103,9 @@ class RayWorkers:
         self._left: list[RaySeat] = []  # whose actors are gone
         self._todo: deque[WorkerJob] = deque()
         self._tries: Counter[tuple[Path, ...]] = Counter()  # by the files of a job
-        self._unable = 0  # places that no worker is started for any more
-        self._deaths = 0  # in a row, of workers that did not come to open their model
+        self._unable = 0  # places whose worker cannot open the model
+        self._left_out = 0  # places whose worker does not start; they come back when the last worker is lost
+        self._starts = Starts()
         self._since = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -119,6 +121,9 @@ class RayWorkers:
         self._seats.remove(seat)
         seat.close()
         self._left.append(seat)
+        if seat.open and not self._seats:
+            self._left_out = 0
+            self._starts.forgive()
 
     def need(self, pipe: Pipeline, request: Request) -> int:
         """Bytes to wait for: none, for Ray finds the place of each worker, and its machine judges each job."""
@@ -132,14 +137,15 @@ class RayWorkers:
     ) -> Iterator[tuple[WorkerJob, Answer] | Any]:
         """Paint the jobs that `plan` makes of items, as `Workers.run` does; a job whose worker is lost is tried again.
 
-        Raises ResourceError where no worker finds a place, or none has the model, and EngineError where none starts.
+        Raises ResourceError where no worker finds a place, EngineError where none starts, and what opening the model
+        raises where none can.
         """
         feed = Feed(items, self._events)
         try:
             while True:
                 self._hand_out()
                 busy = sum(seat.job is not None for seat in self._seats)
-                if len(self._todo) < self._share.workers - self._unable - busy:
+                if len(self._todo) < self._places - busy:
                     feed.ask()
                 if feed.ended and not self._todo and not busy:
                     return
@@ -161,23 +167,30 @@ class RayWorkers:
             if self._todo and seat.open and seat.job is None:
                 seat.give(self._todo.popleft())
         starting = sum(not seat.open for seat in self._seats)
-        places = self._share.workers - self._unable - len(self._seats)
-        for _ in range(min(len(self._todo) - starting, places)):
+        places = self._places - len(self._seats)
+        for _ in range(min(len(self._todo) - starting, places) if self._starts.may else 0):
             self._seats.append(RaySeat(self._model, self._how, self._share, self._events))
+            self._starts.began(self._seats[-1])
+
+    @property
+    def _places(self) -> int:
+        """How many workers there may be."""
+        return self._share.workers - self._unable - self._left_out
 
     def _next(self, stop: Callable[[], bool] | None) -> tuple[Any, Any]:
-        while True:
-            if stop is not None and stop():
-                raise Cancelled("cancelled; only complete files were kept")
-            if any(seat.open for seat in self._seats) or not self._seats:
-                self._since = time.monotonic()
-            elif time.monotonic() - self._since > NO_ROOM_S:
-                raise ResourceError(
-                    f"no machine of the cluster has had room for a worker for {NO_ROOM_S:.0f} s; free some, let others"
-                    " join, and run it again: what is done stays"
-                )
-            with suppress(Empty):
-                return self._events.get(timeout=LOOK_S)
+        """Who says something, and what; (None, None) after a while of silence."""
+        if stop is not None and stop():
+            raise Cancelled("cancelled; only complete files were kept")
+        if any(seat.open for seat in self._seats) or not self._seats:
+            self._since = time.monotonic()
+        elif time.monotonic() - self._since > NO_ROOM_S:
+            raise ResourceError(
+                f"no machine of the cluster has had room for a worker for {NO_ROOM_S:.0f} s; free some, let others"
+                " join, and run it again: what is done stays"
+            )
+        with suppress(Empty):
+            return self._events.get(timeout=LOOK_S)
+        return None, None
 
     def _heard(self, seat: RaySeat, message: Any) -> Iterator[tuple[WorkerJob, Answer]]:
         if not seat.open:
@@ -205,20 +218,24 @@ class RayWorkers:
     def _begun(self, seat: RaySeat, message: JobFailed | WorkerLost | None) -> None:
         """A worker is open, or will not be."""
         if message is None:
-            seat.open, self._deaths = True, 0
+            seat.open = True
+            self._starts.succeeded(seat)
             return
         self._leave(seat)
         if isinstance(message, JobFailed):
             self._unable += 1
-            if self._unable >= self._share.workers:
+            if not self._places:
                 raise message.error
             self._say(f"a worker is left out: {one_line(message.error, SHOWN)}")
-            return
-        self._deaths += 1
-        if self._deaths >= MOST_DEATHS:
-            raise EngineError(
-                f"{self._deaths} workers in a row did not start ({message}); install pleinair on all machines"
-            )
+        elif self._starts.failed(seat):
+            if not self._seats:
+                raise EngineError(
+                    f"no worker starts on the cluster, after {self._starts.failures} rounds of tries ({message}); look"
+                    " for the reason on its machines, and run it again: what is done stays"
+                )
+            if missing := self._places - len(self._seats):
+                self._left_out += missing
+                self._say(f"no further workers are started, for the last ones did not come up: {message}")
 
     def _lost(self, seat: RaySeat, job: WorkerJob, why: WorkerLost) -> JobFailed | None:
         """Have a job tried again whose worker is gone; says so where it was often enough."""
@@ -231,6 +248,14 @@ class RayWorkers:
         self._say(f"a worker is gone, and line {job.line} is painted by another one")
         self._todo.appendleft(job)
         return None
+
+
+def not_imported(error: RayError) -> JobFailed | None:
+    """What a machine lacks where the actor's class cannot be imported; None for other errors."""
+    if not isinstance(error, RayActorError) or not error.actor_init_failed:
+        return None
+    why = one_line(str(error).strip().splitlines()[-1], SHOWN)
+    return JobFailed(EngineError(f"a machine cannot import the worker ({why}); install pleinair on all machines"))
 
 
 def written(job: WorkerJob, answer: Delivered) -> JobPainted | JobFailed:
