@@ -231,7 +231,7 @@ def change(**shapes):
 @pytest.mark.parametrize(
     "weights, match",
     [
-        ({"net.conv_in.weight": torch.zeros(4, 4, 3, 3)}, "named like no ESRGAN"),
+        ({"net.conv_in.weight": torch.zeros(4, 4, 3, 3)}, "named unlike any ESRGAN"),
         (rrdb_weights(read=1), "reads 1 channels and makes 3"),
         (rrdb_weights(read=12, doublings=0), "enlarges by 1 / 2"),
         (rrdb_weights(doublings=5), "enlarges by 32 / 1"),

@@ -24,7 +24,7 @@ def saving_of(
     if found["speed"] == EXACT or "reuse" in given:
         return found, []
     if reason := whole_reason(passes, config):
-        return found | {"speed": EXACT}, [f"'speed' has no effect, for {reason}"]
+        return found | {"speed": EXACT}, [f"'speed' has no effect, because {reason}"]
     count = passes[0].count
     reuse = min(count / calls_at(found["speed"], count), MOST_REUSED)
     return found | {"reuse": round(reuse, DIGITS)}, []

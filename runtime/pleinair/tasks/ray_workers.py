@@ -174,7 +174,7 @@ class RayWorkers:
             elif time.monotonic() - self._since > NO_ROOM_S:
                 raise ResourceError(
                     f"no machine of the cluster has had room for a worker for {NO_ROOM_S:.0f} s; free some, let others"
-                    " join, and run it again: what is done stays"
+                    " join, and run it again: what is done is kept"
                 )
             with suppress(Empty):
                 return self._events.get(timeout=LOOK_S)
