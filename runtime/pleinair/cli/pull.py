@@ -63,8 +63,8 @@ def pull(
 ) -> None:
     """Download a model and make it ready to paint, without PyTorch; needs the `hub` extra.
 
-    Bundles come as they are, OpenVINO and ONNX graphs are adopted, safetensors are poured: of models, VAEs and
-    ControlNets.
+    Bundles are ready as they come, OpenVINO and ONNX graphs are adopted, and safetensors of models, VAEs and
+    ControlNets are poured.
     """
     install.need("downloads from the hub")
     formats = None if form is None else formats_of(form)
