@@ -56,7 +56,7 @@ def test_source_that_is_missing_or_something_else(tmp_path):
     (tmp_path / "photos").mkdir()
     refused(ExportError, "not a diffusers folder .no model_index.json.", tmp_path / "photos", tmp_path / "out")
     (tmp_path / "file").touch()
-    refused(ExportError, "not a diffusers folder", tmp_path / "file", tmp_path / "out")
+    refused(ExportError, "neither a diffusers folder", tmp_path / "file", tmp_path / "out")
     (tmp_path / "0a1b2c").write_bytes(safetensors({"model.diffusion_model.x": some_vectors(2, 2)}))
     (tmp_path / "model.safetensors").symlink_to("0a1b2c")  # as in the hub's cache: the link has the suffix
     refused(ExportError, "not a model that its weights", tmp_path / "model.safetensors", tmp_path / "out")

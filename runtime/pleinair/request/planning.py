@@ -76,7 +76,7 @@ def check_reuse(passes: list[Pass], config: Mapping[str, Any]) -> None:
         if adds_noise(steps, config):
             raise RequestError(
                 f"the sampler {steps.sampler} adds new noise, so its last answers cannot be reused; leave --reuse out,"
-                " or take a sampler such as dpmpp_2m"
+                " or choose a sampler such as dpmpp_2m"
             )
 
 
