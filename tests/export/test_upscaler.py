@@ -264,7 +264,9 @@ def test_weights_that_are_not_finite(tmp_path):
 
 def test_other_files(tmp_path, monkeypatch):
     (tmp_path / "model.onnx").touch()
-    refused("'model.onnx' is neither a diffusers folder .* ends with .safetensors, .pth or .pt", tmp_path / "model.onnx")
+    refused(
+        "'model.onnx' is neither a diffusers folder .* ends with .safetensors, .pth or .pt", tmp_path / "model.onnx"
+    )
     refused("no folder or file", tmp_path / "absent.safetensors", RequestError)
     monkeypatch.setattr("pleinair_export.upscaler.LARGEST", 100)
     refused("too much for an upscaler.*pleinair pour", written(tmp_path, rrdb_weights()))
