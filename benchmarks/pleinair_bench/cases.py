@@ -31,6 +31,7 @@ LARGE = 200.0  # GFLOP; such a case gets fewer processes
 LONG = 50.0  # GFLOP; in such a case a process has time for few samples
 ROUNDS, ROUNDS_LARGE = 5, 3
 BLOCKS_GFLOP, BLOCKS_COMPILE_S = 268.0, 3.0  # of one call of all blocks
+BLOCKS_BYTES = 700_000_000  # of memory: each block is compiled, measured and let go
 
 
 PLAIN = {"device": ["cpu"], "weights": None, "precision": ["auto"], "threads": [None], "batch": None, "size": None,
@@ -118,6 +119,8 @@ class Case:
         """About how much memory its process takes, as measured on SD 1.5: OpenVINO maps the file and packs a copy as
         float32, ONNX Runtime packs what it has read and lets go of it; and activations.
         """
+        if self.work == BLOCKS:
+            return BLOCKS_BYTES
         widened = self.weight_bytes * {"fp16": 2, "int8": 4}.get(self.weights, 1)
         weights = (
             self.weight_bytes + 1.2 * widened if self.engine == "openvino" else (self.weight_bytes + widened) * 0.6

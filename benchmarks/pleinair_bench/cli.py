@@ -53,12 +53,12 @@ def run(
     speed: listed(f"Of whole pictures: {', '.join(SPEEDS)}") = None,
     memory: listed("Of whole pictures: auto, low, high") = None,
     rounds: Annotated[int | None, typer.Option(help="Processes for each case; 5 by default, 3 of large ones.")] = None,
-    seconds: Annotated[float, typer.Option(help="No new round of a case after that.")] = 120.0,
+    seconds: Annotated[float, typer.Option(help="Seconds after which a case gets no new round.")] = 120.0,
     results: Results = RESULTS,
     form: TableFormat = "md",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cases, with time and disk.")] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Take the disk that real sizes need without asking.")
+        bool, typer.Option("--yes", "-y", help="Use the disk space that real sizes need without asking.")
     ] = False,
 ) -> None:
     """Measure, print a table, and add the records to a file."""
@@ -96,7 +96,7 @@ def compare(
     files: Annotated[list[Path], typer.Argument(help="Results files A and B; one with --by.", show_default=False)],
     by: Annotated[str | None, typer.Option(help="Compare inside one file: engine, threads, weights ...")] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Every stage and memory, and what does not differ.")
+        bool, typer.Option("--all", help="Show every stage, memory, and cases that do not differ.")
     ] = False,
     fail_if_slower: Annotated[
         str | None, typer.Option(help="Exit with 7 where B is slower than A by more: 5%.")
@@ -164,8 +164,8 @@ def show(files: ResultFiles, form: TableFormat = "md") -> None:
 
 @app.command()
 def clean() -> None:
-    """Give back the disk that real sizes were filled into."""
-    data(f"{cache.clean() / 1e9:.2f} GB given back")
+    """Free the disk space that the models with random weights take."""
+    data(f"{cache.clean() / 1e9:.2f} GB freed")
 
 
 @app.command()
@@ -190,7 +190,7 @@ def plan(wanted: list[Case], disk: int, rounds: int | None, form: str) -> str:
         for case, time in zip(wanted, times, strict=True)
     ]
     total = (
-        f"{len(wanted)} cases, about {sum(times) / 60:.0f} min on a modest laptop, {disk / 1e9:.2f} GB of disk to take"
+        f"{len(wanted)} cases, about {sum(times) / 60:.0f} min on a modest laptop, {disk / 1e9:.2f} GB of disk needed"
     )
     return "\n".join(["   time   memory  case", *lines, total])
 
@@ -200,9 +200,9 @@ def agree(disk: int, yes: bool) -> None:
     if disk and not yes:
         if not sys.stdin.isatty():
             raise RequestError(
-                f"real sizes take {disk / 1e9:.2f} GB of disk; agree with --yes, or use --model storybook"
+                f"real sizes take {disk / 1e9:.2f} GB of disk; confirm with --yes, or use --model storybook"
             )
-        if not typer.confirm(f"Take {disk / 1e9:.2f} GB of disk (`pleinair bench clean` gives them back)?", err=True):
+        if not typer.confirm(f"Take {disk / 1e9:.2f} GB of disk (`pleinair bench clean` frees it again)?", err=True):
             raise RequestError("nothing was measured; measure without real sizes with --model storybook")
 
 
@@ -254,5 +254,5 @@ def percent(text: str) -> float:
     except ValueError:
         share = -1.0
     if not 0 <= share < 100:
-        raise RequestError(f"'{text[:20]}' is not a share; write for example --fail-if-slower 5%")
+        raise RequestError(f"'{text[:20]}' is not a percentage; write for example --fail-if-slower 5%")
     return share

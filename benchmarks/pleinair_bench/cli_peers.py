@@ -16,19 +16,19 @@ from pleinair_bench.terminal import RESULTS, Results, TableFormat, listed, passi
 def peers(
     source: Annotated[Path, typer.Argument(help="A diffusers folder.", show_default=False)],
     bundle: Annotated[list[Path], typer.Argument(help="Bundles made of it.", show_default=False)],
-    peer: listed("Some of them; all that are installed when not given") = None,
+    peer: listed("Which programs; all that are installed if not given") = None,
     python: Annotated[
         list[str] | None, typer.Option(help="NAME=PYTHON: a peer in its own environment; repeatable.")
     ] = None,
     precision: listed("auto: each program's own choice; f32") = "auto,f32",
-    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT; the bundle's when not given.")] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT; the bundle's if not given.")] = None,
     steps: Annotated[int, typer.Option(min=2, help="Of each picture in which a step is measured.")] = 3,
     guidance: Annotated[float, typer.Option(help="1 turns it off.")] = 7.5,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Calm ones of each row.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Undisturbed rounds of each row.")] = 3,
     pictures: Annotated[int, typer.Option(min=0, help="Rounds of whole pictures of 20 and of 4 steps.")] = 0,
     vae: Annotated[Path | None, typer.Option(help="Bundle of a small VAE, for ours of 4 steps.")] = None,
-    seconds: Annotated[float, typer.Option(help="No new round of a row after that.")] = 120.0,
+    seconds: Annotated[float, typer.Option(help="Seconds after which a row gets no new round.")] = 120.0,
     results: Results = RESULTS,
     form: TableFormat = "md",
 ) -> None:

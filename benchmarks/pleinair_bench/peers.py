@@ -66,7 +66,7 @@ def pythons(given: list[str]) -> dict[str, str]:
         name = _peer(name)
         program = shutil.which(str(Path(path).expanduser()))
         if program is None:
-            raise RequestError(f"--python {name}: '{path}' is no program; give an environment's python")
+            raise RequestError(f"--python {name}: '{path}' is not a program; give an environment's python")
         found[name] = program
     return found
 
@@ -79,7 +79,7 @@ def chosen(names: list[str] | None, pythons: dict[str, str]) -> list[str]:
     there = [name for name in PEERS if name in pythons or importable(MODULES[name])]
     if names is None:
         if not there:
-            raise EngineError(f"no peer is installed; install one with: pip install {INSTALL['diffusers']}")
+            raise EngineError(f"no other program is installed; install one with: pip install {INSTALL['diffusers']}")
         return there
     wanted = list(dict.fromkeys(map(_peer, names)))
     for name in wanted:

@@ -131,7 +131,7 @@ def _read(file: Path) -> tuple[list[Record], list[str]]:
             bad.append(f"line {number} is left out: {one_line(error, 200)}")
         if len(bad) > MOST_WRONG:
             raise RequestError(
-                f"'{_shown(file)}' has more than {MOST_WRONG:,} lines that are no records; give a results file"
+                f"'{_shown(file)}' has more than {MOST_WRONG:,} lines that are not records; give a results file"
             )
     return good, bad
 

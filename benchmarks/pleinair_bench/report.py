@@ -30,7 +30,7 @@ def write(text: str, file: Path, overwrite: bool) -> None:
         if file.exists() and not overwrite:
             raise ResourceError(f"'{file}' exists; choose another name with -o, or replace it with --force")
         if file.exists() and not file.is_file():  # a device would be replaced by the page
-            raise ResourceError(f"'{file}' is no ordinary file; choose another name with -o")
+            raise ResourceError(f"'{file}' is not an ordinary file; choose another name with -o")
         with tempfile.NamedTemporaryFile("w", dir=file.parent, encoding="utf-8", delete=False) as stream:
             part = Path(stream.name)
             stream.write(text)

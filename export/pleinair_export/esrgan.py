@@ -122,7 +122,7 @@ def build(weights: Tensors) -> nn.Module:
     elif "body.0.weight" in weights and "body.1.weight" in weights:
         make, shape = Compact, compact_shape(weights)
     else:
-        raise ValueError("its weights are named like no ESRGAN, Real-ESRGAN or compact network")
+        raise ValueError("its weights are named unlike any ESRGAN, Real-ESRGAN or compact network")
     with torch.device("meta"):  # no memory, and no random numbers, for what is replaced at once
         network = make(**shape)
     try:

@@ -25,7 +25,7 @@ def check_activations(activations: str, weights: str, formats: tuple[str, ...]) 
     if activations == "int8" and weights != "int8":
         raise RequestError("activations in int8 are for weights in int8; add --weights int8")
     if activations == "int8" and "openvino" not in formats:
-        raise RequestError("ranges of activations are noted with OpenVINO; choose --format both or openvino")
+        raise RequestError("ranges of activations are recorded with OpenVINO; choose --format both or openvino")
 
 
 def export_quantized(

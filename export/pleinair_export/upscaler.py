@@ -43,7 +43,7 @@ def open_upscaler(path: Path) -> UpscalerSource:
         raise ExportError(f"'{where}' {CHECKPOINT} {ALLOW}")
     if kind not in KINDS:
         raise ExportError(
-            f"'{where}' is not a diffusers folder and has no name of an upscaler's file;"
+            f"'{where}' is neither a diffusers folder nor an upscaler's file;"
             f" give one that ends with {', '.join(KINDS[:-1])} or {KINDS[-1]}"
         )
     if kind == KINDS[0]:

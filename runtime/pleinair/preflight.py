@@ -185,7 +185,7 @@ class Preflight:
         remedy = next(self._remedies(memory, room, held), "close other programs, or use a smaller model")
         raise ResourceError(
             f"painting {request.width}x{request.height} with '{self._loaded.model.bundle.manifest.name}' takes about"
-            f" {in_words(takes)} of {what} and {in_words(left)} are there; {remedy}, or go on with {ANYWAY}",
+            f" {in_words(takes)} of {what}, and {in_words(left)} is free; {remedy}, or continue with {ANYWAY}",
             option=remedy.removeprefix("add ") if remedy.startswith("add --") else None,
         )
 

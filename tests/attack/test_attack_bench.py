@@ -150,7 +150,7 @@ def test_a_page_never_takes_the_place_of_a_device(run):
     put(plain())
     os.mkfifo("pipe")
     code, _, err = run("report", "x.jsonl", "-o", "pipe", "--force")
-    assert code == 4 and "no ordinary file" in err and Path("pipe").is_fifo()
+    assert code == 4 and "not an ordinary file" in err and Path("pipe").is_fifo()
 
 
 def changed(*path, to):

@@ -328,7 +328,7 @@ def test_what_is_no_picture_is_refused(pipe, files, option, value):
 @pytest.mark.parametrize("mask", [np.ones((64, 64), bool), Image.new("L", (64, 64), 255), "mask.png", [1]])
 @pytest.mark.parametrize("more", [{}, {"fill": "noise"}, {"subseed": 1}])
 def test_a_mask_without_a_picture_is_refused_whatever_its_kind(pipe, mask, more):
-    with pytest.raises(RequestError, match="'mask' is about a picture"):
+    with pytest.raises(RequestError, match="'mask' works only with a picture"):
         resolve(pipe.bundle, "a boat", mask=mask, **more)
 
 

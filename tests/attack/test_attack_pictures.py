@@ -294,7 +294,7 @@ def test_rerun_refuses_what_generate_refuses(run, tmp_path, asked):
 def test_a_seed_that_none_can_be_is_said_to_be_none(run, tmp_path):
     (tmp_path / "a.png").write_bytes(record(seed=1 << 70))
     code, _, err = run("rerun", "a.png", "--engine", "fake")
-    assert code == 0 and "the record has no seed; another picture of the same words is made" in err
+    assert code == 0 and "the record has no seed; another picture with the same words is made" in err
 
 
 def test_an_ordinary_picture_is_repeated_without_a_word(run, tmp_path):
@@ -351,5 +351,5 @@ def test_a_plain_comment_beside_a_record_is_no_loss(tmp_path):
 
 def test_a_picture_without_a_record_says_so(tmp_path):
     (tmp_path / "a.png").write_bytes(png())
-    with pytest.raises(RequestError, match="holds no record"):
+    with pytest.raises(RequestError, match="has no record"):
         read_record(tmp_path / "a.png")

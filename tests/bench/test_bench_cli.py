@@ -68,7 +68,7 @@ def test_a_run_prints_a_table_and_adds_to_the_file(run, tmp_path):
 
 def test_a_dry_run_measures_nothing(run, tmp_path):
     code, out, _ = run("run", "--dry-run")
-    assert code == 0 and "storybook" in out and "GB of disk to take" in out
+    assert code == 0 and "storybook" in out and "GB of disk needed" in out
     code, out, _ = run("run", "--dry-run", "--quick", "--engine", "onnx", "-o", "json")
     plan = json.loads(out)
     assert {each["engine"] for each in plan["cases"]} == {"onnx"} and plan["seconds"] > 0 and plan["disk_bytes"] == 0
@@ -138,7 +138,7 @@ def test_devices_that_are_made_of_others(run):
     """As they are spelled everywhere, but for commas, which stand between two devices."""
     outcome = run("run", *PLAN, *STORY, "--work", "unet", "--device", "Auto, hetero:GPU+cpu,auto:gpu.1")
     assert {each["device"] for each in planned(outcome)} == {"auto", "hetero:gpu+cpu", "auto:gpu.1"}
-    refused(run("run", *PLAN, "--device", "hetero"), 2, "must name each device that it is made of once")
+    refused(run("run", *PLAN, "--device", "hetero"), 2, "must name each device exactly once")
     refused(run("run", *PLAN, "--device", "heter:gpu+cpu"), 2, "did you mean 'hetero'")
 
 
@@ -276,7 +276,7 @@ def test_submit_prints_the_last_run_and_sends_nothing(run, tmp_path):
 
 
 def test_clean_gives_disk_back(run, tmp_path):
-    assert run("clean") == (0, "0.00 GB given back\n", "")
+    assert run("clean") == (0, "0.00 GB freed\n", "")
 
 
 def test_without_the_package_there_is_one_line(run, monkeypatch):

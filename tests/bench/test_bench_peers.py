@@ -226,7 +226,7 @@ def test_a_peer_that_is_not_installed_is_told_with_how_to_install_it(name, monke
     monkeypatch.setattr(peers, "importable", lambda module: False)
     with pytest.raises(EngineError, match=f"peer '{name}' is not installed; install it with: pip install"):
         peers.chosen([name], {})
-    with pytest.raises(EngineError, match="no peer is installed; install one with"):
+    with pytest.raises(EngineError, match="no other program is installed; install one with"):
         peers.chosen(None, {})
 
 
@@ -235,8 +235,8 @@ def test_a_peer_that_is_not_installed_is_told_with_how_to_install_it(name, monke
     [
         (["optimum-onnx"], "not NAME=PYTHON"),
         (["optimum-onnx="], "not NAME=PYTHON"),
-        (["optimum-onnx=/no/such/python"], "no program"),
-        (["optimum-onnx=."], "no program"),
+        (["optimum-onnx=/no/such/python"], "not a program"),
+        (["optimum-onnx=."], "not a program"),
     ],
 )
 def test_a_python_that_is_none_is_told(given, told):

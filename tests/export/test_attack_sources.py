@@ -245,7 +245,7 @@ def test_shards_that_lie_elsewhere(source, name):
     (source / WEIGHTS).unlink()
     index = {"weight_map": {"conv_in.weight": name}}
     (source / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
-    refused(source, "no file beside it")
+    refused(source, "not a file beside it")
 
 
 @pytest.mark.parametrize("table", [None, [], {}, 7, "x"])
@@ -314,7 +314,7 @@ def test_folders_of_other_kinds_are_led_on(tmp_path, make, match):
         (
             "model.safetensors",
             "model.diffusion_model.out.2.weight",
-            "no model that is known by its weights' names and sizes",
+            "not a model that its weights' names and sizes identify",
         ),
         ("lora.safetensors", "lora_unet_down_blocks_0.lora_down.weight", "holds a LoRA.*merged into"),
         ("peft.safetensors", "unet.down_blocks.0.to_q.lora_A.weight", "LoRA"),

@@ -56,10 +56,10 @@ def test_source_that_is_missing_or_something_else(tmp_path):
     (tmp_path / "photos").mkdir()
     refused(ExportError, "not a diffusers folder .no model_index.json.", tmp_path / "photos", tmp_path / "out")
     (tmp_path / "file").touch()
-    refused(ExportError, "not a diffusers folder", tmp_path / "file", tmp_path / "out")
+    refused(ExportError, "neither a diffusers folder", tmp_path / "file", tmp_path / "out")
     (tmp_path / "0a1b2c").write_bytes(safetensors({"model.diffusion_model.x": some_vectors(2, 2)}))
     (tmp_path / "model.safetensors").symlink_to("0a1b2c")  # as in the hub's cache: the link has the suffix
-    refused(ExportError, "no model that is known by", tmp_path / "model.safetensors", tmp_path / "out")
+    refused(ExportError, "not a model that its weights", tmp_path / "model.safetensors", tmp_path / "out")
 
 
 @pytest.mark.parametrize("text, match", [("{", "is malformed"), ("[]", "not a JSON object"), ("\xff", "is malformed")])
@@ -99,7 +99,7 @@ def test_networks_that_are_told_other_numbers(tiny_sources, tmp_path):
     source = shutil.copytree(tiny_sources["sdxl"], tmp_path / "model")
     for width in (56, 71, 8):
         edit(source / "unet" / "config.json", projection_class_embeddings_input_dim=width)
-        refused(ExportError, "other numbers than a text and its sizes, which is not", source, tmp_path / "out")
+        refused(ExportError, "other inputs than a text and its sizes, which is not", source, tmp_path / "out")
     edit(source / "model_index.json", text_encoder=[None, None])
     refused(ExportError, "nothing as text_encoder; choose", source, tmp_path / "out")
 
@@ -189,12 +189,12 @@ def test_words_and_sizes_of_the_source(source):
 @pytest.mark.parametrize(
     "claims, match",
     [
-        ({"vocabulary": "house"}, "vocabulary that is no list of words; give at most 10,000"),
-        ({"vocabulary": ["house", 1]}, "no list of words"),
-        ({"vocabulary": None}, "no list of words"),
+        ({"vocabulary": "house"}, "vocabulary that is not a list of words; give at most 10,000"),
+        ({"vocabulary": ["house", 1]}, "not a list of words"),
+        ({"vocabulary": None}, "not a list of words"),
         ({"vocabulary": ["x" * 41]}, "at most 40 printable characters"),
-        ({"vocabulary": ["\x1b[31mred"]}, "no list of words"),
-        ({"vocabulary": ["house"] * 10_001}, "no list of words"),
+        ({"vocabulary": ["\x1b[31mred"]}, "not a list of words"),
+        ({"vocabulary": ["house"] * 10_001}, "not a list of words"),
         ({"sizes": [32, 64]}, "impossible sizes; give smallest and largest, whole numbers of pixels"),
         ({"sizes": {"smallest": 32}}, "impossible sizes"),
         ({"sizes": {"smallest": True, "largest": 64}}, "impossible sizes"),

@@ -231,7 +231,7 @@ def change(**shapes):
 @pytest.mark.parametrize(
     "weights, match",
     [
-        ({"net.conv_in.weight": torch.zeros(4, 4, 3, 3)}, "named like no ESRGAN"),
+        ({"net.conv_in.weight": torch.zeros(4, 4, 3, 3)}, "named unlike any ESRGAN"),
         (rrdb_weights(read=1), "reads 1 channels and makes 3"),
         (rrdb_weights(read=12, doublings=0), "enlarges by 1 / 2"),
         (rrdb_weights(doublings=5), "enlarges by 32 / 1"),
@@ -264,7 +264,9 @@ def test_weights_that_are_not_finite(tmp_path):
 
 def test_other_files(tmp_path, monkeypatch):
     (tmp_path / "model.onnx").touch()
-    refused("'model.onnx' is not a diffusers folder .* ends with .safetensors, .pth or .pt", tmp_path / "model.onnx")
+    refused(
+        "'model.onnx' is neither a diffusers folder .* ends with .safetensors, .pth or .pt", tmp_path / "model.onnx"
+    )
     refused("no folder or file", tmp_path / "absent.safetensors", RequestError)
     monkeypatch.setattr("pleinair_export.upscaler.LARGEST", 100)
     refused("too much for an upscaler.*pleinair pour", written(tmp_path, rrdb_weights()))

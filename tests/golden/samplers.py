@@ -28,47 +28,54 @@ PAGE = HERE.parents[1] / "docs" / "samplers.md"
 
 HEAD = """# Samplers
 
-Written by `tests/golden/samplers.py`; a test compares it with the table in `runtime/pleinair/sampling/samplers.py`.
-
-`--sampler` takes the names in the first column, A1111's labels in any case and with a schedule behind them ("DPM++ 2M
-Karras", "Euler a"), and the names of stable-diffusion.cpp, ComfyUI and InvokeAI. Where a model's scheduler config names
-a diffusers class, that class's solver settings (order, algorithm and solver type, corrector, variance type, few-step
-schedule, ...) are followed.
+`--sampler` takes a name from the first column, or A1111's label in any case, also with a schedule after it ("DPM++ 2M
+Karras", "Euler a"). Names that only stable-diffusion.cpp, ComfyUI or InvokeAI use work too. If a model's scheduler
+config names a diffusers class, that class's solver settings (order, algorithm and solver type, corrector, variance
+type, few-step schedule, ...) apply.
 
 """
 TAIL = """
-*Order* is the solver's own; a third order multistep solver starts lower and is of second order as a whole, and
-iPNDM's weights suppose equal strides. *Evaluations* are network calls a step: the last step of a sampler with two needs
-one, PLMS's first needs two. With *no* noise, `eta` or `s_churn` still bring some in. TCD's `eta` is its gamma.
+- *Order* is the solver's own. A multistep solver of third order starts at a lower order, so as a whole it is of second
+  order. iPNDM's weights assume equal strides.
+- *Evaluations* are calls of the network in a step. A sampler with two needs only one in the last step. PLMS needs two
+  in the first step.
+- *Noise* is whether the sampler adds new noise. Even if not, `eta` or `s_churn` can add some. TCD's `eta` is its gamma.
+- *float32* is the worst difference from diffusers {version}, relative to the largest number of the final latents, over
+  {cases} trajectories for each sampler on a small network: {steps} steps, every spacing that
+  diffusers has for the sampler, all prediction types, starts from a picture, and the same noise.
+- *float64* is what remains of that worst case when both compute in float64, as far as diffusers allows: some of its
+  tables stay in float32.
 
-*float32* is the worst difference over {cases} trajectories a sampler against diffusers {version} on a small
-network: {steps} steps, every spacing that diffusers has for it, prediction types, image-to-image starts, same noise.
-It is relative to the largest number of the final latents. *float64* is what is left in that worst case when both walk
-in float64, as far as diffusers lets itself be told: some of its tables stay float32.
+`python tests/golden/samplers.py` measures this and writes the page. A test compares it with the table in
+`runtime/pleinair/sampling/samplers.py`.
 
-## Where it is more than 1e-5
+## Where the difference exceeds 1e-5
 
 | sampler | steps | spacing | bound | reason |
 |---|---|---|---|---|
 {exceptions}
 
-Settings of a scheduler config (`solver_order`, `algorithm_type`, `solver_type`, `final_sigmas_type`, ...), {variants}
-of them: worst {worst_variant} ({worst_name}), where coefficients of a high order cancel in diffusers' float32.
+{variants} combinations of settings in a scheduler config (`solver_order`, `algorithm_type`, `solver_type`,
+`final_sigmas_type`, ...) were compared too. The worst difference is {worst_variant}, with
+{worst_name}: at a high order, coefficients nearly
+cancel in diffusers' float32.
 
 ## Where we differ on purpose
 
-- **Third order SDE** (`dpmpp_3m_sde`; singlestep's `heun`): diffusers subtracts half of the second difference, its own
-  ODE form and k-diffusion add it. With diffusers' sign the solver is of first order
-  (`test_third_order_sde_needs_the_sign_that_diffusers_has_wrong`); the measurement above corrects it there.
-- **Churn** (`s_churn`) is Karras et al.'s and k-diffusion's: the network sees latents with the noise that was added.
-  diffusers' Euler shows it the latents from before, so the noise is never taken out again.
-- **`dpmpp_sde`** draws two independent parts of each stride's Brownian motion instead of building a tree: the same law,
-  not the same numbers as torchsde. The measurement gives diffusers those parts.
-- **`restart`** lays its path out anew on Karras sigmas from 20 steps on, as A1111 does, whatever the spacing.
-- **`pndm` and `lms` in image to image** start their history afresh; diffusers weighs values that it never saw.
-- **`pndm` with Runge-Kutta warm-up** (`skip_prk_steps: false`) works with fewer than four steps; diffusers' does not.
-- **`ipndm`** is on the sigmas of Stable Diffusion; diffusers' IPNDMScheduler has a schedule of its own.
-- `clip_sample` is for pixels and never applied.
+- **Third order SDE** (`dpmpp_3m_sde`; `heun` of the singlestep solver): diffusers subtracts half of the second
+  difference, while its own ODE form and k-diffusion add it. With diffusers' sign the solver is only of first order
+  (`test_third_order_sde_needs_the_sign_that_diffusers_has_wrong`). For the measurement above, diffusers' sign is
+  corrected.
+- **Churn** (`s_churn`) works as in Karras et al. and k-diffusion: the network sees the latents with the added noise.
+  diffusers' Euler shows it the latents without that noise, so the noise is never removed.
+- **`dpmpp_sde`** draws two independent parts of each stride's Brownian motion instead of building a tree. The
+  distribution is the same, but not the numbers of torchsde. For the measurement, diffusers gets our parts.
+- **`restart`** plans its path anew on Karras sigmas from 20 steps on, whatever the spacing, as A1111 does.
+- **`pndm` and `lms`, starting from a picture,** begin with an empty history. diffusers gives weight to values from
+  before the start, which it never computed.
+- **`pndm` with Runge-Kutta warm-up** (`skip_prk_steps: false`) works with fewer than four steps. In diffusers it fails.
+- **`ipndm`** uses the sigmas of Stable Diffusion. diffusers' IPNDMScheduler has its own schedule.
+- `clip_sample` is meant for pixels and never applied.
 """
 
 

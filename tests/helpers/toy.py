@@ -84,7 +84,7 @@ def difference(ours, theirs):
 
 
 FORMULAS = {"dpmpp_2s_a": "published formula", "restart": "A1111's formula"}  # what stands in for a diffusers class
-SHORT = "the reference subtracts float32 sigmas, or functions of them, that are close over short strides"
+SHORT = "the reference subtracts float32 sigmas, or functions of them, which are nearly equal over short strides"
 EXCEPTIONS = (  # sampler, fewest and most steps, spacing (None: any), bound, why it is not 1e-5
     (
         "dpm2_a",
@@ -92,19 +92,19 @@ EXCEPTIONS = (  # sampler, fewest and most steps, spacing (None: any), bound, wh
         3,
         None,
         2e-4,
-        "diffusers subtracts float32 squares of sigmas that three strides over the whole range make nearly equal",
+        "diffusers subtracts float32 squares of sigmas, which three strides over the whole range make nearly equal",
     ),
     ("dpm2_a", 50, 100, None, 3e-5, SHORT),
-    ("heun", 1, 3, "linspace", 3e-5, "one stride from t = 999 to t = 0: the float32 of the latents themselves"),
-    ("restart", 1, 3, "linspace", 3e-5, "as heun, which it is with so few steps"),
-    ("pndm", 1, 3, "linspace", 5e-5, "as heun"),
+    ("heun", 1, 3, "linspace", 3e-5, "one stride from t = 999 to t = 0: the latents themselves are float32"),
+    ("restart", 1, 3, "linspace", 3e-5, "same as heun, which it is with so few steps"),
+    ("pndm", 1, 3, "linspace", 5e-5, "same as heun"),
     (
         "lms",
         20,
         100,
         None,
         4e-4,
-        "large weights of both signs in float32; diffusers integrates to 1e-4",
+        "large weights of both signs in float32, and diffusers integrates to 1e-4 only",
     ),
     ("dpmpp_3m_sde", 10, 100, None, 2e-3, SHORT),
     ("dpmpp_2m_sde", 50, 100, None, 4e-5, SHORT),

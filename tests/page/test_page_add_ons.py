@@ -48,7 +48,7 @@ def test_each_model_has_its_own(page, server, paint):
     page.get_by_label("chalk").check()
     page.select_option("select >> nth=1", "big")
     expect(page.get_by_label("chalk")).to_have_count(0)
-    expect(page.locator(".prompt")).to_contain_text("This model waits for: big style")
+    expect(page.locator(".prompt")).to_contain_text("This model reacts to: big style")
     page.get_by_role("button", name="Add").click()
     expect(page.locator("#prompt")).to_have_value("big style")
     page.get_by_label("xl-only").check()
@@ -61,7 +61,7 @@ def test_each_model_has_its_own(page, server, paint):
 def test_a_finished_picture_is_enlarged(page, server, paint):
     paint(page, "a boat")
     page.get_by_text("More", exact=True).click()
-    page.get_by_label("What to enlarge with").select_option("four 4×")
+    page.get_by_label("Enlarge with").select_option("four 4×")
     page.get_by_role("button", name="Enlarge").click()
     expect(page.locator(".tiles .tile")).to_have_count(2)
     order = server.asked[1]

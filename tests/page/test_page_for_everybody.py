@@ -103,9 +103,9 @@ def test_german_from_the_browser_and_english_by_choice(open_page, paint):
 def test_light_and_dark_by_choice(page):
     ground = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(ground)
-    page.get_by_role("button", name="Light: as the system").click()
-    page.get_by_role("button", name="Light: light").click()
-    page.get_by_role("button", name="Light: dark").wait_for()
+    page.get_by_role("button", name="Appearance: same as the system").click()
+    page.get_by_role("button", name="Appearance: light").click()
+    page.get_by_role("button", name="Appearance: dark").wait_for()
     assert page.evaluate(ground) != light
 
 
@@ -159,7 +159,7 @@ def test_a_server_that_restarts_is_noticed_and_the_job_can_be_repeated(open_page
     server.stop()
     expect(page.locator(".health")).to_contain_text("The server does not answer")
     second = Fake(port)
-    expect(page.locator(".ended")).to_contain_text("as after a restart")
+    expect(page.locator(".ended")).to_contain_text("after a restart")
     page.get_by_role("button", name="Paint again").click()
     expect(page.get_by_alt_text("a boat", exact=True)).to_be_visible()
     assert second.asked[0]["prompt"] == "a boat"

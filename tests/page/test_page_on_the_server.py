@@ -50,7 +50,7 @@ def test_a_picture_is_painted_changed_and_restored(page, paint):
     page.locator(".addons > summary").click()
     page.get_by_role("checkbox", name="storybook-chalk").check()
     page.get_by_role("checkbox", name="storybook-edges").check()
-    page.get_by_role("button", name="Take the start picture").click()
+    page.get_by_role("button", name="Use the start picture").click()
     page.get_by_label("Prepare the picture").select_option("canny")
     paint(page, "a yellow castle")
     expect(page.locator(".tiles .tile")).to_have_count(2)
@@ -66,7 +66,7 @@ def test_a_picture_is_painted_changed_and_restored(page, paint):
 def test_a_film_is_painted(page):
     small(page)
     page.locator(".series > summary").click()
-    page.get_by_label("Prompts, one a line").fill("a red house\na blue boat")
+    page.get_by_label("Prompts, one per line").fill("a red house\na blue boat")
     page.get_by_label("Frames").fill("3")
     page.get_by_role("button", name="Make the film").click()
     expect(page.locator(".player input")).to_have_attribute("max", "2")

@@ -71,7 +71,7 @@ def test_a_job_that_waits_says_so_and_can_be_cancelled(page, server):
     page.fill("#prompt", "waits")
     page.click("#paint")
     status = page.locator(".progress [role=status]")
-    expect(status).to_have_text("Waiting, place 3 in the queue, about 4 min")
+    expect(status).to_have_text("Waiting, number 3 in the queue, about 4 min")
     expect(page.locator(".progress")).to_contain_text("You may close this page")
     page.locator(".progress .stop").click()
     expect(page.locator(".ended")).to_contain_text("Cancelled.")
@@ -129,7 +129,7 @@ def test_a_dropped_picture_restores_its_settings(page, tmp_path):
     page.set_input_files(
         '.shelf input[type="file"]', {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": plain.getvalue()}
     )
-    expect(notices).to_contain_text("This file holds no settings.")
+    expect(notices).to_contain_text("This file has no settings.")
 
 
 def test_a_picture_is_downloaded_as_the_server_made_it(page, paint):

@@ -59,7 +59,7 @@ def test_a_series_can_be_stopped(page, server):
     page.locator("#paint", has_text="Paint").wait_for()
     assert len(server.asked) == 1 and [*server.jobs.values()][0].cancelled
     server.held = False
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     expect(page.locator(".sheet .tile img")).to_have_count(3)
     assert [each["steps"] for each in server.asked] == [10, 10, 11, 12]
 
@@ -96,7 +96,7 @@ def test_two_pictures_are_compared(page, paint):
 
 def test_a_film_goes_from_prompt_to_prompt(page, server):
     page.locator(".series > summary").click()
-    page.get_by_label("Prompts, one a line").fill("a meadow in spring\n\na meadow in winter")
+    page.get_by_label("Prompts, one per line").fill("a meadow in spring\n\na meadow in winter")
     page.get_by_label("Frames").fill("5")
     page.get_by_label("Seconds").fill("1")
     page.get_by_role("button", name="Make the film").click()

@@ -59,7 +59,7 @@ def test_a_picture_is_painted_over(page, server, paint):
     assert order["strength"] == 0.4
     assert (sent(order["image"]) == np.asarray(Image.open(io.BytesIO(START)))).all()
     assert not {"mask", "outpaint"} & {*order}
-    page.get_by_role("button", name="Without it").click()
+    page.get_by_role("button", name="Without a picture").click()
     paint(page, "a house")
     assert not {"image", "strength"} & {*server.asked[1]}
 
@@ -130,13 +130,13 @@ def test_a_picture_is_extended(page, server, paint):
 def test_pictures_are_pasted_and_dropped(page, server, paint):
     carries_a_file(page, "paste", "body", "clipboardData")
     expect(page.locator(".chosen img")).to_be_visible()
-    page.get_by_role("button", name="Without it").click()
+    page.get_by_role("button", name="Without a picture").click()
     carries_a_file(page, "dragenter", "body")
     expect(page.locator(".drop")).to_be_visible()
     carries_a_file(page, "drop", "[data-drop=start]")
     expect(page.locator(".chosen img")).to_be_visible()
     carries_a_file(page, "drop", "[data-drop=settings]")
-    expect(page.locator(".notices")).to_contain_text("This file holds no settings.")
+    expect(page.locator(".notices")).to_contain_text("This file has no settings.")
     expect(page.locator(".drop")).to_be_hidden()
 
 

@@ -83,7 +83,7 @@ def test_auto_spares_where_only_that_fits(pipe):
     job = preflight(pipe, size="512x512")
     between = (job.need(NOTHING).memory + job.need(STAGES).memory) / 2
     assert job.choose("auto", Room(int(between - BASE))) == STAGES
-    with pytest.raises(ResourceError, match="are there; add --memory low, or go on with --no-preflight") as refused:
+    with pytest.raises(ResourceError, match="is free; add --memory low, or continue with --no-preflight") as refused:
         job.choose("high", Room(int(between - BASE)))
     assert refused.value.option == "--memory low" and refused.value.exit_code == 4
 
@@ -121,7 +121,9 @@ def test_two_calls_to_save_memory_are_recorded():
 def test_what_does_not_fit_is_refused_with_what_would(pipe):
     job = preflight(pipe, size="1024x1024", vae_tile=1024)
     half = preflight(pipe, size="512x512", vae_tile=1024).need(STAGES).memory
-    with pytest.raises(ResourceError, match=r"choose a smaller --size, 512x512 at most, or go on with --no-preflight"):
+    with pytest.raises(
+        ResourceError, match=r"choose a smaller --size, 512x512 at most, or continue with --no-preflight"
+    ):
         job.choose("auto", Room(int(half - BASE + 1e6)))
     with pytest.raises(ResourceError, match="address space"):
         job.choose("auto", Room(PLENTY, address_space=1 << 20))
@@ -150,7 +152,7 @@ def test_nothing_is_loaded_where_memory_is_short(monkeypatch):
     monkeypatch.setattr(pleinair.pipeline, "room_left", lambda: Room(1 << 20))
     pipe = pleinair.load(verify=False, engine="openvino", on_load=loaded.append)
     with pytest.raises(
-        ResourceError, match="painting 256x256 with 'storybook' takes about 1.. MB of memory and 5. MB are there; close"
+        ResourceError, match="painting 256x256 with 'storybook' takes about 1.. MB of memory, and 5. MB is free; close"
     ):
         pipe.stream("a boat")
     assert loaded == []

@@ -162,7 +162,7 @@ def read_lora_head(path: Path) -> LoraHead:
         check_mistaken(path, RequestError)
         raise RequestError(f"'{where}' is damaged or cut short ({header.size} bytes); {AGAIN}")
     if any(first < last for (_, last), (first, _) in pairwise(places)):
-        raise RequestError(f"'{where}' has tensors that lie on each other; {AGAIN}")
+        raise RequestError(f"'{where}' has tensors that overlap; {AGAIN}")
     begin = header.size - header.data
     tensors = {
         name: LoraTensor(entry["dtype"], tuple(entry["shape"]), begin + entry["data_offsets"][0])

@@ -32,12 +32,12 @@ OTHERS = (  # what is more particular stands before what it could be taken for
     OtherFile(re.compile(r".*\.vera_lambda_b"), "a VeRA, which is not supported"),
     OtherFile(
         re.compile(r"(.*\.)?(control_model|controlnet_\w+|input_hint_block|zero_convs)\..*"),
-        "a ControlNet and no LoRA",
+        "a ControlNet, not a LoRA",
         "pour it, and give what becomes of it with --control",
     ),
     OtherFile(
         re.compile(r"emb_params|string_to_param.*|clip_[lg]|bundle_emb\..*"),
-        "a textual inversion and no LoRA",
+        "a textual inversion, not a LoRA",
         "give it with --embedding",
     ),
     OtherFile(
@@ -45,13 +45,13 @@ OTHERS = (  # what is more particular stands before what it could be taken for
             r"(?!.*(en|de)coder\.).*(input_blocks|down_blocks|(double|single|joint|transformer)_blocks)\.\d.*"
             r"|cond_stage_model\..*"
         ),
-        "a model's own weights and no LoRA",
+        "a model's own weights, not a LoRA",
         "choose a LoRA, or make a bundle of this file: pleinair pour FILE",
     ),
-    OtherFile(re.compile(r"(.*\.)?text_model\..*"), "a text encoder and no LoRA"),
+    OtherFile(re.compile(r"(.*\.)?text_model\..*"), "a text encoder, not a LoRA"),
     OtherFile(
         re.compile(r"(.*\.)?(encoder|decoder)\.(conv_in|layers|mid|down|up|down_blocks|up_blocks|\d+)\..*"),
-        "a VAE and no LoRA",
+        "a VAE, not a LoRA",
         "give it with --vae",
     ),
 )

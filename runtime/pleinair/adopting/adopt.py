@@ -96,7 +96,7 @@ def judged(
     check_folder(root, other, force)
     if is_vae_alone(root):
         if other is not None or sampler is not None:
-            raise RequestError(f"'{shown_path(root)}' holds a VAE and no model; leave --vae and --sampler out")
+            raise RequestError(f"'{shown_path(root)}' holds a VAE, not a model; leave --vae and --sampler out")
         return judged_vae(root, format)
     index, family = read_index(root)
     forms = FORMATS if format is None else (one_of("format", format, FORMATS),)

@@ -35,7 +35,7 @@ def check_folder(root: Path, vae: Path | None, force: bool) -> None:
             raise RequestError(f"'{shown_path(absent)}' is a file, and adopt takes a folder of graphs; {more}")
         raise RequestError(f"no folder '{shown_path(absent)}'; check the path")
     if vae is not None and not (vae / DECODER).is_dir():
-        raise RequestError(f"'{shown_path(vae)}' holds no {DECODER}; give --vae the folder that that lies in")
+        raise RequestError(f"'{shown_path(vae)}' has no {DECODER}; give --vae the folder that contains it")
     if is_control(root):
         raise RequestError(
             f"'{shown_path(root)}' holds a ControlNet's weights and no graphs; make a bundle of it with: {POUR}"
@@ -45,7 +45,7 @@ def check_folder(root: Path, vae: Path | None, force: bool) -> None:
         check_adopted(root, force)
     elif has(root, NPU_MARK) or any(root.glob(f"*/{NPU_MARK}")):
         raise BundleError(
-            f"'{shown_path(root)}' is FastSD's LCM for NPUs, whose UNet is told the time in another way; adopt its"
+            f"'{shown_path(root)}' is FastSD's LCM for NPUs, whose UNet takes the timestep in another way; adopt its"
             " LCM-dreamshaper-v7-openvino instead"
         )
 
@@ -70,7 +70,7 @@ def check_adopted(root: Path, force: bool) -> None:
     command = origin.get("command") if isinstance(origin, dict) else None
     if isinstance(command, str) and not command.startswith(COMMAND):
         raise ResourceError(
-            f"'{shown_path(root)}' is a bundle that was exported, whose {MANIFEST} says more than adopting finds out;"
+            f"'{shown_path(root)}' is a bundle that was exported, whose {MANIFEST} says more than adopting can tell;"
             " take that file away first"
         )
 

@@ -70,7 +70,7 @@ def located(graph: Path) -> set[str]:
     outside = next((name for name in sorted(names) if "/" in name or not plain_path(name)), None)
     if outside is not None:
         raise BundleError(
-            f"'{shown_path(graph)}' takes weights from '{one_line(outside, 80)}', which does not lie beside it; do not"
+            f"'{shown_path(graph)}' takes weights from '{one_line(outside, 80)}', which is not beside it; do not"
             " use this model unless you trust its maker, and save it again with all its data in one folder"
         )
     return names
@@ -80,7 +80,7 @@ def inside(root: Path, name: str) -> Path:
     """The path of an ordinary file below `root`; BundleError: missing, no ordinary file, or a link that leaves it."""
     path = root / name
     if not plain_path(name):
-        raise BundleError(f"'{shown_path(path)}' has a name that not every system can have; give it a plainer one")
+        raise BundleError(f"'{shown_path(path)}' has a name that some systems do not allow; rename it")
     try:
         real = path.resolve(strict=True)
         ordinary = stat.S_ISREG(real.stat().st_mode)

@@ -24,7 +24,7 @@ def write_all(root: Path, files: Mapping[str, bytes | Path]) -> None:
         for name, content in files.items():
             target = root / name
             if not target.parent.resolve().is_relative_to(root.resolve()):
-                raise BundleError(f"'{shown_path(target.parent)}' is a link out of the folder; take it away")
+                raise BundleError(f"'{shown_path(target.parent)}' is a link out of the folder; remove it")
             made += make_folders(root, target.parent)
             waiting.append((beside(target, content), target))
         for temporary, target in waiting:

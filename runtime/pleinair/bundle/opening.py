@@ -58,7 +58,7 @@ class Bundle:
         if self.manifest.paints and task in GIVEN_TO:
             remedy = f"choose another {GIVEN_TO[task]}"
         raise BundleError(
-            f"bundle '{self.manifest.name}' does {', '.join(self.manifest.tasks)} and not {task}; {remedy}"
+            f"bundle '{self.manifest.name}' can do {', '.join(self.manifest.tasks)}, but not {task}; {remedy}"
         )
 
     def require_encoder(self) -> None:

@@ -109,7 +109,7 @@ def only_there(source: str) -> OnHub | None:
 def usual_out(name: str) -> Path:
     """The model of a source's name; raises RequestError for a name that no other model can have."""
     if shipped_bundle(name):
-        raise RequestError(f"'{name}' is what ships with pleinair; say where to write this one: SOURCE OUT")
+        raise RequestError(f"'{name}' ships with pleinair; say where to write this one: SOURCE OUT")
     if not is_name(name):
         raise RequestError(f"no model can be called '{one_line(name, 80)}'; say where to write it: SOURCE OUT")
     return models_folder() / name

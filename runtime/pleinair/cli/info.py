@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog=examples("info"))
 def info(
-    bundle: Annotated[Path | None, typer.Argument(help="Bundle, checkpoint or name; storybook when not given.")] = None,
+    bundle: Annotated[Path | None, typer.Argument(help="Bundle, checkpoint or name; storybook if not given.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check every file against its SHA-256.")] = False,
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Paint one step in a process of limited time and memory.")

@@ -112,4 +112,6 @@ def facts_of_report(report: Painted | BadLine) -> dict[str, Any]:
 def not_painted(lines: list[int]) -> str:
     """What is said in the end of lines that failed."""
     shown = ", ".join(map(str, lines[:10])) + ("..." if len(lines) > 10 else "")
-    return f"not painted: {len(lines)} of the lines ({shown}); correct them and run the list again: what is done stays"
+    return (
+        f"not painted: {len(lines)} of the lines ({shown}); correct them and run the list again: what is done is kept"
+    )

@@ -61,7 +61,9 @@ def show_model(
     """Show everything that is known about a model."""
     found = local_model(name)
     if found.bundle is None:
-        raise BundleError(found.problem or f"'{name}' is no model; remove it with: pleinair models rm {quoted(name)}")
+        raise BundleError(
+            found.problem or f"'{name}' is not a model; remove it with: pleinair models rm {quoted(name)}"
+        )
     facts = {**facts_of(found), **description(found.bundle), "name": name}
     tell(facts, *aligned(facts), as_json=as_json)
 

@@ -38,7 +38,7 @@ def morph(
     ease: Annotated[
         str,
         typer.Option(
-            help=f"How frames are set out: {', '.join([EVEN, *EASES])}.", autocompletion=offered([EVEN, *EASES])
+            help=f"How frames are spaced: {', '.join([EVEN, *EASES])}.", autocompletion=offered([EVEN, *EASES])
         ),
     ] = EVEN,
     loop: Annotated[bool, typer.Option("--loop", help="Return to the first keyframe at the end.")] = False,

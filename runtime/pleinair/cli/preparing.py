@@ -31,7 +31,7 @@ def prepare(
     """Prepare a picture for a ControlNet: find its edges, for example."""
     one_of("way to prepare a picture", how, PREPARERS)
     if out.suffix.lower() != SUFFIX:
-        raise RequestError(f"the prepared picture keeps every pixel in a {SUFFIX} file only; name it FILE{SUFFIX}")
+        raise RequestError(f"only a {SUFFIX} file keeps every pixel of a prepared picture; name it FILE{SUFFIX}")
     check_free(out, force)
     made = PREPARERS[how](opaque(open_picture(picture)))
     written: list[Path] = []

@@ -63,8 +63,8 @@ def pull(
 ) -> None:
     """Download a model and make it ready to paint, without PyTorch; needs the `hub` extra.
 
-    Bundles come as they are, OpenVINO and ONNX graphs are adopted, safetensors are poured: of models, VAEs and
-    ControlNets.
+    Bundles are ready as they come, OpenVINO and ONNX graphs are adopted, and safetensors of models, VAEs and
+    ControlNets are poured.
     """
     install.need("downloads from the hub")
     formats = None if form is None else formats_of(form)
@@ -92,7 +92,7 @@ def ended(found: "Brought", folder: Path, command: str, as_json: bool) -> None:
     facts = {**asdict(found.origin), "kind": found.kind, "folder": str(folder), "bytes": found.size}
     tell({**facts, "before": found.before, "next": command}, folder, as_json=as_json)
     if not as_json:
-        say(f"{'it was here already' if found.before else 'all is here'}; go on with: {command}")
+        say(f"{'it was here already' if found.before else 'all is here'}; continue with: {command}")
 
 
 def made(
@@ -128,7 +128,7 @@ def leading_on(found: "Brought", file: str | None, error: PleinairError) -> str:
     if found.kind == "diffusers":
         missing = install.missing(install.EXPORT)
         needs = f" (needs PyTorch, once: {install.line('export')})" if missing else ""
-        return f"{error.reason}; go on with: {next_command(found, file)}{needs}"
+        return f"{error.reason}; continue with: {next_command(found, file)}{needs}"
     return str(error)
 
 
@@ -155,7 +155,7 @@ def resumable(id: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Cancelled(
-            f"interrupted; what was downloaded of '{id}' is kept, and the same command goes on from there"
+            f"interrupted; what was downloaded of '{id}' is kept, and the same command continues from there"
         ) from None
 
 

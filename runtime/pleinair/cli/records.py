@@ -32,7 +32,7 @@ def metadata(
 ) -> None:
     """Show what a picture says about how it was made, here or by another tool.
 
-    These are A1111, Forge, stable-diffusion.cpp, InvokeAI, ComfyUI, NovelAI and Fooocus.
+    It reads the records of A1111, Forge, stable-diffusion.cpp, InvokeAI, ComfyUI, NovelAI and Fooocus.
     """
     found = read_record(file)
     tell(record_facts(found), *record_lines(found), as_json=as_json)

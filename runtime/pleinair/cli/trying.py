@@ -88,7 +88,7 @@ def tried_alone(bundle: Bundle, engine: str, device: str, part: str, seconds: fl
         except subprocess.TimeoutExpired:
             told = {"problem": f"took longer than {seconds:g} seconds"}
         except (ValueError, IndexError):
-            told = {"problem": "its process said nothing"}
+            told = {"problem": "its process sent no answer"}
     problem = told.get("problem")
     return DeviceTrial(
         engine=engine,

@@ -50,7 +50,7 @@ def tune(
     tuned = tuned_of(bundle, pixels, found)
     if not tuned.trials:
         problem = found[0].problem if found else "no engine that is installed has graphs of it"
-        raise EngineError(f"'{bundle.manifest.name}' was painted in no way ({problem}); see: pleinair doctor")
+        raise EngineError(f"no way to paint with '{bundle.manifest.name}' worked ({problem}); see: pleinair doctor")
     store_tuned(tuned)
     facts, lines = report(bundle, found, tuned)
     tell({**facts, "stored": str(tuned_file())}, *lines, as_json=as_json)

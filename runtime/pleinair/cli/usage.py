@@ -1,6 +1,7 @@
 """What the command line says of itself: examples, and what may have been meant where it cannot be understood."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -45,29 +46,46 @@ EXAMPLES = {
     "embed": ("pleinair embed painting --engine onnx", "pleinair embed painting --model my-model --cpu-only"),
 }
 
+SIZE = "the size is one option; write for example --size 512x768"
+GUIDANCE = "the option is --guidance; write for example --guidance 7"
 OPTIONS = {  # what people look for here and do not find -> what leads on
     "--controlnet": "the option is --control; write for example --control canny:edges.png:0.8",
-    "--vae": "another VAE is chosen where a picture is painted (generate), or a bundle is made (pour, adopt)",
+    "--vae": "choose another VAE where you paint (generate) or make a bundle (pour, adopt)",
     "--ip-adapter": "IP-Adapters are not supported; start from a picture with --image and --strength",
-    "--width": "a picture's size is one option; write for example --size 512x768",
-    "--height": "a picture's size is one option; write for example --size 512x768",
-    "--prompt": 'the prompt stands alone, in quotes; write for example: pleinair generate "a red house"',
+    "--width": SIZE,
+    "--height": SIZE,
+    "--prompt": 'the prompt needs no option; write it in quotes: pleinair generate "a red house"',
     "--negative-prompt": 'the option is --negative; write for example --negative "night"',
     "--scheduler": "schedulers are called samplers here; choose one with --sampler, from: pleinair samplers",
-    "--cfg-scale": "the option is --guidance; write for example --guidance 7",
-    "--guidance-scale": "the option is --guidance; write for example --guidance 7",
+    "--cfg": GUIDANCE,
+    "--cfg-scale": GUIDANCE,
+    "--guidance-scale": GUIDANCE,
     "--num-inference-steps": "the option is --steps; write for example --steps 20",
+    "--num-images": "the option is --count; write for example --count 4",
+    "--init-image": "the option is --image; write for example --image photo.png --strength 0.6",
 }
+WORDS = (  # what a parser writes -> what we write
+    (r"^Invalid value for '(.+?)': Input should be (.+?)(, unable to parse .*)?$", r"\1 must be \2"),
+    ("a valid integer$", "a whole number"),
+    ("a valid number$", "a number"),
+    ("less than or equal to", "at most"),
+    ("greater than or equal to", "at least"),
+    (r"^Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", r"too many arguments: \1"),
+    (r"^Option '(.+?)' requires an argument$", r"\1 needs a value"),
+)
+PAINT = 'to paint a picture, run: pleinair generate "a red house"'
 COMMANDS = {
-    "web": "the page is opened with: pleinair serve --open",
-    "download": "models are fetched with: pleinair pull OWNER/NAME",
-    "list": "models are listed with: pleinair models",
-    "convert": "models are converted with: pleinair export FOLDER OUT",
-    "txt2img": 'pictures are painted with: pleinair generate "a red house"',
-    "img2img": 'pictures are repainted with: pleinair generate "a red house" --image FILE --strength 0.7',
-    "inpaint": 'pictures are repaired with: pleinair generate "a red house" --image FILE --mask FILE',
-    "upscale": 'pictures are enlarged with: pleinair generate "a red house" --upscale BUNDLE',
-    "train": "pleinair trains nothing; train with diffusers, then: pleinair export FOLDER OUT",
+    "web": "to open the page, run: pleinair serve --open",
+    "download": "to download a model, run: pleinair pull OWNER/NAME",
+    "list": "to list your models, run: pleinair models",
+    "convert": "to convert a model, run: pleinair export FOLDER OUT",
+    "help": "to see what there is, run: pleinair --help",
+    "paint": PAINT,
+    "txt2img": PAINT,
+    "img2img": 'to repaint a picture, run: pleinair generate "a red house" --image FILE --strength 0.7',
+    "inpaint": 'to repaint a part of a picture, run: pleinair generate "a red house" --image FILE --mask FILE',
+    "upscale": 'to enlarge a picture, run: pleinair generate "a red house" --upscale BUNDLE',
+    "train": "pleinair does not train; train with diffusers, then run: pleinair export FOLDER OUT",
 }
 
 
@@ -91,7 +109,7 @@ def told(error: Any, arguments: list[str]) -> str:
     if message.startswith("Got unexpected extra argument") and command.split()[-1] in ("generate", "prompt"):
         words = " ".join(_words(arguments)[1:])
         return f"a prompt of several words needs double quotes; write: {command} {quoted(words)}"
-    return f"{message}; see: {command} --help"
+    return f"{_worded(message)}; see: {command} --help"
 
 
 def _option(option: str, message: str, context: Any, arguments: list[str]) -> str:
@@ -104,8 +122,8 @@ def _option(option: str, message: str, context: Any, arguments: list[str]) -> st
     if files := [each for each in arguments if _is_file(each, option)]:
         return f"a name that begins with a hyphen is taken for an option; write {quoted(Path(files[0]))}"
     if context.command_path == "pleinair" and option in _options(context.command.get_command(context, "generate")):
-        return f'{option} stands behind the command; write for example: pleinair generate "a red house" {option} ...'
-    return f"{message}; see: {context.command_path} --help"
+        return f'{option} comes after the command; write for example: pleinair generate "a red house" {option} ...'
+    return f"{_worded(message)}; see: {context.command_path} --help"
 
 
 def _is_file(argument: str, option: str) -> bool:
@@ -130,6 +148,13 @@ def _command(arguments: list[str], context: Any) -> str:
         return f"{refusal}, did you mean '{near[0]}'? see: {group} --help"
     painted = f", or paint it with: pleinair generate {quoted(' '.join(words))}" if group == "pleinair" else ""
     return f"{refusal}; see: {group} --help{painted}"
+
+
+def _worded(message: str) -> str:
+    """A parser's message in the words of ours."""
+    for pattern, words in WORDS:
+        message = re.sub(pattern, words, message)
+    return message[:1].lower() + message[1:]
 
 
 def _options(command: Any) -> set[str]:

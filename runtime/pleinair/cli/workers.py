@@ -23,7 +23,7 @@ def check_workers(workers: str, cluster: str | None, film: Path | None, output: 
     if read_workers(workers) == 1 and cluster is None:
         return
     if film is not None:
-        raise RequestError("--film needs the process that paints; leave --workers and --ray out, or --film")
+        raise RequestError("--film works only in one process; leave --workers and --ray out, or --film")
     if output is not None and output.suffix.lower() == ARRAYS:
         raise RequestError("workers write a file for each picture, and a .npz holds all; choose .png, .jpg or .webp")
 

@@ -89,7 +89,7 @@ def check_address(address: str) -> None:
         return
     found = ADDRESS.fullmatch(address)
     if not found or int(found[2]) > 65535:
-        raise RequestError(f"'{one_line(address, 80)}' is no address of a Ray cluster; write auto, or HOST:PORT")
+        raise RequestError(f"'{one_line(address, 80)}' is not the address of a Ray cluster; write auto, or HOST:PORT")
     try:  # Ray itself would try for minutes
         socket.create_connection((found[1].strip("[]"), int(found[2])), CONNECT_S).close()
     except OSError as error:

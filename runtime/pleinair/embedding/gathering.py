@@ -116,7 +116,7 @@ def installed_package(name: str) -> Distribution:
     except PackageNotFoundError:
         raise EngineError(f"'{name}' is not installed; install it with: pip install {name}") from None
     if not found.files:
-        raise EngineError(f"nothing tells which files '{name}' has; install it with: pip install {name}")
+        raise EngineError(f"nothing says which files '{name}' has; install it with: pip install {name}")
     return found
 
 

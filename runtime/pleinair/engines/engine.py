@@ -180,13 +180,13 @@ def choose_engine(bundle: Bundle, wanted: str | Engine | None) -> Engine:
 
 
 def engine_named(name: str) -> Engine:
-    """The engine of a name in ENGINES; EngineError where its package is installed and cannot be loaded."""
+    """The engine of a name in ENGINES; EngineError where its package is installed but cannot be loaded."""
     info = ENGINES[name]
     try:
         return getattr(importlib.import_module(info.module), info.kind)()
     except (ImportError, OSError) as error:
         raise EngineError(
-            f"engine '{name}' is installed and cannot be loaded ({reason(error)});"
+            f"engine '{name}' is installed but cannot be loaded ({reason(error)});"
             f" install it again with: {info.install} --force-reinstall"
         ) from None
 

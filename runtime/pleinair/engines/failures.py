@@ -44,8 +44,8 @@ def failed(graph: str, device: str, error: Exception) -> PleinairError:
     if device.lower() == CPU:
         return EngineError(f"'{graph}' failed on {device} ({reason(error)}); try another --device or --engine")
     return EngineError(
-        f"'{graph}' failed on {device} ({reason(error)}); add {FALLBACK} to go on with the CPU, or try another --device"
-        " or --engine",
+        f"'{graph}' failed on {device} ({reason(error)}); add {FALLBACK} to continue on the CPU, or try another"
+        " --device or --engine",
         option=FALLBACK,
     )
 

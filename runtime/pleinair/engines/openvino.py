@@ -150,7 +150,7 @@ class OpenVINOGraph:
         request = self._request({name: array.shape for name, array in inputs.items()})
         if self._tokens is not None and (inputs["input_ids"] >= self._tokens).any():
             raise BundleError(
-                f"'{self._name}' knows {self._tokens} tokens and its tokenizer makes others; export the model again"
+                f"'{self._name}' knows {self._tokens} tokens, and its tokenizer makes others; export the model again"
             )
         try:
             results = request.infer(inputs)

@@ -38,6 +38,6 @@ def _known(device: str) -> str:
     once = len(set(members)) == len(members) >= FEWEST[kind]
     if not once or not all(re.fullmatch(r"[^\s:=]+", each) and each not in FEWEST for each in members):
         raise RequestError(
-            f"{shown_value(device)} must name each device that it is made of once; write for example {kind}:gpu,cpu"
+            f"{shown_value(device)} must name each device exactly once; write for example {kind}:gpu,cpu"
         )
     return f"{kind}:{'+'.join(members)}"

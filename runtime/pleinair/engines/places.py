@@ -72,7 +72,7 @@ class Places:
             self.say(f"'{graph}' left the range of f16 on {place.device} and was run again in f32, where {part} stays")
         elif error.option == FALLBACK and self._fallback and place.device != CPU:
             self._asked[part] = self._on_cpu(place)
-            self.say(f"{part} goes on on the CPU: {error.reason}")
+            self.say(f"{part} continues on the CPU: {error.reason}")
         else:
             raise error
         self._ran = {name: chosen for name, chosen in self._ran.items() if component_of(self._bundle, name) != part}

@@ -26,7 +26,7 @@ class RowByRow:
     ) -> None:
         self._graph = graph
         self._say = partial(
-            say, f"{device} takes one row at a time: '{name}' is asked as with --batch 1 and --two-calls"
+            say, f"{device} takes one row at a time: '{name}' is called as with --batch 1 and --two-calls"
         )
         batch = batch_name(info)
         self._inputs, self._outputs = (

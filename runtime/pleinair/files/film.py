@@ -74,7 +74,7 @@ def save_strip(
 def planned_film(file: Path, overwrite: bool = False, kinds: Sequence[str] = ANIMATIONS) -> Path:
     """Check before anything costly is done that `save` can write this file; raises what `save` raises."""
     if file.suffix.lower() not in kinds:
-        raise RequestError(f"cannot write '{file.name}': its name must end in {', '.join(kinds)}; rename it")
+        raise RequestError(f"cannot write '{file.name}': its name must end in {', '.join(kinds)}; choose such a name")
     if file.suffix.lower() == ".mp4":
         need("MP4 films")
     check_free(file, overwrite)

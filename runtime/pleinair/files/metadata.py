@@ -206,7 +206,7 @@ def _public(settings: dict[str, Any]) -> dict[str, Any]:
         settings = {**settings, "bundle": {**settings["bundle"], "name": settings.get("model", "")}}
     private = [name for name, value in settings.items() if name not in (*FREE_TEXT, "morph") and _holds_path(value)]
     if private:
-        raise ValueError(f"settings {', '.join(private)} hold a path, which must not get into a picture")
+        raise ValueError(f"settings {', '.join(private)} hold a path, which must not be in a picture")
     return settings
 
 
@@ -261,8 +261,8 @@ def read_record(file: str | Path) -> FoundRecord:
         return FoundRecord(found.kind, record.tool, record.version, *texts, record.settings, None, *rest)
     unread = f" ({'; '.join(found.skipped)} left unread)" if found.skipped else ""
     raise RequestError(
-        f"'{shown_path(file)}' holds no record of how it was made{unread};"
-        " name the file as the tool wrote it, for copies often lose it"
+        f"'{shown_path(file)}' has no record of how it was made{unread};"
+        " give the file that the tool wrote, because copies often lose the record"
     )
 
 

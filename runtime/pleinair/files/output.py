@@ -45,7 +45,7 @@ def planned_files(output: Path | None, prompt: str, seeds: tuple[int, ...], over
         files = free_names(Path(f"{slug(prompt)}-{seed}.png") for seed in seeds)
     elif output.suffix.lower() not in {*PICTURES, ARRAYS}:
         raise RequestError(
-            f"cannot write '{shown_path(output)}': its name must end in .png, .jpg, .webp or .npz; rename it"
+            f"cannot write '{shown_path(output)}': its name must end in .png, .jpg, .webp or .npz; choose such a name"
         )
     elif output.suffix.lower() == ARRAYS or len(seeds) == 1:
         files = [output]

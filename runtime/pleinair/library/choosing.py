@@ -74,8 +74,8 @@ def held(repository: Repository) -> str:
         sizes = [f"{each} ({repository.files[each].size / 1e9:.1f} GB)" for each in singles[:SHOWN]]
         more = f" and {len(singles) - SHOWN} more" if len(singles) > SHOWN else ""
         return (
-            f"has no {INDEX}, and has {', '.join(one_line(each, 100) for each in sizes)}{more}; take one of its files"
-            f" with: pleinair pull {repository.id} --file {quoted(singles[0])}{pickled}"
+            f"has no {INDEX}, and has {', '.join(one_line(each, 100) for each in sizes)}{more}; fetch one of its"
+            f" files with: pleinair pull {repository.id} --file {quoted(singles[0])}{pickled}"
         )
     return f"has no {INDEX} and no folders of OpenVINO or ONNX graphs; choose a model that has"
 

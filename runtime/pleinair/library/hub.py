@@ -26,7 +26,7 @@ MAIN = "main"
 LARGEST = 32 << 20  # bytes: the longest list of files that is read
 PAUSES = (1, 2, 4, 8, 16)  # seconds before the next try, while nothing comes
 PASSING = (408, 429, 500, 502, 503, 504)  # what a server says that may do better in a moment
-AGAIN = "the same command goes on from there"
+AGAIN = "the same command continues from there"
 
 
 class Cut(Exception):

@@ -76,7 +76,9 @@ def model_called(name: object, sha256: object) -> Path | None:
 def checked_folder(name: str) -> Path:
     """Where a model of this name lies, or would; RequestError for a name that leads elsewhere."""
     if not is_name(name):
-        raise RequestError(f"'{one_line(name, 80)}' is no name of a model; take one that `pleinair models` lists")
+        raise RequestError(
+            f"'{one_line(name, 80)}' is not the name of a model; choose one that `pleinair models` lists"
+        )
     return models_folder() / name
 
 

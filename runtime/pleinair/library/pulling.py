@@ -80,9 +80,9 @@ def pull(
     """
     name = hub_id(id)
     if name is None:
-        raise RequestError(f"'{one_line(id, 80)}' is no name on the hub; write OWNER/NAME")
+        raise RequestError(f"'{one_line(id, 80)}' is not a name on the hub; write OWNER/NAME")
     if file is not None and not leads_down(file):
-        raise RequestError(f"'{one_line(file, 80)}' is no file of a repository; write --file NAME.safetensors")
+        raise RequestError(f"'{one_line(file, 80)}' is not a file of a repository; write --file NAME.safetensors")
     how = Wanted(file, formats or (usual_format(),), weights, allow_pickle)
     model, source = model_folder(name, to, file), source_folder(name, to if only_download else None, file)
     wanted = wanted_kinds(kinds, file, weights)
@@ -207,7 +207,7 @@ def new_folder(to: Path) -> Path:
     """`--to` as the path of a folder that can be made; RequestError for one that has no name."""
     folder = Path(os.path.abspath(to))  # noqa: PTH100 (links in it stay as they are)
     if not folder.name:
-        raise RequestError(f"'{to}' is no folder that can be made; give --to the name of a new one")
+        raise RequestError(f"'{to}' cannot be made into a folder; give --to the name of a new folder")
     return folder
 
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from pleinair.bundle.manifest import MANIFEST
+from pleinair.bundle.shipped import shipped_bundle
 from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError, RequestError, ResourceError
 from pleinair.library.listing import Download, checked_folder, downloads
@@ -19,6 +20,8 @@ def removable(name: str) -> Path:
     """The folder, or the link, of a kept model; raises RequestError or BundleError for what is not to be removed."""
     folder = checked_folder(name)
     if not os.path.lexists(folder):
+        if shipped_bundle(name):
+            raise BundleError(f"'{name}' ships with pleinair and stays; see what can be removed with: pleinair models")
         where = shown_path(models_folder())
         raise BundleError(f"no model '{name}' in '{where}'; see what is there with: pleinair models")
     if not folder.is_symlink() and not any((folder / each).is_file() for each in OURS):

@@ -85,7 +85,7 @@ class Guidance:
                 object.__setattr__(self, field, number(NAMES.get(field, field), value, *limits))
         if self.start >= self.end:
             raise RequestError(
-                f"guidance from {self.start:g} to {self.end:g} of the steps is never on; let the start be smaller"
+                f"guidance from {self.start:g} to {self.end:g} of the steps is never on; choose a smaller start"
             )
 
     def on(self, step: int, steps: int) -> bool:

@@ -79,7 +79,7 @@ class Checkpoint(Mapping[str, Stored]):
             check_mistaken(file, ExportError)
             raise ExportError(f"'{where}' is damaged or cut short ({size} bytes); {DOWNLOAD}")
         if any(first < last for (_, last), (first, _) in pairwise(places)):
-            raise ExportError(f"'{where}' has weights that lie on each other; {DOWNLOAD}")
+            raise ExportError(f"'{where}' has weights that overlap; {DOWNLOAD}")
         return {
             name: Tensor(entry["dtype"], tuple(entry["shape"]), size - data + entry["data_offsets"][0])
             for name, entry in tensors.items()

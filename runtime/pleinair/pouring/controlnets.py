@@ -64,7 +64,7 @@ class ControlSource:
         left = sorted(set(self.weights) - {key for empty in made for key in empty.topology.shapes})
         if left:
             raise ExportError(
-                f"it has a weight that no graph which ships asks for ({one_line(left[0], 100)}); export it with PyTorch"
+                f"it has a weight that no included graph uses ({one_line(left[0], 100)}); export it with PyTorch"
                 " (pleinair export)"
             )
         return made

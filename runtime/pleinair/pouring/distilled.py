@@ -43,4 +43,4 @@ def note_on(defaults: Defaults, *texts: str) -> str:
     told = STEPS.search(text)
     steps = int(told[1]) if told else way.steps
     options = ONE[way.name] if steps == 1 and way.name in ONE else way.options.format(steps=steps)
-    return f"its name speaks of {way.name}, which weights do not show; if it is one, pour it with {options}"
+    return f"its name suggests {way.name}, which weights do not show; if it is one, pour it with {options}"

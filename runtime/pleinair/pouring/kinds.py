@@ -164,7 +164,7 @@ KINDS = (  # the first whose marks are all seen: what is more particular stands 
     ),
     xl("Stable Diffusion XL for editing", EIGHT, pipeline=XL_EDIT, unet={"in_channels": 8}),
     xl("CosXL", VELOCITY, scheduler=EDM_V, predicts="v_prediction"),
-    xl("Stable Diffusion XL that is told the guidance (LCM)", TOLD, unet=GUIDED, scheduler=LCM),
+    xl("Stable Diffusion XL that takes the guidance (LCM)", TOLD, unet=GUIDED, scheduler=LCM),
     xl("Stable Diffusion XL"),
     FileKind("the refiner of Stable Diffusion XL", (REFINER,), "sdxl-refiner", REFINING, scheduler=EULER, pads=PADS_XL),
     *(
@@ -219,7 +219,7 @@ def kind_of(shapes: Mapping[str, Shape], shown: str, fine: str = "") -> FileKind
     """What a file of these tensors is; ExportError for what is not known, and has a remedy that is not `fine`."""
     kind = next((kind for kind in KINDS if all(mark.seen(shapes) for mark in kind.marks)), None)
     if kind is None:
-        raise ExportError(f"'{shown}' is no model that is known by its weights' names and sizes; {OTHER}")
+        raise ExportError(f"'{shown}' is not a model that its weights' names and sizes identify; {OTHER}")
     if kind.remedy not in ("", fine):
         raise ExportError(f"'{shown}' is {kind.name}, which cannot be poured; {kind.remedy}")
     return kind

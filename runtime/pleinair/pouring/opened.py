@@ -80,7 +80,7 @@ def check_network(unet: Named, left: Iterable[str]) -> None:
     foreign = next((name for name in own if not any(fnmatchcase(name, adapter) for adapter in ADAPTERS)), None)
     if foreign:
         raise ExportError(
-            f"its unet has a weight that no graph which ships asks for ({one_line(foreign, 100)}), so that it would"
+            f"its unet has a weight that no included graph uses ({one_line(foreign, 100)}), so that it would"
             " paint other pictures; export it with PyTorch (pleinair export)"
         )
 
@@ -111,7 +111,7 @@ def not_made(names: Sequence[str]) -> str:
     """What is said of the names in a pickle."""
     some = ", ".join(one_line(name, 80) for name in names[:3])
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return "its weights alone are read, and nothing in it is run" + (f", not {some}{more} either" if names else "")
+    return "only its weights are read, and nothing in it is run" + (f", not {some}{more} either" if names else "")
 
 
 def opened_alone(source: Path, vae: Path | None, told: PourSettings, pickles: bool) -> Opened:

@@ -120,7 +120,7 @@ def check_factor(source: Path, scaling_factor: float | None) -> None:
     """Raise RequestError for a scaling factor of what is no VAE on its own: a model's config has its own."""
     if scaling_factor is not None:
         raise RequestError(
-            f"'{one_line(source.name, 80)}' is no VAE on its own, and a model says how it scales latents; leave"
+            f"'{one_line(source.name, 80)}' is not a VAE on its own, and a model says how it scales latents; leave"
             f" {OPTION} out"
         )
 

@@ -74,4 +74,4 @@ def check_layouts(layouts: Iterable[bytes | str], where: str) -> None:
 
 
 def refused(where: str, what: Any) -> ExportError:
-    return ExportError(f"'{where}' has weights scaled in a way that is not known here ({one_line(what, 80)}); {WIDER}")
+    return ExportError(f"'{where}' has weights scaled in an unknown way ({one_line(what, 80)}); {WIDER}")

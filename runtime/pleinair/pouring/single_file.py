@@ -126,7 +126,7 @@ def open_unet(file: Path) -> Named:
         found = Named(checkpoint, rules, prefix)
         if "conv_in.weight" in found:
             return found
-    raise ExportError(f"'{shown}' holds no UNet; give another file with --unet")
+    raise ExportError(f"'{shown}' has no UNet; give another file with --unet")
 
 
 def check_kinds(checkpoint: Checkpoint, shown: str) -> None:

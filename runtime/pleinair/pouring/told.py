@@ -30,7 +30,7 @@ class PourSettings:
         """What is said where a model says that it predicts another thing than is told; it may not say anything."""
         if said is None or self.prediction in (None, said):
             return []
-        return [f"it says that it predicts {said}; as you say, it is taken to predict {self.prediction}"]
+        return [f"it says that it predicts {said}; as you say, it is treated as predicting {self.prediction}"]
 
     @property
     def scheduler(self) -> dict[str, Any]:

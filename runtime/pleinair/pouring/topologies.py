@@ -192,10 +192,10 @@ def none_fits(
     if fitting:
         option = min(fitting)[-1]
         return ExportError(
-            f"no topology ships for its {graph} ({form}, {weights}); pour it with {option}", option=option
+            f"no graph is included for its {graph} ({form}, {weights}); pour it with {option}", option=option
         )
     return ExportError(
-        f"no topology ships for its {graph}, which is of sizes or of a kind of its own; export it with PyTorch"
+        f"no graph is included for its {graph}, which has sizes or a kind of its own; export it with PyTorch"
         f" (pleinair export), or choose a model of the sizes of {SUPPORTED}"
     )
 

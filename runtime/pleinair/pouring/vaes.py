@@ -69,7 +69,7 @@ def open_vae(path: Path, pickles: bool = False) -> Vae:
         check_pickle(file, pickles)
     found = find_vae(open_halves(files), (*PREFIXES, ""))
     if found is None:
-        raise ExportError(f"'{one_line(path.name, 80)}' holds no VAE; give another file with --vae")
+        raise ExportError(f"'{one_line(path.name, 80)}' has no VAE; give another file with --vae")
     return replace(found, latents=latents_of(folder / "config.json")) if path.is_dir() else found
 
 

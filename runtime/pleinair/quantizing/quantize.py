@@ -141,7 +141,7 @@ def check(bundle: Bundle) -> None:
         raise BundleError(f"'{manifest.name}' computes in int8 already; quantize the model that it was made of")
     if "openvino" not in bundle.formats:
         raise BundleError(
-            f"'{manifest.name}' has no OpenVINO graphs, with which ranges are noted; export it with --format both"
+            f"'{manifest.name}' has no OpenVINO graphs, with which ranges are recorded; export it with --format both"
         )
     if not installed("openvino"):
         raise EngineError(f"quantizing needs OpenVINO; install it with: {ENGINES['openvino'].install}")
@@ -157,7 +157,7 @@ def choose(
     model, layers = read_layers(bundle, graph)
     layers = {path: layer for path, layer in layers.items() if path in (notes.ranges.paths if notes.ranges else ())}
     if not layers:
-        raise BundleError(f"no layer of '{graph}' can be told; export the model again")
+        raise BundleError(f"the layers of '{graph}' cannot be recognized; export the model again")
     calls = [notes.call(place) for place in spread(notes.kept, TRIED)]
     model.reshape({port: array.shape for port, array in calls[0].inputs.items()})
     costs = {path: layer.cost for path, layer in layers.items()}

@@ -57,5 +57,8 @@ class AddOns:
         (), Loras(), "LoRA file, FILE or FILE:WEIGHT; may be repeated.", flag="--lora", a1111="Lora hashes"
     )
     controls: tuple[Control, ...] = option(
-        (), ControlList(), "ControlNets: BUNDLE:IMAGE[:STRENGTH[:START:END]][:canny][:guess].", flag="--control"
+        (),
+        ControlList(),
+        "ControlNet and its picture: BUNDLE:IMAGE, and then :STRENGTH, :START:END, :canny or :guess; may be repeated.",
+        flag="--control",
     )

@@ -17,15 +17,15 @@ def canvas_of(given: Mapping[str, Any]) -> Canvas | None:
         alone = [name for name in ("strength", "mask", "outpaint") if name in given]
         alone += ["only_masked"] if given.get("only_masked") else []
         if alone:
-            raise RequestError(f"'{alone[0]}' is about a picture to start from; add one with --image")
+            raise RequestError(f"'{alone[0]}' works only with a picture to start from; add one with --image")
         return None
     image = opaque(open_picture(given["image"]))
     mask = open_mask(given["mask"], image.size) if "mask" in given else None
     canvas = replace(Canvas(**values(Canvas, given)), image=image, mask=mask)
     if canvas.mask and canvas.outpaint:
-        raise RequestError("a mask and outpainting cannot be had in one go; do one after the other")
+        raise RequestError("a mask and outpainting do not work together; do one after the other")
     if canvas.only_masked and not canvas.mask:
-        raise RequestError("only_masked needs to know what is masked; add --mask")
+        raise RequestError("only_masked needs a mask; add --mask")
     if canvas.strength is not None:
         return canvas
     return replace(canvas, strength=1.0 if canvas.mask or canvas.outpaint else STRENGTH)

@@ -46,7 +46,7 @@ class Control:
             one_of("way to prepare a picture", self.prepare, WAYS)
         if self.start >= self.end:
             raise RequestError(
-                f"a ControlNet from {self.start:g} to {self.end:g} of the steps is never on; let the start be smaller"
+                f"a ControlNet from {self.start:g} to {self.end:g} of the steps is never on; choose a smaller start"
             )
         if self.model is not None:
             if not isinstance(self.model, str | Path):

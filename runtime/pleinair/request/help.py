@@ -11,19 +11,19 @@ from pleinair.sampling.samplers import SAMPLERS
 
 PAGE = """# Options
 
-Written by `python tests/golden/options.py` from the table in `runtime/pleinair/request/options.py`; a test compares
-them.
-
 An option has one name in Python (`pipe.generate("a boat", guidance=7)`) and in lists of prompts
-(`{"prompt": "a boat", "guidance": 7}`), and nearly the same one on the command line. Numbers may be text everywhere,
-and lists of numbers too: `sigmas="14.6,3.2,0.7"`. *Without* is what applies if you leave an option out. *Needs* lists
+(`{"prompt": "a boat", "guidance": 7}`), and nearly the same name on the command line. Numbers and lists of numbers may
+be text everywhere: `sigmas="14.6,3.2,0.7"`. *Without* is what applies if you leave an option out. *Needs* lists
 options without which it has no effect. *A1111* is its field in the text that A1111's web UI writes and reads.
 """
 LOADING_PAGE = """
 ## Opening a model
 
-Keyword arguments of `pleinair.load`, and flags of the commands that open a model; their table is
-`runtime/pleinair/request/loading.py`.
+These are keyword arguments of `pleinair.load`, and flags of the commands that open a model. Two differ in Python:
+without `engine`, `load` takes the engine with the fastest steps, and without `cache` it keeps only networks for GPUs.
+
+`python tests/golden/options.py` writes this page from the tables in `runtime/pleinair/request/options.py` and
+`runtime/pleinair/request/loading.py`, and a test compares them.
 """
 
 

@@ -32,8 +32,7 @@ class Loading:
     engine: str | None = option(
         None,
         Words((FORM_AUTO, *WITH_GRAPHS)),
-        "openvino, onnx, or auto: what `pleinair tune` found, else the one that should finish first; in Python the one"
-        " with the fastest steps.",
+        "openvino, onnx, or auto: what `pleinair tune` found, else the one that should finish first.",
         usual="auto",
     )
     device: str | None = option(
@@ -55,12 +54,10 @@ class Loading:
         Choice(MEMORY),
         "low: finish each stage for all pictures, then free its memory; auto: do so if memory is short; high: do not.",
     )
-    preflight: bool = option(True, Flag(), "Refuse jobs that will not fit in memory, before loading.")
+    preflight: bool = option(True, Flag(), "Check before loading that a job fits in memory.")
     verify: bool = option(True, Flag(), "Check the model's files against their SHA-256.")
     fallback: bool = option(False, Flag(), "Continue on the CPU if a device is missing or fails, and say so.")
-    cache: bool = option(
-        True, Flag(), "Keep compiled networks on disk for the next start; in Python only those for GPUs."
-    )
+    cache: bool = option(True, Flag(), "Keep compiled networks on disk for the next start.")
     int8: str = option(
         FORM_AUTO,
         Choice((FORM_AUTO, *FORMS)),

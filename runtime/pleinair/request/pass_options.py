@@ -133,7 +133,7 @@ class Saving:
     reuse: float = option(
         1.0,
         Real(1, MOST_REUSED),
-        "Call the network in one of N steps, mostly early ones; its last answer serves in between.",
+        "Call the network in only one of N steps, mostly early ones; its last answer is used in between.",
     )
     wide_steps: int = option(
         0, Whole(0, MAX_STEPS), "Number of final steps that an int8 model (W8A8) computes in float."

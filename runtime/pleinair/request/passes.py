@@ -47,7 +47,7 @@ def first_pass(bundle: Bundle, given: Mapping[str, Any]) -> Steps:
     if sigmas or timesteps:
         listed = len(sigmas) - 1 if sigmas else len(timesteps)
         if ("steps" in given and count != listed) or "spacing" in given:
-            raise RequestError("a list of sigmas or timesteps stands for steps and spacing; leave these out")
+            raise RequestError("a list of sigmas or timesteps replaces steps and spacing; leave those out")
         count, spacing = whole("steps", listed, 1, MAX_STEPS), None
     return Steps(**{**found, "sampler": sampler, "spacing": spacing, "count": count, "sigmas": sigmas})
 
@@ -79,14 +79,15 @@ def refining_of(bundle: Bundle, given: Mapping[str, Any]) -> Refining | None:
     refiner = open_bundle(refining.bundle)
     refiner.require("image2image")
     if "hires" in given:
-        raise RequestError("a refiner and a second pass cannot be had in one go; paint larger afterwards, with --image")
+        raise RequestError("a refiner and a second pass do not work together; paint larger afterwards, with --image")
     if bundle.manifest.denoiser.channels:
         raise RequestError(
-            f"'{bundle.manifest.name}' is made to paint over pictures, and no refiner goes on from it; leave it out"
+            f"'{bundle.manifest.name}' is made to paint over pictures, and a refiner cannot continue from it; leave the"
+            " refiner out"
         )
     if latents_of(refiner) != latents_of(bundle):
         raise BundleError(
-            f"the latents of '{refiner.manifest.name}' are others than those of '{bundle.manifest.name}'; give a"
+            f"the latents of '{refiner.manifest.name}' differ from those of '{bundle.manifest.name}'; give a"
             " --refiner that was made for the model"
         )
     return refining

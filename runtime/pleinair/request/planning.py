@@ -75,8 +75,8 @@ def check_reuse(passes: list[Pass], config: Mapping[str, Any]) -> None:
     for steps in (stage.steps for stage in passes):
         if adds_noise(steps, config):
             raise RequestError(
-                f"the sampler {steps.sampler} adds new noise, so that what was found does not hold; leave --reuse out,"
-                " or take a sampler such as dpmpp_2m"
+                f"the sampler {steps.sampler} adds new noise, so its last answers cannot be reused; leave --reuse out,"
+                " or choose a sampler such as dpmpp_2m"
             )
 
 

@@ -135,15 +135,15 @@ def task_of(bundle: Bundle, canvas: Canvas | None) -> str:
 def idle_here(bundle: Bundle, given: Mapping[str, Any], task: str) -> Iterator[str]:
     """A warning for every option that does nothing with this bundle."""
     if task == "edit" and "strength" in given:
-        yield f"'strength' has no effect, for '{bundle.manifest.name}' edits pictures; leave it out"
+        yield f"'strength' has no effect, because '{bundle.manifest.name}' edits pictures; leave it out"
     if "image_guidance" in given and bundle.manifest.guidance != "image_text":
-        yield f"'image_guidance' has no effect, for '{bundle.manifest.name}' edits no pictures; leave it out"
+        yield f"'image_guidance' has no effect, because '{bundle.manifest.name}' edits no pictures; leave it out"
     if given.get("wide_steps") and not in_int8(bundle):
-        yield f"'wide_steps' has no effect, for '{bundle.manifest.name}' does not compute in int8; leave it out"
+        yield f"'wide_steps' has no effect, because '{bundle.manifest.name}' does not compute in int8; leave it out"
     if given.get("clip_skip", 1) > 1 and not skips_layers(bundle):
         yield (
-            f"'clip_skip' has no effect, for the text encoder of '{bundle.manifest.name}' says nothing of earlier"
-            " layers; leave it out, or export the model's diffusers folder"
+            f"'clip_skip' has no effect, because the text encoder of '{bundle.manifest.name}' does not return"
+            " earlier layers; leave it out, or export the model's diffusers folder"
         )
 
 

@@ -38,7 +38,7 @@ def side_of(name: str, value: int, latents: Latents) -> int:
         raise RequestError(f"{name} {side} is not a multiple of {latents.multiple}; the nearest is {near}")
     if latents.longest and side > latents.longest:
         raise RequestError(
-            f"{name} {side} is more than the model knows places for; ask for {latents.longest} at most, and enlarge"
+            f"{name} {side} is more than the model has positions for; choose {latents.longest} at most, and enlarge"
             " the picture with --upscale"
         )
     return side

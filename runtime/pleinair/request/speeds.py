@@ -24,7 +24,7 @@ def saving_of(
     if found["speed"] == EXACT or "reuse" in given:
         return found, []
     if reason := whole_reason(passes, config):
-        return found | {"speed": EXACT}, [f"'speed' has no effect, for {reason}"]
+        return found | {"speed": EXACT}, [f"'speed' has no effect, because {reason}"]
     count = passes[0].count
     reuse = min(count / calls_at(found["speed"], count), MOST_REUSED)
     return found | {"reuse": round(reuse, DIGITS)}, []
@@ -37,7 +37,7 @@ def whole_reason(passes: list[Steps], config: Mapping[str, Any]) -> str | None:
         return f"{count} {'steps are' if count > 1 else 'step is'} few already; leave it out"
     for steps in passes:
         if adds_noise(steps, config):
-            return f"{steps.sampler} adds new noise in its steps; leave it out, or take a sampler such as dpmpp_2m"
+            return f"{steps.sampler} adds new noise in its steps; leave it out, or choose a sampler such as dpmpp_2m"
     return None
 
 

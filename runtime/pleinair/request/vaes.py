@@ -29,8 +29,8 @@ def open_vae_bundle(folder: Path) -> Bundle:
     """The bundle of a VAE; BundleError with what makes one where there is nothing of that name."""
     if not os.path.lexists(located(folder)):
         raise BundleError(
-            f"no VAE '{shown_path(folder)}', neither here nor among the models; make one of its files: pleinair pour"
-            f" FILE {shown_path(folder)}"
+            f"no VAE '{shown_path(folder)}' here or among your models; make one from its file with: pleinair pour FILE"
+            f" {shown_path(folder)}"
         )
     found = open_bundle(folder)
     if not found.manifest.vaes:

@@ -75,7 +75,7 @@ class Path:
         if not count:
             least = next(tried for n in range(1, 1001) if self._walked(tried := n / 1000))
             raise RequestError(
-                f"{name} {share:g} of {len(self)} steps leaves none to walk; use {least:g} or more, or more steps"
+                f"{name} {share:g} of {len(self)} steps leaves none to run; use {least:g} or more, or more steps"
             )
         return replace(self, strides=self.strides[len(self) - count :])
 

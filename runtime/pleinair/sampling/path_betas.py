@@ -28,7 +28,7 @@ def grid_path(config: dict[str, Any], grid: str, steps: int, spacing: str, sched
 def on_sigmas(config: dict[str, Any], grid: str, sigmas: np.ndarray) -> Path:
     """diffusers Euler's `set_timesteps(sigmas=...)`, which names the end as well; on every grid."""
     if len(sigmas) < 2:
-        raise RequestError("one sigma is no path; give the end of it too, for example 14.6,0")
+        raise RequestError("one sigma is not enough; add the end, for example 14.6,0")
     trained = _told(config)
     points = [karras_point(t, s) for t, s in zip(trained.timestep_of(np.maximum(sigmas, 1e-10)), sigmas, strict=True)]
     spacing, _ = resolve_spacing(config, ON_SIGMAS.get(grid, grid), None)
@@ -52,7 +52,7 @@ def on_timesteps(config: dict[str, Any], grid: str, timesteps: np.ndarray) -> Pa
         return Path(strides, 1.0, training(config).level)
     trained = _told(config)
     if trained.continuous:
-        raise RequestError("this model is told log sigma, not timesteps; give sigmas instead")
+        raise RequestError("this model takes log sigma, not timesteps; give sigmas instead")
     table = trained.sigmas
     sigmas = np.interp(timesteps, np.arange(count), table)
     last = _last_sigma(config, table) if grid in ("euler", *MULTISTEP) else 0.0

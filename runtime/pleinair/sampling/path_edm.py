@@ -31,7 +31,7 @@ def grid_path(config: dict[str, Any], grid: str, steps: int, spacing: str, sched
 def on_sigmas(config: dict[str, Any], grid: str, sigmas: np.ndarray) -> Path:
     """Sigmas and the end. Deviation: diffusers' `set_timesteps(sigmas=...)` takes them for shares of its schedule."""
     if len(sigmas) < 2:
-        raise RequestError("one sigma is no path; give the end of it too, for example 80,0")
+        raise RequestError("one sigma is not enough; add the end, for example 80,0")
     return _path(config, grid, sigmas[:-1], float(sigmas[-1]))
 
 
@@ -64,4 +64,6 @@ def _range(config: dict[str, Any]) -> tuple[float, float, float]:
         low, high, data = map(float, numbers)
         if 0 < low < high < inf and 0 < data < inf:
             return low, high, data
-    raise BundleError("the scheduler config's sigma_min, sigma_max, sigma_data make no range; export the model again")
+    raise BundleError(
+        "the scheduler config's sigma_min, sigma_max, sigma_data do not form a range; export the model again"
+    )

@@ -87,7 +87,7 @@ def on_sigmas(config: dict[str, Any], grid: str, sigmas: np.ndarray) -> Path:
         raise RequestError(f"sigma {sigmas[0]:g} is out of range; a flow model's go from 1 down to 0")
     sigmas = sigmas if sigmas[-1] else sigmas[:-1]
     if not len(sigmas):
-        raise RequestError("sigma 0 alone is no path; start above it, for example 1,0.75,0.5,0.25")
+        raise RequestError("sigma 0 alone is not a path; start above it, for example 1,0.75,0.5,0.25")
     return _path(config, grid, _stretched(config, _shifting(config)(sigmas)), whole=grid in MULTISTEP)
 
 

@@ -47,7 +47,7 @@ def resolve_spacing(config: dict[str, Any], grid: str, spacing: str | None) -> t
     timestep_spacings = [name for name in named if name in TIMESTEP_SPACINGS]
     sigma_schedules = [name for name in named if name in SIGMA_SCHEDULES]
     if len(timestep_spacings) > 1 or len(sigma_schedules) > 1:
-        raise RequestError(f"spacing '{spacing}' names two of a kind; name one of each at most: trailing,karras")
+        raise RequestError(f"spacing '{spacing}' names two of one kind; name at most one of each: trailing,karras")
     if timestep_spacings and grid in FEW_STEPS:
         raise RequestError(
             f"few-step samplers have timesteps of their own, not spacing '{spacing}'; leave it out or try karras"

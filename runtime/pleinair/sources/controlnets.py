@@ -99,7 +99,7 @@ def check_control_config(config: Config, shown: str) -> None:
         value = shown_value(config.get(foreign[0]))
         raise ExportError(f"'{shown}' has {foreign[0]} {value}, which is not supported; {PLAIN}")
     if config.get("addition_embed_type") and pooled_width(config) < 1:
-        raise ExportError(f"'{shown}' is told other numbers than a text and its sizes, which is not supported; {PLAIN}")
+        raise ExportError(f"'{shown}' takes other inputs than a text and its sizes, which is not supported; {PLAIN}")
 
 
 def levels(config: Config) -> Any:

@@ -140,7 +140,7 @@ def check_kind(path: Path) -> None:
 def instead_of(path: Path) -> str:
     """What to give instead of a folder that is no model: what it is a part of, a snapshot, or weights in it."""
     if (path.parent / "model_index.json").is_file():
-        return f"give the folder that it lies in: {quoted(path.parent)}"
+        return f"give the folder it is in: {quoted(path.parent)}"
     if newest := newest_snapshot(path):
         return f"give one of its snapshots, the newest: {quoted(newest)}"
     there, kinds = sorted(path.glob("[!.]*")), (".safetensors", ".ckpt")  # the first is preferred

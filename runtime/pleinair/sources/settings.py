@@ -65,7 +65,7 @@ def claimed_words(vocabulary: Any) -> tuple[str, ...]:
     words = isinstance(vocabulary, list) and all(isinstance(word, str) for word in vocabulary)
     if not words or not is_vocabulary(vocabulary):
         raise ExportError(
-            f"{SETTINGS} has a vocabulary that is no list of words; give at most {MOST_WORDS:,} of them,"
+            f"{SETTINGS} has a vocabulary that is not a list of words; give at most {MOST_WORDS:,} of them,"
             f" each of at most {LONGEST_WORD} printable characters"
         )
     return tuple(vocabulary)

@@ -160,6 +160,6 @@ def placed(name: str, view: View, storages: Mapping[str, Storage]) -> Tensor:
     if count and max(last + 1, count) * size > storage.size:
         raise ValueError(f"its '{one_line(name, 60)}' is not all there")
     if (last + 1 - view.offset - count) * size > GAPS:
-        raise ValueError(f"its '{one_line(name, 60)}' lies scattered in it")
+        raise ValueError(f"its '{one_line(name, 60)}' is scattered in it")
     strides = tuple(stride * size for stride in view.strides)
     return Tensor(view.kind, view.shape, storage.start + view.offset * size, strides)

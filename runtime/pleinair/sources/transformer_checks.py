@@ -31,7 +31,7 @@ def plausible(model: Described) -> dict[str, bool]:
         "patch_size of its transformer": wholes([kind.read(config, "patch_size")], LARGEST_TOKEN),
         "widths of its transformer's texts": wholes(widths, WIDEST),
         "widths of its text encoders": wholes(heard, WIDEST),
-        "guidance that its transformer is told": kind.told is None or is_number(kind.read(config, kind.told)),
+        "guidance that its transformer takes": kind.told is None or is_number(kind.read(config, kind.told)),
         "places of its transformer": kind.longest is None or wholes([kind.read(config, kind.longest)], PLACES),
     }
 

@@ -30,7 +30,7 @@ def plausible(model: Described) -> dict[str, bool]:
     }
     if model.family.pooling:
         added = [unet.get(key) for key in ("projection_class_embeddings_input_dim", "addition_time_embed_dim")]
-        checks["numbers that its unet is told beside the text"] = wholes(added + model.pooled_widths, LARGEST)
+        checks["inputs of its unet beside the text"] = wholes(added + model.pooled_widths, LARGEST)
     return checks
 
 
@@ -58,6 +58,6 @@ def check_ports(path: Path, model: Described) -> None:
         )
     if model.pooled and size_feed(unet, model.pooled) is None:
         raise ExportError(
-            f"'{name}' has a UNet that is told other numbers than a text and its sizes, which is not supported;"
+            f"'{name}' has a UNet that takes other inputs than a text and its sizes, which is not supported;"
             f" choose a plain model of {SUPPORTED}"
         )

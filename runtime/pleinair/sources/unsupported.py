@@ -69,7 +69,7 @@ def _leading_on(path: Path, given: str) -> str | None:
 def _of_file(path: Path) -> str:
     where = shown_path(path)
     if path.name == MANIFEST:
-        return f"'{where}' is a file of a bundle; give the folder that it lies in"
+        return f"'{where}' is a file of a bundle; give the folder it is in"
     if path.suffix.lower() == ".safetensors":
         return f"'{where}' is a single file and not yet a bundle; make one of it with: pleinair pour {quoted(path)}"
     if path.suffix.lower() in CHECKPOINTS:

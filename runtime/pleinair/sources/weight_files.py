@@ -94,7 +94,7 @@ def shards(index: Path) -> set[str]:
     for name in table.values():
         if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]{1,200}\.(safetensors|bin)", name):
             raise ExportError(
-                f"'{shown_path(index)}' names {shown_value(name)}, which is no file beside it; {DOWNLOAD}"
+                f"'{shown_path(index)}' names {shown_value(name)}, which is not a file beside it; {DOWNLOAD}"
             )
     return set(table.values())
 

@@ -55,7 +55,7 @@ ROWS = (
         ("*.msgpack", "*.h5", "*.npz", "*.tflite", "*.mlmodel", "*.engine"),
     ),
     Mistaken("a picture", "choose a file of weights", (b"\x89png", b"\xff\xd8\xff", b"riff")),
-    Mistaken("a text and no weights", "give the folder that the model lies in", (b"{",), ("*.json", "*.yaml", "*.txt")),
+    Mistaken("a text and no weights", "give the folder the model is in", (b"{",), ("*.json", "*.yaml", "*.txt")),
 )
 
 

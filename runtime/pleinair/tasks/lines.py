@@ -127,7 +127,7 @@ def _object(text: str) -> dict[str, Any]:
         raise
     except (ValueError, RecursionError) as error:
         why = f" ({error.msg} at column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise RequestError(f'the line is no JSON object{why}; write {{"prompt": "a boat", "seed": 7}}') from None
+        raise RequestError(f'the line is not a JSON object{why}; write {{"prompt": "a boat", "seed": 7}}') from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

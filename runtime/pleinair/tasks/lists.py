@@ -157,7 +157,7 @@ class _Place:
         """RequestError or ResourceError where files of an entry lie elsewhere, are another's, or are no pictures."""
         files = [self.folder / name for name in entry.files]
         if files[0].suffix.lower() not in PICTURES:
-            raise RequestError(f"output '{line.output}' is no picture file; let it end in .png, .jpg or .webp")
+            raise RequestError(f"output '{line.output}' is not a picture file; end it with .png, .jpg or .webp")
         if files[0].parent != self.folder:
             check_folder(files[0].parent)
             if not Path(os.path.realpath(files[0].parent)).is_relative_to(os.path.realpath(self.folder)):

@@ -186,7 +186,7 @@ class RayWorkers:
         elif time.monotonic() - self._since > NO_ROOM_S:
             raise ResourceError(
                 f"no machine of the cluster has had room for a worker for {NO_ROOM_S:.0f} s; free some, let others"
-                " join, and run it again: what is done stays"
+                " join, and run it again: what is done is kept"
             )
         with suppress(Empty):
             return self._events.get(timeout=LOOK_S)
@@ -231,7 +231,7 @@ class RayWorkers:
             if not self._seats:
                 raise EngineError(
                     f"no worker starts on the cluster, after {self._starts.failures} rounds of tries ({message}); look"
-                    " for the reason on its machines, and run it again: what is done stays"
+                    " for the reason on its machines, and run it again: what is done is kept"
                 )
             if missing := self._places - len(self._seats):
                 self._left_out += missing

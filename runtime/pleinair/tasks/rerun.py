@@ -135,9 +135,9 @@ def plan_rerun(
     warnings = [*found.warnings, *loras.warnings, *otherwise, *_other_model(pipe, found)]
     options, unknown = _accepted(found.options() | {"prompt": loras.prompt}, found)
     if unknown:
-        warnings.append(f"not followed, for this version has no such option: {', '.join(map(shown, unknown[:8]))}")
+        warnings.append(f"not followed, because this version has no such option: {', '.join(map(shown, unknown[:8]))}")
     if "seed" not in options:
-        warnings.append("the record has no seed; another picture of the same words is made")
+        warnings.append("the record has no seed; another picture with the same words is made")
     options |= {name: value for name, value in files.items() if value is not None}
     options |= {name: str(upscaler) for name in enlarged}
     options = with_models(options, pipe.engine)
@@ -157,13 +157,13 @@ def _check_inputs(file: str | Path, found: FoundRecord, inputs: dict[str, Path |
     if missing := [name for name in found.inputs if inputs[name] is None]:
         what = "another picture" if missing[0] == "image" else "a picture and a mask"
         raise RequestError(
-            f"'{shown_path(file)}' was made of {what}, which no record holds;"
+            f"'{shown_path(file)}' was made from {what}, which no record holds;"
             f" give {' and '.join(f'--{name} FILE' for name in missing)}"
         )
     unused = [name for name, value in inputs.items() if value is not None and name not in found.inputs]
     if unused:
         raise RequestError(
-            f"'{shown_path(file)}' was made of no {'other picture' if unused[0] == 'image' else 'mask'}; leave it out"
+            f"'{shown_path(file)}' was made from no {'other picture' if unused[0] == 'image' else 'mask'}; leave it out"
         )
 
 

@@ -32,7 +32,7 @@ def read_workers(value: Any) -> int | str:
         return whole("workers", value, 1, MOST_WORKERS)
     except RequestError:
         raise RequestError(
-            f"workers '{one_line(value, 40)}' are no number from 1 to {MOST_WORKERS}; choose one, or auto"
+            f"workers must be a number from 1 to {MOST_WORKERS}, not '{one_line(value, 40)}'; choose one, or auto"
         ) from None
 
 
@@ -67,8 +67,8 @@ def planned_workers(
         sparing = pipe.memory_needed(request, memory="high" if how["memory"] == "high" else "low")
         if int(room // sparing) < count:
             raise ResourceError(
-                f"{count} workers take about {in_words(count * sparing)} of memory and {in_words(room)} are there;"
-                f" choose {max(1, int(room // sparing))} with --workers, or go on with --no-preflight"
+                f"{count} workers take about {in_words(count * sparing)} of memory, and {in_words(room)} is free;"
+                f" choose {max(1, int(room // sparing))} with --workers, or continue with --no-preflight"
             )
         how["memory"] = "low"
         if say:

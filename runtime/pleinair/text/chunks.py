@@ -118,7 +118,7 @@ class Chunker:
                 continue
             for name in ANGLED.findall(section):
                 if not name.startswith("<|") and self.tokenizer.token_to_id(name) is None:  # <|endoftext|>, </s>
-                    warnings.say(f"'{shown(name)}' is no embedding that is loaded, and is read as text")
+                    warnings.say(f"'{shown(name)}' is not a loaded embedding, and is read as text")
             for token in token_ids(self.tokenizer, section):
                 yield (token,)
 

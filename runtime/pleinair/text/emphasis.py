@@ -147,7 +147,7 @@ def _number(text: str) -> float | None:
 
 
 def _no_weight(token: str, warnings: Warnings) -> None:
-    warnings.say(f"'{shown(token[:-1])}' is no weight and is read as text; write for example (word:1.3)")
+    warnings.say(f"'{shown(token[:-1])}' is not a weight and is read as text; write for example (word:1.3)")
 
 
 def _around_breaks(text: str) -> list[str]:

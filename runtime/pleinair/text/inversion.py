@@ -172,7 +172,7 @@ def _paired(file: Path, tensors: Mapping[str, np.ndarray], encoders: Sequence[En
     there = " and ".join(key for key in SDXL if key in tensors)
     if len(tensors) > 1 and not there:
         raise _no_inversion(file, tensors)
-    what = f"has {there} alone" if there else f"has vectors of {_width(next(iter(tensors.values())))} numbers alone"
+    what = f"has {there} alone" if there else f"has only vectors of {_width(next(iter(tensors.values())))} numbers"
     raise RequestError(
         f"embedding '{file.name}' {what}, and this model has {len(encoders)} text encoders, of widths {widths}; choose"
         " one made for this kind of model"
@@ -184,7 +184,7 @@ def _vectors(file: Path, vectors: np.ndarray, encoder: EncoderRoom) -> np.ndarra
     if vectors.ndim == 1:
         vectors = vectors[None]
     if vectors.ndim != 2 or not vectors.size:
-        raise RequestError(f"'{file.name}' holds an array of shape {vectors.shape}, no vectors; choose another file")
+        raise RequestError(f"'{file.name}' has an array of shape {vectors.shape}, not vectors; choose another file")
     if vectors.shape[1] != encoder.width:
         raise RequestError(
             f"embedding '{file.name}' is for a text encoder of width {vectors.shape[1]} and this model's has"
@@ -196,7 +196,7 @@ def _vectors(file: Path, vectors: np.ndarray, encoder: EncoderRoom) -> np.ndarra
             " another"
         )
     if not np.isfinite(vectors).all() or np.abs(vectors).max() > LOUDEST:
-        raise RequestError(f"embedding '{file.name}' has numbers that no encoder can read; download it again")
+        raise RequestError(f"embedding '{file.name}' has numbers that no text encoder can read; download it again")
     return vectors.astype(np.float32)
 
 
@@ -222,8 +222,8 @@ def _width(vectors: np.ndarray) -> int:
 
 def _no_inversion(file: Path, tensors: Mapping[str, np.ndarray]) -> RequestError:
     if any(map(LORAS.match, tensors)):
-        return RequestError(f"'{file.name}' is a LoRA and no textual inversion; give it with --lora")
+        return RequestError(f"'{file.name}' is a LoRA, not a textual inversion; give it with --lora")
     some = one_line(list(tensors)[:4], 80)
     return RequestError(
-        f"'{file.name}' is no textual inversion: it holds {len(tensors)} arrays {some}; choose another file"
+        f"'{file.name}' is not a textual inversion: it has {len(tensors)} arrays {some}; choose another file"
     )

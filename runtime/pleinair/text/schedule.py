@@ -73,7 +73,7 @@ def affordable(said: int) -> int:
     """So many characters over all steps, or RequestError where a prompt says too much."""
     if said > MAX_SAID:
         raise RequestError(
-            f"the prompt changes so often that it says more than {MAX_SAID:,} characters over all steps; shorten it,"
+            f"the prompt changes so often that it has more than {MAX_SAID:,} characters over all steps; shorten it,"
             " or write fewer [from:to:when] and [a|b]"
         )
     return said
@@ -120,7 +120,7 @@ def parse_schedule(text: str, steps: int, warnings: Warnings) -> list[Item]:
             if token == "]" and group.cuts:
                 first = items[group.start : group.start + SHOWN]
                 quoted = shown("".join(item[: SHOWN + 1] for item in first if isinstance(item, str)) + "]")
-                warnings.say(f"'{quoted}' is no [from:to:when], which ends with a number; it is read as text")
+                warnings.say(f"'{quoted}' is not a [from:to:when], which ends with a number; it is read as text")
         items.append(token)
     if any(items[cut] == "|" for group in waiting for cut in group.cuts):
         return _unscheduled(text, warnings, "a '|' outside of [a|b]")

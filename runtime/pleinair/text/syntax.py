@@ -48,7 +48,7 @@ def split_parts(prompt: str, warnings: Warnings) -> list[PromptPart]:
     if len(texts) == 1 and parts[0].text != prompt.rstrip():
         warnings.say(
             f"the number at the end of '{shown(prompt, end=True)}' is read as the weight of the whole prompt;"
-            " put a comma behind it to keep it as text"
+            " put a comma after it to keep it as text"
         )
     if len(texts) > 1 and not all(part.text.strip() for part in parts):
         warnings.say("a side of AND is empty and is painted as an empty prompt; remove the AND")

@@ -56,7 +56,7 @@ def read_safetensors(file: Path, chosen: Chosen = every) -> dict[str, np.ndarray
             return {name: _array(descriptor, start, entries[name]) for name in wanted}
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise RequestError(
-                f"'{file.name}' is no safetensors file, or damaged ({str(error)[:80]}); download it again"
+                f"'{file.name}' is not a safetensors file, or is damaged ({str(error)[:80]}); download it again"
             ) from None
 
 

@@ -101,21 +101,21 @@ CASES = {  # what is odd -> tensors or bytes, and what is said: that it has its 
         "takes 20 numbers and gives 32, and this model's takes 16 numbers and gives 32",
     ),
     # other files
-    "a ControlNet": (of("control_model.input_hint_block.0", weight=(4, 4)), "is a ControlNet and no LoRA; pour it"),
+    "a ControlNet": (of("control_model.input_hint_block.0", weight=(4, 4)), "is a ControlNet, not a LoRA; pour it"),
     "diffusers' ControlNet": (
         of("controlnet_cond_embedding.conv_in", weight=(4, 4)) | of("down_blocks.0.resnets.0.conv1", weight=(4, 4)),
-        "is a ControlNet and no LoRA",
+        "is a ControlNet, not a LoRA",
     ),
-    "a VAE": (of("decoder.up_blocks.0.resnets.0.conv1", weight=(4, 4)), "is a VAE and no LoRA; give it with --vae"),
+    "a VAE": (of("decoder.up_blocks.0.resnets.0.conv1", weight=(4, 4)), "is a VAE, not a LoRA; give it with --vae"),
     "a model": (
         of("model.diffusion_model.input_blocks.0.0", weight=(16, 4, 3, 3))
         | of("first_stage_model.decoder.conv_in", weight=(4, 4)),
-        "is a model's own weights and no LoRA; choose a LoRA, or make a bundle of this file: pleinair pour FILE",
+        "is a model's own weights, not a LoRA; choose a LoRA, or make a bundle of this file: pleinair pour FILE",
     ),
-    "a textual inversion": ({"emb_params": numbers(RNG, (2, 768))}, "is a textual inversion and no LoRA; give it with"),
+    "a textual inversion": ({"emb_params": numbers(RNG, (2, 768))}, "is a textual inversion, not a LoRA; give it with"),
     "a ControlNet-LLLite": (of("lllite_unet_x.depth1.0", weight=(2, 2)), "is a ControlNet-LLLite of kohya's, which"),
     "an IP-Adapter": (of("ip_adapter.1.to_k_ip", weight=(2, 2)), "is an IP-Adapter, which is not supported"),
-    "a text encoder": (of("text_model.encoder.layers.0.mlp.fc1", weight=(2, 2)), "is a text encoder and no LoRA"),
+    "a text encoder": (of("text_model.encoder.layers.0.mlp.fc1", weight=(2, 2)), "is a text encoder, not a LoRA"),
 }
 
 

@@ -122,7 +122,7 @@ def test_another_vae_is_copied_and_takes_the_latents_of_the_loop(sketch, tmp_pat
     for name in ("vae_decoder", "vae_encoder"):
         shutil.copytree(folder / name, tmp_path / "taesd" / name)
         edit_json(tmp_path / "taesd" / name / "config.json", _class_name="AutoencoderTiny", scaling_factor=0.18215)
-    with pytest.raises(pleinair.RequestError, match="holds a VAE and no model; leave --vae"):
+    with pytest.raises(pleinair.RequestError, match="holds a VAE, not a model; leave --vae"):
         pleinair.adopt(tmp_path / "taesd", vae=folder)
     lone = pleinair.adopt(tmp_path / "taesd")
     assert lone.manifest.is_vae and lone.manifest.tasks == ("decode", "encode")
@@ -241,7 +241,7 @@ def test_graphs_of_two_formats_with_other_ports_are_not_mixed(tmp_path, capsys):
     assert cli.run(["adopt", str(folder), "--force"]) == 0
     assert "the onnx graphs have other ports and are left out" in capsys.readouterr().err  # no encoder among them
     assert pleinair.adopt(folder, format="onnx", force=True).manifest.tasks == ("text2image",)
-    with pytest.raises(pleinair.BundleError, match="does text2image and not image2image"):
+    with pytest.raises(pleinair.BundleError, match="can do text2image, but not image2image"):
         paint(folder, "onnx", image=Image.new("RGB", (64, 64)))
 
 
@@ -266,7 +266,7 @@ def test_the_command(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["defaults"]["sampler"] == "heun"
     shutil.copytree(default_path(), tmp_path / "exported")
     assert cli.run(["adopt", str(tmp_path / "exported"), "--force"]) == 4
-    assert "says more than adopting finds out" in capsys.readouterr().err
+    assert "says more than adopting can tell" in capsys.readouterr().err
     assert open_bundle(tmp_path / "exported").manifest.vocabulary
 
 
@@ -337,9 +337,9 @@ OPENVINO = {
     ),
 }
 ONNX = {
-    "weights above": (weights_at("../secret"), "does not lie beside it"),
-    "weights of the system": (weights_at("/etc/hostname"), "does not lie beside it"),
-    "weights below": (weights_at("data/secret"), "does not lie beside it"),
+    "weights above": (weights_at("../secret"), "is not beside it"),
+    "weights of the system": (weights_at("/etc/hostname"), "is not beside it"),
+    "weights below": (weights_at("data/secret"), "is not beside it"),
     "weights that are missing": (weights_at("weights.pb"), "is missing"),
     "a file cut short": (lambda folder: cut(folder / "unet/model.onnx"), "not an ONNX file"),
     "no file": (written("unet/model.onnx", b""), "not an ONNX file"),
@@ -399,7 +399,7 @@ def test_what_is_given_wrongly_is_led_on(tmp_path, exported):
         (folder / "unet", {}, f"no model_index.json.*; give {folder}$"),
         (cache, {}, "link out of the folder.*: pleinair pull org/story"),
         (cache / "snapshots", {}, "no model_index.json.*; give .*/a{40}$"),
-        (folder, {"vae": tmp_path}, "holds no vae_decoder; give --vae the folder"),
+        (folder, {"vae": tmp_path}, "has no vae_decoder; give --vae the folder"),
         (folder, {"sampler": "nope"}, "unknown sampler 'nope'"),
         (folder, {"sampler": "Euler Karras"}, "has no spacing.*; choose euler$"),
     ):

@@ -110,7 +110,7 @@ def test_an_inpainting_unet_is_known_by_its_channels(tmp_path):
         bundle.manifest.denoiser.channels == ("mask", "masked_image") and not open_bundle().manifest.denoiser.channels
     )
     bundle.require("inpaint")
-    with pytest.raises(BundleError, match="does inpaint and not text2image; give it a picture and a mask"):
+    with pytest.raises(BundleError, match="can do inpaint, but not text2image; give it a picture and a mask"):
         bundle.require("text2image")
     noise = np.zeros((2, 9, 5, 7), np.float32)
     text = np.zeros((2, 77, 8), np.float32)
@@ -126,7 +126,7 @@ def test_an_upscaler_opens_and_enlarges_and_does_not_paint(tmp_path, capsys):
     bundle.require("upscale")
     image = np.zeros((1, 3, 4, 6), np.float32)
     assert open_graph(bundle, "upscaler", "fake", None, None)(image=image)["upscaled"].shape == (1, 3, 12, 18)
-    with pytest.raises(BundleError, match="'big' does upscale and not text2image; give it to --upscale"):
+    with pytest.raises(BundleError, match="'big' can do upscale, but not text2image; give it to --upscale"):
         pleinair.load(bundle.path, engine="fake")
     with pytest.raises(BundleError, match="not upscale"):
         open_bundle().require("upscale")

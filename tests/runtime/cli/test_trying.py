@@ -27,8 +27,8 @@ def test_a_part_on_the_cpu_is_as_the_cpu(sketch):
     [
         ("import os; os.abort()", "ended by signal 6, as when a driver crashes"),
         ("import sys; sys.exit(0xC5)", "ended with code 0xc5"),
-        ("pass", "said nothing"),
-        ("print('{}nothing')", "said nothing"),
+        ("pass", "sent no answer"),
+        ("print('{}nothing')", "sent no answer"),
         ("import time; time.sleep(60)", "took longer than 1 seconds"),
     ],
 )

@@ -96,7 +96,7 @@ def test_components_on_three_devices(sketch, monkeypatch, kept):
     assert [machine.told(output)[0][0] for output in (TEXT, UNET, DECODER)] == ["CPU", "NPU", "GPU"]
     assert result.settings["device"] == "text=cpu,unet=npu,vae=gpu"
     assert not any("CACHE_DIR" in settings for _, _, settings, _ in machine.compiled)
-    assert "npu takes one row at a time: 'unet' is asked as with --batch 1 and --two-calls" in result.warnings
+    assert "npu takes one row at a time: 'unet' is called as with --batch 1 and --two-calls" in result.warnings
 
 
 def test_a_batch_on_the_npu_is_as_many_calls(sketch, monkeypatch):
@@ -180,7 +180,7 @@ def test_what_fails_goes_on_on_the_cpu(sketch, monkeypatch, on_the_cpu, device, 
     pipe = pleinair.load(sketch, engine="openvino", device=device, fallback=True, on_news=news.append)
     frames = pipe.stream(**JOB)
     next(frames)
-    moved = [line for line in news if line.startswith("unet goes on on the CPU: 'unet' failed on")]
+    moved = [line for line in news if line.startswith("unet continues on the CPU: 'unet' failed on")]
     assert len(moved) == 1  # it is told before the first step is done
     result = [frame.result for frame in frames][-1]
     assert set(news) <= set(result.warnings)
@@ -258,7 +258,7 @@ def test_the_command_line_says_where_it_went_on(sketched, run, monkeypatch, tmp_
     code, _, err = run("generate", "a boat", *how, "--no-cache")
     assert code == 5 and "add --fallback" in err and len(err.splitlines()) == 1
     code, _, err = run("generate", "a boat", *how, "--fallback", "--no-cache")
-    assert code == 0 and err.count("unet goes on on the CPU: 'unet' failed on gpu (CL_OUT_OF_RESOURCES)") == 1
+    assert code == 0 and err.count("unet continues on the CPU: 'unet' failed on gpu (CL_OUT_OF_RESOURCES)") == 1
     assert rerun(tmp_path / "a.png").difference.max_abs == 0
 
 
@@ -379,11 +379,11 @@ def test_how_devices_are_written(asked, unet, vae):
         ("unet=gpu,", "openvino", "several devices"),
         ("gpu,cpu", "openvino", "write auto:gpu,cpu"),
         ("unet=gpu,,vae=cpu", "openvino", "several devices"),
-        ("hetero:gpu", "openvino", "each device that it is made of once"),
-        ("hetero", "openvino", "each device that it is made of once"),
-        ("hetero:gpu,gpu", "openvino", "each device that it is made of once"),
-        ("auto:", "openvino", "each device that it is made of once"),
-        ("auto:hetero", "openvino", "each device that it is made of once"),
+        ("hetero:gpu", "openvino", "each device exactly once"),
+        ("hetero", "openvino", "each device exactly once"),
+        ("hetero:gpu,gpu", "openvino", "each device exactly once"),
+        ("auto:", "openvino", "each device exactly once"),
+        ("auto:hetero", "openvino", "each device exactly once"),
         ("gpu:1", "openvino", "no device 'gpu:1' here; choose from cpu, gpu, npu$"),
         ("gpu.9", "openvino", "no device 'gpu.9' here; choose from cpu, gpu, npu, or add --fallback"),
         ("auto:gpu,tpu", "openvino", r"no device 'auto:gpu\+tpu' here; choose from cpu, gpu, npu$"),

@@ -48,7 +48,7 @@ def test_a_diffusers_folder_is_fetched_without_what_nobody_needs(hub, turbo, run
     code, out, err = run(*FETCH, "--revision", "v1/beta")
     folder = home / "downloads" / "org" / "turbo"
     assert (code, out) == (0, f"{folder}\n")
-    assert err.splitlines()[-1].endswith(f"go on with: pleinair export {folder}")
+    assert err.splitlines()[-1].endswith(f"continue with: pleinair export {folder}")
     assert content(folder) == (wanted(turbo.files), {"id": ID, "revision": COMMIT})
     assert [*folder.parent.iterdir()] == [folder]
 
@@ -200,7 +200,7 @@ def test_a_full_disk_is_found_before_and_while_it_fills(turbo, refused, facts, m
             line = refused(4, *FETCH)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (usual, most))
-        assert "free some disk space" in line and "goes on from there" in line
+        assert "free some disk space" in line and "continues from there" in line
     assert not (home / "downloads" / "org" / "turbo").exists()
     assert content(Path(facts(*FETCH)["folder"]))[0] == wanted(turbo.files)
 
@@ -318,7 +318,7 @@ def test_ctrl_c_keeps_what_has_come_and_the_environment_says_where_from(hub, tur
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 130 and json.loads(out)["error"]["kind"] == "Cancelled", err
-    assert "goes on from there" in err and not (tmp_path / "a").exists() and "hf_secret" not in out + err
+    assert "continues from there" in err and not (tmp_path / "a").exists() and "hf_secret" not in out + err
 
     hub.requests = []
     outcome = subprocess.run(command, **started, timeout=60)

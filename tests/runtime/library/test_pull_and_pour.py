@@ -43,7 +43,7 @@ def test_safetensors_are_poured_and_know_where_they_came_from(hub, story, run, f
     model = home / "models" / "story"
     assert (code, out) == (0, f"{model}\n"), err
     assert "remove it with: pleinair models rm org/story" in err
-    assert err.splitlines()[-1].endswith('go on with: pleinair generate "a red house" --model story')
+    assert err.splitlines()[-1].endswith('continue with: pleinair generate "a red house" --model story')
     assert open_bundle(model).manifest.origin.revision == COMMIT and read_origin(model) == Pulled(ID, COMMIT)
     assert not hub.asked(".bin")
     assert run("generate", "a", "--model", "story", "--engine", "fake", "--steps", "1", "-o", "a.png")[0] == 0
@@ -67,7 +67,7 @@ def test_what_cannot_be_poured_stays_or_the_line_says_what_is_next(hub, story, f
     config = json.loads(story.files["text_encoder/config.json"])
     story.files["text_encoder/config.json"] = json.dumps(config | {"eos_token_id": 7}).encode()
     line = refused(3, "pull", ID)
-    assert f"is in '{source}', but its text_encoder ends" in line and f"go on with: pleinair export {source}" in line
+    assert f"is in '{source}', but its text_encoder ends" in line and f"continue with: pleinair export {source}" in line
     monkeypatch.setattr(install, "EXPORT", ("no_such_package",))
     assert "[export]" in refused(3, "pull", ID) and not (home / "models").exists()
     hub.repos["org/lora"] = Repo({"style.safetensors": one_file({"a": some_vectors(2, 8)})})
@@ -100,7 +100,7 @@ def test_pickles_are_fetched_and_poured_where_they_are_allowed(hub, story, run, 
     del story.files[f"{vae}.safetensors"]
     assert "but a pickle" in refused(3, "pull", ID) and not hub.asked(".bin") and not home.exists()
     code, _, err = run("pull", ID, "--allow-pickle")
-    assert code == 0 and "is a pickle: its weights alone are read" in err and open_bundle(home / "models" / "story")
+    assert code == 0 and "is a pickle: only its weights are read" in err and open_bundle(home / "models" / "story")
 
 
 def test_graphs_of_other_tools_are_adopted(hub, run, refused, tmp_path, home):
@@ -128,7 +128,7 @@ def test_a_vae_is_fetched_by_its_repository(hub, story, run, home, tmp_path):
     for name in ("tuned", "tiny-ov"):
         code, out, err = run("pull", f"org/{name}")
         assert (code, out) == (0, f"{home / 'models' / name}\n"), err
-        assert err.splitlines()[-1].endswith(f'go on with: pleinair generate "a red house" --vae {name}')
+        assert err.splitlines()[-1].endswith(f'continue with: pleinair generate "a red house" --vae {name}')
         assert open_bundle(home / "models" / name).manifest.is_vae
         job = ("--engine", "fake", "--steps", "1", "-o", f"{name}.png")
         assert run("generate", "a", "--vae", name, *job)[0] == 0
@@ -182,7 +182,7 @@ def test_ctrl_c_while_pouring_keeps_the_download(story, run, facts, home, monkey
     with monkeypatch.context() as patch:
         patch.setattr("pleinair.pouring.filling.pour_graph", interrupted)
         code, out, err = run("pull", ID, "--json")
-    assert code == 130 and json.loads(out)["error"]["kind"] == "Cancelled" and "goes on from there" in err
+    assert code == 130 and json.loads(out)["error"]["kind"] == "Cancelled" and "continues from there" in err
     assert (home / "downloads" / "org" / "story").is_dir() and not any((home / "models").glob("*"))
     assert facts("pull", ID)["folder"] == str(home / "models" / "story")
 

@@ -250,9 +250,9 @@ def test_what_is_refused(watched, canny, tmp_path, model):
         "SDXL's": ([Control(xl, picture)], "'xl' is not for 'storybook': it is told 'pooled'"),
         "another size of latents": ([Control(coarse, picture)], "'coarse' is not for 'storybook'"),
         "two of different models": ([Control(canny, picture), Control(deep, picture)], "different models"),
-        "a model": ([Control(model, picture)], "and not control; choose another --control"),
-        "a VAE": ([Control(light_vae(tmp_path / "vae"), picture)], "does decode, encode and not control; give it to"),
-        "an upscaler": ([Control(light_upscaler(tmp_path / "x2"), picture)], "does upscale and not control"),
+        "a model": ([Control(model, picture)], "but not control; choose another --control"),
+        "a VAE": ([Control(light_vae(tmp_path / "vae"), picture)], "decode, encode, but not control; give it to"),
+        "an upscaler": ([Control(light_upscaler(tmp_path / "x2"), picture)], "can do upscale, but not control"),
         "a folder of bundles": ([Control(tmp_path, picture)], "but holds one; give "),
         "a number": ([{"model": 5, "image": picture}], "must be the folder of a bundle, not 5"),
         "nothing": ([Control(tmp_path / "absent", picture)], "no model folder"),
@@ -283,7 +283,7 @@ def test_what_is_refused(watched, canny, tmp_path, model):
 
 
 def test_a_bundle_of_a_controlnet_is_checked_and_paints_nothing(canny, tmp_path):
-    with pytest.raises(BundleError, match="does control and not text2image; give it to --control with a picture"):
+    with pytest.raises(BundleError, match="can do control, but not text2image; give it to --control with a picture"):
         pleinair.load(canny, engine="fake")
     changes = {
         "no port": lambda raw: raw["control"]["residuals"].update(other=1),

@@ -134,9 +134,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_loaded(pipe, told, tmp_
 
 
 def test_what_is_no_vae_is_refused(pipe, tmp_path):
-    with pytest.raises(BundleError, match="does upscale and not decode; give it to --upscale"):
+    with pytest.raises(BundleError, match="can do upscale, but not decode; give it to --upscale"):
         pipe.generate(**QUICK, vae=light_upscaler(tmp_path / "larger"))
-    with pytest.raises(BundleError, match="no VAE 'taesd', neither here nor among the models; make one of its files"):
+    with pytest.raises(BundleError, match="no VAE 'taesd' here or among your models; make one from its file"):
         pipe.generate(**QUICK, vae="taesd")
     for odd in ("x" * 5000, "a\0b", "", tmp_path):
         with pytest.raises(BundleError) as caught:
@@ -157,9 +157,9 @@ def test_a_vae_of_another_family_is_told_by_its_scale(pipe, taesd, tmp_path):
 
 def test_a_vae_paints_nothing(tmp_path):
     bundle = light_vae(tmp_path / "taesd")
-    with pytest.raises(BundleError, match="does decode, encode and not text2image; give it to --vae"):
+    with pytest.raises(BundleError, match="can do decode, encode, but not text2image; give it to --vae"):
         pleinair.load(bundle, engine=FakeEngine())
-    with pytest.raises(BundleError, match="does decode, encode and not image2image"):
+    with pytest.raises(BundleError, match="can do decode, encode, but not image2image"):
         pleinair.load(engine=FakeEngine()).generate(**QUICK, refiner=bundle)
     assert open_bundle(bundle).manifest.is_vae
 

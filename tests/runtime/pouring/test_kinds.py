@@ -125,7 +125,7 @@ NO_MODELS = {  # tensors, and what is said of them
     "with a prefix": (network(text=768), "a UNet without a text encoder.*--unet FILE"),
     "of XL": (network() | {SIZES: (1, 2816)}, "a UNet without a text encoder.*--unet FILE"),
 }
-UNKNOWN = "is no model that is known by its weights' names and sizes"
+UNKNOWN = "is not a model that its weights' names and sizes identify"
 NOT_POURED = {  # the same, of files with a text encoder
     "BK-SDM of SD 2": (network(text=1024, layers=1), "a small Stable Diffusion 2.*PyTorch"),
     "NF4": (network(text=768) | {f"{NETWORK}out.2.weight.absmax": (9,)}, "packed 4-bit or 8-bit weights.*16-bit"),
@@ -177,7 +177,7 @@ def test_a_file_says_what_it_predicts_or_has_to_be_told(tmp_path):
         scheduler = opened(whole(tmp_path, name, said), None, PourSettings()).model.scheduler
         assert scheduler["prediction_type"] == prediction, said
         notes = opened(tmp_path / "a model.safetensors", None, PourSettings("epsilon")).notes
-        words = f"it says that it predicts {prediction}; as you say, it is taken to predict epsilon"
+        words = f"it says that it predicts {prediction}; as you say, it is treated as predicting epsilon"
         assert (words in notes) == (prediction != "epsilon"), notes
     silent = whole(tmp_path, "SD 2", {"modelspec.resolution": "768x768"})
     with pytest.raises(RequestError, match="does not say what it predicts; give --prediction v_prediction"):

@@ -98,7 +98,7 @@ def test_what_is_missing_or_broken(files, halves, tmp_path):
         for name, each in halves["decoder"].items()
     }
     (files / "taesd_decoder.safetensors").write_bytes(safetensors(deeper))
-    with pytest.raises(ExportError, match="no topology ships for its vae_"):
+    with pytest.raises(ExportError, match="no graph is included for its vae_"):
         poured(files / "taesd_encoder.safetensors", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -41,23 +41,23 @@ def zipped():
 
 
 FILES = {  # name, content, what is said
-    "an empty weight": ("m", safetensors(MODEL | {f"{NETWORK}out.2.bias": np.zeros(0, np.float16)}), "no topology"),
-    "a single number": ("m", safetensors(MODEL | {f"{NETWORK}out.2.bias": np.zeros((), np.float16)}), "no topology"),
-    "names that turn": ("m", safetensors(MODEL | {"\u202eünï名\n\x1b[31m": np.zeros(3, np.float16)}), "no topology"),
-    "a name of 1 MB": ("m", safetensors(MODEL | {"x" * (1 << 20): np.zeros(3, np.float16)}), "no topology"),
+    "an empty weight": ("m", safetensors(MODEL | {f"{NETWORK}out.2.bias": np.zeros(0, np.float16)}), "no graph is"),
+    "a single number": ("m", safetensors(MODEL | {f"{NETWORK}out.2.bias": np.zeros((), np.float16)}), "no graph is"),
+    "names that turn": ("m", safetensors(MODEL | {"\u202eünï名\n\x1b[31m": np.zeros(3, np.float16)}), "no graph is"),
+    "a name of 1 MB": ("m", safetensors(MODEL | {"x" * (1 << 20): np.zeros(3, np.float16)}), "no graph is"),
     "64-bit numbers": (
         "m",
         safetensors({name: np.float64(each) for name, each in MODEL.items()}),
-        "no topology",
+        "no graph is",
     ),
     "whole numbers": ("m", stored_as("I64", 8), "as I64, which cannot be poured; choose the file of 16-bit weights"),
     "4-bit numbers": ("m", stored_as("F4", 0.5), "as F4, which cannot be poured"),
     "complex numbers": ("m", stored_as("C64", 8), "as C64, which cannot be poured"),
-    "12 MB said": ("m", safetensors(MODEL, {"x": "y" * (12 << 20)}), "no topology"),
+    "12 MB said": ("m", safetensors(MODEL, {"x": "y" * (12 << 20)}), "no graph is"),
     "strange words": (
         "m",
         safetensors(MODEL, {"modelspec.title": "../../x\n\x1b[31m", "modelspec.resolution": "9999x9999"}),
-        "no topology",
+        "no graph is",
     ),
     "only words": ("m", framed(b'{"__metadata__": {"format": "pt"}}'), "damaged or cut short"),
     "a header of nothing": ("m", framed(b'{"x": null}'), "impossible 'x'"),
@@ -71,7 +71,7 @@ FILES = {  # name, content, what is said
     "a graph": ("m.onnx", b"\x08\x08" + bytes(99), "is a graph of a model; give the folder.*pleinair adopt"),
     "a graph's weights": ("openvino_model.bin", bytes(999), "is a graph of a model"),
     "half of a download": ("m.safetensors.part", WHOLE[:-50], "a download that has not ended; let it end"),
-    "a config": ("config.json", b"{}", "give the folder that the model lies in"),
+    "a config": ("config.json", b"{}", "give the folder the model is in"),
     "Keras": ("m.h5", b"\x89HDF\r\n\x1a\n" + bytes(99), "made for other frameworks; take"),
 }
 

@@ -92,7 +92,7 @@ def test_another_unet_takes_the_place_of_a_models(folder, tmp_path, single, weig
             assert set(found.weights["unet"]) == set(own)
             assert not np.any(found.weights["unet"]["conv_in.weight"].raw)
             assert (
-                "its name speaks of Lightning" in found.notes[-1]
+                "its name suggests Lightning" in found.notes[-1]
                 and "--timestep-spacing trailing --steps 4" in found.notes[-1]
             )
             assert found.unused({part: set(found.weights[part]) for part in found.weights}) == []
@@ -100,9 +100,9 @@ def test_another_unet_takes_the_place_of_a_models(folder, tmp_path, single, weig
     with pytest.raises(RequestError, match="check the path after --unet"):
         opened(folder, None, PourSettings(), tmp_path / "absent")
     file.write_bytes(safetensors(bare | {"out.2.scale_weight": np.ones(3, np.float32)}))
-    with pytest.raises(ExportError, match="scaled in a way that is not known"):
+    with pytest.raises(ExportError, match="scaled in an unknown way"):
         opened(folder, None, PourSettings(), file)
-    with pytest.raises(ExportError, match="no model that is known"):
+    with pytest.raises(ExportError, match="not a model that its weights"):
         opened(folder, None, PourSettings(), folder / "text_encoder" / "model.safetensors")
 
 
@@ -121,7 +121,7 @@ def test_weights_of_a_unet_that_its_graph_does_not_ask_for_are_another_network(s
         if fine:
             assert found.unused(taken) == [name]
         else:
-            with pytest.raises(ExportError, match=r"weight that no graph which ships asks for .*; export it"):
+            with pytest.raises(ExportError, match=r"weight that no included graph uses .*; export it"):
                 found.unused(taken)
 
 
@@ -155,7 +155,7 @@ def test_where_no_topology_fits_what_does_is_named():
     for weights, shapes, words in (
         ("int8", vae, r"\(onnx, int8\); pour it with --format onnx --weights fp16$"),
         ("fp16", half, "it has no weights of a vae_encoder; give the file of a whole VAE"),
-        ("fp16", wide, "is of sizes or of a kind of its own; export it with PyTorch"),
+        ("fp16", wide, "has sizes or a kind of its own; export it with PyTorch"),
     ):
         with pytest.raises(ExportError, match=words):
             find("vae_encoder", weights, "onnx", shapes, config)

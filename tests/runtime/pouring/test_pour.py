@@ -153,8 +153,7 @@ def test_pickles_are_the_same_weights(tmp_path, weights):
     notes = poured(folder, tmp_path / "out", allow_pickle=True)
     assert graphs(tmp_path / "out") == {k: v for k, v in graphs(default_path()).items() if ".onnx" not in k}
     assert (
-        len([note for note in notes if "is a pickle: its weights alone are read, and nothing in it is run" in note])
-        == 4
+        len([note for note in notes if "is a pickle: only its weights are read, and nothing in it is run" in note]) == 4
     )
     file = tmp_path / "model.ckpt"
     file.write_bytes(torch_archive(weights, b"(X\x01\x00\x00\x00xcposix\nsystem\n(X\x07\x00\x00\x00touch xtR"))
@@ -210,7 +209,7 @@ BAD = {
     "missing": (lambda tensors: tensors.pop("model.diffusion_model.out.2.bias"), r"its unet lacks 1 weights \(conv_o"),
     "another size": (
         lambda tensors: tensors.update({"model.diffusion_model.out.2.bias": np.zeros(5, np.float32)}),
-        "no topology ships for its unet",
+        "no graph is included for its unet",
     ),
     "no text encoder": (
         lambda tensors: [tensors.pop(name) for name in [*tensors] if name.startswith("cond_stage_model")],
@@ -249,7 +248,7 @@ FILES = {
             b' "y": {"dtype": "U8", "shape": [2], "data_offsets": [2, 4]}}',
             bytes(4),
         ),
-        "has weights that lie on each other",
+        "has weights that overlap",
     ),
     "cut short": (lambda whole: whole[:-100], "damaged or cut short"),
     "longer": (lambda whole: whole + b"x", "damaged or cut short"),
@@ -270,7 +269,7 @@ FILES = {
         lambda whole: safetensors({str(number): np.zeros(1, np.float16) for number in range(1 << 15)}),
         "has 32,768 tensors, more than any model",
     ),
-    "another model": (lambda whole: whole, "no model that is known by"),
+    "another model": (lambda whole: whole, "not a model that its weights"),
 }
 
 
@@ -293,16 +292,16 @@ def test_what_is_not_poured_is_told_what_leads_on(tmp_path, single, capsys, monk
         ([file, "out", "--vae", pickled], "its maker in other tools; take .safetensors files, or pour its weights"),
         ([pickled, "out", "--allow-pickle"], "cannot read 'model.ckpt' as weights alone ("),
         ([tmp_path / "absent.safetensors", "out"], "no folder or file"),
-        ([tmp_path / "storybook"], "'storybook' is what ships with pleinair; say where to write this one"),
+        ([tmp_path / "storybook"], "'storybook' ships with pleinair; say where to write this one"),
         ([file, "out", "--weights", "int4"], "unknown weights 'int4'"),
         ([file, "out", "--format", "gguf"], "unknown format 'gguf'; choose openvino, onnx or both"),
         ([file, "out", "--prediction", "noise"], "unknown prediction 'noise'"),
         ([file, "out", "--vae", tmp_path / "absent"], "no file"),
-        ([file, "out", "--weights", "int8"], "no topology ships for its text_encoder"),
+        ([file, "out", "--weights", "int8"], "no graph is included for its text_encoder"),
         ([SOURCE.parent, "out"], "not a diffusers folder (no model_index.json); give one that save_pretrained wrote"),
         (
             [SOURCE / "unet", "out"],
-            f"not a diffusers folder (no model_index.json); give the folder that it lies in: {SOURCE}",
+            f"not a diffusers folder (no model_index.json); give the folder it is in: {SOURCE}",
         ),
         ([tmp_path, "out"], f"give a file of weights: {quoted(file)}, or one of 1 more"),
         ([SOURCE, SOURCE / "out"], "overlap"),
@@ -340,7 +339,7 @@ def test_another_network_of_the_same_shapes_is_refused(tmp_path):
     shutil.copytree(SOURCE, folder)
     config = json.loads((folder / "unet" / "config.json").read_text())
     (folder / "unet" / "config.json").write_text(json.dumps(config | {"attention_head_dim": [2, 2, 2]}))
-    with pytest.raises(ExportError, match="no topology ships for its unet"):
+    with pytest.raises(ExportError, match="no graph is included for its unet"):
         poured(folder, tmp_path / "out")
 
 

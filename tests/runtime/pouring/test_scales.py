@@ -53,5 +53,5 @@ ODD = {
 
 @pytest.mark.parametrize("tensors, said", ODD.values(), ids=ODD)
 def test_what_no_product_makes_is_refused(tmp_path, tensors, said):
-    with pytest.raises(ExportError, match="scaled in a way that is not known here .*; choose"):
+    with pytest.raises(ExportError, match="scaled in an unknown way .*; choose"):
         opened(tmp_path, tensors, **said)

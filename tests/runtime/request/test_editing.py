@@ -43,7 +43,7 @@ def test_it_walks_all_the_way_whatever_strength_is_asked_for(editor):
 
 @pytest.mark.parametrize("given", [{}, {"image": JOB["image"], "mask": np.full((64, 64), 255, np.uint8)}])
 def test_what_it_cannot_do_is_refused(editor, given):
-    with pytest.raises(BundleError, match="does edit and not"):
+    with pytest.raises(BundleError, match="can do edit, but not"):
         editor.generate("a boat", **given)
 
 
@@ -51,7 +51,7 @@ def test_other_models_edit_nothing(tmp_path):
     pipe = pleinair.load(light_copy(tmp_path / "copy"), engine="fake")
     warnings = pipe.generate("a boat", image=JOB["image"], seed=1, steps=2, image_guidance=2).warnings
     assert warnings == (
-        f"'image_guidance' has no effect, for '{pipe.bundle.manifest.name}' edits no pictures; leave it out",
+        f"'image_guidance' has no effect, because '{pipe.bundle.manifest.name}' edits no pictures; leave it out",
     )
     with pytest.raises(RequestError, match="image_guidance 0.5 is out of range"):
         pipe.generate("a boat", image_guidance=0.5)

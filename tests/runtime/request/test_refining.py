@@ -80,7 +80,7 @@ def test_what_lies_outside_a_mask_is_kept_by_both(refiner):
 REFUSED = {
     "no share left": ({"refiner_start": 1.0}, RequestError, "leaves 'refiner' no step of 8"),
     "no share at first": ({"refiner_start": 0.0}, RequestError, "leaves 'storybook' no step of 8"),
-    "a second pass": ({"hires": 2}, RequestError, "a refiner and a second pass cannot be had in one go"),
+    "a second pass": ({"hires": 2}, RequestError, "a refiner and a second pass do not work together"),
     "a number": ({"refiner": 5}, RequestError, "refiner must be the folder of a bundle"),
     "nothing there": ({"refiner": "nowhere"}, BundleError, "no model folder 'nowhere'"),
 }
@@ -95,9 +95,9 @@ def test_what_makes_no_sense_is_refused(refiner, name):
 
 def test_models_that_do_not_fit_are_refused(refiner, tmp_path):
     pipe = pleinair.load(engine="fake")
-    with pytest.raises(BundleError, match="'big' does upscale and not image2image"):
+    with pytest.raises(BundleError, match="'big' can do upscale, but not image2image"):
         pipe.generate(**QUICK, refiner=light_upscaler(tmp_path / "big"))
-    with pytest.raises(RequestError, match="made to paint over pictures, and no refiner goes on from it"):
+    with pytest.raises(RequestError, match="made to paint over pictures, and a refiner cannot continue from it"):
         picture = np.zeros((48, 64, 3), np.uint8)
         edits = pleinair.load(light_edit_copy(tmp_path / "edits"), engine="fake")
         edits.generate(**QUICK, image=picture, refiner=refiner)
@@ -110,5 +110,5 @@ def test_models_that_do_not_fit_are_refused(refiner, tmp_path):
 
     wide = named(light_copy(tmp_path / "wide"))
     edit_manifest(wide, widen)
-    with pytest.raises(BundleError, match="the latents of 'wide' are others than those of 'storybook'"):
+    with pytest.raises(BundleError, match="the latents of 'wide' differ from those of 'storybook'"):
         pipe.generate(**QUICK, refiner=wide)

@@ -23,7 +23,7 @@ def unasked(graph, given):
 @pytest.mark.parametrize(
     "asked, what",
     [
-        ({"width": 168}, "width 168 is more than the model knows places for; ask for 160 at most"),
+        ({"width": 168}, "width 168 is more than the model has positions for; choose 160 at most"),
         ({"height": 1024}, "height 1024 is more"),
         ({"hires": 1.5}, "hires side 192 is more"),
         ({"image": Image.new("RGB", (96, 96)), "outpaint": (0, 0, 96, 0)}, "width 192 is more"),

@@ -70,7 +70,7 @@ def test_speed_changes_nothing_where_no_step_can_be_spared(pipe, how):
     asked = resolved(pipe, speed="fast", **how)
     assert (asked.speed, asked.reuse) == ("exact", 1)
     (line,) = [warning for warning in asked.idle if "speed" in warning]
-    assert line.startswith("'speed' has no effect, for ") and "; leave it out" in line
+    assert line.startswith("'speed' has no effect, because ") and "; leave it out" in line
 
 
 @pytest.mark.parametrize(

@@ -259,7 +259,7 @@ def test_fractions_of_timesteps_are_refused_where_diffusers_would_drop_them(grid
     "config, lists, message",
     [
         (FLOW, {"sigmas": [1.5, 0.5]}, "1.5 is out of range"),
-        (FLOW, {"sigmas": [0]}, "no path"),
+        (FLOW, {"sigmas": [0]}, "not a path"),
         (FLOW, {"timesteps": [1001, 5]}, "1001 is out of range"),
         (FLOW, {"timesteps": [500, 0]}, "0 is out of range"),
         (EDM, {"timesteps": [500]}, "sigmas instead"),

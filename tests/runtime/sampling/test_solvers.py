@@ -334,7 +334,7 @@ def test_only_classes_that_have_karras_inherit_it():
 
 @pytest.mark.parametrize("spacing", ["karas", "leading,foo", "None", "leading,linspace", ","])
 def test_unknown_spacings_are_refused(spacing):
-    with pytest.raises(RequestError, match="choose from|two of a kind"):
+    with pytest.raises(RequestError, match="choose from|two of one kind"):
         make_path(toy.CONFIGS["epsilon"], "k", 5, spacing)
 
 

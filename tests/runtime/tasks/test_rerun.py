@@ -279,7 +279,7 @@ def test_a_picture_without_metadata_tells_nothing_and_shows_the_same(run, inputs
     for command in ("metadata", "rerun"):
         assert cli.run([command, str(silent)]) == 2
         out, err = capsys.readouterr()
-        assert out == "" and err.count("\n") == 1 and "holds no record of how it was made" in err
+        assert out == "" and err.count("\n") == 1 and "has no record of how it was made" in err
 
 
 def test_a_list_without_metadata(run, tmp_path):

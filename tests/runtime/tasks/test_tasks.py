@@ -151,7 +151,7 @@ def test_two_threads_may_share_a_pipeline(pipe):
         ({"sigmas": "x,y"}, "list of numbers"),
         ({"sigmas": [1, 2, 3]}, "fall"),
         ({"sigmas": [10, 1], "timesteps": [900, 10]}, "one of them"),
-        ({"sigmas": [10, 1], "steps": 3}, "leave these out"),
+        ({"sigmas": [10, 1], "steps": 3}, "leave those out"),
         ({"timesteps": [2000, 10]}, "0 to 999"),
         ({"guidance_start": 0.8, "guidance_end": 0.2}, "never on"),
         ({"rescale": 2}, "rescale"),

@@ -105,14 +105,14 @@ def test_pickles_are_refused_unread(tmp_path, name):
         ({"<x>": some_vectors(MOST + 1, WIDTH)}, "76 vectors and a model reads 75"),
         ({"<x>": some_vectors(2, WIDTH).reshape(1, 2, WIDTH)}, "shape (1, 2, 8)"),
         ({"<x>": np.float32(1).reshape(())}, "shape ()"),
-        ({"<x>": some_vectors(1, WIDTH) * np.nan}, "numbers that no encoder can read"),
-        ({"<x>": some_vectors(1, WIDTH) * 1e30}, "numbers that no encoder can read"),
-        ({"<x>": np.full((1, WIDTH), 1e300)}, "numbers that no encoder can read"),
+        ({"<x>": some_vectors(1, WIDTH) * np.nan}, "numbers that no text encoder can read"),
+        ({"<x>": some_vectors(1, WIDTH) * 1e30}, "numbers that no text encoder can read"),
+        ({"<x>": np.full((1, WIDTH), 1e300)}, "numbers that no text encoder can read"),
         ({"<x>": np.zeros((1, WIDTH), np.int64)}, "of a kind that is not read, I64; download it again"),
         ({"<x>": np.zeros((0, WIDTH), np.float32)}, "style.safetensors"),
         (
             {f"lora_unet_x.lora_{part}.weight": some_vectors(1, WIDTH) for part in ("up", "down")},
-            "is a LoRA and no textual inversion; give it with --lora",
+            "is a LoRA, not a textual inversion; give it with --lora",
         ),
         ({"\x1b[31m\n": some_vectors(1, WIDTH), "b": some_vectors(1, WIDTH)}, r"\x1b[31m\n"),
     ],
@@ -261,11 +261,11 @@ def test_a_word_stands_for_vectors_of_both_encoders(tmp_path):
     [
         ({"clip_l": SMALL}, "has clip_l alone, and this model has 2 text encoders, of widths 8 and 20"),
         ({"clip_g": LARGE}, "has clip_g alone"),
-        ({"emb_params": SMALL}, "has vectors of 8 numbers alone"),
+        ({"emb_params": SMALL}, "has only vectors of 8 numbers"),
         ({"a": SMALL, "b": SMALL}, "2 arrays"),
         ({"clip_l": SMALL[:2], "clip_g": LARGE}, "has 2 and 3 vectors"),
         ({"clip_l": LARGE, "clip_g": SMALL}, "for a text encoder of width 20 and this model's has 8"),
-        ({"clip_l": SMALL, "clip_g": LARGE * np.nan}, "numbers that no encoder can read"),
+        ({"clip_l": SMALL, "clip_g": LARGE * np.nan}, "numbers that no text encoder can read"),
     ],
 )
 def test_two_encoders_need_as_many_vectors_each(tmp_path, arrays, message):

@@ -66,8 +66,8 @@ def test_weights_as_a1111(text, expected):
         ("a) b", [("a) b", 1)], "')' was never opened"),
         ("a] b", [("a] b", 1)], "']' was never opened"),
         ("a:1.3) b", [("a:1.3) b", 1)], "')' was never opened"),
-        ("(x:1e9)", [("x:1e9", 1.1)], "':1e9' is no weight"),
-        ("(x:1.2.3)", [("x:1.2.3", 1.1)], "':1.2.3' is no weight"),
+        ("(x:1e9)", [("x:1e9", 1.1)], "':1e9' is not a weight"),
+        ("(x:1.2.3)", [("x:1.2.3", 1.1)], "':1.2.3' is not a weight"),
         ("(x:1000000000)", [("x", MOST)], "weights beyond 100"),
         ("(x:-99999)", [("x", -MOST)], "weights beyond 100"),
         (
@@ -161,9 +161,9 @@ def test_turns_as_a1111(text, turns):
     [
         ("a [unbalanced", {1: "a [unbalanced"}, None),
         ("((a][:b:c [d:3]", {1: "((a][:b:c ", 4: "((a][:b:c d"}, None),
-        ("[a:b] c", {1: "[a:b] c"}, "'[a:b]' is no [from:to:when]"),
-        ("[a:b:c:3] [d:2]", {1: "[a:b:c:3] ", 3: "[a:b:c:3] d"}, "'[a:b:c:3]' is no [from:to:when]"),
-        ("[a:(b:c:d):3]", {1: "[a:(b:c:d):3]"}, "is no [from:to:when]"),
+        ("[a:b] c", {1: "[a:b] c"}, "'[a:b]' is not a [from:to:when]"),
+        ("[a:b:c:3] [d:2]", {1: "[a:b:c:3] ", 3: "[a:b:c:3] d"}, "'[a:b:c:3]' is not a [from:to:when]"),
+        ("[a:(b:c:d):3]", {1: "[a:(b:c:d):3]"}, "is not a [from:to:when]"),
         ("a | b [c:3]", {1: "a | b [c:3]"}, "a '|' outside of [a|b]"),
         ("[a|b:c:3]", {1: "[a|b:c:3]"}, "a '|' outside of [a|b]"),
         ("(a|b) [c:3]", {1: "(a|b) [c:3]"}, "a '|' outside of [a|b]"),
@@ -257,7 +257,7 @@ def test_any_text_at_all_is_a_prompt():
 
 def test_a_prompt_commands_no_terminal_through_its_warnings():
     _, (warning,) = read("(a:1.2\x1b2)")
-    assert warning.isprintable() and "':1.2?2' is no weight" in warning
+    assert warning.isprintable() and "':1.2?2' is not a weight" in warning
 
 
 def test_text_without_syntax_is_left_alone():

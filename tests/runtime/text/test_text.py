@@ -294,7 +294,7 @@ def test_embeddings_take_the_place_of_words(style):
 def test_embeddings_that_are_not_named_are_said_and_not_fed(style):
     read, graph = reader(embeddings=[style])
     told = read.read("a house", "<lora:x:1>", 1)
-    assert ["is not named in a prompt" in told.warnings[1], "'<lora:x:1>' is no embedding" in told.warnings[0]]
+    assert ["is not named in a prompt" in told.warnings[1], "'<lora:x:1>' is not a loaded" in told.warnings[0]]
     assert all(set(inputs) == {"input_ids"} for inputs in graph.inputs)
     assert np.array_equal(text_of(told.at(0)), plain("a house"))
 

@@ -147,7 +147,7 @@ def test_embeddings_are_no_words(tmp_path):
     assert "does not know dreamlike" in said("a dreamlike house")[0]
     assert said("a house <lora:qwer:0.8>") == []
     (warning,) = said("a house <qwer:0.8>")
-    assert "no embedding that is loaded" in warning
+    assert "not a loaded embedding" in warning
 
 
 def test_words_and_sizes_are_told_wherever_pictures_are_painted(pipe, tmp_path):

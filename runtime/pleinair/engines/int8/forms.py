@@ -49,7 +49,7 @@ CLASSES = (
     CPUClass(("avx2",), ChosenForm(CHANNELS_FIRST, "this CPU has AVX2, and neither AVX-512 nor VNNI")),
     CPUClass(("sse4_2",), ChosenForm(PAIRED, "this CPU is not known to have AVX2")),
 )
-OTHERS = ChosenForm(STORED, "this is no x86 CPU")
+OTHERS = ChosenForm(STORED, "this is not an x86 CPU")
 
 
 def chosen_form(asked: str, flags: Collection[str], forced: str = "") -> ChosenForm:

@@ -118,7 +118,7 @@ def _read_start(graph: NodeGraph, name: str, record: ForeignRecord) -> None:
             graph.value(source, side)
         if (whole_or_none(graph.value(source, "batch_size")) or 1) > 1:
             graph.read[source].discard("batch_size")
-            record.lose("the picture is one of a batch, which ComfyUI draws from one seed; only the first is alike")
+            record.lose("the picture is one of a batch, which ComfyUI draws from one seed; only the first will match")
     elif not any(map(graph.samples, chain)) and any(map(partial(_encodes, graph), chain)):
         _read_picture(graph, name, chain, record)
         return

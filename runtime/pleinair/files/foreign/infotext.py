@@ -202,7 +202,7 @@ def _take_size(record: ForeignRecord, size: str) -> None:
     if found := SIZE.fullmatch(size.strip().strip("()").replace(", ", "x")):
         record.options |= {"width": int(found[1]), "height": int(found[2])}
     elif size:
-        record.lose(f"the file's Size '{shown(size)}' is none and was left out")
+        record.lose(f"the file's Size '{shown(size)}' is not a size and was left out")
 
 
 def _take_hires(record: ForeignRecord, fields: Fields) -> None:

@@ -110,7 +110,7 @@ def saved(graph: NodeGraph, size: tuple[int, int] | None, record: ForeignRecord)
         if any(map(graph.samples, trunk)):
             first.setdefault(tuple(trunk), name)
     if len(ends) > MAX_OUTPUTS:
-        record.lose(f"the graph has {len(ends)} outputs, of which the first {MAX_OUTPUTS} are looked at")
+        record.lose(f"the graph has {len(ends)} outputs, of which the first {MAX_OUTPUTS} are read")
     if not first:
         return next((name for name in graph.nodes if graph.samples(name)), None)
     sizes = {name: size_of(graph, list(trunk)) for trunk, name in first.items()}

@@ -162,7 +162,7 @@ def take(
     number = kind(value)
     if number is None:
         field_of = f" ({shown(name)})" if name and name != option else ""
-        record.lose(f"the file's {option} '{shown(value)}'{field_of} is no usable number and was left out")
+        record.lose(f"the file's {option} '{shown(value)}'{field_of} is not a usable number and was left out")
     else:
         record.options[option] = number
 
@@ -249,7 +249,7 @@ def take_noise(record: ForeignRecord, value: Any) -> None:
     if kind:
         record.options["noise"] = kind
     else:
-        record.lose(f"the noise generator '{shown(value)}' is not known here; the picture will be another one")
+        record.lose(f"the noise generator '{shown(value)}' is not known here; the picture will differ")
 
 
 def lost_fields(record: ForeignRecord, names: Iterable[str], what: str = "not followed") -> None:

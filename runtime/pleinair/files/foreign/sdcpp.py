@@ -40,7 +40,7 @@ def take_sdcpp(record: ForeignRecord, fields: Fields, extra: str) -> None:
             sampler, schedule = _take_sdcpp_json(record, more, sampler, schedule)
             lost_fields(record, more.unread(HARMLESS, USUAL))
         else:
-            record.lose("not followed: SDCPP, which is no JSON object")
+            record.lose("not followed: SDCPP, which is not a JSON object")
     take_sampler(record, sampler, schedule)
 
 
