@@ -47,6 +47,7 @@ ABOUT = {  # of our JSON: what is not an argument of Pipeline.generate
         "threads",
         "precision",
         "int8",
+        "folded",
         "pleinair",
     ),
     *FILMED,
