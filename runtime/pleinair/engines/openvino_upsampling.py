@@ -18,7 +18,7 @@ with without_telemetry():
     import openvino as ov
     from openvino import opset13 as ops
 
-SMALLEST = 16 * 16  # pixels: over fewer, the weights take more memory, 16 for 9, than the time is worth
+SMALLEST = 32 * 32  # pixels: over fewer, weights (16 for 9, kept twice) take more memory than the time is worth
 REPEATING = {("asymmetric", "floor"), ("asymmetric", "simple"), ("half_pixel", "round_prefer_floor")}
 PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))  # row and column of an output pixel within its input pixel
 AROUND = ((0, 0), (0, 1), (1, 1), (1, 0))  # taps, each beside the next
