@@ -56,6 +56,7 @@ class Pipeline:
         cache: bool | None = None,
         on_news: Callable[[str], None] | None = None,
         int8: str = AUTO,
+        fold: bool = True,
         engine_reason: str | None = None,
     ) -> None:
         self.bundle = bundle
@@ -64,7 +65,7 @@ class Pipeline:
         self.memory = memory
         self._preflight = preflight
         how = {"device": device, "threads": threads, "precision": precision, "on_load": on_load}
-        how |= {"fallback": fallback, "cache": cache, "int8": int8, "on_news": on_news}
+        how |= {"fallback": fallback, "cache": cache, "int8": int8, "fold": fold, "on_news": on_news}
         self._how = {name: value for name, value in how.items() if name not in ("on_load", "on_news")}
         max_shapes = 1 if memory == "low" else MAX_SHAPES
         self.graphs = Graphs(bundle, engine, max_shapes=max_shapes, **how)
@@ -194,14 +195,15 @@ class Pipeline:
             "device": self.device,
             "threads": self.threads,
             "precision": self.precision,
-            **self._int8_taken(),
+            **self._rewritten(),
             "pleinair": __version__,
         }
 
-    def _int8_taken(self) -> dict[str, Any]:
-        """What became of the graphs in int8, by their names; nothing where there are none."""
+    def _rewritten(self) -> dict[str, Any]:
+        """What became of the graphs in int8, and of how many upsamplings, by graph; nothing where there are none."""
         taken = {name: each.record for name, each in self.graphs.formed.items()}
-        return {"int8": taken} if taken else {}
+        told = {"int8": taken, "folded": self.graphs.folded}
+        return {name: graphs for name, graphs in told.items() if graphs}
 
     def unload(self) -> None:
         """Give the memory of graphs and texts back; the next job loads them again."""
@@ -221,6 +223,7 @@ def load(
     fallback: bool = False,
     cache: bool | None = None,
     int8: str | None = None,
+    fold: bool = True,
     on_load: Callable[[str], None] | None = None,
     on_news: Callable[[str], None] | None = None,
 ) -> Pipeline:
@@ -240,9 +243,10 @@ def load(
     for is refused before anything is loaded; with `preflight` False it is not. `verify` False does not compare the
     bundle's files with their SHA-256; `cache` True keeps what is compiled on the disk for the next start, None (the
     default) what is compiled for GPUs, False nothing. `int8` is the form that OpenVINO's CPU computes W8A8 graphs in
-    (docs/performance.md): "auto" takes what suits the CPU, "stored" none but the graph's own. Graphs are loaded when
-    first needed; `on_load` is told the name of each before, as that can take long, and `on_news`, at once, a line about
-    all that then runs otherwise than was asked for, such as what continues on the CPU. Raises BundleError, EngineError,
+    (docs/performance.md): "auto" takes what suits the CPU, "stored" none but the graph's own. `fold` False leaves
+    upsampling apart from the convolutions after it, which takes OpenVINO's CPU longer. Graphs are loaded when first
+    needed; `on_load` is told the name of each before, as that can take long, and `on_news`, at once, a line about all
+    that then runs otherwise than was asked for, such as what continues on the CPU. Raises BundleError, EngineError,
     RequestError, or ResourceError where there is no room for a model that is made.
     """
     bundle = open_bundle(made_ready(model, engine if isinstance(engine, str) else None), verify=verify)
@@ -257,7 +261,7 @@ def load(
     memory = LOADING["memory"].default if memory is None else LOADING["memory"].type.read("memory", memory)
     how = {"device": device, "threads": threads, "precision": precision, "memory": memory}
     int8 = LOADING["int8"].default if int8 is None else LOADING["int8"].type.read("int8", int8)
-    how |= {"preflight": bool(preflight), "fallback": bool(fallback), "cache": cache, "int8": int8}
+    how |= {"preflight": bool(preflight), "fallback": bool(fallback), "cache": cache, "int8": int8, "fold": bool(fold)}
     how |= {"on_load": on_load, "on_news": on_news, "engine_reason": fitting.reason}
     pipe = Pipeline(bundle, chosen, **how)
     if precision not in (None, precisions.AUTO):

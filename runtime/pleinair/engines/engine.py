@@ -44,7 +44,8 @@ class Opening:
     None what is compiled for devices that compile long, False nothing.
     `say` is told in a line what a user does not expect of how it runs, `ran` the device that an engine has chosen by
     itself, and what it computes in there. A graph in int8 takes the form `int8`, one of `forms.FORMS` or "auto", and
-    `formed` is told what became of it.
+    `formed` is told what became of it. With `fold`, upsampling is folded into the convolutions behind it where that is
+    faster, and `folded` is told into how many.
     """
 
     device: str | None
@@ -57,6 +58,8 @@ class Opening:
     ran: Callable[[str, str], None] = unheard
     int8: str = AUTO
     formed: Callable[[TakenForm], None] = unheard
+    fold: bool = False
+    folded: Callable[[int], None] = unheard
 
 
 class Engine(Protocol):

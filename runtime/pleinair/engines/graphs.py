@@ -91,8 +91,8 @@ class Graphs:
     last `max_shapes` sets of shapes, and of its edited variants the last one is kept, beside the plain one unless
     `max_shapes` is 1. `on_load` is told a graph's name before it is opened, which can take long, `on_news` each line
     about what runs otherwise than was asked for, as that happens. With `fallback`, what cannot run where it is to goes
-    to the CPU; what is compiled stays on the disk as `Opening` says of `cache`. `int8` is the form that W8A8 graphs
-    take. Raises RequestError for components, devices and precisions that are not here.
+    to the CPU; `cache`, `int8` and `fold` are as in `Opening`. Raises RequestError for components, devices and
+    precisions that are not here.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class Graphs:
         cache: bool | None = None,
         on_news: Callable[[str], None] | None = None,
         int8: str = AUTO,
+        fold: bool = False,
     ) -> None:
         self.bundle = bundle
         self._engine = engine
@@ -117,6 +118,8 @@ class Graphs:
         self._cache = cache
         self._int8 = int8
         self._formed: dict[str, TakenForm] = {}
+        self._fold = fold
+        self._folded: dict[str, int] = {}
         how = {"device": device, "precision": precision, "threads": threads, "fallback": fallback, "on_news": on_news}
         self._places = Places(bundle, engine, **how)
         self._max_shapes = max_shapes
@@ -196,6 +199,8 @@ class Graphs:
             ran=partial(self._places.ran, name),
             int8=self._int8,
             formed=partial(self._formed.__setitem__, name),
+            fold=self._fold,
+            folded=partial(self._folded.__setitem__, name),
         )
         opened = checked(bundle, name, self._engine, how)
         if kind != "f16":
@@ -227,6 +232,11 @@ class Graphs:
     def formed(self) -> dict[str, TakenForm]:
         """What became of the graphs in int8 that are or were open."""
         return {**self._formed}
+
+    @property
+    def folded(self) -> dict[str, int]:
+        """How many convolutions had upsampling folded into them, in the graphs that are or were open and have any."""
+        return {name: count for name, count in self._folded.items() if count}
 
     @property
     def news(self) -> tuple[str, ...]:

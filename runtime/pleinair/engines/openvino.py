@@ -27,6 +27,7 @@ from pleinair.engines.openvino_kept import WITHOUT_WEIGHTS, KeptGraph, KeptPlace
 from pleinair.engines.openvino_reading import read_model
 from pleinair.engines.openvino_residuals import add_residuals, skip_joints
 from pleinair.engines.openvino_tabulated import SettledReader, TabulatedGraph, take_tabulated
+from pleinair.engines.openvino_upsampling import fold_upsampling
 from pleinair.engines.openvino_weights import change, sites, widen_convolutions
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.rows import RowByRow
@@ -183,6 +184,7 @@ class OpenVINOGraph:
             self._outputs, self._tokens = kept.outputs, kept.tokens
             if kept.formed:
                 self._how.formed(TakenForm(**kept.formed))
+            self._how.folded(kept.folded)
             return kept.model.create_infer_request()
         model = read_model(core, file)
         info = self._bundle.manifest.graphs[self._name]
@@ -201,6 +203,7 @@ class OpenVINOGraph:
             self._outputs = list(outputs)
             model.reshape(dict(shapes))
             rules.check_takes(self._device, self._name, shapes, open_sizes=model.is_dynamic())
+            folded = self._fold(model)
             taken = self._take_form(model)
             settings = self._settings | (WITHOUT_WEIGHTS if place else {})
             with given_back(file.with_suffix(".bin")):
@@ -208,7 +211,7 @@ class OpenVINOGraph:
             request = network.create_infer_request()
             if place and not edited and (taken is None or taken.form == STORED):  # else it has weights of its own
                 formed = None if taken is None else asdict(taken)
-                place.keep(KeptGraph(network, self._outputs, self._tokens, formed))
+                place.keep(KeptGraph(network, self._outputs, self._tokens, formed, folded))
         except RuntimeError as error:
             raise failed(self._name, self._device.spelled, error) from None
         if "CACHE_DIR" in self._settings:
@@ -226,7 +229,15 @@ class OpenVINOGraph:
         if not self._keeps or EXTRA in shapes or edited or not self._bundle.files.hashed:
             return None
         weights = file.with_suffix(".bin")
-        return KeptPlace(self._bundle, self._name, weights, shapes, self._settings, self._how.int8)
+        return KeptPlace(self._bundle, self._name, weights, shapes, self._settings, self._how.int8, self._how.fold)
+
+    def _fold(self, model: ov.Model) -> int:
+        """Into how many convolutions upsampling was folded. Other devices than the CPU were not measured."""
+        if not self._how.fold or self._device.members != ("CPU",) or model.is_dynamic():
+            return 0
+        folded = fold_upsampling(model, halves=self._how.precision != precisions.F32)
+        self._how.folded(folded)
+        return folded
 
     def _take_form(self, model: ov.Model) -> TakenForm | None:
         """Give a graph in int8 the form that the CPU computes well; other devices take it as it is stored."""

@@ -36,6 +36,7 @@ class KeptGraph:
     outputs: list[str]
     tokens: int | None
     formed: dict[str, Any] | None
+    folded: int
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class KeptPlace:
     shapes: Shapes
     settings: Mapping[str, Any]
     int8: str
+    fold: bool
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -64,6 +66,7 @@ class KeptPlace:
             "forced": os.environ.get("ONEDNN_MAX_CPU_ISA", ""),
             "shapes": {name: list(shape) for name, shape in sorted(self.shapes.items())},
             "int8": self.int8,
+            "fold": self.fold,
             "settings": {name: str(value) for name, value in sorted(self.settings.items())},
         }
 
@@ -83,12 +86,12 @@ class KeptPlace:
                 told = {**self.settings, **WITHOUT_WEIGHTS, "WEIGHTS_PATH": str(self.weights)}
                 model = core.import_model(blob, "CPU", told)
             known = entry.facts["known"]
-            return KeptGraph(model, known["outputs"], known["tokens"], known["formed"])
+            return KeptGraph(model, known["outputs"], known["tokens"], known["formed"], known["folded"])
         except (RuntimeError, KeyError, TypeError):
             compiled.forget_compiled(self.file)
             return None
 
     def keep(self, found: KeptGraph) -> None:
         """Write a compiled graph down; one that cannot be written is not kept."""
-        known = {"outputs": found.outputs, "tokens": found.tokens, "formed": found.formed}
+        known = {"outputs": found.outputs, "tokens": found.tokens, "formed": found.formed, "folded": found.folded}
         compiled.write_compiled(self.file, {**self.facts, "known": known}, found.model.export_model().getvalue())

@@ -48,6 +48,7 @@ ABOUT = {  # of our JSON: what is not an argument of Pipeline.generate
         "precision",
         "int8",
         "tabulated",
+        "folded",
         "pleinair",
     ),
     *FILMED,

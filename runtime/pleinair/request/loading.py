@@ -63,6 +63,11 @@ class Loading:
         Choice((FORM_AUTO, *FORMS)),
         "Form of W8A8 graphs on the CPU (OpenVINO): auto takes what suits it, stored leaves the graph as it is.",
     )
+    fold: bool = option(
+        True,
+        Flag(),
+        "Merge upsampling with the convolutions after it (OpenVINO on the CPU): faster, exact but for rounding.",
+    )
 
 
 LOADING = {each.name: each for each in options_of(Loading, "Model")}

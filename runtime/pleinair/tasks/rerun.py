@@ -231,6 +231,8 @@ def _load(
         was["precision"] = recorded.get("precision", "f32" if recorded.get("device", "cpu") == "cpu" else None)
     if form := form_again(recorded.get("int8")):
         was["int8"] = form
+    if recorded:
+        was["fold"] = bool(recorded.get("folded"))
     threads = recorded.get("threads")
     was["threads"] = threads if isinstance(threads, int) and not isinstance(threads, bool) else None
     if engine is not None and engine != was.get("engine"):
