@@ -63,6 +63,8 @@ def upscaling(given: Mapping[str, Any], index: Index, limits: RequestLimits, kep
     for name in given:
         checked(name, one_of, "option", name, ("image", "upscale", "tile"))
     there = index.listed().upscalers
+    if not there:
+        raise Refused(422, "invalid_request", "no upscaler is installed here; see docs/upscaling", field="upscale")
     name = given.get("upscale", next(iter(there), None))
     bundle = checked("upscale", found, "upscaler", name, there)
     data = checked("image", picture_bytes, "image", given.get("image"), limits.input_pixels)

@@ -1,7 +1,6 @@
 """Pictures as requests bring them: base64 or data URLs, never a path, never an address."""
 
 import base64
-import binascii
 import re
 import warnings
 from io import BytesIO
@@ -14,6 +13,7 @@ from pleinair.pictures.reading import FORMATS
 
 DATA_URL = re.compile(r"data:image/[\w.+-]{1,20};base64,")
 ADDRESS = re.compile(r"[a-zA-Z][\w+.-]{0,20}:")
+PIECE = 1 << 20  # characters; a multiple of 4
 REMEDY = "send the bytes of a PNG, JPEG or WebP as base64"
 
 
@@ -28,11 +28,18 @@ def picture_bytes(name: str, value: object, most_pixels: int) -> bytes:
     if not prefix and ADDRESS.match(value):
         raise RequestError(f"{name} is an address, and none is ever fetched; {REMEDY}")
     try:
-        data = base64.b64decode(value[prefix.end() if prefix else 0 :], validate=True)
-    except (binascii.Error, ValueError):
+        data = decoded(value[prefix.end() if prefix else 0 :])
+    except ValueError:
         raise RequestError(f"{name} is not base64; {REMEDY}") from None
     size_of(name, data, most_pixels)
     return data
+
+
+def decoded(text: str) -> bytes:
+    """The bytes of base64, read in pieces: all threads wait while one is read. Raises ValueError for what is none."""
+    if text.find("=", 0, -2) >= 0:
+        raise ValueError("padding in the middle")
+    return b"".join(base64.b64decode(text[at : at + PIECE], validate=True) for at in range(0, len(text), PIECE))
 
 
 def size_of(name: str, data: bytes, most_pixels: int) -> tuple[int, int]:
@@ -44,9 +51,10 @@ def size_of(name: str, data: bytes, most_pixels: int) -> tuple[int, int]:
             warnings.simplefilter("ignore")
             with Image.open(BytesIO(data), formats=FORMATS) as picture:
                 size = picture.size
+    except Image.UnidentifiedImageError:
+        raise RequestError(f"{name} is no PNG, JPEG or WebP; {REMEDY}") from None
     except Exception as error:  # a damaged head makes Pillow stumble in any of many ways
-        why = "no PNG, JPEG or WebP" if isinstance(error, Image.UnidentifiedImageError) else "damaged"
-        raise RequestError(f"{name} is {why} ({one_line(error, 60)}); {REMEDY}") from None
+        raise RequestError(f"{name} is damaged ({one_line(error, 60)}); {REMEDY}") from None
     if min(size) < 1 or size[0] * size[1] > most_pixels:
         raise RequestError(
             f"{name} has {size[0]}x{size[1]} pixels; at most {most_pixels / 1e6:.1f} million are taken; send it smaller"
