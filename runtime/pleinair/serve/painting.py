@@ -1,7 +1,7 @@
 """A painting process: it is given jobs one after another over its standard input, and tells what becomes of them.
 
-`python -m pleinair.serve.painting` ends when its standard input does, be it in the middle of a job. What it prints is
-for the server alone; nothing of a prompt is in the traces of bugs.
+`python -m pleinair.serve.painting` ends when its standard input does, be it in the middle of a job. What it prints
+before it is ready says why it does not start; later prints could have something of a prompt, and go nowhere.
 """
 
 import os
@@ -228,6 +228,7 @@ class Process:
             self._tell("unable", message=str(error))
             return
         self._tell("ready")
+        be_silent()
         for job, blobs in self._handed():
             self._job = id = job["job"]
             painter.paint(job, dict(zip(job["pictures"], blobs, strict=True)), lambda id=id: id in self._cancelled)
@@ -259,6 +260,14 @@ class Process:
         with self._turn:
             self._told.write(wire.packed({"job": self._job, "event": event, **facts}, blobs))
             self._told.flush()
+
+
+def be_silent() -> None:
+    """Let nothing be read of what engines print."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
 
 
 def main() -> None:
