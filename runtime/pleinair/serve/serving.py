@@ -24,6 +24,7 @@ from pleinair.serve.protocol import bounded
 from pleinair.serve.refusals import Refused
 from pleinair.serve.settings import ServeSettings
 from pleinair.serve.supervising import Supervisor
+from pleinair.system.hiding import hide_memory
 from pleinair.system.locks import only_one
 
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
@@ -81,6 +82,8 @@ def listening(host: str, port: int) -> socket.socket:
 async def serve(settings: ServeSettings, ready: Callable[[str], None]) -> None:
     """Serve until a signal says that it is enough; `ready` is told the address."""
     check(settings)
+    if settings.key is not None:
+        hide_memory()  # from painting processes, which run strangers' graphs
     index = await asyncio.to_thread(Index, settings.model)
     place = listening(settings.host, settings.port)
     with alone_with(settings.journal), painters(settings) as (settings, worker):
