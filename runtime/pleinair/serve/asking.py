@@ -64,7 +64,8 @@ def upscaling(given: Mapping[str, Any], index: Index, limits: RequestLimits, kep
         checked(name, one_of, "option", name, ("image", "upscale", "tile"))
     there = index.listed().upscalers
     if not there:
-        raise Refused(422, "invalid_request", "no upscaler is installed here; see docs/upscaling", field="upscale")
+        none = "no upscaler is here; make one of an ESRGAN file with: pleinair export"
+        raise Refused(422, "invalid_request", none, field="upscale")
     name = given.get("upscale", next(iter(there), None))
     bundle = checked("upscale", found, "upscaler", name, there)
     data = checked("image", picture_bytes, "image", given.get("image"), limits.input_pixels)

@@ -14,6 +14,7 @@ from pleinair.serve.refusals import Refused, refused
 LARGE = 1 << 18  # bytes from which on a body is parsed beside the event loop
 PIECE = 1 << 20  # bytes that are looked at in one call: all threads wait for its end
 JSON = "application/json"
+EXACT = 1 << 53  # below which a float is what was written
 
 
 async def read_json(request: Request) -> tuple[Any, bytes]:
@@ -85,10 +86,11 @@ def inside(value: Any) -> list[Any]:
 
 
 def finite(text: str) -> float:
+    """A number with a point or an exponent; a whole one is an integer in JSON, whatever it is written like."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text} is too large")
-    return number
+    return int(number) if number.is_integer() and abs(number) < EXACT else number
 
 
 def no_number(word: str) -> None:

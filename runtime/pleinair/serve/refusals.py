@@ -16,7 +16,7 @@ CODES: dict[type[PleinairError], tuple[str, int]] = {  # the most special first
     EngineError: ("engine_error", 500),
 }
 FLAG = re.compile(r"--[a-z][a-z-]*")
-FLAGS = {each.flag: name for name, each in OPTIONS.items() if each.flag}
+FLAGS = {each.flag: name for name, each in OPTIONS.items() if each.flag} | {"--seeds": "seeds", "--frames": "frames"}
 QUOTED = re.compile(r"'(?:[A-Za-z]:)?[\\/][^'\n]*[\\/]([^'\\/\n]+)'")  # a file with its folders
 FOLDERS = re.compile(r"(?<![\w.:\\/-])(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\"(),:;]+)+[\\/](?=[^\\/\s])")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
