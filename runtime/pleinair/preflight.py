@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from pleinair.bundle.manifest import Autoencoder
+from pleinair.bundle.manifest_checks import UPSCALER
 from pleinair.engines.edits import Edit, NewWeights, Unrounded
 from pleinair.engines.failures import CPU
 from pleinair.engines.graphs import Graphs
@@ -19,6 +20,7 @@ from pleinair.engines.memory import RULES, Cost, graph_cost
 from pleinair.errors import ResourceError
 from pleinair.foreseeing import sparable
 from pleinair.model import Loaded, Model
+from pleinair.pictures.upscale import Upscaler, picture_bytes_needed, tile_pixels
 from pleinair.pictures.vae import tile_shape
 from pleinair.request.planning import Pass
 from pleinair.request.request import Request
@@ -27,7 +29,6 @@ from pleinair.system.limits import Room
 BASE = 50e6  # bytes: Python, NumPy, an engine
 RESERVED = 0.5e9  # bytes of address space that engines and their threads reserve and do not use
 STEP, LEAST_SIDE = 64, 128  # pixels: sides that are proposed are multiples of the one, and not below the other
-UPSCALED = 256 * 256  # pixels that an upscaler is given at a time
 ANYWAY = "--no-preflight"
 LOW = "--memory low"
 LARGE_TEXT = 100e6  # bytes that text encoders hold, from which on they leave memory when they have been read
@@ -226,8 +227,10 @@ class Preflight:
             yield WorkStage(self._denoising(stage), again=True)
         yield WorkStage(uses(vae.graphs, [(vae.vae.decoder, pixels)]))
         for folder in request.upscalers:
-            graphs = loaded.upscalers.open(folder).graphs
-            yield WorkStage(uses(graphs, [(name, UPSCALED) for name in graphs.bundle.manifest.graphs]))
+            stage = self._passes[-1 if folder == request.upscale else 0]
+            count = min(request.batch, len(request.seeds))
+            upscaler = loaded.upscalers.open(folder)
+            yield WorkStage(enlarging(upscaler, stage.width, stage.height, request.tile or "", count))
 
     def _denoising(self, stage: Pass) -> tuple[GraphUse, ...]:
         """The denoiser of a pass, and the ControlNets that are asked beside it."""
@@ -268,6 +271,20 @@ def pixels_at_once(vae: Autoencoder, tile: int | None, stage: Pass) -> int:
     """Pixels of a picture that the VAE works on in a call."""
     sides = tile_shape(stage.height // vae.downsample, stage.width // vae.downsample, vae, tile)
     return sides[0] * sides[1] * vae.downsample**2
+
+
+def enlarging(upscaler: Upscaler, width: int, height: int, axes: str, count: int = 1) -> tuple[GraphUse, ...]:
+    """An upscaler with the pictures that it is given, whose borders meet along `axes`, and those that it makes."""
+    pictures = picture_bytes_needed(width, height, upscaler.scale, count)
+    found = uses(upscaler.graphs, [(UPSCALER, tile_pixels(width, height, axes))])
+    return tuple(replace(use, cost=replace(use.cost, working=use.cost.working + pictures)) for use in found)
+
+
+def need_alone(together: tuple[GraphUse, ...]) -> Need:
+    """What graphs take that are at work together, with nothing beside them."""
+    stage = WorkStage(together)
+    memory = BASE + stage.held + stage.working
+    return Need(memory, RESERVED + memory + stage.mapped)
 
 
 def unedited(graph: str) -> tuple[Edit, ...]:

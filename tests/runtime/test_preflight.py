@@ -6,8 +6,10 @@ import sys
 import pytest
 
 import pleinair
+from bundles import light_upscaler
 from pleinair import ResourceError
 from pleinair.engines import memory
+from pleinair.pictures.upscale import picture_bytes_needed, tile_pixels
 from pleinair.preflight import ALL, BASE, NOTHING, STAGES, Spared
 from pleinair.request.request import resolve
 from pleinair.system import limits
@@ -62,6 +64,28 @@ def test_a_lora_takes_the_weights_that_it_changes_once_more(pipe):
     plain, changed = (preflight(pipe, size="256x256", loras=loras) for loras in ([], ["storybook-chalk"]))
     more = changed.need(NOTHING).memory - plain.need(NOTHING).memory
     assert 2 * 10.5e6 < more < 2 * 12.5e6
+
+
+@pytest.mark.parametrize(
+    "made, numbers",
+    [
+        (3, 16 * (2 * 64 + 9)),  # ESRGAN: its last layer sees the large picture
+        (48, 2 * 64 + 3 * 48),  # its compact form: as many channels as the large picture has pixels for each
+        (7, 16 * (2 * 64 + 9)),  # neither
+    ],
+)
+def test_what_an_upscaler_works_with_depends_on_where_it_enlarges(tmp_path, monkeypatch, made, numbers):
+    bundle = pleinair.open_bundle(light_upscaler(tmp_path / "four", scale=4))
+    layers = [memory.KnownWeight(64 * 64 * 9, 2, 64), memory.KnownWeight(made * 64 * 9, 2, made)]
+    monkeypatch.setattr(memory, "weights_of", lambda *_: (*layers, memory.KnownWeight(made, 4, made)))
+    assert memory.upscaler_numbers(bundle, "upscaler", "openvino") == numbers
+
+
+def test_pictures_and_tiles_of_an_upscaler_count():
+    assert picture_bytes_needed(10, 20, 2) == 12 * (200 + 800) + 3 * 800
+    assert picture_bytes_needed(10, 20, 2, count=3) == 12 * 3 * (200 + 2 * 800) + 3 * 3 * 800
+    assert tile_pixels(256, 100) == 256 * 100 and tile_pixels(257, 100) == 145 * 100
+    assert tile_pixels(256, 100, "x") == 160 * 100 and tile_pixels(100, 256, "y") == 160 * 100
 
 
 def test_sparing_lets_a_graph_go_that_the_job_does_not_use():

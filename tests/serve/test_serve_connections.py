@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from dataclasses import replace
 
 import pytest
@@ -24,7 +25,7 @@ async def large(scope, receive, send):
 @contextlib.asynccontextmanager
 async def listener(index, **limits):
     """The port of a server that is short of patience; /api/v1/large is more than any buffer holds."""
-    found = replace(LIMITS, head_s=HEAD_S, body_s=BODY_S, **limits)
+    found = replace(LIMITS, **{"head_s": HEAD_S, "body_s": BODY_S, **limits})
     inner, _ = application(index, limits=found)
 
     async def app(scope, receive, send):
@@ -140,6 +141,8 @@ def test_a_slow_reader_of_a_large_answer_holds_little_memory_and_is_not_let_go(i
             size += len(await reader.read(1 << 20))
             for held in server.server_state.connections:
                 most = max(most, held.transport.get_write_buffer_size())
+                option = held.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                assert option, "a small answer would wait 40 ms for the client's acknowledgement"
             if asyncio.get_running_loop().time() < until:
                 await asyncio.sleep(HEAD_S / 4)
         writer.close()
@@ -151,10 +154,30 @@ def test_a_slow_reader_of_a_large_answer_holds_little_memory_and_is_not_let_go(i
     assert size >= LARGE and most <= 1 << 18
 
 
-def test_connections_are_bounded_and_a_place_is_free_again(index):
+def test_an_idle_connection_makes_way_for_a_new_one(index):
     async def work():
-        async with listener(index, connections=2) as port:
+        async with listener(index, connections=2, head_s=PATIENCE) as port:
             held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            await asyncio.sleep(0.05)
+            held[0][1].write(HEALTH)  # so that the other one has rested longer
+            await held[0][0].read(15)
+            answering = asyncio.create_task(said(port, HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")))
+            async with asyncio.timeout(PATIENCE):
+                closed = await held[1][0].read()
+            for _, writer in held:
+                writer.close()
+            return closed, await answering
+
+    closed, answered = asyncio.run(work())
+    assert closed == b"" and answered.startswith(b"HTTP/1.1 200")
+
+
+def test_connections_are_bounded_where_all_are_in_use_and_a_place_is_free_again(index):
+    async def work():
+        async with listener(index, connections=2, reserved=0) as port:
+            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            for _, writer in held:
+                writer.write(POST)
             await asyncio.sleep(0.05)
             refused = await said(port, HEALTH)
             for _, writer in held:
@@ -164,3 +187,61 @@ def test_connections_are_bounded_and_a_place_is_free_again(index):
 
     refused, answered = asyncio.run(work())
     assert refused == b"" and answered.startswith(b"HTTP/1.1 200")
+
+
+def test_streams_of_one_client_leave_room_for_others_and_for_health(index):
+    """Of 8 connections it may use 3, and all together 6; each is held by events of a job that never ends."""
+    from serving import spec
+
+    async def never(jobs):
+        await asyncio.sleep(0)
+
+    async def work():
+        found = replace(LIMITS, connections=8, reserved=2, of_one=3)
+        app, jobs = application(index, never, limits=found)
+        job, _ = await jobs.submit(spec())
+        place = listening("127.0.0.1", 0)
+        config = uvicorn.Config(app, http=bounded(found), log_config=None, lifespan="off")
+        server = Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[place]))
+        statuses, writers = [], []
+
+        async def ask(path, client):
+            reader, writer = await asyncio.open_connection("127.0.0.1", place.getsockname()[1])
+            head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {client}\r\n\r\n"
+            writer.write(head.encode())
+            async with asyncio.timeout(PATIENCE):
+                statuses.append(int((await reader.read(12)).split()[1]))
+            writers.append(writer)
+
+        for client in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
+            for _ in range(4):
+                await ask(f"/api/v1/jobs/{job.id}/events", client)
+        await ask("/health", "192.0.2.1")
+        writers[0].close()
+        await asyncio.sleep(0.05)
+        await ask(f"/api/v1/jobs/{job.id}", "192.0.2.1")
+        for writer in writers:
+            writer.close()
+        server.should_exit = True
+        await serving
+        return statuses
+
+    assert asyncio.run(work()) == [*[200] * 3, 429, *[200] * 3, 429, *[503] * 4, 200, 200]
+
+
+@pytest.mark.parametrize(
+    "host, peer",
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("127.0.0.9", "loopback"),
+        ("::1", "loopback"),
+        ("no address", "unknown"),
+    ],
+)
+def test_addresses_that_one_client_can_choose_from_are_one(host, peer):
+    from pleinair.serve.peers import peer_of
+
+    assert peer_of(host) == peer

@@ -73,6 +73,42 @@ def test_an_earlier_picture_is_edited_and_enlarged(ask):
     assert gone.is_error and "choose one" in gone.content[0].text
 
 
+def test_large_pictures_are_parsed_beside_the_event_loop_and_come_whole(ask, monkeypatch):
+    """The package that speaks the protocol parses on the loop: it sees short names for them."""
+    from PIL import Image
+    from starlette.requests import Request
+
+    sizes, before = [], Request.body
+
+    async def body(request):
+        found = await before(request)
+        sizes.append(len(found))
+        return found
+
+    noise = BytesIO()
+    Image.effect_noise((400, 400), 90).save(noise, "PNG")
+    picture = noise.getvalue()
+    monkeypatch.setattr(Request, "body", body)
+
+    async def talk(client, jobs):
+        specs, submit = [], jobs.submit
+
+        async def noted(spec, *rest, **more):
+            specs.append(spec)
+            return await submit(spec, *rest, **more)
+
+        jobs.submit = noted
+        sent = base64.b64encode(picture * 2).decode()  # what follows a PNG's end is passed over
+        found = await client.call_tool("edit", {"image": sent, "prompt": "a boat", "size": "64x64"})
+        return found, specs, await client.call_tool("generate", {"prompt": sent})
+
+    found, (spec,), refused = ask(talk, "legacy")
+    assert not found.is_error and spec.pictures["image"] == picture * 2
+    assert refused.is_error and f"{len(base64.b64encode(picture * 2)):,} characters" in refused.content[0].text
+    whole = [size for size in sizes if size > 1 << 18]
+    assert len(whole) == 2 and len([size for size in sizes if size < 1 << 12]) >= 4  # read whole once, then lightened
+
+
 def test_loras_controlnets_and_upscalers_are_arguments(ask):
     async def talk(client, jobs):
         specs, before = [], jobs.submit

@@ -1,12 +1,16 @@
 """Morphs over the server: which are taken, and what is painted of them."""
 
+import asyncio
+
 import pytest
 
 from pleinair.engines.fake import FakeEngine
 from pleinair.serve.asking import asked_job
+from pleinair.serve.job import JobSpec
+from pleinair.serve.jobs import Jobs
 from pleinair.serve.painting import JobPainter
 from pleinair.serve.refusals import Refused
-from pleinair.serve.settings import RequestLimits
+from pleinair.serve.settings import RequestLimits, ServeSettings
 
 BODY = {"task": "morph", "prompts": ["a house", "a boat"], "frames": 3, "size": "64x64", "steps": 2}
 
@@ -24,6 +28,20 @@ def test_a_morph_is_painted_frame_by_frame(index):
     assert kinds.count("image") == 3 and kinds[-1] == "done", told[-1]
     assert [facts["step"] for event, facts in told if event == "step"][-1] == 6
     assert {facts["steps"] for event, facts in told if event == "step"} == {6}
+
+
+def test_their_prompts_are_logged_where_prompts_are(index, caplog):
+    caplog.set_level("INFO")
+
+    async def work():
+        jobs = Jobs(ServeSettings(log_prompts=True))
+        for body in (BODY, {"prompt": "a lake", "size": "64x64"}):
+            await jobs.submit(asked_job(body, index, RequestLimits()))
+        await jobs.submit(JobSpec("upscale", "twice", {}))
+
+    asyncio.run(work())
+    said = [each.getMessage().partition(": ")[2] for each in caplog.records]
+    assert [line for line in said if "with" not in line] == ["a house", "a boat", "a lake"]
 
 
 def test_seeds_that_nobody_gives_are_chosen_once(index):

@@ -137,7 +137,7 @@ def test_models_are_listed(ask):
         ({"partial_images": 4}, openai.BadRequestError, "partial_images"),
         ({"output_compression": 101}, openai.BadRequestError, "output_compression"),
         ({"extra_body": {"steps": -1}}, openai.BadRequestError, "steps"),
-        ({"extra_body": {"lora": "x"}}, openai.BadRequestError, "loras"),
+        ({"extra_body": {"lora": 5}}, openai.BadRequestError, "loras"),
         ({"extra_body": {"prompt": None}}, openai.BadRequestError, "prompt"),
     ],
 )

@@ -10,6 +10,7 @@ from PIL import Image
 
 from pleinair.engines.fake import FakeEngine
 from pleinair.files.metadata import read_record
+from pleinair.preflight import Need
 from pleinair.serve import painting, wire
 from pleinair.serve.painting import JobPainter
 from pleinair.system.limits import Room
@@ -146,12 +147,35 @@ def test_a_picture_is_only_made_larger(painter, monkeypatch):
         return lambda pixels, axes, check: pixels.repeat(2, 1).repeat(2, 2)
 
     monkeypatch.setattr(painting, "load_upscaler", larger)
+    monkeypatch.setattr(painting, "enlarging_need", lambda *_: None)
     worker, heard = painter()
     worker._loading = {"threads": 1, "memory": "low"}
     worker.paint({"task": "upscale", "model": "twice", "options": {}}, {"image": png((8, 4))}, never)
     ((facts, (data,)),) = heard.of("image")
     assert (facts["width"], facts["height"], facts["seed"]) == (16, 8, None)
     assert (np.asarray(Image.open(BytesIO(data))) == (255, 0, 0)).all() and heard.events[-1][0] == "done"
+
+
+@pytest.mark.parametrize("model", ["twice", "Lanczos"])
+@pytest.mark.parametrize("short", ["memory", "address_space"])
+def test_two_pictures_that_memory_does_not_suffice_for_are_not_made_larger(painter, monkeypatch, model, short):
+    need = Need(memory=2e9, address_space=3e9)
+    for name in ("enlarging_need", "resizing_need"):
+        monkeypatch.setattr(painting, name, lambda *_: need)
+    monkeypatch.setattr(painting, "load_upscaler", lambda *_, **__: None)  # whatever is done with it, is a bug
+    monkeypatch.setattr(
+        painting, "room_left", lambda: Room(**{"memory": 4 << 30, "address_space": None, short: 1 << 30})
+    )
+    worker, heard = painter()
+    job = {"task": "upscale", "model": model, "options": {"width": 16, "height": 8, "crop": False}}
+    for _ in range(2):
+        worker.paint(job, {"image": png((8, 4))}, never)
+    told = [facts for facts, _ in heard.of("failed")]
+    assert [facts["code"] for facts in told] == ["out_of_resources"] * 2 and "8x4" in told[0]["message"]
+    assert "GB" in told[0]["message"] and not heard.admitted and not heard.of("loading")
+    worker._loading["preflight"] = False
+    worker.paint({**job, "model": "Lanczos"}, {"image": png((8, 4))}, never)
+    assert heard.events[-1][0] == "done" and heard.admitted == [2e9]
 
 
 @pytest.mark.parametrize("crop", [False, True])

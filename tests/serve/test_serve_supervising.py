@@ -200,20 +200,6 @@ def test_a_painting_process_is_not_told_the_key(monkeypatch):
     assert "PATH" in told and "0123456789abcdef" not in told.values()
 
 
-def test_a_process_that_cannot_open_its_model_says_why(monkeypatch, tmp_path):
-    settings = ServeSettings(model=str(tmp_path / "gone"))
-    (worker,) = Supervisor(settings, Jobs(settings)).workers
-
-    async def work():
-        try:
-            await worker._start()
-        finally:
-            await worker.end()
-
-    with pytest.raises(Lost, match="no model folder"):
-        asyncio.run(work())
-
-
 @pytest.mark.parametrize("message", [{"event": "step"}, {"event": "image"}, {"event": "needs", "bytes": None}, {}])
 def test_a_process_that_does_not_keep_to_the_form_is_ended(pair, monkeypatch, message):
     async def work():

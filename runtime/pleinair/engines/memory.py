@@ -29,6 +29,8 @@ LARGEST_READ = 128 << 20  # bytes of an ONNX file that is changed before it is o
 CONVOLVED = 4  # axes of a convolution's weight
 INT8_ACTIVATIONS = 'type="FakeQuantize"'  # stands in an IR that computes in 8 bits
 USUAL_WIDTH = {"unet": 320, "vae": 256, "text": 768, "upscaler": 64}  # channels, where no config says it
+COLOURS, KERNEL = 3, 9  # channels of a picture; numbers of a convolution's kernel of 3x3
+SHUFFLED = 2  # answers that an upscaler holds which enlarges last, by moving channels to places
 
 
 class KnownWeight(NamedTuple):
@@ -56,7 +58,8 @@ class Cost:
 class EngineRules(NamedTuple):
     """Numbers that a call holds at once, for each place of the latents, pixel or token and each channel; bytes beside.
 
-    `vae_int8` are those of a VAE that computes in 8 bits. `graph` are the bytes of one that has no weights, and
+    `vae_int8` are those of a VAE that computes in 8 bits; those of an upscaler count at its last layer, whose own
+    answers come on top. `graph` are the bytes of one that has no weights, and
     `described` those for each byte of its description (XML). `merged_small` are the bytes of a weight of 8 bits after a
     LoRA was merged into it. `unpacks` says that small weights are made wide in the call that uses them, unless it
     computes in 8 bits, and `maps` that files are mapped.
@@ -80,7 +83,7 @@ RULES = {
         vae=3.05,
         vae_int8=3.05,
         text=20,
-        upscaler=6,
+        upscaler=2,
         graph=0,
         described=70,
         merged_small=2,
@@ -92,7 +95,7 @@ RULES = {
         vae=4.4,
         vae_int8=3.7,
         text=20,
-        upscaler=7,
+        upscaler=3.25,
         graph=11e6,
         described=0,
         merged_small=4,
@@ -132,7 +135,11 @@ def graph_cost(bundle: Bundle, graph: str, engine: str, precision: str, places: 
         else:
             held += each.count * (each.size if small else wide)
     kind = "vae_int8" if part == "vae" and bundle.manifest.graphs[graph].in_int8 else part
-    working = getattr(rules, kind) * places * width_of(bundle, graph, part) * wide + UNPACKED * unpacked + widest
+    if part == "upscaler":
+        numbers = places * upscaler_numbers(bundle, graph, engine)
+    else:
+        numbers = getattr(rules, kind) * places * width_of(bundle, graph, part)
+    working = numbers * wide + UNPACKED * unpacked + widest
     mapped = bundle.graph_size(graph, engine) if rules.maps else 0
     held += rules.graph + rules.described * bundle.graph_file(graph, engine).stat().st_size
     return Cost(held, working, mapped)
@@ -213,6 +220,19 @@ def weights_told(text: str, in_int8: bool) -> tuple[KnownWeight, ...]:
         for shape, size in shapes
         if prod(shape)
     )
+
+
+def upscaler_numbers(bundle: Bundle, graph: str, engine: str) -> float:
+    """Numbers that an upscaler holds at once for each pixel that it is given: most where it is at its last layer.
+
+    ESRGAN has enlarged the picture by then, with all channels; the compact form has not.
+    """
+    scale, weights = bundle.manifest.scale, weights_of(bundle, graph, engine)
+    for made, times, kept in ((COLOURS, scale**2, RULES[engine].upscaler), (COLOURS * scale**2, 1, SHUFFLED)):
+        last = [each.count // (made * KERNEL) for each in weights if each.rows == made and each.count > made]
+        if last:
+            return times * (kept * last[-1] + 3 * made)  # what it answers is copied twice
+    return scale**2 * (RULES[engine].upscaler * USUAL_WIDTH["upscaler"] + 3 * COLOURS)
 
 
 def width_of(bundle: Bundle, graph: str, part: str) -> int:

@@ -82,7 +82,7 @@ def tiled(
     height, width = x.shape[2] // unit_in, x.shape[3] // unit_in
     rows, columns = cut(height, tile[0], overlap, unit_out), cut(width, tile[1], overlap, unit_out)
     if len(rows.starts) == len(columns.starts) == 1:
-        return run(x)
+        return run(np.ascontiguousarray(x))
     whole_picture = None
     for top, down in zip(rows.starts, rows.weights, strict=True):
         for left, across in zip(columns.starts, columns.weights, strict=True):
@@ -106,7 +106,7 @@ def upscale_tiled(graph: Graph, picture: np.ndarray, scale: int) -> np.ndarray:
     The graph takes `image` (1, 3, H, W), and its one output is `scale` times as large. Raises BundleError for a graph
     of another scale.
     """
-    image = picture.transpose(2, 0, 1)[None].astype(np.float32)  # (1, 3, H, W)
+    image = picture.transpose(2, 0, 1)[None].astype(np.float32, copy=False)  # (1, 3, H, W)
 
     def run(piece: np.ndarray) -> np.ndarray:
         (larger,) = graph(image=piece).values()
@@ -119,4 +119,4 @@ def upscale_tiled(graph: Graph, picture: np.ndarray, scale: int) -> np.ndarray:
 
     larger = tiled(run, image, (TILE, TILE), OVERLAP, unit_out=scale)
     check_finite(larger, "when enlarging")
-    return larger[0].transpose(1, 2, 0).clip(0, 1)
+    return np.clip(larger, 0, 1, out=larger)[0].transpose(1, 2, 0)

@@ -1,6 +1,7 @@
 """Upscaler bundles: ESRGAN-like networks that enlarge finished pictures."""
 
 from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.engines.beside import GraphsBeside
 from pleinair.engines.engine import Engine, choose_engine
 from pleinair.engines.graphs import Asking, Graphs
-from pleinair.pictures.tiles import upscale_tiled
+from pleinair.pictures.tiles import OVERLAP, TILE, cut, upscale_tiled
 
 MARGIN = 16  # pixels of the other side that are enlarged too where borders meet
+FLOATS, LEVELS = 12, 3  # bytes of a pixel
 
 
 class Upscaler:
@@ -40,10 +42,23 @@ class Upscaler:
         """
         graph = Asking(self.graphs.open(UPSCALER), check)
         down, across = (MARGIN if axis in axes else 0 for axis in "yx")
-        wide = np.pad(pixels, ((0, 0), (down, down), (across, across), (0, 0)), mode="wrap")
-        larger = np.stack([upscale_tiled(graph, one, self.scale) for one in wide])
+        wide = np.pad(pixels, ((0, 0), (down, down), (across, across), (0, 0)), mode="wrap") if axes else pixels
         top, left = down * self.scale, across * self.scale
-        return larger[:, top : larger.shape[1] - top, left : larger.shape[2] - left]
+        larger = [upscale_tiled(graph, one, self.scale) for one in wide]
+        inner = [one[top : one.shape[0] - top, left : one.shape[1] - left] for one in larger]
+        return np.stack(inner) if len(inner) > 1 else inner[0][None]  # one alone is not copied
+
+
+def tile_pixels(width: int, height: int, axes: str = "") -> int:
+    """Pixels that an upscaler is given at a time of a picture whose borders meet along `axes`."""
+    sides = [side + 2 * MARGIN if axis in axes else side for side, axis in ((height, "y"), (width, "x"))]
+    return prod(cut(side, TILE, OVERLAP).size for side in sides)
+
+
+def picture_bytes_needed(width: int, height: int, scale: int, count: int = 1) -> int:
+    """Bytes of memory of `count` pictures and their larger ones, beside what the network works with."""
+    given, made = width * height, width * height * scale**2
+    return FLOATS * (count * given + (made if count == 1 else 2 * count * made)) + LEVELS * count * made
 
 
 def load_upscaler(

@@ -15,6 +15,7 @@ LOGVAR = (-30.0, 20.0)  # the range diffusers' DiagonalGaussianDistribution cuts
 TILE = 768  # pixels a side: a tile of as many pixels decodes in about 6 GB with the VAE of Stable Diffusion 1
 OVERLAP = 128  # pixels
 SIDES = (64, 8192)
+ROWS = 64  # of a picture, that are rounded at a time
 
 
 def prepare_encoder(encoder: Graph, height: int, width: int, vae: Autoencoder, tile: int | None = None) -> None:
@@ -129,7 +130,15 @@ def to_pixels(pictures: list[Image.Image]) -> np.ndarray:
 
 def to_pil(pictures: np.ndarray) -> list[Image.Image]:
     """Float pictures (B, H, W, 3) in 0..1 -> 8-bit RGB, rounded as diffusers does."""
-    return [Image.fromarray(picture) for picture in (pictures * 255).round().astype(np.uint8)]
+    return [Image.fromarray(eight_bits(picture)) for picture in pictures]
+
+
+def eight_bits(picture: np.ndarray) -> np.ndarray:
+    """One of them as bytes (H, W, 3), made of some rows after the others: a large one has no room for three copies."""
+    levels = np.empty(picture.shape, np.uint8)
+    for top in range(0, len(picture), ROWS):
+        levels[top : top + ROWS] = (picture[top : top + ROWS] * 255).round()
+    return levels
 
 
 def resized_latents(latents: np.ndarray, h: int, w: int) -> np.ndarray:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from starlette.routing import Route
 from pleinair.errors import PleinairError
 from pleinair.files.foreign.infotext import infotext_fields
 from pleinair.files.metadata import infotext
+from pleinair.request.request import resolve
 from pleinair.sampling.names import LABELS
 from pleinair.serve import a1111_extras
 from pleinair.serve.a1111_lists import LISTS, Chosen, options_of
@@ -126,12 +128,12 @@ async def set_options(request: Request) -> Response:
     """POST /options: the model, the VAE and the clip skip that are usual; the rest of the dictionary is passed over."""
     shared, chosen, body = await asked(request)
     given = {name: body[name] for name in SETTABLE if body.get(name) is not None}
-    await shared.checks(check_options, shared, given)
+    await shared.checks(check_options, shared, given, chosen.set)
     chosen.set |= given
     return JSONResponse({})
 
 
-def check_options(shared: Shared, given: dict[str, Any]) -> None:
+def check_options(shared: Shared, given: dict[str, Any], before: Mapping[str, Any]) -> None:
     """Raise Refused for options of which nothing is here; the model's title becomes its name."""
     if (name := given.get("sd_model_checkpoint")) is not None:
         given["sd_model_checkpoint"], _ = checked("sd_model_checkpoint", shared.index.model, title_of(name))
@@ -139,6 +141,9 @@ def check_options(shared: Shared, given: dict[str, Any]) -> None:
         checked("sd_vae", found, "VAE", vae, beside(shared.index.listed())["vae"])
     if SKIP in given:
         given[SKIP] = checked(SKIP, OFFERED["clip_skip"].type.read, SKIP, given[SKIP])
+    if given.get(SKIP, 1) > 1:  # or all requests would be refused from now on
+        _, bundle = checked(SKIP, shared.index.model, {**before, **given}.get("sd_model_checkpoint"))
+        checked(SKIP, partial(resolve, bundle, "", clip_skip=given[SKIP]))
 
 
 async def get_options(request: Request) -> Response:

@@ -16,9 +16,9 @@ from pleinair.serve import a1111, openai, own
 from pleinair.serve.a1111_lists import Chosen
 from pleinair.serve.guards import Guard, refusal_at
 from pleinair.serve.jobs import Jobs
+from pleinair.serve.large_texts import Lightened
 from pleinair.serve.naming import Index
 from pleinair.serve.page_files import page, page_files
-from pleinair.serve.reading import Weighed
 from pleinair.serve.refusals import Refused, shortage
 from pleinair.serve.settings import ServeSettings
 from pleinair.serve.shared import Shared, speaks_mcp
@@ -61,7 +61,7 @@ def speaking_mcp(shared: Shared) -> tuple[Any, AbstractAsyncContextManager]:
     from pleinair.serve.mcp import over_http, speaking
 
     sessions = over_http(speaking(shared), shared.settings.limits)
-    return Weighed(StreamableHTTPASGIApp(sessions), shared.settings.limits.values), sessions.run()
+    return Lightened(StreamableHTTPASGIApp(sessions), shared.large_texts, shared.settings.limits), sessions.run()
 
 
 def metrics_of(jobs: Jobs) -> Any:

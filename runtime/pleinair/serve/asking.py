@@ -63,6 +63,9 @@ def upscaling(given: Mapping[str, Any], index: Index, limits: RequestLimits, kep
     for name in given:
         checked(name, one_of, "option", name, ("image", "upscale", "tile"))
     there = index.listed().upscalers
+    if not there:
+        none = "no upscaler is here; make one of an ESRGAN file with: pleinair export"
+        raise Refused(422, "invalid_request", none, field="upscale")
     name = given.get("upscale", next(iter(there), None))
     bundle = checked("upscale", found, "upscaler", name, there)
     data = checked("image", picture_bytes, "image", given.get("image"), limits.input_pixels)

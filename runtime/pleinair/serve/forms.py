@@ -1,5 +1,6 @@
 """Multipart forms: bounded in parts and bytes, with the files that are expected and no others."""
 
+import json
 from typing import Any
 
 from starlette.datastructures import UploadFile
@@ -40,3 +41,13 @@ async def read_form(request: Request, files: tuple[str, ...]) -> tuple[dict[str,
     except ValueError:
         raise Refused(400, "invalid_request", "the form's text is not valid Unicode; send UTF-8") from None
     return fields, found
+
+
+def listed_loras(text: str) -> Any:
+    """LoRAs as a field of a form has them, which holds no list: a name, or JSON."""
+    if not text.startswith("["):
+        return [text]
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Refused(422, "invalid_request", "lora must be a name or JSON; check it", field="loras") from None

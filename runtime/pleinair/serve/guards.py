@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pleinair.checks import one_line
 from pleinair.serve.counts import Counts
+from pleinair.serve.peers import UNKNOWN, RequestPlaces
 from pleinair.serve.refusals import Refused
 from pleinair.serve.settings import RequestLimits, ServeSettings
 
@@ -37,7 +38,7 @@ ALLOWED = "GET, HEAD, POST, OPTIONS"
 READING = ("GET", "HEAD", "OPTIONS")
 BUSY_S = 5.0  # until a request that found too many others is worth another try
 PIECE = 64 << 10  # bytes of an answer that are written at a time
-OPEN = ("/health",)  # what is answered without a key
+OPEN = ("/health",)  # what is answered without a key, and whoever else is there
 log = logging.getLogger(__name__)
 
 Forms = Mapping[str, Callable[[Refused], Response]]  # where an interface lies -> a refusal as its clients read it
@@ -51,6 +52,7 @@ class Guard:
         self._app, self._limits, self._counts = app, settings.limits, counts
         self._key = sha256(settings.key.encode()).digest() if settings.key else None
         self._bodies = Bodies(settings.limits.bodies)
+        self._places = RequestPlaces(settings.limits)
         self._hosts = {"localhost", socket.gethostname().lower(), *map(str.lower, settings.hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,8 +68,11 @@ class Guard:
             body.check(headers)
             if scope["method"] == "OPTIONS":
                 await Response(status_code=204, headers={"Allow": ALLOWED})(scope, receive, answering)
-            else:
+            elif scope["path"] in OPEN:
                 await self._app(scope, body.receive, answering)
+            else:
+                with self._places.one_for((scope.get("client") or (UNKNOWN,))[0]):
+                    await self._app(scope, body.receive, answering)
         except Refused as error:
             self._counts.refused[error.trouble.code] += 1
             closing = error.status in (401, 403, 408, 413)  # what has not been read of the body is not waited for

@@ -32,6 +32,14 @@ class JobSpec:
     work: int = 1
     kept: bool = True
 
+    @property
+    def prompts(self) -> list[str]:
+        """What it paints: one prompt, the prompts of a morph, or none."""
+        morph = self.options.get("morph")
+        if morph:
+            return morph["prompts"]
+        return [self.options["prompt"]] if "prompt" in self.options else []
+
 
 @dataclass(frozen=True)
 class FinishedPicture:

@@ -280,7 +280,8 @@ class Jobs:
         self._enqueue(job)
         log.info("job %s accepted: %s with %s", job.id, job.spec.task, job.spec.model)
         if self.settings.log_prompts:
-            log.info("job %s: %s", job.id, job.spec.options.get("prompt", ""))
+            for prompt in job.spec.prompts:
+                log.info("job %s: %s", job.id, prompt)
         return job
 
     def _check_open(self) -> None:

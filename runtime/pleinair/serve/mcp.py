@@ -62,7 +62,8 @@ def speaking(shared: Shared) -> Server[Any]:
 
     async def call_tool(context: Context, params: CallToolRequestParams) -> CallToolResult:
         try:
-            return await called(shared, context.session, params.name, params.arguments or {})
+            arguments = shared.large_texts.restored(params.arguments or {})
+            return await called(shared, context.session, params.name, arguments)
         except Refused as error:
             shared.jobs.counts.refused[error.trouble.code] += 1
             return failed(error.trouble.message)
@@ -156,7 +157,8 @@ async def called(shared: Shared, session: ServerSession, name: str, arguments: M
     spec = await shared.checks(asked_job, body, shared.index, shared.settings.limits, False)
     job, _ = await shared.jobs.submit(spec, interface=MCP)
     await painted(shared.jobs, job, session)
-    return CallToolResult(content=[*map(shown, (each.data for each in job.pictures)), said(facts(job))])
+    pictures = await shared.checks(lambda: [shown(each.data) for each in job.pictures])
+    return CallToolResult(content=[*pictures, said(facts(job))])
 
 
 def body_of(jobs: Jobs, task: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,8 @@ def morph_shape(given: Mapping[str, Any], most: int) -> dict[str, Any]:
     prompts = given.get("prompts")
     if not isinstance(prompts, list) or not all(isinstance(each, str) for each in prompts):
         raise RequestError('prompts must be a list of texts; send for example ["a meadow", "a meadow in winter"]')
+    if len(prompts) > most:
+        raise RequestError(f"a morph has at most {most} prompts, not {len(prompts)}; send fewer")
     return {
         "prompts": prompts,
         "seeds": given.get("seeds"),

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from pleinair.serve.asking import asked_job
 from pleinair.serve.counts import OPENAI
 from pleinair.serve.formats import in_format
-from pleinair.serve.forms import read_form
+from pleinair.serve.forms import listed_loras, read_form
 from pleinair.serve.guards import refusal
 from pleinair.serve.job import DONE, ENDED, Event, FinishedPicture, Job, JobSpec
 from pleinair.serve.jobs import Jobs
@@ -167,14 +167,18 @@ def spec_of(shared: Shared, body: Mapping[str, Any], pictures: dict[str, bytes])
     if body.get("size") not in (None, "auto"):
         asked["size"] = body["size"]
     name = body.get("model")
+    if not isinstance(name, str | None):
+        raise no_model(name)
     if name is not None and name not in shared.index.listed().models:
-        if not isinstance(name, str) or not name.startswith(THEIRS):
+        if not name.startswith(THEIRS):
             raise no_model(name)
         name = None
     for option, names in ALIASES.items():
         given = [body[each] for each in names if body.get(each) is not None]
         if given:
             asked[option] = given[0]
+    if isinstance(asked.get("loras"), str):
+        asked["loras"] = listed_loras(asked["loras"])
     if str(asked.get("seed")) == "-1":  # A1111's word for any
         del asked["seed"]
     spec = asked_job({"model": name, **asked, **pictures}, shared.index, shared.settings.limits, False)

@@ -1,7 +1,7 @@
 """A painting process: it is given jobs one after another over its standard input, and tells what becomes of them.
 
-`python -m pleinair.serve.painting` ends when its standard input does, be it in the middle of a job. What it prints is
-for the server alone; nothing of a prompt is in the traces of bugs.
+`python -m pleinair.serve.painting` ends when its standard input does, be it in the middle of a job. What it prints
+before it is ready says why it does not start; later prints could have something of a prompt, and go nowhere.
 """
 
 import os
@@ -16,24 +16,24 @@ from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageOps
 
 from pleinair.errors import Cancelled, PleinairError, RequestError, ResourceError
 from pleinair.files.metadata import save_options
 from pleinair.pictures.preparing import PREPARERS
-from pleinair.pictures.reading import fitted, opaque, open_picture
+from pleinair.pictures.reading import opaque, open_picture
 from pleinair.pictures.upscale import load_upscaler
 from pleinair.pipeline import Pipeline, load
-from pleinair.preflight import in_words
+from pleinair.preflight import Need, in_words
 from pleinair.request.request import resolve
 from pleinair.results import Frame, Result
 from pleinair.serve import wire
 from pleinair.serve.asking import MORPH, PREPARE, RESIZING, UPSCALE, with_pictures
+from pleinair.serve.enlarging import check_need, enlarging_need, larger, resized, resizing_need
 from pleinair.serve.morphs import morph_frames, morph_keys
 from pleinair.serve.naming import Index
 from pleinair.serve.refusals import shortage, trouble_of
-from pleinair.system.limits import memory_left
+from pleinair.system.limits import memory_left, room_left
 
 ALPHA = "mask.alpha"  # a picture of a job
 INVERTED = "mask.inverted"
@@ -132,23 +132,27 @@ class JobPainter:
     def _upscale(self, job: dict[str, Any], pictures: dict[str, bytes], stop: Callable[[], bool]) -> None:
         """Make a picture larger with an upscaler, if it is one, and bring it to the size that the job says."""
         self.release()
-        picture, options = opaque(open_picture(pictures["image"])), job["options"]
-        if job["model"] != RESIZING:
-            folder = self._index.paths({"upscale": job["model"]})["upscale"]
-            self._tell("loading", what=job["model"])
-            upscaler = load_upscaler(folder, **{name: each for name, each in self._loading.items() if name in OPENING})
+        data, options, axes = pictures["image"], job["options"], job["options"].get("tile") or ""
+        if job["model"] == RESIZING:
+            self._admit_larger(data, resizing_need(data, options["width"], options["height"]))
+            self._drawn(resized(opaque(open_picture(data)), options))
+            return
+        folder = self._index.paths({"upscale": job["model"]})["upscale"]
+        upscaler = load_upscaler(folder, **{name: each for name, each in self._loading.items() if name in OPENING})
+        self._admit_larger(data, enlarging_need(upscaler, data, axes))
+        self._tell("loading", what=job["model"])
 
-            def check() -> None:
-                if stop():
-                    raise Cancelled("cancelled; nothing is left half done, and the server takes new jobs")
+        def check() -> None:
+            if stop():
+                raise Cancelled("cancelled; nothing is left half done, and the server takes new jobs")
 
-            pixels = np.asarray(picture, np.float32)[None] / 255
-            larger = upscaler(pixels, options.get("tile") or "", check)[0]
-            picture = Image.fromarray((larger.clip(0, 1) * 255).round().astype(np.uint8))
-        if "width" in options:
-            how = "crop" if options["crop"] else "stretch"
-            picture = fitted(picture, options["width"], options["height"], how)
-        self._drawn(picture)
+        self._drawn(resized(larger(upscaler, data, axes, check), options))
+
+    def _admit_larger(self, data: bytes, need: Need | None) -> None:
+        """Wait until there is room to make a picture larger; ResourceError where there never is."""
+        if need is not None and self._loading.get("preflight", True):
+            check_need(data, need, room_left())
+        self._admit(int(need.memory) if need else 0)
 
     def _prepare(self, way: str, data: bytes) -> None:
         """Make a picture what a ControlNet sees of it."""
@@ -228,6 +232,7 @@ class Process:
             self._tell("unable", message=str(error))
             return
         self._tell("ready")
+        be_silent()
         for job, blobs in self._handed():
             self._job = id = job["job"]
             painter.paint(job, dict(zip(job["pictures"], blobs, strict=True)), lambda id=id: id in self._cancelled)
@@ -259,6 +264,14 @@ class Process:
         with self._turn:
             self._told.write(wire.packed({"job": self._job, "event": event, **facts}, blobs))
             self._told.flush()
+
+
+def be_silent() -> None:
+    """Let nothing be read of what engines print."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
 
 
 def main() -> None:

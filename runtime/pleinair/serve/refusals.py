@@ -16,7 +16,9 @@ CODES: dict[type[PleinairError], tuple[str, int]] = {  # the most special first
     EngineError: ("engine_error", 500),
 }
 FLAG = re.compile(r"--[a-z][a-z-]*")
-FLAGS = {each.flag: name for name, each in OPTIONS.items() if each.flag}
+FLAGS = {each.flag: name for name, each in OPTIONS.items() if each.flag} | {"--seeds": "seeds", "--frames": "frames"}
+QUOTED = re.compile(r"'(?:[A-Za-z]:)?[\\/][^'\n]*[\\/]([^'\\/\n]+)'")  # a file with its folders
+FOLDERS = re.compile(r"(?<![\w.:\\/-])(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\"(),:;]+)+[\\/](?=[^\\/\s])")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STATUSES = dict(CODES.values())  # of the codes that failed jobs have
 
@@ -50,7 +52,8 @@ class Refused(Exception):
 def trouble_of(error: PleinairError, field: str | None = None) -> Trouble:
     """An expected error as answers have it."""
     code = next((code for kind, (code, _) in CODES.items() if isinstance(error, kind)), "error")
-    return Trouble(code, told(" ".join(str(error).split())), field)
+    message = " ".join(str(error).split())
+    return Trouble(code, in_words_of_requests(message) if isinstance(error, RequestError) else told(message), field)
 
 
 def shortage(error: Exception) -> Refused | None:
@@ -63,7 +66,12 @@ def shortage(error: Exception) -> Refused | None:
 
 
 def told(message: str) -> str:
-    """A message in the words of requests: options have no flags, and where the files lie is the server's affair."""
+    """A message for whoever asks: where files lie is the server's affair, and options have no flags."""
+    return FOLDERS.sub("", QUOTED.sub(r"'\1'", in_words_of_requests(message)))
+
+
+def in_words_of_requests(message: str) -> str:
+    """A message that quotes what was sent, which may look like a file, with the names of options for their flags."""
     named = FLAG.sub(lambda flag: f"'{FLAGS[flag[0]]}'" if flag[0] in FLAGS else flag[0], message)
     return named.replace(str(home()), HOME)
 

@@ -24,6 +24,7 @@ from pleinair.serve.protocol import bounded
 from pleinair.serve.refusals import Refused
 from pleinair.serve.settings import ServeSettings
 from pleinair.serve.supervising import Supervisor
+from pleinair.system.hiding import hide_memory
 from pleinair.system.locks import only_one
 
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
@@ -64,7 +65,7 @@ def is_loopback(host: str) -> bool:
 def listening(host: str, port: int) -> socket.socket:
     """A socket that listens; ResourceError where the port is taken or the address is another machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # or asyncio does not set TCP_NODELAY
     try:
         if os.name == "posix":
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -81,6 +82,8 @@ def listening(host: str, port: int) -> socket.socket:
 async def serve(settings: ServeSettings, ready: Callable[[str], None]) -> None:
     """Serve until a signal says that it is enough; `ready` is told the address."""
     check(settings)
+    if settings.key is not None:
+        hide_memory()  # from painting processes, which run strangers' graphs
     index = await asyncio.to_thread(Index, settings.model)
     place = listening(settings.host, settings.port)
     with alone_with(settings.journal), painters(settings) as (settings, worker):

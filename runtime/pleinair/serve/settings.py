@@ -22,6 +22,8 @@ class RequestLimits:
     head: int = 64 << 10  # bytes of a request line and its headers
     head_s: float = 15.0  # seconds that these may take, and that a connection may wait for its next request
     connections: int = 128
+    reserved: int = 16  # of these, for /health: so many are never held by other requests
+    of_one: int = 64  # requests in progress from one address
     parts: int = 64  # of a multipart form
     depth: int = 32  # of nested JSON
     values: int = 100_000  # in JSON

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pleinair.serve.fitting import LoraFits
 from pleinair.serve.jobs import Jobs
+from pleinair.serve.large_texts import LargeTexts
 from pleinair.serve.naming import Index
 from pleinair.serve.refusals import shortage
 from pleinair.serve.settings import ServeSettings
@@ -25,6 +26,7 @@ class Shared:
         self.settings, self.jobs, self.index = settings, jobs, index
         self.readers = Readers()
         self.lora_fits = LoraFits()
+        self.large_texts = LargeTexts()
         self._checking = ThreadPoolExecutor(CHECKING, thread_name_prefix="checks")
 
     async def checks(self, work: Callable[..., Answer], *arguments: Any) -> Answer:

@@ -5,7 +5,8 @@ import logging
 import os
 import re
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+import time
+from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from pleinair.checks import one_line
 from pleinair.serve import wire
 from pleinair.serve.job import CANCELLED, FAILED, Job
 from pleinair.serve.jobs import Jobs
-from pleinair.serve.refusals import Trouble
+from pleinair.serve.refusals import Trouble, told
 from pleinair.serve.settings import KEY, ServeSettings
 from pleinair.serve.telling import pass_on, tell_bug
 from pleinair.system.limits import room_left
@@ -24,7 +25,9 @@ MODULE = "pleinair.serve.painting"
 START_S = 120.0  # that a process may take to import what paints
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0  # before a process is started that has crashed
 MANY_FAILURES = 3  # to start, after which no further jobs are taken
+CANCEL_S = 10.0  # that a process has to answer when its job is cancelled, or twice as long as it was ever silent in it
 DYING_S = 5.0  # that a process has to end when its pipes are closed
+MOST_SAID = 64 << 10  # bytes that are kept of what a process prints before it is ready
 LOOK_S = 0.2  # between two looks at the memory that is left
 ANON = re.compile(r"^RssAnon:\s*(\d+) kB", re.M)
 log = logging.getLogger(__name__)
@@ -102,6 +105,10 @@ class Worker:
         self._process: Process | None = None
         self._failures = 0
         self._starts = 0
+        self._said = b""  # the end of what it printed before it was ready
+        self._printing: asyncio.Task | None = None
+        self._silence = 0.0  # seconds, the longest of the job so far
+        self._giving_up: asyncio.TimerHandle | None = None
 
     @property
     def pid(self) -> int | None:
@@ -125,10 +132,16 @@ class Worker:
     async def end(self) -> None:
         """Kill the process, whatever it does."""
         if self._alive:
+            self._kill()
+            await self._process.wait()
+        if self._printing:
+            self._printing.cancel()
+        self._process = None
+
+    def _kill(self) -> None:
+        if self._alive:
             with suppress(ProcessLookupError):
                 self._process.kill()
-            await self._process.wait()
-        self._process = None
 
     @property
     def _alive(self) -> bool:
@@ -144,9 +157,11 @@ class Worker:
             except (Lost, OSError) as error:
                 self._failures += 1
                 log.error("painting process %d does not start: %s", self.number, one_line(error, 300))
+                for line in self._said.decode(errors="replace").splitlines():
+                    log.error("painting process %d: %s", self.number, one_line(line, 500))
                 await self.end()
                 if self._failures >= MANY_FAILURES and not any(each.pid for each in self._supervisor.workers):
-                    self._jobs.unable = one_line(error, 300)
+                    self._jobs.unable = one_line(told(str(error)), 300)
         self._jobs.unable = ""
 
     async def _start(self) -> None:
@@ -158,14 +173,25 @@ class Worker:
             *(sys.executable, "-P", "-m", MODULE),
             stdin=PIPE,
             stdout=PIPE,
-            stderr=DEVNULL,  # engines print, and what is printed there could be a prompt's
+            stderr=PIPE,  # which it closes before it is given a job
             env={**told, "PYTHONPATH": paths},
             start_new_session=True,  # a Ctrl-C in the terminal is for the server
         )
-        await self._send({"model": self._settings.model, "loading": self._settings.loading})
-        message, _ = await self._heard(START_S)
+        self._said, self._printing = b"", asyncio.create_task(self._read(self._process.stderr))
+        try:
+            await self._send({"model": self._settings.model, "loading": self._settings.loading})
+            message, _ = await self._heard(START_S)
+        except Lost as lost:
+            await asyncio.wait({self._printing}, timeout=DYING_S)
+            last = self._said.decode(errors="replace").strip().rpartition("\n")[2]
+            raise Lost(f"{lost}: {last}" if last else str(lost)) from None
         if message.get("event") != "ready":
             raise Lost(message.get("message", "it did not say that it is ready"))
+
+    async def _read(self, stream: asyncio.StreamReader) -> None:
+        """Keep the end of what a process prints, until it closes the stream."""
+        while more := await stream.read(MOST_SAID):
+            self._said = (self._said + more)[-MOST_SAID:]
 
     async def _do(self, job: Job) -> None:
         """One job, to its end, be that the process's."""
@@ -177,12 +203,12 @@ class Worker:
             await self._follow(job)
             self._failures = 0
         except Lost as lost:
-            self._failures += 1
             log.error("painting process %d: job %s: %s", self.number, job.id, lost)
             await self.end()
             if job.cancelling:
                 await self._jobs.end(job, CANCELLED)
             else:
+                self._failures += 1
                 message = f"job {job.id}: the painting process {lost}; try a smaller picture or another model"
                 await self._jobs.end(job, FAILED, Trouble("worker_lost", message))
         except Exception as error:  # a bug, which must not end this loop
@@ -190,6 +216,9 @@ class Worker:
             await tell_bug(self._jobs, job, error)
         finally:
             job.stop = None
+            if self._giving_up:
+                self._giving_up.cancel()
+                self._giving_up = None
             self._supervisor.free(self)
 
     async def _hand_over(self, job: Job) -> None:
@@ -203,10 +232,16 @@ class Worker:
     def _cancel(self, job: Job) -> None:
         with suppress(OSError, RuntimeError, AttributeError):  # it is gone, which is found out where it is listened to
             self._process.stdin.write(wire.packed({"cancel": job.id}))
+        if not self._giving_up:
+            patience = min(self._settings.stall_s, max(CANCEL_S, 2 * self._silence))
+            self._giving_up = asyncio.get_running_loop().call_later(patience, self._kill)
 
     async def _follow(self, job: Job) -> None:
+        self._silence = 0.0
         while True:
+            since = time.monotonic()
             message, blobs = await self._heard(self._settings.stall_s)
+            self._silence = max(self._silence, time.monotonic() - since)
             try:
                 if message.get("job") == job.id and await self._took(job, message, blobs):
                     return
