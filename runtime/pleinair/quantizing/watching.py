@@ -11,6 +11,7 @@ import numpy as np
 from pleinair.bundle.opening import Bundle
 from pleinair.engines.engine import Graph, Opening, Shapes, engine_named
 from pleinair.engines.failures import failed
+from pleinair.engines.int8.norms import spell_out_where_forced
 from pleinair.engines.openvino import ports_of, read_model
 from pleinair.engines.precision import F32
 from pleinair.engines.telemetry import without_telemetry
@@ -157,6 +158,7 @@ def compiled(name: str, model: ov.Model, shapes: Shapes) -> ov.InferRequest:
     settings = {"INFERENCE_PRECISION_HINT": F32}
     try:
         model.reshape(dict(shapes))
+        spell_out_where_forced(model)
         return ov.Core().compile_model(model, "CPU", settings).create_infer_request()
     except RuntimeError as error:
         raise failed(name, "cpu", error) from None
