@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from pleinair.bundle.manifest import LATENTS, MANIFEST, Fidelity, GraphInfo, Man
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.bundle.staging import beside, check_apart, check_target, staged, unwritable
 from pleinair.bundle.verifying import BundleFiles, FileInfo, list_files
-from pleinair.checks import number, one_line, quoted, shown_path, whole
+from pleinair.checks import is_number, number, one_line, quoted, shown_path, whole
 from pleinair.engines.engine import ENGINES, engine_version, installed
 from pleinair.errors import BundleError, EngineError
 from pleinair.quantizing import choosing
@@ -164,7 +165,7 @@ def choose(
     part = bundle.manifest.denoiser
     first = next((port for port, feed in part.feeds.items() if feed == LATENTS), "") if graph == part.graph else ""
     ends = outermost(model, layers, first or next(iter(calls[0].inputs)))
-    found: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    found = errors_before(file, layers)
     for tried in choosing.errors(graph, model, layers, notes.ranges, calls, SECONDS, found):
         found |= tried
         new = file.with_suffix(".new")
@@ -173,6 +174,15 @@ def choose(
         if len(tried) > 1:
             yield choosing.kind_of(next(iter(tried)))
     choices[graph] = choosing.chosen(costs, found, ends, budget)
+
+
+def errors_before(file: Path, layers: Iterable[str]) -> dict[str, float]:
+    """What an earlier run has found of some of these layers; nothing where that is damaged."""
+    with suppress(OSError, ValueError):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and found.keys() <= {*layers} and all(map(is_number, found.values())):
+            return found
+    return {}
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -1,6 +1,7 @@
 """An engine that paints in float32 with OpenVINO, and takes note of what passes through the layers of some graphs."""
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,10 +74,18 @@ class Notes:
         (self.folder / STATE).write_text(told, encoding="utf-8")
 
     def load(self) -> None:
-        """Go on with what is kept; raises OSError or ValueError where that is damaged."""
-        if (self.folder / STATE).exists():
-            self.calls = json.loads((self.folder / STATE).read_text(encoding="utf-8"))["calls"]
-            self.ranges = Ranges.load(self.folder / "ranges.npz")
+        """Go on with what is kept; raises OSError or ValueError where that is damaged, as after a power cut."""
+        if not (self.folder / STATE).exists():
+            return
+        try:
+            calls = json.loads((self.folder / STATE).read_text(encoding="utf-8"))["calls"]
+            if type(calls) is not int or calls < 1:
+                raise ValueError("no number of calls")
+            self.calls, self.ranges = calls, Ranges.load(self.folder / "ranges.npz")
+            for place in range(self.kept):
+                self.call(place)
+        except (KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"'{self.folder}' is damaged") from error
 
     @property
     def kept(self) -> int:
