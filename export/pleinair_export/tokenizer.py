@@ -132,12 +132,13 @@ def write_vocabulary(target: Path) -> None:
 def write_openvino_tokenizer(tokenizer: "PreTrainedTokenizerBase", target: Path) -> None:
     """Write openvino_tokenizer.xml and .bin, unless this tokenizer does something that OpenVINO does not know."""
     with quiet():
-        import openvino
         from openvino.exceptions import OVTypeError
         from openvino_tokenizers import convert_tokenizer
+
+        from pleinair.engines.saving import save_ir
 
         try:
             graph = convert_tokenizer(tokenizer)
         except OVTypeError:
             return  # only openvino-genai reads these files
-        openvino.save_model(graph, target / "openvino_tokenizer.xml", compress_to_fp16=False)
+        save_ir(graph, target / "openvino_tokenizer.xml")

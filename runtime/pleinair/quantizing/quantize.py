@@ -10,11 +10,12 @@ from typing import Any
 
 from pleinair.bundle.manifest import LATENTS, MANIFEST, Fidelity, GraphInfo, Manifest, Origin, WideLayers
 from pleinair.bundle.opening import Bundle, open_bundle
-from pleinair.bundle.staging import beside, check_apart, check_target, staged, unwritable
+from pleinair.bundle.staging import beside, check_apart, check_room, check_target, staged, unwritable
 from pleinair.bundle.verifying import BundleFiles, FileInfo, list_files
 from pleinair.checks import is_number, number, one_line, quoted, shown_path, whole
-from pleinair.engines.engine import ENGINES, engine_version, installed
-from pleinair.errors import BundleError, EngineError
+from pleinair.engines.engine import engine_version, installed
+from pleinair.engines.saving import save_ir
+from pleinair.errors import BundleError
 from pleinair.quantizing import choosing
 from pleinair.quantizing.calibrating import STEPS, opened_notes, paint
 from pleinair.quantizing.measuring import measured, require
@@ -75,6 +76,7 @@ def quantize(
     out = Path(out).resolve()
     check_apart(out, bundle.path.resolve())
     check_target(out, force)
+    check_room(out, room(bundle))
     steps = min(bundle.manifest.defaults.steps, STEPS)
     options: dict[str, Any] = {} if bundle.manifest.defaults.timesteps else {"steps": steps}
     options |= {"size": size} if size else {}
@@ -144,8 +146,6 @@ def check(bundle: Bundle) -> None:
         raise BundleError(
             f"'{manifest.name}' has no OpenVINO graphs, with which ranges are noted; export it with --format both"
         )
-    if not installed("openvino"):
-        raise EngineError(f"quantizing needs OpenVINO; install it with: {ENGINES['openvino'].install}")
     if "onnx" in bundle.formats:
         install.need("quantizing of ONNX graphs")
 
@@ -266,7 +266,7 @@ def write_openvino(
     narrow = {path: layer for path, layer in layers.items() if path in notes.ranges.paths and path not in choice.wide}
     quantize_layers(narrow, notes.ranges)
     model.validate_nodes_and_infer_types()
-    ov.save_model(model, folder / XML, compress_to_fp16=False)
+    save_ir(model, folder / XML)
     return (XML, XML.replace(".xml", ".bin")), {}
 
 
