@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError, ExportError
 from pleinair.sources.describing import Tokens
 from pleinair.sources.families import GEMMA_KIND, T5_KIND, Component
-from pleinair.system.files import read_file
+from pleinair.system.files import read_file, read_json
 from pleinair.text.tokenizer import LARGEST, read_tokenizer
 from pleinair_export.quiet import quiet
 
@@ -42,6 +42,8 @@ TOKENIZERS = {
     T5_KIND: TokenizerKind("T5Tokenizer", begins=False, renewed=True),
     GEMMA_KIND: TokenizerKind("GemmaTokenizer", ends=False),
 }
+AGAIN = "download the model again"
+GENERAL = ("PreTrainedTokenizerFast", "TokenizersBackend")  # transformers' class for any tokenizer.json, old and new
 
 
 def write_tokenizer(
@@ -55,7 +57,11 @@ def write_tokenizer(
     """
     kind = TOKENIZERS.get(part.kind, CLIP)
     check_source(source / "tokenizer.json")
+    if kind is not CLIP and is_general(source):
+        kind = replace(kind, tokenizer=GENERAL[0], renewed=False)
     tokenizer = open_tokenizer(source, kind.tokenizer)
+    if tokenizer.pad_token_id is None:
+        raise ExportError(f"the tokenizer '{shown_path(source)}' names no pad_token; name one in tokenizer_config.json")
     target.mkdir()
     for file in source.iterdir():
         if file.suffix in (".json", ".txt"):
@@ -75,8 +81,9 @@ def write_tokenizer(
     texts = [prefix + (prompt.lower() if part.masked else prompt) for prompt in PROMPTS]
     tokenizer.padding_side = "right"
     ids = tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="np")["input_ids"]
-    first = tokenizer.bos_token_id if kind.begins else None
-    last = tokenizer.eos_token_id if kind.ends else None
+    around = tokenizer.encode("a")
+    first = tokenizer.bos_token_id if kind.begins and tokenizer.bos_token_id in around else None
+    last = tokenizer.eos_token_id if kind.ends and tokenizer.eos_token_id in around else None
     return Tokens(length, first, last, tokenizer.pad_token_id, prefix, kept), ids.astype(np.int64)
 
 
@@ -91,14 +98,22 @@ def open_tokenizer(source: Path, name: str) -> "PreTrainedTokenizerBase":
             if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
                 raise
             where, reason = shown_path(source), one_line(str(error) or type(error).__name__, 120)
-            raise ExportError(f"cannot read the tokenizer '{where}' ({reason}); download the model again") from error
+            raise ExportError(f"cannot read the tokenizer '{where}' ({reason}); {AGAIN}") from error
+
+
+def is_general(source: Path) -> bool:
+    """Whether a folder's tokenizer is all that its tokenizer.json says, rather than what a class makes of it."""
+    named = source / "tokenizer_config.json"
+    if not (source / "tokenizer.json").exists() or not named.exists():
+        return False
+    return read_json(named, LARGEST, ExportError, AGAIN).get("tokenizer_class") in GENERAL
 
 
 def check_source(file: Path) -> None:
     """Raise ExportError for a tokenizer.json that does more than those known, before a library is given it to run."""
     if file.exists():
         try:
-            read_tokenizer(read_file(file, LARGEST, ExportError, "download the model again"), file)
+            read_tokenizer(read_file(file, LARGEST, ExportError, AGAIN), file)
         except BundleError as error:
             why = one_line(error.reason, 300)
             raise ExportError(f"{why}; download the model from where you trust it") from None
@@ -115,9 +130,15 @@ def write_vocabulary(target: Path) -> None:
 
 
 def write_openvino_tokenizer(tokenizer: "PreTrainedTokenizerBase", target: Path) -> None:
-    """Write openvino_tokenizer.xml and .bin."""
+    """Write openvino_tokenizer.xml and .bin, unless this tokenizer does something that OpenVINO does not know."""
     with quiet():
-        import openvino
+        from openvino.exceptions import OVTypeError
         from openvino_tokenizers import convert_tokenizer
 
-        openvino.save_model(convert_tokenizer(tokenizer), target / "openvino_tokenizer.xml", compress_to_fp16=False)
+        from pleinair.engines.saving import save_ir
+
+        try:
+            graph = convert_tokenizer(tokenizer)
+        except OVTypeError:
+            return  # only openvino-genai reads these files
+        save_ir(graph, target / "openvino_tokenizer.xml")

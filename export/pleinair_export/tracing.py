@@ -61,15 +61,12 @@ def traced_openvino(spec: Spec) -> "openvino.Model":
 def store_openvino(model: "openvino.Model", spec: Spec, folder: Path, weights: str) -> WrittenGraph:
     """Write a traced graph, which is changed."""
     with quiet():
-        import openvino
+        from pleinair.engines.saving import save_ir
 
         narrow = {f"self.{name}": each for name, each in narrow_weights(spec.module).items()}
         model = quantize.compress_openvino(model, weights, narrow)
         name_nodes(model, spec.name)
-        try:
-            openvino.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
-        except RuntimeError as error:
-            raise OSError(f"OpenVINO could not save {spec.name}: {error}") from error
+        save_ir(model, folder / "openvino_model.xml")
     return WrittenGraph(("openvino_model.xml", "openvino_model.bin"), placed_constants(model, spec))
 
 

@@ -10,6 +10,7 @@ from pleinair.cli.flags import Json, Replace
 from pleinair.cli.info import description
 from pleinair.cli.terminal import say, tell
 from pleinair.cli.usage import examples
+from pleinair.system import install
 
 app = typer.Typer(add_completion=False)
 
@@ -31,6 +32,7 @@ def quantize(
     as_json: Json = False,
 ) -> None:
     """Make a model compute in int8 (W8A8): faster and smaller, with slightly different pictures; needs no PyTorch."""
+    install.need("quantizing")
     from pleinair.quantizing.quantize import quantize as quantize_model
 
     for progress in quantize_model(bundle, out, prompts=prompts, pictures=pictures, size=size, wide=wide, force=force):

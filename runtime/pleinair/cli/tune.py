@@ -15,7 +15,7 @@ from pleinair.errors import EngineError, RequestError
 from pleinair.request.value_types import Size
 from pleinair.tasks.tuning import TriedWay, tried_ways, tuned_of
 from pleinair.tuning.choosing import best_trial
-from pleinair.tuning.stored import TimedWay, Tuned, forget_tuned, store_tuned, tuned_file
+from pleinair.tuning.stored import TimedWay, Tuned, forget_tuned, require_place, store_tuned, tuned_file
 from pleinair.tuning.work import usual_work
 
 app = typer.Typer(add_completion=False)
@@ -43,6 +43,7 @@ def tune(
     bundle.require("text2image")
     usual = bundle.manifest.defaults
     pixels = (usual.width, usual.height) if size is None else Size().read("size", size)
+    require_place()
     found = []
     for each in tried_ways(bundle, pixels, seconds):
         say(f"tried {each.way.words}")

@@ -18,9 +18,9 @@ from pleinair.engines.components import once_a_picture
 from pleinair.engines.edits import Edit, Layer, Residuals, Tabulated, Unrounded
 from pleinair.engines.engine import Graph, Opening, Shapes, engine_version
 from pleinair.engines.failures import CPU, failed, int8_in_part, no_extra, no_layer, no_residuals
-from pleinair.engines.int8.cpu import avx512_forbidden, form_here
+from pleinair.engines.int8.cpu import form_here
 from pleinair.engines.int8.forms import STORED, TakenForm
-from pleinair.engines.int8.norms import spell_out_norms
+from pleinair.engines.int8.norms import spell_out_where_forced
 from pleinair.engines.int8.rewriting import is_w8a8, put_in_form, unround
 from pleinair.engines.openvino_extra import table_rows, take_extra
 from pleinair.engines.openvino_kept import WITHOUT_WEIGHTS, KeptGraph, KeptPlace
@@ -205,6 +205,8 @@ class OpenVINOGraph:
             rules.check_takes(self._device, self._name, shapes, open_sizes=model.is_dynamic())
             folded = self._fold(model)
             taken = self._take_form(model)
+            if self._device.members == ("CPU",):
+                edited |= spell_out_where_forced(model) > 0
             settings = self._settings | (WITHOUT_WEIGHTS if place else {})
             with given_back(file.with_suffix(".bin")):
                 network = core.compile_model(model, self._device.name, settings)
@@ -244,8 +246,6 @@ class OpenVINOGraph:
         if self._device.members != ("CPU",) or not is_w8a8(model):
             return None
         taken = put_in_form(model, form_here(self._how.int8))
-        if avx512_forbidden() and not model.is_dynamic():
-            spell_out_norms(model)
         if taken.unknown or (taken.left and skip_joints(model)):  # of what is no UNet, no linear layer is expected
             self._how.say(int8_in_part(self._name, taken))
         self._how.formed(taken)

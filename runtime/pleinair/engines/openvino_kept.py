@@ -21,6 +21,7 @@ from pleinair.engines.telemetry import without_telemetry
 from pleinair.system import compiled
 from pleinair.system.giving_back import given_back
 from pleinair.system.machine import cpu_name
+from pleinair.version import __version__
 
 with without_telemetry():
     import openvino as ov
@@ -61,6 +62,7 @@ class KeptPlace:
             "graph": self.graph,
             "files": files,
             "engine": f"openvino {ov.get_version()}",
+            "pleinair": __version__,
             "device": cpu_name(),
             "instruction_sets": cpu_flags(),
             "forced": os.environ.get("ONEDNN_MAX_CPU_ISA", ""),

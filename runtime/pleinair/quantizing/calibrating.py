@@ -27,17 +27,24 @@ def opened_notes(work: Path, bundle: Bundle, steps: int, job: Mapping[str, Any])
     # an odd stride, so that other steps are kept of each picture
     strides = {manifest.denoiser.graph: (steps // KEPT) | 1, manifest.vae.decoder: 1}
     if (work / JOB).is_file():
-        with suppress(OSError, ValueError, KeyError):
+        with suppress(OSError, ValueError):
             if json.loads((work / JOB).read_text(encoding="utf-8")) == json.loads(json.dumps(job)):
                 notes = {graph: Notes(work / graph, stride) for graph, stride in strides.items()}
                 for each in notes.values():
                     each.load()
-                done = json.loads((work / DONE).read_text(encoding="utf-8")) if (work / DONE).exists() else 0
-                return notes, done
+                return notes, done_before(work, notes)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     (work / JOB).write_text(json.dumps(job), encoding="utf-8")
     return {graph: Notes(work / graph, stride) for graph, stride in strides.items()}, 0
+
+
+def done_before(work: Path, notes: dict[str, Notes]) -> int:
+    """How many pictures the notes of an earlier run are of; raises OSError or ValueError where that is damaged."""
+    done = json.loads((work / DONE).read_text(encoding="utf-8")) if (work / DONE).exists() else 0
+    if type(done) is not int or done < 0 or (done and any(each.ranges is None for each in notes.values())):
+        raise ValueError(f"'{work}' is damaged")
+    return done
 
 
 def paint(

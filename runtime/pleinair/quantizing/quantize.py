@@ -3,17 +3,19 @@
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pleinair.bundle.manifest import LATENTS, MANIFEST, Fidelity, GraphInfo, Manifest, Origin, WideLayers
 from pleinair.bundle.opening import Bundle, open_bundle
-from pleinair.bundle.staging import beside, check_apart, check_target, staged, unwritable
+from pleinair.bundle.staging import beside, check_apart, check_room, check_target, staged, unwritable
 from pleinair.bundle.verifying import BundleFiles, FileInfo, list_files
-from pleinair.checks import number, one_line, quoted, shown_path, whole
-from pleinair.engines.engine import ENGINES, engine_version, installed
-from pleinair.errors import BundleError, EngineError
+from pleinair.checks import is_number, number, one_line, quoted, shown_path, whole
+from pleinair.engines.engine import engine_version, installed
+from pleinair.engines.saving import save_ir
+from pleinair.errors import BundleError
 from pleinair.quantizing import choosing
 from pleinair.quantizing.calibrating import STEPS, opened_notes, paint
 from pleinair.quantizing.measuring import measured, require
@@ -74,6 +76,7 @@ def quantize(
     out = Path(out).resolve()
     check_apart(out, bundle.path.resolve())
     check_target(out, force)
+    check_room(out, room(bundle))
     steps = min(bundle.manifest.defaults.steps, STEPS)
     options: dict[str, Any] = {} if bundle.manifest.defaults.timesteps else {"steps": steps}
     options |= {"size": size} if size else {}
@@ -143,8 +146,6 @@ def check(bundle: Bundle) -> None:
         raise BundleError(
             f"'{manifest.name}' has no OpenVINO graphs, with which ranges are recorded; export it with --format both"
         )
-    if not installed("openvino"):
-        raise EngineError(f"quantizing needs OpenVINO; install it with: {ENGINES['openvino'].install}")
     if "onnx" in bundle.formats:
         install.need("quantizing of ONNX graphs")
 
@@ -164,7 +165,7 @@ def choose(
     part = bundle.manifest.denoiser
     first = next((port for port, feed in part.feeds.items() if feed == LATENTS), "") if graph == part.graph else ""
     ends = outermost(model, layers, first or next(iter(calls[0].inputs)))
-    found: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    found = errors_before(file, layers)
     for tried in choosing.errors(graph, model, layers, notes.ranges, calls, SECONDS, found):
         found |= tried
         new = file.with_suffix(".new")
@@ -173,6 +174,15 @@ def choose(
         if len(tried) > 1:
             yield choosing.kind_of(next(iter(tried)))
     choices[graph] = choosing.chosen(costs, found, ends, budget)
+
+
+def errors_before(file: Path, layers: Iterable[str]) -> dict[str, float]:
+    """What an earlier run has found of some of these layers; nothing where that is damaged."""
+    with suppress(OSError, ValueError):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and found.keys() <= {*layers} and all(map(is_number, found.values())):
+            return found
+    return {}
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -256,7 +266,7 @@ def write_openvino(
     narrow = {path: layer for path, layer in layers.items() if path in notes.ranges.paths and path not in choice.wide}
     quantize_layers(narrow, notes.ranges)
     model.validate_nodes_and_infer_types()
-    ov.save_model(model, folder / XML, compress_to_fp16=False)
+    save_ir(model, folder / XML)
     return (XML, XML.replace(".xml", ".bin")), {}
 
 

@@ -1,6 +1,7 @@
 """An engine that paints in float32 with OpenVINO, and takes note of what passes through the layers of some graphs."""
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from pleinair.bundle.opening import Bundle
 from pleinair.engines.engine import Graph, Opening, Shapes, engine_named
 from pleinair.engines.failures import failed
+from pleinair.engines.int8.norms import spell_out_where_forced
 from pleinair.engines.openvino import ports_of
 from pleinair.engines.openvino_reading import read_model
 from pleinair.engines.precision import F32
@@ -73,10 +75,18 @@ class Notes:
         (self.folder / STATE).write_text(told, encoding="utf-8")
 
     def load(self) -> None:
-        """Go on with what is kept; raises OSError or ValueError where that is damaged."""
-        if (self.folder / STATE).exists():
-            self.calls = json.loads((self.folder / STATE).read_text(encoding="utf-8"))["calls"]
-            self.ranges = Ranges.load(self.folder / "ranges.npz")
+        """Go on with what is kept; raises OSError or ValueError where that is damaged, as after a power cut."""
+        if not (self.folder / STATE).exists():
+            return
+        try:
+            calls = json.loads((self.folder / STATE).read_text(encoding="utf-8"))["calls"]
+            if type(calls) is not int or calls < 1:
+                raise ValueError("no number of calls")
+            self.calls, self.ranges = calls, Ranges.load(self.folder / "ranges.npz")
+            for place in range(self.kept):
+                self.call(place)
+        except (KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"'{self.folder}' is damaged") from error
 
     @property
     def kept(self) -> int:
@@ -158,6 +168,7 @@ def compiled(name: str, model: ov.Model, shapes: Shapes) -> ov.InferRequest:
     settings = {"INFERENCE_PRECISION_HINT": F32}
     try:
         model.reshape(dict(shapes))
+        spell_out_where_forced(model)
         return ov.Core().compile_model(model, "CPU", settings).create_infer_request()
     except RuntimeError as error:
         raise failed(name, "cpu", error) from None

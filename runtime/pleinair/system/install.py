@@ -28,11 +28,13 @@ def from_clone(package: Path) -> bool:
     return '"dir_info"' in origin
 
 
-EXPORT = ("torch", "diffusers", "transformers", "safetensors", "onnx", "onnxruntime", "openvino_tokenizers", "nncf")
+OPENVINO = ("openvino", "openvino_tokenizers", "nncf")
+EXPORT = ("torch", "diffusers", "transformers", "safetensors", "onnx", "onnxruntime", *OPENVINO)
 PARTS = {  # what for -> (the modules it needs, the line that installs them)
     "OpenVINO engine": (("openvino",), "pip install openvino"),
     "ONNX Runtime engine": (("onnxruntime",), "pip install onnxruntime"),
     "model export": (EXPORT, line("export")),
+    "quantizing": (("openvino",), "pip install openvino"),
     "quantizing of ONNX graphs": (("onnx", "onnxruntime"), line("quantize")),
     "MP4 films": (("av",), "pip install av"),
     "downloads from the hub": (("huggingface_hub", "httpx2"), line("hub")),

@@ -2,7 +2,7 @@
 
 A tokenizer.json is a program: its normalizers can multiply a text a billionfold and its expressions take for ever, and
 the library that runs it ends in a panic then. What CLIP's consists of is a short list, and so is what T5's and Gemma's
-do (see `unigram` and `byte_pairs`); anything else is refused.
+do, and plain lists of words (see `unigram`, `byte_pairs` and `word_level`); anything else is refused.
 """
 
 import json
@@ -12,10 +12,10 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from pleinair.checks import one_line, shown_path
+from pleinair.checks import one_line, shown_path, shown_value
 from pleinair.errors import BundleError
 from pleinair.system.files import parse_json
-from pleinair.text import byte_pairs, unigram
+from pleinair.text import byte_pairs, unigram, word_level
 from pleinair.text.unigram import MOST_TOKENS, is_token
 
 LARGEST = 40 << 20  # bytes; CLIP's has two million, and Gemma's 34 as transformers 5 writes it
@@ -31,23 +31,22 @@ NORMALIZER = {
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 # transformers 5 puts the special tokens before the words; only literal ones pass
 LITERALS = re.compile(r"(?:(?:\\[^A-Za-z0-9]|[^\\()\[\]{}*+?.^$|])+\|)*")
+OTHER = "do not use this model, or export it again"
 OFF = ("dropout", "continuing_subword_prefix", "fuse_unk", "byte_fallback", "ignore_merges")
 
 
 def read_tokenizer(content: bytes, file: Path) -> Tokenizer:
     """The tokenizer in the content of `file`, bare of padding, truncation and special tokens around a text.
 
-    Raises BundleError for a file that is malformed, or that asks for more than the tokenizers of CLIP, T5 and Gemma do.
+    Raises BundleError for a file that is malformed, or that asks for more than the tokenizers of CLIP, T5 and Gemma do,
+    or a plain list of words.
     """
     raw = parse_json(content, file, BundleError, "restore the file or export the model again")
-    owner, parts = _known(raw)
+    owner, parts = _known(raw, file)
     parts |= {"list of added tokens": _are_added(raw.get("added_tokens"))}
     foreign = next((part for part, fine in parts.items() if not fine), None)
     if foreign:
-        raise BundleError(
-            f"'{shown_path(file)}' has a {foreign} that {owner}'s tokenizers do not have; do not use this model, or"
-            " export it again"
-        )
+        raise BundleError(f"'{shown_path(file)}' has a {foreign} that {owner} do not have; {OTHER}")
     known = {name: raw[name] for name in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
     empty = dict.fromkeys(("truncation", "padding", "post_processor", "decoder"))
     try:
@@ -71,11 +70,21 @@ def _refused(error: BaseException, what: str) -> BaseException:
     return BundleError(f"{what} ({one_line(error, 100)}); restore the file or export the model again")
 
 
-def _known(raw: dict[str, Any]) -> tuple[str, dict[str, bool]]:
-    """Whose kind of tokenizer it is, and what it consists of with whether that is known."""
+def _known(raw: dict[str, Any], file: Path) -> tuple[str, dict[str, bool]]:
+    """Whose tokenizers are of its type, and its parts with whether each is known; BundleError for another type."""
     if unigram.is_unigram(raw):
-        return "T5", unigram.parts(raw)
-    return ("Gemma", byte_pairs.parts(raw)) if byte_pairs.is_byte_pairs(raw) else ("CLIP", _parts(raw))
+        return "T5's tokenizers", unigram.parts(raw)
+    if word_level.is_word_level(raw):
+        return "tokenizers of type WordLevel", word_level.parts(raw)
+    if byte_pairs.is_byte_pairs(raw):
+        return "Gemma's tokenizers", byte_pairs.parts(raw)
+    model = raw.get("model")
+    if isinstance(model, dict) and model.get("type") != "BPE":
+        raise BundleError(
+            f"'{shown_path(file)}' is of type {shown_value(model.get('type'))}; tokenizers of type BPE (CLIP, Gemma),"
+            f" Unigram (T5) and WordLevel are known; {OTHER}"
+        )
+    return "CLIP's tokenizers", _parts(raw)
 
 
 def _parts(raw: dict[str, Any]) -> dict[str, bool]:

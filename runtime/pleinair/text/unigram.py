@@ -14,7 +14,8 @@ SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 WORDS = {"type": "WhitespaceSplit"}
 MARKS = {"prepend_scheme": "always", "add_prefix_space": True, "split": True, "str_rep": SPACE}  # any of them
 STRIPPED = {"type": "Strip", "strip_left": False, "strip_right": True}
-SPACES = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": SPACE}
+SPACES = {"type": "Replace", "pattern": {"Regex": " {2,}"}}  # with one of either space
+FORMS = ({"type": "Nmt"}, {"type": "NFKC"}, {"type": "NFC"}, {"type": "Lowercase"})  # as `tokenizers` trains one
 MODEL = {"type", "vocab", "unk_id", "byte_fallback"}
 
 
@@ -68,8 +69,8 @@ def _is_vocabulary(vocab: Any) -> bool:
 
 
 def _is_normalizer(normalizer: Any) -> bool:
-    """Spaces made one, or SentencePiece's map of characters, none of which stands for a long text."""
-    if normalizer in (STRIPPED, SPACES):
+    """Spaces made one, a form of Unicode, or SentencePiece's map of characters, none of which becomes a long text."""
+    if normalizer in (STRIPPED, SPACES | {"content": SPACE}, SPACES | {"content": " "}, *FORMS):
         return True
     if not isinstance(normalizer, dict) or set(normalizer) != {"type", "precompiled_charsmap"}:
         return False

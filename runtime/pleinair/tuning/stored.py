@@ -2,11 +2,13 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pleinair.bundle.typed import build
+from pleinair.checks import one_line, shown_path
 from pleinair.engines.engine import ENGINES, engine_version, installed
 from pleinair.engines.int8.cpu import cpu_flags
 from pleinair.engines.int8.forms import AUTO
@@ -107,6 +109,23 @@ def tuned_results() -> tuple[Tuned, ...]:
 def tuned_for(model: str) -> Tuned | None:
     """The result for a kind of model that still holds."""
     return next((each for each in tuned_results() if each.model == model and not each.stale), None)
+
+
+def require_place() -> None:
+    """Raise ResourceError where no result could be stored, before minutes are spent on one."""
+    folder = tuned_file().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if tuned_file().is_dir():
+            raise IsADirectoryError(None, "Is a directory")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        why = one_line(error.strerror or error, 80)
+        raise ResourceError(
+            f"what tune finds could not be stored in '{shown_path(folder)}' ({why}); set PLEINAIR_HOME to a folder that"
+            " can be written"
+        ) from None
 
 
 def store_tuned(result: Tuned) -> None:

@@ -65,22 +65,27 @@ def test_avx512_is_forbidden_only_where_it_is(monkeypatch, flags, forced, forbid
     assert cpu.avx512_forbidden() == forbidden
 
 
-def test_a_quantized_norm_over_a_rest_survives_a_cpu_that_is_forced():
+FOLLOWERS = {
+    "rounded": "ops.fake_quantize(normed, *map(np.float32, (-9, 9, -9, 9)), 256)",
+    "scaled": "ops.add(ops.multiply(normed, ops.constant(np.ones(24, np.float32))), np.zeros(24, np.float32))",
+}
+
+
+@pytest.mark.parametrize("follower", FOLLOWERS.values(), ids=FOLLOWERS)
+def test_a_norm_over_a_rest_survives_a_cpu_that_is_forced(follower):
     """The process that OpenVINO's kernel ends, where there is AVX-512; elsewhere it answers anyway."""
-    code = """
-import json, sys
+    code = f"""
+import json
 import numpy as np
 from openvino import opset13 as ops
-from pleinair.engines.int8.cpu import avx512_forbidden
-from pleinair.engines.int8.norms import spell_out_norms
+from pleinair.engines.int8.norms import spell_out_where_forced
 from pleinair.engines.openvino import ov
-start = ops.parameter([1, 64, 3, 3], np.float32)
-normed = ops.group_normalization(start, np.ones(64, np.float32), np.zeros(64, np.float32), 32, 1e-5)
-model = ov.Model([ops.fake_quantize(normed, *map(np.float32, (-3, 3, -3, 3)), 256)], [start], "quantized")
-if avx512_forbidden():
-    spell_out_norms(model)
-given = np.random.default_rng(0).standard_normal((1, 64, 3, 3)).astype(np.float32)
-answer = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(given)[0]
+start = ops.parameter([1, 77, 24], np.float32)
+normed = ops.mvn(start, ops.constant([2]), True, 1e-5, "inside_sqrt")
+model = ov.Model([{follower}], [start], "forced")
+spell_out_where_forced(model)
+given = np.random.default_rng(0).standard_normal((1, 77, 24)).astype(np.float32)
+answer = ov.Core().compile_model(model, "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})(given)[0]
 print(json.dumps(float(answer.std())))
 """
     forced = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}

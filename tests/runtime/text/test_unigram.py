@@ -41,6 +41,13 @@ def test_older_files_are_read_too(raw):
     assert token_ids(opened(raw), "a red") == [4, 5]
 
 
+def test_those_that_tokenizers_trains_are_read(raw):
+    """Their normalizers are spelled out, where SentencePiece has one map of characters."""
+    spaces = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
+    raw["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Nmt"}, {"type": "NFKC"}, spaces]}
+    assert token_ids(opened(raw), "\N{FULLWIDTH LATIN SMALL LETTER A}   red") == [4, 5]
+
+
 def charsmap(longest):
     """No tree, and one text that a character may become."""
     return {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(bytes(4) + b"x" * longest).decode()}

@@ -1,11 +1,12 @@
 """Norms spelled out where AVX-512 is there and OpenVINO must not use it (ONEDNN_MAX_CPU_ISA).
 
-OpenVINO 2026.4 takes its AVX-512 kernel for a norm nevertheless, and with a FakeQuantize behind it and a number of
-elements that sixteen do not divide, that kernel reads at a wrong address and ends the process.
+OpenVINO 2026.4 takes its AVX-512 kernel for a norm nevertheless. With a FakeQuantize or a scale for each channel behind
+it, and a number of elements that sixteen do not divide, that kernel reads at a wrong address and ends the process.
 """
 
 from math import prod
 
+from pleinair.engines.int8.cpu import avx512_forbidden
 from pleinair.engines.int8.nodes import integers_of, lead, sides, whole_numbers
 from pleinair.engines.telemetry import without_telemetry
 
@@ -14,6 +15,11 @@ with without_telemetry():
     from openvino import opset13 as ops
 
 LANES = 16  # numbers of AVX-512
+
+
+def spell_out_where_forced(model: ov.Model) -> int:
+    """Spell a model's norms out where they would end the process; returns how many were."""
+    return spell_out_norms(model) if avx512_forbidden() and not model.is_dynamic() else 0
 
 
 def spell_out_norms(model: ov.Model) -> int:
