@@ -21,7 +21,8 @@ from pleinair.tasks.worker_messages import WorkerSetup
 
 AUTO = "auto"
 MOST_WORKERS = 256
-SMALL = 1e9  # bytes that a worker may take at most where "auto" chooses several
+SMALL = 1e9  # bytes that a worker takes at most where "auto" chooses one for each core
+LARGE_CORES = 4  # for each worker of a larger model: fewer would take more memory for little time
 
 
 def read_workers(value: Any) -> int | str:
@@ -58,11 +59,12 @@ def planned_workers(
     cores, how = physical_cores(), dict(pipe.opened_with)
     room = room_left().memory if how["preflight"] else None
     usable = max(1, min(len(cores), int(core_quota() or len(cores))))
-    count = min(most, usable // (pipe.threads or 1) if asked == AUTO else asked)
     need = pipe.memory_needed(request)
+    each = max(pipe.threads or 1, 1 if need <= SMALL else LARGE_CORES)
+    count = min(most, usable // each if asked == AUTO else asked)
     fitting = count if room is None else int(room // need)
     if asked == AUTO:
-        count = min(count, fitting) if need <= SMALL else 1
+        count = min(count, fitting)
     elif fitting < count:
         sparing = pipe.memory_needed(request, memory="high" if how["memory"] == "high" else "low")
         if int(room // sparing) < count:

@@ -6,8 +6,11 @@ from openvino import opset11
 from openvino import opset13 as ops
 
 import pleinair
-from loras import kohya, write_lora
+from pleinair.bundle.opening import open_bundle
 from pleinair.engines import openvino
+from pleinair.engines.edits import Change, NewWeights
+from pleinair.engines.engine import engine_named
+from pleinair.engines.graphs import Graphs
 from pleinair.engines.openvino import ov
 from pleinair.engines.openvino_upsampling import fold_upsampling
 from pleinair.files.metadata import read_record
@@ -165,15 +168,17 @@ def test_a_second_start_knows_what_was_folded(tmp_path, monkeypatch):
     assert np.array_equal(found[0].pixels, found[1].pixels)
 
 
-def test_weights_that_loras_change_are_folded(tmp_path):
-    path, pictures = "up_blocks.1.upsamplers.0.conv", []
+def test_weights_that_edits_change_are_folded():
+    def doubled(weight):
+        return 2 * weight
+
+    edit = NewWeights("doubled", {"up_blocks.1.upsamplers.0.conv": Change(weight=doubled)})
+    noise = np.random.default_rng(0)
+    feeds = {"sample": noise.standard_normal((1, 4, 64, 64), np.float32), "timestep": np.float32(500)}
+    feeds |= {"encoder_hidden_states": noise.standard_normal((1, 9, 128), np.float32)}
+    answers = {}
     for fold in (True, False):
-        with pleinair.load(engine="openvino", precision="f32", fold=fold) as pipe:
-            style = write_lora(tmp_path / "style.safetensors", kohya({path: pipe.graphs.layers("unet")[path].shape}))
-            painted = [
-                pipe.generate("a red house", seed=1, steps=1, width=512, height=512, loras=loras)
-                for loras in ([], [style])
-            ]
-        assert painted[1].settings.get("folded", {}).get("unet", 0) == fold
-        pictures += [each.pixels for each in painted]
-    assert decibels(pictures[2], pictures[3]) < 40 and decibels(pictures[3], pictures[1]) > 60
+        graphs = Graphs(open_bundle(None), engine_named("openvino"), precision="f32", fold=fold)
+        answers[fold] = [graphs.open("unet", edits)(**feeds)["out_sample"] for edits in ((), (edit,))]
+        assert graphs.folded == ({"unet": 1} if fold else {})
+    assert decibels(*answers[False]) < 40 and decibels(answers[False][1], answers[True][1]) > 110

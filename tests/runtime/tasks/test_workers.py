@@ -164,6 +164,9 @@ def test_memory_bounds_the_workers(pipe, monkeypatch):
         planned(6, 500e6)
     monkeypatch.setattr(Pipeline, "memory_needed", lambda *_, memory="": 3e9)
     assert planned("auto", 100e9) == [] and len(planned(3, 100e9)) == 3
+    monkeypatch.setattr(worker_count, "physical_cores", lambda: [Core((number,), ("0",)) for number in range(16)])
+    monkeypatch.setattr(worker_count, "core_quota", lambda: None)
+    assert [setup.how["threads"] for setup in planned("auto", 100e9)] == [4] * 4 and len(planned("auto", 7e9)) == 2
 
 
 def test_workers_that_spare_memory_paint_side_by_side(pipe, monkeypatch):
