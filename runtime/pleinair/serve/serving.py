@@ -185,5 +185,9 @@ def read_key(file: str | os.PathLike) -> str:
     try:
         with Path(file).open(encoding="utf-8") as stream:
             return stream.readline().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"cannot read the key in '{shown_path(file)}' ({error}); check --api-key-file") from None
+    except OSError as error:
+        raise RequestError(
+            f"cannot read the key in '{shown_path(file)}' ({error.strerror}); check --api-key-file"
+        ) from None
+    except UnicodeDecodeError:
+        raise RequestError(f"the key in '{shown_path(file)}' is not text in UTF-8; check --api-key-file") from None
