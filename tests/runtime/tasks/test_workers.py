@@ -83,7 +83,7 @@ def test_a_worker_that_dies_costs_its_line_and_leaves_nothing_half_written(pipe)
 def test_workers_that_die_one_after_the_other_are_given_up(pipe, monkeypatch):
     monkeypatch.setattr(workers, "MOST_DEATHS", 2)
     with pytest.raises(EngineError, match="in a row.*leave --workers out"):
-        list(paint(pipe, "cut 1\ncut 2\nthree", save=saving.killed))
+        list(paint(pipe, "cut 1\ncut 2", save=saving.killed))
     assert sorted(path.name for path in Path().iterdir()) == ["list.pictures.jsonl"]
 
 
