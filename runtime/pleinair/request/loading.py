@@ -66,7 +66,8 @@ class Loading:
     fold: bool = option(
         True,
         Flag(),
-        "Merge upsampling with the convolutions after it (OpenVINO on the CPU): faster, exact but for rounding.",
+        "Merge upsampling with the convolutions after it (OpenVINO on the CPU); merged is faster, and differs by"
+        " rounding alone.",
     )
 
 
