@@ -6,12 +6,12 @@ from math import sqrt
 
 import numpy as np
 
-from pleinair.engines.edits import Edit, Unrounded
+from pleinair.engines.edits import Edit, Tabulated, Unrounded
 from pleinair.engines.engine import Shapes
 from pleinair.model import Model
 from pleinair.network import guidance
 from pleinair.network.control import WANTED, Controls
-from pleinair.network.denoiser import answer, denoiser_inputs, known_feeds
+from pleinair.network.denoiser import answer, asked_by_text, denoiser_inputs, known_feeds
 from pleinair.network.feeds import CHANNELS, Known, Told
 from pleinair.network.guidance import Guide, Guided
 from pleinair.pictures.seamless import wrapped
@@ -41,6 +41,11 @@ def guided(
     wants wide, one in int8 computes in float.
     """
     manifest, part = model.bundle.manifest, model.bundle.manifest.denoiser
+    shares = (
+        model.graphs.shares(part.graph)
+        and asked_by_text(part, manifest.graphs[part.graph])
+        and not any(isinstance(edit, Tabulated) for edit in edits)
+    )
     wide_from = stage.whole - (request.wide_steps if manifest.graphs[part.graph].in_int8 else 0)
     graphs = {
         wide: cache(partial(model.graphs.open, part.graph, (*edits, *how)))  # opened at the first call
@@ -49,7 +54,7 @@ def guided(
 
     def network(x: np.ndarray, point: Point, step: int, told: Told) -> np.ndarray:
         request.check()
-        added = controls.residuals(x, point, step, told) if controls else {}
+        added = controls.residuals(for_each(x, told), point, step, told) if controls else {}
         graph = graphs[step >= wide_from]()
         return answer(part, graph(**denoiser_inputs(part, x, point.t, told), **added), x)
 
@@ -62,7 +67,7 @@ def guided(
 
     told = guidance.with_feeds(guide, more(wanted=True), more(wanted=False))
     prediction = prediction_type(model.bundle.scheduler_config)
-    return Guided(network, told, request.guidance, prediction, stage.whole, manifest.guidance)
+    return Guided(network, told, request.guidance, prediction, stage.whole, manifest.guidance, shares=shares)
 
 
 def denoiser_shapes(
@@ -70,15 +75,20 @@ def denoiser_shapes(
 ) -> Shapes:
     """Shapes of the denoiser's inputs in the first call of a pass, with latents like x."""
     part, (blank, told) = model.bundle.manifest.denoiser, first_call(stage, denoise, x)
-    shapes = {port: array.shape for port, array in denoiser_inputs(part, blank, 0.0, told).items()}
+    seen = x if denoise.shares else blank
+    shapes = {port: array.shape for port, array in denoiser_inputs(part, seen, 0.0, told).items()}
     return shapes | (controls.shapes(len(blank), *x.shape[2:]) if controls else {})
 
 
 def first_call(stage: Pass, denoise: Guided, x: np.ndarray) -> tuple[np.ndarray, Told]:
-    """Latents like x, without numbers, and feeds as the network is called with first in a pass."""
+    """Latents like x, without numbers, for each text, and feeds as the network is told first in a pass."""
     told = denoise.calls(stage.before, len(x))[0]
-    rows = len(next(iter(told.values())))
-    return np.empty((rows, *x.shape[1:]), np.float32), told
+    return for_each(np.empty(x.shape, np.float32), told), told
+
+
+def for_each(x: np.ndarray, told: Told) -> np.ndarray:
+    """Latents (B, C, h, w) once for each text of a picture."""
+    return np.concatenate([x] * (len(next(iter(told.values()))) // len(x)))
 
 
 def looked_at(denoise: Denoise, stage: Pass, axes: str | None) -> Denoise:

@@ -57,6 +57,7 @@ class Pipeline:
         on_news: Callable[[str], None] | None = None,
         int8: str = AUTO,
         fold: bool = True,
+        share: bool = True,
         engine_reason: str | None = None,
     ) -> None:
         self.bundle = bundle
@@ -65,7 +66,8 @@ class Pipeline:
         self.memory = memory
         self._preflight = preflight
         how = {"device": device, "threads": threads, "precision": precision, "on_load": on_load}
-        how |= {"fallback": fallback, "cache": cache, "int8": int8, "fold": fold, "on_news": on_news}
+        how |= {"fallback": fallback, "cache": cache, "int8": int8, "fold": fold}
+        how |= {"share": share, "on_news": on_news}
         self._how = {name: value for name, value in how.items() if name not in ("on_load", "on_news")}
         max_shapes = 1 if memory == "low" else MAX_SHAPES
         self.graphs = Graphs(bundle, engine, max_shapes=max_shapes, **how)
@@ -200,10 +202,9 @@ class Pipeline:
         }
 
     def _rewritten(self) -> dict[str, Any]:
-        """What became of the graphs in int8, and of how many upsamplings, by graph; nothing where there are none."""
+        """What became of graphs in int8, and how many operations were rewritten, by graph; nothing where none were."""
         taken = {name: each.record for name, each in self.graphs.formed.items()}
-        told = {"int8": taken, "folded": self.graphs.folded}
-        return {name: graphs for name, graphs in told.items() if graphs}
+        return {**({"int8": taken} if taken else {}), **self.graphs.rewritten}
 
     def unload(self) -> None:
         """Give the memory of graphs and texts back; the next job loads them again."""
@@ -224,6 +225,7 @@ def load(
     cache: bool | None = None,
     int8: str | None = None,
     fold: bool = True,
+    share: bool = True,
     on_load: Callable[[str], None] | None = None,
     on_news: Callable[[str], None] | None = None,
 ) -> Pipeline:
@@ -244,10 +246,11 @@ def load(
     bundle's files with their SHA-256; `cache` True keeps what is compiled on the disk for the next start, None (the
     default) what is compiled for GPUs, False nothing. `int8` is the form that OpenVINO's CPU computes W8A8 graphs in
     (docs/performance.md): "auto" takes what suits the CPU, "stored" none but the graph's own. `fold` False leaves
-    upsampling apart from the convolutions after it, which takes OpenVINO's CPU longer. Graphs are loaded when first
-    needed; `on_load` is told the name of each before, as that can take long, and `on_news`, at once, a line about all
-    that then runs otherwise than was asked for, such as what continues on the CPU. Raises BundleError, EngineError,
-    RequestError, or ResourceError where there is no room for a model that is made.
+    upsampling apart from the convolutions after it, and `share` False computes anew for each text what is the same for
+    all, which takes OpenVINO's CPU longer. Graphs are loaded when first needed; `on_load` is told the name of each
+    before, as that can take long, and `on_news`, at once, a line about all that then runs otherwise than was asked for,
+    such as what continues on the CPU. Raises BundleError, EngineError, RequestError, or ResourceError where there is no
+    room for a model that is made.
     """
     bundle = open_bundle(made_ready(model, engine if isinstance(engine, str) else None), verify=verify)
     if not bundle.manifest.paints:
@@ -262,7 +265,7 @@ def load(
     how = {"device": device, "threads": threads, "precision": precision, "memory": memory}
     int8 = LOADING["int8"].default if int8 is None else LOADING["int8"].type.read("int8", int8)
     how |= {"preflight": bool(preflight), "fallback": bool(fallback), "cache": cache, "int8": int8, "fold": bool(fold)}
-    how |= {"on_load": on_load, "on_news": on_news, "engine_reason": fitting.reason}
+    how |= {"share": bool(share), "on_load": on_load, "on_news": on_news, "engine_reason": fitting.reason}
     pipe = Pipeline(bundle, chosen, **how)
     if precision not in (None, precisions.AUTO):
         for graph in bundle.manifest.graphs:

@@ -31,6 +31,9 @@ class Graph(Protocol):
         """Run once; prepares itself for new shapes. The arrays returned belong to the caller."""
 
 
+FOLDED, SHARED = REWRITINGS = ("folded", "shared")
+
+
 def unheard(*told: object) -> None:
     """Nobody listens."""
 
@@ -45,7 +48,7 @@ class Opening:
     `say` is told in a line what a user does not expect of how it runs, `ran` the device that an engine has chosen by
     itself, and what it computes in there. A graph in int8 takes the form `int8`, one of `forms.FORMS` or "auto", and
     `formed` is told what became of it. With `fold`, upsampling is folded into the convolutions behind it where that is
-    faster, and `folded` is told into how many.
+    faster. `rewritten` is told how many operations each of REWRITINGS has changed.
     """
 
     device: str | None
@@ -59,7 +62,7 @@ class Opening:
     int8: str = AUTO
     formed: Callable[[TakenForm], None] = unheard
     fold: bool = False
-    folded: Callable[[int], None] = unheard
+    rewritten: Callable[[str, int], None] = unheard
 
 
 class Engine(Protocol):
@@ -93,6 +96,12 @@ class Engine(Protocol):
 
     def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> Graph:
         """A graph, not loaded yet."""
+
+    def shares(self, device: str | None) -> bool:
+        """Whether its graphs may be given fewer latents (B, ...) than texts (k B, ...): all of them for each k-th part.
+
+        An engine may leave this out, and is then given as many.
+        """
 
 
 @dataclass(frozen=True)

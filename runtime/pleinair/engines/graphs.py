@@ -13,7 +13,7 @@ from pleinair.bundle.opening import Bundle
 from pleinair.engines import components
 from pleinair.engines import precision as precisions
 from pleinair.engines.edits import Edit, Layer, edited
-from pleinair.engines.engine import Engine, Graph, Opening, Shapes, engine_named
+from pleinair.engines.engine import REWRITINGS, Engine, Graph, Opening, Shapes, engine_named
 from pleinair.engines.failures import CPU, overflowed
 from pleinair.engines.int8.forms import AUTO, TakenForm
 from pleinair.engines.moving import Moving, WithinF16
@@ -91,8 +91,8 @@ class Graphs:
     last `max_shapes` sets of shapes, and of its edited variants the last one is kept, beside the plain one unless
     `max_shapes` is 1. `on_load` is told a graph's name before it is opened, which can take long, `on_news` each line
     about what runs otherwise than was asked for, as that happens. With `fallback`, what cannot run where it is to goes
-    to the CPU; `cache`, `int8` and `fold` are as in `Opening`. Raises RequestError for components, devices and
-    precisions that are not here.
+    to the CPU; `cache`, `int8` and `fold` are as in `Opening`, and `share` lets engines have fewer latents than texts.
+    Raises RequestError for components, devices and precisions that are not here.
     """
 
     def __init__(
@@ -110,6 +110,7 @@ class Graphs:
         on_news: Callable[[str], None] | None = None,
         int8: str = AUTO,
         fold: bool = False,
+        share: bool = False,
     ) -> None:
         self.bundle = bundle
         self._engine = engine
@@ -119,7 +120,8 @@ class Graphs:
         self._int8 = int8
         self._formed: dict[str, TakenForm] = {}
         self._fold = fold
-        self._folded: dict[str, int] = {}
+        self._share = share
+        self._rewritten: dict[str, dict[str, int]] = {kind: {} for kind in REWRITINGS}
         how = {"device": device, "precision": precision, "threads": threads, "fallback": fallback, "on_news": on_news}
         self._places = Places(bundle, engine, **how)
         self._max_shapes = max_shapes
@@ -200,7 +202,7 @@ class Graphs:
             int8=self._int8,
             formed=partial(self._formed.__setitem__, name),
             fold=self._fold,
-            folded=partial(self._folded.__setitem__, name),
+            rewritten=partial(self._note, name),
         )
         opened = checked(bundle, name, self._engine, how)
         if kind != "f16":
@@ -234,9 +236,20 @@ class Graphs:
         return {**self._formed}
 
     @property
-    def folded(self) -> dict[str, int]:
-        """How many convolutions had upsampling folded into them, in the graphs that are or were open and have any."""
-        return {name: count for name, count in self._folded.items() if count}
+    def rewritten(self) -> dict[str, dict[str, int]]:
+        """How many operations of the graphs that are or were open each of REWRITINGS has changed, where it did."""
+        told = {
+            kind: {name: count for name, count in found.items() if count} for kind, found in self._rewritten.items()
+        }
+        return {kind: found for kind, found in told.items() if found}
+
+    def _note(self, name: str, kind: str, count: int) -> None:
+        self._rewritten[kind][name] = count
+
+    def shares(self, name: str) -> bool:
+        """Whether a graph may be given fewer latents than texts: see `Engine.shares`."""
+        can = getattr(self._engine, "shares", None)
+        return self._share and can is not None and can(self.device_of(name))
 
     @property
     def news(self) -> tuple[str, ...]:

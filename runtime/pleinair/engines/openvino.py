@@ -16,7 +16,7 @@ from pleinair.engines import openvino_devices as rules
 from pleinair.engines import precision as precisions
 from pleinair.engines.components import once_a_picture
 from pleinair.engines.edits import Edit, Layer, Residuals, Tabulated, Unrounded
-from pleinair.engines.engine import Graph, Opening, Shapes, engine_version
+from pleinair.engines.engine import FOLDED, SHARED, Graph, Opening, Shapes, engine_version
 from pleinair.engines.failures import CPU, failed, int8_in_part, no_extra, no_layer, no_residuals
 from pleinair.engines.int8.cpu import form_here
 from pleinair.engines.int8.forms import STORED, TakenForm
@@ -26,11 +26,12 @@ from pleinair.engines.openvino_extra import table_rows, take_extra
 from pleinair.engines.openvino_kept import WITHOUT_WEIGHTS, KeptGraph, KeptPlace
 from pleinair.engines.openvino_reading import read_model
 from pleinair.engines.openvino_residuals import add_residuals, skip_joints
+from pleinair.engines.openvino_sharing import share_rows
 from pleinair.engines.openvino_tabulated import SettledReader, TabulatedGraph, take_tabulated
 from pleinair.engines.openvino_upsampling import fold_upsampling
 from pleinair.engines.openvino_weights import change, sites, widen_convolutions
 from pleinair.engines.ports import EXTRA, check_opened
-from pleinair.engines.rows import RowByRow
+from pleinair.engines.rows import RowByRow, port_of_fewer
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import BundleError
 from pleinair.system import compiled
@@ -109,6 +110,9 @@ class OpenVINOEngine:
         added = (port for edit in others if isinstance(edit, Residuals) for port in edit.ports)
         return RowByRow(opened, graph, bundle.manifest.graphs[graph], device.spelled, how.say, added)
 
+    def shares(self, device: str | None) -> bool:
+        return self._named(device).members == ("CPU",)
+
     def _named(self, device: str | None, threads: int | None = None) -> rules.OpenVINODevice:
         """A device by its name. For the CPU no other is looked for, which takes 8 MB and 10 ms, more with drivers."""
         here = ["CPU"] if (device or CPU).lower() == CPU else self.devices()
@@ -184,7 +188,8 @@ class OpenVINOGraph:
             self._outputs, self._tokens = kept.outputs, kept.tokens
             if kept.formed:
                 self._how.formed(TakenForm(**kept.formed))
-            self._how.folded(kept.folded)
+            for kind, count in kept.rewritten.items():
+                self._how.rewritten(kind, count)
             return kept.model.create_infer_request()
         model = read_model(core, file)
         info = self._bundle.manifest.graphs[self._name]
@@ -201,10 +206,14 @@ class OpenVINOGraph:
                 edited = widen_convolutions(model)
             # compiling drops operations that these shapes make idle, and gives their names to the port that remains
             self._outputs = list(outputs)
-            model.reshape(dict(shapes))
+            fewer = port_of_fewer(info, shapes)
+            model.reshape(dict(shapes) | ({fewer.port: fewer.whole} if fewer else {}))
             rules.check_takes(self._device, self._name, shapes, open_sizes=model.is_dynamic())
-            folded = self._fold(model)
+            rewritten = {FOLDED: self._fold(model)}
             taken = self._take_form(model)
+            rewritten[SHARED] = share_rows(model, fewer) if fewer else 0
+            for kind, count in rewritten.items():
+                self._how.rewritten(kind, count)
             if self._device.members == ("CPU",):
                 edited |= spell_out_where_forced(model) > 0
             settings = self._settings | (WITHOUT_WEIGHTS if place else {})
@@ -213,7 +222,7 @@ class OpenVINOGraph:
             request = network.create_infer_request()
             if place and not edited and (taken is None or taken.form == STORED):  # else it has weights of its own
                 formed = None if taken is None else asdict(taken)
-                place.keep(KeptGraph(network, self._outputs, self._tokens, formed, folded))
+                place.keep(KeptGraph(network, self._outputs, self._tokens, formed, rewritten))
         except RuntimeError as error:
             raise failed(self._name, self._device.spelled, error) from None
         if "CACHE_DIR" in self._settings:
@@ -237,9 +246,7 @@ class OpenVINOGraph:
         """Into how many convolutions upsampling was folded. Other devices than the CPU were not measured."""
         if not self._how.fold or self._device.members != ("CPU",) or model.is_dynamic():
             return 0
-        folded = fold_upsampling(model, halves=self._how.precision != precisions.F32)
-        self._how.folded(folded)
-        return folded
+        return fold_upsampling(model, halves=self._how.precision != precisions.F32)
 
     def _take_form(self, model: ov.Model) -> TakenForm | None:
         """Give a graph in int8 the form that the CPU computes well; other devices take it as it is stored."""

@@ -37,7 +37,7 @@ class KeptGraph:
     outputs: list[str]
     tokens: int | None
     formed: dict[str, Any] | None
-    folded: int
+    rewritten: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ class KeptPlace:
                 told = {**self.settings, **WITHOUT_WEIGHTS, "WEIGHTS_PATH": str(self.weights)}
                 model = core.import_model(blob, "CPU", told)
             known = entry.facts["known"]
-            return KeptGraph(model, known["outputs"], known["tokens"], known["formed"], known["folded"])
+            return KeptGraph(model, known["outputs"], known["tokens"], known["formed"], known["rewritten"])
         except (RuntimeError, KeyError, TypeError):
             compiled.forget_compiled(self.file)
             return None
 
     def keep(self, found: KeptGraph) -> None:
         """Write a compiled graph down; one that cannot be written is not kept."""
-        known = {"outputs": found.outputs, "tokens": found.tokens, "formed": found.formed, "folded": found.folded}
+        known = {"outputs": found.outputs, "tokens": found.tokens, "formed": found.formed, "rewritten": found.rewritten}
         compiled.write_compiled(self.file, {**self.facts, "known": known}, found.model.export_model().getvalue())

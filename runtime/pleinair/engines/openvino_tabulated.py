@@ -15,11 +15,12 @@ from pleinair.bundle.manifest import GraphInfo
 from pleinair.engines.edits import Edit, NewWeights, Tabulated, Unrounded, told_apart
 from pleinair.engines.engine import Graph, Shapes
 from pleinair.engines.int8.cpu import form_here
+from pleinair.engines.int8.nodes import described
 from pleinair.engines.int8.rewriting import is_w8a8, put_in_form, unround
 from pleinair.engines.openvino_reading import read_model
 from pleinair.engines.openvino_weights import change, sites
 from pleinair.engines.ports import inputs_of_ports
-from pleinair.engines.settled import GraphNode, settled_nodes
+from pleinair.engines.settled import settled_nodes
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.system.giving_back import given_back, trim_heap
 
@@ -49,11 +50,6 @@ def settled_ends(model: ov.Model, ports: Collection[str]) -> dict[str, ov.Output
     if any(each.get_element_type() != ov.Type.f32 for each in ends):
         return {}
     return {f"{PREFIX}{each.get_node().get_friendly_name()}.{each.get_index()}": each for each in ends}
-
-
-def described(node: ov.Node) -> GraphNode:
-    inputs = tuple(source.get_node().get_name() for source in node.input_values())
-    return GraphNode(node.get_name(), node.get_type_name(), inputs)
 
 
 def take_tabulated(model: ov.Model, ports: Collection[str]) -> None:

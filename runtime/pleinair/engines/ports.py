@@ -68,13 +68,14 @@ def _sides(shape: tuple[int | str, ...]) -> str:
 def check_answer(graph: str, info: GraphInfo, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:
     """Raise BundleError where a graph returned arrays of other numbers or shapes than the manifest says.
 
-    A dimension that has a name has one size wherever the name stands.
+    A dimension that has a name has one size wherever the name stands; of rows, some inputs may have fewer.
     """
     sizes: dict[str, int] = {}
     for name, array in inputs.items():
         if name in info.inputs and len(info.inputs[name].shape) == array.ndim:
-            named = zip(info.inputs[name].shape, array.shape, strict=True)
-            sizes |= {side: size for side, size in named if isinstance(side, str)}
+            for side, size in zip(info.inputs[name].shape, array.shape, strict=True):
+                if isinstance(side, str):
+                    sizes[side] = max(size, sizes.get(side, 0))
     for name, port in info.outputs.items():
         array = outputs.get(name)
         if array is None or str(array.dtype) != port.dtype or not _of_shape(array.shape, port, sizes):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,6 +56,29 @@ class RowByRow:
             name: array[place : place + 1] if name in self._inputs and len(array) > 1 else array
             for name, array in inputs.items()
         }
+
+
+class Fewer(NamedTuple):
+    """A port that takes fewer rows than others: the shape that it would have with all, and how many there are for each.
+
+    `rowless` are ports that take none.
+    """
+
+    port: str
+    whole: tuple[int, ...]
+    times: int
+    rowless: tuple[str, ...]
+
+
+def port_of_fewer(info: GraphInfo, shapes: Shapes) -> Fewer | None:
+    """The port of `info` that is to take fewer rows than another, for inputs of these shapes; None without one."""
+    batch = batch_name(info)
+    rows = {name: shapes[name][0] for name, port in info.inputs.items() if name in shapes and begins_with(port, batch)}
+    port = min(rows, key=rows.__getitem__, default=None)
+    if port is None or rows[port] == max(rows.values()):
+        return None
+    whole, rowless = (max(rows.values()), *shapes[port][1:]), tuple(name for name in info.inputs if name not in rows)
+    return Fewer(port, whole, whole[0] // rows[port], rowless)
 
 
 def batch_name(info: GraphInfo) -> str | None:

@@ -49,6 +49,7 @@ ABOUT = {  # of our JSON: what is not an argument of Pipeline.generate
         "int8",
         "tabulated",
         "folded",
+        "shared",
         "pleinair",
     ),
     *FILMED,

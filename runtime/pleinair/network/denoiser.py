@@ -37,6 +37,12 @@ def settled_inputs(manifest: Manifest, t: float, told: Told) -> dict[str, np.nda
     return {port: feeds[feed] for port, feed in settled_ports(manifest).items()}
 
 
+def asked_by_text(part: Denoiser, info: GraphInfo) -> bool:
+    """Whether nothing but what texts say, token by token, tells apart the rows of one picture."""
+    others = [port for port, feed in part.feeds.items() if feed not in (LATENTS, TIMESTEP)]
+    return not part.channels and part.patch == 1 and [len(info.inputs[port].shape) for port in others] == [3]
+
+
 def places(part: Denoiser, x: np.ndarray, told: Told) -> Told:
     """Where the patches of latents x (B, C, h, w) lie, and the tokens of the text, which is what has three axes."""
     height, width = (side // part.patch for side in x.shape[2:])

@@ -178,7 +178,8 @@ class Guided:
 
     One Guide object a stretch of steps is cheapest. All steps must tell the network the same number of things for it
     to be told them in one call: an engine compiles its graph for one batch size, and would compile again wherever an
-    interval begins or ends.
+    interval begins or ends. A network that `shares` gets the latents of such a call once, as it says the same to them
+    for each part, and answers for all parts.
     """
 
     def __init__(
@@ -189,6 +190,8 @@ class Guided:
         prediction: str,
         steps: int,
         kind: str = "cfg",
+        *,
+        shares: bool = False,
     ) -> None:
         self._network = network
         self._guide = guide
@@ -196,6 +199,7 @@ class Guided:
         self._method = METHODS[kind]
         self._to_x0 = TO_X0[prediction]
         self._steps = steps
+        self.shares = shares
         told = {len(self._rows(step)) for step in range(steps)}
         self._together = len(told) == 1 and not guidance.two_calls
         self._prepared: Prepared | None = None  # for the last guide
@@ -249,7 +253,8 @@ class Guided:
         count = len(next(iter(told.values()))) // len(x)
         if count == 1:
             return [self._network(x, point, step, told)]
-        return np.split(self._network(np.concatenate([x] * count), point, step, told), count)
+        seen = x if self.shares else np.concatenate([x] * count)
+        return np.split(self._network(seen, point, step, told), count)
 
     def _held(self, x0: np.ndarray) -> np.ndarray:
         share, ceiling = self._guidance.threshold, self._guidance.ceiling

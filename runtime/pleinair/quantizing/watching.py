@@ -118,6 +118,10 @@ class Watching:
     def fastest(self, bundle: Bundle, graph: str, device: str | None) -> str:
         return F32
 
+    def shares(self, device: str | None) -> bool:
+        """What is noted are whole calls."""
+        return False
+
     def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> Graph:
         if graph in self._notes:
             return WatchedGraph(bundle, graph, self._notes[graph])

@@ -69,6 +69,12 @@ class Loading:
         "Merge upsampling with the convolutions after it (OpenVINO on the CPU); merged is faster, and differs by"
         " rounding alone.",
     )
+    share: bool = option(
+        True,
+        Flag(),
+        "Compute once what the prompt and the negative prompt have in common (Stable Diffusion 1 and 2, OpenVINO on the"
+        " CPU).",
+    )
 
 
 LOADING = {each.name: each for each in options_of(Loading, "Model")}

@@ -232,7 +232,7 @@ def _load(
     if form := form_again(recorded.get("int8")):
         was["int8"] = form
     if recorded:
-        was["fold"] = bool(recorded.get("folded"))
+        was |= {"fold": bool(recorded.get("folded")), "share": bool(recorded.get("shared"))}
     threads = recorded.get("threads")
     was["threads"] = threads if isinstance(threads, int) and not isinstance(threads, bool) else None
     if engine is not None and engine != was.get("engine"):

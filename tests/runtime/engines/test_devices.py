@@ -43,8 +43,13 @@ def kept(tmp_path, monkeypatch):
     return {"CACHE_DIR": str(tmp_path / "home" / "compiled")}
 
 
+def opened(sketch, **how):
+    """As it is where no device gains from what the CPU shares between texts: the same calls on all of them."""
+    return pleinair.load(sketch, share=False, **how)
+
+
 def painted(sketch, device, engine="openvino", **more):
-    return pleinair.load(sketch, engine=engine, device=device, **more).generate(**JOB)
+    return opened(sketch, engine=engine, device=device, **more).generate(**JOB)
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +107,9 @@ def test_components_on_three_devices(sketch, monkeypatch, kept):
 def test_a_batch_on_the_npu_is_as_many_calls(sketch, monkeypatch):
     """With guidance, for three pictures, six; and the pictures are those of a batch."""
     job = JOB | {"count": 3, "batch": 3}
-    expected = pleinair.load(sketch, engine="openvino").generate(**job)
+    expected = opened(sketch, engine="openvino").generate(**job)
     machine = Machine(monkeypatch, "CPU", "NPU")
-    result = pleinair.load(sketch, engine="openvino", device="unet=npu").generate(**job)
+    result = opened(sketch, engine="openvino", device="unet=npu").generate(**job)
     np.testing.assert_allclose(result.pixels, expected.pixels, atol=1e-5)
     assert [shapes for device, shapes in machine.calls if device == "NPU"] == [ONE] * 6
     assert len(machine.told(UNET)) == 1
@@ -177,7 +182,7 @@ def test_what_fails_goes_on_on_the_cpu(sketch, monkeypatch, on_the_cpu, device, 
         painted(sketch, device)
     machine.compiled.clear()
     news = []
-    pipe = pleinair.load(sketch, engine="openvino", device=device, fallback=True, on_news=news.append)
+    pipe = opened(sketch, engine="openvino", device=device, fallback=True, on_news=news.append)
     frames = pipe.stream(**JOB)
     next(frames)
     moved = [line for line in news if line.startswith("unet continues on the CPU: 'unet' failed on")]
@@ -345,7 +350,7 @@ def test_a_vector_for_a_prompt_does_not_go_to_the_npu(sketch, monkeypatch, tmp_p
         EngineError, match="'text_encoder' takes no textual inversions on 'npu'; choose --device text=cpu"
     ):
         pleinair.load(sketch, engine="openvino", device="npu").generate(**job)
-    result = pleinair.load(sketch, engine="openvino", device="npu", fallback=True).generate(**job)
+    result = opened(sketch, engine="openvino", device="npu", fallback=True).generate(**job)
     assert result.settings["device"] == "text=cpu,unet=npu,vae=npu"
     assert machine.told(TEXT)[-1][0] == "CPU"
 

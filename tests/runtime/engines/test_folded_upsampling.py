@@ -180,5 +180,5 @@ def test_weights_that_edits_change_are_folded():
     for fold in (True, False):
         graphs = Graphs(open_bundle(None), engine_named("openvino"), precision="f32", fold=fold)
         answers[fold] = [graphs.open("unet", edits)(**feeds)["out_sample"] for edits in ((), (edit,))]
-        assert graphs.folded == ({"unet": 1} if fold else {})
+        assert graphs.rewritten == ({"folded": {"unet": 1}} if fold else {})
     assert decibels(*answers[False]) < 40 and decibels(answers[False][1], answers[True][1]) > 110

@@ -47,7 +47,7 @@ def compiled(monkeypatch):
 
 
 def painted(model, memory, **how):
-    with pleinair.load(model, engine="openvino", memory=memory, verify=False) as pipe:
+    with pleinair.load(model, engine="openvino", memory=memory, verify=False, share=False) as pipe:
         return pipe.generate(**{**JOB, **how})
 
 

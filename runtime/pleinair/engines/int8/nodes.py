@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from pleinair.engines.openvino_weights import MARK
+from pleinair.engines.settled import GraphNode
 from pleinair.engines.telemetry import without_telemetry
 
 with without_telemetry():
@@ -28,6 +29,12 @@ def sides(output: ov.Output) -> list[int]:
 
 def kind_of_node(output: ov.Output) -> str:
     return output.get_node().get_type_name()
+
+
+def described(node: ov.Node) -> GraphNode:
+    """A node as `settled_nodes` looks at it."""
+    inputs = tuple(source.get_node().get_name() for source in node.input_values())
+    return GraphNode(node.get_name(), node.get_type_name(), inputs)
 
 
 def constant_of(output: ov.Output) -> np.ndarray | None:

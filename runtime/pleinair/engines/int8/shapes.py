@@ -8,10 +8,10 @@ with without_telemetry():
 
 
 def freeze_shapes(model: ov.Model) -> None:
-    """Replace the computed shapes of Reshape and the lengths of VariadicSplit in a model of static shapes."""
+    """Make constants of computed shapes, and of the lengths of VariadicSplit, in a model of static shapes."""
     for node in model.get_ordered_ops():
         kind = node.get_type_name()
-        if kind == "Reshape" and kind_of_node(node.input_value(1)) != "Constant":
+        if kind in ("Reshape", "Broadcast") and kind_of_node(node.input_value(1)) != "Constant":
             _put(node.input(1), sides(node.output(0)))
         elif kind == "VariadicSplit" and kind_of_node(node.input_value(2)) != "Constant":
             (axis,) = integers_of(node.input_value(1))
