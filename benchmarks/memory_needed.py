@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--batch", nargs="+", type=int, default=[1])
     parser.add_argument("--vae-tile", type=int)
     parser.add_argument("--two-calls", action="store_true")
+    parser.add_argument("--last", action="store_true", help="as of a pipeline that paints nothing else")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
@@ -38,7 +39,13 @@ def main() -> int:
     code = 0
     for bundle, engine, memory, precision, size, batch in wanted:
         how = {"engine": engine, "memory": memory, "precision": precision}
-        options = {"size": f"{size}x{size}", "batch": batch, "count": batch, "two_calls": asked.two_calls}
+        options = {
+            "size": f"{size}x{size}",
+            "batch": batch,
+            "count": batch,
+            "two_calls": asked.two_calls,
+            "last": asked.last,
+        }
         options |= {"vae_tile": asked.vae_tile} if asked.vae_tile is not None else {}
         command = [sys.executable, __file__, bundle, "--one", json.dumps({"how": how, "options": options})]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
@@ -58,9 +65,10 @@ def measured(bundle: str, how: dict[str, Any], options: dict[str, Any]) -> dict[
 
     watch = Watch()
     pipe = load(bundle, verify=False, preflight=False, **how)
+    last = options.pop("last")
     request = resolve(pipe.bundle, "a red house on a snowy hill", seed=1, steps=1, **options)
-    predicted = pipe.memory_needed(request) / MB
-    for _ in pipe.walk(request):
+    predicted = pipe.memory_needed(request, last=last) / MB
+    for _ in pipe.walk(request, last=last):
         pass
     found = watch.peak_mb() * MIB / MB
     return {

@@ -62,9 +62,9 @@ class Painting:
         """Add to the warnings of its results."""
         self._warnings.say(line)
 
-    def preflight(self) -> Preflight:
-        """What memory the job takes."""
-        return Preflight(self._loaded, self.request, self.passes, self._addons.edits)
+    def preflight(self, last: bool = False) -> Preflight:
+        """What memory the job takes; see Preflight for the `last` one."""
+        return Preflight(self._loaded, self.request, self.passes, self._addons.edits, last)
 
     def run(
         self,
@@ -104,8 +104,8 @@ class Painting:
                 for batch in begun:
                     together.append((yield from self._denoise(stage, told, batch, sparing)))
                 model = self._model(stage)
-                let_go(model, model.bundle.manifest.denoiser.graph)
-                if sparing:
+                let_go(model, model.bundle.manifest.denoiser.graph, now=spared.denoiser)
+                if spared.denoiser:
                     addons.control.release()
                 if addons.preview_vae is not addons.vae:
                     let_go(addons.preview_vae, addons.preview_vae.vae.decoder)

@@ -141,29 +141,33 @@ class Pipeline:
         generators: Sequence[NoiseSource] | None = None,
         guide: Guides | None = None,
         start: np.ndarray | None = None,
+        last: bool = False,
     ) -> Iterator[Frame]:
         """Run a resolved request, with noise, guide or clean start latents (B, C, h, w) of the caller's own.
 
         `generators` is one source of all the noise of each picture; those given with `start` have encoded it already.
+        With memory "auto", the denoiser of the `last` request leaves memory before its pictures are decoded. It is one
+        that no other follows, and whose frames are asked for no previews.
         """
-        painting, spared = self._spared(request)
+        painting, spared = self._spared(request, last)
         return painting.run(generators=generators, guide=guide, start=start, spared=spared)
 
-    def memory_needed(self, request: Request, *, memory: str | None = None) -> int:
+    def memory_needed(self, request: Request, *, memory: str | None = None, last: bool = False) -> int:
         """Bytes that this process is predicted to hold at most when it paints a request.
 
         `memory` is "low", "high" or "auto", which means all stages at once here; None is as the pipeline was opened.
+        `last` is as in `walk`.
         Pages of mapped files are not counted, for the system can take those back; nor is what engines take that
         pleinair does not ship.
         """
-        preflight = self._painting(request).preflight()
+        preflight = self._painting(request).preflight(last)
         return int(preflight.need(next(preflight.ways(memory or self.memory))).memory)
 
-    def _spared(self, request: Request) -> tuple[Painting, Spared]:
+    def _spared(self, request: Request, last: bool = False) -> tuple[Painting, Spared]:
         """A job, and what it is to spare; raises ResourceError where memory will not suffice."""
         painting = self._painting(request)
         room = room_left() if self._preflight else Room(None)
-        spared = painting.preflight().choose(self.memory, room)
+        spared = painting.preflight(last).choose(self.memory, room)
         if spared.two_calls and not request.guidance.two_calls:
             painting = self._painting(replace(request, guidance=replace(request.guidance, two_calls=True)))
         if spared.stages and self.memory != "low":

@@ -1,7 +1,8 @@
 """What memory a job takes, told before anything of it is loaded, and what to do where that is not there.
 
     high   base + what all graphs hold + what a call of the denoiser works with, and one of another graph
-    auto   the same without text encoders that are large, or base + what these take, whichever is more
+    auto   the same without text encoders that are large, or base + what these take, whichever is more; where no other
+           job follows, a call of another graph does not come on top of the denoiser's, which has left memory by then
     low    base + the most of any stage: what its graphs hold, and what a call of them works with
 
 Counted is memory that the system cannot take back. Pages of mapped files it can: they count against `ulimit -v` alone.
@@ -40,17 +41,19 @@ class Spared:
     """What a job does to take less memory.
 
     `texts` lets text encoders go once they have been read, `stages` does each stage for all batches and then lets it
-    go, and `two_calls` asks the network twice a step where guidance would ask it once.
+    go, and `two_calls` asks the network twice a step where guidance would ask it once. `denoiser` lets the denoiser go
+    before the pictures are decoded, where all of them are painted together in one pass.
     """
 
     texts: bool = False
+    denoiser: bool = False
     stages: bool = False
     two_calls: bool = False
 
 
 NOTHING = Spared()
-STAGES = Spared(texts=True, stages=True)
-ALL = Spared(texts=True, stages=True, two_calls=True)
+STAGES = Spared(texts=True, denoiser=True, stages=True)
+ALL = Spared(texts=True, denoiser=True, stages=True, two_calls=True)
 
 
 @dataclass(frozen=True)
@@ -111,13 +114,20 @@ class WorkStage:
 class Preflight:
     """The memory of one job: a request and its passes, on the graphs of what is open for it.
 
-    `edits` says how the job changes a graph of a model: a changed one is loaded beside the plain one.
+    `edits` says how the job changes a graph of a model: a changed one is loaded beside the plain one. The `last` job is
+    one that no other follows, and whose frames nobody asks for previews.
     """
 
     def __init__(
-        self, loaded: Loaded, request: Request, passes: Sequence[Pass], edits: Callable[[Model, str], tuple[Edit, ...]]
+        self,
+        loaded: Loaded,
+        request: Request,
+        passes: Sequence[Pass],
+        edits: Callable[[Model, str], tuple[Edit, ...]],
+        last: bool = False,
     ) -> None:
         self._loaded = loaded
+        self._last = last
         self._request = request
         self._passes = passes
         self._edits = edits
@@ -134,7 +144,9 @@ class Preflight:
         stays = max((each.working for each in others if each.again), default=0)
         passing = max((each.working for each in others if not each.again), default=0)
         reading = sum(each.held + each.working for each in texts)
-        memory = max(reading, sum(each.held for each in others) + stays + passing)
+        held = sum(each.held for each in others)
+        apart = sum(each.held for each in others if each.again) if spared.denoiser else 0.0
+        memory = max(reading, held + stays, held - apart + (0 if spared.denoiser else stays) + passing)
         mapped = max(sum(each.mapped for each in texts), sum(each.mapped for each in others))
         return Need(BASE + memory, RESERVED + memory + mapped)
 
@@ -160,7 +172,8 @@ class Preflight:
             return
         if memory == "auto":
             large = sum(each.held for each in self._stages if each.texts) >= LARGE_TEXT
-            yield from (Spared(texts=large), STAGES)
+            together = len(self._passes) == 1 and len(self._request.seeds) <= self._request.batch
+            yield from (Spared(texts=large, denoiser=self._last and together), STAGES)
         less = self.need(ALL).memory < WORTH * self.need(STAGES).memory
         if less or memory == "low":
             yield ALL if less else STAGES
@@ -171,7 +184,7 @@ class Preflight:
         return self._other(replace(self._request, guidance=replace(self._request.guidance, two_calls=True)))
 
     def _other(self, request: Request, passes: Sequence[Pass] | None = None) -> "Preflight":
-        return Preflight(self._loaded, request, self._passes if passes is None else passes, self._edits)
+        return Preflight(self._loaded, request, self._passes if passes is None else passes, self._edits, self._last)
 
     def _least(self) -> Need:
         """What it takes where as much is spared as can be."""

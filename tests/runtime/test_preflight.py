@@ -124,6 +124,26 @@ def test_large_text_encoders_leave_when_they_have_been_read(pipe, monkeypatch):
     pipe.unload()
 
 
+def test_the_last_job_lets_its_denoiser_go_before_it_decodes(pipe):
+    request = resolve(pipe.bundle, "a boat", seed=1, steps=1, size="512x512")
+    job, last = (pipe._painting(request).preflight(each) for each in (False, True))
+    (way, *_), (less, *_) = job.ways("auto"), last.ways("auto")
+    assert (way, less) == (NOTHING, Spared(denoiser=True)) and next(last.ways("high")) == NOTHING
+    assert job.need(STAGES).memory <= last.need(less).memory < job.need(way).memory
+    assert pipe.memory_needed(request, memory="auto", last=True) == int(last.need(less).memory)
+    *_, frame = pipe._painting(request).run(spared=less)
+    assert frame.result and not pipe.graphs.is_open("unet") and pipe.graphs.is_open("vae_decoder")
+    pipe.unload()
+
+
+@pytest.mark.parametrize("how", [{"count": 2}, {"hires": 1.5}])
+def test_a_denoiser_that_is_asked_again_stays(pipe, how):
+    request = resolve(pipe.bundle, "a boat", seed=1, steps=2, **{"size": "256x256", **how})
+    assert next(pipe._painting(request).preflight(last=True).ways("auto")) == NOTHING
+    together = resolve(pipe.bundle, "a boat", seed=1, steps=1, count=2, batch=2)
+    assert next(pipe._painting(together).preflight(last=True).ways("auto")) == Spared(denoiser=True)
+
+
 def test_guidance_takes_two_calls_where_that_saves(pipe):
     """At this size and with tiles this small the denoiser takes the most."""
     large = {"size": "1024x1024", "vae_tile": 64}

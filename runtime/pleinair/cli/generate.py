@@ -97,7 +97,7 @@ def generate(
         return
     metadata = not no_metadata
     request = resolve(pipe.bundle, prompt, **options)
-    frames = pipe.walk(request)
+    frames = pipe.walk(request, last=film is None)
     files = planned_files(output, prompt, request.seeds, force)
     filming = None if film is None else films_beside(files, film, request.seeds, force, metadata)
     found, write_s, workers_mb = None, 0.0, 0.0

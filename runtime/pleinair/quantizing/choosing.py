@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pleinair.quantizing.openvino_layers import GATES, QuantizableLayer, gated
-from pleinair.quantizing.ranges import Ranges
+from pleinair.quantizing.openvino_layers import GATES, Rounding, gated
 from pleinair.quantizing.watching import Call, compiled, infer
 
 if TYPE_CHECKING:
@@ -35,28 +34,26 @@ def kind_of(path: str) -> str:
 def errors(
     name: str,
     model: "openvino.Model",
-    layers: Mapping[str, QuantizableLayer],
-    ranges: Ranges,
+    tried_out: Mapping[str, Rounding],
+    costs: Mapping[str, int],
     calls: Sequence[Call],
     seconds: float,
     known: Collection[str] = (),
 ) -> Iterator[dict[str, float]]:
-    """Try layers with rounded inputs and the others exact, but for those `known`; yields the errors of those tried.
+    """Try each rounding with the others exact, but for those `known`; yields the errors of those tried.
 
-    An error is the mean square of what a layer, alone, changes in the answers to `calls`. Where all cannot be tried in
-    about so many `seconds`, those of a kind are tried together, and each has its share of the error by its cost.
+    An error is the mean square of what a rounding, alone, changes in the answers to `calls`. Where all cannot be tried
+    in about so many `seconds`, those of a kind are tried together, and each has its share of the error by its cost.
     """
-    costs = {path: layer.cost for path, layer in layers.items()}
-    places = {path: place for place, path in enumerate(layers)}
-    waiting = [path for path in layers if path not in known]
+    places = {path: place for place, path in enumerate(tried_out)}
+    waiting = [path for path in tried_out if path not in known]
     if not waiting:
         return
-    grids = [ranges.grid_in(path) for path in layers]
-    shapes = {port: array.shape for port, array in calls[0].inputs.items()} | {GATES: (len(layers),)}
-    request = compiled(name, gated(model, list(layers.values()), grids), shapes)
+    shapes = {port: array.shape for port, array in calls[0].inputs.items()} | {GATES: (len(tried_out),)}
+    request = compiled(name, gated(model, list(tried_out.values())), shapes)
 
     def tried(group: Sequence[str]) -> float:
-        gates = np.zeros(len(layers), np.float32)
+        gates = np.zeros(len(tried_out), np.float32)
         gates[[places[path] for path in group]] = 1
         return sum(missed(call, infer(name, request, call.inputs | {GATES: gates})) for call in calls) / len(calls)
 

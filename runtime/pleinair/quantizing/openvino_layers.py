@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 
+from pleinair.engines.int8.nodes import place_of
 from pleinair.engines.openvino_weights import WeightPorts, sites
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.quantizing.ranges import LEVELS, Grid, Ranges, int8_weight
@@ -46,6 +47,28 @@ class QuantizableLayer:
         return np.ascontiguousarray(array.T if self.ports.transposed else array)
 
 
+@dataclass(frozen=True)
+class QuantizableAttention:
+    """Attention of an image to itself: its product of queries and keys, and the paths of the layers that make them."""
+
+    node: ov.Node
+    queries: str
+    keys: str
+
+    @property
+    def cost(self) -> int:
+        """Multiplications of a call for that product; the model must have static shapes."""
+        return prod(self.node.get_input_shape(0)) * self.node.get_input_shape(1)[-2]
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What is rounded where something computes in int8: ports, and the grid of each."""
+
+    ports: tuple[ov.Input, ...]
+    grids: tuple[Grid, ...]
+
+
 def quantizable(model: ov.Model, named: Mapping[str, str]) -> dict[str, QuantizableLayer]:
     """Layer path -> layer, for those large enough to gain; `named` as in `openvino_weights.sites`.
 
@@ -58,6 +81,39 @@ def quantizable(model: ov.Model, named: Mapping[str, str]) -> dict[str, Quantiza
         if ports.vector or len(ports.readers) > 1 or axes.is_dynamic or axes.get_length() < FEWEST_AXES:
             continue
         found[path] = QuantizableLayer(ports, ports.bias.get_node().output(0) if ports.bias else node.output(0))
+    return found
+
+
+def attentions(model: ov.Model, layers: Mapping[str, QuantizableLayer]) -> dict[str, QuantizableAttention]:
+    """What layers of queries and keys have in common in their paths -> their attention, where they read the same."""
+    answers = {place_of(layer.answer): path for path, layer in layers.items()}
+    found = {}
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "ScaledDotProductAttention":
+            continue
+        queries, keys = (answers.get(place_of(split_of(node.input_value(place)))) for place in (0, 1))
+        if queries and keys and place_of(read_by(layers[queries])) == place_of(read_by(layers[keys])):
+            found[queries.rpartition(".")[0]] = QuantizableAttention(node, queries, keys)
+    return found
+
+
+def split_of(heads: ov.Output) -> ov.Output:
+    """What was split into heads."""
+    while heads.get_node().get_type_name() in ("Reshape", "Transpose"):
+        heads = heads.get_node().input_value(0)
+    return heads
+
+
+def read_by(layer: QuantizableLayer) -> ov.Output:
+    return layer.node.input_value(0)
+
+
+def roundings(model: ov.Model, layers: Mapping[str, QuantizableLayer], ranges: Ranges) -> dict[str, Rounding]:
+    """Path -> what is rounded in a layer, or in the product of queries and keys of attention."""
+    found = {path: Rounding((layer.node.input(0),), (ranges.grid_in(path),)) for path, layer in layers.items()}
+    for path, each in attentions(model, layers).items():
+        grids = ranges.even_grid_out(each.queries), ranges.even_grid_out(each.keys)
+        found[path] = Rounding((each.node.input(0), each.node.input(1)), grids)
     return found
 
 
@@ -108,26 +164,33 @@ def watched(model: ov.Model, layers: Iterable[QuantizableLayer]) -> ov.Model:
     return ov.Model([*(node.output(0) for node in more), *model.outputs], model.get_parameters())
 
 
-def gated(model: ov.Model, layers: Sequence[QuantizableLayer], grids: Sequence[Grid]) -> ov.Model:
-    """The model with a port GATES, (layers,): at 1 a layer reads rounded numbers, at 0 what it reads as it is.
+def gated(model: ov.Model, tried: Sequence[Rounding]) -> ov.Model:
+    """The model with a port GATES, one number for each of `tried`: at 1 it rounds, at 0 numbers stay as they are.
 
     Any subset can so be tried without compiling again, and for the cost of a call. Weights stay exact: with a scale for
     each output channel they add little.
     """
-    gates = ops.parameter([len(layers)], np.float32, name=GATES)
+    gates = ops.parameter([len(tried)], np.float32, name=GATES)
     gates.output(0).set_names({GATES})
-    for place, (layer, cover) in enumerate(zip(layers, grids, strict=True)):
+    for place, each in enumerate(tried):
         gate = ops.gather(gates, ops.constant(np.int64(place)), ops.constant(np.int64(0)))
-        tensor = layer.node.input_value(0)
-        error = ops.subtract(fake_quantize(tensor, cover), tensor)
-        mixed = ops.add(tensor, ops.multiply(error, gate))
-        layer.node.input(0).replace_source_output(mixed.output(0))
+        for port, cover in zip(each.ports, each.grids, strict=True):
+            tensor = port.get_source_output()
+            error = ops.subtract(fake_quantize(tensor, cover), tensor)
+            port.replace_source_output(ops.add(tensor, ops.multiply(error, gate)).output(0))
     return ov.Model(model.outputs, [*model.get_parameters(), gates])
 
 
 def fake_quantize(tensor: ov.Output, cover: Grid) -> ov.Node:
     ends = [ops.constant(cover.low), ops.constant(cover.high)]
     return ops.fake_quantize(tensor, *ends, *ends, LEVELS)
+
+
+def quantize_attention(rounded: Iterable[Rounding]) -> None:
+    """Let products of queries and keys compute in int8, in place."""
+    for each in rounded:
+        for port, cover in zip(each.ports, each.grids, strict=True):
+            port.replace_source_output(fake_quantize(port.get_source_output(), cover).output(0))
 
 
 def quantize_layers(layers: Mapping[str, QuantizableLayer], ranges: Ranges) -> None:

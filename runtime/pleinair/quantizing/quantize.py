@@ -20,7 +20,14 @@ from pleinair.quantizing import choosing
 from pleinair.quantizing.calibrating import STEPS, opened_notes, paint
 from pleinair.quantizing.measuring import measured, require
 from pleinair.quantizing.onnx_layers import write_quantized
-from pleinair.quantizing.openvino_layers import outermost, quantizable, quantize_layers
+from pleinair.quantizing.openvino_layers import (
+    attentions,
+    outermost,
+    quantizable,
+    quantize_attention,
+    quantize_layers,
+    roundings,
+)
 from pleinair.quantizing.prompts import read_prompts
 from pleinair.quantizing.starting import starting_options
 from pleinair.quantizing.watching import Notes, read_layers
@@ -161,12 +168,13 @@ def choose(
         raise BundleError(f"the layers of '{graph}' cannot be recognized; export the model again")
     calls = [notes.call(place) for place in spread(notes.kept, TRIED)]
     model.reshape({port: array.shape for port, array in calls[0].inputs.items()})
-    costs = {path: layer.cost for path, layer in layers.items()}
+    tried_out = roundings(model, layers, notes.ranges)
+    costs = {path: each.cost for path, each in (layers | attentions(model, layers)).items()}
     part = bundle.manifest.denoiser
     first = next((port for port, feed in part.feeds.items() if feed == LATENTS), "") if graph == part.graph else ""
     ends = outermost(model, layers, first or next(iter(calls[0].inputs)))
-    found = errors_before(file, layers)
-    for tried in choosing.errors(graph, model, layers, notes.ranges, calls, SECONDS, found):
+    found = errors_before(file, tried_out)
+    for tried in choosing.errors(graph, model, tried_out, costs, calls, SECONDS, found):
         found |= tried
         new = file.with_suffix(".new")
         new.write_text(json.dumps(found), encoding="utf-8")
@@ -263,8 +271,10 @@ def write_openvino(
 
     model = ov.Core().read_model(bundle.graph_file(graph, "openvino"))
     layers = quantizable(model, bundle.manifest.paths_of(graph, "openvino"))
-    narrow = {path: layer for path, layer in layers.items() if path in notes.ranges.paths and path not in choice.wide}
-    quantize_layers(narrow, notes.ranges)
+    layers = {path: layer for path, layer in layers.items() if path in notes.ranges.paths}
+    kept = {path: each for path, each in roundings(model, layers, notes.ranges).items() if path not in choice.wide}
+    quantize_attention(each for path, each in kept.items() if path not in layers)
+    quantize_layers({path: layer for path, layer in layers.items() if path in kept}, notes.ranges)
     model.validate_nodes_and_infer_types()
     save_ir(model, folder / XML)
     return (XML, XML.replace(".xml", ".bin")), {}

@@ -34,6 +34,12 @@ def grid(low: float, high: float) -> Grid:
     return Grid(scale, round(-low / float(scale)))
 
 
+def even_grid(low: float, high: float) -> Grid:
+    """The grid that covers low..high and has 0 in its middle: attention multiplies nothing else in 8 bits."""
+    scale = np.float32(max(-low, high, SMALLEST) / (LEVELS // 2 - 1))
+    return Grid(scale, LEVELS // 2)
+
+
 class Ranges:
     """Of each layer by path: the lowest and the highest number that went in, and that came out, of all calls so far.
 
@@ -62,6 +68,10 @@ class Ranges:
     def grid_out(self, path: str) -> Grid:
         """The grid of what it answers, its bias added."""
         return grid(*map(float, self._found[self.paths.index(path), 2:]))
+
+    def even_grid_out(self, path: str) -> Grid:
+        """The same, with 0 in its middle."""
+        return even_grid(*map(float, self._found[self.paths.index(path), 2:]))
 
     def save(self, file: Path) -> None:
         """Keep them in a .npz file, which is whole or absent."""

@@ -8,10 +8,13 @@ from openvino import opset13 as ops  # noqa: E402
 
 from pleinair.quantizing.openvino_layers import (  # noqa: E402
     GATES,
+    attentions,
     gated,
     outermost,
     quantizable,
+    quantize_attention,
     quantize_layers,
+    roundings,
     watched,
 )
 from pleinair.quantizing.ranges import Ranges  # noqa: E402
@@ -95,11 +98,61 @@ def test_gates_let_layers_round_what_they_read_one_by_one():
     def opened(gates):
         made = model()
         layers = quantizable(made, {})
-        grids = [ranges.grid_in(path) for path in layers]
-        return answer(gated(made, list(layers.values()), grids), **{GATES: np.array(gates, np.float32)})
+        tried = roundings(made, layers, ranges)
+        return answer(gated(made, list(tried.values())), **{GATES: np.array(gates, np.float32)})
 
     ranges, wide = ranges_of(quantizable(model(), {})), answer(model())
     np.testing.assert_allclose(opened([0, 0, 0]), wide, atol=1e-4)
     alone = [np.abs(opened(np.eye(3)[place]) - wide).mean() for place in range(3)]
     assert min(alone) > 1e-4
     assert np.abs(opened([1, 1, 1]) - wide).mean() > max(alone)
+
+
+HEADS, TOKENS, WIDTH = 2, 16, 8
+TOLD = {"tokens": (1, TOKENS, WIDTH), "text": (1, 5, WIDTH)}
+
+
+def attending(of="tokens"):
+    """Attention of tokens to themselves, or to a text, with layers for queries, keys and values."""
+    noise = np.random.default_rng(3)
+    ports = {name: ops.parameter(list(shape), np.float32, name=name) for name, shape in TOLD.items()}
+    for name, port in ports.items():
+        port.output(0).set_names({name})
+
+    def heads(kind, read):
+        weight = noise.standard_normal((WIDTH, WIDTH)).astype(np.float32)
+        made = ops.matmul(ports[read], ops.constant(weight, name=f"self.attn.to_{kind}.weight"), False, True)
+        split = ops.reshape(made, ops.constant([1, TOLD[read][1], HEADS, WIDTH // HEADS]), False)
+        return ops.transpose(split, ops.constant([0, 2, 1, 3]))
+
+    read = ops.scaled_dot_product_attention(heads("q", "tokens"), heads("k", of), heads("v", of), causal=False)
+    return ov.Model([read.output(0)], [*ports.values()])
+
+
+def attended(made):
+    noise = np.random.default_rng(4)
+    told = {name: noise.standard_normal(shape).astype(np.float32) for name, shape in TOLD.items()}
+    return infer("model", compiled("model", made, TOLD), told)
+
+
+def test_attention_of_an_image_to_itself_multiplies_queries_and_keys_in_int8():
+    """In grids with 0 in their middle, of what the layers of queries and keys have answered."""
+    made = attending()
+    layers = quantizable(made, {})
+    (path,) = found = attentions(made, layers)
+    assert path == "attn" and found[path].queries == "attn.to_q" and found[path].keys == "attn.to_k"
+    assert found[path].cost == TOKENS * TOKENS * WIDTH
+    other = attending("text")
+    assert not attentions(other, quantizable(other, {}))
+    ranges = Ranges(tuple(layers))
+    watching = attending()
+    ends = attended(watched(watching, quantizable(watching, {}).values()))[:-1]
+    ranges.add(np.array([float(each) for each in ends], np.float32).reshape(-1, 4))
+    wide = attended(attending())[0]
+    quantize_attention([roundings(made, layers, ranges)[path]])
+    rounded = [node for node in made.get_ordered_ops() if node.get_type_name() == "FakeQuantize"]
+    assert len(rounded) == 2
+    for node in rounded:
+        low, high = (float(node.input_value(place).get_node().data) for place in (1, 2))
+        assert low / high == pytest.approx(-128 / 127)
+    assert 0 < np.abs(attended(made)[0] - wide).max() < 0.05 * np.abs(wide).max()

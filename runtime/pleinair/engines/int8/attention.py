@@ -1,4 +1,4 @@
-"""Attention of a W8A8 graph computed in float: where only AVX2 is, it is slower in int8."""
+"""Attention of a W8A8 graph computed in float: without VNNI, it is slower in int8."""
 
 from pleinair.engines.int8.nodes import constant_of, kind_of_node
 from pleinair.engines.openvino_weights import source

@@ -13,7 +13,7 @@ STORED, PAIRED, CHANNELS_FIRST = "stored", "paired", "channels-first"
 FORMS = (STORED, PAIRED, CHANNELS_FIRST)
 WORDS = {
     STORED: "as they are stored",
-    PAIRED: "with weights that cannot saturate",
+    PAIRED: "with weights that cannot saturate, and attention in float",
     CHANNELS_FIRST: "with weights that cannot saturate, linear layers as convolutions and attention in float",
 }
 AVX512 = ("avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")

@@ -29,10 +29,10 @@ def put_in_form(model: ov.Model, chosen: ChosenForm) -> TakenForm:
     """Edit a W8A8 model in place; one whose shapes are not static keeps its layout."""
     if chosen.form == STORED:
         return TakenForm(*chosen)
-    linear = left = attention = 0
+    linear = left = 0
+    attention = widen_attention(model)
     if chosen.form == CHANNELS_FIRST and not model.is_dynamic():
         freeze_shapes(model)
-        attention = widen_attention(model)
         linear = channels_first(model)
     if chosen.form == CHANNELS_FIRST:
         left = len(linear_over_images(model))
