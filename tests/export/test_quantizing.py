@@ -53,8 +53,9 @@ def test_denoiser_and_decoder_compute_in_int8_and_say_what_stays_wide(made, wide
         info = bundle.manifest.graphs[graph]
         assert set(info.fidelity) == set(ENGINES)
         assert all(found.psnr_db >= found.gate_db for found in info.fidelity.values())
-        assert 0 < info.wide.share < 0.5
-    assert {"conv_in", "conv_out"} <= set(bundle.manifest.graphs["unet"].wide.layers)
+        assert 0 < info.wide_layers["openvino"].share < info.wide_layers["onnx"].share < 0.5
+    for kept in bundle.manifest.graphs["unet"].wide_layers.values():
+        assert {"conv_in", "conv_out"} <= {*kept.layers}
     assert bundle.manifest.origin.command.startswith(old.manifest.origin.command)
     assert bundle.manifest.files["unet/openvino_model.bin"].size < old.manifest.files["unet/openvino_model.bin"].size
 
@@ -121,7 +122,7 @@ def test_what_was_tried_is_kept_and_not_tried_again(wide, tmp_path, monkeypatch)
     first = quantize(wide, tmp_path / "out", pictures=1, size="64x64")
     begun = next(step.stage for step in first if step.stage.startswith(told))
     first.close()
-    (kept,) = tmp_path.glob(".out*/unet/errors.json")
+    (kept,) = tmp_path.glob(".out*/unet/errors-openvino.json")
     before = json.loads(kept.read_text())
     second = quantize(wide, tmp_path / "out", pictures=1, size="64x64")
     again = next(step.stage for step in second if step.stage.startswith(told))

@@ -48,7 +48,7 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class WideLayers:
-    """The layers of a quantized graph, by path, that compute as before, and their share of the multiplications."""
+    """What computes as before in a quantized graph, by path, and its share of the multiplications."""
 
     layers: tuple[str, ...]
     share: float
@@ -58,8 +58,8 @@ class WideLayers:
 class GraphInfo:
     """One network of the bundle: its files by format ("openvino", "onnx"), the first being the graph itself.
 
-    One whose `activations` are "int8" computes in int8, but for its `wide` layers; its fidelity is to what it was made
-    of.
+    One whose `activations` are "int8" computes in int8, but for its `wide_layers` (by format); its fidelity is to what
+    it was made of.
     """
 
     files: dict[str, tuple[str, ...]]
@@ -68,7 +68,7 @@ class GraphInfo:
     inputs: dict[str, Port]
     outputs: dict[str, Port]
     fidelity: dict[str, Fidelity]
-    wide: WideLayers | None = None
+    wide_layers: dict[str, WideLayers] = field(default_factory=dict)
 
     @property
     def form(self) -> str:

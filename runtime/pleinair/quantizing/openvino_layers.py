@@ -108,9 +108,21 @@ def read_by(layer: QuantizableLayer) -> ov.Output:
     return layer.node.input_value(0)
 
 
+def rounded_layers(
+    layers: Mapping[str, QuantizableLayer], ranges: Ranges, answers: bool = False
+) -> dict[str, Rounding]:
+    """Path -> what is rounded in a layer: what it reads, and with `answers` what convolutions answer (ONNX Runtime)."""
+    found = {}
+    for path, layer in layers.items():
+        readers = layer.answer.get_target_inputs() if answers and layer.is_convolution else ()
+        grids = ranges.grid_in(path), *[ranges.grid_out(path)] * len(readers)
+        found[path] = Rounding((layer.node.input(0), *readers), grids)
+    return found
+
+
 def roundings(model: ov.Model, layers: Mapping[str, QuantizableLayer], ranges: Ranges) -> dict[str, Rounding]:
     """Path -> what is rounded in a layer, or in the product of queries and keys of attention."""
-    found = {path: Rounding((layer.node.input(0),), (ranges.grid_in(path),)) for path, layer in layers.items()}
+    found = rounded_layers(layers, ranges)
     for path, each in attentions(model, layers).items():
         grids = ranges.even_grid_out(each.queries), ranges.even_grid_out(each.keys)
         found[path] = Rounding((each.node.input(0), each.node.input(1)), grids)

@@ -2,13 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pleinair.bundle.manifest import LATENTS, MANIFEST, Fidelity, GraphInfo, Manifest, Origin, WideLayers
+from pleinair.bundle.manifest import LATENTS, MANIFEST, TIMESTEP, Fidelity, GraphInfo, Manifest, Origin, WideLayers
 from pleinair.bundle.opening import Bundle, open_bundle
 from pleinair.bundle.staging import beside, check_apart, check_room, check_target, staged, unwritable
 from pleinair.bundle.verifying import BundleFiles, FileInfo, list_files
@@ -26,11 +26,12 @@ from pleinair.quantizing.openvino_layers import (
     quantizable,
     quantize_attention,
     quantize_layers,
+    rounded_layers,
     roundings,
 )
 from pleinair.quantizing.prompts import read_prompts
 from pleinair.quantizing.starting import starting_options
-from pleinair.quantizing.watching import Notes, read_layers
+from pleinair.quantizing.watching import Call, Notes, read_layers
 from pleinair.request.request import resolve
 from pleinair.system import install
 from pleinair.system.locks import only_one
@@ -38,7 +39,8 @@ from pleinair.version import __version__
 
 WORK = "quantizing"  # a hidden folder beside OUT
 PICTURES = 8
-WIDE = 0.15
+DENOISER, DECODER = 0, 1
+WIDE = {"openvino": (0.07, 0.1), "onnx": (0.3, 0.38)}  # of denoisers and decoders; ONNX Runtime rounds answers too
 TRIED = 4  # calls that each layer is tried on
 SECONDS = 300.0  # how long that may take before kinds are tried instead
 MEASURED = 16  # calls that a finished graph is measured on
@@ -62,7 +64,7 @@ def quantize(
     prompts: str | Path | None = None,
     pictures: int = PICTURES,
     size: str | None = None,
-    wide: float = WIDE,
+    wide: float | None = None,
     force: bool = False,
     command: str | None = None,
 ) -> Iterator[QuantizeProgress]:
@@ -70,13 +72,13 @@ def quantize(
 
     The model paints `pictures` of the lines of the file `prompts` (general ones, or its own vocabulary, without it), of
     its usual size or of `size`, in float32 on OpenVINO, which notes the ranges of activations. Layers whose rounding
-    shows most stay as they are, up to a share `wide` of the multiplications. `command` is what the bundle says made it.
-    OUT appears when the generator is exhausted; an interrupted run goes on where it was when it is started again.
-    Raises BundleError for a model that cannot be quantized, EngineError for packages that are not here, QualityError
-    below the fidelity gate, RequestError or ResourceError.
+    shows most stay as they are, up to a share `wide` of the multiplications (None: that of the format in WIDE).
+    `command` is what the bundle says made it. OUT appears when the generator is exhausted; an interrupted run goes on
+    where it was when it is started again. Raises BundleError for a model that cannot be quantized, EngineError for
+    packages that are not here, QualityError below the fidelity gate, RequestError or ResourceError.
     """
     pictures = whole("pictures", pictures, 1, 1000)
-    wide = number("wide", wide, 0.0, 1.0)
+    budgets = WIDE if wide is None else dict.fromkeys(WIDE, (number("wide", wide, 0.0, 1.0),) * 2)
     bundle = open_bundle(model)
     check(bundle)
     listed = read_prompts(None if prompts is None else Path(prompts), bundle.manifest)
@@ -93,7 +95,7 @@ def quantize(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with only_one(beside(out, f"{WORK}.lock"), busy):
-            job = QuantizeJob(bundle, out, listed, pictures, steps, options, wide, force, command)
+            job = QuantizeJob(bundle, out, listed, pictures, steps, options, budgets, force, command)
             yield from progress_of(job)
     except OSError as error:
         raise unwritable(out, error) from error
@@ -109,7 +111,7 @@ class QuantizeJob:
     pictures: int
     steps: int
     options: dict[str, Any]
-    wide: float
+    wide: Mapping[str, tuple[float, float]]  # by format, as WIDE
     force: bool
     command: str | None
 
@@ -123,12 +125,15 @@ def progress_of(job: QuantizeJob) -> Iterator[QuantizeProgress]:
     total = pictures + 2 * len(graphs)
     for place in paint(work, bundle, notes, job.prompts, range(done, pictures), job.options):
         yield QuantizeProgress(f"paint {place + 1} of {pictures}", place, total)
-    choices: dict[str, choosing.WideChoice] = {}
+    choices: dict[str, dict[str, choosing.WideChoice]] = {}
     for place, graph in enumerate(graphs):
         told = f"{graph}: choose what stays wide"
         yield QuantizeProgress(told, pictures + place, total)
-        for kind in choose(bundle, graph, notes[graph], job.wide, choices):
-            yield QuantizeProgress(f"{told} ({kind})", pictures + place, total)
+        choices[graph] = {}
+        for form in bundle.manifest.graphs[graph].files:
+            budget = job.wide[form][DENOISER if graph == bundle.manifest.denoiser.graph else DECODER]
+            for kind in choose(bundle, graph, form, notes[graph], budget, choices[graph]):
+                yield QuantizeProgress(f"{told} ({kind})", pictures + place, total)
     with staged(job.out, job.force, room(bundle)) as stage:
         copy_others(bundle, stage.path, graphs)
         manifest = bundle.manifest
@@ -158,21 +163,25 @@ def check(bundle: Bundle) -> None:
 
 
 def choose(
-    bundle: Bundle, graph: str, notes: Notes, budget: float, choices: dict[str, choosing.WideChoice]
+    bundle: Bundle, graph: str, form: str, notes: Notes, budget: float, choices: dict[str, choosing.WideChoice]
 ) -> Iterator[str]:
-    """Put the choice for a graph into `choices`, going on with what an earlier run found; yields each kind tried."""
-    file = notes.folder / "errors.json"
+    """Put the choice for a format of a graph into `choices`, going on with what an earlier run found.
+
+    Yields each kind tried.
+    """
+    file = notes.folder / f"errors-{form}.json"
     model, layers = read_layers(bundle, graph)
     layers = {path: layer for path, layer in layers.items() if path in (notes.ranges.paths if notes.ranges else ())}
     if not layers:
         raise BundleError(f"the layers of '{graph}' cannot be recognized; export the model again")
-    calls = [notes.call(place) for place in spread(notes.kept, TRIED)]
-    model.reshape({port: array.shape for port, array in calls[0].inputs.items()})
-    tried_out = roundings(model, layers, notes.ranges)
-    costs = {path: each.cost for path, each in (layers | attentions(model, layers)).items()}
     part = bundle.manifest.denoiser
+    calls = tried_on(notes, next((port for port, feed in part.feeds.items() if feed == TIMESTEP), ""))
+    model.reshape({port: array.shape for port, array in calls[0].inputs.items()})
     first = next((port for port, feed in part.feeds.items() if feed == LATENTS), "") if graph == part.graph else ""
     ends = outermost(model, layers, first or next(iter(calls[0].inputs)))
+    in_onnx = form == "onnx"
+    tried_out = rounded_layers(layers, notes.ranges, True) if in_onnx else roundings(model, layers, notes.ranges)
+    costs = {path: each.cost for path, each in (layers if in_onnx else layers | attentions(model, layers)).items()}
     found = errors_before(file, tried_out)
     for tried in choosing.errors(graph, model, tried_out, costs, calls, SECONDS, found):
         found |= tried
@@ -181,7 +190,15 @@ def choose(
         new.replace(file)
         if len(tried) > 1:
             yield choosing.kind_of(next(iter(tried)))
-    choices[graph] = choosing.chosen(costs, found, ends, budget)
+    choices[form] = choosing.chosen(costs, found, ends, budget)
+
+
+def tried_on(notes: Notes, time: str) -> list[Call]:
+    """Calls of all noise levels, those of the last steps among them: nothing mends what is rounded there."""
+    calls = [notes.call(place) for place in range(notes.kept)]
+    if all(time in call.inputs for call in calls):
+        calls.sort(key=lambda call: float(call.inputs[time].max()))
+    return [calls[place] for place in spread(len(calls), TRIED)]
 
 
 def errors_before(file: Path, layers: Iterable[str]) -> dict[str, float]:
@@ -208,7 +225,7 @@ def copy_others(bundle: Bundle, stage: Path, graphs: Iterable[str]) -> None:
 
 
 def written(
-    bundle: Bundle, manifest: Manifest, stage: Path, graph: str, notes: Notes, choice: choosing.WideChoice
+    bundle: Bundle, manifest: Manifest, stage: Path, graph: str, notes: Notes, choice: Mapping[str, choosing.WideChoice]
 ) -> Manifest:
     """Write a graph in every format that the bundle has and measure it; returns the manifest with it."""
     old = manifest.graphs[graph]
@@ -217,7 +234,7 @@ def written(
     for form, (first, *_) in old.files.items():
         folder = stage / Path(first).parent
         folder.mkdir(parents=True, exist_ok=True)
-        made, renamed = WRITERS[form](bundle, graph, notes, choice, folder)
+        made, renamed = WRITERS[form](bundle, graph, notes, choice[form], folder)
         files[form] = tuple((folder / name).relative_to(stage).as_posix() for name in made)
         names |= {(path, form): name for path, name in renamed.items()}
     info = replace(
@@ -226,7 +243,7 @@ def written(
         weights="int8",
         activations="int8",
         fidelity={},
-        wide=WideLayers(layers=choice.wide, share=round(choice.share, 4)),
+        wide_layers={form: WideLayers(choice[form].wide, round(choice[form].share, 4)) for form in old.files},
     )
     layers = {
         path: {form: replace(at, name=names.get((path, form), at.name)) for form, at in places.items()}
