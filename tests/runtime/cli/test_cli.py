@@ -432,7 +432,7 @@ def test_every_option_has_its_flag_and_no_other_is_there(run, monkeypatch):
     assert shown - flags == {
         *("--prompts", "--film", "--workers", "--ray", "--output", "--force", "--no-metadata", "--json", "--help"),
         *("--model", "--engine", "--device", "--threads", "--precision", "--memory", "--no-verify"),
-        *("--fallback", "--no-cache", "--int8", "--no-fold", "--no-preflight"),
+        *("--fallback", "--no-cache", "--int8", "--no-fold", "--no-share", "--no-preflight"),
     }
     assert flags <= shown
 
