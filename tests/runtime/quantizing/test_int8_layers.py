@@ -14,6 +14,7 @@ from pleinair.quantizing.openvino_layers import (  # noqa: E402
     quantizable,
     quantize_attention,
     quantize_layers,
+    rounded_layers,
     roundings,
     watched,
 )
@@ -156,3 +157,23 @@ def test_attention_of_an_image_to_itself_multiplies_queries_and_keys_in_int8():
         low, high = (float(node.input_value(place).get_node().data) for place in (1, 2))
         assert low / high == pytest.approx(-128 / 127)
     assert 0 < np.abs(attended(made)[0] - wide).max() < 0.05 * np.abs(wide).max()
+
+
+def test_what_convolutions_answer_is_rounded_too_where_an_engine_does_so():
+    """With the bias, before anything reads it; products answer as they are."""
+    made = model()
+    layers = quantizable(made, {})
+    ranges = ranges_of(layers)
+    read, both = rounded_layers(layers, ranges), rounded_layers(layers, ranges, answers=True)
+    assert {path: len(each.ports) for path, each in read.items()} == {"first": 1, "middle": 1, "last": 1}
+    assert {path: len(each.ports) for path, each in both.items()} == {"first": 2, "middle": 1, "last": 2}
+    assert both["first"].grids[1] == ranges.grid_out("first")
+    assert both["first"].ports[1].get_source_output().get_node().get_type_name() == "Add"
+    wide = answer(model())
+    missed = []
+    for answers in (False, True):
+        made = model()
+        tried = rounded_layers(quantizable(made, {}), ranges, answers)
+        gates = np.ones(len(tried), np.float32)
+        missed.append(np.abs(answer(gated(made, list(tried.values())), **{GATES: gates}) - wide).mean())
+    assert 0 < missed[0] < missed[1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pleinair.quantizing.calibrating import DONE, done_before
-from pleinair.quantizing.quantize import errors_before
+from pleinair.quantizing.quantize import errors_before, tried_on
 from pleinair.quantizing.watching import STATE, Call, Notes
 
 
@@ -52,3 +52,20 @@ def test_damaged_errors_are_measured_anew(tmp_path, content):
     assert errors_before(file, ["layer"]) == {}
     file.write_text(json.dumps({"layer": 0.5}))
     assert errors_before(file, ["layer", "more"]) == {"layer": 0.5}
+
+
+@pytest.mark.parametrize("port", ["timestep", "sigma"])
+def test_layers_are_tried_on_calls_of_all_noise_levels(tmp_path, port):
+    """The first and the last step of a picture are among them, in whatever order the calls were kept."""
+    notes = Notes(tmp_path / "unet", 1)
+    for time in (5, 0, 7, 3, 9, 1, 8, 6, 2, 4):
+        told = {port: np.array([time], np.float32)}
+        notes.take(("layer",), np.array([[-1, 2, -3, 4]], np.float32), Call(told, {}))
+    notes.save()
+    assert [int(call.inputs[port].item()) for call in tried_on(notes, port)] == [0, 3, 6, 9]
+
+
+def test_what_has_no_time_is_tried_on_calls_as_they_were_kept(kept):
+    notes = Notes(kept, 1)
+    notes.load()
+    assert len(tried_on(notes, "timestep")) == len(tried_on(notes, "")) == 1

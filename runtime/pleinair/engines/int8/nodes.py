@@ -19,6 +19,7 @@ SCALED = ("Multiply", "Subtract")
 
 
 def place_of(output: ov.Output) -> Place:
+    """What tells an output apart from all others of a model."""
     return output.get_node().get_name(), output.get_index()
 
 
