@@ -155,7 +155,7 @@ def memory_needed(bundle: Bundle, memory: str) -> int | None:
         return None
     try:
         pipe = Pipeline(bundle, choose_engine(bundle, None), memory=memory)
-        return pipe.memory_needed(resolve(bundle, "a picture"))
+        return pipe.memory_needed(resolve(bundle, "a picture"), last=True)
     except PleinairError:
         return None
 
