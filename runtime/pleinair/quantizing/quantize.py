@@ -194,10 +194,10 @@ def choose(
 
 
 def tried_on(notes: Notes, time: str) -> list[Call]:
-    """Calls of all noise levels, those of the last steps among them: nothing mends what is rounded there."""
+    """The calls with the least noise: no step mends what is rounded in the last ones. Without a time, some of all."""
     calls = [notes.call(place) for place in range(notes.kept)]
     if all(time in call.inputs for call in calls):
-        calls.sort(key=lambda call: float(call.inputs[time].max()))
+        return sorted(calls, key=lambda call: float(call.inputs[time].max()))[:TRIED]
     return [calls[place] for place in spread(len(calls), TRIED)]
 
 
