@@ -31,7 +31,7 @@ def quantize(
         float | None,
         typer.Option(
             help="Share of the multiplications, 0 to 1, that may stay in float.",
-            show_default="0.07 with OpenVINO, 0.3 with ONNX Runtime, more in the VAE",
+            show_default="0.1 with OpenVINO, 0.3 with ONNX Runtime",
         ),
     ] = None,
     force: Replace = False,

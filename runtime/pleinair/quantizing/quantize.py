@@ -40,7 +40,7 @@ from pleinair.version import __version__
 WORK = "quantizing"  # a hidden folder beside OUT
 PICTURES = 8
 DENOISER, DECODER = 0, 1
-WIDE = {"openvino": (0.07, 0.1), "onnx": (0.3, 0.38)}  # of denoisers and decoders; ONNX Runtime rounds answers too
+WIDE = {"openvino": (0.1, 0.1), "onnx": (0.3, 0.38)}  # of denoisers and decoders; ONNX Runtime rounds answers too
 TRIED = 4  # calls that each layer is tried on
 SECONDS = 300.0  # how long that may take before kinds are tried instead
 MEASURED = 16  # calls that a finished graph is measured on
