@@ -118,7 +118,7 @@ def test_nothing_overflows_where_only_avx2_is(quantized, family, overflown):
     )
     assert found["stored"]["exact"] < overflown
     for form in ("paired", "channels-first"):
-        assert found[form]["arithmetic"] > 48 and found[form]["exact"] > 43
+        assert found[form]["arithmetic"] > 45 and found[form]["exact"] > 43
 
 
 @pytest.mark.parametrize("form", ["stored", "channels-first"])
