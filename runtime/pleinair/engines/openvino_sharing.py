@@ -77,7 +77,9 @@ def repeat(output: ov.Output, readers: list[ov.Input], times: int) -> None:
     """Give readers all rows of an output that had them, and will have one for every `times`."""
     row, *others = sides(output)
     if row == times and len(others) == 3 and others[1:] == [1, 1]:
-        readers = [reader for reader in readers if reader.get_node().get_type_name() != "Add"]  # which repeats a row
+        readers = [
+            reader for reader in readers if reader.get_node().get_type_name() != "Add"
+        ]  # it spreads one row itself
     if readers:
         repeated = ops.concat([output] * times, 0).output(0)
         for reader in readers:

@@ -39,13 +39,25 @@ from pleinair.version import __version__
 
 WORK = "quantizing"  # a hidden folder beside OUT
 PICTURES = 8
-DENOISER, DECODER = 0, 1
-WIDE = {"openvino": (0.1, 0.1), "onnx": (0.3, 0.38)}  # of denoisers and decoders; ONNX Runtime rounds answers too
 TRIED = 4  # calls that each layer is tried on
 SECONDS = 300.0  # how long that may take before kinds are tried instead
 MEASURED = 16  # calls that a finished graph is measured on
 XML = "openvino_model.xml"
 ROOM = 50_000_000  # bytes, beside the graphs
+
+
+@dataclass(frozen=True)
+class WideShares:
+    """How much of the multiplications of each graph may stay in float."""
+
+    denoiser: float
+    decoder: float
+
+
+WIDE = {  # by format: ONNX Runtime rounds what convolutions answer, too
+    "openvino": WideShares(denoiser=0.1, decoder=0.1),
+    "onnx": WideShares(denoiser=0.3, decoder=0.38),
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,8 @@ def quantize(
     packages that are not here, QualityError below the fidelity gate, RequestError or ResourceError.
     """
     pictures = whole("pictures", pictures, 1, 1000)
-    budgets = WIDE if wide is None else dict.fromkeys(WIDE, (number("wide", wide, 0.0, 1.0),) * 2)
+    same = None if wide is None else number("wide", wide, 0.0, 1.0)
+    shares = WIDE if same is None else dict.fromkeys(WIDE, WideShares(denoiser=same, decoder=same))
     bundle = open_bundle(model)
     check(bundle)
     listed = read_prompts(None if prompts is None else Path(prompts), bundle.manifest)
@@ -95,7 +108,7 @@ def quantize(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with only_one(beside(out, f"{WORK}.lock"), busy):
-            job = QuantizeJob(bundle, out, listed, pictures, steps, options, budgets, force, command)
+            job = QuantizeJob(bundle, out, listed, pictures, steps, options, shares, force, command)
             yield from progress_of(job)
     except OSError as error:
         raise unwritable(out, error) from error
@@ -111,7 +124,7 @@ class QuantizeJob:
     pictures: int
     steps: int
     options: dict[str, Any]
-    wide: Mapping[str, tuple[float, float]]  # by format, as WIDE
+    wide: Mapping[str, WideShares]  # by format
     force: bool
     command: str | None
 
@@ -131,7 +144,8 @@ def progress_of(job: QuantizeJob) -> Iterator[QuantizeProgress]:
         yield QuantizeProgress(told, pictures + place, total)
         choices[graph] = {}
         for form in bundle.manifest.graphs[graph].files:
-            budget = job.wide[form][DENOISER if graph == bundle.manifest.denoiser.graph else DECODER]
+            shares = job.wide[form]
+            budget = shares.denoiser if graph == bundle.manifest.denoiser.graph else shares.decoder
             for kind in choose(bundle, graph, form, notes[graph], budget, choices[graph]):
                 yield QuantizeProgress(f"{told} ({kind})", pictures + place, total)
     with staged(job.out, job.force, room(bundle)) as stage:
