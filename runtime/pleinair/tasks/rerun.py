@@ -237,6 +237,7 @@ def _load(
     was["threads"] = threads if isinstance(threads, int) and not isinstance(threads, bool) else None
     if engine is not None and engine != was.get("engine"):
         was = {"engine": None}
+    asked = {name: value for name, value in asked.items() if name not in was or value != LOADING[name].default}
     try:
         pipe = pipeline.load(model, **{**was, **asked}, on_load=on_load)
     except BundleError:

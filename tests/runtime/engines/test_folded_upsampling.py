@@ -154,7 +154,9 @@ def test_a_picture_is_painted_again_as_it_was(tmp_path, fold):
         painted = pipe.generate("a red house", **JOB)
     (file,) = write_pictures(painted, [tmp_path / "house.png"], overwrite=False)
     assert ("folded" in read_record(file).ours) == fold
-    assert np.array_equal(rerun(file).result.pixels, painted.pixels)
+    again = rerun(file, fold=True).result  # the command line always says how it would open a model
+    assert ("folded" in again.settings) == fold
+    assert np.array_equal(again.pixels, painted.pixels)
 
 
 def test_a_second_start_knows_what_was_folded(tmp_path, monkeypatch):

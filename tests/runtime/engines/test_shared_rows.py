@@ -161,7 +161,9 @@ def test_a_picture_is_painted_again_as_it_was(tmp_path, share):
     result = painted(share)
     (file,) = write_pictures(result, [tmp_path / "house.png"], overwrite=False)
     assert ("shared" in read_record(file).ours) == share
-    assert np.array_equal(rerun(file).result.pixels, result.pixels)
+    again = rerun(file, share=True).result  # the command line always says how it would open a model
+    assert ("shared" in again.settings) == share
+    assert np.array_equal(again.pixels, result.pixels)
 
 
 def test_a_second_start_knows_what_was_shared(tmp_path, monkeypatch):
