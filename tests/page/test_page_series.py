@@ -49,10 +49,7 @@ def test_a_grid_over_two_options(page, server):
 
 def test_a_series_can_be_stopped(page, server):
     server.held = True
-    page.fill("#prompt", "a boat")
-    page.locator(".series > summary").click()
-    page.locator(".axis input").nth(0).fill("10, 11, 12")
-    page.get_by_role("button", name="Paint the grid").click()
+    grid_of(page, "10, 11, 12")
     page.locator(".sheet .now img").wait_for()
     page.locator(".sheet .stop").click()
     expect(page.locator(".sheet .stop")).to_have_count(0)
@@ -62,6 +59,45 @@ def test_a_series_can_be_stopped(page, server):
     page.get_by_role("button", name="Continue").click()
     expect(page.locator(".sheet .tile img")).to_have_count(3)
     assert [each["steps"] for each in server.asked] == [10, 10, 11, 12]
+
+
+def test_a_series_that_goes_on_while_its_last_run_ends_paints_each_picture_once(page, server):
+    server.held = True
+    grid_of(page, "10, 11, 12")
+    page.locator(".sheet .now img").wait_for()
+    waiting = []
+    page.route(
+        "**/api/v1/capabilities", lambda route: waiting.append(route)
+    )  # which a run asks for when its job is over
+    with page.expect_request("**/api/v1/capabilities"):
+        page.locator(".sheet .stop").click()
+    with page.expect_request("**/api/v1/jobs"):
+        page.get_by_role("button", name="Continue").click()
+    for each in waiting:
+        each.continue_()
+    page.unroute("**/api/v1/capabilities")
+    server.held = False
+    expect(page.locator(".sheet .tile img")).to_have_count(3)
+    assert [each["steps"] for each in server.asked] == [10, 10, 11, 12]
+
+
+def test_a_picture_that_is_being_ordered_when_its_series_is_stopped_is_cancelled(page, server):
+    waiting = []
+    page.route("**/api/v1/jobs", lambda route: waiting.append(route))
+    with page.expect_request("**/api/v1/jobs"):
+        grid_of(page, "10, 11")
+    page.locator(".sheet .stop").click()
+    server.held = True
+    with page.expect_response("**/cancel"):
+        waiting[0].continue_()
+    assert len(server.asked) == 1 and [*server.jobs.values()][0].cancelled
+
+
+def grid_of(page, steps: str) -> None:
+    page.fill("#prompt", "a boat")
+    page.locator(".series > summary").click()
+    page.locator(".axis input").nth(0).fill(steps)
+    page.get_by_role("button", name="Paint the grid").click()
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ const KEPT = "pleinair.job."; // in this browser's storage, with an id: a job th
 /**
  * Places an order and follows it to its end; resolves to the job, which then holds its `records`.
  * A job: { id, order, status, step, steps, eta, preview, previews, frames, position, wait, records, error, warnings };
- * `frames` are the pictures of a morph, which become one record.
+ * `frames` are the pictures of a morph, which become one record. It is cancelled when `signal` is aborted.
  */
-export async function paint(order, { quiet = false } = {}) {
+export async function paint(order, { quiet = false, signal } = {}) {
   const { title, seconds, ...asked } = order; // what the page alone needs
   const accepted = await getJson("jobs", {
     method: "POST",
@@ -25,6 +25,8 @@ export async function paint(order, { quiet = false } = {}) {
   Object.assign(job, { position: accepted.queue_position, wait: accepted.expected_wait_s });
   keep(KEPT + job.id, plain(order));
   if (!quiet) change({ shown: { kind: "job", id: job.id } });
+  if (signal?.aborted) cancel(job);
+  signal?.addEventListener("abort", () => isOver(job) || cancel(job));
   return followed(job);
 }
 

@@ -2,8 +2,7 @@
 
 import { makeCanvas, pngOf } from "./blobs.js";
 import { told } from "./api.js";
-import { isOver } from "./following.js";
-import { cancel, paint } from "./painting.js";
+import { paint } from "./painting.js";
 import { recordOf } from "./history.js";
 import { change, notify, state } from "./state.js";
 import { optionLabel, t } from "./words.js";
@@ -61,29 +60,32 @@ export function grid(order, across, down) {
 /** Paints what a series has no picture of, one after the other; also when it was stopped, or the server had gone. */
 export async function run(series) {
   stopSeries();
-  Object.assign(series, { stopped: false, trouble: null });
+  const stop = new AbortController(); // of this run alone: the one before may still be ending
+  Object.assign(series, { stop, done: false, trouble: null });
   change({ series, shown: { kind: "series" } });
-  for (const cell of series.cells.filter((each) => !recordOf(each.record))) {
-    if (series.stopped) return;
+  for (const cell of series.cells) {
+    if (recordOf(cell.record)) continue;
     try {
-      const job = await paintInTurn(cell.order, series);
-      cell.record = job?.records[0]?.id ?? null;
-      series.trouble = job?.error?.message ?? null;
+      const job = await paintInTurn(cell.order, stop.signal);
+      cell.record = job?.records[0]?.id ?? cell.record;
+      if (stop.signal.aborted) return;
+      series.trouble = job.error?.message ?? null;
     } catch (error) {
+      if (stop.signal.aborted) return;
       series.trouble = told(error);
     }
     change({});
     if (series.trouble) return notify(series.trouble, "error");
   }
-  series.done = !series.stopped;
+  series.done = true;
   change({});
 }
 
 /** The job of an order, for which it waits while the server's queue is full; null where the series is stopped. */
-async function paintInTurn(order, series) {
-  while (!series.stopped) {
+async function paintInTurn(order, signal) {
+  while (!signal.aborted) {
     try {
-      return await paint(order, { quiet: true });
+      return await paint(order, { quiet: true, signal });
     } catch (error) {
       if (error.code !== "queue_full") throw error;
       await new Promise((resolve) => setTimeout(resolve, 1000 * (error.wait ?? 5)));
@@ -94,8 +96,7 @@ async function paintInTurn(order, series) {
 
 export function stopSeries() {
   if (!state.series || state.series.done) return;
-  state.series.stopped = true;
-  for (const job of state.jobs) if (job.quiet && !isOver(job)) cancel(job);
+  state.series.stop.abort();
   change({});
 }
 

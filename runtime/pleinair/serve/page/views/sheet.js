@@ -11,7 +11,7 @@ import { duration, t } from "../core/words.js";
 export function Sheet({ series }) {
   const made = series.cells.filter((cell) => recordOf(cell.record)).length;
   const running = state.jobs.find((each) => each.quiet && !isOver(each));
-  const over = series.done || series.stopped || series.trouble;
+  const over = series.done || series.stop.signal.aborted || series.trouble;
   const missing = made < series.cells.length;
   return html`<div class="sheet">
     <div class="line">
