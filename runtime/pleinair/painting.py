@@ -80,7 +80,7 @@ class Painting:
         addons, vae = self._addons, self._addons.vae.vae
         self._warnings.say(*warnings(loaded.model.bundle, request, self.passes), *addons.warnings)
         sparing = spared.stages
-        early = not spared.texts and guide is None and start is None and request.canvas is None
+        early = spared.ahead and guide is None and start is None and request.canvas is None
         guides = [guide or self._guide(each, early and not number) for number, each in enumerate(self.passes)]
         sources = noise_sources(request.random, request.seeds) if generators is None else generators
         batches = batched(request.seeds, sources, start, request.batch)
@@ -125,7 +125,7 @@ class Painting:
     def _guide(self, stage: Pass, early: bool) -> Guides:
         """What the network of a pass is told of the prompts, as far as guidance makes use of it.
 
-        With `early`, the network and the decoder are compiled meanwhile.
+        With `early`, the network is compiled meanwhile, and beside a small one the decoder.
         """
         request, model = self.request, self._model(stage)
         request.check()
@@ -133,9 +133,9 @@ class Painting:
         scale = guidance.METHODS[model.bundle.manifest.guidance].scale(request.guidance)
         with self._watches.load:
             reader = self._reader(model)
-            compiling = early and self._compile_ahead(stage, reader, contrast=scale > 1)
+            both = early and self._compile_ahead(stage, reader, contrast=scale > 1)
             reader.prepare(asking)
-            if compiling:
+            if both:
                 self._addons.decoding.prepare((1, *self.shape(self.passes[-1].width, self.passes[-1].height)))
         with self._watches.text:
             read = partial(reader.read, asking, request.prompt, request.negative, stage.whole)
@@ -148,17 +148,17 @@ class Painting:
         return conditioning.at
 
     def _compile_ahead(self, stage: Pass, reader: PromptReader, contrast: bool) -> bool:
-        """Begin to compile the denoiser for what it will be told, where it may go ahead; whether that was begun."""
+        """Begin to compile the denoiser, unless it is open, for what it will be told; whether time is left for more."""
         request, model, name = self.request, self._loaded.model, self._manifest.denoiser.graph
         edits = self._addons.edits(model, name)
-        if not model.graphs.may_go_ahead(name, edits):
+        if model.graphs.is_open(name, edits):
             return False
         unasked = reader.read(None, request.prompt, request.negative, stage.whole, contrast=contrast)
         x = np.empty((min(request.batch, len(request.seeds)), *self.shape(stage.width, stage.height)), np.float32)
         controls = self._addons.control.of(stage, self._ground)
         denoise = guided(model, request, stage, unasked.at, None, controls, edits)
         model.graphs.prepare_ahead(name, denoiser_shapes(model, stage, denoise, x, controls), edits)
-        return True
+        return model.graphs.is_small(name)
 
     def _reader(self, model: Model) -> PromptReader:
         encoders = model.bundle.manifest.text_encoders

@@ -42,16 +42,18 @@ class Spared:
 
     `texts` lets text encoders go once they have been read, `stages` does each stage for all batches and then lets it
     go, and `two_calls` asks the network twice a step where guidance would ask it once. `denoiser` lets the denoiser go
-    before the pictures are decoded, where all of them are painted together in one pass.
+    before the pictures are decoded, where all of them are painted together in one pass. `ahead` spares nothing: the
+    denoiser is opened while texts are read.
     """
 
     texts: bool = False
     denoiser: bool = False
     stages: bool = False
     two_calls: bool = False
+    ahead: bool = False
 
 
-NOTHING = Spared()
+NOTHING = Spared(ahead=True)
 STAGES = Spared(texts=True, denoiser=True, stages=True)
 ALL = Spared(texts=True, denoiser=True, stages=True, two_calls=True)
 
@@ -173,10 +175,17 @@ class Preflight:
         if memory == "auto":
             large = sum(each.held for each in self._stages if each.texts) >= LARGE_TEXT
             together = len(self._passes) == 1 and len(self._request.seeds) <= self._request.batch
-            yield from (Spared(texts=large, denoiser=self._last and together), STAGES)
+            spared = Spared(texts=large, denoiser=self._last and together)
+            yield from (replace(spared, ahead=self._fits_ahead(spared)), STAGES)
         less = self.need(ALL).memory < WORTH * self.need(STAGES).memory
         if less or memory == "low":
             yield ALL if less else STAGES
+
+    def _fits_ahead(self, spared: Spared) -> bool:
+        """Whether the denoiser beside the text encoders takes no more than painting takes at its peak."""
+        both = sum(each.held for each in self._stages if each.again or each.texts)
+        reading = sum(each.working for each in self._stages if each.texts)
+        return BASE + both + reading <= self.need(spared).memory
 
     @cached_property
     def _two_calls(self) -> "Preflight":

@@ -10,7 +10,7 @@ from bundles import light_upscaler
 from pleinair import ResourceError
 from pleinair.engines import memory
 from pleinair.pictures.upscale import picture_bytes_needed, tile_pixels
-from pleinair.preflight import ALL, BASE, NOTHING, STAGES, Spared
+from pleinair.preflight import ALL, BASE, NOTHING, STAGES, Need, Preflight, Spared
 from pleinair.request.request import resolve
 from pleinair.system import limits
 from pleinair.system.limits import Room, room_left
@@ -115,12 +115,27 @@ def test_auto_spares_where_only_that_fits(pipe):
 def test_large_text_encoders_leave_when_they_have_been_read(pipe, monkeypatch):
     monkeypatch.setattr("pleinair.preflight.LARGE_TEXT", 1.0)
     job = preflight(pipe)
-    assert job.choose("auto", Room(None)) == Spared(texts=True) and job.choose("high", Room(None)) == NOTHING
+    chosen = job.choose("auto", Room(None))
+    assert chosen == Spared(texts=True, ahead=True) and job.choose("high", Room(None)) == NOTHING
     text = job._stages[0]
-    more = job.need(NOTHING).memory - job.need(Spared(texts=True)).memory
+    more = job.need(NOTHING).memory - job.need(chosen).memory
     assert text.held <= more <= text.held + text.working
-    next(pipe._painting(resolve(pipe.bundle, "a boat", seed=1, steps=1, size="64x64")).run(spared=Spared(texts=True)))
+    next(pipe._painting(resolve(pipe.bundle, "a boat", seed=1, steps=1, size="64x64")).run(spared=chosen))
     assert pipe.graphs.is_open("unet") and not pipe.graphs.is_open("text_encoder")
+    pipe.unload()
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_the_denoiser_is_opened_while_texts_are_read_where_both_fit(pipe, monkeypatch, fits):
+    monkeypatch.setattr("pleinair.preflight.LARGE_TEXT", 1.0)
+    job = preflight(pipe)
+    need = sum(stage.held + stage.working for stage in job._stages) if fits else 1.0
+    monkeypatch.setattr(Preflight, "need", lambda *_: Need(BASE + need, 1.0))
+    spared = next(job.ways("auto"))
+    begun = []
+    monkeypatch.setattr(pipe.graphs, "prepare_ahead", lambda name, *_: begun.append(name))
+    next(pipe._painting(resolve(pipe.bundle, "a boat", seed=1, steps=1, size="64x64")).run(spared=spared))
+    assert spared == Spared(texts=True, ahead=fits) and begun == (["unet"] if fits else [])
     pipe.unload()
 
 
@@ -128,7 +143,7 @@ def test_the_last_job_lets_its_denoiser_go_before_it_decodes(pipe):
     request = resolve(pipe.bundle, "a boat", seed=1, steps=1, size="512x512")
     job, last = (pipe._painting(request).preflight(each) for each in (False, True))
     (way, *_), (less, *_) = job.ways("auto"), last.ways("auto")
-    assert (way, less) == (NOTHING, Spared(denoiser=True)) and next(last.ways("high")) == NOTHING
+    assert (way, less) == (NOTHING, Spared(denoiser=True, ahead=True)) and next(last.ways("high")) == NOTHING
     assert job.need(STAGES).memory <= last.need(less).memory < job.need(way).memory
     assert pipe.memory_needed(request, memory="auto", last=True) == int(last.need(less).memory)
     *_, frame = pipe._painting(request).run(spared=less)
@@ -141,7 +156,7 @@ def test_a_denoiser_that_is_asked_again_stays(pipe, how):
     request = resolve(pipe.bundle, "a boat", seed=1, steps=2, **{"size": "256x256", **how})
     assert next(pipe._painting(request).preflight(last=True).ways("auto")) == NOTHING
     together = resolve(pipe.bundle, "a boat", seed=1, steps=1, count=2, batch=2)
-    assert next(pipe._painting(together).preflight(last=True).ways("auto")) == Spared(denoiser=True)
+    assert next(pipe._painting(together).preflight(last=True).ways("auto")) == Spared(denoiser=True, ahead=True)
 
 
 def test_guidance_takes_two_calls_where_that_saves(pipe):

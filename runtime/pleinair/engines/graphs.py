@@ -22,7 +22,7 @@ from pleinair.engines.ports import check_answer, check_sizes, inputs_of_ports, r
 from pleinair.errors import EngineError
 from pleinair.system.giving_back import trim_heap
 
-LARGEST_AHEAD = 256 << 20  # bytes of a graph that may be compiled while others are
+SMALL = 256 << 20  # bytes of a graph whose compiling leaves time for others beside it
 MAX_SHAPES = 2  # sets of shapes that a graph stays compiled for: two passes, or two sizes of two threads
 MAX_VARIANTS = 2  # of a graph that are kept: as it is, and as it was edited last
 
@@ -153,10 +153,9 @@ class Graphs:
                 self._layers[name] = self._engine.layers(self.bundle, name)
             return self._layers[name]
 
-    def may_go_ahead(self, name: str, edits: Sequence[Edit] = ()) -> bool:
-        """Whether a graph is not open yet, and small enough to be compiled while others are."""
-        small = self.bundle.graph_size(name, self._engine.format) <= LARGEST_AHEAD
-        return small and (name, tuple(edits)) not in self._open
+    def is_small(self, name: str) -> bool:
+        """Whether a graph is so small that it is compiled before another one has been, too."""
+        return self.bundle.graph_size(name, self._engine.format) <= SMALL
 
     def prepare_ahead(self, name: str, shapes: Shapes, edits: Sequence[Edit] = ()) -> None:
         """Begin to load and compile a graph in a thread of its own; whoever asks for it waits until that is done.

@@ -19,7 +19,7 @@ from pleinair.engines.edits import Edit, Layer, Residuals, Tabulated, Unrounded
 from pleinair.engines.engine import FOLDED, SHARED, Graph, Opening, Shapes, engine_version
 from pleinair.engines.failures import CPU, failed, int8_in_part, no_extra, no_layer, no_residuals
 from pleinair.engines.int8.cpu import form_here
-from pleinair.engines.int8.forms import STORED, TakenForm
+from pleinair.engines.int8.forms import WEIGHTS_STAY, TakenForm
 from pleinair.engines.int8.norms import spell_out_where_forced
 from pleinair.engines.int8.rewriting import is_w8a8, put_in_form, unround
 from pleinair.engines.openvino_extra import table_rows, take_extra
@@ -220,7 +220,8 @@ class OpenVINOGraph:
             with given_back(file.with_suffix(".bin")):
                 network = core.compile_model(model, self._device.name, settings)
             request = network.create_infer_request()
-            if place and not edited and (taken is None or taken.form == STORED):  # else it has weights of its own
+            own = edited or (taken is not None and taken.form not in WEIGHTS_STAY)
+            if place and not own:
                 formed = None if taken is None else asdict(taken)
                 place.keep(KeptGraph(network, self._outputs, self._tokens, formed, rewritten))
         except RuntimeError as error:

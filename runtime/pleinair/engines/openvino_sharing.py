@@ -141,6 +141,11 @@ def joins(node: ov.Node, rows: int) -> bool:
     return axis > 0 and all(rowed(each, rows) for each in node.input_values())
 
 
+def pads(node: ov.Node, rows: int) -> bool:
+    """Within a row."""
+    return all((integers_of(node.input_value(place)) or [1])[0] == 0 for place in (1, 2))
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("Add", "Convert", "Cos", "Divide", "FakeQuantize", "Gelu", "Multiply"), number_by_number),
     **dict.fromkeys(("Sigmoid", "Sin", "Subtract", "Swish"), number_by_number),
@@ -151,6 +156,7 @@ RULES: dict[str, Rule] = {
     "Broadcast": spreads,
     "Transpose": turns,
     "Concat": joins,
+    "Pad": pads,
     "MVN": along(1),
     "Unsqueeze": along(1),
     "Split": along(1),

@@ -11,6 +11,7 @@ import numpy as np
 from pleinair import pipeline
 from pleinair.bundle.opening import Bundle, bundle_identity
 from pleinair.checks import one_of, shown_path
+from pleinair.engines.int8.cpu import form_here
 from pleinair.engines.int8.forms import form_again
 from pleinair.errors import BundleError, EngineError, RequestError
 from pleinair.files.foreign.record import shown
@@ -229,7 +230,7 @@ def _load(
     was = {name: recorded.get(name) for name in ("engine", "device") if isinstance(recorded.get(name), str)}
     if recorded:  # records from before the option hold none, and were all made in f32 on the CPU
         was["precision"] = recorded.get("precision", "f32" if recorded.get("device", "cpu") == "cpu" else None)
-    if form := form_again(recorded.get("int8")):
+    if form := form_again(recorded.get("int8"), form_here().form):
         was["int8"] = form
     if recorded:
         was |= {"fold": bool(recorded.get("folded")), "share": bool(recorded.get("shared"))}

@@ -26,8 +26,8 @@ ARM = ("asimd", "asimddp", "i8mm")
 @pytest.mark.parametrize(
     ("flags", "forced", "form", "why"),
     [
-        (ZEN4, "", "stored", "VNNI"),
-        (ALDER_LAKE, "", "stored", "AVX-VNNI"),
+        (ZEN4, "", "shifted", "VNNI"),
+        (ALDER_LAKE, "", "shifted", "AVX-VNNI"),
         (SKYLAKE_X, "", "paired", "AVX-512 without VNNI"),
         (ZEN3, "", "channels-first", "AVX2, and neither"),
         (("sse4_2",), "", "paired", "not known to have AVX2"),
@@ -35,11 +35,11 @@ ARM = ("asimd", "asimddp", "i8mm")
         ((), "", "stored", "not an x86"),
         (ZEN4, "AVX2", "channels-first", "(forced: AVX2)"),
         (ZEN4, "avx512_core", "paired", "(forced: avx512_core)"),
-        (ZEN4, "AVX512_CORE_VNNI", "stored", "this CPU has VNNI"),
-        (ZEN4, "ALL", "stored", "this CPU has VNNI"),
+        (ZEN4, "AVX512_CORE_VNNI", "shifted", "this CPU has VNNI"),
+        (ZEN4, "ALL", "shifted", "this CPU has VNNI"),
         (ZEN3, "AVX512_CORE", "channels-first", "neither AVX-512 nor VNNI"),
         (ALDER_LAKE, "AVX2", "channels-first", "(forced: AVX2)"),
-        ((*ZEN4, "avx_vnni"), "AVX2_VNNI", "stored", "AVX-VNNI (forced: AVX2_VNNI)"),
+        ((*ZEN4, "avx_vnni"), "AVX2_VNNI", "shifted", "AVX-VNNI (forced: AVX2_VNNI)"),
     ],
 )
 def test_the_form_follows_from_the_flags(flags, forced, form, why):
@@ -78,20 +78,24 @@ def test_doctor_says_the_form_and_why(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("recorded", "form"),
+    ("recorded", "here", "form"),
     [
-        ({"unet": {"form": "channels-first"}, "vae_decoder": {"form": "channels-first"}}, "channels-first"),
-        ({"unet": {"form": "paired"}}, "paired"),
-        ({"unet": {"form": "stored"}}, None),
-        ({"unet": {"form": "paired"}, "vae_decoder": {"form": "stored"}}, None),
-        ({"unet": {"form": ["paired"]}}, None),
-        ({"unet": "paired"}, None),
-        ("paired", None),
-        (None, None),
+        ({"unet": {"form": "channels-first"}, "vae_decoder": {"form": "channels-first"}}, "shifted", "channels-first"),
+        ({"unet": {"form": "paired"}}, "channels-first", "paired"),
+        ({"unet": {"form": "paired"}}, "paired", None),
+        ({"unet": {"form": "stored"}}, "shifted", "stored"),
+        ({"unet": {"form": "shifted"}}, "shifted", None),
+        ({"unet": {"form": "stored"}}, "channels-first", None),
+        ({"unet": {"form": "shifted"}}, "paired", None),
+        ({"unet": {"form": "paired"}, "vae_decoder": {"form": "stored"}}, "stored", None),
+        ({"unet": {"form": ["paired"]}}, "stored", None),
+        ({"unet": "paired"}, "stored", None),
+        ("paired", "stored", None),
+        (None, "stored", None),
     ],
 )
-def test_a_record_asks_for_its_form_again(recorded, form):
-    assert form_again(recorded) == form
+def test_a_record_asks_for_its_form_again(recorded, here, form):
+    assert form_again(recorded, here) == form
 
 
 def test_records_leave_out_what_is_none():

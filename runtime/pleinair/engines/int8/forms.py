@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 AUTO = "auto"
-STORED, PAIRED, CHANNELS_FIRST = "stored", "paired", "channels-first"
-FORMS = (STORED, PAIRED, CHANNELS_FIRST)
+STORED, SHIFTED, PAIRED, CHANNELS_FIRST = "stored", "shifted", "paired", "channels-first"
+FORMS = (STORED, SHIFTED, PAIRED, CHANNELS_FIRST)
+WEIGHTS_STAY = (STORED, SHIFTED)  # forms whose weights in int8 are those of the bundle
 WORDS = {
     STORED: "as they are stored",
+    SHIFTED: "with what convolutions read shifted to begin at 0",
     PAIRED: "with weights that cannot saturate, and attention in float",
     CHANNELS_FIRST: "with weights that cannot saturate, linear layers as convolutions and attention in float",
 }
@@ -43,8 +45,8 @@ class CPUClass(NamedTuple):
 
 
 CLASSES = (
-    CPUClass(("avx512_vnni", "amx_int8"), ChosenForm(STORED, "this CPU has VNNI")),
-    CPUClass(("avx_vnni",), ChosenForm(STORED, "this CPU has AVX-VNNI")),
+    CPUClass(("avx512_vnni", "amx_int8"), ChosenForm(SHIFTED, "this CPU has VNNI")),
+    CPUClass(("avx_vnni",), ChosenForm(SHIFTED, "this CPU has AVX-VNNI")),
     CPUClass(("avx512f",), ChosenForm(PAIRED, "this CPU has AVX-512 without VNNI")),
     CPUClass(("avx2",), ChosenForm(CHANNELS_FIRST, "this CPU has AVX2, and neither AVX-512 nor VNNI")),
     CPUClass(("sse4_2",), ChosenForm(PAIRED, "this CPU is not known to have AVX2")),
@@ -66,13 +68,14 @@ def chosen_form(asked: str, flags: Collection[str], forced: str = "") -> ChosenF
 class TakenForm:
     """What became of one graph: counts of its layers.
 
-    `linear` layers over image tokens were turned into convolutions and `left` were not; `attention` is how many
-    quantizers were taken out of attention; `rounded` weights of `weights` in int8 were rounded anew, `unknown` ones are
-    stored in a way that is not known.
+    `shifted` convolutions read numbers from 0 on. `linear` layers over image tokens were turned into convolutions and
+    `left` were not; `attention` is how many quantizers were taken out of attention; `rounded` weights of `weights` in
+    int8 were rounded anew, `unknown` ones are stored in a way that is not known.
     """
 
     form: str
     why: str
+    shifted: int = 0
     linear: int = 0
     left: int = 0
     attention: int = 0
@@ -86,11 +89,12 @@ class TakenForm:
         return {name: value for name, value in asdict(self).items() if value}
 
 
-def form_again(recorded: Any) -> str | None:
-    """The form that a record of graphs in int8 asks for; None for what suits the CPU.
+def form_again(recorded: Any, here: str) -> str | None:
+    """The form that a record of graphs in int8 asks for; None for that which suits the CPU, which is `here`.
 
-    Graphs that were computed as they are stored may overflow on another CPU, and then give yet another picture.
+    Graphs with weights as they are stored may overflow on another CPU, and then give yet another picture.
     """
     graphs = recorded.values() if isinstance(recorded, dict) else ()
     forms = {graph.get("form") for graph in graphs if isinstance(graph, dict) and isinstance(graph.get("form"), str)}
-    return next((form for form in (CHANNELS_FIRST, PAIRED) if forms == {form}), None)
+    again = FORMS if here in WEIGHTS_STAY else (PAIRED, CHANNELS_FIRST)
+    return next((form for form in again if forms == {form} and form != here), None)

@@ -2,10 +2,11 @@
 
 from pleinair.engines.int8.attention import widen_attention
 from pleinair.engines.int8.channels_first import channels_first
-from pleinair.engines.int8.forms import CHANNELS_FIRST, STORED, ChosenForm, TakenForm
+from pleinair.engines.int8.forms import CHANNELS_FIRST, PAIRED, SHIFTED, STORED, ChosenForm, TakenForm
 from pleinair.engines.int8.nodes import Place, constant_of, lead, place_of
 from pleinair.engines.int8.saturation import int8_constant, pair_weights
 from pleinair.engines.int8.shapes import freeze_shapes
+from pleinair.engines.int8.shifting import shift_activations
 from pleinair.engines.telemetry import without_telemetry
 
 with without_telemetry():
@@ -29,6 +30,8 @@ def put_in_form(model: ov.Model, chosen: ChosenForm) -> TakenForm:
     """Edit a W8A8 model in place; one whose shapes are not static keeps its layout."""
     if chosen.form == STORED:
         return TakenForm(*chosen)
+    if chosen.form == SHIFTED:
+        return TakenForm(*chosen, shifted=shift_activations(model))
     linear = left = 0
     attention = widen_attention(model)
     if chosen.form == CHANNELS_FIRST and not model.is_dynamic():
@@ -36,7 +39,9 @@ def put_in_form(model: ov.Model, chosen: ChosenForm) -> TakenForm:
         linear = channels_first(model)
     if chosen.form == CHANNELS_FIRST:
         left = len(linear_over_images(model))
-    return TakenForm(*chosen, linear, left, attention, *pair_weights(model))
+    counts = pair_weights(model)._asdict()
+    shifted = shift_activations(model) if chosen.form == PAIRED else 0
+    return TakenForm(*chosen, shifted=shifted, linear=linear, left=left, attention=attention, **counts)
 
 
 def linear_over_images(model: ov.Model) -> list[ov.Node]:

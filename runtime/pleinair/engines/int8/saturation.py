@@ -54,7 +54,7 @@ def int8_constant(weight: ov.Output) -> ov.Node | None:
 
 def _round(node: ov.Node, stored: ov.Node) -> bool | None:
     """Whether a weight had to be rounded; None where it is not stored as is known."""
-    chain = _chain(node.input_value(1))
+    chain = scaled_chain(node.input_value(1))
     if chain is None or stored.get_output_element_type(0) != ov.Type.i8:
         return None
     widened, scaled = chain
@@ -79,7 +79,7 @@ def _round(node: ov.Node, stored: ov.Node) -> bool | None:
     return True
 
 
-def _chain(weight: ov.Output) -> tuple[ov.Node, ov.Node] | None:
+def scaled_chain(weight: ov.Output) -> tuple[ov.Node, ov.Node] | None:
     """The Convert behind an int8 constant and the Multiply by its scale, maybe widened once more."""
     node = weight.get_node()
     if node.get_type_name() == "Convert":
