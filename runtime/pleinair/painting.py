@@ -125,7 +125,8 @@ class Painting:
     def _guide(self, stage: Pass, early: bool) -> Guides:
         """What the network of a pass is told of the prompts, as far as guidance makes use of it.
 
-        With `early`, the network is compiled meanwhile, and beside a small one the decoder.
+        With `early`, the network is compiled meanwhile, and beside a small one the decoder. Reading counts as loading
+        then, for it takes no time of its own.
         """
         request, model = self.request, self._model(stage)
         request.check()
@@ -133,11 +134,11 @@ class Painting:
         scale = guidance.METHODS[model.bundle.manifest.guidance].scale(request.guidance)
         with self._watches.load:
             reader = self._reader(model)
-            both = early and self._compile_ahead(stage, reader, contrast=scale > 1)
+            ahead = early and self._compile_ahead(stage, reader, contrast=scale > 1)
             reader.prepare(asking)
-            if both:
+            if ahead and model.graphs.is_small(model.bundle.manifest.denoiser.graph):
                 self._addons.decoding.prepare((1, *self.shape(self.passes[-1].width, self.passes[-1].height)))
-        with self._watches.text:
+        with self._watches.load if ahead else self._watches.text:
             read = partial(reader.read, asking, request.prompt, request.negative, stage.whole)
             conditioning = read(contrast=scale > 1)
             if scale <= 1 and not isclose(sum(conditioning.weights), 1.0):
@@ -148,7 +149,7 @@ class Painting:
         return conditioning.at
 
     def _compile_ahead(self, stage: Pass, reader: PromptReader, contrast: bool) -> bool:
-        """Begin to compile the denoiser, unless it is open, for what it will be told; whether time is left for more."""
+        """Begin to compile the denoiser for what it will be told, unless it is open; whether that was begun."""
         request, model, name = self.request, self._loaded.model, self._manifest.denoiser.graph
         edits = self._addons.edits(model, name)
         if model.graphs.is_open(name, edits):
@@ -158,7 +159,7 @@ class Painting:
         controls = self._addons.control.of(stage, self._ground)
         denoise = guided(model, request, stage, unasked.at, None, controls, edits)
         model.graphs.prepare_ahead(name, denoiser_shapes(model, stage, denoise, x, controls), edits)
-        return model.graphs.is_small(name)
+        return True
 
     def _reader(self, model: Model) -> PromptReader:
         encoders = model.bundle.manifest.text_encoders

@@ -154,7 +154,7 @@ class Graphs:
             return self._layers[name]
 
     def is_small(self, name: str) -> bool:
-        """Whether a graph is so small that it is compiled before another one has been, too."""
+        """Whether a graph is compiled so soon that there is time for another beside it."""
         return self.bundle.graph_size(name, self._engine.format) <= SMALL
 
     def prepare_ahead(self, name: str, shapes: Shapes, edits: Sequence[Edit] = ()) -> None:
