@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ WEIGHED = ("MatMul", "Convolution")
 PLAIN = ("f32", "f16", "i8", "u8")  # numbers that NumPy has, too
 LARGEST_HALF = float(np.finfo(np.float16).max)
 TRACED = re.compile(r"__module\.(.+)/aten::.*")  # names of nodes that were traced from torch
+PART = re.compile(r"(.+)/part(\d)")  # names of the weights of a layer that was made several
 SMOOTHED = "/nncf_smooth_quant"  # ends the name of a Multiply that makes activations even, for int8
 MARK = "decompression_0"  # OpenVINO's own mark of what makes a weight as wide as it is computed with
 
@@ -28,7 +29,8 @@ class WeightPorts:
     """Where a layer is in a model: the inputs that read its weight and its bias.
 
     A weight may be (in, out); that of a norm is a vector, in the shape of what it is multiplied with. Its input
-    channels may be divided by `smoothing` (in,), by which NNCF has multiplied those of the activations.
+    channels may be divided by `smoothing` (in,), by which NNCF has multiplied those of the activations. Where several
+    nodes compute its output channels, each some, `others` are those of the others.
     """
 
     readers: list[ov.Input]
@@ -36,13 +38,26 @@ class WeightPorts:
     transposed: bool = False
     vector: bool = False
     smoothing: np.ndarray | None = None
+    others: list["WeightPorts"] = field(default_factory=list)
 
     @property
     def layer(self) -> Layer:
         """The layer as torch has it."""
+        rows = sum(each.shape[0] for each in self.parts)
+        return Layer((rows, *self.shape[1:]), self.bias is not None)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the weight, as torch has it, without that of `others`."""
         shape = tuple(self.readers[0].get_shape())
-        shape = (max(shape, default=1),) if self.vector else shape[::-1] if self.transposed else shape
-        return Layer(shape, self.bias is not None)
+        return (max(shape, default=1),) if self.vector else shape[::-1] if self.transposed else shape
+
+    @property
+    def parts(self) -> list["WeightPorts"]:
+        """This one and `others`, in the order of their output channels."""
+        if not self.others:
+            return [self]
+        return sorted([self, *self.others], key=lambda each: each.stored.get_friendly_name())
 
     @property
     def stored(self) -> ov.Node:
@@ -52,12 +67,14 @@ class WeightPorts:
     @property
     def even(self) -> np.ndarray | float:
         """What its input channels are divided by, in the shape of its weight but for the first axis."""
-        return 1.0 if self.smoothing is None else self.smoothing.reshape(-1, *[1] * (len(self.layer.shape) - 2))
+        return 1.0 if self.smoothing is None else self.smoothing.reshape(-1, *[1] * (len(self.shape) - 2))
 
     def weight(self) -> np.ndarray:
         """The weight as torch has it, float32."""
+        if self.others:
+            return np.concatenate([replace(each, others=[]).weight() for each in self.parts])
         found = numbers(self.readers[0].get_source_output())
-        shaped = (found.T if self.transposed else found).reshape(self.layer.shape)
+        shaped = (found.T if self.transposed else found).reshape(self.shape)
         return np.ascontiguousarray(shaped * self.even, np.float32)
 
 
@@ -74,6 +91,8 @@ def sites(model: ov.Model, named: Mapping[str, str]) -> dict[str, WeightPorts]:
             found[path] = site
         elif source(other.readers[0]) is not None and same(source(other.readers[0]), source(site.readers[0])):
             other.readers += site.readers
+        elif are_parts(other, site):
+            other.others.append(site)
         else:
             twice.add(path)
     return {path: site for path, site in found.items() if path not in twice}
@@ -88,7 +107,7 @@ def found_sites(model: ov.Model, named: Mapping[str, str]) -> Iterator[tuple[str
             if path:
                 turned = kind == "MatMul" and not node.get_attributes()["transpose_b"]
                 ports = WeightPorts([node.input(1)], added(node.output(0)), transposed=turned)
-                ports.smoothing = smoothing_of(node.input(0), ports.layer.shape)
+                ports.smoothing = smoothing_of(node.input(0), ports.shape)
                 yield path, ports
         elif kind == "GroupNormalization":
             constant = source(node.input(1))
@@ -117,9 +136,20 @@ def same(one: ov.Node, other: ov.Node) -> bool:
     return one.get_friendly_name() == other.get_friendly_name()
 
 
+def part_named(name: str, place: int) -> str:
+    """What the weight of one part of a layer is called."""
+    return f"{name}/part{place}"
+
+
+def are_parts(one: WeightPorts, other: WeightPorts) -> bool:
+    """Whether they are two parts of one layer, as their weights are called."""
+    names = [PART.fullmatch(each.stored.get_friendly_name()) for each in (one, *one.others, other)]
+    return all(names) and len({name[1] for name in names}) == 1 and len({name[2] for name in names}) == len(names)
+
+
 def path_of(constant: ov.Node, node: ov.Node, named: Mapping[str, str]) -> str | None:
     """The path of a layer: as bundle.json has it, or as the name of its weight, or else of its node, says."""
-    name = constant.get_friendly_name()
+    name = PART.sub(r"\1", constant.get_friendly_name())
     if name in named:
         return named[name]
     if name.startswith("self.") and name.endswith(".weight"):
@@ -167,12 +197,17 @@ def smoothing_of(activation: ov.Input, shape: tuple[int, ...]) -> np.ndarray | N
 
 def change(site: WeightPorts, changed: Change) -> None:
     """Make a layer's weight and bias anew; raises what `changed` raises."""
+    starts = np.cumsum([each.shape[0] for each in site.parts])[:-1]
     if changed.weight is not None:
-        weight, shape = changed.weight(site.weight()) / site.even, tuple(site.readers[0].get_shape())
-        put(site.readers, (weight.T if site.transposed else weight).reshape(shape))
+        weights = np.split(changed.weight(site.weight()), starts)
+        for part, weight in zip(site.parts, weights, strict=True):
+            weight, shape = weight / part.even, tuple(part.readers[0].get_shape())
+            put(part.readers, (weight.T if part.transposed else weight).reshape(shape))
     if changed.bias is not None and site.bias is not None:
-        stored = numbers(site.bias.get_source_output())
-        put([site.bias], changed.bias(stored.reshape(-1).astype(np.float32)).reshape(stored.shape))
+        stored = [numbers(each.bias.get_source_output()) for each in site.parts]
+        biases = np.split(changed.bias(np.concatenate([each.reshape(-1) for each in stored], dtype=np.float32)), starts)
+        for part, bias, old in zip(site.parts, biases, stored, strict=True):
+            put([part.bias], bias.reshape(old.shape))
 
 
 def numbers(output: ov.Output) -> np.ndarray:

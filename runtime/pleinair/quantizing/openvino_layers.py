@@ -78,7 +78,7 @@ def quantizable(model: ov.Model, named: Mapping[str, str]) -> dict[str, Quantiza
     for path, ports in sites(model, named).items():
         node = ports.readers[0].get_node()
         axes = node.input_value(0).get_partial_shape().rank
-        if ports.vector or len(ports.readers) > 1 or axes.is_dynamic or axes.get_length() < FEWEST_AXES:
+        if ports.vector or ports.others or len(ports.readers) > 1 or axes.is_dynamic or axes.get_length() < FEWEST_AXES:
             continue
         found[path] = QuantizableLayer(ports, ports.bias.get_node().output(0) if ports.bias else node.output(0))
     return found

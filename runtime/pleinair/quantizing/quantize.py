@@ -18,6 +18,7 @@ from pleinair.engines.saving import save_ir
 from pleinair.errors import BundleError
 from pleinair.quantizing import choosing
 from pleinair.quantizing.calibrating import STEPS, opened_notes, paint
+from pleinair.quantizing.halving import split_halves
 from pleinair.quantizing.measuring import measured, require
 from pleinair.quantizing.onnx_layers import write_quantized
 from pleinair.quantizing.openvino_layers import (
@@ -297,7 +298,7 @@ def room(bundle: Bundle) -> int:
 def write_openvino(
     bundle: Bundle, graph: str, notes: Notes, choice: choosing.WideChoice, folder: Path
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The IR with int8 layers; its weights have the names that they had."""
+    """The IR with int8 layers; its weights have the names that they had, but for those of layers that became two."""
     import openvino as ov
 
     model = ov.Core().read_model(bundle.graph_file(graph, "openvino"))
@@ -306,6 +307,7 @@ def write_openvino(
     kept = {path: each for path, each in roundings(model, layers, notes.ranges).items() if path not in choice.wide}
     quantize_attention(each for path, each in kept.items() if path not in layers)
     quantize_layers({path: layer for path, layer in layers.items() if path in kept}, notes.ranges)
+    split_halves(layers.values())
     model.validate_nodes_and_infer_types()
     save_ir(model, folder / XML)
     return (XML, XML.replace(".xml", ".bin")), {}
