@@ -1,13 +1,27 @@
 """The operators of an ONNX file that is in memory, and where they stand; the field numbers are those of onnx.proto."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 
-from pleinair.bundle.onnx_data import BYTES, MOST_FIELDS, NUMBER, Content, parts_of, text_of
+from pleinair.bundle.onnx_data import (
+    BYTES,
+    MOST_FIELDS,
+    NUMBER,
+    Content,
+    TensorFacts,
+    parts_of,
+    tensor_facts,
+    text_of,
+    varint_of,
+)
 
 GRAPH, NODE = 7, 1  # of ModelProto, and of GraphProto
 INPUT, OUTPUT, NAME, OPERATOR, ATTRIBUTE = 1, 2, 3, 4, 5  # of NodeProto
-ATTRIBUTE_NAME, WHOLE = 1, 3  # of AttributeProto
+ATTRIBUTE_NAME, WHOLE, TENSOR, WHOLES = 1, 3, 5, 8  # of AttributeProto
+INT32, INT64 = 6, 7  # of TensorProto.DataType
+LISTED = {INT32: 5, INT64: 7}  # where a TensorProto has its numbers one by one
+SHORT = 8  # numbers of a list of sizes
 
 
 @dataclass(frozen=True)
@@ -55,11 +69,80 @@ def graph_place(content: bytes | Content) -> GraphPlace:
 
 def without_inputs(content: bytes, node: Node) -> bytes:
     """An operator's message but for the names of its inputs."""
+    return without(content, node, (INPUT,))
+
+
+def without(content: bytes, node: Node, fields: Collection[int]) -> bytes:
+    """An operator's message but for some of its fields."""
     parts, at = [], node.body
     for place, _, _, b in parts_of(content, node.body, node.end, [MOST_FIELDS]):
-        parts += [] if place == INPUT else [content[at:b]]
+        parts += [] if place in fields else [content[at:b]]
         at = b
     return b"".join(parts)
+
+
+def lists_of(content: bytes, node: Node) -> dict[str, tuple[int, ...]]:
+    """Name and value of those of its attributes that are lists of whole numbers."""
+    found = {}
+    for name, a, b in _attributes(content, node):
+        found[name] = _wholes(content, a, b, WHOLES)
+    return {name: wholes for name, wholes in found.items() if wholes}
+
+
+def tensor_of(content: bytes, node: Node) -> "SmallTensor | None":
+    """The tensor that one of its attributes is."""
+    for _, a, b in _attributes(content, node):
+        for place, wire, c, d in parts_of(content, a, b, [MOST_FIELDS]):
+            if (place, wire) == (TENSOR, BYTES):
+                return small_tensor(content, c, d)
+    return None
+
+
+@dataclass(frozen=True)
+class SmallTensor:
+    """What a TensorProto says, and its numbers where they are few and whole."""
+
+    facts: TensorFacts
+    numbers: tuple[int, ...] | None
+
+
+def small_tensor(content: bytes, start: int, end: int) -> SmallTensor:
+    facts = tensor_facts(content, start, end, [MOST_FIELDS])
+    if facts.kind not in LISTED or len(facts.shape) > 1 or prod(facts.shape) > SHORT:
+        return SmallTensor(facts, None)
+    if facts.raw:
+        size = 8 if facts.kind == INT64 else 4
+        raw = content[slice(*facts.raw)]
+        numbers = tuple(int.from_bytes(raw[at : at + size], "little", signed=True) for at in range(0, len(raw), size))
+    else:
+        numbers = _wholes(content, start, end, LISTED[facts.kind])
+    return SmallTensor(facts, numbers if len(numbers) == prod(facts.shape) else None)
+
+
+def _attributes(content: bytes, node: Node) -> Iterator[tuple[str, int, int]]:
+    """Name, start and end of each."""
+    for place, _, a, b in placed(content, node.body, node.end, [MOST_FIELDS]):
+        if place == ATTRIBUTE:
+            names = (span for field, _, *span in placed(content, a, b, [MOST_FIELDS]) if field == ATTRIBUTE_NAME)
+            yield "".join(text_of(content, *span) for span in names), a, b
+
+
+def _wholes(content: bytes, start: int, end: int, field: int) -> tuple[int, ...]:
+    """The whole numbers of a field of a message, which stand there one by one or packed."""
+    found = []
+    for place, wire, a, b in parts_of(content, start, end, [MOST_FIELDS]):
+        if place == field and wire == NUMBER:
+            found.append(signed(a))
+        elif place == field and wire == BYTES:
+            while a < b:
+                value, a = varint_of(content, a, b)
+                found.append(signed(value))
+    return tuple(found)
+
+
+def signed(value: int) -> int:
+    """A number of 64 bits as protobuf writes those below 0."""
+    return value - (1 << 64) if value >> 63 else value
 
 
 def placed(data: bytes | Content, start: int, end: int, left: list[int]) -> Iterator[tuple[int, int, int, int]]:
@@ -98,5 +181,5 @@ def _whole(data: bytes | Content, start: int, end: int, left: list[int]) -> dict
         if (place, wire) == (ATTRIBUTE_NAME, BYTES):
             name = text_of(data, a, b)
         elif (place, wire) == (WHOLE, NUMBER):
-            value = a - (1 << 64) if a >> 63 else a
+            value = signed(a)
     return {} if value is None else {name: value}
