@@ -230,7 +230,8 @@ class OnnxGraph:
             content, count = share_rows(content, fewer.port, texts, told)
         except (ValueError, IndexError, OSError) as error:
             raise unreadable(file, error) from None
-        options.add_session_config_entry(BESIDE, str(file.parent))
+        if isinstance(model, Path) and count:
+            options.add_session_config_entry(BESIDE, str(file.parent))
         return content if count else model, count
 
     def _edited(self, file: Path, options: ort.SessionOptions) -> bytes:

@@ -18,11 +18,13 @@ Sides = tuple[Side, ...]
 class Known(NamedTuple):
     """An array: its sides, and its numbers where it is a whole number or a list of them; None where that is not known.
 
-    Rows are the first axis of an array, or are counted among its numbers.
+    Rows are the first axis of an array, or are counted among its numbers. Those of one that follows from their number
+    alone are `equal` to each other.
     """
 
     sides: Sides | None = None
     numbers: Sides | None = None
+    equal: bool = False
 
     @property
     def rowed(self) -> bool:
@@ -42,7 +44,9 @@ def answered(content: bytes, node: Node, read: Read) -> Known | None:
     """What an operator answers to what it reads; None where it may mix rows, or where no more is known."""
     rule = RULES.get(node.op)
     found = rule(content, node, read) if rule and len(node.outputs) == 1 else None
-    return found if found is not None and found.sides is not None else None
+    if found is None or found.sides is None:
+        return None
+    return found._replace(equal=found.rowed and all(each.equal for each in read if each.rowed))
 
 
 def constant(content: bytes, node: Node) -> Known:
@@ -112,7 +116,7 @@ def other_number(one: Side, other: Side) -> Side:
     return MIXED if ROWS in (one, other) else None
 
 
-def equal(one: Side, other: Side) -> Side:
+def same(one: Side, other: Side) -> Side:
     """Rows are more than none."""
     if isinstance(one, int) and isinstance(other, int):
         return int(one == other)
@@ -131,7 +135,7 @@ COUNTED: dict[str, Callable[..., Side]] = {
     "Add": other_number,
     "Sub": other_number,
     "Div": other_number,
-    "Equal": equal,
+    "Equal": same,
     "Where": chosen,
 }
 

@@ -1,7 +1,8 @@
 """Rows that are alike, computed once: with guidance, the same latents are asked about beside several texts.
 
 As `openvino_sharing`, in the bytes of an ONNX file. Its sides are free, so that what follows from the latents alone has
-as many rows as these. What else reads it has it repeated, as often as there are texts for each of the latents.
+as many rows as these. What else reads it has it repeated, as often as there are texts for each of the latents. What
+follows from the time has all rows, as before: its kernels round one row otherwise than two.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -49,9 +50,10 @@ def share_rows(content: bytes, latents: str, texts: str, rowless: Mapping[str, S
 
 
 class SharedGraph:
-    """What of a graph follows from its `latents` and `rowless` ports alone: `known` arrays, made by `shared` operators.
+    """What of a graph follows from its `latents` and `rowless` ports alone: `known` arrays.
 
-    Operators are told apart by where they stand.
+    Those that `shared` operators make have as many rows as the latents; these are told apart by where they stand. The
+    others have equal rows.
     """
 
     def __init__(self, content: bytes, latents: str, rowless: Mapping[str, Sides]) -> None:
@@ -85,7 +87,7 @@ class SharedGraph:
                 found = answered(self.content, node, [self.of(name) for name in node.inputs])
                 if found is not None:
                     self.known[node.outputs[0]] = found
-                    self.shared.add(node.start)
+                    self.shared |= set() if found.equal else {node.start}
                     continue
             if follows or any(name in told for name in node.inputs):
                 told.update(filter(None, node.outputs))
@@ -109,17 +111,21 @@ class SharedGraph:
 def rewritten(graph: SharedGraph, latents: str, texts: str) -> bytes:
     """The file with arrays that have all rows behind those with fewer, for operators that are not shared."""
     content, place = graph.content, graph.place
-    needed = repeated_arrays(graph)
-    ranks = {len(graph.known[name].sides) for name in needed if not remade(graph, name)}
+    whole = {name: f"{name}/all" for name in repeated_arrays(graph)}
+    first = {name: f"{name}/first" for name in cut_arrays(graph)}
+    ranks = {len(graph.known[name].sides) for name in whole if not remade(graph, name)}
     parts = [*counting(latents, texts, sorted(ranks))]
-    parts += [with_all_rows(graph, name, needed) for name in needed if name not in graph.makers]
+    parts += [with_all_rows(graph, name, whole) for name in whole if name not in graph.makers]
     nodes = {node.start: node for node in place.nodes}
     for field, start, body, end in graph.fields:
         if field == NODE:
             node = nodes[start]
-            mends = start not in graph.shared and not needed.isdisjoint(node.inputs)
-            parts.append(reading(graph, node, needed) if mends else content[start:end])
-            parts += [with_all_rows(graph, name, needed) for name in node.outputs if name in needed]
+            renamed = first if start in graph.shared else whole
+            parts.append(
+                content[start:end] if renamed.keys().isdisjoint(node.inputs) else reading(graph, node, renamed)
+            )
+            parts += [with_all_rows(graph, name, whole) for name in node.outputs if name in whole]
+            parts += [with_first_rows(name, first[name]) for name in node.outputs if name in first]
         elif field == PORT and value_of(content, body, end, [MOST_FIELDS])[0] == latents:
             parts.append(of_rows_of_its_own(graph, latents))
         elif field != WRITTEN:
@@ -132,8 +138,19 @@ def repeated_arrays(graph: SharedGraph) -> set[str]:
     needed: set[str] = set()
     for node in reversed(graph.place.nodes):
         if node.start not in graph.shared or (node.outputs[0] in needed and remade(graph, node.outputs[0])):
-            needed.update(name for name in node.inputs if name in graph.known and graph.known[name].follows)
+            needed.update(name for name in node.inputs if name in graph.known and has_fewer(graph.known[name]))
     return needed
+
+
+def has_fewer(known: Known) -> bool:
+    """Whether an array that follows from the latents has as many rows as they, or counts them."""
+    return known.follows and not known.equal
+
+
+def cut_arrays(graph: SharedGraph) -> set[str]:
+    """The arrays of equal rows of which shared operators read fewer."""
+    read = {name for node in graph.place.nodes if node.start in graph.shared for name in node.inputs}
+    return {name for name in read if name in graph.known and graph.known[name].equal}
 
 
 def remade(graph: SharedGraph, name: str) -> bool:
@@ -141,24 +158,28 @@ def remade(graph: SharedGraph, name: str) -> bool:
     return name in graph.makers and (graph.makers[name].op in REMADE or not graph.known[name].rowed)
 
 
-def with_all_rows(graph: SharedGraph, name: str, needed: Collection[str]) -> bytes:
+def with_all_rows(graph: SharedGraph, name: str, whole: Mapping[str, str]) -> bytes:
     """An operator that makes an array with all rows."""
     if not remade(graph, name):
-        return operator("Tile", [name, times(len(graph.known[name].sides))], all_rows(name))
-    named = bytes_field(OUTPUT, all_rows(name).encode())
-    return reading(graph, graph.makers[name], needed, named, (INPUT, OUTPUT, NAME))
+        return operator("Tile", [name, times(len(graph.known[name].sides))], whole[name])
+    named = bytes_field(OUTPUT, whole[name].encode())
+    return reading(graph, graph.makers[name], whole, named, (INPUT, OUTPUT, NAME))
+
+
+def with_first_rows(name: str, made: str) -> bytes:
+    """An operator that makes an array of as many rows as latents from one with all."""
+    return operator("Slice", [name, f"{MADE}/zero", f"{MADE}/latents", f"{MADE}/zero"], made)
 
 
 def reading(
     graph: SharedGraph,
     node: Node,
-    needed: Collection[str],
+    renamed: Mapping[str, str],
     named: bytes = b"",
     fields: Collection[int] = (INPUT,),
 ) -> bytes:
-    """An operator that reads arrays with all rows, and `named` in place of some of its `fields`."""
-    inputs = (all_rows(name) if name in needed else name for name in node.inputs)
-    texts = b"".join(bytes_field(INPUT, name.encode()) for name in inputs)
+    """An operator that reads other arrays, and has what is `named` in place of some of its `fields`."""
+    texts = b"".join(bytes_field(INPUT, renamed.get(name, name).encode()) for name in node.inputs)
     return bytes_field(NODE, texts + named + without(graph.content, node, fields))
 
 
@@ -171,10 +192,10 @@ def of_rows_of_its_own(graph: SharedGraph, latents: str) -> bytes:
 
 def counting(latents: str, texts: str, ranks: Iterable[int]) -> Iterator[bytes]:
     """What counts how often rows are repeated, for arrays of so many axes."""
-    yield listed(f"{MADE}/first", [0])
+    yield listed(f"{MADE}/zero", [0])
     for name, port in (("texts", texts), ("latents", latents)):
         yield operator("Shape", [port], f"{MADE}/{name}/sides")
-        yield operator("Gather", [f"{MADE}/{name}/sides", f"{MADE}/first"], f"{MADE}/{name}")
+        yield operator("Gather", [f"{MADE}/{name}/sides", f"{MADE}/zero"], f"{MADE}/{name}")
     yield operator("Div", [f"{MADE}/texts", f"{MADE}/latents"], times(1))
     for rank in ranks:
         if rank > 1:
@@ -186,10 +207,6 @@ def counting(latents: str, texts: str, ranks: Iterable[int]) -> Iterator[bytes]:
 def times(rank: int) -> str:
     """The name of how often an array is repeated along each of its axes."""
     return f"{MADE}/times/{rank}"
-
-
-def all_rows(name: str) -> str:
-    return f"{name}/all"
 
 
 def operator(op: str, inputs: Iterable[str], output: str, attributes: bytes = b"") -> bytes:
