@@ -51,8 +51,10 @@ def answered(content: bytes, node: Node, read: Read) -> Known | None:
 
 def constant(content: bytes, node: Node) -> Known:
     """What a Constant is."""
-    tensor = tensor_of(content, node)
-    return Known(tensor.facts.shape, tensor.numbers) if tensor else Known()
+    tensor, numbers = tensor_of(content, node), lists_of(content, node).get("value_ints")
+    if tensor is None:
+        return Known((len(numbers),), numbers) if numbers else Known()
+    return Known(tensor.facts.shape, tensor.numbers)
 
 
 def same_rank(sides: Sides) -> Sides:
