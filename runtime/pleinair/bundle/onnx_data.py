@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import NamedTuple
 
 from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError
@@ -175,8 +176,7 @@ def text_of(data: Content | bytes, start: int, end: int) -> str:
     return data[start:end].decode("utf-8", "backslashreplace")
 
 
-@dataclass(frozen=True)
-class TensorFacts:
+class TensorFacts(NamedTuple):
     """What a TensorProto says: its DataType, where its bytes stand in the file, if they do, or what says where else."""
 
     name: str

@@ -1,8 +1,8 @@
 """The operators of an ONNX file that is in memory, and where they stand; the field numbers are those of onnx.proto."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from pleinair.bundle.onnx_data import (
     BYTES,
@@ -24,8 +24,7 @@ LISTED = {INT32: 5, INT64: 7}  # where a TensorProto has its numbers one by one
 SHORT = 8  # numbers of a list of sizes
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """An operator of a graph; `start` and `end` are where its field stands in the file, `body` where its message.
 
     `whole` are those of its attributes that are whole numbers.
@@ -46,14 +45,17 @@ class Node:
         return self.whole.get("axis")
 
 
-@dataclass(frozen=True)
-class GraphPlace:
-    """Where a file's graph stands, as Node has it, and its operators in their order."""
+class GraphPlace(NamedTuple):
+    """Where a file's graph stands, as Node has it, its operators in their order, and where all of its fields stand.
+
+    Those are (field, start, body, end).
+    """
 
     start: int
     body: int
     end: int
     nodes: tuple[Node, ...]
+    fields: tuple[tuple[int, int, int, int], ...]
 
 
 def graph_place(content: bytes | Content) -> GraphPlace:
@@ -63,8 +65,9 @@ def graph_place(content: bytes | Content) -> GraphPlace:
     if len(graphs) != 1:
         raise ValueError("no single graph")
     start, body, end = graphs[0]
-    fields = [field for place, *field in placed(content, body, end, left) if place == NODE]
-    return GraphPlace(start, body, end, tuple(_node(content, *field, left) for field in fields))
+    fields = tuple(placed(content, body, end, left))
+    nodes = tuple(_node(content, *field, left) for place, *field in fields if place == NODE)
+    return GraphPlace(start, body, end, nodes, fields)
 
 
 def without_inputs(content: bytes, node: Node) -> bytes:
@@ -98,8 +101,7 @@ def tensor_of(content: bytes, node: Node) -> "SmallTensor | None":
     return None
 
 
-@dataclass(frozen=True)
-class SmallTensor:
+class SmallTensor(NamedTuple):
     """What a TensorProto says, and its numbers where they are few and whole."""
 
     facts: TensorFacts
@@ -157,11 +159,11 @@ def placed(data: bytes | Content, start: int, end: int, left: list[int]) -> Iter
 def _node(data: bytes | Content, start: int, body: int, end: int, left: list[int]) -> Node:
     named: dict[int, list[str]] = {INPUT: [], OUTPUT: [], NAME: [], OPERATOR: []}
     whole = {}
-    for place, _, a, b in placed(data, body, end, left):
-        if place in named:
-            named[place].append(text_of(data, a, b))
-        elif place == ATTRIBUTE:
+    for place, wire, a, b in parts_of(data, body, end, left):
+        if place == ATTRIBUTE and wire == BYTES:
             whole |= _whole(data, a, b, left)
+        elif place in named and wire == BYTES:
+            named[place].append(text_of(data, a, b))
     return Node(
         op="".join(named[OPERATOR]),
         name="".join(named[NAME]),

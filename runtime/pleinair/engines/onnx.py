@@ -181,6 +181,7 @@ class OnnxGraph:
         self._inputs = inputs | {name: kind for name, kind in optional.items() if name == EXTRA}
         self._session = session
         self._shapes = shapes
+        del model
         trim_heap()  # of a graph with its weights in it, half of what it took to open it was freed in pieces
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:

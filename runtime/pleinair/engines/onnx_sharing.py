@@ -7,7 +7,7 @@ follows from the time has all rows, as before: its kernels round one row otherwi
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from pleinair.bundle.onnx_data import MOST_FIELDS, value_of
+from pleinair.bundle.onnx_data import BYTES, MOST_FIELDS, value_of
 from pleinair.bundle.onnx_nodes import (
     ATTRIBUTE,
     GRAPH,
@@ -19,10 +19,10 @@ from pleinair.bundle.onnx_nodes import (
     GraphPlace,
     Node,
     graph_place,
-    placed,
     small_tensor,
     without,
 )
+from pleinair.bundle.onnx_weights import varint
 from pleinair.engines.onnx_ports import INPUT as PORT
 from pleinair.engines.onnx_ports import bytes_field, input_field, number_field
 from pleinair.engines.onnx_rows import ROWS, Known, Sides, answered, constant
@@ -60,14 +60,13 @@ class SharedGraph:
         self.content = content
         self.place: GraphPlace = graph_place(content)
         self.makers = {name: node for node in self.place.nodes for name in node.outputs if name}
-        self.fields = tuple(placed(content, self.place.body, self.place.end, [MOST_FIELDS]))
         self._constants: dict[str, Known] = {}
-        for field, _, *span in self.fields:
+        for field, _, *span in self.place.fields:
             if field == WEIGHT:
                 tensor = small_tensor(content, *span)
                 self._constants[tensor.facts.name] = Known(tensor.facts.shape, tensor.numbers)
         self.ports, self.answers = (
-            dict(value_of(content, *span, [MOST_FIELDS]) for field, _, *span in self.fields if field == kind)
+            dict(value_of(content, *span, [MOST_FIELDS]) for field, _, *span in self.place.fields if field == kind)
             for kind in (PORT, ANSWER)
         )
         others = {*self.ports} - {latents, *rowless, *self._constants}
@@ -82,14 +81,14 @@ class SharedGraph:
     def _follow(self, told: set[str]) -> None:
         """Find what follows from what is known, and from no array that is `told` more."""
         for node in self.place.nodes:
-            follows = any(name in self.known for name in node.inputs)
-            if follows and not any(name in told for name in node.inputs):
+            follows, more = (not names.isdisjoint(node.inputs) for names in (self.known.keys(), told))
+            if follows and not more:
                 found = answered(self.content, node, [self.of(name) for name in node.inputs])
                 if found is not None:
                     self.known[node.outputs[0]] = found
                     self.shared |= set() if found.equal else {node.start}
                     continue
-            if follows or any(name in told for name in node.inputs):
+            if follows or more:
                 told.update(filter(None, node.outputs))
 
     def of(self, name: str) -> Known:
@@ -110,27 +109,34 @@ class SharedGraph:
 
 def rewritten(graph: SharedGraph, latents: str, texts: str) -> bytes:
     """The file with arrays that have all rows behind those with fewer, for operators that are not shared."""
-    content, place = graph.content, graph.place
+    content, place, view = graph.content, graph.place, memoryview(graph.content)
     whole = {name: f"{name}/all" for name in repeated_arrays(graph)}
     first = {name: f"{name}/first" for name in cut_arrays(graph)}
     ranks = {len(graph.known[name].sides) for name in whole if not remade(graph, name)}
     parts = [*counting(latents, texts, sorted(ranks))]
     parts += [with_all_rows(graph, name, whole) for name in whole if name not in graph.makers]
     nodes = {node.start: node for node in place.nodes}
-    for field, start, body, end in graph.fields:
+    for field, start, body, end in place.fields:
         if field == NODE:
             node = nodes[start]
             renamed = first if start in graph.shared else whole
-            parts.append(
-                content[start:end] if renamed.keys().isdisjoint(node.inputs) else reading(graph, node, renamed)
-            )
-            parts += [with_all_rows(graph, name, whole) for name in node.outputs if name in whole]
-            parts += [with_first_rows(name, first[name]) for name in node.outputs if name in first]
+            parts.append(view[start:end] if renamed.keys().isdisjoint(node.inputs) else reading(graph, node, renamed))
+            if node.outputs and node.outputs[0] in graph.known:
+                parts += added_behind(graph, node.outputs[0], whole, first)
         elif field == PORT and value_of(content, body, end, [MOST_FIELDS])[0] == latents:
             parts.append(of_rows_of_its_own(graph, latents))
         elif field != WRITTEN:
-            parts.append(content[start:end])
-    return content[: place.start] + bytes_field(GRAPH, b"".join(parts)) + content[place.end :]
+            parts.append(view[start:end])
+    size = sum(map(len, parts))
+    return b"".join([view[: place.start], varint(GRAPH << 3 | BYTES), varint(size), *parts, view[place.end :]])
+
+
+def added_behind(graph: SharedGraph, name: str, whole: Mapping[str, str], first: Mapping[str, str]) -> Iterator[bytes]:
+    """What makes an array with all rows of one, or with fewer."""
+    if name in whole:
+        yield with_all_rows(graph, name, whole)
+    if name in first:
+        yield operator("Slice", [name, f"{MADE}/zero", f"{MADE}/latents", f"{MADE}/zero"], first[name])
 
 
 def repeated_arrays(graph: SharedGraph) -> set[str]:
@@ -164,11 +170,6 @@ def with_all_rows(graph: SharedGraph, name: str, whole: Mapping[str, str]) -> by
         return operator("Tile", [name, times(len(graph.known[name].sides))], whole[name])
     named = bytes_field(OUTPUT, whole[name].encode())
     return reading(graph, graph.makers[name], whole, named, (INPUT, OUTPUT, NAME))
-
-
-def with_first_rows(name: str, made: str) -> bytes:
-    """An operator that makes an array of as many rows as latents from one with all."""
-    return operator("Slice", [name, f"{MADE}/zero", f"{MADE}/latents", f"{MADE}/zero"], made)
 
 
 def reading(

@@ -123,7 +123,7 @@ def test_what_mixes_rows_has_all_of_them(before):
 
 
 def test_what_a_file_says_of_shapes_is_taken_back():
-    """ONNX Runtime gives arrays the memory of others whose sides have the same names, and rows are of two numbers now."""
+    """ONNX Runtime gives arrays the memory of others whose sides have equal names, and rows are of two numbers now."""
     noted = field(13, port("features", FLOAT, "batch", CHANNELS, "noted", "width"))
     content, _ = shared(network(lambda image: ([noted], image)))
     assert b"noted" in network(lambda image: ([noted], image)) and b"noted" not in content
