@@ -179,6 +179,7 @@ class OnnxGraph:
         own = {name: kind for name, kind in inputs.items() if name not in added}
         check_opened(self._name, self._bundle.manifest.graphs[self._name], own, outputs)
         self._inputs = inputs | {name: kind for name, kind in optional.items() if name == EXTRA}
+        session._model_bytes = None  # of a model that it was told as bytes, which it would hold as long as it lives
         self._session = session
         self._shapes = shapes
         del model

@@ -112,7 +112,7 @@ def rewritten(graph: SharedGraph, latents: str, texts: str) -> bytes:
     content, place, view = graph.content, graph.place, memoryview(graph.content)
     whole = {name: f"{name}/all" for name in repeated_arrays(graph)}
     first = {name: f"{name}/first" for name in cut_arrays(graph)}
-    ranks = {len(graph.known[name].sides) for name in whole if not remade(graph, name)}
+    ranks = {rank_of(graph.known[name]) for name in whole if not remade(graph, name)}
     parts = [*counting(latents, texts, sorted(ranks))]
     parts += [with_all_rows(graph, name, whole) for name in whole if name not in graph.makers]
     nodes = {node.start: node for node in place.nodes}
@@ -148,6 +148,11 @@ def repeated_arrays(graph: SharedGraph) -> set[str]:
     return needed
 
 
+def rank_of(known: Known) -> int:
+    """Axes of an array, or of the one whose sides it counts."""
+    return len(known.sides if known.rowed else known.numbers)
+
+
 def has_fewer(known: Known) -> bool:
     """Whether an array that follows from the latents has as many rows as they, or counts them."""
     return known.follows and not known.equal
@@ -160,14 +165,16 @@ def cut_arrays(graph: SharedGraph) -> set[str]:
 
 
 def remade(graph: SharedGraph, name: str) -> bool:
-    """Whether an array is made from others with all rows, as it was from those with fewer; others are repeated."""
-    return name in graph.makers and (graph.makers[name].op in REMADE or not graph.known[name].rowed)
+    """Whether an array is made from others with all rows, as it was from those with fewer."""
+    maker, known = graph.makers.get(name), graph.known[name]
+    return maker is not None and maker.op != "Shape" and (maker.op in REMADE or not known.rowed)
 
 
 def with_all_rows(graph: SharedGraph, name: str, whole: Mapping[str, str]) -> bytes:
     """An operator that makes an array with all rows."""
     if not remade(graph, name):
-        return operator("Tile", [name, times(len(graph.known[name].sides))], whole[name])
+        op = "Tile" if graph.known[name].rowed else "Mul"  # sides are counted: as many times the rows, and others once
+        return operator(op, [name, times(rank_of(graph.known[name]))], whole[name])
     named = bytes_field(OUTPUT, whole[name].encode())
     return reading(graph, graph.makers[name], whole, named, (INPUT, OUTPUT, NAME))
 
