@@ -85,20 +85,9 @@ def without(content: bytes, node: Node, fields: Collection[int]) -> bytes:
 
 
 def lists_of(content: bytes, node: Node) -> dict[str, tuple[int, ...]]:
-    """Name and value of those of its attributes that are lists of whole numbers."""
-    found = {}
-    for name, a, b in _attributes(content, node):
-        found[name] = _wholes(content, a, b, WHOLES)
-    return {name: wholes for name, wholes in found.items() if wholes}
-
-
-def tensor_of(content: bytes, node: Node) -> "SmallTensor | None":
-    """The tensor that one of its attributes is."""
-    for _, a, b in _attributes(content, node):
-        for place, wire, c, d in parts_of(content, a, b, [MOST_FIELDS]):
-            if (place, wire) == (TENSOR, BYTES):
-                return small_tensor(content, c, d)
-    return None
+    """Name and value of those of its attributes that are short lists of whole numbers."""
+    found = {name: _wholes(content, a, b, WHOLES) for name, a, b in _attributes(content, node)}
+    return {name: wholes for name, wholes in found.items() if 0 < len(wholes) <= SHORT}
 
 
 class SmallTensor(NamedTuple):
@@ -108,7 +97,17 @@ class SmallTensor(NamedTuple):
     numbers: tuple[int, ...] | None
 
 
+def tensor_of(content: bytes, node: Node) -> SmallTensor | None:
+    """The tensor that one of its attributes is."""
+    for _, a, b in _attributes(content, node):
+        for place, wire, c, d in parts_of(content, a, b, [MOST_FIELDS]):
+            if (place, wire) == (TENSOR, BYTES):
+                return small_tensor(content, c, d)
+    return None
+
+
 def small_tensor(content: bytes, start: int, end: int) -> SmallTensor:
+    """A TensorProto that stands there."""
     facts = tensor_facts(content, start, end, [MOST_FIELDS])
     if facts.kind not in LISTED or len(facts.shape) > 1 or prod(facts.shape) > SHORT:
         return SmallTensor(facts, None)

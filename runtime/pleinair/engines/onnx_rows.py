@@ -147,8 +147,10 @@ def quantizes(content: bytes, node: Node, read: Read) -> Known | None:
     image, scale = read[0], read[1].sides
     if image.sides is None or scale is None or any(each.follows for each in read[1:]):
         return None
-    within = scale in ((), (1,)) or (len(scale) == 1 and node.whole.get("axis", 1) % len(image.sides) > 0)
-    return Known(image.sides) if within or not image.rowed else None
+    if not image.rowed or scale in ((), (1,)):
+        return Known(image.sides)
+    within = len(scale) == 1 and node.whole.get("axis", 1) % len(image.sides) > 0
+    return Known(image.sides) if within else None
 
 
 def image_by_image(content: bytes, node: Node, read: Read) -> Known | None:
@@ -245,7 +247,7 @@ def joins(content: bytes, node: Node, read: Read) -> Known | None:
     """Lists, and arrays along another axis than the first."""
     if all(each.numbers is not None and len(each.sides) == 1 for each in read):
         numbers = tuple(number for each in read for number in each.numbers)
-        return Known((len(numbers),), numbers)
+        return Known((len(numbers),), numbers) if len(numbers) <= SHORT else None
     if not all(each.rowed for each in read) or len({len(each.sides) for each in read}) > 1:
         return None
     return Known(same_rank(read[0].sides)) if (node.axis or 0) % len(read[0].sides) > 0 else None

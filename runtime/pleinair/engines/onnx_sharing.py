@@ -98,6 +98,7 @@ class SharedGraph:
     def _constant(self, name: str, left: int) -> Known:
         """What is known of an array that follows from neither latents nor texts; `left` are operators before it."""
         if name not in self._constants:
+            self._constants[name] = Known()  # for what would follow from itself
             maker, found = self.makers.get(name), None
             if maker is not None and maker.op == "Constant":
                 found = constant(self.content, maker)
@@ -194,8 +195,14 @@ def reading(
 def of_rows_of_its_own(graph: SharedGraph, latents: str) -> bytes:
     """The port of the latents, its rows without a name: sides that have one are of equal size to ONNX Runtime."""
     port = graph.ports[latents]
-    sides = [number_field(1, each) if isinstance(each, int) else bytes_field(2, each.encode()) for each in port.shape]
-    return input_field(latents, port.kind, [b"", *sides[1:]])
+    return input_field(latents, port.kind, [b"", *map(side_of, port.shape[1:])])
+
+
+def side_of(side: int | str) -> bytes:
+    """The content of a dimension: its size, its name, or nothing."""
+    if isinstance(side, int):
+        return number_field(1, side)
+    return bytes_field(2, side.encode()) if side else b""
 
 
 def counting(latents: str, texts: str, ranks: Iterable[int]) -> Iterator[bytes]:

@@ -154,6 +154,28 @@ def test_a_graph_of_another_kind_is_left_as_it_is(made):
     assert shared(made()) == (made(), 0)
 
 
+def of_itself():
+    """Two arrays that are made of each other, which ONNX forbids."""
+    nodes = [operator("Add", ["b"] * 9, ["a"]), operator("Add", ["a"] * 9, ["b"])]
+    ports = [port("latents", FLOAT, "batch", 4), port("text", FLOAT, "batch", 4)]
+    nodes += [operator("Mul", ["latents", "a"], ["c"]), operator("Add", ["c", "text"], ["answer"])]
+    return model(nodes, [], ports, [port("answer", FLOAT, "batch", 4)])
+
+
+def doubling():
+    """A list that is twice as long with every operator."""
+    nodes = [operator("Shape", ["latents"], ["list0"])]
+    nodes += [operator("Concat", [f"list{n}"] * 2, [f"list{n + 1}"], flag("axis", 0)) for n in range(60)]
+    nodes.append(operator("Add", ["text", "list60"], ["answer"]))
+    ports = [port("latents", FLOAT, "batch", 4), port("text", FLOAT, "batch", 4)]
+    return model(nodes, [], ports, [port("answer", FLOAT, "batch", 4)])
+
+
+@pytest.mark.parametrize("made", [of_itself, doubling])
+def test_hostile_graphs_take_no_time(made):
+    shared(made())
+
+
 def painted(model, share=True, **how):
     with pleinair.load(model, engine="onnx", share=share) as pipe:
         return pipe.generate(**{**JOB, **how})
