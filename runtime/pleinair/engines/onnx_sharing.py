@@ -25,7 +25,7 @@ from pleinair.bundle.onnx_nodes import (
 from pleinair.bundle.onnx_weights import varint
 from pleinair.engines.onnx_ports import INPUT as PORT
 from pleinair.engines.onnx_ports import bytes_field, input_field, number_field
-from pleinair.engines.onnx_rows import ROWS, Known, Sides, answered, constant
+from pleinair.engines.onnx_rows import ROWS, KnownArray, Sides, answered, constant
 
 WEIGHT, ANSWER, WRITTEN = 5, 12, 13  # of GraphProto: initializers, outputs, and what is written of arrays' shapes
 INT64 = 7  # TensorProto.DataType
@@ -60,22 +60,22 @@ class SharedGraph:
         self.content = content
         self.place: GraphPlace = graph_place(content)
         self.makers = {name: node for node in self.place.nodes for name in node.outputs if name}
-        self._constants: dict[str, Known] = {}
+        self._constants: dict[str, KnownArray] = {}
         for field, _, *span in self.place.fields:
             if field == WEIGHT:
                 tensor = small_tensor(content, *span)
-                self._constants[tensor.facts.name] = Known(tensor.facts.shape, tensor.numbers)
+                self._constants[tensor.facts.name] = KnownArray(tensor.facts.shape, tensor.numbers)
         self.ports, self.answers = (
             dict(value_of(content, *span, [MOST_FIELDS]) for field, _, *span in self.place.fields if field == kind)
             for kind in (PORT, ANSWER)
         )
         others = {*self.ports} - {latents, *rowless, *self._constants}
-        self._constants |= {name: Known(sides) for name, sides in rowless.items()}
-        self.known: dict[str, Known] = {}
+        self._constants |= {name: KnownArray(sides) for name, sides in rowless.items()}
+        self.known: dict[str, KnownArray] = {}
         self.shared: set[int] = set()
         port = self.ports.get(latents)
         if port is not None and port.shape:
-            self.known[latents] = Known((ROWS, *[None] * (len(port.shape) - 1)))
+            self.known[latents] = KnownArray((ROWS, *[None] * (len(port.shape) - 1)))
             self._follow(others)
 
     def _follow(self, told: set[str]) -> None:
@@ -91,20 +91,20 @@ class SharedGraph:
             if follows or more:
                 told.update(filter(None, node.outputs))
 
-    def of(self, name: str) -> Known:
+    def of(self, name: str) -> KnownArray:
         """What is known of an array."""
         return self.known[name] if name in self.known else self._constant(name, DEEPEST)
 
-    def _constant(self, name: str, left: int) -> Known:
+    def _constant(self, name: str, left: int) -> KnownArray:
         """What is known of an array that follows from neither latents nor texts; `left` are operators before it."""
         if name not in self._constants:
-            self._constants[name] = Known()  # for what would follow from itself
+            self._constants[name] = KnownArray()  # for what would follow from itself
             maker, found = self.makers.get(name), None
             if maker is not None and maker.op == "Constant":
                 found = constant(self.content, maker)
             elif maker is not None and left:
                 found = answered(self.content, maker, [self._constant(each, left - 1) for each in maker.inputs])
-            self._constants[name] = found or Known()
+            self._constants[name] = found or KnownArray()
         return self._constants[name]
 
 
@@ -149,12 +149,12 @@ def repeated_arrays(graph: SharedGraph) -> set[str]:
     return needed
 
 
-def rank_of(known: Known) -> int:
+def rank_of(known: KnownArray) -> int:
     """Axes of an array, or of the one whose sides it counts."""
     return len(known.sides if known.rowed else known.numbers)
 
 
-def has_fewer(known: Known) -> bool:
+def has_fewer(known: KnownArray) -> bool:
     """Whether an array that follows from the latents has as many rows as they, or counts them."""
     return known.follows and not known.equal
 

@@ -9,6 +9,7 @@ import pytest
 
 import pleinair
 from bundles import edit_manifest, seal
+from pleinair.bundle.onnx_nodes import graph_place
 from pleinair.engines import onnx
 from pleinair.engines.edits import Residuals
 from pleinair.engines.engine import engine_named
@@ -130,6 +131,30 @@ def test_what_a_file_says_of_shapes_is_taken_back():
     ports = {each.name: each.shape for each in onnxruntime.InferenceSession(content).get_inputs()}
     assert ports["latents"][0] != ports["text"][0] == "batch"
     assert ports["latents"][1:] == [CHANNELS, "height", "width"]
+
+
+def test_rounded_arrays_are_repeated_before_they_are_made_wide():
+    """Kernels in int8 are fused with what makes their arrays wide, which is to stand right before them."""
+    nodes = [
+        operator("QuantizeLinear", ["latents", "scale", "middle"], ["rounded"]),
+        operator("DequantizeLinear", ["rounded", "scale", "middle"], ["wide"]),
+        operator("Conv", ["wide", "taps"], ["features"]),
+        operator("ReduceMean", ["text"], ["mean"], ints("axes", 1), flag("keepdims", 1)),
+        operator("Unsqueeze", ["mean", "last"], ["column"]),
+        operator("Transpose", ["column"], ["told"], ints("perm", 0, 2, 1, 3)),
+        operator("Add", ["wide", "told"], ["sum"]),
+        operator("Add", ["features", "sum"], ["answer"]),
+    ]
+    tensors = [weight("taps", (CHANNELS, CHANNELS, 1, 1)), sizes("last", 3)]
+    tensors += [tensor("scale", np.float32(0.02)), tensor("middle", np.uint8(128), 2)]
+    ports = [port("latents", FLOAT, "batch", CHANNELS, "height", "width"), port("time", FLOAT, 1)]
+    ports.append(port("text", FLOAT, "batch", "tokens", CHANNELS))
+    plain = model(nodes, tensors, ports, [port("answer", FLOAT, "batch", CHANNELS, "height", "width")])
+    content, count = shared(plain)
+    assert count == 3
+    made = [(node.op, node.inputs[0]) for node in graph_place(content).nodes if node.outputs[0].endswith("/all")]
+    assert made == [("Tile", "rounded"), ("DequantizeLinear", "rounded/all"), ("Tile", "features")]
+    assert np.array_equal(answer(plain, np.concatenate([latents(2)] * 3)), answer(content, latents(2)))
 
 
 def without_latents():
