@@ -9,10 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pleinair.bundle.onnx_nodes import SHORT, Node, lists_of, tensor_of
-
-ROWS = "rows"
-Side = int | str | None
-Sides = tuple[Side, ...]
+from pleinair.engines.onnx_sizes import ROWS, Sides, counted
 
 
 class KnownArray(NamedTuple):
@@ -68,7 +65,8 @@ def number_by_number(content: bytes, node: Node, read: Read) -> KnownArray | Non
     if sides is None:
         return None
     if all(each.numbers is not None for each in read) and len(sides) < 2:
-        return counted(node.op, sides, [each.numbers for each in read])
+        numbers = counted(node.op, [each.numbers for each in read])
+        return None if numbers is None else KnownArray(sides, numbers)
     return None if any(ROWS in (each.numbers or ()) for each in read) else KnownArray(sides)
 
 
@@ -88,58 +86,6 @@ def spread(shapes: Sequence[Sides | None]) -> Sides | None:
             longer = {side for side in here if side != 1}
             found.append(1 if not longer else longer.pop() if len(longer) == 1 else None)
     return tuple(found)
-
-
-def counted(op: str, sides: Sides, operands: list[Sides]) -> KnownArray | None:
-    """Numbers, computed one by one; None where rows are counted with others."""
-    length = max(map(len, operands))
-    if any(len(numbers) not in (1, length) for numbers in operands):
-        return None
-    columns = zip(*(numbers * length if len(numbers) == 1 else numbers for numbers in operands), strict=True)
-    found = [COUNTED[op](*column) for column in columns] if op in COUNTED else [MIXED] * length
-    return None if MIXED in found else KnownArray(sides, tuple(found))
-
-
-MIXED = "mixed"
-
-
-def kept_number(one: Side) -> Side:
-    return one
-
-
-def product(one: Side, other: Side) -> Side:
-    if ROWS in (one, other):
-        return MIXED
-    return None if None in (one, other) else one * other
-
-
-def other_number(one: Side, other: Side) -> Side:
-    """One that is not worth knowing."""
-    return MIXED if ROWS in (one, other) else None
-
-
-def same(one: Side, other: Side) -> Side:
-    """Rows are more than none."""
-    if isinstance(one, int) and isinstance(other, int):
-        return int(one == other)
-    negative = any(isinstance(each, int) and each < 0 for each in (one, other))
-    return 0 if negative and ROWS in (one, other) else MIXED
-
-
-def chosen(which: Side, one: Side, other: Side) -> Side:
-    return MIXED if which is None or which == ROWS else one if which else other
-
-
-COUNTED: dict[str, Callable[..., Side]] = {
-    "Cast": kept_number,
-    "Identity": kept_number,
-    "Mul": product,
-    "Add": other_number,
-    "Sub": other_number,
-    "Div": other_number,
-    "Equal": same,
-    "Where": chosen,
-}
 
 
 def quantizes(content: bytes, node: Node, read: Read) -> KnownArray | None:

@@ -25,7 +25,8 @@ from pleinair.bundle.onnx_nodes import (
 from pleinair.bundle.onnx_weights import varint
 from pleinair.engines.onnx_ports import INPUT as PORT
 from pleinair.engines.onnx_ports import bytes_field, input_field, number_field
-from pleinair.engines.onnx_rows import ROWS, KnownArray, Sides, answered, constant
+from pleinair.engines.onnx_rows import KnownArray, answered, constant
+from pleinair.engines.onnx_sizes import ROWS, Sides
 
 WEIGHT, ANSWER, WRITTEN = 5, 12, 13  # of GraphProto: initializers, outputs, and what is written of arrays' shapes
 INT64 = 7  # TensorProto.DataType

@@ -196,7 +196,17 @@ def doubling():
     return model(nodes, [], ports, [port("answer", FLOAT, "batch", 4)])
 
 
-@pytest.mark.parametrize("made", [of_itself, doubling])
+def squared():
+    """A number that has twice as many digits with every operator, and operators that read too many."""
+    nodes = [operator("Mul", [f"n{n}"] * 2, [f"n{n + 1}"]) for n in range(60)]
+    nodes += [operator("Mul", ["n60"] * 5, ["many"]), operator("Shape", ["latents"], ["sides"])]
+    nodes += [operator("Equal", ["sides", "n15"], ["equal"]), operator("Where", ["equal", "many"], ["chosen"])]
+    nodes.append(operator("Add", ["text", "chosen"], ["answer"]))
+    ports = [port("latents", FLOAT, "batch", 4), port("text", FLOAT, "batch", 4)]
+    return model(nodes, [sizes("n0", 3)], ports, [port("answer", FLOAT, "batch", 4)])
+
+
+@pytest.mark.parametrize("made", [of_itself, doubling, squared])
 def test_hostile_graphs_take_no_time(made):
     shared(made())
 
