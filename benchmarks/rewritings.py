@@ -1,7 +1,7 @@
-"""What a rewriting of OpenVINO graphs saves and changes: one call of a bundle's UNet and VAE decoder.
+"""What a rewriting of graphs saves and changes: one call of a bundle's UNet and VAE decoder.
 
     python benchmarks/rewritings.py fold SD15 --size 512 --precision f32 bf16
-    python benchmarks/rewritings.py share SD15 --graph unet --threads 2
+    python benchmarks/rewritings.py share SD15 --graph unet --threads 2 --engine onnx
 
 Time with and without it in turn, the least of some rounds, on noise: processor time of one thread, or the clock's where
 there are more. dB are from the graph without it.
@@ -24,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rewriting", choices=("fold", "share"))
     parser.add_argument("bundle", type=Path)
+    parser.add_argument("--engine", choices=("openvino", "onnx"), default="openvino")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--precision", nargs="+", default=["f32"])
     parser.add_argument("--graph", nargs="+", default=["unet", "vae_decoder"])
@@ -34,11 +35,14 @@ def main() -> None:
     for precision in asked.precision:
         for graph in asked.graph:
             how = {"precision": precision, "threads": asked.threads}
-            print(graph, precision, compared(bundle, graph, asked.rewriting, asked.size, asked.rounds, how), flush=True)
+            told = compared(bundle, asked.engine, graph, asked.rewriting, asked.size, asked.rounds, how)
+            print(graph, precision, told, flush=True)
 
 
-def compared(bundle: Bundle, graph: str, rewriting: str, size: int, rounds: int, how: dict[str, Any]) -> str:
-    ways = {done: Graphs(bundle, engine_named("openvino"), **{rewriting: done}, **how) for done in (False, True)}
+def compared(
+    bundle: Bundle, engine: str, graph: str, rewriting: str, size: int, rounds: int, how: dict[str, Any]
+) -> str:
+    ways = {done: Graphs(bundle, engine_named(engine), **{rewriting: done}, **how) for done in (False, True)}
     feeds = dict.fromkeys(ways, fed(bundle, graph, size))
     if rewriting == "share":
         latents = next(port for port, feed in bundle.manifest.denoiser.feeds.items() if feed == LATENTS)

@@ -251,7 +251,7 @@ def load(
     default) what is compiled for GPUs, False nothing. `int8` is the form that OpenVINO's CPU computes W8A8 graphs in
     (docs/performance.md): "auto" takes what suits the CPU, "stored" none but the graph's own. `fold` False leaves
     upsampling apart from the convolutions after it, and `share` False computes anew for each text what is the same for
-    all, which takes OpenVINO's CPU longer. Graphs are loaded when first needed; `on_load` is told the name of each
+    all, which takes a CPU longer. Graphs are loaded when first needed; `on_load` is told the name of each
     before, as that can take long, and `on_news`, at once, a line about all that then runs otherwise than was asked for,
     such as what continues on the CPU. Raises BundleError, EngineError, RequestError, or ResourceError where there is no
     room for a model that is made.

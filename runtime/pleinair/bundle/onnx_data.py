@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import NamedTuple
 
 from pleinair.checks import one_line, shown_path
 from pleinair.errors import BundleError
@@ -139,12 +140,12 @@ def ports(path: Path) -> tuple[dict[str, Value], dict[str, Value]]:
         graphs = [span for place, *span in _fields(data, 0, len(data), left) if place == 7]
         for place, *span in (field for a, b in graphs for field in _fields(data, a, b, left)):
             if place in found:
-                name, value = _value(data, *span, left)
+                name, value = value_of(data, *span, left)
                 found[place][name] = value
     return found[INPUT], found[OUTPUT]
 
 
-def _value(data: Content, start: int, end: int, left: list[int]) -> tuple[str, Value]:
+def value_of(data: Content, start: int, end: int, left: list[int]) -> tuple[str, Value]:
     """Name and facts of a ValueInfoProto; what is no tensor has the kind 0."""
     spans = {place: span for place, *span in _fields(data, start, end, left)}
     name = text_of(data, *spans.get(VALUE_NAME, (start, start)))
@@ -175,8 +176,7 @@ def text_of(data: Content | bytes, start: int, end: int) -> str:
     return data[start:end].decode("utf-8", "backslashreplace")
 
 
-@dataclass(frozen=True)
-class TensorFacts:
+class TensorFacts(NamedTuple):
     """What a TensorProto says: its DataType, where its bytes stand in the file, if they do, or what says where else."""
 
     name: str
@@ -259,6 +259,9 @@ def parts_of(data: Content | bytes, start: int, end: int, left: list[int]) -> It
 
 def varint_of(data: Content | bytes, at: int, end: int) -> tuple[int, int]:
     """A number of at most 10 bytes, and where it ends."""
+    first = data[at : at + 1]
+    if first < b"\x80" and at < end:  # most are of one byte
+        return first[0], at + 1
     value = 0
     for place, byte in enumerate(data[at : min(at + 10, end)]):
         value |= (byte & 127) << 7 * place

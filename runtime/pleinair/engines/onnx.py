@@ -12,7 +12,7 @@ from pleinair.bundle import onnx_data
 from pleinair.bundle.opening import Bundle
 from pleinair.engines.components import once_a_picture
 from pleinair.engines.edits import Edit, Layer, NewWeights, Residuals, Unrounded
-from pleinair.engines.engine import Opening, Shapes, engine_version
+from pleinair.engines.engine import SHARED, Opening, Shapes, engine_version
 from pleinair.engines.failures import (
     CPU,
     FALLBACK,
@@ -23,12 +23,14 @@ from pleinair.engines.failures import (
     no_residuals,
     unreadable,
 )
-from pleinair.engines.memory import stays_stored
+from pleinair.engines.memory import LARGEST_READ, stays_stored
 from pleinair.engines.onnx_residuals import side_names, with_residuals
+from pleinair.engines.onnx_sharing import share_rows
 from pleinair.engines.onnx_stored import with_stored_weights
 from pleinair.engines.onnx_weights import LayeredGraph, with_weights
 from pleinair.engines.ports import EXTRA, check_opened
 from pleinair.engines.precision import F32
+from pleinair.engines.rows import Fewer, port_of_fewer
 from pleinair.engines.telemetry import without_telemetry
 from pleinair.errors import EngineError, PleinairError, RequestError
 from pleinair.system.giving_back import trim_heap
@@ -92,7 +94,10 @@ class OnnxEngine:
             return {path: site.layer for path, site in LayeredGraph(content).sites(named).items()}
 
     def open_graph(self, bundle: Bundle, graph: str, how: Opening) -> "OnnxGraph":
-        return OnnxGraph(bundle, graph, *self._device(how.device, how.threads), how.threads, how.edits)
+        return OnnxGraph(bundle, graph, *self._device(how.device, how.threads), how)
+
+    def shares(self, device: str | None) -> bool:
+        return self._device(device, None)[0] == CPU
 
     def _device(self, device: str | None, threads: int | None) -> tuple[str, int]:
         """A device's kind and number; RequestError where this machine has none such."""
@@ -106,18 +111,17 @@ class OnnxEngine:
 
 
 class OnnxGraph:
-    """An ONNX Runtime session, made at the first call."""
+    """An ONNX Runtime session, made at the first call, and once more at the first with fewer latents than texts."""
 
-    def __init__(
-        self, bundle: Bundle, graph: str, device: str, index: int, threads: int | None, edits: Sequence[Edit]
-    ) -> None:
+    def __init__(self, bundle: Bundle, graph: str, device: str, index: int, how: Opening) -> None:
         self._bundle = bundle
         self._name = graph
         self._device = device
         self._index = index
-        self._threads = threads
-        self._unrounded = any(isinstance(edit, Unrounded) for edit in edits)
-        self._edits = [edit for edit in edits if isinstance(edit, NewWeights | Residuals)]
+        self._how = how
+        self._unrounded = any(isinstance(edit, Unrounded) for edit in how.edits)
+        self._edits = [edit for edit in how.edits if isinstance(edit, NewWeights | Residuals)]
+        self._shared: int | None = None  # operators with as many rows as latents; None where all rows are told
         self._shapes: Shapes = {}
         self._inputs: dict[str, str] = {}
         self._session: ort.InferenceSession | None = None
@@ -128,17 +132,21 @@ class OnnxGraph:
             self._run_options.add_run_config_entry(SHRINK, "cpu:0")
 
     def prepare(self, shapes: Shapes) -> None:
+        fewer = self._fewer(shapes)
         stale = self._device == "dml" and shapes != self._shapes  # its free dimensions are fixed at load
-        if self._session is not None and not stale:
-            return
+        if self._session is None or stale or (fewer and self._shared is None):
+            self._make(shapes, fewer)
+        self._how.rewritten(SHARED, self._shared or 0 if fewer else 0)
+
+    def _make(self, shapes: Shapes, fewer: Fewer | None) -> None:
         self._session = None  # gives the memory back before another is made
         options = ort.SessionOptions()
         options.log_severity_level = SILENT
         options.enable_mem_pattern = False  # the second run would get a block for all it needs beside the first run's
         for name, value in UNROUNDED.items() if self._unrounded else ():
             options.add_session_config_entry(name, value)
-        if self._threads:
-            options.intra_op_num_threads = self._threads
+        if self._how.threads:
+            options.intra_op_num_threads = self._how.threads
         if self._bundle.graph_size(self._name, "onnx") >= LARGE:
             # laying out SD 1.5's UNet in blocks takes 2.4 GB and 7 s more to open, for steps that are 1 to 5 % faster
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
@@ -150,6 +158,8 @@ class OnnxGraph:
             for name, size in free_dimensions(file, shapes, self._edits).items():
                 options.add_free_dimension_override_by_name(name, size)
         model = self._edited(file, options) if self._edits else self._plain(file, options)
+        if fewer:
+            model, self._shared = self._sharing(model, options, shapes, fewer)
         try:
             # its own fallback would go on with another device, and say so on stdout only
             session = ort.InferenceSession(model, options, providers=provider, enable_fallback=0)
@@ -169,8 +179,10 @@ class OnnxGraph:
         own = {name: kind for name, kind in inputs.items() if name not in added}
         check_opened(self._name, self._bundle.manifest.graphs[self._name], own, outputs)
         self._inputs = inputs | {name: kind for name, kind in optional.items() if name == EXTRA}
+        session._model_bytes = None  # of a model that it was told as bytes, which it would hold as long as it lives
         self._session = session
         self._shapes = shapes
+        del model
         trim_heap()  # of a graph with its weights in it, half of what it took to open it was freed in pieces
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -178,11 +190,18 @@ class OnnxGraph:
         if EXTRA in inputs and EXTRA not in self._inputs:
             raise no_extra(self._name)
         feed = {name: np.asarray(array, self._inputs[name]) for name, array in inputs.items()}
+        fewer = self._fewer({name: array.shape for name, array in feed.items()})
+        if fewer and not self._shared:
+            feed[fewer.port] = np.concatenate([feed[fewer.port]] * fewer.times)
         names = [port.name for port in self._session.get_outputs()]
         try:
             return dict(zip(names, self._session.run(names, feed, self._run_options), strict=True))
         except Exception as error:
             raise self._failed(error) from None
+
+    def _fewer(self, shapes: Shapes) -> Fewer | None:
+        """The port that takes fewer rows than others in a call."""
+        return port_of_fewer(self._bundle.manifest.graphs[self._name], shapes)
 
     def _failed(self, error: Exception) -> PleinairError:
         number = f":{self._index}" if self._index else ""
@@ -197,6 +216,25 @@ class OnnxGraph:
             return with_stored_weights(file.read_bytes(), onnx_data.initializers(file))
         except (ValueError, IndexError, OSError) as error:
             raise unreadable(file, error) from None
+
+    def _sharing(
+        self, model: Path | bytes, options: ort.SessionOptions, shapes: Shapes, fewer: Fewer
+    ) -> tuple[Path | bytes, int]:
+        """The model that computes rows once which are alike, and how many operators do; 0 where it is left as it is."""
+        file = self._bundle.graph_file(self._name, "onnx")
+        if isinstance(model, Path) and file.stat().st_size > LARGEST_READ:
+            return model, 0
+        told = {name: shape for name, shape in shapes.items() if name in fewer.rowless}
+        ports = self._bundle.manifest.graphs[self._name].inputs
+        texts = next(name for name in ports if name != fewer.port and name not in fewer.rowless)
+        try:
+            content = file.read_bytes() if isinstance(model, Path) else model
+            content, count = share_rows(content, fewer.port, texts, told)
+        except (ValueError, IndexError, OSError) as error:
+            raise unreadable(file, error) from None
+        if isinstance(model, Path) and count:
+            options.add_session_config_entry(BESIDE, str(file.parent))
+        return content if count else model, count
 
     def _edited(self, file: Path, options: ort.SessionOptions) -> bytes:
         """The model with the weights and the ports that its edits ask for; the weights are handed to the session.

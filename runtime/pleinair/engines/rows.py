@@ -61,7 +61,7 @@ class RowByRow:
 class Fewer(NamedTuple):
     """A port that takes fewer rows than others: the shape that it would have with all, and how many there are for each.
 
-    `rowless` are ports that take none.
+    `rowless` are ports that take none, or one for all.
     """
 
     port: str
@@ -71,21 +71,26 @@ class Fewer(NamedTuple):
 
 
 def port_of_fewer(info: GraphInfo, shapes: Shapes) -> Fewer | None:
-    """The port of `info` that is to take fewer rows than another, for inputs of these shapes; None without one."""
-    batch = batch_name(info)
-    rows = {name: shapes[name][0] for name, port in info.inputs.items() if name in shapes and begins_with(port, batch)}
-    port = min(rows, key=rows.__getitem__, default=None)
-    if port is None or rows[port] == max(rows.values()):
+    """The widest port of `info`, if it is to take fewer rows than another, for inputs of these shapes."""
+    batch, port = batch_name(info), widest(info)
+    rows = {name: shapes[name][0] for name, each in info.inputs.items() if name in shapes and begins_with(each, batch)}
+    if port not in rows or rows[port] == max(rows.values()):
         return None
-    whole, rowless = (max(rows.values()), *shapes[port][1:]), tuple(name for name in info.inputs if name not in rows)
+    whole = max(rows.values()), *shapes[port][1:]
+    rowless = tuple(name for name in info.inputs if name != port and rows.get(name, 1) == 1)
     return Fewer(port, whole, whole[0] // rows[port], rowless)
 
 
 def batch_name(info: GraphInfo) -> str | None:
     """The name of the dimension that counts rows: the first one of the input with most dimensions, if it has a name."""
-    widest = max(info.inputs.values(), key=lambda port: len(port.shape))
-    first = widest.shape[0] if widest.shape else None
+    shape = info.inputs[widest(info)].shape
+    first = shape[0] if shape else None
     return first if isinstance(first, str) else None
+
+
+def widest(info: GraphInfo) -> str:
+    """The input with most dimensions, of which the first."""
+    return max(info.inputs, key=lambda name: len(info.inputs[name].shape))
 
 
 def begins_with(port: Port, dimension: str | None) -> bool:

@@ -38,9 +38,12 @@ def settled_inputs(manifest: Manifest, t: float, told: Told) -> dict[str, np.nda
 
 
 def asked_by_text(part: Denoiser, info: GraphInfo) -> bool:
-    """Whether nothing but what texts say, token by token, tells apart the rows of one picture."""
-    others = [port for port, feed in part.feeds.items() if feed not in (LATENTS, TIMESTEP)]
-    return not part.channels and part.patch == 1 and [len(info.inputs[port].shape) for port in others] == [3]
+    """Whether only what texts say, token by token, tells apart the rows of a picture, of which any number may be."""
+    shapes = [info.inputs[port].shape for port, feed in part.feeds.items() if feed != TIMESTEP]
+    if part.channels or part.patch > 1 or sorted(map(len, shapes)) != [3, 4]:
+        return False
+    one, other = (shape[0] for shape in shapes)
+    return isinstance(one, str) and one == other
 
 
 def places(part: Denoiser, x: np.ndarray, told: Told) -> Told:

@@ -72,8 +72,7 @@ class Loading:
     share: bool = option(
         True,
         Flag(),
-        "Compute once what the prompt and the negative prompt have in common (Stable Diffusion 1 and 2, OpenVINO on the"
-        " CPU).",
+        "Compute once what the prompt and the negative prompt have in common (Stable Diffusion 1 and 2, on the CPU).",
     )
 
 

@@ -1,10 +1,14 @@
 """What a network says before it reads the text, computed once for all texts of a picture: the same pictures."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from openvino import opset13 as ops
 
 import pleinair
+from bundles import edit_manifest, seal
 from pleinair.bundle.manifest import GraphInfo, Port
 from pleinair.bundle.opening import open_bundle
 from pleinair.engines import openvino
@@ -124,6 +128,28 @@ def test_what_mixes_rows_has_all_of_them(before):
 
 def test_a_port_that_is_told_as_much_as_others_shares_nothing():
     assert fewer(2, 1) is None and fewer(1, 1) is None
+
+
+def test_one_time_for_all_rows_is_no_port_of_fewer():
+    """Graphs that diffusers' own script exports name its side as that of rows."""
+    info = replace(INFO, inputs=INFO.inputs | {"time": Port("float32", ("batch",))})
+    shapes = {"latents": (2, CHANNELS, 2, 3), "time": (1,), "text": (4, TOKENS, CHANNELS)}
+    found = port_of_fewer(info, shapes)
+    assert (found.port, found.whole, found.times, found.rowless) == ("latents", (4, CHANNELS, 2, 3), 2, ("time",))
+    assert port_of_fewer(info, shapes | {"latents": (4, CHANNELS, 2, 3)}) is None
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnx"])
+def test_a_model_of_a_fixed_number_of_rows_is_told_them_all(engine, sketch, tmp_path):
+    folder = shutil.copytree(sketch, tmp_path / "two")
+
+    def fix(raw):
+        for port in ("sample", "encoder_hidden_states"):
+            raw["graphs"]["unet"]["inputs"][port]["shape"][0] = 2
+
+    edit_manifest(folder, fix)
+    with pleinair.load(seal(folder), engine=engine) as pipe:
+        assert "shared" not in pipe.generate(**JOB).settings
 
 
 def painted(share=True, **how):
