@@ -25,8 +25,10 @@ def split_halves(layers: Iterable[QuantizableLayer]) -> int:
     done = 0
     for layer in layers:
         cutter = None if layer.is_convolution else cutter_of(layer.answer)
-        if cutter is not None:
-            _split(layer, cutter)
+        halves = cutter and [half_of(layer, place) for place in (0, 1)]
+        if halves and all(halves):
+            for output, made in zip(cutter.outputs(), halves, strict=True):
+                lead(output, made.output(0))
             done += 1
     return done
 
@@ -45,18 +47,18 @@ def cutter_of(answer: ov.Output) -> ov.Node | None:
     return readers[0] if channels == 2 * first == 2 * second else None
 
 
-def _split(layer: QuantizableLayer, cutter: ov.Node) -> None:
+def half_of(layer: QuantizableLayer, place: int) -> ov.Node | None:
+    """A layer that answers the first or the second half; None where its constants are stored in a way not known."""
     node, ports = layer.node, layer.ports
-    name = ports.stored.get_friendly_name()
-    for place, output in enumerate(cutter.outputs()):
-        weight = weight_rebuilt(node.input_value(1), partial(half, place=place, axis=1 if ports.transposed else 0))
-        made = ops.matmul(node.input_value(0), weight, False, not ports.transposed)
-        made.set_friendly_name(part_named(node.get_friendly_name(), place))
-        WeightPorts([made.input(1)], None).stored.set_friendly_name(part_named(name, place))
-        if ports.bias is not None:
-            bias = weight_rebuilt(ports.bias.get_source_output(), partial(half, place=place, axis=-1))
-            made = ops.add(made, bias)
-        lead(output, made.output(0))
+    weight = weight_rebuilt(node.input_value(1), partial(half, place=place, axis=1 if ports.transposed else 0))
+    bias = ports.bias and weight_rebuilt(ports.bias.get_source_output(), partial(half, place=place, axis=-1))
+    if weight is None or (ports.bias and bias is None):
+        return None
+    made = ops.matmul(node.input_value(0), weight, False, not ports.transposed)
+    made.set_friendly_name(part_named(node.get_friendly_name(), place))
+    stored = WeightPorts([made.input(1)], None).stored
+    stored.set_friendly_name(part_named(ports.stored.get_friendly_name(), place))
+    return made if bias is None else ops.add(made, bias)
 
 
 def half(array: np.ndarray, place: int, axis: int) -> np.ndarray:

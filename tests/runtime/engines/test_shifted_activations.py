@@ -45,6 +45,7 @@ GRAPHS = {
     "padded on two sides": lambda start: biased(convolution(rounded(start), begin=(0, 1), end=(1, 0))),
     "in strides": lambda start: biased(convolution(rounded(start), strides=(2, 2), begin=(0, 0))),
     "dilated": lambda start: biased(convolution(rounded(start), begin=(2, 2), end=(2, 2), dilations=(2, 2))),
+    "with a bias in 8 bits": lambda start: ops.add(convolution(rounded(start)), weight_of((1, 5, 1, 1))),
     "1x1": lambda start: biased(convolution(rounded(start), weight_of((5, 6, 1, 1)), begin=(0, 0), end=(0, 0))),
     "in 16-bit floats": lambda start: biased(convolution(rounded(start), weight_of((5, 6, 3, 3), "f16")), "f16"),
     "read twice": lambda start: read_twice(rounded(start)),
@@ -55,6 +56,8 @@ LEFT = {
     "one between two numbers": lambda start: convolution(rounded(start, zero=16.5)),
     "fewer levels": lambda start: convolution(rounded(start, levels=128)),
     "weights in float": lambda start: convolution(rounded(start), ops.constant(np.ones((5, 6, 3, 3), np.float32))),
+    "no end": lambda start: convolution(endless(start)),
+    "a scale for each input channel": lambda start: convolution(rounded(start), weight_by_input()),
     "a range for each channel": lambda start: convolution(by_channel(start)),
     "read by another operation too": lambda start: read_by_others(rounded(start)),
 }
@@ -66,6 +69,17 @@ def read_twice(image):
 
 def read_by_others(image):
     return ops.concat([convolution(image), image], 1)
+
+
+def endless(start):
+    low, high = np.float32(-np.inf), np.float32(1)
+    return ops.fake_quantize(start, low, high, low, high, 256)
+
+
+def weight_by_input():
+    integers = np.random.default_rng(0).integers(-60, 128, (6, 6, 3, 3)).astype(np.int8)
+    scales = np.linspace(0.01, 0.03, 6).reshape(1, 6, 1, 1).astype(np.float32)
+    return ops.multiply(ops.convert(ops.constant(integers), "f32"), ops.constant(scales))
 
 
 def by_channel(start):

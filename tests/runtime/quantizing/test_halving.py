@@ -90,6 +90,14 @@ def test_a_layer_that_is_read_whole_stays_one(also):
     assert split(model) == 0 and kinds(model) == before
 
 
+def test_a_weight_that_is_stored_otherwise_stays_one():
+    flat = constant(np.arange(2 * OUT * IN, dtype=np.float32), f"{NAME}.weight")
+    weight = ops.reshape(flat, ops.constant([2 * OUT, IN]), False)
+    start = ops.parameter([2, 3, IN], np.float32)
+    halves = cut(ops.matmul(start, weight, False, True), "Split")
+    assert split(ov.Model([halves.output(0), halves.output(1)], [start])) == 0
+
+
 def test_unequal_halves_stay_together():
     start = ops.parameter([2, 3, IN], np.float32)
     parts = ops.variadic_split(

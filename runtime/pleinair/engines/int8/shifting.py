@@ -9,7 +9,7 @@ import numpy as np
 
 from pleinair.engines.int8.nodes import constant_of, lead, whole_numbers
 from pleinair.engines.int8.saturation import scaled_chain
-from pleinair.engines.openvino_weights import added
+from pleinair.engines.openvino_weights import added, numbers
 from pleinair.engines.telemetry import without_telemetry
 
 with without_telemetry():
@@ -38,10 +38,13 @@ def is_uneven(node: ov.Node) -> bool:
     """Whether a node rounds to 8 bits, in one range for all numbers, with a zero point above 0."""
     if node.get_type_name() != "FakeQuantize" or node.get_attributes()["levels"] != LEVELS:
         return False
-    low, high, *same = (constant_of(each) for each in node.input_values()[1:])
-    if any(each is None or each.size != 1 for each in (low, high, *same)) or not low < 0 < high or same != [low, high]:
+    ends = [constant_of(each) for each in node.input_values()[1:]]
+    if any(each is None or each.size != 1 for each in ends):
         return False
-    zero = -float(low.item()) * (LEVELS - 1) / (float(high.item()) - float(low.item()))
+    low, high, *same = (float(each.item()) for each in ends)
+    if not -np.inf < low < 0 < high < np.inf or same != [low, high]:
+        return False
+    zero = -low * (LEVELS - 1) / (high - low)
     return abs(zero - round(zero)) < NEAR
 
 
@@ -55,9 +58,11 @@ def sums_of(weight: ov.Output) -> np.ndarray | None:
     chain = scaled_chain(weight)
     stored = chain and chain[0].input_value(0).get_node()
     scale = chain and constant_of(chain[1].input_value(1))
-    if scale is None or stored.get_element_type() != ov.Type.i8 or scale.size not in (1, len(stored.data)):
+    if scale is None or stored.get_element_type() != ov.Type.i8:
         return None
     rows = stored.data.reshape(len(stored.data), -1)
+    if scale.size not in (1, len(rows)) or scale.size != max(scale.shape[:1], default=1):
+        return None
     return rows.sum(1, dtype=np.int32) * scale.astype(np.float64).reshape(-1)
 
 
@@ -87,6 +92,6 @@ def _add(node: ov.Node, made: ov.Node, more: np.ndarray) -> None:
     if bias is None:
         lead(node.output(0), ops.add(made, ops.constant(more.astype(np.float32))).output(0))
         return
-    total = constant_of(bias.get_source_output()).astype(np.float64) + more
+    total = numbers(bias.get_source_output()) + more
     bias.replace_source_output(ops.constant(total.astype(np.float32)).output(0))
     lead(node.output(0), made.output(0))
