@@ -125,20 +125,21 @@ class Painting:
     def _guide(self, stage: Pass, early: bool) -> Guides:
         """What the network of a pass is told of the prompts, as far as guidance makes use of it.
 
-        With `early`, the network is compiled meanwhile, and beside a small one the decoder. Reading counts as loading
-        then, for it takes no time of its own.
+        With `early`, the network is compiled meanwhile, and beside a small one the decoder. Beside a large one reading
+        counts as loading, for it takes no time of its own.
         """
         request, model = self.request, self._model(stage)
         request.check()
         asking = partial(self._addons.asking, model)
         scale = guidance.METHODS[model.bundle.manifest.guidance].scale(request.guidance)
+        small = model.graphs.is_small(model.bundle.manifest.denoiser.graph)
         with self._watches.load:
             reader = self._reader(model)
             ahead = early and self._compile_ahead(stage, reader, contrast=scale > 1)
             reader.prepare(asking)
-            if ahead and model.graphs.is_small(model.bundle.manifest.denoiser.graph):
+            if ahead and small:
                 self._addons.decoding.prepare((1, *self.shape(self.passes[-1].width, self.passes[-1].height)))
-        with self._watches.load if ahead else self._watches.text:
+        with self._watches.load if ahead and not small else self._watches.text:
             read = partial(reader.read, asking, request.prompt, request.negative, stage.whole)
             conditioning = read(contrast=scale > 1)
             if scale <= 1 and not isclose(sum(conditioning.weights), 1.0):
