@@ -14,7 +14,7 @@ FORMS = (STORED, SHIFTED, PAIRED, CHANNELS_FIRST)
 WEIGHTS_STAY = (STORED, SHIFTED)  # forms whose weights in int8 are those of the bundle
 WORDS = {
     STORED: "as they are stored",
-    SHIFTED: "with what convolutions read shifted to begin at 0",
+    SHIFTED: "with the inputs of convolutions shifted to begin at 0",
     PAIRED: "with weights that cannot saturate, and attention in float",
     CHANNELS_FIRST: "with weights that cannot saturate, linear layers as convolutions and attention in float",
 }
